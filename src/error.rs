@@ -1,0 +1,131 @@
+//! What can go wrong, with the numbers in the message.
+
+/// The crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything a caller can be told. Each message holds what came and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A field of a config or of options has a value outside its range.
+    #[error("{field} = {value}: expected {expected}")]
+    Config {
+        /// The field, as written in the struct.
+        field: &'static str,
+        /// What it held.
+        value: String,
+        /// Its range.
+        expected: &'static str,
+    },
+    /// An array does not have the shape that the call needs.
+    #[error("{what} has shape {got:?}: expected {expected}")]
+    Shape {
+        /// Which array.
+        what: &'static str,
+        /// Its shape.
+        got: Vec<usize>,
+        /// The shape needed.
+        expected: String,
+    },
+    /// Data without rows, or with fewer than the call needs.
+    #[error("{what} has {got} rows: expected at least {least}")]
+    TooFewRows {
+        /// Which data.
+        what: &'static str,
+        /// Rows found.
+        got: usize,
+        /// Rows needed.
+        least: usize,
+    },
+    /// A value is NaN or infinite.
+    #[error("{what}, row {row}, column {column}: {value} is not a finite number")]
+    NonFinite {
+        /// Which data.
+        what: &'static str,
+        /// Row, from 0.
+        row: usize,
+        /// Column, from 0.
+        column: usize,
+        /// What stands there.
+        value: f64,
+    },
+    /// A column holds one value only, so it has no density and cannot be standardised.
+    #[error(
+        "column {column} is constant ({value} in all {rows} rows): drop it, or add noise of a stated width"
+    )]
+    ConstantColumn {
+        /// Column, from 0.
+        column: usize,
+        /// Its one value.
+        value: f64,
+        /// How many rows hold it.
+        rows: usize,
+    },
+    /// The loss or its gradient stopped being finite. The model keeps its last good parameters.
+    #[error("training diverged at step {step}: {what}")]
+    Diverged {
+        /// The step, from 0.
+        step: usize,
+        /// Which quantity, and its value.
+        what: String,
+    },
+    /// An iteration (an ODE solver, a root search) used up its budget.
+    #[error("{what} did not converge within {budget} evaluations (row {row})")]
+    NotConverged {
+        /// Which iteration.
+        what: &'static str,
+        /// The evaluations it was allowed.
+        budget: usize,
+        /// The row it worked on, from 0.
+        row: usize,
+    },
+    /// A text file does not read as a table of numbers.
+    #[error("line {line}, column {column}: found {found:?}, expected {expected}")]
+    Parse {
+        /// Line, from 1, as an editor shows it.
+        line: u64,
+        /// Column of the table, from 1.
+        column: usize,
+        /// The text found.
+        found: String,
+        /// What should stand there.
+        expected: String,
+    },
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// The system's word.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// `Error::Config` for a field of a config or of options.
+    pub(crate) fn config(
+        field: &'static str,
+        value: impl std::fmt::Debug,
+        expected: &'static str,
+    ) -> Self {
+        Error::Config {
+            field,
+            value: format!("{value:?}"),
+            expected,
+        }
+    }
+}
+
+/// `Ok` if `holds`, else the `Error::Config` that names `field`.
+pub(crate) fn check(
+    holds: bool,
+    field: &'static str,
+    value: impl std::fmt::Debug,
+    expected: &'static str,
+) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::config(field, value, expected))
+    }
+}

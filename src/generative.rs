@@ -1,0 +1,498 @@
+//! The contract that every model keeps: [`Generative`], what goes in, and what comes out.
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rand::RngCore;
+
+use crate::error::{Error, Result, check};
+use crate::map::Card;
+
+/// A model that learns p(x) from rows of data and draws new rows.
+///
+/// The trait is dyn-safe: a comparison loops over `Vec<Box<dyn Generative>>`. A model is usable from its
+/// construction on; [`train`](Generative::train) goes on from the present parameters.
+///
+/// `T` is the element type: `f32` for continuous data.
+///
+/// ```
+/// use quadrivium::{prelude::*, data::Toy};
+///
+/// let mut rng = quadrivium::seeded(0);
+/// let toy = Toy::moons(0.1)?;
+/// let data = Dataset::new(toy.sample(2_000, &mut rng))?;
+/// let mut models: Vec<Box<dyn Generative>> = vec![
+///     Box::new(Autoregressive::new(AutoregressiveConfig::default(), &mut rng)?),
+///     Box::new(Vae::new(VaeConfig::default(), &mut rng)?),
+///     Box::new(Gan::new(GanConfig::default(), &mut rng)?),
+///     Box::new(Diffusion::new(DiffusionConfig::default(), &mut rng)?),
+/// ];
+/// for model in &mut models {
+///     model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut Silent)?;
+///     let samples = model.sample(5, &SampleOptions::default(), &mut rng)?;
+///     let score = model.log_likelihood(samples.x.view(), &LikelihoodOptions::default())?;
+///     assert_eq!((samples.x.dim(), samples.nfe), ((5, 2), model.card().nfe));
+///     assert_eq!(score.kind(), model.card().likelihood);
+/// }
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+pub trait Generative<T = f32>: Send + Sync {
+    /// Its place on the map, with what the field predicts of it.
+    fn card(&self) -> Card;
+
+    /// Columns of a row.
+    fn dim(&self) -> usize;
+
+    /// Trainable numbers, all networks together.
+    fn num_params(&self) -> usize;
+
+    /// Fits the model to the rows of `data`, starting from the present parameters.
+    ///
+    /// The first call also fits the standardiser (shift and scale per column); later calls keep it.
+    /// The same build, data, options and state of `rng` give the same bits, whatever the number of threads.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for options out of range, [`Error::Shape`] if the columns of `data` are not
+    /// [`dim`](Generative::dim), [`Error::ConstantColumn`], and [`Error::Diverged`] if the loss or its gradient
+    /// stops being finite: then the model holds its last good parameters.
+    fn train(
+        &mut self,
+        data: &Dataset<T>,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport>;
+
+    /// Draws `n` rows. `sample(k)` gives the first k rows of `sample(n)` from the same state of `rng`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for options out of range.
+    fn sample(
+        &self,
+        n: usize,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+    ) -> Result<Samples<T>>;
+
+    /// The rows of [`sample`](Generative::sample) in blocks, in constant memory, until `n` are drawn or `sink` breaks.
+    ///
+    /// # Errors
+    /// As [`sample`](Generative::sample).
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<T>) -> ControlFlow<()>,
+    ) -> Result<()>;
+
+    /// The log-likelihood of each row, in nats, as a density in the units of the data.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    fn log_likelihood(
+        &self,
+        x: ArrayView2<T>,
+        options: &LikelihoodOptions,
+    ) -> Result<LogLikelihood>;
+}
+
+/// Rows to learn from, checked once: at least one row and one column, every value finite.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset<T = f32> {
+    x: Array2<T>,
+}
+
+impl Dataset<f32> {
+    /// Takes the rows of `x`, shape (n, dim).
+    ///
+    /// # Errors
+    /// [`Error::TooFewRows`] for no rows, [`Error::Shape`] for no columns, [`Error::NonFinite`] with the place of the first NaN or infinity.
+    ///
+    /// ```
+    /// use quadrivium::{Dataset, ndarray::array};
+    /// assert_eq!(Dataset::new(array![[0.0, 1.0], [2.0, 3.0]])?.rows(), 2);
+    /// let error = Dataset::new(array![[0.0, f32::NAN]]).unwrap_err();
+    /// assert_eq!(error.to_string(), "data, row 0, column 1: NaN is not a finite number");
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn new(x: Array2<f32>) -> Result<Self> {
+        if x.nrows() == 0 {
+            return Err(Error::TooFewRows {
+                what: "data",
+                got: 0,
+                least: 1,
+            });
+        }
+        if x.ncols() == 0 {
+            return Err(Error::Shape {
+                what: "data",
+                got: x.shape().to_vec(),
+                expected: "at least one column".into(),
+            });
+        }
+        check_finite("data", x.view())?;
+        // Row-major from here on: minibatches copy rows.
+        Ok(Dataset {
+            x: x.as_standard_layout().into_owned(),
+        })
+    }
+
+    /// The first `n` rows and the rest: a split for rows that come in random order.
+    ///
+    /// # Errors
+    /// [`Error::TooFewRows`] if either part would be empty.
+    pub fn split(&self, n: usize) -> Result<(Self, Self)> {
+        if n == 0 || n >= self.rows() {
+            return Err(Error::TooFewRows {
+                what: "a part of the split",
+                got: 0,
+                least: 1,
+            });
+        }
+        let (head, tail) = self.x.view().split_at(Axis(0), n);
+        Ok((
+            Dataset {
+                x: head.into_owned(),
+            },
+            Dataset {
+                x: tail.into_owned(),
+            },
+        ))
+    }
+}
+
+impl<T> Dataset<T> {
+    /// The rows, shape (n, dim).
+    pub fn x(&self) -> ArrayView2<'_, T> {
+        self.x.view()
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.x.nrows()
+    }
+
+    /// How many columns.
+    pub fn dim(&self) -> usize {
+        self.x.ncols()
+    }
+}
+
+/// `Error::NonFinite` with the place of the first NaN or infinity.
+pub(crate) fn check_finite(what: &'static str, x: ArrayView2<f32>) -> Result<()> {
+    match x.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        None => Ok(()),
+        Some(((row, column), &value)) => Err(Error::NonFinite {
+            what,
+            row,
+            column,
+            value: value.into(),
+        }),
+    }
+}
+
+/// `Error::Shape` unless `x` has `dim` columns, `Error::NonFinite` unless its values are finite.
+pub(crate) fn check_rows(what: &'static str, x: ArrayView2<f32>, dim: usize) -> Result<()> {
+    if x.ncols() != dim {
+        return Err(Error::Shape {
+            what,
+            got: x.shape().to_vec(),
+            expected: format!("(n, {dim})"),
+        });
+    }
+    check_finite(what, x)
+}
+
+/// What every training understands. What belongs to a model (learning rate, schedule, …) is in its config.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainOptions {
+    /// Optimiser steps (for a GAN: generator steps). At least 1. Default 2000.
+    pub steps: usize,
+    /// Rows per step, drawn with replacement. At least 1. Default 256.
+    pub batch: usize,
+    /// Parts of a minibatch with a random stream and a gradient of their own, summed in order: the most threads
+    /// that a step can use, and part of the result's definition. 1 to `batch`. Default 2.
+    pub shards: usize,
+    /// Share of the rows held out to measure the loss on. 0 (none) up to, not including, 1. Default 0.
+    pub validation: f64,
+    /// Steps between two measurements of the validation loss. At least 1. Default 100.
+    pub validate_every: usize,
+    /// Stop after this many validations without a new best, and keep the best parameters. `None` (never) or at least 1. Default `None`.
+    pub patience: Option<usize>,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        TrainOptions {
+            steps: 2000,
+            batch: 256,
+            shards: 2,
+            validation: 0.0,
+            validate_every: 100,
+            patience: None,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        check(
+            self.steps >= 1,
+            "TrainOptions::steps",
+            self.steps,
+            "at least 1",
+        )?;
+        check(
+            self.batch >= 1,
+            "TrainOptions::batch",
+            self.batch,
+            "at least 1",
+        )?;
+        check(
+            (1..=self.batch).contains(&self.shards),
+            "TrainOptions::shards",
+            self.shards,
+            "1 to batch",
+        )?;
+        check(
+            (0.0..1.0).contains(&self.validation),
+            "TrainOptions::validation",
+            self.validation,
+            "0 or more, less than 1",
+        )?;
+        check(
+            self.validate_every >= 1,
+            "TrainOptions::validate_every",
+            self.validate_every,
+            "at least 1",
+        )?;
+        check(
+            self.patience != Some(0),
+            "TrainOptions::patience",
+            self.patience,
+            "None or at least 1",
+        )?;
+        check(
+            self.patience.is_none() || self.validation > 0.0,
+            "TrainOptions::patience",
+            self.patience,
+            "None while validation is 0",
+        )
+    }
+}
+
+/// What every sampler understands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleOptions {
+    /// Scale of the randomness: 1 samples the model, less stays nearer to its modes. Each model's `sample` says what
+    /// it scales. More than 0, finite. Default 1.
+    pub temperature: f64,
+}
+
+impl Default for SampleOptions {
+    fn default() -> Self {
+        SampleOptions { temperature: 1.0 }
+    }
+}
+
+impl SampleOptions {
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        check(
+            self.temperature > 0.0 && self.temperature.is_finite(),
+            "SampleOptions::temperature",
+            self.temperature,
+            "more than 0, finite",
+        )
+    }
+}
+
+/// What every likelihood understands.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LikelihoodOptions {
+    /// Seed of whatever noise the estimate needs (latent draws, divergence probes). The noise is keyed by this seed and
+    /// a row's content, so a batch scores as its rows do. Default 0.
+    pub seed: u64,
+}
+
+/// Rows drawn, and what they cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples<T = f32> {
+    /// The rows, shape (n, dim), in the units of the data.
+    pub x: Array2<T>,
+    /// Network evaluations spent on each row, counted.
+    pub nfe: usize,
+}
+
+/// Natural log, nats per row, in the units of the data.
+///
+/// Exhaustive on purpose: a bound, an estimate and an exact value are different claims, and a caller must face each.
+/// A density may exceed 1, so a log-density may be positive.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogLikelihood {
+    /// log p(x) itself: autoregressive models, flows.
+    Exact(Array1<f64>),
+    /// A value that is at most log p(x) on average over its draws: the ELBO (draws = 1), the IWAE bound (draws > 1).
+    LowerBound {
+        /// The bound.
+        nats: Array1<f64>,
+        /// Latent draws per row.
+        draws: usize,
+    },
+    /// log p(x) by integrating the probability-flow ODE.
+    OdeEstimate {
+        /// The estimate.
+        nats: Array1<f64>,
+        /// Network evaluations: the most spent on a row.
+        nfe: usize,
+        /// The solver's relative tolerance.
+        rtol: f64,
+        /// How the divergence was computed.
+        divergence: Divergence,
+    },
+    /// A noisy estimate of log p(x).
+    Estimate {
+        /// The estimate.
+        nats: Array1<f64>,
+        /// Its standard error.
+        std_error: Array1<f64>,
+    },
+    /// log p(x) up to one unknown constant: energy-based models.
+    Unnormalised(Array1<f64>),
+    /// The model has no density that can be evaluated: GANs, distilled samplers.
+    Unavailable,
+}
+
+/// How the divergence of an ODE's drift was computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Divergence {
+    /// The full trace of the Jacobian, one tangent per column.
+    Exact,
+    /// Hutchinson's estimator with this many probes per row.
+    Hutchinson {
+        /// Random probes per row.
+        probes: usize,
+    },
+}
+
+/// A [`LogLikelihood`] without its values: what a [`Card`] predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LikelihoodKind {
+    /// [`LogLikelihood::Exact`].
+    Exact,
+    /// [`LogLikelihood::LowerBound`].
+    LowerBound,
+    /// [`LogLikelihood::OdeEstimate`].
+    OdeEstimate,
+    /// [`LogLikelihood::Estimate`].
+    Estimate,
+    /// [`LogLikelihood::Unnormalised`].
+    Unnormalised,
+    /// [`LogLikelihood::Unavailable`].
+    Unavailable,
+}
+
+impl std::fmt::Display for LikelihoodKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            LikelihoodKind::Exact => "exact",
+            LikelihoodKind::LowerBound => "lower bound",
+            LikelihoodKind::OdeEstimate => "ODE estimate",
+            LikelihoodKind::Estimate => "estimate",
+            LikelihoodKind::Unnormalised => "unnormalised",
+            LikelihoodKind::Unavailable => "none",
+        })
+    }
+}
+
+impl LogLikelihood {
+    /// Which case this is.
+    pub fn kind(&self) -> LikelihoodKind {
+        match self {
+            LogLikelihood::Exact(_) => LikelihoodKind::Exact,
+            LogLikelihood::LowerBound { .. } => LikelihoodKind::LowerBound,
+            LogLikelihood::OdeEstimate { .. } => LikelihoodKind::OdeEstimate,
+            LogLikelihood::Estimate { .. } => LikelihoodKind::Estimate,
+            LogLikelihood::Unnormalised(_) => LikelihoodKind::Unnormalised,
+            LogLikelihood::Unavailable => LikelihoodKind::Unavailable,
+        }
+    }
+
+    /// Nats per row, where they are comparable with log p(x): `None` for `Unnormalised` and `Unavailable`.
+    pub fn nats(&self) -> Option<&Array1<f64>> {
+        match self {
+            LogLikelihood::Exact(nats)
+            | LogLikelihood::LowerBound { nats, .. }
+            | LogLikelihood::OdeEstimate { nats, .. }
+            | LogLikelihood::Estimate { nats, .. } => Some(nats),
+            LogLikelihood::Unnormalised(_) | LogLikelihood::Unavailable => None,
+        }
+    }
+}
+
+/// What a training did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainReport {
+    /// The loss of each step, mean over the minibatch.
+    pub loss: Vec<f64>,
+    /// The parts of each step's loss by name (a VAE's reconstruction and KL, a GAN's critic and penalty, …).
+    pub parts: Vec<(&'static str, Vec<f64>)>,
+    /// (steps done, loss on the held-out rows).
+    pub validation: Vec<(usize, f64)>,
+    /// Why it ended.
+    pub stop: Stop,
+}
+
+/// Why a training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// All steps done.
+    Completed,
+    /// The observer broke off.
+    Interrupted,
+    /// No new best validation loss within the patience; the best parameters are kept.
+    Patience,
+}
+
+/// What an observer sees after each step.
+#[derive(Debug, Clone)]
+pub struct Step<'a> {
+    /// The step just done, from 0.
+    pub step: usize,
+    /// Steps that were asked for.
+    pub steps: usize,
+    /// The loss of this minibatch, mean over its rows.
+    pub loss: f64,
+    /// Names of the loss's parts.
+    pub part_names: &'a [&'static str],
+    /// Their values, in the order of the names.
+    pub parts: &'a [f64],
+    /// The latest validation loss, if there is one.
+    pub validation: Option<f64>,
+}
+
+/// Watches a training: progress bars, logs, interruption. Any `FnMut(&Step) -> ControlFlow<()>` is one.
+pub trait Observer {
+    /// Called after each step; `Break` ends the training, and the model keeps what it has learned.
+    fn step(&mut self, step: &Step<'_>) -> ControlFlow<()>;
+}
+
+/// The observer that looks away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn step(&mut self, _: &Step<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+impl<F: FnMut(&Step<'_>) -> ControlFlow<()>> Observer for F {
+    fn step(&mut self, step: &Step<'_>) -> ControlFlow<()> {
+        self(step)
+    }
+}

@@ -1,0 +1,14 @@
+//! The four ways to learn a distribution — autoregressive, latent-variable, adversarial, diffusion — behind one trait.
+
+pub mod error;
+pub mod generative;
+pub mod map;
+pub mod numeric;
+
+pub use error::{Error, Result};
+pub use generative::*;
+pub use map::Card;
+pub use numeric::rng::seeded;
+
+pub use ndarray;
+pub use rand;

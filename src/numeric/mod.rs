@@ -1,0 +1,3 @@
+//! What the rest stands on: number types, random streams, kernels.
+
+pub mod rng;

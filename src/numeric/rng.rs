@@ -1,0 +1,66 @@
+//! Random streams that can be addressed: same seed, same bits, in any order and on any thread.
+//!
+//! A public function takes `&mut dyn RngCore` and draws one `u64` from it; that seeds [`Streams`], and each row of a
+//! sampler or shard of a training step takes the stream of its index. So neither the tile size nor the number of
+//! threads can move a bit, and the first k rows do not depend on how many follow.
+
+use rand::{RngCore, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// The generator behind every stream: xoshiro256++ (Blackman & Vigna 2021), named so that it never changes silently.
+pub type Rng = Xoshiro256PlusPlus;
+
+/// A generator for examples and tests: the stream of one seed.
+///
+/// ```
+/// use rand::RngCore;
+/// assert_eq!(quadrivium::seeded(1).next_u64(), quadrivium::seeded(1).next_u64());
+/// ```
+pub fn seeded(seed: u64) -> Rng {
+    Rng::seed_from_u64(seed)
+}
+
+/// A family of independent streams under one seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streams {
+    seed: u64,
+}
+
+impl Streams {
+    /// The family of `seed`.
+    pub fn new(seed: u64) -> Self {
+        Streams { seed }
+    }
+
+    /// One draw from the caller's generator seeds the family.
+    pub fn from_rng(rng: &mut dyn RngCore) -> Self {
+        Streams::new(rng.next_u64())
+    }
+
+    /// The stream of `index`.
+    pub fn stream(self, index: u64) -> Rng {
+        Rng::seed_from_u64(self.key(index))
+    }
+
+    /// A family below this one: (step, shard) is `streams.family(step).stream(shard)`.
+    pub fn family(self, index: u64) -> Streams {
+        Streams::new(self.key(index))
+    }
+
+    /// The family of a row's content under this seed, for noise that must not depend on where the row stands.
+    pub fn of_row(self, row: &[f32]) -> Streams {
+        row.iter()
+            .fold(self, |streams, v| streams.family(v.to_bits().into()))
+    }
+
+    // SplitMix64's finaliser twice: every bit of seed and index reaches every bit of the key.
+    fn key(self, index: u64) -> u64 {
+        mix(mix(self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15)) ^ index)
+    }
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

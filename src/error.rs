@@ -103,16 +103,8 @@ pub enum Error {
 
 impl Error {
     /// `Error::Config` for a field of a config or of options.
-    pub(crate) fn config(
-        field: &'static str,
-        value: impl std::fmt::Debug,
-        expected: &'static str,
-    ) -> Self {
-        Error::Config {
-            field,
-            value: format!("{value:?}"),
-            expected,
-        }
+    pub(crate) fn config(field: &'static str, value: impl std::fmt::Debug, expected: &'static str) -> Self {
+        Error::Config { field, value: format!("{value:?}"), expected }
     }
 }
 
@@ -123,9 +115,5 @@ pub(crate) fn check(
     value: impl std::fmt::Debug,
     expected: &'static str,
 ) -> Result<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::config(field, value, expected))
-    }
+    if holds { Ok(()) } else { Err(Error::config(field, value, expected)) }
 }

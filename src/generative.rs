@@ -67,12 +67,7 @@ pub trait Generative<T = f32>: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range.
-    fn sample(
-        &self,
-        n: usize,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-    ) -> Result<Samples<T>>;
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples<T>>;
 
     /// The rows of [`sample`](Generative::sample) in blocks, in constant memory, until `n` are drawn or `sink` breaks.
     ///
@@ -90,11 +85,7 @@ pub trait Generative<T = f32>: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
-    fn log_likelihood(
-        &self,
-        x: ArrayView2<T>,
-        options: &LikelihoodOptions,
-    ) -> Result<LogLikelihood>;
+    fn log_likelihood(&self, x: ArrayView2<T>, options: &LikelihoodOptions) -> Result<LogLikelihood>;
 }
 
 /// Rows to learn from, checked once: at least one row and one column, every value finite.
@@ -118,11 +109,7 @@ impl Dataset<f32> {
     /// ```
     pub fn new(x: Array2<f32>) -> Result<Self> {
         if x.nrows() == 0 {
-            return Err(Error::TooFewRows {
-                what: "data",
-                got: 0,
-                least: 1,
-            });
+            return Err(Error::TooFewRows { what: "data", got: 0, least: 1 });
         }
         if x.ncols() == 0 {
             return Err(Error::Shape {
@@ -133,9 +120,7 @@ impl Dataset<f32> {
         }
         check_finite("data", x.view())?;
         // Row-major from here on: minibatches copy rows.
-        Ok(Dataset {
-            x: x.as_standard_layout().into_owned(),
-        })
+        Ok(Dataset { x: x.as_standard_layout().into_owned() })
     }
 
     /// The first `n` rows and the rest: a split for rows that come in random order.
@@ -144,21 +129,10 @@ impl Dataset<f32> {
     /// [`Error::TooFewRows`] if either part would be empty.
     pub fn split(&self, n: usize) -> Result<(Self, Self)> {
         if n == 0 || n >= self.rows() {
-            return Err(Error::TooFewRows {
-                what: "a part of the split",
-                got: 0,
-                least: 1,
-            });
+            return Err(Error::TooFewRows { what: "a part of the split", got: 0, least: 1 });
         }
         let (head, tail) = self.x.view().split_at(Axis(0), n);
-        Ok((
-            Dataset {
-                x: head.into_owned(),
-            },
-            Dataset {
-                x: tail.into_owned(),
-            },
-        ))
+        Ok((Dataset { x: head.into_owned() }, Dataset { x: tail.into_owned() }))
     }
 }
 
@@ -183,23 +157,14 @@ impl<T> Dataset<T> {
 pub(crate) fn check_finite(what: &'static str, x: ArrayView2<f32>) -> Result<()> {
     match x.indexed_iter().find(|(_, v)| !v.is_finite()) {
         None => Ok(()),
-        Some(((row, column), &value)) => Err(Error::NonFinite {
-            what,
-            row,
-            column,
-            value: value.into(),
-        }),
+        Some(((row, column), &value)) => Err(Error::NonFinite { what, row, column, value: value.into() }),
     }
 }
 
 /// `Error::Shape` unless `x` has `dim` columns, `Error::NonFinite` unless its values are finite.
 pub(crate) fn check_rows(what: &'static str, x: ArrayView2<f32>, dim: usize) -> Result<()> {
     if x.ncols() != dim {
-        return Err(Error::Shape {
-            what,
-            got: x.shape().to_vec(),
-            expected: format!("(n, {dim})"),
-        });
+        return Err(Error::Shape { what, got: x.shape().to_vec(), expected: format!("(n, {dim})") });
     }
     check_finite(what, x)
 }
@@ -239,42 +204,17 @@ impl TrainOptions {
     /// # Errors
     /// [`Error::Config`] naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(
-            self.steps >= 1,
-            "TrainOptions::steps",
-            self.steps,
-            "at least 1",
-        )?;
-        check(
-            self.batch >= 1,
-            "TrainOptions::batch",
-            self.batch,
-            "at least 1",
-        )?;
-        check(
-            (1..=self.batch).contains(&self.shards),
-            "TrainOptions::shards",
-            self.shards,
-            "1 to batch",
-        )?;
+        check(self.steps >= 1, "TrainOptions::steps", self.steps, "at least 1")?;
+        check(self.batch >= 1, "TrainOptions::batch", self.batch, "at least 1")?;
+        check((1..=self.batch).contains(&self.shards), "TrainOptions::shards", self.shards, "1 to batch")?;
         check(
             (0.0..1.0).contains(&self.validation),
             "TrainOptions::validation",
             self.validation,
             "0 or more, less than 1",
         )?;
-        check(
-            self.validate_every >= 1,
-            "TrainOptions::validate_every",
-            self.validate_every,
-            "at least 1",
-        )?;
-        check(
-            self.patience != Some(0),
-            "TrainOptions::patience",
-            self.patience,
-            "None or at least 1",
-        )?;
+        check(self.validate_every >= 1, "TrainOptions::validate_every", self.validate_every, "at least 1")?;
+        check(self.patience != Some(0), "TrainOptions::patience", self.patience, "None or at least 1")?;
         check(
             self.patience.is_none() || self.validation > 0.0,
             "TrainOptions::patience",

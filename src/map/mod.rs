@@ -164,80 +164,68 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     use FailureMode::*;
     use Objective as O;
     use Sampling as S;
-    let (paradigm, discrepancy, likelihood, failures): (_, _, _, &[FailureMode]) =
-        match (objective, sampling) {
-            (O::ChainRuleNll, S::Sequential { .. }) => (
-                Paradigm::Autoregressive,
-                Discrepancy::ForwardKl,
-                LikelihoodKind::Exact,
-                &[SlowInDim, ErrorAccumulation],
-            ),
-            (O::ChangeOfVariables, S::OnePass | S::Sequential { .. }) => (
-                Paradigm::Flow,
-                Discrepancy::ForwardKl,
-                LikelihoodKind::Exact,
-                &[Bridges],
-            ),
-            (O::Elbo, S::OnePass) => (
-                Paradigm::Latent,
-                Discrepancy::ForwardKlBound,
-                LikelihoodKind::LowerBound,
-                &[Blur, PosteriorCollapse],
-            ),
-            (O::Minimax, S::OnePass) => (
-                Paradigm::Adversarial,
-                Discrepancy::JensenShannon,
-                LikelihoodKind::Unavailable,
-                &[VanishingGradient, ModeCollapse, Oscillation],
-            ),
-            (O::NonSaturatingR1, S::OnePass) => (
-                Paradigm::Adversarial,
-                Discrepancy::JensenShannon,
-                LikelihoodKind::Unavailable,
-                &[ModeCollapse, Oscillation],
-            ),
-            (O::WassersteinGp, S::OnePass) => (
-                Paradigm::Adversarial,
-                Discrepancy::Wasserstein1,
-                LikelihoodKind::Unavailable,
-                &[Blur, Oscillation],
-            ),
-            (O::NoisePrediction | O::ScoreMatching, S::Denoising { steps }) => (
-                Paradigm::Diffusion,
-                Discrepancy::Fisher,
-                LikelihoodKind::OdeEstimate,
-                if steps < 30 {
-                    &[DiscretisationError, SlowInSteps]
-                } else {
-                    &[SlowInSteps, DiscretisationError]
-                },
-            ),
-            (O::ScoreMatching, S::Langevin { .. }) => (
-                Paradigm::Energy,
-                Discrepancy::Fisher,
-                LikelihoodKind::Unnormalised,
-                &[SlowMixing, SlowInSteps],
-            ),
-            (O::ContrastiveDivergence, S::Langevin { .. }) => (
-                Paradigm::Energy,
-                Discrepancy::ForwardKl,
-                LikelihoodKind::Unnormalised,
-                &[SlowMixing, Oscillation],
-            ),
-            _ => return None,
-        };
+    let (paradigm, discrepancy, likelihood, failures): (_, _, _, &[FailureMode]) = match (objective, sampling)
+    {
+        (O::ChainRuleNll, S::Sequential { .. }) => (
+            Paradigm::Autoregressive,
+            Discrepancy::ForwardKl,
+            LikelihoodKind::Exact,
+            &[SlowInDim, ErrorAccumulation],
+        ),
+        (O::ChangeOfVariables, S::OnePass | S::Sequential { .. }) => {
+            (Paradigm::Flow, Discrepancy::ForwardKl, LikelihoodKind::Exact, &[Bridges])
+        }
+        (O::Elbo, S::OnePass) => (
+            Paradigm::Latent,
+            Discrepancy::ForwardKlBound,
+            LikelihoodKind::LowerBound,
+            &[Blur, PosteriorCollapse],
+        ),
+        (O::Minimax, S::OnePass) => (
+            Paradigm::Adversarial,
+            Discrepancy::JensenShannon,
+            LikelihoodKind::Unavailable,
+            &[VanishingGradient, ModeCollapse, Oscillation],
+        ),
+        (O::NonSaturatingR1, S::OnePass) => (
+            Paradigm::Adversarial,
+            Discrepancy::JensenShannon,
+            LikelihoodKind::Unavailable,
+            &[ModeCollapse, Oscillation],
+        ),
+        (O::WassersteinGp, S::OnePass) => (
+            Paradigm::Adversarial,
+            Discrepancy::Wasserstein1,
+            LikelihoodKind::Unavailable,
+            &[Blur, Oscillation],
+        ),
+        (O::NoisePrediction | O::ScoreMatching, S::Denoising { steps }) => (
+            Paradigm::Diffusion,
+            Discrepancy::Fisher,
+            LikelihoodKind::OdeEstimate,
+            if steps < 30 {
+                &[DiscretisationError, SlowInSteps]
+            } else {
+                &[SlowInSteps, DiscretisationError]
+            },
+        ),
+        (O::ScoreMatching, S::Langevin { .. }) => {
+            (Paradigm::Energy, Discrepancy::Fisher, LikelihoodKind::Unnormalised, &[SlowMixing, SlowInSteps])
+        }
+        (O::ContrastiveDivergence, S::Langevin { .. }) => (
+            Paradigm::Energy,
+            Discrepancy::ForwardKl,
+            LikelihoodKind::Unnormalised,
+            &[SlowMixing, Oscillation],
+        ),
+        _ => return None,
+    };
     let latency = match sampling {
         S::OnePass => LatencyLaw::Constant,
         S::Sequential { .. } => LatencyLaw::LinearInDim,
         S::Denoising { .. } | S::Langevin { .. } => LatencyLaw::LinearInSteps,
     };
-    Some(Place {
-        paradigm,
-        discrepancy,
-        likelihood,
-        latency,
-        failures,
-    })
+    Some(Place { paradigm, discrepancy, likelihood, latency, failures })
 }
 
 /// Where a model stands: its parts, and what the field predicts of them.

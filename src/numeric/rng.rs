@@ -49,8 +49,7 @@ impl Streams {
 
     /// The family of a row's content under this seed, for noise that must not depend on where the row stands.
     pub fn of_row(self, row: &[f32]) -> Streams {
-        row.iter()
-            .fold(self, |streams, v| streams.family(v.to_bits().into()))
+        row.iter().fold(self, |streams, v| streams.family(v.to_bits().into()))
     }
 
     // SplitMix64's finaliser twice: every bit of seed and index reaches every bit of the key.

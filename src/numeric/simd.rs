@@ -1,0 +1,18 @@
+//! Runtime dispatch: a default build runs the widest vectors that the processor has.
+
+use std::sync::OnceLock;
+
+use pulp::Arch;
+
+/// The instruction set found on this processor.
+pub(crate) fn arch() -> Arch {
+    static ARCH: OnceLock<Arch> = OnceLock::new();
+    *ARCH.get_or_init(Arch::new)
+}
+
+/// Runs `f` compiled for this processor's vectors and fused multiply-add. The loops inside must be plain and
+/// branch-free, and every function they call `#[inline(always)]`.
+#[inline(always)]
+pub(crate) fn vectorise<R>(f: impl FnOnce() -> R) -> R {
+    arch().dispatch(f)
+}

@@ -6,6 +6,8 @@ use std::iter::Sum;
 use num_traits::{Float, NumAssign};
 use rand_distr::{Distribution, StandardNormal};
 
+use super::gemm::Gemm;
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
@@ -21,6 +23,9 @@ pub trait Real:
     fn of(v: f64) -> Self;
     /// This value in f64, exactly.
     fn f64(self) -> f64;
+    /// The product of [`gemm`](super::gemm::gemm) on this processor's vectors.
+    #[doc(hidden)]
+    fn run_gemm(gemm: Gemm<'_, Self>);
     /// A standard normal draw.
     fn normal(rng: &mut impl rand::Rng) -> Self;
     /// eˣ.
@@ -43,6 +48,9 @@ macro_rules! real {
             #[inline(always)]
             fn f64(self) -> f64 {
                 self as f64
+            }
+            fn run_gemm(gemm: Gemm<'_, Self>) {
+                super::gemm::dispatch(gemm)
             }
             #[inline]
             fn normal(rng: &mut impl rand::Rng) -> Self {

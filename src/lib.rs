@@ -3,6 +3,7 @@
 pub mod error;
 pub mod generative;
 pub mod map;
+pub mod nn;
 pub mod numeric;
 
 pub use error::{Error, Result};

@@ -36,6 +36,10 @@ pub trait Real:
     fn fast_tanh(self) -> Self;
     /// (sin x, cos x).
     fn fast_sin_cos(self) -> (Self, Self);
+    /// 1/(1 + e⁻ˣ).
+    fn fast_sigmoid(self) -> Self;
+    /// ln(1 + eˣ).
+    fn fast_softplus(self) -> Self;
 }
 
 macro_rules! real {
@@ -71,6 +75,14 @@ macro_rules! real {
             #[inline(always)]
             fn fast_sin_cos(self) -> (Self, Self) {
                 self.sin_cos()
+            }
+            #[inline(always)]
+            fn fast_sigmoid(self) -> Self {
+                1.0 / (1.0 + (-self).fast_exp())
+            }
+            #[inline(always)]
+            fn fast_softplus(self) -> Self {
+                self.max(0.0) + (-self.abs()).exp().ln_1p()
             }
         }
     };

@@ -1,0 +1,167 @@
+use super::{Layout, Network, Primal, Weights};
+use crate::error::{Result, check};
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+use crate::numeric::simd::vectorise;
+
+/// Sines and cosines of each coordinate at fixed frequencies: y = [x], sin(ω₁x) … sin(ω_K x), cos(ω₁x) … cos(ω_K x),
+/// each block as wide as x.
+///
+/// A network on raw coordinates learns fine detail last; at frequencies near 1/detail it learns it first (Tancik et
+/// al. 2020). At ω_k = 10000^(−k/K) on a single number it is the sinusoidal time embedding (Vaswani et al. 2017, §3.5).
+///
+/// Each output depends on one input, so every derivative is elementwise: for y = sin ωx, y′ = ω cos ωx and y″ = −ω²y.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fourier {
+    dim: usize,
+    raw: bool,
+    frequencies: Vec<f64>,
+}
+
+impl Fourier {
+    /// x itself and `octaves` frequencies base, 2·base, 4·base, … rad per unit of x.
+    pub fn octaves(dim: usize, base: f64, octaves: usize) -> Self {
+        Fourier { dim, raw: true, frequencies: (0..octaves).map(|k| base * 2f64.powi(k as i32)).collect() }
+    }
+
+    /// The embedding of one number t in `width` columns: frequencies 10000^(−k/K), K = width/2, k = 0 … K−1.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) unless `width` is even and positive.
+    pub fn time(width: usize) -> Result<Self> {
+        check(width > 0 && width.is_multiple_of(2), "time_features", width, "even, at least 2")?;
+        let half = width / 2;
+        let frequencies = (0..half).map(|k| 1e4f64.powf(-(k as f64) / half as f64)).collect();
+        Ok(Fourier { dim: 1, raw: false, frequencies })
+    }
+
+    /// The inputs' coordinate that each output depends on: outputs come in blocks as wide as x.
+    pub fn source(&self, output: usize) -> usize {
+        output % self.dim
+    }
+
+    /// Walks the blocks of a row: `f(x, block)` with block 0 … 2K, the raw block first if there is one.
+    fn blocks(&self) -> usize {
+        usize::from(self.raw) + 2 * self.frequencies.len()
+    }
+
+    /// y, and where asked y′ and y″, row by row.
+    #[inline(always)]
+    fn evaluate<F: Real>(&self, x: &[F], y: &mut [F], mut derivatives: Option<&mut [F]>) {
+        let (d, out, k) = (self.dim, self.out_dim(), self.frequencies.len());
+        let raw = if self.raw { d } else { 0 };
+        vectorise(|| {
+            for (r, (x, y)) in x.chunks_exact(d).zip(y.chunks_exact_mut(out)).enumerate() {
+                let mut slopes =
+                    derivatives.as_deref_mut().map(|c| c[2 * r * out..2 * (r + 1) * out].split_at_mut(out));
+                if self.raw {
+                    y[..d].copy_from_slice(x);
+                    if let Some((d1, d2)) = &mut slopes {
+                        d1[..d].fill(F::one());
+                        d2[..d].fill(F::zero());
+                    }
+                }
+                for (j, &x) in x.iter().enumerate() {
+                    for (i, &omega) in self.frequencies.iter().enumerate() {
+                        let omega = F::of(omega);
+                        let (sin, cos) = (omega * x).fast_sin_cos();
+                        let (s, c) = (raw + i * d + j, raw + (k + i) * d + j);
+                        (y[s], y[c]) = (sin, cos);
+                        if let Some((d1, d2)) = &mut slopes {
+                            (d1[s], d1[c]) = (omega * cos, -omega * sin);
+                            (d2[s], d2[c]) = (-omega * omega * sin, -omega * omega * cos);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// dx = Σ over the outputs of a coordinate of `term(output)`.
+    fn gather<F: Real>(&self, dx: &mut [F], term: impl Fn(usize, usize) -> F) {
+        let out = self.out_dim();
+        for (r, dx) in dx.chunks_exact_mut(self.dim).enumerate() {
+            for (j, dx) in dx.iter_mut().enumerate() {
+                *dx = (0..self.blocks()).map(|b| term(r, b * self.dim + j)).sum();
+            }
+        }
+        debug_assert_eq!(out, self.blocks() * self.dim);
+    }
+}
+
+impl Network for Fourier {
+    fn in_dim(&self) -> usize {
+        self.dim
+    }
+    fn out_dim(&self) -> usize {
+        self.blocks() * self.dim
+    }
+    fn describe(&self, _: &str, _: &mut Layout) {}
+    fn num_params(&self) -> usize {
+        0
+    }
+    fn init<F: Real>(&self, _: &mut [F], _: &mut Rng) {}
+    fn transpose<F: Real>(&self, _: &[F], _: &mut [F]) {}
+    // y′ and y″, row by row.
+    fn cache_width(&self) -> usize {
+        2 * self.out_dim()
+    }
+    fn tangent_width(&self) -> usize {
+        0
+    }
+    fn scratch_width(&self) -> usize {
+        0
+    }
+    fn infer<F: Real>(&self, _: &[F], x: &[F], y: &mut [F], _: &mut [F]) {
+        self.evaluate(x, y, None);
+    }
+    fn forward<F: Real>(&self, _: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
+        self.evaluate(x, y, Some(cache));
+    }
+    fn backward<F: Real>(
+        &self,
+        _: Weights<F>,
+        _: &[F],
+        cache: &[F],
+        dy: &[F],
+        _: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        _: &mut [F],
+    ) {
+        let out = self.out_dim();
+        if let Some(dx) = dx {
+            self.gather(dx, |r, o| cache[2 * r * out + o] * dy[r * out + o]);
+        }
+    }
+    fn jvp<F: Real>(&self, _: &[F], _: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], _: &mut [F]) {
+        let (d, out) = (self.dim, self.out_dim());
+        for (r, ydot) in ydot.chunks_exact_mut(out).enumerate() {
+            for (o, ydot) in ydot.iter_mut().enumerate() {
+                *ydot = cache[2 * r * out + o] * xdot[r * d + o % d];
+            }
+        }
+    }
+    fn jvp_backward<F: Real>(
+        &self,
+        _: Weights<F>,
+        at: Primal<F>,
+        dy: &[F],
+        dydot: &[F],
+        _: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        dxdot: Option<&mut [F]>,
+        _: &mut [F],
+    ) {
+        let (d, out) = (self.dim, self.out_dim());
+        let slope = |r: usize, o: usize| at.cache[2 * r * out + o];
+        let second = |r: usize, o: usize| at.cache[(2 * r + 1) * out + o];
+        if let Some(dx) = dx {
+            self.gather(dx, |r, o| {
+                slope(r, o) * dy[r * out + o] + second(r, o) * at.xdot[r * d + o % d] * dydot[r * out + o]
+            });
+        }
+        if let Some(dxdot) = dxdot {
+            self.gather(dxdot, |r, o| slope(r, o) * dydot[r * out + o]);
+        }
+    }
+}

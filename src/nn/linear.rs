@@ -1,0 +1,249 @@
+use std::ops::Range;
+
+use super::{Layout, Network, Primal, Weights};
+use crate::numeric::Real;
+use crate::numeric::gemm::{Init, Strided, gemm};
+use crate::numeric::rng::Rng;
+
+/// y = x·W + b with W: (in, out), b: (out); p = [W, b].
+///
+/// With G = dy: dW = xᵀG, db = 1ᵀG, dx = G·Wᵀ. The tangent is ẏ = ẋ·W, so ⟨dẏ, ẏ⟩ adds ẋᵀ·dẏ to dW and gives
+/// dẋ = dẏ·Wᵀ; W does not depend on x, so there is no second-order part in dx.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linear {
+    inputs: usize,
+    outputs: usize,
+    gain: f64,
+}
+
+impl Linear {
+    /// A layer of that shape whose weights start as N(0, gain²/in), its bias as 0. A gain of √2 keeps the variance
+    /// through (leaky) ReLU, SiLU and GELU (He et al. 2015), 1 through tanh or none; 0 starts the layer at zero.
+    pub fn new(inputs: usize, outputs: usize, gain: f64) -> Self {
+        Linear { inputs, outputs, gain }
+    }
+
+    fn weights(&self) -> Range<usize> {
+        0..self.inputs * self.outputs
+    }
+
+    fn bias(&self) -> Range<usize> {
+        self.inputs * self.outputs..self.num_params()
+    }
+
+    /// dW += xᵀG.
+    fn add_dw<F: Real>(&self, x: &[F], g: &[F], dp: &mut [F]) {
+        let (n, i, o) = (x.len() / self.inputs, self.inputs, self.outputs);
+        gemm((i, o, n), Strided::transposed(x, i), g, o, Init::Accumulate, &mut dp[self.weights()]);
+    }
+
+    /// db += 1ᵀG.
+    fn add_db<F: Real>(&self, g: &[F], dp: &mut [F]) {
+        let db = &mut dp[self.bias()];
+        for row in g.chunks_exact(self.outputs) {
+            db.iter_mut().zip(row).for_each(|(db, &g)| *db += g);
+        }
+    }
+
+    /// G·Wᵀ.
+    fn to_inputs<F: Real>(&self, w: Weights<F>, g: &[F], out: &mut [F]) {
+        let (n, i, o) = (g.len() / self.outputs, self.inputs, self.outputs);
+        gemm((n, i, o), Strided::rows(g, o), &w.t[self.weights()], i, Init::Zero, out);
+    }
+}
+
+impl Network for Linear {
+    fn in_dim(&self) -> usize {
+        self.inputs
+    }
+    fn out_dim(&self) -> usize {
+        self.outputs
+    }
+    fn describe(&self, prefix: &str, layout: &mut Layout) {
+        layout.push(format!("{prefix}weight"), &[self.inputs, self.outputs]);
+        layout.push(format!("{prefix}bias"), &[self.outputs]);
+    }
+    fn num_params(&self) -> usize {
+        (self.inputs + 1) * self.outputs
+    }
+    fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
+        let sd = F::of(self.gain / (self.inputs.max(1) as f64).sqrt());
+        p[self.weights()].iter_mut().for_each(|w| *w = sd * F::normal(rng));
+        p[self.bias()].fill(F::zero());
+    }
+    fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+        // Blocks of 16 rows: one cache line of t is finished before the next is opened.
+        const BLOCK: usize = 16;
+        for i0 in (0..self.inputs).step_by(BLOCK) {
+            let i1 = (i0 + BLOCK).min(self.inputs);
+            for o in 0..self.outputs {
+                for i in i0..i1 {
+                    t[o * self.inputs + i] = p[i * self.outputs + o];
+                }
+            }
+        }
+        t[self.bias()].copy_from_slice(&p[self.bias()]);
+    }
+    fn cache_width(&self) -> usize {
+        0
+    }
+    fn tangent_width(&self) -> usize {
+        0
+    }
+    fn scratch_width(&self) -> usize {
+        0
+    }
+    fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], _: &mut [F]) {
+        let (n, i, o) = (y.len() / self.outputs, self.inputs, self.outputs);
+        gemm((n, o, i), Strided::rows(x, i), &p[self.weights()], o, Init::Bias(&p[self.bias()]), y);
+    }
+    fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
+        self.infer(p, x, y, cache);
+    }
+    fn backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        _: &[F],
+        dy: &[F],
+        dp: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        _: &mut [F],
+    ) {
+        if let Some(dp) = dp {
+            self.add_dw(x, dy, dp);
+            self.add_db(dy, dp);
+        }
+        if let Some(dx) = dx {
+            self.to_inputs(w, dy, dx);
+        }
+    }
+    fn jvp<F: Real>(&self, p: &[F], _: &[F], _: &[F], xdot: &[F], ydot: &mut [F], _: &mut [F]) {
+        let (n, i, o) = (ydot.len() / self.outputs, self.inputs, self.outputs);
+        gemm((n, o, i), Strided::rows(xdot, i), &p[self.weights()], o, Init::Zero, ydot);
+    }
+    fn jvp_backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        at: Primal<F>,
+        dy: &[F],
+        dydot: &[F],
+        dp: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        dxdot: Option<&mut [F]>,
+        _: &mut [F],
+    ) {
+        if let Some(dp) = dp {
+            self.add_dw(at.x, dy, dp);
+            self.add_dw(at.xdot, dydot, dp);
+            self.add_db(dy, dp);
+        }
+        if let Some(dx) = dx {
+            self.to_inputs(w, dy, dx);
+        }
+        if let Some(dxdot) = dxdot {
+            self.to_inputs(w, dydot, dxdot);
+        }
+    }
+}
+
+/// A [`Linear`] some of whose weights are always zero, as MADE needs (Germain et al. 2015, eq. 8).
+///
+/// The masked entries of p must be zero: `init` makes them so and the gradient of a masked entry is zero, so an
+/// optimiser leaves them there, and the products need not look at the mask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Masked {
+    linear: Linear,
+    // (in, out) like W: whether input i may reach output o.
+    mask: Vec<bool>,
+}
+
+impl Masked {
+    /// A layer where input i reaches output o if `connects(i, o)`.
+    pub fn new(inputs: usize, outputs: usize, gain: f64, connects: impl Fn(usize, usize) -> bool) -> Self {
+        let mask = (0..inputs * outputs).map(|at| connects(at / outputs, at % outputs)).collect();
+        Masked { linear: Linear::new(inputs, outputs, gain), mask }
+    }
+
+    fn clear<F: Real>(&self, p: &mut [F]) {
+        p.iter_mut().zip(&self.mask).filter(|(_, open)| !**open).for_each(|(p, _)| *p = F::zero());
+    }
+}
+
+impl Network for Masked {
+    fn in_dim(&self) -> usize {
+        self.linear.inputs
+    }
+    fn out_dim(&self) -> usize {
+        self.linear.outputs
+    }
+    fn describe(&self, prefix: &str, layout: &mut Layout) {
+        self.linear.describe(prefix, layout);
+    }
+    fn num_params(&self) -> usize {
+        self.linear.num_params()
+    }
+    fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
+        self.linear.init(p, rng);
+        // Each output keeps the variance of the inputs it can see.
+        let outputs = self.linear.outputs;
+        for o in 0..outputs {
+            let open = (0..self.linear.inputs).filter(|i| self.mask[i * outputs + o]).count().max(1);
+            let scale = F::of((self.linear.inputs as f64 / open as f64).sqrt());
+            (0..self.linear.inputs).for_each(|i| p[i * outputs + o] *= scale);
+        }
+        self.clear(p);
+    }
+    fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+        self.linear.transpose(p, t);
+    }
+    fn cache_width(&self) -> usize {
+        0
+    }
+    fn tangent_width(&self) -> usize {
+        0
+    }
+    fn scratch_width(&self) -> usize {
+        0
+    }
+    fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], scratch: &mut [F]) {
+        self.linear.infer(p, x, y, scratch);
+    }
+    fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
+        self.linear.infer(p, x, y, cache);
+    }
+    fn backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        cache: &[F],
+        dy: &[F],
+        mut dp: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        scratch: &mut [F],
+    ) {
+        self.linear.backward(w, x, cache, dy, dp.as_deref_mut(), dx, scratch);
+        if let Some(dp) = dp {
+            self.clear(dp);
+        }
+    }
+    fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]) {
+        self.linear.jvp(p, x, cache, xdot, ydot, tangents);
+    }
+    fn jvp_backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        at: Primal<F>,
+        dy: &[F],
+        dydot: &[F],
+        mut dp: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        dxdot: Option<&mut [F]>,
+        scratch: &mut [F],
+    ) {
+        self.linear.jvp_backward(w, at, dy, dydot, dp.as_deref_mut(), dx, dxdot, scratch);
+        if let Some(dp) = dp {
+            self.clear(dp);
+        }
+    }
+}

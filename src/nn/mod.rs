@@ -1,0 +1,124 @@
+//! Networks: a shape, a flat parameter slice, four functions.
+//!
+//! A network holds no parameters and no state. It describes a function y = f(x; p) of rows x: (n, in) and one
+//! contiguous slice p, and knows how to compute
+//!
+//! | function | computes |
+//! | --- | --- |
+//! | [`forward`](Network::forward) | y, and a cache for the others |
+//! | [`backward`](Network::backward) | dp += ∂⟨dy, y⟩/∂p, dx = ∂⟨dy, y⟩/∂x |
+//! | [`jvp`](Network::jvp) | ẏ = (∂f/∂x) ẋ |
+//! | [`jvp_backward`](Network::jvp_backward) | the gradient of ⟨dy, y⟩ + ⟨dẏ, ẏ⟩ with respect to p, x and ẋ |
+//!
+//! The last makes second derivatives compose: ẏ depends on x through f′, so its gradient carries f″. A gradient
+//! penalty is one call of it. [`infer`](Network::infer) is `forward` without the cache, for sampling and scoring.
+//!
+//! All buffers belong to the caller: row-major slices whose lengths are the widths below times the number of rows.
+//! [`Tape`] is such a set of buffers for callers who want one.
+
+mod activation;
+mod fourier;
+mod layout;
+mod linear;
+mod sequential;
+mod tape;
+
+pub use activation::Activation;
+pub use fourier::Fourier;
+pub use layout::{Layout, Tensor};
+pub use linear::{Linear, Masked};
+pub use sequential::{Layer, Sequential, mlp};
+pub use tape::Tape;
+
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+
+/// Parameters for a backward pass: `p`, and the same layout with each matrix transposed, made once per step by
+/// [`Network::transpose`], so that dx = dy·Wᵀ reads its weights in the order of the forward kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Weights<'a, F> {
+    /// The parameters.
+    pub p: &'a [F],
+    /// The same, each matrix transposed.
+    pub t: &'a [F],
+}
+
+impl<'a, F> Weights<'a, F> {
+    /// The part of a layer.
+    pub fn slice(self, range: std::ops::Range<usize>) -> Self {
+        Weights { p: &self.p[range.clone()], t: &self.t[range] }
+    }
+}
+
+/// A function of rows and a flat parameter slice, with its derivatives. Rows are counted by the slices: n = x.len() / in.
+pub trait Network: Send + Sync {
+    /// Columns of x.
+    fn in_dim(&self) -> usize;
+    /// Columns of y.
+    fn out_dim(&self) -> usize;
+    /// Appends the tensors of p, in order, under `prefix`.
+    fn describe(&self, prefix: &str, layout: &mut Layout);
+    /// Length of p.
+    fn num_params(&self) -> usize;
+    /// Draws starting parameters.
+    fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng);
+    /// t = p with each matrix transposed.
+    fn transpose<F: Real>(&self, p: &[F], t: &mut [F]);
+
+    /// Numbers per row that `forward` keeps for the derivatives.
+    fn cache_width(&self) -> usize;
+    /// Numbers per row that `jvp` keeps for `jvp_backward`.
+    fn tangent_width(&self) -> usize;
+    /// Numbers per row that any of the functions needs to work in.
+    fn scratch_width(&self) -> usize;
+
+    /// y = f(x; p), nothing kept.
+    fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], scratch: &mut [F]);
+
+    /// y = f(x; p), filling `cache`.
+    fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]);
+
+    /// dp += ∂⟨dy, y⟩/∂p and dx = ∂⟨dy, y⟩/∂x, after `forward` on the same x.
+    fn backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        cache: &[F],
+        dy: &[F],
+        dp: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        scratch: &mut [F],
+    );
+
+    /// ẏ = (∂f/∂x) ẋ after `forward` on the same x, filling `tangents`.
+    fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]);
+
+    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ, after `forward` and `jvp`.
+    fn jvp_backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        at: Primal<F>,
+        dy: &[F],
+        dydot: &[F],
+        dp: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        dxdot: Option<&mut [F]>,
+        scratch: &mut [F],
+    );
+}
+
+/// Where a `jvp` was taken: the point, the direction, and what `forward` and `jvp` kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Primal<'a, F> {
+    /// x: (n, in).
+    pub x: &'a [F],
+    /// ẋ: (n, in).
+    pub xdot: &'a [F],
+    /// Filled by `forward`.
+    pub cache: &'a [F],
+    /// Filled by `jvp`.
+    pub tangents: &'a [F],
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,370 @@
+use std::ops::Range;
+
+use super::activation::Elementwise;
+use super::{Activation, Fourier, Layout, Linear, Masked, Network, Primal, Weights};
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+
+/// What a [`Sequential`] is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Layer {
+    /// x·W + b.
+    Linear(Linear),
+    /// x·W + b, parts of W always zero.
+    Masked(Masked),
+    /// An elementwise nonlinearity.
+    Activation(Elementwise),
+    /// Fixed sines and cosines of the inputs.
+    Fourier(Fourier),
+    /// x + g(x) (He et al. 2016).
+    Residual(Sequential),
+}
+
+/// Forwards a call to the layer behind the enum.
+macro_rules! each {
+    ($self:expr, $layer:ident => $call:expr) => {
+        match $self {
+            Layer::Linear($layer) => $call,
+            Layer::Masked($layer) => $call,
+            Layer::Activation($layer) => $call,
+            Layer::Fourier($layer) => $call,
+            Layer::Residual($layer) => $call,
+        }
+    };
+}
+
+/// x ← x + g: the skip of a residual layer, in whichever direction it runs.
+fn add<F: Real>(x: &mut [F], g: &[F]) {
+    x.iter_mut().zip(g).for_each(|(x, &g)| *x += g);
+}
+
+impl Network for Layer {
+    fn in_dim(&self) -> usize {
+        each!(self, l => l.in_dim())
+    }
+    fn out_dim(&self) -> usize {
+        each!(self, l => l.out_dim())
+    }
+    fn describe(&self, prefix: &str, layout: &mut Layout) {
+        each!(self, l => l.describe(prefix, layout))
+    }
+    fn num_params(&self) -> usize {
+        each!(self, l => l.num_params())
+    }
+    fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
+        each!(self, l => l.init(p, rng))
+    }
+    fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+        each!(self, l => l.transpose(p, t))
+    }
+    fn cache_width(&self) -> usize {
+        each!(self, l => l.cache_width())
+    }
+    fn tangent_width(&self) -> usize {
+        each!(self, l => l.tangent_width())
+    }
+    fn scratch_width(&self) -> usize {
+        each!(self, l => l.scratch_width())
+    }
+    fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], scratch: &mut [F]) {
+        each!(self, l => l.infer(p, x, y, scratch));
+        if let Layer::Residual(_) = self {
+            add(y, x);
+        }
+    }
+    fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
+        each!(self, l => l.forward(p, x, y, cache));
+        if let Layer::Residual(_) = self {
+            add(y, x);
+        }
+    }
+    fn backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        cache: &[F],
+        dy: &[F],
+        dp: Option<&mut [F]>,
+        mut dx: Option<&mut [F]>,
+        scratch: &mut [F],
+    ) {
+        each!(self, l => l.backward(w, x, cache, dy, dp, dx.as_deref_mut(), scratch));
+        if let (Layer::Residual(_), Some(dx)) = (self, dx) {
+            add(dx, dy);
+        }
+    }
+    fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]) {
+        each!(self, l => l.jvp(p, x, cache, xdot, ydot, tangents));
+        if let Layer::Residual(_) = self {
+            add(ydot, xdot);
+        }
+    }
+    fn jvp_backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        at: Primal<F>,
+        dy: &[F],
+        dydot: &[F],
+        dp: Option<&mut [F]>,
+        mut dx: Option<&mut [F]>,
+        mut dxdot: Option<&mut [F]>,
+        scratch: &mut [F],
+    ) {
+        each!(self, l => l.jvp_backward(w, at, dy, dydot, dp, dx.as_deref_mut(), dxdot.as_deref_mut(), scratch));
+        if let Layer::Residual(_) = self {
+            dx.into_iter().for_each(|dx| add(dx, dy));
+            dxdot.into_iter().for_each(|dxdot| add(dxdot, dydot));
+        }
+    }
+}
+
+/// Layers one after the other: h₀ = x, h_{i+1} = f_i(h_i), y = h_L. By the chain rule the backward functions run the
+/// layers' own in reverse, dh_i in place of dx, and the tangent runs forward beside the value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequential {
+    layers: Vec<Layer>,
+    // Where each layer's parameters stand in p.
+    ranges: Vec<Range<usize>>,
+    // The widest h_i between two layers.
+    widest: usize,
+}
+
+/// A multilayer perceptron sizes[0] → … → sizes[L], `activation` between the layers and none behind the last.
+///
+/// ```
+/// use quadrivium::nn::{Activation, Network, mlp};
+/// let net = mlp(&[2, 64, 64, 3], Activation::Silu);
+/// assert_eq!((net.in_dim(), net.out_dim(), net.num_params()), (2, 3, 3 * 64 + 65 * 64 + 65 * 3));
+/// ```
+///
+/// # Panics
+/// If there are fewer than two sizes.
+pub fn mlp(sizes: &[usize], activation: Activation) -> Sequential {
+    let last = sizes.len() - 2;
+    let mut layers = Vec::new();
+    for (i, pair) in sizes.windows(2).enumerate() {
+        let gain = if i == last { 1.0 } else { activation.gain() };
+        layers.push(Layer::Linear(Linear::new(pair[0], pair[1], gain)));
+        if i < last {
+            layers.push(activation.layer(pair[1]));
+        }
+    }
+    Sequential::new(layers)
+}
+
+impl Sequential {
+    /// The composition of `layers`, the first first.
+    ///
+    /// # Panics
+    /// If there is no layer, or two neighbours do not fit.
+    pub fn new(layers: Vec<Layer>) -> Self {
+        assert!(!layers.is_empty(), "a network has at least one layer");
+        let mut ranges = Vec::with_capacity(layers.len());
+        let mut start = 0;
+        for (i, layer) in layers.iter().enumerate() {
+            if i > 0 {
+                let (out, into) = (layers[i - 1].out_dim(), layer.in_dim());
+                assert_eq!(out, into, "layer {} gives {out} columns and layer {i} takes {into}", i - 1);
+            }
+            ranges.push(start..start + layer.num_params());
+            start += layer.num_params();
+        }
+        let widest = layers[1..].iter().map(|l| l.in_dim()).max().unwrap_or(0);
+        Sequential { layers, ranges, widest }
+    }
+
+    /// The layers, the first first.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The table of p.
+    pub fn layout(&self) -> Layout {
+        let mut layout = Layout::default();
+        self.describe("", &mut layout);
+        layout
+    }
+
+    /// Layers with their place in p.
+    fn parts(&self) -> impl DoubleEndedIterator<Item = (usize, &Layer, Range<usize>)> {
+        self.layers.iter().zip(&self.ranges).enumerate().map(|(i, (layer, range))| (i, layer, range.clone()))
+    }
+
+    fn last(&self) -> usize {
+        self.layers.len() - 1
+    }
+
+    /// Runs `layer(i, f_i, range, h_i, h_{i+1}, own)` in order, with the h between and each layer's own part laid out in
+    /// `buffer` as own₀ h₁ own₁ h₂ own₂ …, so that the reverse pass reads it from the end.
+    fn ascend<F: Real>(
+        &self,
+        first: &[F],
+        end: &mut [F],
+        mut buffer: &mut [F],
+        width: impl Fn(&Layer) -> usize,
+        mut layer: impl FnMut(&Layer, Range<usize>, &[F], &mut [F], &mut [F]),
+    ) {
+        let rows = first.len() / self.in_dim();
+        let mut input = first;
+        for (i, f, range) in self.parts() {
+            let (own, rest) = buffer.split_at_mut(rows * width(f));
+            if i == self.last() {
+                return layer(f, range, input, end, own);
+            }
+            let (h, rest) = rest.split_at_mut(rows * f.out_dim());
+            layer(f, range, input, h, own);
+            (input, buffer) = (h, rest);
+        }
+    }
+}
+
+/// The reverse of `ascend`: takes the parts of a buffer from its end.
+struct Descent<'a, F> {
+    buffer: &'a [F],
+    rows: usize,
+}
+
+impl<'a, F> Descent<'a, F> {
+    fn take(&mut self, width: usize) -> &'a [F] {
+        let (rest, part) = self.buffer.split_at(self.buffer.len() - self.rows * width);
+        self.buffer = rest;
+        part
+    }
+}
+
+impl Network for Sequential {
+    fn in_dim(&self) -> usize {
+        self.layers[0].in_dim()
+    }
+    fn out_dim(&self) -> usize {
+        self.layers[self.last()].out_dim()
+    }
+    fn describe(&self, prefix: &str, layout: &mut Layout) {
+        for (i, layer, _) in self.parts() {
+            layer.describe(&format!("{prefix}{i}."), layout);
+        }
+    }
+    fn num_params(&self) -> usize {
+        self.ranges[self.last()].end
+    }
+    fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
+        self.parts().for_each(|(_, layer, range)| layer.init(&mut p[range], rng));
+    }
+    fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+        self.parts().for_each(|(_, layer, range)| layer.transpose(&p[range.clone()], &mut t[range]));
+    }
+    fn cache_width(&self) -> usize {
+        self.layers.iter().map(|l| l.cache_width() + l.out_dim()).sum::<usize>() - self.out_dim()
+    }
+    fn tangent_width(&self) -> usize {
+        self.layers.iter().map(|l| l.tangent_width() + l.out_dim()).sum::<usize>() - self.out_dim()
+    }
+    // dh and dḣ, each as output and as input of a layer, beside what a layer inside needs.
+    fn scratch_width(&self) -> usize {
+        4 * self.widest + self.layers.iter().map(|l| l.scratch_width()).max().unwrap_or(0)
+    }
+
+    fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], scratch: &mut [F]) {
+        let rows = x.len() / self.in_dim();
+        let (here, rest) = scratch.split_at_mut(rows * self.widest);
+        let (next, inner) = rest.split_at_mut(rows * self.widest);
+        // `here` holds the h computed last; an activation works in it, any other layer moves to `next`.
+        let (mut here, mut next) = (here, next);
+        for (i, layer, range) in self.parts() {
+            let (taken, given) = (rows * layer.in_dim(), rows * layer.out_dim());
+            let input = if i == 0 { x } else { &here[..taken] };
+            if i == self.last() {
+                return layer.infer(&p[range], input, y, inner);
+            }
+            match layer {
+                Layer::Activation(f) if i > 0 => f.apply(&mut here[..taken]),
+                _ => {
+                    layer.infer(&p[range], input, &mut next[..given], inner);
+                    std::mem::swap(&mut here, &mut next);
+                }
+            }
+        }
+    }
+
+    fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
+        self.ascend(x, y, cache, Layer::cache_width, |layer, range, input, output, own| {
+            layer.forward(&p[range], input, output, own)
+        });
+    }
+
+    fn backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        cache: &[F],
+        dy: &[F],
+        mut dp: Option<&mut [F]>,
+        mut dx: Option<&mut [F]>,
+        scratch: &mut [F],
+    ) {
+        let rows = x.len() / self.in_dim();
+        let (here, rest) = scratch.split_at_mut(rows * self.widest);
+        let (next, inner) = rest.split_at_mut(rows * self.widest);
+        let (mut here, mut next) = (here, next);
+        let mut cache = Descent { buffer: &cache[..rows * self.cache_width()], rows };
+        for (i, layer, range) in self.parts().rev() {
+            let own = cache.take(layer.cache_width());
+            let input = if i == 0 { x } else { cache.take(layer.in_dim()) };
+            let dy = if i == self.last() { dy } else { &here[..rows * layer.out_dim()] };
+            let dx = if i == 0 { dx.take() } else { Some(&mut next[..rows * layer.in_dim()]) };
+            let dp = dp.as_deref_mut().map(|dp| &mut dp[range.clone()]);
+            layer.backward(w.slice(range), input, own, dy, dp, dx, inner);
+            std::mem::swap(&mut here, &mut next);
+        }
+    }
+
+    fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]) {
+        let rows = x.len() / self.in_dim();
+        let (mut cache, mut input) = (cache, x);
+        self.ascend(xdot, ydot, tangents, Layer::tangent_width, |layer, range, hdot, next, own| {
+            let (kept, rest) = cache.split_at(rows * layer.cache_width());
+            layer.jvp(&p[range], input, kept, hdot, next, own);
+            // Behind the last layer there is no h, and `rest` is not read again.
+            (input, cache) = rest.split_at(rest.len().min(rows * layer.out_dim()));
+        });
+    }
+
+    fn jvp_backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        at: Primal<F>,
+        dy: &[F],
+        dydot: &[F],
+        mut dp: Option<&mut [F]>,
+        mut dx: Option<&mut [F]>,
+        mut dxdot: Option<&mut [F]>,
+        scratch: &mut [F],
+    ) {
+        let rows = at.x.len() / self.in_dim();
+        let (here, rest) = scratch.split_at_mut(2 * rows * self.widest);
+        let (next, inner) = rest.split_at_mut(2 * rows * self.widest);
+        let (mut here, mut next) = (here, next);
+        let mut cache = Descent { buffer: &at.cache[..rows * self.cache_width()], rows };
+        let mut tangents = Descent { buffer: &at.tangents[..rows * self.tangent_width()], rows };
+        for (i, layer, range) in self.parts().rev() {
+            let (kept, kept_tangents) =
+                (cache.take(layer.cache_width()), tangents.take(layer.tangent_width()));
+            let (x, xdot) = match i {
+                0 => (at.x, at.xdot),
+                _ => (cache.take(layer.in_dim()), tangents.take(layer.in_dim())),
+            };
+            let at = Primal { x, xdot, cache: kept, tangents: kept_tangents };
+            let (out, into) = (rows * layer.out_dim(), rows * layer.in_dim());
+            let (dh, dhdot) = here.split_at(rows * self.widest);
+            let (dy, dydot) = if i == self.last() { (dy, dydot) } else { (&dh[..out], &dhdot[..out]) };
+            let (ds, dsdot) = next.split_at_mut(rows * self.widest);
+            let (dx, dxdot) = match i {
+                0 => (dx.take(), dxdot.take()),
+                _ => (Some(&mut ds[..into]), Some(&mut dsdot[..into])),
+            };
+            let dp = dp.as_deref_mut().map(|dp| &mut dp[range.clone()]);
+            layer.jvp_backward(w.slice(range), at, dy, dydot, dp, dx, dxdot, inner);
+            std::mem::swap(&mut here, &mut next);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Every layer and composition, in f64, against central differences of its own forward functions.
+
+use super::*;
+use crate::numeric::rng::seeded;
+
+fn normals(n: usize, rng: &mut Rng) -> Vec<f64> {
+    (0..n).map(|_| f64::normal(rng)).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// (y, ẏ) at (p, x, ẋ).
+fn values(net: &impl Network, p: &[f64], x: &[f64], xdot: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let mut tape = Tape::default();
+    tape.forward(net, p, x);
+    tape.jvp(net, p, xdot);
+    (tape.y().to_vec(), tape.ydot().to_vec())
+}
+
+/// Central differences of `f` along each coordinate of `v`.
+fn differences(v: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
+    let (mut v, h) = (v.to_vec(), 1e-5);
+    (0..v.len())
+        .map(|i| {
+            let at = v[i];
+            v[i] = at + h;
+            let above = f(&v);
+            v[i] = at - h;
+            let below = f(&v);
+            v[i] = at;
+            (above - below) / (2.0 * h)
+        })
+        .collect()
+}
+
+fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= tolerance * (1.0 + want.abs()), "{what}[{i}]: {got}, expected {want}");
+    }
+}
+
+/// The four functions of `net` against differences; parameters that start at exactly zero and are `frozen` stay.
+fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
+    let (mut rng, rows) = (seeded(7), 3);
+    let mut p = vec![0.0; net.num_params()];
+    net.init(&mut p, &mut rng);
+    // Biases too: they start at zero.
+    p.iter_mut()
+        .enumerate()
+        .filter(|(i, _)| !frozen(*i))
+        .for_each(|(_, p)| *p += 0.1 * f64::normal(&mut rng));
+    let mut t = vec![f64::NAN; p.len()];
+    net.transpose(&p, &mut t);
+    let w = Weights { p: &p, t: &t };
+    let (x, xdot) = (normals(rows * net.in_dim(), &mut rng), normals(rows * net.in_dim(), &mut rng));
+    let (dy, dydot) = (normals(rows * net.out_dim(), &mut rng), normals(rows * net.out_dim(), &mut rng));
+
+    // Buffers dirty from a larger batch must not matter.
+    let mut tape = Tape::default();
+    tape.forward(&net, &p, &normals(2 * x.len(), &mut rng));
+    tape.jvp(&net, &p, &normals(2 * x.len(), &mut rng));
+    let y = tape.forward(&net, &p, &x).to_vec();
+    let ydot = tape.jvp(&net, &p, &xdot).to_vec();
+    let inferred = Tape::default().infer(&net, &p, &x).to_vec();
+    assert_close("infer", &inferred, &y, 1e-13);
+
+    let moved = |h: f64| {
+        let x: Vec<f64> = x.iter().zip(&xdot).map(|(x, xdot)| x + h * xdot).collect();
+        values(&net, &p, &x, &xdot).0
+    };
+    let slope: Vec<f64> = moved(1e-5).iter().zip(moved(-1e-5)).map(|(a, b)| (a - b) / 2e-5).collect();
+    assert_close("jvp", &ydot, &slope, 1e-7);
+
+    // Gradients add to what dp holds.
+    let (mut dp, mut dx) = (vec![1.0; p.len()], vec![f64::NAN; x.len()]);
+    tape.backward(&net, w, &dy, Some(&mut dp), Some(&mut dx));
+    let free =
+        |p: &[f64]| p.iter().enumerate().map(|(i, &d)| if frozen(i) { 0.0 } else { d }).collect::<Vec<_>>();
+    let first = |p: &[f64], x: &[f64]| dot(&dy, &values(&net, p, x, &xdot).0);
+    let want: Vec<f64> = differences(&p, |p| first(p, &x)).iter().map(|d| d + 1.0).collect();
+    assert_close("backward dp", &free(&dp), &free(&want), 1e-7);
+    assert_close("backward dx", &dx, &differences(&x, |x| first(&p, x)), 1e-7);
+    let (forward, adjoint) = (dot(&dy, &ydot), dot(&dx, &xdot));
+    assert!(
+        (forward - adjoint).abs() < 1e-11 * (1.0 + forward.abs()),
+        "⟨u, Jv⟩ {forward}, ⟨Jᵀu, v⟩ {adjoint}"
+    );
+
+    let phi = |p: &[f64], x: &[f64], xdot: &[f64]| {
+        let (y, ydot) = values(&net, p, x, xdot);
+        dot(&dy, &y) + dot(&dydot, &ydot)
+    };
+    let (mut dp, mut dx, mut dxdot) = (vec![1.0; p.len()], vec![f64::NAN; x.len()], vec![f64::NAN; x.len()]);
+    tape.jvp_backward(&net, w, &dy, &dydot, Some(&mut dp), Some(&mut dx), Some(&mut dxdot));
+    let want: Vec<f64> = differences(&p, |p| phi(p, &x, &xdot)).iter().map(|d| d + 1.0).collect();
+    assert_close("jvp_backward dp", &free(&dp), &free(&want), 1e-6);
+    assert_close("jvp_backward dx", &dx, &differences(&x, |x| phi(&p, x, &xdot)), 1e-6);
+    assert_close("jvp_backward dẋ", &dxdot, &differences(&xdot, |v| phi(&p, &x, v)), 1e-6);
+}
+
+const ACTIVATIONS: [Activation; 6] = [
+    Activation::Tanh,
+    Activation::Silu,
+    Activation::Gelu,
+    Activation::Softplus,
+    Activation::Relu,
+    Activation::LeakyRelu { slope: 0.2 },
+];
+
+#[test]
+fn linear() {
+    check(Linear::new(3, 5, 1.0), |_| false);
+    check(Linear::new(40, 1, 1.0), |_| false);
+}
+
+#[test]
+fn masked() {
+    let connects = |i: usize, o: usize| (i + o) % 3 != 0;
+    check(Masked::new(4, 6, 1.0, connects), |at| at < 24 && !connects(at / 6, at % 6));
+    let net = Masked::new(4, 6, 1.0, connects);
+    let mut p = vec![f64::NAN; net.num_params()];
+    net.init(&mut p, &mut seeded(0));
+    assert!((0..24).all(|at| (p[at] == 0.0) == !connects(at / 6, at % 6)));
+}
+
+#[test]
+fn activations() {
+    for activation in ACTIVATIONS {
+        check(activation.layer(4), |_| false);
+    }
+}
+
+#[test]
+fn fourier() {
+    check(Fourier::octaves(2, 1.5, 3), |_| false);
+    check(Fourier::time(8).unwrap(), |_| false);
+    assert!(Fourier::time(7).is_err() && Fourier::time(0).is_err());
+}
+
+#[test]
+fn compositions() {
+    for activation in ACTIVATIONS {
+        check(mlp(&[3, 7, 5, 2], activation), |_| false);
+    }
+    let block = |activation: Activation| {
+        Layer::Residual(Sequential::new(vec![
+            Layer::Linear(Linear::new(6, 9, 1.0)),
+            activation.layer(9),
+            Layer::Linear(Linear::new(9, 6, 1.0)),
+        ]))
+    };
+    check(
+        Sequential::new(vec![
+            Layer::Fourier(Fourier::octaves(2, 1.0, 2)),
+            Layer::Linear(Linear::new(10, 6, 1.0)),
+            block(Activation::Silu),
+            Activation::Tanh.layer(6),
+            block(Activation::Gelu),
+            Layer::Linear(Linear::new(6, 1, 1.0)),
+        ]),
+        |_| false,
+    );
+}
+
+#[test]
+fn one_layer_is_a_network_too() {
+    check(Sequential::new(vec![Layer::Linear(Linear::new(2, 3, 1.0))]), |_| false);
+}
+
+#[test]
+fn the_layout_names_every_parameter_once() {
+    let net = Sequential::new(vec![
+        Layer::Linear(Linear::new(2, 4, 1.0)),
+        Layer::Residual(mlp(&[4, 8, 4], Activation::Tanh)),
+    ]);
+    let layout = net.layout();
+    let names: Vec<_> = layout.tensors().iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["0.weight", "0.bias", "1.0.weight", "1.0.bias", "1.2.weight", "1.2.bias"]);
+    assert_eq!(layout.num_params(), net.num_params());
+    assert_eq!(layout.get("1.2.weight").unwrap().shape, [8, 4]);
+}

@@ -5,6 +5,7 @@ pub mod generative;
 pub mod map;
 pub mod nn;
 pub mod numeric;
+pub mod train;
 
 pub use error::{Error, Result};
 pub use generative::*;

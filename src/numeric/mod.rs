@@ -4,5 +4,6 @@ pub mod gemm;
 pub mod real;
 pub mod rng;
 pub(crate) mod simd;
+pub(crate) mod tiles;
 
 pub use real::Real;

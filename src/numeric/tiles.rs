@@ -1,0 +1,117 @@
+//! Rows in tiles: a tile runs through the whole network, and through all steps of an iterative sampler, before the
+//! next one starts, so that its activations stay in L1/L2. Tiles share nothing but the parameters and run on as many
+//! threads as there are. Each row has a random stream of its own, so neither the tile nor the thread changes a bit, and
+//! the first k rows do not depend on how many follow.
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2, ArrayView2};
+use rand::RngCore;
+
+use super::rng::{Rng, Streams};
+use crate::error::Result;
+
+/// Rows of a tile: a multiple of the kernel's blocks, small enough that two layers of width 128 fit L1 and L2.
+pub const TILE: usize = 48;
+
+/// Rows that [`draw_each`] hands out together.
+const BLOCK: u64 = 8192;
+
+/// Calls `work(scratch, first, tile)` for each tile of `out`, (n, width), where `first` is the tile's first row;
+/// the first error in the order of the rows, if there is one. A thread keeps its scratch from tile to tile.
+pub(crate) fn for_each_tile<T: Send, S: Default>(
+    out: &mut [T],
+    width: usize,
+    work: impl Fn(&mut S, usize, &mut [T]) -> Result<()> + Sync,
+) -> Result<()> {
+    let size = TILE * width;
+    // One tile needs no second thread, and waking one costs more than a small tile.
+    #[cfg(feature = "rayon")]
+    if out.len() > size {
+        use rayon::prelude::*;
+        return out
+            .par_chunks_mut(size)
+            .enumerate()
+            .map_init(S::default, |scratch, (t, tile)| work(scratch, t * TILE, tile))
+            .find_first(|done| done.is_err())
+            .unwrap_or(Ok(()));
+    }
+    let mut scratch = S::default();
+    out.chunks_mut(size).enumerate().try_for_each(|(t, tile)| work(&mut scratch, t * TILE, tile))
+}
+
+/// The streams of the rows of a tile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowStreams {
+    streams: Streams,
+    first: u64,
+}
+
+impl RowStreams {
+    /// The stream of the tile's row `r`.
+    pub(crate) fn row(self, r: usize) -> Rng {
+        self.streams.stream(self.first + r as u64)
+    }
+
+    /// Refills `rngs` with the streams of `n` rows.
+    pub(crate) fn fill(self, n: usize, rngs: &mut Vec<Rng>) {
+        rngs.clear();
+        rngs.extend((0..n).map(|r| self.row(r)));
+    }
+}
+
+/// n rows of `dim` columns, drawn by `tile(streams, scratch, rows)`, rows: (at most TILE, dim).
+pub(crate) fn draw<S: Default>(
+    n: usize,
+    dim: usize,
+    rng: &mut dyn RngCore,
+    tile: impl Fn(RowStreams, &mut S, &mut [f32]) -> Result<()> + Sync,
+) -> Result<Array2<f32>> {
+    let streams = Streams::from_rng(rng);
+    let mut x = vec![0.0; n * dim];
+    for_each_tile(&mut x, dim, |scratch, first, rows| {
+        tile(RowStreams { streams, first: first as u64 }, scratch, rows)
+    })?;
+    Ok(Array2::from_shape_vec((n, dim), x).expect("n rows of dim columns"))
+}
+
+/// The rows of [`draw`], handed to `sink` in blocks, in constant memory.
+pub(crate) fn draw_each<S: Default>(
+    n: u64,
+    dim: usize,
+    rng: &mut dyn RngCore,
+    sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    tile: impl Fn(RowStreams, &mut S, &mut [f32]) -> Result<()> + Sync,
+) -> Result<()> {
+    let streams = Streams::from_rng(rng);
+    let mut x = vec![0.0; n.min(BLOCK) as usize * dim];
+    let mut start = 0;
+    while start < n {
+        let rows = BLOCK.min(n - start);
+        let x = &mut x[..rows as usize * dim];
+        for_each_tile(x, dim, |scratch, first, rows| {
+            tile(RowStreams { streams, first: start + first as u64 }, scratch, rows)
+        })?;
+        let block = ArrayView2::from_shape((rows as usize, dim), x).expect("rows of dim columns");
+        if sink(block).is_break() {
+            break;
+        }
+        start += rows;
+    }
+    Ok(())
+}
+
+/// One number per row of x, (n, dim), by `tile(first, scratch, rows, nats)`.
+pub(crate) fn score<S: Default>(
+    x: ArrayView2<f32>,
+    tile: impl Fn(usize, &mut S, &[f32], &mut [f64]) -> Result<()> + Sync,
+) -> Result<Array1<f64>> {
+    let (n, dim) = x.dim();
+    let x = x.as_standard_layout();
+    let x = x.as_slice().expect("standard layout");
+    let mut nats = vec![0.0; n];
+    for_each_tile(&mut nats, 1, |scratch, first, nats| {
+        tile(first, scratch, &x[first * dim..(first + nats.len()) * dim], nats)
+    })?;
+    Ok(Array1::from_vec(nats))
+}

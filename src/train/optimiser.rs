@@ -1,0 +1,232 @@
+use crate::error::{Result, check};
+use crate::numeric::simd::vectorise;
+use crate::train::Progress;
+
+/// How a model's parameters move: AdamW, warm-up, decay of the learning rate, clipping, averaging.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptimiserConfig {
+    /// Learning rate after warm-up. More than 0. Default 1e-3.
+    pub lr: f64,
+    /// Decay of the gradient's mean, 0 to less than 1. Default 0.9 (Kingma & Ba 2015).
+    pub beta1: f64,
+    /// Decay of the squared gradient's mean, 0 to less than 1. Default 0.999 (Kingma & Ba 2015).
+    pub beta2: f64,
+    /// Added to √v̂. More than 0. Default 1e-8 (Kingma & Ba 2015).
+    pub eps: f64,
+    /// Decoupled weight decay, per step times the learning rate (Loshchilov & Hutter 2019). 0 or more. Default 0.
+    pub weight_decay: f64,
+    /// Longest gradient (L2 norm); a longer one is scaled to it. `None` or more than 0. Default `Some(1.0)`.
+    pub clip_norm: Option<f64>,
+    /// Steps over which the learning rate rises linearly from 0. Default 100.
+    pub warmup: usize,
+    /// What the learning rate does after warm-up. Default [`Decay::Cosine`].
+    pub decay: Decay,
+    /// Decay of the parameters' moving average, which samples and scores. 0 (no averaging) to less than 1. Default 0.999.
+    pub ema: f64,
+}
+
+/// The learning rate's way after warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decay {
+    /// It stays.
+    Constant,
+    /// Half a cosine from 1 to 0 at the last step (Loshchilov & Hutter 2017).
+    Cosine,
+}
+
+impl Default for OptimiserConfig {
+    fn default() -> Self {
+        OptimiserConfig {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            clip_norm: Some(1.0),
+            warmup: 100,
+            decay: Decay::Cosine,
+            ema: 0.999,
+        }
+    }
+}
+
+impl OptimiserConfig {
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        let positive = |v: f64| v > 0.0 && v.is_finite();
+        let share = |v: f64| (0.0..1.0).contains(&v);
+        check(positive(self.lr), "optimiser.lr", self.lr, "more than 0, finite")?;
+        check(share(self.beta1), "optimiser.beta1", self.beta1, "0 or more, less than 1")?;
+        check(share(self.beta2), "optimiser.beta2", self.beta2, "0 or more, less than 1")?;
+        check(positive(self.eps), "optimiser.eps", self.eps, "more than 0, finite")?;
+        check(
+            self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
+            "optimiser.weight_decay",
+            self.weight_decay,
+            "0 or more, finite",
+        )?;
+        check(
+            self.clip_norm.is_none_or(positive),
+            "optimiser.clip_norm",
+            self.clip_norm,
+            "None, or more than 0, finite",
+        )?;
+        check(share(self.ema), "optimiser.ema", self.ema, "0 or more, less than 1")
+    }
+
+    /// The learning rate of a step.
+    pub fn lr_at(&self, progress: Progress) -> f64 {
+        let (step, steps) = (progress.step as f64, progress.steps as f64);
+        let warmup = (self.warmup as f64).min(steps / 2.0);
+        if step < warmup {
+            return self.lr * (step + 1.0) / (warmup + 1.0);
+        }
+        match self.decay {
+            Decay::Constant => self.lr,
+            Decay::Cosine => {
+                let share = (step - warmup) / (steps - warmup).max(1.0);
+                self.lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+            }
+        }
+    }
+}
+
+/// Adam with decoupled weight decay, and the moving average of the parameters, in one pass:
+/// m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·(m̂/(√v̂ + ε) + λp), p̄ ← p̄ + (1−ema)(p − p̄).
+#[derive(Debug, Clone)]
+pub struct Adam {
+    m: Vec<f32>,
+    v: Vec<f32>,
+    step: i32,
+}
+
+impl Adam {
+    /// Moments of zero for `num_params` numbers.
+    pub fn new(num_params: usize) -> Self {
+        Adam { m: vec![0.0; num_params], v: vec![0.0; num_params], step: 0 }
+    }
+
+    /// One step along −g from p to `next`, its average from `average` to `next_average`. Returns ‖g‖ before clipping.
+    /// If that is not finite, nothing has changed.
+    pub fn step(
+        &mut self,
+        config: &OptimiserConfig,
+        lr: f64,
+        g: &[f32],
+        (p, average): (&[f32], &[f32]),
+        (next, next_average): (&mut [f32], &mut [f32]),
+    ) -> f64 {
+        let norm = norm(g);
+        if !norm.is_finite() {
+            return norm;
+        }
+        self.step += 1;
+        let clip = config.clip_norm.map_or(1.0, |most| (most / norm).min(1.0)) as f32;
+        let (b1, b2) = (config.beta1 as f32, config.beta2 as f32);
+        let (c1, c2) = (1.0 - config.beta1.powi(self.step), 1.0 - config.beta2.powi(self.step));
+        // m̂/(√v̂ + ε) = (m/c₁)/(√v/√c₂ + ε).
+        let (rate, root, eps) = ((lr / c1) as f32, (1.0 / c2.sqrt()) as f32, config.eps as f32);
+        let shrink = 1.0 - (lr * config.weight_decay) as f32;
+        // An average that starts slow would hold the random start for 1/(1−ema) steps.
+        let t = f64::from(self.step);
+        let keep = config.ema.min(t / (t + 9.0)) as f32;
+        let keep = if config.ema == 0.0 { 0.0 } else { keep };
+        let moments = self.m.iter_mut().zip(&mut self.v);
+        let before = g.iter().zip(p).zip(average);
+        let after = next.iter_mut().zip(next_average);
+        vectorise(|| {
+            for ((((&g, &p), &average), (m, v)), (next, next_average)) in before.zip(moments).zip(after) {
+                let g = clip * g;
+                *m = b1.mul_add(*m - g, g);
+                *v = b2.mul_add(*v - g * g, g * g);
+                *next = shrink * p - rate * *m / (root * v.sqrt() + eps);
+                *next_average = keep.mul_add(average - *next, *next);
+            }
+        });
+        norm
+    }
+}
+
+/// ‖g‖, summed in f64 over f32 partial sums of fixed places.
+fn norm(g: &[f32]) -> f64 {
+    const LANES: usize = 16;
+    vectorise(|| {
+        let mut sums = [0.0f64; LANES];
+        let chunks = g.chunks_exact(LANES);
+        let rest: f64 = chunks.remainder().iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+        for chunk in chunks {
+            for (sum, &g) in sums.iter_mut().zip(chunk) {
+                *sum += f64::from(g) * f64::from(g);
+            }
+        }
+        (sums.iter().sum::<f64>() + rest).sqrt()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kingma & Ba 2015, algorithm 1, in f64, one number at a time.
+    #[test]
+    fn follows_the_definition() {
+        let config = OptimiserConfig {
+            lr: 0.1,
+            weight_decay: 0.01,
+            clip_norm: Some(2.0),
+            ema: 0.5,
+            ..Default::default()
+        };
+        let (mut p, mut average) = (vec![1.0f32; 37], vec![1.0f32; 37]);
+        let (mut q, mut q_average, mut m, mut v) =
+            (vec![1.0f64; 37], vec![1.0f64; 37], vec![0.0; 37], vec![0.0; 37]);
+        let mut adam = Adam::new(37);
+        for step in 1..=20 {
+            let g: Vec<f32> = (0..37).map(|i| ((i * step) as f32).sin()).collect();
+            let (mut next, mut next_average) = (p.clone(), p.clone());
+            adam.step(&config, config.lr, &g, (&p, &average), (&mut next, &mut next_average));
+            (p, average) = (next, next_average);
+            let norm = g.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();
+            let t = step as f64;
+            for i in 0..37 {
+                let g = f64::from(g[i]) * (2.0 / norm).min(1.0);
+                m[i] = 0.9 * m[i] + 0.1 * g;
+                v[i] = 0.999 * v[i] + 0.001 * g * g;
+                let (mh, vh) = (m[i] / (1.0 - 0.9f64.powf(t)), v[i] / (1.0 - 0.999f64.powf(t)));
+                q[i] -= 0.1 * (mh / (vh.sqrt() + 1e-8) + 0.01 * q[i]);
+                let keep = 0.5f64.min(t / (t + 9.0));
+                q_average[i] = keep * q_average[i] + (1.0 - keep) * q[i];
+            }
+        }
+        for i in 0..37 {
+            assert!((f64::from(p[i]) - q[i]).abs() < 1e-4, "{} {}", p[i], q[i]);
+            assert!((f64::from(average[i]) - q_average[i]).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_moves_nothing() {
+        let mut adam = Adam::new(2);
+        let (mut next, mut average) = ([5.0; 2], [5.0; 2]);
+        let norm = adam.step(
+            &OptimiserConfig::default(),
+            0.1,
+            &[f32::NAN, 1.0],
+            (&[1.0; 2], &[1.0; 2]),
+            (&mut next, &mut average),
+        );
+        assert!(norm.is_nan() && next == [5.0; 2] && average == [5.0; 2] && adam.step == 0);
+    }
+
+    #[test]
+    fn the_learning_rate_rises_and_falls() {
+        let config = OptimiserConfig { lr: 1.0, warmup: 10, ..Default::default() };
+        let at = |step| config.lr_at(Progress { step, steps: 110 });
+        assert!(at(0) > 0.0 && at(0) < at(5) && at(5) < at(9));
+        assert_eq!(at(10), 1.0);
+        assert!((at(60) - 0.5).abs() < 1e-12 && at(109) < 1e-3 && at(109) > 0.0);
+        let constant = OptimiserConfig { decay: Decay::Constant, ..config };
+        assert_eq!(constant.lr_at(Progress { step: 109, steps: 110 }), 1.0);
+    }
+}

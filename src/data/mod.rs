@@ -1,0 +1,5 @@
+//! Data: toy distributions with known densities, file readers, the standardiser.
+
+mod standardise;
+
+pub use standardise::Standardiser;

@@ -1,0 +1,120 @@
+use ndarray::{Array2, ArrayView2, Axis};
+
+use crate::error::{Error, Result};
+
+/// Columns to mean 0 and standard deviation 1: z = (x − shift)/scale, fitted once and frozen.
+///
+/// Networks work on z. A density in the units of x is p(x) = p(z)·|dz/dx|, so every log-likelihood adds
+/// [`log_det`](Standardiser::log_det).
+///
+/// ```
+/// use quadrivium::{data::Standardiser, ndarray::array};
+/// let x = array![[1.0, 10.0], [3.0, 30.0]];
+/// let mut standardiser = Standardiser::identity(2);
+/// let z = standardiser.fit_once(x.view())?;
+/// assert_eq!(z, array![[-1.0, -1.0], [1.0, 1.0]]);
+/// assert!((standardiser.log_det() + 10f64.ln()).abs() < 1e-6);
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standardiser {
+    shift: Vec<f32>,
+    scale: Vec<f32>,
+    fitted: bool,
+}
+
+impl Standardiser {
+    /// z = x.
+    pub fn identity(dim: usize) -> Self {
+        Standardiser { shift: vec![0.0; dim], scale: vec![1.0; dim], fitted: false }
+    }
+
+    /// Takes mean and (population) standard deviation of the columns of x, (n, dim), at the first call; gives z.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a wrong number of columns; [`Error::ConstantColumn`] for a column whose spread is lost in the
+    /// rounding of its values.
+    pub fn fit_once(&mut self, x: ArrayView2<f32>) -> Result<Array2<f32>> {
+        let dim = self.shift.len();
+        if x.ncols() != dim {
+            return Err(Error::Shape {
+                what: "data",
+                got: x.shape().to_vec(),
+                expected: format!("(n, {dim})"),
+            });
+        }
+        if !self.fitted {
+            let mut fitted = Standardiser { fitted: true, ..Standardiser::identity(dim) };
+            for (column, values) in x.axis_iter(Axis(1)).enumerate() {
+                let n = values.len() as f64;
+                let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+                let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+                let sd = variance.sqrt();
+                if sd <= 1e-6 * mean.abs() || sd < f64::from(f32::MIN_POSITIVE) {
+                    return Err(Error::ConstantColumn { column, value: mean, rows: values.len() });
+                }
+                (fitted.shift[column], fitted.scale[column]) = (mean as f32, sd as f32);
+            }
+            *self = fitted;
+        }
+        let mut z = x.as_standard_layout().into_owned();
+        self.standardise(z.as_slice_mut().expect("standard layout"));
+        Ok(z)
+    }
+
+    /// Rows of x to rows of z, in place.
+    pub fn standardise(&self, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(self.shift.len()) {
+            for ((v, &shift), &scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
+                *v = (*v - shift) / scale;
+            }
+        }
+    }
+
+    /// Rows of z to rows of x, in place.
+    pub fn restore(&self, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(self.shift.len()) {
+            for ((v, &shift), &scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
+                *v = v.mul_add(scale, shift);
+            }
+        }
+    }
+
+    /// ln |det dz/dx| = −Σ ln scale.
+    pub fn log_det(&self) -> f64 {
+        -self.scale.iter().map(|&s| f64::from(s).ln()).sum::<f64>()
+    }
+
+    /// The scale of each column: x = shift + scale·z.
+    pub fn scale(&self) -> &[f32] {
+        &self.scale
+    }
+
+    /// The shift of each column.
+    pub fn shift(&self) -> &[f32] {
+        &self.shift
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn is_frozen_after_the_first_fit() {
+        let mut s = Standardiser::identity(1);
+        s.fit_once(array![[0.0], [2.0]].view()).unwrap();
+        assert_eq!(s.fit_once(array![[5.0], [7.0]].view()).unwrap(), array![[4.0], [6.0]]);
+        let mut rows = [4.0, 6.0];
+        s.restore(&mut rows);
+        assert_eq!(rows, [5.0, 7.0]);
+    }
+
+    #[test]
+    fn refuses_columns_without_spread() {
+        let constant = Standardiser::identity(2).fit_once(array![[1.0, 3.0], [2.0, 3.0]].view());
+        assert!(matches!(constant, Err(Error::ConstantColumn { column: 1, rows: 2, .. })));
+        assert!(matches!(Standardiser::identity(2).fit_once(array![[1.0]].view()), Err(Error::Shape { .. })));
+    }
+}

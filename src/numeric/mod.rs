@@ -3,5 +3,6 @@
 pub mod real;
 pub mod rng;
 pub(crate) mod simd;
+mod special;
 
 pub use real::Real;

@@ -4,6 +4,7 @@ pub mod gemm;
 pub mod real;
 pub mod rng;
 pub(crate) mod simd;
+mod special;
 pub(crate) mod tiles;
 
 pub use real::Real;

@@ -7,6 +7,7 @@ use num_traits::{Float, NumAssign};
 use rand_distr::{Distribution, StandardNormal};
 
 use super::gemm::Gemm;
+use super::special;
 
 mod sealed {
     pub trait Sealed {}
@@ -14,8 +15,12 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// `f32` or `f64`. The functions named `fast_*` are branch-free, so that a loop over a slice inside
-/// [`vectorise`](crate::numeric::simd::vectorise) becomes vector code; their error bounds stand in their docs and tests.
+/// `f32` or `f64`.
+///
+/// The functions named `fast_*` are branch-free, so that a loop over a slice inside
+/// `simd::vectorise` becomes vector code; a scalar gives the same bits, slowly. The
+/// bounds in their docs are for f32 and f64, relative to the true value and held over the whole range; a subnormal
+/// result is as near as its spacing allows. NaN gives NaN.
 pub trait Real:
     Float + NumAssign + Sum + Default + Debug + Display + Send + Sync + 'static + sealed::Sealed
 {
@@ -28,22 +33,22 @@ pub trait Real:
     fn run_gemm(gemm: Gemm<'_, Self>);
     /// A standard normal draw.
     fn normal(rng: &mut impl rand::Rng) -> Self;
-    /// eˣ.
+    /// eˣ within 1e-7 and 3e-16; ∞ beyond the format's largest number, down to 0 through the subnormals.
     fn fast_exp(self) -> Self;
-    /// ln x.
+    /// ln x within 1e-7 and 3e-16, beside 1 and for subnormals too; ln 0 = −∞, NaN below 0.
     fn fast_ln(self) -> Self;
-    /// tanh x.
+    /// tanh x within 2e-7 and 6e-16, x itself near 0; odd, at most 1.
     fn fast_tanh(self) -> Self;
-    /// (sin x, cos x).
+    /// (sin x, cos x) within 8e-8 for |x| ≤ 1e5 and 2.5e-16 for |x| ≤ 1e9, absolute. Finite x beyond count as 0.
     fn fast_sin_cos(self) -> (Self, Self);
-    /// 1/(1 + e⁻ˣ).
+    /// The logistic function 1/(1 + e⁻ˣ) within 2e-7 and 6e-16, on both sides.
     fn fast_sigmoid(self) -> Self;
-    /// ln(1 + eˣ).
+    /// ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|) within 2e-7 and 6e-16, on both sides.
     fn fast_softplus(self) -> Self;
 }
 
 macro_rules! real {
-    ($type:ty) => {
+    ($type:ty, $functions:ident) => {
         impl Real for $type {
             #[inline(always)]
             fn of(v: f64) -> Self {
@@ -62,31 +67,31 @@ macro_rules! real {
             }
             #[inline(always)]
             fn fast_exp(self) -> Self {
-                self.exp()
+                special::$functions::exp(self)
             }
             #[inline(always)]
             fn fast_ln(self) -> Self {
-                self.ln()
+                special::$functions::ln(self)
             }
             #[inline(always)]
             fn fast_tanh(self) -> Self {
-                self.tanh()
+                special::$functions::tanh(self)
             }
             #[inline(always)]
             fn fast_sin_cos(self) -> (Self, Self) {
-                self.sin_cos()
+                special::$functions::sin_cos(self)
             }
             #[inline(always)]
             fn fast_sigmoid(self) -> Self {
-                1.0 / (1.0 + (-self).fast_exp())
+                special::$functions::sigmoid(self)
             }
             #[inline(always)]
             fn fast_softplus(self) -> Self {
-                self.max(0.0) + (-self.abs()).exp().ln_1p()
+                special::$functions::softplus(self)
             }
         }
     };
 }
 
-real!(f32);
-real!(f64);
+real!(f32, single);
+real!(f64, double);

@@ -1,5 +1,6 @@
 //! The four ways to learn a distribution — autoregressive, latent-variable, adversarial, diffusion — behind one trait.
 
+pub mod data;
 pub mod error;
 pub mod generative;
 pub mod map;

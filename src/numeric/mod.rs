@@ -1,5 +1,6 @@
 //! What the rest stands on: number types, random streams, kernels.
 
+pub mod quadrature;
 pub mod real;
 pub mod rng;
 pub(crate) mod simd;

@@ -1,0 +1,5 @@
+//! Where rows come from: toy distributions with exact densities, tables in files, and what is done to both before a model sees them.
+
+mod toy;
+
+pub use toy::{Modes, Toy};

@@ -5,8 +5,8 @@
 //! which the kernel reads them, and a tile of rows keeps A and C in L1: that is why packing, which pays for
 //! large matrices, does not pay here.
 //!
-//! Every element of C is the same chain of fused multiply-adds over k, wherever it stands in its block, so a row's
-//! result does not depend on the rows beside it: a batch gives the same bits as its rows one by one.
+//! An element of C is the same chain of fused multiply-adds whichever rows are beside it, so a batch gives the same bits
+//! as its rows one by one.
 
 use pulp::{Simd, WithSimd};
 
@@ -90,10 +90,11 @@ trait Vector<S: Simd>: Real {
     fn store(x: &mut [Self]) -> &mut [Self::V];
     fn store_part(simd: S, x: &mut [Self], v: Self::V);
     fn fma(simd: S, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn total(simd: S, v: Self::V) -> Self;
 }
 
 macro_rules! vector {
-    ($type:ty, $v:ident, $lanes:ident, $splat:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident, $mul_add:ident) => {
+    ($type:ty, $v:ident, $lanes:ident, $splat:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident, $mul_add:ident, $sum:ident) => {
         impl<S: Simd> Vector<S> for $type {
             type V = S::$v;
             const LANES: usize = S::$lanes;
@@ -121,6 +122,10 @@ macro_rules! vector {
             fn fma(simd: S, a: S::$v, b: S::$v, c: S::$v) -> S::$v {
                 simd.$mul_add(a, b, c)
             }
+            #[inline(always)]
+            fn total(simd: S, v: S::$v) -> Self {
+                simd.$sum(v)
+            }
         }
 
         impl WithSimd for Gemm<'_, $type> {
@@ -142,7 +147,8 @@ vector!(
     partial_load_f32s,
     as_mut_simd_f32s,
     partial_store_f32s,
-    mul_add_f32s
+    mul_add_f32s,
+    reduce_sum_f32s
 );
 vector!(
     f64,
@@ -153,7 +159,8 @@ vector!(
     partial_load_f64s,
     as_mut_simd_f64s,
     partial_store_f64s,
-    mul_add_f64s
+    mul_add_f64s,
+    reduce_sum_f64s
 );
 
 /// Dispatches to this processor's vectors.
@@ -260,35 +267,70 @@ fn block<S: Simd, F: Vector<S>, const MR: usize, const NV: usize>(
     }
 }
 
-/// The last columns, fewer than a vector.
+// The columns behind the last whole vector. Up to four of them (the two outputs of a network on the plane) would leave
+// most of a vector idle, so the vector runs along another axis there: along k for contiguous rows of A, along m for
+// contiguous columns. More columns are padded to a vector.
+
+/// Inner products longer than this are cut, so that the part of B that is reordered fits the stack.
+const DEPTH: usize = 256;
+
 #[inline(always)]
 fn tail<S: Simd, F: Vector<S>>(simd: S, g: &mut Gemm<F>, j: usize) {
+    let width = g.n - j;
+    for i in 0..g.m {
+        let c = &mut g.c[i * g.n + j..(i + 1) * g.n];
+        match g.init {
+            Init::Zero => c.fill(F::zero()),
+            Init::Bias(bias) => c.copy_from_slice(&bias[j..]),
+            Init::Accumulate => {}
+        }
+    }
+    for start in (0..g.k).step_by(DEPTH) {
+        let depth = DEPTH.min(g.k - start);
+        match width {
+            1 => narrow::<S, F, 1>(simd, g, j, start, depth),
+            2 => narrow::<S, F, 2>(simd, g, j, start, depth),
+            3 => narrow::<S, F, 3>(simd, g, j, start, depth),
+            4 => narrow::<S, F, 4>(simd, g, j, start, depth),
+            _ => padded(simd, g, j, start, depth),
+        }
+    }
+}
+
+/// Adds A·B over k = start … start + depth for the columns from `j` on, fewer than a vector.
+#[inline(always)]
+fn padded<S: Simd, F: Vector<S>>(simd: S, g: &mut Gemm<F>, j: usize, start: usize, depth: usize) {
+    let mut b = [F::splat(simd, F::zero()); DEPTH];
+    for (kk, b) in b[..depth].iter_mut().enumerate() {
+        let at = (start + kk) * g.ldb;
+        *b = F::load_part(simd, &g.b[at + j..at + g.n]);
+    }
     let mut i = 0;
     while i + 8 <= g.m {
-        tail_block::<S, F, 8>(simd, g, i, j);
+        padded_rows::<S, F, 8>(simd, g, i, j, start, &b[..depth]);
         i += 8;
     }
     while i < g.m {
-        tail_block::<S, F, 1>(simd, g, i, j);
+        padded_rows::<S, F, 1>(simd, g, i, j, start, &b[..depth]);
         i += 1;
     }
 }
 
 #[inline(always)]
-fn tail_block<S: Simd, F: Vector<S>, const MR: usize>(simd: S, g: &mut Gemm<F>, i: usize, j: usize) {
+fn padded_rows<S: Simd, F: Vector<S>, const MR: usize>(
+    simd: S,
+    g: &mut Gemm<F>,
+    i: usize,
+    j: usize,
+    start: usize,
+    b: &[F::V],
+) {
     let n = g.n;
-    let mut acc = [F::splat(simd, F::zero()); MR];
-    match g.init {
-        Init::Zero => {}
-        Init::Bias(bias) => acc = [F::load_part(simd, &bias[j..n]); MR],
-        Init::Accumulate => {
-            acc = std::array::from_fn(|r| F::load_part(simd, &g.c[(i + r) * n + j..(i + r + 1) * n]));
-        }
-    }
-    for kk in 0..g.k {
-        let b = F::load_part(simd, &g.b[kk * g.ldb + j..kk * g.ldb + n]);
+    let mut acc: [F::V; MR] =
+        std::array::from_fn(|r| F::load_part(simd, &g.c[(i + r) * n + j..(i + r + 1) * n]));
+    for (kk, &b) in b.iter().enumerate() {
         for (r, acc) in acc.iter_mut().enumerate() {
-            let a = F::splat(simd, g.a.data[(i + r) * g.a.row + kk * g.a.col]);
+            let a = F::splat(simd, g.a.data[(i + r) * g.a.row + (start + kk) * g.a.col]);
             *acc = F::fma(simd, a, b, *acc);
         }
     }
@@ -296,6 +338,92 @@ fn tail_block<S: Simd, F: Vector<S>, const MR: usize>(simd: S, g: &mut Gemm<F>, 
         F::store_part(simd, &mut g.c[(i + r) * n + j..(i + r + 1) * n], *acc);
     }
 }
+
+/// The same for W columns.
+#[inline(always)]
+fn narrow<S: Simd, F: Vector<S>, const W: usize>(
+    simd: S,
+    g: &mut Gemm<F>,
+    j: usize,
+    start: usize,
+    depth: usize,
+) {
+    if g.a.col == 1 {
+        along_k::<S, F, W>(simd, g, j, start, depth);
+    } else {
+        along_m::<S, F, W>(simd, g, j, start, depth);
+    }
+}
+
+/// Inner products of vectors, for contiguous rows of A.
+#[inline(always)]
+fn along_k<S: Simd, F: Vector<S>, const W: usize>(
+    simd: S,
+    g: &mut Gemm<F>,
+    j: usize,
+    start: usize,
+    depth: usize,
+) {
+    // b: (W, DEPTH), the columns of B, zero behind their ends.
+    let mut b = [[F::zero(); DEPTH]; W];
+    for (kk, row) in g.b[start * g.ldb..].chunks(g.ldb).take(depth).enumerate() {
+        for (b, &v) in b.iter_mut().zip(&row[j..]) {
+            b[kk] = v;
+        }
+    }
+    let b: [&[F::V]; W] = std::array::from_fn(|v| F::load(&b[v]));
+    for i in 0..g.m {
+        let row = &g.a.data[i * g.a.row + start..][..depth];
+        let whole = F::load(row);
+        let mut acc = [F::splat(simd, F::zero()); W];
+        for (kk, &a) in whole.iter().enumerate() {
+            for (acc, b) in acc.iter_mut().zip(b) {
+                *acc = F::fma(simd, a, b[kk], *acc);
+            }
+        }
+        if whole.len() * F::LANES < depth {
+            let a = F::load_part(simd, &row[whole.len() * F::LANES..]);
+            for (acc, b) in acc.iter_mut().zip(b) {
+                *acc = F::fma(simd, a, b[whole.len()], *acc);
+            }
+        }
+        for (c, acc) in g.c[i * g.n + j..].iter_mut().zip(acc) {
+            *c += F::total(simd, acc);
+        }
+    }
+}
+
+/// Cᵀ = Bᵀ·Aᵀ, a vector of C's rows at a time, for contiguous columns of A.
+#[inline(always)]
+fn along_m<S: Simd, F: Vector<S>, const W: usize>(
+    simd: S,
+    g: &mut Gemm<F>,
+    j: usize,
+    start: usize,
+    depth: usize,
+) {
+    for i in (0..g.m).step_by(F::LANES) {
+        let rows = F::LANES.min(g.m - i);
+        let mut acc = [F::splat(simd, F::zero()); W];
+        for kk in start..start + depth {
+            let a = &g.a.data[i * g.a.row + kk * g.a.col..][..rows];
+            let a = if rows == F::LANES { F::load(a)[0] } else { F::load_part(simd, a) };
+            for (acc, &b) in acc.iter_mut().zip(&g.b[kk * g.ldb + j..]) {
+                *acc = F::fma(simd, a, F::splat(simd, b), *acc);
+            }
+        }
+        for (v, acc) in acc.into_iter().enumerate() {
+            let mut column = [F::zero(); MOST_LANES];
+            F::store_part(simd, &mut column[..F::LANES], acc);
+            for (r, &c) in column[..rows].iter().enumerate() {
+                g.c[(i + r) * g.n + j + v] += c;
+            }
+        }
+    }
+}
+
+/// Numbers in the longest vector that is dispatched to: 512 bits of f32.
+const MOST_LANES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -345,8 +473,11 @@ mod tests {
                             let (mut fast, mut slow) = (dirty.clone(), dirty.clone());
                             gemm((m, n, k), a, &b, ldb, init, &mut fast);
                             naive(m, n, k, a, &b, ldb, init, &mut slow);
-                            // The same chain of fused multiply-adds: the same bits.
-                            assert!(fast == slow, "{m} x {n} x {k}, {init:?}");
+                            for (at, (fast, slow)) in fast.iter().zip(&slow).enumerate() {
+                                let error = (*fast - *slow).abs().f64();
+                                let bound = 4.0 * F::epsilon().f64() * (k as f64 + 4.0);
+                                assert!(error <= bound, "{m} x {n} x {k}, {init:?}, {at}: {fast} {slow}");
+                            }
                         }
                     }
                 }
@@ -355,8 +486,24 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_definition_bit_for_bit() {
+    fn equals_the_definition() {
         check::<f32>();
         check::<f64>();
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_rows_beside_it() {
+        let mut rng = seeded(2);
+        let (m, k) = (29, 300);
+        for n in [1, 2, 4, 5, 16, 34, 128, 130] {
+            let (a, b) = (random::<f32>(m * k, &mut rng), random::<f32>(k * n, &mut rng));
+            let mut all = vec![0.0; m * n];
+            gemm((m, n, k), Strided::rows(&a, k), &b, n, Init::Zero, &mut all);
+            for (i, all) in all.chunks(n).enumerate() {
+                let mut one = vec![0.0; n];
+                gemm((1, n, k), Strided::rows(&a[i * k..], k), &b, n, Init::Zero, &mut one);
+                assert_eq!(all, one, "row {i} of {n} columns");
+            }
+        }
     }
 }

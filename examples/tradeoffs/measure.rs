@@ -1,0 +1,95 @@
+//! One model on one data set: train it, draw from it, score with it, and hold the figures against its card.
+
+use std::time::{Duration, Instant};
+
+use quadrivium::map::LikelihoodKind;
+use quadrivium::metrics::{self, ModeReport, Nll};
+use quadrivium::ndarray::s;
+use quadrivium::{Card, Generative, LikelihoodOptions, Result, SampleOptions, seeded};
+
+use crate::source::{Split, Unit};
+
+/// How much is drawn and scored.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Rows of the bulk draw, which quality is measured on too.
+    pub bulk: usize,
+    /// Test rows that are scored by a likelihood that costs many network evaluations.
+    pub scored: usize,
+    /// Time spent on drawing single rows.
+    pub single: Duration,
+}
+
+/// A row of the table for one seed.
+pub struct Figures {
+    pub card: Card,
+    pub nfe: usize,
+    pub us_single: f64,
+    pub us_bulk: f64,
+    pub likelihood: LikelihoodKind,
+    pub nll: Option<f64>,
+    pub modes: Option<ModeReport>,
+    pub energy: f64,
+    pub train_s: f64,
+}
+
+/// What scoring found: a diffusion's likelihood is the same however it samples, so it is measured once.
+#[derive(Clone, Copy)]
+pub struct Score {
+    kind: LikelihoodKind,
+    nll: Option<f64>,
+}
+
+pub fn score(model: &dyn Generative, split: &Split, effort: Effort) -> Result<Score> {
+    let rows = match model.card().likelihood {
+        LikelihoodKind::Exact => split.test.nrows(),
+        _ => split.test.nrows().min(effort.scored),
+    };
+    let nats = model.log_likelihood(split.test.slice(s![..rows, ..]), &LikelihoodOptions::default())?;
+    Ok(Score { kind: nats.kind(), nll: Nll::of(&nats).map(|nll| nll.mean) })
+}
+
+pub fn measure(
+    model: &dyn Generative,
+    split: &Split,
+    effort: Effort,
+    score: Score,
+    train_s: f64,
+    seed: u64,
+) -> Result<Figures> {
+    let (options, mut rng) = (SampleOptions::default(), seeded(seed));
+    let start = Instant::now();
+    let drawn = model.sample(effort.bulk, &options, &mut rng)?;
+    let us_bulk = start.elapsed().as_secs_f64() * 1e6 / effort.bulk as f64;
+
+    let mut single = Vec::new();
+    let start = Instant::now();
+    while single.len() < 5 || (start.elapsed() < effort.single && single.len() < 2000) {
+        let start = Instant::now();
+        model.sample(1, &options, &mut rng)?;
+        single.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    single.sort_by(f64::total_cmp);
+
+    let modes = match &split.modes {
+        Some(m) => Some(metrics::mode_coverage(drawn.x.view(), m.centres.view(), m.sigma)?),
+        None => None,
+    };
+    let energy = if split.entropy.is_some() {
+        metrics::energy_distance(drawn.x.view(), split.test.view())?
+    } else {
+        let unit = Unit::of(split.train.x());
+        metrics::energy_distance(unit.apply(drawn.x.view()).view(), unit.apply(split.test.view()).view())?
+    };
+    Ok(Figures {
+        card: model.card(),
+        nfe: drawn.nfe,
+        us_single: single[single.len() / 2],
+        us_bulk,
+        likelihood: score.kind,
+        nll: score.nll,
+        modes,
+        energy,
+        train_s,
+    })
+}

@@ -1,0 +1,52 @@
+//! The rows of the table: which models, and how long each trains on which data.
+
+use quadrivium::numeric::rng::Rng;
+use quadrivium::prelude::*;
+
+use crate::source::{Name, Source};
+
+/// A model to train; a trained diffusion is sampled in more than one way.
+pub enum Candidate {
+    One(Box<dyn Generative>),
+    Diffusion(Diffusion),
+}
+
+impl Candidate {
+    pub fn model(&mut self) -> &mut dyn Generative {
+        match self {
+            Candidate::One(model) => model.as_mut(),
+            Candidate::Diffusion(model) => model,
+        }
+    }
+
+    /// The rows of the table that this model gives.
+    pub fn into_views(self) -> Result<Vec<Box<dyn Generative>>> {
+        Ok(match self {
+            Candidate::One(model) => vec![model],
+            Candidate::Diffusion(model) => vec![
+                Box::new(model.with_sampler(Sampler::Ddpm)?),
+                Box::new(model.with_sampler(Sampler::Ddim { steps: 50, eta: 0.0 })?),
+                Box::new(model.with_sampler(Sampler::Ddim { steps: 10, eta: 0.0 })?),
+            ],
+        })
+    }
+}
+
+/// The models of the table, untrained, each with its training.
+pub fn candidates(source: &Source, dim: usize, rows: usize, rng: &mut Rng) -> Result<Vec<(Candidate, TrainOptions)>> {
+    // A few hundred real rows are learned in seconds, and then by heart.
+    let small = rows < 5_000;
+    let steps = |large: usize, few: usize| if small { few } else { large };
+    let options = |steps: usize, batch: usize| TrainOptions { steps, batch: batch.min(rows), ..TrainOptions::default() };
+    let gan = |loss| GanConfig { dim, loss, ..GanConfig::default() };
+    Ok(vec![
+        (
+            Candidate::One(Box::new(Autoregressive::new(AutoregressiveConfig { dim, ..Default::default() }, rng)?)),
+            options(steps(4000, 500), 512),
+        ),
+        (
+            Candidate::One(Box::new(Vae::new(VaeConfig { dim, ..Default::default() }, rng)?)),
+            options(steps(4000, 500), 512),
+        ),
+    ])
+}

@@ -1,0 +1,307 @@
+//! The figures as tables, as JSON, and in plain words.
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::{Value, json};
+
+use crate::measure::Figures;
+use crate::source::Split;
+
+/// All seeds of one data set: `figures[seed][model]`.
+pub struct Results {
+    pub data: String,
+    pub splits: Vec<Summary>,
+    pub figures: Vec<Vec<Figures>>,
+}
+
+/// What remains of a split when its rows are gone.
+pub struct Summary {
+    pub entropy: Option<f64>,
+    pub gaussian: Option<f64>,
+    pub energy_floor: f64,
+}
+
+impl From<&Split> for Summary {
+    fn from(split: &Split) -> Self {
+        Summary { entropy: split.entropy, gaussian: split.gaussian, energy_floor: split.energy_floor }
+    }
+}
+
+/// Mean and, of two or more, sample standard deviation.
+#[derive(Clone, Copy)]
+struct Stat {
+    mean: f64,
+    sd: Option<f64>,
+}
+
+impl Stat {
+    fn of(values: impl Iterator<Item = f64>) -> Option<Stat> {
+        let values: Vec<f64> = values.collect();
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+        (n > 0.0).then(|| Stat { mean, sd: (n > 1.0).then(|| (squares / (n - 1.0)).sqrt()) })
+    }
+
+    fn show(self, digits: usize) -> String {
+        match self.sd {
+            Some(sd) => format!("{:.digits$} ± {sd:.digits$}", self.mean),
+            None => format!("{:.digits$}", self.mean),
+        }
+    }
+
+    /// Three significant digits: for times, which span six decades.
+    fn show_time(self) -> String {
+        let digits = (2 - self.mean.abs().max(1e-9).log10().floor() as i32).clamp(0, 3) as usize;
+        self.show(digits)
+    }
+}
+
+fn dash(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "–".into())
+}
+
+impl Results {
+    fn models(&self) -> usize {
+        self.figures[0].len()
+    }
+
+    fn stat(&self, model: usize, value: impl Fn(&Figures) -> Option<f64>) -> Option<Stat> {
+        Stat::of(self.figures.iter().filter_map(|seed| value(&seed[model])))
+    }
+
+    fn split_stat(&self, value: impl Fn(&Summary) -> Option<f64>) -> Option<Stat> {
+        Stat::of(self.splits.iter().filter_map(value))
+    }
+
+    fn has_modes(&self) -> bool {
+        self.figures[0][0].modes.is_some()
+    }
+
+    /// What was measured, a model per row.
+    pub fn table(&self) -> Table {
+        let mut table = markdown();
+        let mut header = vec!["model", "nfe", "µs alone", "µs in bulk", "likelihood", "NLL", "gap"];
+        if self.has_modes() {
+            header.extend(["modes", "fair", "in 3σ", "spread", "reverse KL"]);
+        }
+        header.extend(["energy distance", "train s"]);
+        table.set_header(header.clone());
+        let reference = self.split_stat(|s| s.entropy.or(s.gaussian)).map(|s| s.mean);
+        for model in 0..self.models() {
+            let first = &self.figures[0][model];
+            let stat = |value: fn(&Figures) -> Option<f64>| self.stat(model, value);
+            let time = |value: fn(&Figures) -> Option<f64>| dash(stat(value).map(Stat::show_time));
+            let nll = stat(|f| f.nll);
+            let mut row = vec![
+                first.card.name.to_string(),
+                format!("{}", first.nfe),
+                time(|f| Some(f.us_single)),
+                time(|f| Some(f.us_bulk)),
+                first.likelihood.to_string(),
+                dash(nll.map(|s| s.show(3))),
+                dash(nll.zip(reference).map(|(s, reference)| format!("{:+.3}", s.mean - reference))),
+            ];
+            if self.has_modes() {
+                let modes = first.modes.map_or(0, |m| m.total);
+                row.extend([
+                    dash(stat(|f| Some(f.modes?.modes as f64)).map(|s| format!("{} of {modes}", count(s)))),
+                    dash(stat(|f| Some(f.modes?.modes_fair as f64)).map(count)),
+                    dash(stat(|f| Some(100.0 * f.modes?.high_quality)).map(|s| format!("{} %", s.show(1)))),
+                    dash(stat(|f| f.modes?.spread_ratio).map(|s| s.show(2))),
+                    dash(stat(|f| Some(f.modes?.reverse_kl)).map(|s| s.show(3))),
+                ]);
+            }
+            row.extend([dash(stat(|f| Some(f.energy)).map(|s| s.show(4))), time(|f| Some(f.train_s))]);
+            table.add_row(row);
+        }
+        for column in 1..header.len() {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+    }
+
+    /// The truth's own figures, which the table's are read against.
+    pub fn reference(&self) -> String {
+        let floor = self.split_stat(|s| Some(s.energy_floor)).map(|s| s.show(4));
+        let floor = dash(floor);
+        match (self.split_stat(|s| s.entropy), self.split_stat(|s| s.gaussian)) {
+            (Some(entropy), _) => format!(
+                "Exact entropy {:.4} nats: no honest NLL is below it; \"gap\" is NLL − entropy. Energy distance between two \
+                 samples of the truth: {floor}.{}",
+                entropy.mean,
+                if self.has_modes() {
+                    " A perfect sampler has 98.9 % of its rows in 3σ and a spread of 1."
+                } else {
+                    ""
+                }
+            ),
+            (None, Some(gaussian)) => format!(
+                "The truth is unknown: NLL is on held-out rows, and \"gap\" is to the NLL of one full-covariance Gaussian, {} \
+                 nats: below 0 is better. Energy distance between train and test, columns standardised: {floor}.",
+                gaussian.show(3)
+            ),
+            (None, None) => format!("No density is known for this data. Energy distance of the truth: {floor}."),
+        }
+    }
+
+    fn json_rows(&self) -> Vec<Value> {
+        let stat_mean =
+            |model, value: fn(&Figures) -> Option<f64>| self.stat(model, value).map(|s| s.mean);
+        let rows = (0..self.models()).map(|model| {
+            let first = &self.figures[0][model];
+            json!({
+                "model": first.card.name,
+                "paradigm": first.card.paradigm.to_string(),
+                "sampler": first.card.sampling.to_string(),
+                "data": self.data,
+                "nfe_predicted": first.card.nfe,
+                "nfe_counted": first.nfe,
+                "us_single": stat_mean(model, |f| Some(f.us_single)),
+                "us_bulk": stat_mean(model, |f| Some(f.us_bulk)),
+                "likelihood": first.likelihood.to_string(),
+                "nll": self.stat(model, |f| f.nll).map(|s| json!({"mean": s.mean, "sd": s.sd})),
+                "entropy": self.split_stat(|s| s.entropy).map(|s| s.mean),
+                "modes": stat_mean(model, |f| Some(f.modes?.modes as f64)),
+                "modes_fair": stat_mean(model, |f| Some(f.modes?.modes_fair as f64)),
+                "modes_total": first.modes.map(|m| m.total),
+                "high_quality": stat_mean(model, |f| Some(f.modes?.high_quality)),
+                "spread_ratio": stat_mean(model, |f| f.modes?.spread_ratio),
+                "reverse_kl": stat_mean(model, |f| Some(f.modes?.reverse_kl)),
+                "energy_distance": stat_mean(model, |f| Some(f.energy)),
+                "energy_floor": self.split_stat(|s| Some(s.energy_floor)).map(|s| s.mean),
+                "train_s": stat_mean(model, |f| Some(f.train_s)),
+            })
+        });
+        rows.collect()
+    }
+
+    /// The model with the least `value`.
+    fn best(&self, value: impl Fn(&Figures) -> Option<f64>) -> Option<(&str, f64)> {
+        (0..self.models())
+            .filter_map(|m| Some((self.figures[0][m].card.name.as_ref(), self.stat(m, &value)?.mean)))
+            .filter(|(_, v)| v.is_finite())
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    fn of(&self, name: &str, value: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
+        let model = (0..self.models()).find(|&m| self.figures[0][m].card.name == name)?;
+        self.stat(model, value).map(|s| s.mean)
+    }
+
+    /// A short reading of the table.
+    pub fn reading(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let bulk = |f: &Figures| Some(f.us_bulk);
+        if let (Some((fast, t)), Some(slow)) = (self.best(bulk), self.of("DDPM-1000", bulk)) {
+            lines.push(format!(
+                "Fastest in bulk: {fast}, {t:.2} µs per row; DDPM-1000 takes {:.0}× as long for a row.",
+                slow / t
+            ));
+        }
+        if let (Some(ddpm), Some(ddim)) = (self.of("DDPM-1000", bulk), self.of("DDIM-50", bulk)) {
+            let energy = |name| self.of(name, |f| Some(f.energy)).unwrap_or(f64::NAN);
+            lines.push(format!(
+                "The same trained network sampled by DDIM in 50 steps is {:.1}× faster than by DDPM in 1000; energy distance {:.4} \
+                 against {:.4}, and {:.4} in 10 steps.",
+                ddpm / ddim,
+                energy("DDIM-50"),
+                energy("DDPM-1000"),
+                energy("DDIM-10")
+            ));
+        }
+        if let Some((name, nll)) = self.best(|f| f.nll) {
+            let against = match (self.split_stat(|s| s.entropy), self.split_stat(|s| s.gaussian)) {
+                (Some(entropy), _) => format!("{:.3} nats above the entropy of the data", nll - entropy.mean),
+                (None, Some(gaussian)) => format!("{:.3} nats below a single Gaussian", gaussian.mean - nll),
+                (None, None) => "the truth is unknown".into(),
+            };
+            lines.push(format!("Best likelihood: {name}, {nll:.3} nats per row: {against}. Bounds and ODE estimates are weaker claims than exact values, and the GANs have none."));
+        }
+        if self.has_modes() {
+            let sorted = |value: fn(&Figures) -> Option<f64>| {
+                let mut all: Vec<(&str, f64)> = (0..self.models())
+                    .filter_map(|m| Some((self.figures[0][m].card.name.as_ref(), self.stat(m, value)?.mean)))
+                    .collect();
+                all.sort_by(|a, b| b.1.total_cmp(&a.1));
+                all
+            };
+            let quality = sorted(|f| Some(f.modes?.high_quality));
+            let total = self.figures[0][0].modes.map_or(0, |m| m.total) as f64;
+            let collapsed: Vec<String> = sorted(|f| Some(f.modes?.modes_fair as f64))
+                .into_iter()
+                .filter(|(_, fair)| *fair < total)
+                .map(|(name, fair)| format!("{name} ({fair:.1} of {total})"))
+                .collect();
+            if let (Some(best), Some(worst)) = (quality.first(), quality.last()) {
+                lines.push(format!(
+                    "Sharpest samples: {} ({:.1} % within 3σ of a mode); blurriest: {} ({:.1} %).",
+                    best.0,
+                    100.0 * best.1,
+                    worst.0,
+                    100.0 * worst.1
+                ));
+            }
+            lines.push(if collapsed.is_empty() {
+                "Every model gives every mode at least a fifth of its fair share.".into()
+            } else {
+                format!("Modes with a fifth of their fair share or more, where some are missing: {}.", collapsed.join(", "))
+            });
+        }
+        let wrong: Vec<&str> = self.figures[0]
+            .iter()
+            .filter(|f| f.card.nfe != f.nfe || f.card.likelihood != f.likelihood)
+            .map(|f| f.card.name.as_ref())
+            .collect();
+        lines.push(if wrong.is_empty() {
+            "Predicted and counted network evaluations, and the kinds of likelihood, agree in every row.".into()
+        } else {
+            format!("The card is WRONG about: {}.", wrong.join(", "))
+        });
+        lines
+    }
+}
+
+fn count(stat: Stat) -> String {
+    match stat.sd {
+        Some(_) => stat.show(1),
+        None => format!("{:.0}", stat.mean),
+    }
+}
+
+fn markdown() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table
+}
+
+/// What the map says of each model before anything is measured.
+pub fn predictions(results: &Results) -> Table {
+    let mut table = markdown();
+    table.set_header([
+        "model", "paradigm", "training objective", "which measures", "sampling", "latency", "nfe", "likelihood", "failure modes",
+    ]);
+    for figures in &results.figures[0] {
+        let card = &figures.card;
+        let failures: Vec<String> = card.failures.iter().map(|f| f.to_string()).collect();
+        table.add_row([
+            card.name.to_string(),
+            card.paradigm.to_string(),
+            card.objective.to_string(),
+            card.discrepancy.to_string(),
+            card.sampling.to_string(),
+            card.latency.to_string(),
+            card.nfe.to_string(),
+            card.likelihood.to_string(),
+            failures.join(", "),
+        ]);
+    }
+    table
+}
+
+/// Every figure, for machines. A number that is not finite is null.
+pub fn json(all: &[Results], seeds: usize, threads: usize) -> Value {
+    let rows: Vec<Value> = all.iter().flat_map(Results::json_rows).collect();
+    json!({ "rows": rows, "seeds": seeds, "threads": threads })
+}

@@ -20,7 +20,7 @@ pub enum Activation {
     /// x for x > 0, else slope·x.
     LeakyRelu {
         /// The slope on the negative side. The adversarial literature uses 0.2.
-        slope: f32,
+        slope: f64,
     },
     /// ln(1 + eˣ).
     Softplus,
@@ -44,7 +44,7 @@ impl Activation {
             Activation::Gelu => in_place(x, |x| gelu(x).0),
             Activation::Relu => in_place(x, |x| if x > F::zero() { x } else { F::zero() }),
             Activation::LeakyRelu { slope } => {
-                let slope = F::of(slope.into());
+                let slope = F::of(slope);
                 in_place(x, move |x| if x > F::zero() { x } else { slope * x })
             }
             Activation::Softplus => in_place(x, |x| x.fast_softplus()),
@@ -73,7 +73,7 @@ impl Activation {
                 (d * x, d)
             }),
             Activation::LeakyRelu { slope } => {
-                let slope = F::of(slope.into());
+                let slope = F::of(slope);
                 value_and_slope(x, y, d, move |x| {
                     let d = if x > F::zero() { one } else { slope };
                     (d * x, d)

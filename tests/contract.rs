@@ -1,0 +1,355 @@
+//! One test over every implementor of `Generative`: what the trait promises holds for all of them.
+
+use std::ops::ControlFlow;
+
+use quadrivium::data::Toy;
+use quadrivium::ndarray::{Array2, array, s};
+use quadrivium::prelude::*;
+use quadrivium::{Error, seeded};
+
+/// Every model in a small size, with every objective, head and sampler; two columns.
+fn models() -> Vec<Box<dyn Generative>> {
+    let mut rng = seeded(3);
+    let rng = &mut rng;
+    let gan = |loss| GanConfig { loss, hidden: vec![16, 16], ..GanConfig::default() };
+    let diffusion = Diffusion::new(
+        DiffusionConfig { hidden: vec![32, 32], steps: 40, ..DiffusionConfig::default() },
+        rng,
+    )
+    .unwrap();
+    let autoregressive = |head| AutoregressiveConfig { head, hidden: vec![32, 32], ..Default::default() };
+    vec![
+        Box::new(Autoregressive::new(autoregressive(Head::Mixture { components: 5 }), rng).unwrap()),
+        Box::new(Autoregressive::new(autoregressive(Head::Bins { bins: 20 }), rng).unwrap()),
+        Box::new(Vae::new(VaeConfig { hidden: vec![16, 16], draws: 20, ..Default::default() }, rng).unwrap()),
+        Box::new(Gan::new(gan(AdversarialLoss::Minimax), rng).unwrap()),
+        Box::new(Gan::new(gan(AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }), rng).unwrap()),
+        Box::new(Gan::new(gan(AdversarialLoss::WassersteinGp { lambda: 1.0 }), rng).unwrap()),
+        Box::new(diffusion.with_sampler(Sampler::Ddpm).unwrap()),
+        Box::new(diffusion.with_sampler(Sampler::Ddim { steps: 7, eta: 0.0 }).unwrap()),
+        Box::new(diffusion.with_sampler(Sampler::Ddim { steps: 7, eta: 1.0 }).unwrap()),
+    ]
+}
+
+fn moons(n: usize) -> Dataset {
+    Dataset::new(Toy::moons(0.1).unwrap().sample(n, &mut seeded(1))).unwrap()
+}
+
+fn short(steps: usize) -> TrainOptions {
+    TrainOptions { steps, batch: 64, ..TrainOptions::default() }
+}
+
+fn train(model: &mut dyn Generative, steps: usize) -> TrainReport {
+    model.train(&moons(500), &short(steps), &mut seeded(2), &mut Silent).unwrap()
+}
+
+fn sample(model: &dyn Generative, n: usize, seed: u64) -> Samples {
+    model.sample(n, &SampleOptions::default(), &mut seeded(seed)).unwrap()
+}
+
+fn nats(model: &dyn Generative, x: &Array2<f32>) -> Option<Vec<f64>> {
+    let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
+    score.nats().map(|nats| nats.to_vec())
+}
+
+fn name(model: &dyn Generative) -> String {
+    model.card().name.to_string()
+}
+
+#[test]
+fn shapes_and_costs_are_as_the_card_says() {
+    for mut model in models() {
+        // Usable untrained, and trained.
+        for steps in [0, 3] {
+            if steps > 0 {
+                train(model.as_mut(), steps);
+            }
+            let (name, card) = (name(model.as_ref()), model.card());
+            assert!(model.num_params() > 0, "{name}");
+            for n in [0, 1, 5, 100] {
+                let drawn = sample(model.as_ref(), n, 0);
+                assert_eq!(drawn.x.dim(), (n, model.dim()), "{name}");
+                assert!(drawn.x.iter().all(|v| v.is_finite()), "{name}");
+                if n > 0 {
+                    assert_eq!(drawn.nfe, card.nfe, "{name}: counted against predicted");
+                }
+            }
+            for n in [0, 1, 3] {
+                let x = moons(3).x().slice(s![..n, ..]).to_owned();
+                let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
+                assert_eq!(score.kind(), card.likelihood, "{name}");
+                if let Some(nats) = score.nats() {
+                    assert_eq!(nats.len(), n, "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_rows_do_not_depend_on_how_many_follow() {
+    for mut model in models() {
+        train(model.as_mut(), 3);
+        let name = name(model.as_ref());
+        let all = sample(model.as_ref(), 130, 5).x;
+        for k in [1, 47, 48, 49, 129] {
+            assert_eq!(sample(model.as_ref(), k, 5).x, all.slice(s![..k, ..]), "{name}, {k} rows");
+        }
+        let mut blocks: Vec<Array2<f32>> = Vec::new();
+        let mut sink = |rows: quadrivium::ndarray::ArrayView2<f32>| {
+            blocks.push(rows.to_owned());
+            ControlFlow::Continue(())
+        };
+        model.sample_each(130, &SampleOptions::default(), &mut seeded(5), &mut sink).unwrap();
+        let views: Vec<_> = blocks.iter().map(|b| b.view()).collect();
+        assert_eq!(quadrivium::ndarray::concatenate(quadrivium::ndarray::Axis(0), &views).unwrap(), all, "{name}");
+        assert_ne!(sample(model.as_ref(), 5, 6).x, all.slice(s![..5, ..]), "{name}: another seed, other rows");
+    }
+}
+
+#[test]
+fn sample_each_stops_when_told_to() {
+    for model in models() {
+        let mut calls = 0;
+        let mut sink = |_: quadrivium::ndarray::ArrayView2<f32>| {
+            calls += 1;
+            ControlFlow::Break(())
+        };
+        // More rows than one would wait for.
+        model.sample_each(1 << 40, &SampleOptions::default(), &mut seeded(0), &mut sink).unwrap();
+        assert_eq!(calls, 1);
+    }
+}
+
+#[cfg(feature = "rayon")]
+#[test]
+fn the_number_of_threads_does_not_move_a_bit() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut results = Vec::new();
+            for mut model in models() {
+                let options = TrainOptions { shards: 4, ..short(5) };
+                let report = model.train(&moons(500), &options, &mut seeded(2), &mut Silent).unwrap();
+                let x = sample(model.as_ref(), 150, 7).x;
+                let score = nats(model.as_ref(), &moons(150).x().to_owned());
+                results.push((name(model.as_ref()), report, x, score));
+            }
+            results
+        })
+    };
+    let one = run(1);
+    for threads in [2, 5] {
+        for (one, other) in one.iter().zip(run(threads)) {
+            assert_eq!(one, &other, "{threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_batch_scores_as_its_rows() {
+    for mut model in models() {
+        train(model.as_mut(), 20);
+        let x = moons(60).x().to_owned();
+        let Some(all) = nats(model.as_ref(), &x) else { continue };
+        for r in [0, 17, 59] {
+            let one = nats(model.as_ref(), &x.slice(s![r..r + 1, ..]).to_owned()).unwrap()[0];
+            let tolerance = 1e-5 * (1.0 + one.abs());
+            assert!((one - all[r]).abs() <= tolerance, "{}: row {r} alone {one}, in a batch {}", name(model.as_ref()), all[r]);
+        }
+        // A view that is not contiguous is the same rows.
+        let mut columns = Array2::zeros((2, 60));
+        columns.assign(&x.t());
+        let score = model.log_likelihood(columns.t(), &LikelihoodOptions::default()).unwrap();
+        assert_eq!(score.nats().unwrap().to_vec(), all, "{}", name(model.as_ref()));
+    }
+}
+
+#[test]
+fn far_points_score_low_and_never_nan() {
+    let x = array![[30.0, -30.0], [1e4, 0.0], [-1e8, 1e8], [f32::MAX, f32::MIN], [0.0, 1e30]];
+    for mut model in models() {
+        train(model.as_mut(), 20);
+        let Some(nats) = nats(model.as_ref(), &x) else { continue };
+        for (row, nats) in nats.iter().enumerate() {
+            assert!(*nats < -15.0, "{}: far point {row} scores {nats}", name(model.as_ref()));
+        }
+    }
+}
+
+#[test]
+fn bad_input_is_a_typed_error() {
+    for mut model in models() {
+        let name = name(model.as_ref());
+        let rng = &mut seeded(0);
+        // Options.
+        let bad = [
+            ("TrainOptions::steps", TrainOptions { steps: 0, ..short(1) }),
+            ("TrainOptions::batch", TrainOptions { batch: 0, ..short(1) }),
+            ("TrainOptions::shards", TrainOptions { shards: 0, ..short(1) }),
+            ("TrainOptions::shards", TrainOptions { shards: 65, ..short(1) }),
+            ("TrainOptions::validation", TrainOptions { validation: 1.0, ..short(1) }),
+            ("TrainOptions::validation", TrainOptions { validation: f64::NAN, ..short(1) }),
+            ("TrainOptions::validate_every", TrainOptions { validate_every: 0, ..short(1) }),
+            ("TrainOptions::patience", TrainOptions { patience: Some(0), validation: 0.1, ..short(1) }),
+            ("TrainOptions::patience", TrainOptions { patience: Some(3), ..short(1) }),
+        ];
+        for (expected, options) in bad {
+            match model.train(&moons(50), &options, rng, &mut Silent) {
+                Err(Error::Config { field, .. }) => assert_eq!(field, expected, "{name}"),
+                other => panic!("{name}, {expected}: {other:?}"),
+            }
+        }
+        for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let options = SampleOptions { temperature };
+            let drawn = model.sample(1, &options, rng);
+            assert!(matches!(drawn, Err(Error::Config { field: "SampleOptions::temperature", .. })), "{name}: {drawn:?}");
+            let each = model.sample_each(1, &options, rng, &mut |_| ControlFlow::Continue(()));
+            assert!(matches!(each, Err(Error::Config { .. })), "{name}: {each:?}");
+        }
+        // Data.
+        let wide = Dataset::new(Array2::from_shape_fn((9, 3), |(r, c)| (r * c) as f32)).unwrap();
+        let trained = model.train(&wide, &short(1), rng, &mut Silent);
+        assert!(matches!(trained, Err(Error::Shape { .. })), "{name}: {trained:?}");
+        let constant = Dataset::new(Array2::from_shape_fn((9, 2), |(r, c)| if c == 1 { 4.0 } else { r as f32 })).unwrap();
+        match model.train(&constant, &short(1), rng, &mut Silent) {
+            Err(Error::ConstantColumn { column: 1, rows: 9, value }) => assert_eq!(value, 4.0),
+            other => panic!("{name}: {other:?}"),
+        }
+        // A constant column has not spoiled the model: it trains on good rows.
+        train(model.as_mut(), 1);
+        // Scores.
+        if nats(model.as_ref(), &array![[0.0, 0.0]]).is_some() {
+            let options = LikelihoodOptions::default();
+            let shape = model.log_likelihood(array![[1.0, 2.0, 3.0]].view(), &options);
+            assert!(matches!(shape, Err(Error::Shape { .. })), "{name}: {shape:?}");
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                match model.log_likelihood(array![[0.0, 0.0], [1.0, bad]].view(), &options) {
+                    Err(Error::NonFinite { row: 1, column: 1, .. }) => {}
+                    other => panic!("{name}: {other:?}"),
+                }
+            }
+        }
+    }
+    assert!(matches!(Dataset::new(Array2::zeros((0, 2))), Err(Error::TooFewRows { .. })));
+    assert!(matches!(Dataset::new(Array2::zeros((2, 0))), Err(Error::Shape { .. })));
+    assert!(matches!(Dataset::new(array![[f32::INFINITY]]), Err(Error::NonFinite { row: 0, column: 0, .. })));
+}
+
+#[test]
+fn the_observer_sees_every_step_and_can_break_off() {
+    for mut model in models() {
+        let mut seen = Vec::new();
+        let mut observer = |step: &Step<'_>| {
+            assert_eq!(step.part_names.len(), step.parts.len());
+            assert!(step.loss.is_finite());
+            seen.push(step.step);
+            if step.step == 6 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let report = model.train(&moons(100), &short(20), &mut seeded(0), &mut observer).unwrap();
+        assert_eq!(seen, (0..7).collect::<Vec<_>>());
+        assert_eq!((report.loss.len(), report.stop), (7, Stop::Interrupted));
+        assert!(report.parts.iter().all(|(_, values)| values.len() == 7));
+        assert_eq!(train(model.as_mut(), 4).stop, Stop::Completed);
+    }
+}
+
+#[test]
+fn a_training_goes_on_from_the_present_parameters() {
+    for mut model in models() {
+        train(model.as_mut(), 2);
+        let before = sample(model.as_ref(), 5, 0).x;
+        // A further training on shifted data keeps the first standardiser: it moves the parameters.
+        train(model.as_mut(), 1);
+        assert_ne!(sample(model.as_ref(), 5, 0).x, before, "{}", name(model.as_ref()));
+    }
+}
+
+#[test]
+fn a_lower_temperature_stays_nearer_to_the_middle() {
+    for mut model in models() {
+        train(model.as_mut(), 60);
+        let spread = |temperature: f64| {
+            let options = SampleOptions { temperature };
+            let x = model.sample(2_000, &options, &mut seeded(0)).unwrap().x;
+            x.std_axis(quadrivium::ndarray::Axis(0), 0.0).sum()
+        };
+        let (cold, warm) = (spread(0.2), spread(1.0));
+        assert!(cold < warm, "{}: {cold} at 0.2, {warm} at 1", name(model.as_ref()));
+    }
+}
+
+/// ∫ p(x) dx over the plane: the trapezoid rule on a fine lattice, wide enough for the tails of a short training.
+#[test]
+fn exact_densities_integrate_to_one() {
+    for mut model in models() {
+        if model.card().likelihood != LikelihoodKind::Exact {
+            continue;
+        }
+        train(model.as_mut(), 300);
+        let (h, half) = (0.02f32, 500);
+        let mut total = 0.0;
+        for i in -half..=half {
+            let column = Array2::from_shape_fn((2 * half as usize + 1, 2), |(j, c)| {
+                if c == 0 { h * i as f32 } else { h * (j as i32 - half) as f32 }
+            });
+            total += nats(model.as_ref(), &column).unwrap().iter().map(|nats| nats.exp()).sum::<f64>();
+        }
+        total *= f64::from(h) * f64::from(h);
+        assert!((total - 1.0).abs() < 1e-3, "{}: {total}", name(model.as_ref()));
+    }
+}
+
+/// Every likelihood that claims nats is at most the truth on average: −E[log p_model] ≥ entropy, within the error of the mean.
+#[test]
+fn no_likelihood_beats_the_truth() {
+    let toy = Toy::moons(0.1).unwrap();
+    let entropy = toy.entropy().unwrap();
+    let data = Dataset::new(toy.sample(5_000, &mut seeded(11))).unwrap();
+    let test = toy.sample(500, &mut seeded(12));
+    let truth = -toy.log_density(test.view()).unwrap().mean().unwrap();
+    for mut model in models() {
+        model.train(&data, &short(300), &mut seeded(2), &mut Silent).unwrap();
+        let Some(nats) = nats(model.as_ref(), &test) else { continue };
+        let nll = -nats.iter().sum::<f64>() / nats.len() as f64;
+        // On the same rows the truth's own NLL differs from the entropy by chance; the model's differs alike.
+        assert!(nll > truth - 0.05, "{}: NLL {nll}, truth {truth}, entropy {entropy}", name(model.as_ref()));
+    }
+}
+
+#[test]
+fn the_elbo_is_below_the_iwae_bound_is_below_the_truth() {
+    let toy = Toy::moons(0.1).unwrap();
+    let data = Dataset::new(toy.sample(5_000, &mut seeded(11))).unwrap();
+    let test = toy.sample(1_000, &mut seeded(12));
+    let truth = toy.log_density(test.view()).unwrap().mean().unwrap();
+    let bound = |draws: usize| {
+        let mut vae = Vae::new(VaeConfig { draws, ..Default::default() }, &mut seeded(0)).unwrap();
+        vae.train(&data, &short(300), &mut seeded(1), &mut Silent).unwrap();
+        let score = vae.log_likelihood(test.view(), &LikelihoodOptions::default()).unwrap();
+        score.nats().unwrap().mean().unwrap()
+    };
+    let (elbo, iwae_5, iwae_100) = (bound(1), bound(5), bound(100));
+    assert!(elbo < iwae_5 && iwae_5 < iwae_100 && iwae_100 < truth, "{elbo} {iwae_5} {iwae_100} {truth}");
+}
+
+#[test]
+fn a_wild_learning_rate_is_an_error_that_leaves_a_usable_model() {
+    let wild = OptimiserConfig { lr: 1e30, clip_norm: None, warmup: 0, ..OptimiserConfig::default() };
+    let rng = &mut seeded(0);
+    let mut models: Vec<Box<dyn Generative>> = vec![
+        Box::new(
+            Autoregressive::new(AutoregressiveConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap(),
+        ),
+        Box::new(Vae::new(VaeConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap()),
+        Box::new(Gan::new(GanConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap()),
+        Box::new(Diffusion::new(DiffusionConfig { optimiser: wild, ..Default::default() }, rng).unwrap()),
+    ];
+    for model in &mut models {
+        match model.train(&moons(200), &short(50), rng, &mut Silent) {
+            Err(Error::Diverged { .. }) => {}
+            other => panic!("{}: {other:?}", model.card().name),
+        }
+        assert!(sample(model.as_ref(), 20, 0).x.iter().all(|v| v.is_finite()), "{}", model.card().name);
+    }
+}

@@ -1,4 +1,4 @@
-//! How far samples are from the truth: mode coverage, energy distance, NLL gap.
+//! How far samples are from the truth: mode coverage, energy distance, MMD, Wasserstein, precision and recall, NLL gap.
 //!
 //! A distance between finite samples is never 0. Print beside it its floor: the same distance between two fresh samples
 //! of the truth of the same sizes. All distances are between rows as given, so columns of unlike units are to be
@@ -8,16 +8,25 @@
 //! | --- | --- | --- |
 //! | which modes are there, how sharp are they? | [`mode_coverage`] | n · modes |
 //! | one number, no parameter | [`energy_distance`] | n² |
+//! | one number at a chosen length scale | [`mmd_squared`] | n² |
+//! | how far must mass travel? | [`wasserstein_1d`], [`sliced_wasserstein2`] | n log n |
+//! | fidelity and diversity apart | [`prdc`] | n² |
 //! | is the density right? | [`Nll`] | n |
 
 mod energy;
+mod mmd;
 mod modes;
 mod nll;
 mod pairs;
+mod prdc;
+mod wasserstein;
 
 pub use energy::energy_distance;
+pub use mmd::{median_distance, mmd_squared};
 pub use modes::{ModeReport, mode_coverage};
 pub use nll::Nll;
+pub use prdc::{Prdc, prdc};
+pub use wasserstein::{sliced_wasserstein2, wasserstein_1d};
 
 use ndarray::ArrayView2;
 

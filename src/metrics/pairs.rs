@@ -1,4 +1,4 @@
-//! All pairs of rows of two samples, in vector registers: what energy distance stands on.
+//! All pairs of rows of two samples, in vector registers: what energy distance, MMD and the k-NN metrics stand on.
 //!
 //! The closures given to `vectorise` are marked `inline(always)`: large ones are otherwise compiled once, outside of the
 //! dispatch, for the narrow vectors of the generic target (2.5 times slower here).
@@ -118,4 +118,31 @@ fn squared_distances(xi: &[f32], tile: &[f32]) -> [f32; LANES] {
         }
     }
     d2
+}
+
+/// Calls `visit(i, d2, state)` with d2[j] = ‖xᵢ − yⱼ‖² for every row i of x, in vector code, and returns the states, one
+/// per block of rows.
+pub(super) fn for_each_row<S: Send>(
+    x: &Points,
+    y: &Points,
+    state: impl Fn() -> S + Send + Sync,
+    visit: impl Fn(usize, &mut [f32], &mut S) + Send + Sync,
+) -> Vec<S> {
+    map(x.blocks(), |b| {
+        let mut state = state();
+        let mut d2 = vec![0f32; y.rows.div_ceil(LANES) * LANES];
+        vectorise(
+            #[inline(always)]
+            || {
+                for (k, xi) in x.block(b).chunks_exact(x.dim).enumerate() {
+                    let tiles = y.tiles.chunks_exact(y.dim * LANES);
+                    for (out, tile) in d2.as_chunks_mut::<LANES>().0.iter_mut().zip(tiles) {
+                        *out = squared_distances(xi, tile);
+                    }
+                    visit(b * ROWS + k, &mut d2[..y.rows], &mut state);
+                }
+            },
+        );
+        state
+    })
 }

@@ -4,6 +4,7 @@ pub mod data;
 pub mod error;
 pub mod generative;
 pub mod map;
+pub mod metrics;
 pub mod nn;
 pub mod numeric;
 pub mod train;

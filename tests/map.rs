@@ -1,0 +1,232 @@
+//! The map as data: each method has its place, nothing else has one, and every word fits a table.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+
+use quadrivium::LikelihoodKind;
+use quadrivium::map::{Discrepancy, FailureMode, LatencyLaw, Objective, Paradigm, Sampling, place};
+
+/// All variants of an enum. The match without a wildcard stops compiling when a variant is added, so the list stays whole.
+macro_rules! all {
+    ($type:ident: $($variant:ident),+ $(,)?) => {{
+        fn _whole(v: $type) { match v { $($type::$variant => (),)+ } }
+        [$($type::$variant),+]
+    }};
+}
+
+fn paradigms() -> [Paradigm; 6] {
+    all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy)
+}
+
+fn objectives() -> [Objective; 9] {
+    all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, WassersteinGp,
+        NoisePrediction, ScoreMatching, ContrastiveDivergence)
+}
+
+fn discrepancies() -> [Discrepancy; 5] {
+    all!(Discrepancy: ForwardKl, ForwardKlBound, JensenShannon, Wasserstein1, Fisher)
+}
+
+fn latency_laws() -> [LatencyLaw; 3] {
+    all!(LatencyLaw: Constant, LinearInDim, LinearInSteps)
+}
+
+fn failure_modes() -> [FailureMode; 11] {
+    all!(FailureMode: SlowInDim, ErrorAccumulation, Blur, PosteriorCollapse, ModeCollapse, VanishingGradient,
+        Oscillation, SlowInSteps, DiscretisationError, Bridges, SlowMixing)
+}
+
+fn likelihood_kinds() -> [LikelihoodKind; 6] {
+    all!(LikelihoodKind: Exact, LowerBound, OdeEstimate, Estimate, Unnormalised, Unavailable)
+}
+
+/// One of each, with numbers that differ, and a second diffusion with few steps.
+fn samplings() -> [Sampling; 5] {
+    let whole = |s: Sampling| match s {
+        Sampling::Sequential { .. }
+        | Sampling::OnePass
+        | Sampling::Denoising { .. }
+        | Sampling::Langevin { .. } => s,
+    };
+    [
+        Sampling::Sequential { dim: 7 },
+        Sampling::OnePass,
+        Sampling::Denoising { steps: 1000 },
+        Sampling::Denoising { steps: 10 },
+        Sampling::Langevin { steps: 60 },
+    ]
+    .map(whole)
+}
+
+#[test]
+fn each_method_stands_where_the_field_puts_it() {
+    use {
+        Discrepancy as D, FailureMode as F, LatencyLaw as L, LikelihoodKind as K, Objective as O,
+        Paradigm as P,
+    };
+    use {Sampling as S, Sampling::*};
+    let methods: [(O, S, P, D, K, L, F); 13] = [
+        (
+            O::ChainRuleNll,
+            Sequential { dim: 7 },
+            P::Autoregressive,
+            D::ForwardKl,
+            K::Exact,
+            L::LinearInDim,
+            F::SlowInDim,
+        ),
+        (O::ChangeOfVariables, OnePass, P::Flow, D::ForwardKl, K::Exact, L::Constant, F::Bridges),
+        (
+            O::ChangeOfVariables,
+            Sequential { dim: 7 },
+            P::Flow,
+            D::ForwardKl,
+            K::Exact,
+            L::LinearInDim,
+            F::Bridges,
+        ),
+        (O::Elbo, OnePass, P::Latent, D::ForwardKlBound, K::LowerBound, L::Constant, F::Blur),
+        (
+            O::Minimax,
+            OnePass,
+            P::Adversarial,
+            D::JensenShannon,
+            K::Unavailable,
+            L::Constant,
+            F::VanishingGradient,
+        ),
+        (
+            O::NonSaturatingR1,
+            OnePass,
+            P::Adversarial,
+            D::JensenShannon,
+            K::Unavailable,
+            L::Constant,
+            F::ModeCollapse,
+        ),
+        (O::WassersteinGp, OnePass, P::Adversarial, D::Wasserstein1, K::Unavailable, L::Constant, F::Blur),
+        (
+            O::NoisePrediction,
+            Denoising { steps: 1000 },
+            P::Diffusion,
+            D::Fisher,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::SlowInSteps,
+        ),
+        (
+            O::NoisePrediction,
+            Denoising { steps: 10 },
+            P::Diffusion,
+            D::Fisher,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::DiscretisationError,
+        ),
+        (
+            O::ScoreMatching,
+            Denoising { steps: 1000 },
+            P::Diffusion,
+            D::Fisher,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::SlowInSteps,
+        ),
+        (
+            O::ScoreMatching,
+            Denoising { steps: 10 },
+            P::Diffusion,
+            D::Fisher,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::DiscretisationError,
+        ),
+        (
+            O::ScoreMatching,
+            Langevin { steps: 60 },
+            P::Energy,
+            D::Fisher,
+            K::Unnormalised,
+            L::LinearInSteps,
+            F::SlowMixing,
+        ),
+        (
+            O::ContrastiveDivergence,
+            Langevin { steps: 60 },
+            P::Energy,
+            D::ForwardKl,
+            K::Unnormalised,
+            L::LinearInSteps,
+            F::SlowMixing,
+        ),
+    ];
+    for (objective, sampling, paradigm, discrepancy, likelihood, latency, failure) in methods {
+        let found = place(objective, sampling).unwrap_or_else(|| panic!("{objective}, {sampling}: no place"));
+        let got = (found.paradigm, found.discrepancy, found.likelihood, found.latency, found.failures[0]);
+        assert_eq!(got, (paradigm, discrepancy, likelihood, latency, failure), "{objective}, {sampling}");
+    }
+    // Every other pair is impossible.
+    for objective in objectives() {
+        for sampling in samplings() {
+            let listed = methods.iter().any(|m| (m.0, m.1) == (objective, sampling));
+            assert_eq!(place(objective, sampling).is_some(), listed, "{objective}, {sampling}");
+        }
+    }
+}
+
+#[test]
+fn every_paradigm_objective_and_prediction_is_on_the_map() {
+    let pairs = objectives().into_iter().flat_map(|o| samplings().map(|s| (o, s)));
+    let places: Vec<_> = pairs.filter_map(|(o, s)| Some((o, s, place(o, s)?))).collect();
+    for objective in objectives() {
+        assert!(places.iter().any(|p| p.0 == objective), "{objective}");
+    }
+    for paradigm in paradigms() {
+        assert!(places.iter().any(|p| p.2.paradigm == paradigm), "{paradigm}");
+    }
+    for discrepancy in discrepancies() {
+        assert!(places.iter().any(|p| p.2.discrepancy == discrepancy), "{discrepancy}");
+    }
+    for latency in latency_laws() {
+        assert!(places.iter().any(|p| p.2.latency == latency), "{latency}");
+    }
+    for failure in failure_modes() {
+        assert!(places.iter().any(|p| p.2.failures.contains(&failure)), "{failure}");
+    }
+    for (objective, sampling, place) in places {
+        let distinct: HashSet<_> = place.failures.iter().collect();
+        assert_eq!(distinct.len(), place.failures.len(), "{objective}, {sampling}: a failure twice");
+        // Network evaluations follow the latency law.
+        let expected = match (place.latency, sampling) {
+            (LatencyLaw::Constant, _) => 1,
+            (LatencyLaw::LinearInDim, Sampling::Sequential { dim }) => dim,
+            (LatencyLaw::LinearInSteps, Sampling::Denoising { steps } | Sampling::Langevin { steps }) => {
+                steps
+            }
+            (law, _) => panic!("{law} for {sampling}"),
+        };
+        assert_eq!(sampling.nfe(), expected, "{objective}, {sampling}");
+    }
+}
+
+#[test]
+fn words_are_distinct_short_and_padded_by_a_width() {
+    fn check(words: impl IntoIterator<Item = impl Display>) {
+        let mut seen = HashSet::new();
+        for word in words {
+            let text = word.to_string();
+            assert!((1..=25).contains(&text.chars().count()), "{text:?} does not fit a column");
+            assert_eq!(format!("{word:<30}|"), format!("{text:<30}|"));
+            assert_eq!(format!("{word:>30}"), format!("{text:>30}"));
+            assert!(seen.insert(text.clone()), "{text:?} stands for two");
+        }
+    }
+    check(paradigms());
+    check(objectives());
+    check(samplings());
+    check(discrepancies());
+    check(latency_laws());
+    check(failure_modes());
+    check(likelihood_kinds());
+    assert_eq!(Sampling::Denoising { steps: 50 }.to_string(), "50 denoising steps");
+}

@@ -102,8 +102,16 @@ fn the_first_rows_do_not_depend_on_how_many_follow() {
         };
         model.sample_each(130, &SampleOptions::default(), &mut seeded(5), &mut sink).unwrap();
         let views: Vec<_> = blocks.iter().map(|b| b.view()).collect();
-        assert_eq!(quadrivium::ndarray::concatenate(quadrivium::ndarray::Axis(0), &views).unwrap(), all, "{name}");
-        assert_ne!(sample(model.as_ref(), 5, 6).x, all.slice(s![..5, ..]), "{name}: another seed, other rows");
+        assert_eq!(
+            quadrivium::ndarray::concatenate(quadrivium::ndarray::Axis(0), &views).unwrap(),
+            all,
+            "{name}"
+        );
+        assert_ne!(
+            sample(model.as_ref(), 5, 6).x,
+            all.slice(s![..5, ..]),
+            "{name}: another seed, other rows"
+        );
     }
 }
 
@@ -155,7 +163,12 @@ fn a_batch_scores_as_its_rows() {
         for r in [0, 17, 59] {
             let one = nats(model.as_ref(), &x.slice(s![r..r + 1, ..]).to_owned()).unwrap()[0];
             let tolerance = 1e-5 * (1.0 + one.abs());
-            assert!((one - all[r]).abs() <= tolerance, "{}: row {r} alone {one}, in a batch {}", name(model.as_ref()), all[r]);
+            assert!(
+                (one - all[r]).abs() <= tolerance,
+                "{}: row {r} alone {one}, in a batch {}",
+                name(model.as_ref()),
+                all[r]
+            );
         }
         // A view that is not contiguous is the same rows.
         let mut columns = Array2::zeros((2, 60));
@@ -203,7 +216,10 @@ fn bad_input_is_a_typed_error() {
         for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let options = SampleOptions { temperature };
             let drawn = model.sample(1, &options, rng);
-            assert!(matches!(drawn, Err(Error::Config { field: "SampleOptions::temperature", .. })), "{name}: {drawn:?}");
+            assert!(
+                matches!(drawn, Err(Error::Config { field: "SampleOptions::temperature", .. })),
+                "{name}: {drawn:?}"
+            );
             let each = model.sample_each(1, &options, rng, &mut |_| ControlFlow::Continue(()));
             assert!(matches!(each, Err(Error::Config { .. })), "{name}: {each:?}");
         }
@@ -211,7 +227,9 @@ fn bad_input_is_a_typed_error() {
         let wide = Dataset::new(Array2::from_shape_fn((9, 3), |(r, c)| (r * c) as f32)).unwrap();
         let trained = model.train(&wide, &short(1), rng, &mut Silent);
         assert!(matches!(trained, Err(Error::Shape { .. })), "{name}: {trained:?}");
-        let constant = Dataset::new(Array2::from_shape_fn((9, 2), |(r, c)| if c == 1 { 4.0 } else { r as f32 })).unwrap();
+        let constant =
+            Dataset::new(Array2::from_shape_fn((9, 2), |(r, c)| if c == 1 { 4.0 } else { r as f32 }))
+                .unwrap();
         match model.train(&constant, &short(1), rng, &mut Silent) {
             Err(Error::ConstantColumn { column: 1, rows: 9, value }) => assert_eq!(value, 4.0),
             other => panic!("{name}: {other:?}"),
@@ -339,7 +357,8 @@ fn a_wild_learning_rate_is_an_error_that_leaves_a_usable_model() {
     let rng = &mut seeded(0);
     let mut models: Vec<Box<dyn Generative>> = vec![
         Box::new(
-            Autoregressive::new(AutoregressiveConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap(),
+            Autoregressive::new(AutoregressiveConfig { optimiser: wild.clone(), ..Default::default() }, rng)
+                .unwrap(),
         ),
         Box::new(Vae::new(VaeConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap()),
         Box::new(Gan::new(GanConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap()),

@@ -73,7 +73,11 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
         all.push(results);
     }
     let threads = rayon::current_num_threads();
-    println!("\n{} seed(s), {threads} thread(s), {:.0} s in all.", args.seeds, started.elapsed().as_secs_f64());
+    println!(
+        "\n{} seed(s), {threads} thread(s), {:.0} s in all.",
+        args.seeds,
+        started.elapsed().as_secs_f64()
+    );
     if let Some(path) = &args.json {
         let json = report::json(&all, args.seeds as usize, threads);
         std::fs::write(path, format!("{json:#}\n")).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -88,7 +92,9 @@ fn compare(source: &Source, args: &Args, effort: Effort) -> Result<Results> {
         let split = source.split(seed, effort.bulk)?;
         let mut rng = quadrivium::seeded(seed);
         let mut figures = Vec::new();
-        for (mut candidate, mut options) in models::candidates(source, split.train.dim(), split.train.rows(), &mut rng)? {
+        for (mut candidate, mut options) in
+            models::candidates(source, split.train.dim(), split.train.rows(), &mut rng)?
+        {
             if args.quick {
                 options.steps = options.steps.div_ceil(QUICK);
             }
@@ -120,7 +126,8 @@ fn measure_all(
 }
 
 fn bar(what: &str, steps: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix:44} {bar:30} {pos}/{len} {msg}").expect("a valid template");
+    let style =
+        ProgressStyle::with_template("{prefix:44} {bar:30} {pos}/{len} {msg}").expect("a valid template");
     ProgressBar::new(steps as u64).with_style(style).with_prefix(what.to_string())
 }
 

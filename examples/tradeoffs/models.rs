@@ -33,15 +33,27 @@ impl Candidate {
 }
 
 /// The models of the table, untrained, each with its training.
-pub fn candidates(source: &Source, dim: usize, rows: usize, rng: &mut Rng) -> Result<Vec<(Candidate, TrainOptions)>> {
+pub fn candidates(
+    source: &Source,
+    dim: usize,
+    rows: usize,
+    rng: &mut Rng,
+) -> Result<Vec<(Candidate, TrainOptions)>> {
     // A few hundred real rows are learned in seconds, and then by heart.
     let small = rows < 5_000;
     let steps = |large: usize, few: usize| if small { few } else { large };
-    let options = |steps: usize, batch: usize| TrainOptions { steps, batch: batch.min(rows), ..TrainOptions::default() };
+    let options = |steps: usize, batch: usize| TrainOptions {
+        steps,
+        batch: batch.min(rows),
+        ..TrainOptions::default()
+    };
     let gan = |loss| GanConfig { dim, loss, ..GanConfig::default() };
     Ok(vec![
         (
-            Candidate::One(Box::new(Autoregressive::new(AutoregressiveConfig { dim, ..Default::default() }, rng)?)),
+            Candidate::One(Box::new(Autoregressive::new(
+                AutoregressiveConfig { dim, ..Default::default() },
+                rng,
+            )?)),
             options(steps(4000, 500), 512),
         ),
         (

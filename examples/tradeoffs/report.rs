@@ -142,13 +142,14 @@ impl Results {
                  nats: below 0 is better. Energy distance between train and test, columns standardised: {floor}.",
                 gaussian.show(3)
             ),
-            (None, None) => format!("No density is known for this data. Energy distance of the truth: {floor}."),
+            (None, None) => {
+                format!("No density is known for this data. Energy distance of the truth: {floor}.")
+            }
         }
     }
 
     fn json_rows(&self) -> Vec<Value> {
-        let stat_mean =
-            |model, value: fn(&Figures) -> Option<f64>| self.stat(model, value).map(|s| s.mean);
+        let stat_mean = |model, value: fn(&Figures) -> Option<f64>| self.stat(model, value).map(|s| s.mean);
         let rows = (0..self.models()).map(|model| {
             let first = &self.figures[0][model];
             json!({
@@ -246,7 +247,10 @@ impl Results {
             lines.push(if collapsed.is_empty() {
                 "Every model gives every mode at least a fifth of its fair share.".into()
             } else {
-                format!("Modes with a fifth of their fair share or more, where some are missing: {}.", collapsed.join(", "))
+                format!(
+                    "Modes with a fifth of their fair share or more, where some are missing: {}.",
+                    collapsed.join(", ")
+                )
             });
         }
         let wrong: Vec<&str> = self.figures[0]
@@ -255,7 +259,8 @@ impl Results {
             .map(|f| f.card.name.as_ref())
             .collect();
         lines.push(if wrong.is_empty() {
-            "Predicted and counted network evaluations, and the kinds of likelihood, agree in every row.".into()
+            "Predicted and counted network evaluations, and the kinds of likelihood, agree in every row."
+                .into()
         } else {
             format!("The card is WRONG about: {}.", wrong.join(", "))
         });
@@ -280,7 +285,15 @@ fn markdown() -> Table {
 pub fn predictions(results: &Results) -> Table {
     let mut table = markdown();
     table.set_header([
-        "model", "paradigm", "training objective", "which measures", "sampling", "latency", "nfe", "likelihood", "failure modes",
+        "model",
+        "paradigm",
+        "training objective",
+        "which measures",
+        "sampling",
+        "latency",
+        "nfe",
+        "likelihood",
+        "failure modes",
     ]);
     for figures in &results.figures[0] {
         let card = &figures.card;

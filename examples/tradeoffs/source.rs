@@ -93,7 +93,8 @@ fn split_real(x: Array2<f32>, seed: u64) -> Result<Split> {
     let test = x.select(Axis(0), &order[..held_out]);
     let train = x.select(Axis(0), &order[held_out..]);
     let unit = Unit::of(train.view());
-    let energy_floor = metrics::energy_distance(unit.apply(train.view()).view(), unit.apply(test.view()).view())?;
+    let energy_floor =
+        metrics::energy_distance(unit.apply(train.view()).view(), unit.apply(test.view()).view())?;
     let gaussian = Some(-gaussian(train.view(), test.view())?);
     Ok(Split { train: Dataset::new(train)?, test, entropy: None, gaussian, modes: None, energy_floor })
 }

@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standardiser {
-    shift: Vec<f32>,
-    scale: Vec<f32>,
+    shift: Vec<f64>, // (dim)
+    scale: Vec<f64>, // (dim), each more than 0
     fitted: bool,
 }
 
@@ -32,8 +32,8 @@ impl Standardiser {
     /// Takes mean and (population) standard deviation of the columns of x, (n, dim), at the first call; gives z.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns; [`Error::ConstantColumn`] for a column whose spread is lost in the
-    /// rounding of its values.
+    /// [`Error::Shape`] for a wrong number of columns, [`Error::TooFewRows`] below two rows, [`Error::ConstantColumn`] for a
+    /// column whose standard deviation is below 1e-6 of its mean: that is the rounding of f32, not data.
     pub fn fit_once(&mut self, x: ArrayView2<f32>) -> Result<Array2<f32>> {
         let dim = self.shift.len();
         if x.ncols() != dim {
@@ -44,16 +44,23 @@ impl Standardiser {
             });
         }
         if !self.fitted {
+            if x.nrows() < 2 {
+                return Err(Error::TooFewRows { what: "data to standardise", got: x.nrows(), least: 2 });
+            }
             let mut fitted = Standardiser { fitted: true, ..Standardiser::identity(dim) };
             for (column, values) in x.axis_iter(Axis(1)).enumerate() {
                 let n = values.len() as f64;
                 let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
                 let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
                 let sd = variance.sqrt();
-                if sd <= 1e-6 * mean.abs() || sd < f64::from(f32::MIN_POSITIVE) {
-                    return Err(Error::ConstantColumn { column, value: mean, rows: values.len() });
+                if sd <= 1e-6 * mean.abs() {
+                    return Err(Error::ConstantColumn {
+                        column,
+                        value: values[0].into(),
+                        rows: values.len(),
+                    });
                 }
-                (fitted.shift[column], fitted.scale[column]) = (mean as f32, sd as f32);
+                (fitted.shift[column], fitted.scale[column]) = (mean, sd);
             }
             *self = fitted;
         }
@@ -64,34 +71,35 @@ impl Standardiser {
 
     /// Rows of x to rows of z, in place.
     pub fn standardise(&self, rows: &mut [f32]) {
-        for row in rows.chunks_exact_mut(self.shift.len()) {
-            for ((v, &shift), &scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
-                *v = (*v - shift) / scale;
-            }
-        }
+        self.each(rows, |v, shift, scale| (v - shift) / scale);
     }
 
     /// Rows of z to rows of x, in place.
     pub fn restore(&self, rows: &mut [f32]) {
+        self.each(rows, |v, shift, scale| v * scale + shift);
+    }
+
+    // In f64, so that a large shift costs no digits. Rows far outside any data stay finite.
+    fn each(&self, rows: &mut [f32], f: impl Fn(f64, f64, f64) -> f64) {
         for row in rows.chunks_exact_mut(self.shift.len()) {
             for ((v, &shift), &scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
-                *v = v.mul_add(scale, shift);
+                *v = f((*v).into(), shift, scale).clamp(f32::MIN.into(), f32::MAX.into()) as f32;
             }
         }
     }
 
     /// ln |det dz/dx| = −Σ ln scale.
     pub fn log_det(&self) -> f64 {
-        -self.scale.iter().map(|&s| f64::from(s).ln()).sum::<f64>()
+        -self.scale.iter().map(|s| s.ln()).sum::<f64>()
     }
 
     /// The scale of each column: x = shift + scale·z.
-    pub fn scale(&self) -> &[f32] {
+    pub fn scale(&self) -> &[f64] {
         &self.scale
     }
 
     /// The shift of each column.
-    pub fn shift(&self) -> &[f32] {
+    pub fn shift(&self) -> &[f64] {
         &self.shift
     }
 }

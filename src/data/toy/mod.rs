@@ -185,7 +185,7 @@ impl Toy {
     }
 }
 
-/// Others.
+/// Figures with folds or edges.
 impl Toy {
     /// FFJORD's pinwheel of five arms: 2 R(−a) (r, s), r ~ N(1, 0.3²), s ~ N(0, 0.1²), a = ¼ eʳ + 2πk/5, k uniform on 0…4,
     /// R(a) the rotation by a (Johnson et al. 2016).
@@ -233,8 +233,9 @@ impl Toy {
 
     /// ln p(x) of each row, in nats; −∞ off the support. x: (n, dim)
     ///
-    /// Mixtures and the checkerboard are in closed form. Curves are integrated along the curve, to 1e-8 within 25 σ of it; farther
-    /// away, where p < e⁻³⁰⁰, to 1e-3 of ln p. The pinwheel is a change of variables, summed over its preimages.
+    /// Mixtures and the checkerboard are in closed form. Curves are integrated along the curve, to 1e-8 up to 18 σ away from it;
+    /// farther out, where p < e⁻¹⁶⁰, ln p keeps three digits. The pinwheel is a change of variables, summed over its preimages; beyond 12
+    /// standard deviations of its radius, −∞.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
@@ -262,8 +263,8 @@ impl Toy {
 
     /// The differential entropy −E ln p(x), in nats: no honest likelihood is above its negative on average.
     ///
-    /// Computed at each call, in up to a few seconds. Accurate to 1e-8, the pinwheel to 1e-6. `None` where quadrature would not get
-    /// there: an overlapping mixture in more than three dimensions, or noise that is very narrow against the size of the figure.
+    /// Computed at each call, in up to a few seconds; accurate to 1e-8. `None` where quadrature would take longer: a mixture that
+    /// overlaps and has more than three dimensions or very many components, a curve whose noise is very narrow against its size.
     pub fn entropy(&self) -> Option<f64> {
         match &self.kind {
             Kind::Mixture(mixture) => mixture.entropy(),

@@ -127,35 +127,47 @@ fn gelu<F: Real>(x: F) -> (F, F, F) {
 
 #[inline(always)]
 fn in_place<F: Real>(x: &mut [F], f: impl Fn(F) -> F) {
-    vectorise(|| x.iter_mut().for_each(|x| *x = f(*x)));
+    vectorise(
+        #[inline(always)]
+        || x.iter_mut().for_each(|x| *x = f(*x)),
+    );
 }
 
 #[inline(always)]
 fn value_and_slope<F: Real>(x: &[F], y: &mut [F], d: &mut [F], f: impl Fn(F) -> (F, F)) {
-    vectorise(|| {
-        for ((&x, y), d) in x.iter().zip(y).zip(d) {
-            (*y, *d) = f(x);
-        }
-    });
+    vectorise(
+        #[inline(always)]
+        || {
+            for ((&x, y), d) in x.iter().zip(y).zip(d) {
+                (*y, *d) = f(x);
+            }
+        },
+    );
 }
 
 #[inline(always)]
 fn curvature<F: Real>(x: &[F], xdot: &[F], dydot: &[F], dx: &mut [F], second: impl Fn(F) -> F) {
-    vectorise(|| {
-        for (((&x, &xdot), &dydot), dx) in x.iter().zip(xdot).zip(dydot).zip(dx) {
-            *dx += second(x) * xdot * dydot;
-        }
-    });
+    vectorise(
+        #[inline(always)]
+        || {
+            for (((&x, &xdot), &dydot), dx) in x.iter().zip(xdot).zip(dydot).zip(dx) {
+                *dx += second(x) * xdot * dydot;
+            }
+        },
+    );
 }
 
 /// out = a·b, elementwise.
 #[inline(always)]
 fn product<F: Real>(a: &[F], b: &[F], out: &mut [F]) {
-    vectorise(|| {
-        for ((&a, &b), out) in a.iter().zip(b).zip(out) {
-            *out = a * b;
-        }
-    });
+    vectorise(
+        #[inline(always)]
+        || {
+            for ((&a, &b), out) in a.iter().zip(b).zip(out) {
+                *out = a * b;
+            }
+        },
+    );
 }
 
 /// An [`Activation`] on rows of a given width. Made by [`Activation::layer`].

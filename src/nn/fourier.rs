@@ -50,31 +50,35 @@ impl Fourier {
     fn evaluate<F: Real>(&self, x: &[F], y: &mut [F], mut derivatives: Option<&mut [F]>) {
         let (d, out, k) = (self.dim, self.out_dim(), self.frequencies.len());
         let raw = if self.raw { d } else { 0 };
-        vectorise(|| {
-            for (r, (x, y)) in x.chunks_exact(d).zip(y.chunks_exact_mut(out)).enumerate() {
-                let mut slopes =
-                    derivatives.as_deref_mut().map(|c| c[2 * r * out..2 * (r + 1) * out].split_at_mut(out));
-                if self.raw {
-                    y[..d].copy_from_slice(x);
-                    if let Some((d1, d2)) = &mut slopes {
-                        d1[..d].fill(F::one());
-                        d2[..d].fill(F::zero());
-                    }
-                }
-                for (j, &x) in x.iter().enumerate() {
-                    for (i, &omega) in self.frequencies.iter().enumerate() {
-                        let omega = F::of(omega);
-                        let (sin, cos) = (omega * x).fast_sin_cos();
-                        let (s, c) = (raw + i * d + j, raw + (k + i) * d + j);
-                        (y[s], y[c]) = (sin, cos);
+        vectorise(
+            #[inline(always)]
+            || {
+                for (r, (x, y)) in x.chunks_exact(d).zip(y.chunks_exact_mut(out)).enumerate() {
+                    let mut slopes = derivatives
+                        .as_deref_mut()
+                        .map(|c| c[2 * r * out..2 * (r + 1) * out].split_at_mut(out));
+                    if self.raw {
+                        y[..d].copy_from_slice(x);
                         if let Some((d1, d2)) = &mut slopes {
-                            (d1[s], d1[c]) = (omega * cos, -omega * sin);
-                            (d2[s], d2[c]) = (-omega * omega * sin, -omega * omega * cos);
+                            d1[..d].fill(F::one());
+                            d2[..d].fill(F::zero());
+                        }
+                    }
+                    for (j, &x) in x.iter().enumerate() {
+                        for (i, &omega) in self.frequencies.iter().enumerate() {
+                            let omega = F::of(omega);
+                            let (sin, cos) = (omega * x).fast_sin_cos();
+                            let (s, c) = (raw + i * d + j, raw + (k + i) * d + j);
+                            (y[s], y[c]) = (sin, cos);
+                            if let Some((d1, d2)) = &mut slopes {
+                                (d1[s], d1[c]) = (omega * cos, -omega * sin);
+                                (d2[s], d2[c]) = (-omega * omega * sin, -omega * omega * cos);
+                            }
                         }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// dx = Σ over the outputs of a coordinate of `term(output)`.

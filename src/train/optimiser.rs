@@ -135,15 +135,18 @@ impl Adam {
         let moments = self.m.iter_mut().zip(&mut self.v);
         let before = g.iter().zip(p).zip(average);
         let after = next.iter_mut().zip(next_average);
-        vectorise(|| {
-            for ((((&g, &p), &average), (m, v)), (next, next_average)) in before.zip(moments).zip(after) {
-                let g = clip * g;
-                *m = b1.mul_add(*m - g, g);
-                *v = b2.mul_add(*v - g * g, g * g);
-                *next = shrink * p - rate * *m / (root * v.sqrt() + eps);
-                *next_average = keep.mul_add(average - *next, *next);
-            }
-        });
+        vectorise(
+            #[inline(always)]
+            || {
+                for ((((&g, &p), &average), (m, v)), (next, next_average)) in before.zip(moments).zip(after) {
+                    let g = clip * g;
+                    *m = b1.mul_add(*m - g, g);
+                    *v = b2.mul_add(*v - g * g, g * g);
+                    *next = shrink * p - rate * *m / (root * v.sqrt() + eps);
+                    *next_average = keep.mul_add(average - *next, *next);
+                }
+            },
+        );
         norm
     }
 }
@@ -151,17 +154,20 @@ impl Adam {
 /// ‖g‖, summed in f64 over f32 partial sums of fixed places.
 fn norm(g: &[f32]) -> f64 {
     const LANES: usize = 16;
-    vectorise(|| {
-        let mut sums = [0.0f64; LANES];
-        let chunks = g.chunks_exact(LANES);
-        let rest: f64 = chunks.remainder().iter().map(|&g| f64::from(g) * f64::from(g)).sum();
-        for chunk in chunks {
-            for (sum, &g) in sums.iter_mut().zip(chunk) {
-                *sum += f64::from(g) * f64::from(g);
+    vectorise(
+        #[inline(always)]
+        || {
+            let mut sums = [0.0f64; LANES];
+            let chunks = g.chunks_exact(LANES);
+            let rest: f64 = chunks.remainder().iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+            for chunk in chunks {
+                for (sum, &g) in sums.iter_mut().zip(chunk) {
+                    *sum += f64::from(g) * f64::from(g);
+                }
             }
-        }
-        (sums.iter().sum::<f64>() + rest).sqrt()
-    })
+            (sums.iter().sum::<f64>() + rest).sqrt()
+        },
+    )
 }
 
 #[cfg(test)]

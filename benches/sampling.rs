@@ -1,0 +1,76 @@
+//! What a row costs: alone and in bulk for each paradigm, the autoregressive cost against dimension, the diffusion's
+//! against steps. Latency depends on shapes alone, so the models are untrained.
+//!
+//! `cargo bench --bench sampling` · `-- one_row` for a part · `-- --quick` for a glance.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use quadrivium::prelude::*;
+use quadrivium::seeded;
+
+const BULK: usize = 10_000;
+
+fn draw(model: &dyn Generative, n: usize) -> Samples {
+    model.sample(n, &SampleOptions::default(), &mut seeded(0)).expect("valid options")
+}
+
+/// One row and ten thousand.
+fn paradigm(c: &mut Criterion, name: &str, model: &dyn Generative) {
+    let mut group = c.benchmark_group(name);
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    for (what, n) in [("one_row", 1), ("10000_rows", BULK)] {
+        group.throughput(Throughput::Elements(n as u64));
+        group.bench_function(what, |b| b.iter(|| black_box(draw(model, n))));
+    }
+    group.finish();
+}
+
+fn autoregressive(c: &mut Criterion) {
+    let model = |dim| {
+        Autoregressive::new(AutoregressiveConfig { dim, ..Default::default() }, &mut seeded(0))
+            .expect("valid config")
+    };
+    paradigm(c, "autoregressive", &model(2));
+    // Linear in the dimension: a network evaluation per coordinate.
+    let mut group = c.benchmark_group("autoregressive/dim");
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    for dim in [2, 4, 8, 16, 32] {
+        let model = model(dim);
+        group.throughput(Throughput::Elements(1000));
+        group.bench_with_input(BenchmarkId::from_parameter(dim), &dim, |b, _| {
+            b.iter(|| black_box(draw(&model, 1000)))
+        });
+    }
+    group.finish();
+}
+
+fn latent(c: &mut Criterion) {
+    paradigm(c, "latent", &Vae::new(VaeConfig::default(), &mut seeded(0)).expect("valid config"));
+}
+
+fn adversarial(c: &mut Criterion) {
+    paradigm(c, "adversarial", &Gan::new(GanConfig::default(), &mut seeded(0)).expect("valid config"));
+}
+
+fn diffusion(c: &mut Criterion) {
+    let model = Diffusion::new(DiffusionConfig::default(), &mut seeded(0)).expect("valid config");
+    paradigm(c, "diffusion/ddpm-1000", &model.with_sampler(Sampler::Ddpm).expect("valid sampler"));
+    let ddim = |steps| model.with_sampler(Sampler::Ddim { steps, eta: 0.0 }).expect("valid sampler");
+    paradigm(c, "diffusion/ddim-50", &ddim(50));
+    // Linear in the steps.
+    let mut group = c.benchmark_group("diffusion/steps");
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    for steps in [10, 20, 50, 100, 1000] {
+        let model = ddim(steps);
+        group.throughput(Throughput::Elements(1000));
+        group.bench_with_input(BenchmarkId::from_parameter(steps), &steps, |b, _| {
+            b.iter(|| black_box(draw(&model, 1000)))
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(sampling, autoregressive, latent, adversarial, diffusion);
+criterion_main!(sampling);

@@ -55,11 +55,11 @@ impl Activation {
     fn apply_with_slope<F: Real>(self, x: &[F], y: &mut [F], d: &mut [F]) {
         let one = F::one();
         match self {
-            Activation::Tanh => value_and_slope(x, y, d, |x| {
+            Activation::Tanh => value_and_slope(x, y, d, move |x| {
                 let y = x.fast_tanh();
                 (y, one - y * y)
             }),
-            Activation::Silu => value_and_slope(x, y, d, |x| {
+            Activation::Silu => value_and_slope(x, y, d, move |x| {
                 let s = x.fast_sigmoid();
                 let y = x * s;
                 (y, s + y * (one - s))
@@ -68,7 +68,7 @@ impl Activation {
                 let (y, d, _) = gelu(x);
                 (y, d)
             }),
-            Activation::Relu => value_and_slope(x, y, d, |x| {
+            Activation::Relu => value_and_slope(x, y, d, move |x| {
                 let d = if x > F::zero() { one } else { F::zero() };
                 (d * x, d)
             }),
@@ -87,17 +87,17 @@ impl Activation {
     fn add_curvature<F: Real>(self, x: &[F], xdot: &[F], dydot: &[F], dx: &mut [F]) {
         let one = F::one();
         match self {
-            Activation::Tanh => curvature(x, xdot, dydot, dx, |x| {
+            Activation::Tanh => curvature(x, xdot, dydot, dx, move |x| {
                 let y = x.fast_tanh();
                 -(y + y) * (one - y * y)
             }),
             // s′ = s(1−s); f′ = s + x s′; f″ = s′(2 + x(1−2s)).
-            Activation::Silu => curvature(x, xdot, dydot, dx, |x| {
+            Activation::Silu => curvature(x, xdot, dydot, dx, move |x| {
                 let s = x.fast_sigmoid();
                 s * (one - s) * (one + one + x * (one - s - s))
             }),
             Activation::Gelu => curvature(x, xdot, dydot, dx, |x| gelu(x).2),
-            Activation::Softplus => curvature(x, xdot, dydot, dx, |x| {
+            Activation::Softplus => curvature(x, xdot, dydot, dx, move |x| {
                 let s = x.fast_sigmoid();
                 s * (one - s)
             }),
@@ -125,11 +125,13 @@ fn gelu<F: Real>(x: F) -> (F, F, F) {
     (half * x * (one + h), half * (one + h) + half * x * h1, h1 + half * x * h2)
 }
 
+// The loops own what they capture: behind a reference it might alias the output, and the loop would stay scalar.
+
 #[inline(always)]
 fn in_place<F: Real>(x: &mut [F], f: impl Fn(F) -> F) {
     vectorise(
         #[inline(always)]
-        || x.iter_mut().for_each(|x| *x = f(*x)),
+        move || x.iter_mut().for_each(|x| *x = f(*x)),
     );
 }
 
@@ -137,7 +139,7 @@ fn in_place<F: Real>(x: &mut [F], f: impl Fn(F) -> F) {
 fn value_and_slope<F: Real>(x: &[F], y: &mut [F], d: &mut [F], f: impl Fn(F) -> (F, F)) {
     vectorise(
         #[inline(always)]
-        || {
+        move || {
             for ((&x, y), d) in x.iter().zip(y).zip(d) {
                 (*y, *d) = f(x);
             }
@@ -149,7 +151,7 @@ fn value_and_slope<F: Real>(x: &[F], y: &mut [F], d: &mut [F], f: impl Fn(F) -> 
 fn curvature<F: Real>(x: &[F], xdot: &[F], dydot: &[F], dx: &mut [F], second: impl Fn(F) -> F) {
     vectorise(
         #[inline(always)]
-        || {
+        move || {
             for (((&x, &xdot), &dydot), dx) in x.iter().zip(xdot).zip(dydot).zip(dx) {
                 *dx += second(x) * xdot * dydot;
             }
@@ -162,7 +164,7 @@ fn curvature<F: Real>(x: &[F], xdot: &[F], dydot: &[F], dx: &mut [F], second: im
 fn product<F: Real>(a: &[F], b: &[F], out: &mut [F]) {
     vectorise(
         #[inline(always)]
-        || {
+        move || {
             for ((&a, &b), out) in a.iter().zip(b).zip(out) {
                 *out = a * b;
             }

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::{Layout, Network, Primal, Weights};
 use crate::numeric::Real;
-use crate::numeric::gemm::{Init, Strided, gemm};
+use crate::numeric::gemm::{self, Init, Strided, gemm};
 use crate::numeric::rng::Rng;
 
 /// y = x·W + b with W: (in, out), b: (out); p = [W, b].
@@ -72,16 +72,7 @@ impl Network for Linear {
         p[self.bias()].fill(F::zero());
     }
     fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
-        // Blocks of 16 rows: one cache line of t is finished before the next is opened.
-        const BLOCK: usize = 16;
-        for i0 in (0..self.inputs).step_by(BLOCK) {
-            let i1 = (i0 + BLOCK).min(self.inputs);
-            for o in 0..self.outputs {
-                for i in i0..i1 {
-                    t[o * self.inputs + i] = p[i * self.outputs + o];
-                }
-            }
-        }
+        gemm::transpose((self.inputs, self.outputs), &p[self.weights()], &mut t[self.weights()]);
         t[self.bias()].copy_from_slice(&p[self.bias()]);
     }
     fn cache_width(&self) -> usize {
@@ -154,19 +145,19 @@ impl Network for Linear {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Masked {
     linear: Linear,
-    // (in, out) like W: whether input i may reach output o.
-    mask: Vec<bool>,
+    // Where W is always zero: an open mask costs nothing.
+    closed: Vec<usize>,
 }
 
 impl Masked {
     /// A layer where input i reaches output o if `connects(i, o)`.
     pub fn new(inputs: usize, outputs: usize, gain: f64, connects: impl Fn(usize, usize) -> bool) -> Self {
-        let mask = (0..inputs * outputs).map(|at| connects(at / outputs, at % outputs)).collect();
-        Masked { linear: Linear::new(inputs, outputs, gain), mask }
+        let closed = (0..inputs * outputs).filter(|at| !connects(at / outputs, at % outputs)).collect();
+        Masked { linear: Linear::new(inputs, outputs, gain), closed }
     }
 
     fn clear<F: Real>(&self, p: &mut [F]) {
-        p.iter_mut().zip(&self.mask).filter(|(_, open)| !**open).for_each(|(p, _)| *p = F::zero());
+        self.closed.iter().for_each(|&at| p[at] = F::zero());
     }
 }
 
@@ -186,11 +177,12 @@ impl Network for Masked {
     fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
         self.linear.init(p, rng);
         // Each output keeps the variance of the inputs it can see.
-        let outputs = self.linear.outputs;
-        for o in 0..outputs {
-            let open = (0..self.linear.inputs).filter(|i| self.mask[i * outputs + o]).count().max(1);
-            let scale = F::of((self.linear.inputs as f64 / open as f64).sqrt());
-            (0..self.linear.inputs).for_each(|i| p[i * outputs + o] *= scale);
+        let Linear { inputs, outputs, .. } = self.linear;
+        let mut open = vec![inputs; outputs];
+        self.closed.iter().for_each(|at| open[at % outputs] -= 1);
+        for (o, open) in open.into_iter().enumerate() {
+            let scale = F::of((inputs as f64 / open.max(1) as f64).sqrt());
+            (0..inputs).for_each(|i| p[i * outputs + o] *= scale);
         }
         self.clear(p);
     }

@@ -68,6 +68,18 @@ pub fn gemm<F: Real>(
     F::run_gemm(Gemm { m, n, k, a, b, ldb, init, c });
 }
 
+/// t (cols, rows) = the transpose of a (rows, cols), both row-major.
+pub fn transpose<F: Copy>((rows, cols): (usize, usize), a: &[F], t: &mut [F]) {
+    // Blocks of 16 rows: one cache line of t is finished before the next is opened.
+    const BLOCK: usize = 16;
+    for first in (0..rows).step_by(BLOCK) {
+        let a = &a[first * cols..rows.min(first + BLOCK) * cols];
+        for (c, t) in t.chunks_exact_mut(rows).enumerate() {
+            t[first..].iter_mut().zip(a[c..].iter().step_by(cols)).for_each(|(t, &a)| *t = a);
+        }
+    }
+}
+
 /// One product, ready for dispatch.
 pub struct Gemm<'a, F> {
     m: usize,

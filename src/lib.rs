@@ -1,5 +1,6 @@
 //! The four ways to learn a distribution — autoregressive, latent-variable, adversarial, diffusion — behind one trait.
 
+pub mod autoregressive;
 pub mod data;
 pub mod error;
 pub mod generative;
@@ -9,6 +10,7 @@ pub mod nn;
 pub mod numeric;
 pub mod train;
 
+pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use error::{Error, Result};
 pub use generative::*;
 pub use map::Card;

@@ -73,9 +73,11 @@ pub fn transpose<F: Copy>((rows, cols): (usize, usize), a: &[F], t: &mut [F]) {
     // Blocks of 16 rows: one cache line of t is finished before the next is opened.
     const BLOCK: usize = 16;
     for first in (0..rows).step_by(BLOCK) {
-        let a = &a[first * cols..rows.min(first + BLOCK) * cols];
-        for (c, t) in t.chunks_exact_mut(rows).enumerate() {
-            t[first..].iter_mut().zip(a[c..].iter().step_by(cols)).for_each(|(t, &a)| *t = a);
+        let block = BLOCK.min(rows - first);
+        let a = &a[first * cols..];
+        for c in 0..cols {
+            let t = &mut t[c * rows + first..][..block];
+            t.iter_mut().enumerate().for_each(|(r, t)| *t = a[r * cols + c]);
         }
     }
 }

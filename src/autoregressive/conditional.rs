@@ -1,0 +1,112 @@
+use super::Head;
+use super::bins::Bins;
+use super::mixture::Mixture;
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+use crate::numeric::simd::vectorise;
+
+/// The family of p(z_i | z_<i) on the line: what the numbers y of its head mean, z in standardised units.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Conditional {
+    Mixture(Mixture),
+    Bins(Bins),
+}
+
+/// Forwards a call to the family behind the enum.
+macro_rules! each {
+    ($self:expr, $family:ident => $call:expr) => {
+        match $self {
+            Conditional::Mixture($family) => $call,
+            Conditional::Bins($family) => $call,
+        }
+    };
+}
+
+impl Conditional {
+    pub fn new(head: Head) -> Self {
+        match head {
+            Head::Mixture { components } => Conditional::Mixture(Mixture { components }),
+            Head::Bins { bins } => Conditional::Bins(Bins::new(bins)),
+        }
+    }
+
+    /// Length of y.
+    pub fn outputs(&self) -> usize {
+        each!(self, family => family.outputs())
+    }
+
+    /// A y that describes standardised data before any have been seen.
+    pub fn start(&self, y: &mut [f32]) {
+        each!(self, family => family.start(y));
+    }
+
+    /// The y that describes `column`, ascending, roughly; fits what stays fixed in training to it.
+    pub fn fit(&mut self, column: &[f32], y: &mut [f32]) {
+        each!(self, family => family.fit(column, y));
+    }
+
+    /// ln p(z_r | y_r) of n rows into `nats`, leaving in `work` what `gradient` needs.
+    ///
+    /// The rows run along the vectors: y: (outputs, n), work: (outputs + 2, n).
+    #[inline(always)]
+    pub fn log_density<F: Real>(&self, y: &[F], z: &[F], work: &mut [F], nats: &mut [F]) {
+        each!(self, family => family.log_density(y, z, work, nats));
+    }
+
+    /// y ← weight · ∂(−Σ_r ln p(z_r | y_r))/∂y, after `log_density`.
+    #[inline(always)]
+    pub fn gradient<F: Real>(&self, y: &mut [F], z: &[F], weight: F, work: &[F]) {
+        each!(self, family => family.gradient(y, z, weight, work));
+    }
+
+    /// z ~ p(· | y) at a temperature; y is overwritten.
+    pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
+        each!(self, family => family.draw(y, temperature, rng))
+    }
+}
+
+/// Each column of x, (k, n), becomes its softmax, and `log_sum`, (n), its ln Σ eˣ. Of a column of −∞ the sum is −∞
+/// and the shares are 0. `sum`: (n), to work in.
+#[inline(always)]
+pub(super) fn softmax<F: Real>(x: &mut [F], log_sum: &mut [F], sum: &mut [F]) {
+    let n = log_sum.len();
+    let (zero, one, least) = (F::zero(), F::one(), F::min_value());
+    log_sum.fill(least);
+    for x in x.chunks_exact(n) {
+        log_sum.iter_mut().zip(x).for_each(|(top, &x)| *top = if x > *top { x } else { *top });
+    }
+    sum.fill(zero);
+    for x in x.chunks_exact_mut(n) {
+        for ((x, &top), sum) in x.iter_mut().zip(&*log_sum).zip(sum.iter_mut()) {
+            *x = (*x - top).fast_exp();
+            *sum += *x;
+        }
+    }
+    for (log_sum, sum) in log_sum.iter_mut().zip(sum.iter_mut()) {
+        *log_sum += sum.fast_ln();
+        *sum = if *sum > zero { one / *sum } else { zero };
+    }
+    for x in x.chunks_exact_mut(n) {
+        x.iter_mut().zip(&*sum).for_each(|(x, &share)| *x *= share);
+    }
+}
+
+/// Draws k with probability ∝ exp(logits[k] / temperature); the logits are overwritten.
+pub(super) fn draw_index(logits: &mut [f32], temperature: f64, rng: &mut impl rand::Rng) -> usize {
+    let cool = (1.0 / temperature).min(f32::MAX.into()) as f32;
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    vectorise(
+        #[inline(always)]
+        || logits.iter_mut().for_each(|l| *l = ((*l - top) * cool).fast_exp()),
+    );
+    let share: f32 = logits.iter().sum();
+    let mut left = rng.random::<f64>() * f64::from(share);
+    for (k, &weight) in logits.iter().enumerate() {
+        left -= f64::from(weight);
+        if left < 0.0 {
+            return k;
+        }
+    }
+    // Rounding of the sum: the last that can be drawn.
+    logits.iter().rposition(|&weight| weight > 0.0).unwrap_or(0)
+}

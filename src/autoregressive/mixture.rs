@@ -1,0 +1,115 @@
+use super::conditional::{draw_index, softmax};
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+
+/// The least standard deviation of a component, in standardised units. Measured data have finite resolution and f32
+/// holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
+pub(super) const LEAST_SD: f64 = 1e-3;
+
+/// The components start evenly over this many standard deviations to both sides of the mean.
+const SPREAD: f64 = 2.0;
+
+/// p(z | y) = Σₖ πₖ N(z; μₖ, σₖ²) with y = [l | μ | s], each (K): π = softmax l, σ = floor + softplus s.
+///
+/// (Bishop 1994; as conditionals of a density: Uria et al. 2013.) The softplus keeps σ positive, grows no faster than s
+/// and has no jump in its slope, unlike a clamp.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Mixture {
+    pub components: usize,
+}
+
+impl Mixture {
+    pub fn outputs(&self) -> usize {
+        3 * self.components
+    }
+
+    /// Equal shares, means at the middles of K equal parts of ±SPREAD, σ as wide as such a part: no value is far from all.
+    pub fn start(&self, y: &mut [f32]) {
+        let k = self.components;
+        let part = 2.0 * SPREAD / k as f64;
+        let (l, rest) = y.split_at_mut(k);
+        let (mean, s) = rest.split_at_mut(k);
+        l.fill(0.0);
+        for (k, mean) in mean.iter_mut().enumerate() {
+            *mean = (part * (k as f64 + 0.5) - SPREAD) as f32;
+        }
+        s.fill(softplus_inverse(part.min(1.0) - LEAST_SD) as f32);
+    }
+
+    /// Equal shares again; the components are the mean and the spread of K equal parts of the ascending column.
+    pub fn fit(&self, column: &[f32], y: &mut [f32]) {
+        let (n, k) = (column.len(), self.components);
+        self.start(y);
+        for part in 0..k {
+            let rows = &column[n * part / k..(n * (part + 1) / k).max(n * part / k + 1)];
+            let mean = rows.iter().map(|&z| f64::from(z)).sum::<f64>() / rows.len() as f64;
+            let variance =
+                rows.iter().map(|&z| (f64::from(z) - mean).powi(2)).sum::<f64>() / rows.len() as f64;
+            // Twice the spread of a part: neighbours overlap.
+            let sd = 2.0 * variance.sqrt();
+            y[k + part] = mean as f32;
+            y[2 * k + part] = softplus_inverse((sd - LEAST_SD).max(LEAST_SD)) as f32;
+        }
+    }
+
+    /// ln p = lse(a) − lse(l) − ½ ln 2π with aₖ = lₖ − ln σₖ − ½uₖ², uₖ = (z − μₖ)/σₖ, both by log-sum-exp.
+    /// Leaves [π | γ | σ]: γ = softmax a is the responsibility of each component for z.
+    #[inline(always)]
+    pub fn log_density<F: Real>(&self, y: &[F], z: &[F], work: &mut [F], nats: &mut [F]) {
+        let (n, all) = (z.len(), self.components * z.len());
+        let (l, mean, s) = (&y[..all], &y[all..2 * all], &y[2 * all..]);
+        let (shares, rest) = work.split_at_mut(all);
+        let (gamma, rest) = rest.split_at_mut(all);
+        let (sd, rest) = rest.split_at_mut(all);
+        let (log_sum, sum) = rest.split_at_mut(n);
+        let (floor, half) = (F::of(LEAST_SD), F::of(0.5));
+        for at in (0..all).step_by(n) {
+            let (l, mean, s) = (&l[at..at + n], &mean[at..at + n], &s[at..at + n]);
+            let (gamma, sd) = (&mut gamma[at..at + n], &mut sd[at..at + n]);
+            for r in 0..n {
+                sd[r] = floor + s[r].fast_softplus();
+                let u = (z[r] - mean[r]) / sd[r];
+                gamma[r] = l[r] - sd[r].fast_ln() - half * u * u;
+            }
+        }
+        shares.copy_from_slice(l);
+        softmax(gamma, nats, sum);
+        softmax(shares, log_sum, sum);
+        let constant = F::of(0.5 * std::f64::consts::TAU.ln());
+        nats.iter_mut().zip(&*log_sum).for_each(|(nats, &log_sum)| *nats -= log_sum + constant);
+    }
+
+    /// From ∂lse(a)/∂aₖ = γₖ, ∂lse(l)/∂lₖ = πₖ, ∂aₖ/∂μₖ = uₖ/σₖ, ∂aₖ/∂σₖ = (uₖ² − 1)/σₖ and dσ/ds = sigmoid s, for −ln p:
+    /// dlₖ = πₖ − γₖ, dμₖ = −γₖ uₖ/σₖ, dsₖ = γₖ (1 − uₖ²)/σₖ · sigmoid sₖ.
+    #[inline(always)]
+    pub fn gradient<F: Real>(&self, y: &mut [F], z: &[F], weight: F, work: &[F]) {
+        let (n, all) = (z.len(), self.components * z.len());
+        let (l, rest) = y.split_at_mut(all);
+        let (mean, s) = rest.split_at_mut(all);
+        let (shares, gamma, sd) = (&work[..all], &work[all..2 * all], &work[2 * all..3 * all]);
+        for at in (0..all).step_by(n) {
+            let (l, mean, s) = (&mut l[at..at + n], &mut mean[at..at + n], &mut s[at..at + n]);
+            let (shares, gamma, sd) = (&shares[at..at + n], &gamma[at..at + n], &sd[at..at + n]);
+            for r in 0..n {
+                let u = (z[r] - mean[r]) / sd[r];
+                let pull = weight * gamma[r] / sd[r];
+                l[r] = weight * (shares[r] - gamma[r]);
+                mean[r] = -pull * u;
+                s[r] = pull * (F::one() - u * u) * s[r].fast_sigmoid();
+            }
+        }
+    }
+
+    /// A component with probability ∝ π^(1/T), then N(μ, (Tσ)²).
+    pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
+        let (l, rest) = y.split_at_mut(self.components);
+        let k = draw_index(l, temperature, rng);
+        let sd = LEAST_SD as f32 + rest[self.components + k].fast_softplus();
+        (temperature as f32 * sd).mul_add(f32::normal(rng), rest[k])
+    }
+}
+
+/// s = ln(eᵛ − 1) = v + ln(1 − e⁻ᵛ), which does not overflow.
+fn softplus_inverse(v: f64) -> f64 {
+    v + (-(-v).exp_m1()).ln()
+}

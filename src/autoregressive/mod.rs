@@ -1,0 +1,258 @@
+//! The autoregressive paradigm: a density as a product of one-dimensional conditionals.
+//!
+//! **Objective.** The chain rule is exact, p(x) = Πᵢ p(x_i | x_<i), and so is the likelihood:
+//!
+//! −ln p(x) = −Σᵢ ln p(x_i | x_<i)
+//!
+//! One masked network gives the parameters of all conditionals of a row in one evaluation (MADE, Germain et al. 2015):
+//! its output i depends on x_<i alone. It sees the coordinates through Fourier features, as narrow modes need. Each
+//! conditional is a mixture of Gaussians (RNADE, Uria et al. 2013), or a histogram over bins trained by next-token
+//! cross-entropy, as a language model is (van den Oord et al. 2016, §3.1): see [`Head`].
+//!
+//! **Sampling.** Coordinate by coordinate: x₁ ~ p(x₁), x₂ ~ p(x₂ | x₁), …: as many steps, each an evaluation of the network, as
+//! there are coordinates. A step computes only the units that the coordinate drawn last completes, and one head.
+//!
+//! **What goes wrong.** The time to draw a row grows with its length; an unlucky early coordinate is never revised; and
+//! where two modes share x₁, the conditionals of x₂ must switch sharply between x₁'s: an order that suits the data
+//! helps. The order here is that of the columns. A mixture trained on repeated values grows spikes: add noise as wide
+//! as the rounding.
+
+mod bins;
+mod conditional;
+mod likelihood;
+mod mixture;
+mod network;
+mod objective;
+mod sampling;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ndarray::ArrayView2;
+use rand::RngCore;
+
+use self::conditional::Conditional;
+use self::network::Made;
+use self::objective::ChainRuleNll;
+use crate::data::Standardiser;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::{Result, check};
+use crate::generative::*;
+use crate::map::{Card, Objective, Sampling};
+use crate::nn::Activation;
+use crate::numeric::rng::Streams;
+use crate::numeric::tiles;
+use crate::train::{self, OptimiserConfig, Parameters};
+
+/// What an [`Autoregressive`] model is made of and how it learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AutoregressiveConfig {
+    /// Columns of a row. At least 1. Default 2.
+    pub dim: usize,
+    /// Units of each hidden layer, shared evenly among the degrees. At least one layer, and in each at least `dim − 1` (and
+    /// 1) units, so that every coordinate is seen. Default `[128, 128]`.
+    pub hidden: Vec<usize>,
+    /// Between the layers. Default [`Activation::Silu`].
+    pub activation: Activation,
+    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves − 1, beside the
+    /// coordinate itself. Finer structure needs more. At most 16. Default 6.
+    pub octaves: usize,
+    /// The family of the conditionals. Default [`Head::Mixture`] of 16 components.
+    pub head: Head,
+    /// How the parameters move.
+    pub optimiser: OptimiserConfig,
+}
+
+/// The family of each conditional p(x_i | x_<i). Widths are in standard deviations of the column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// Σₖ πₖ N(μₖ, σₖ²), π, μ and σ of `components` (at least 1) given by the network. Smooth, and as sharp as σ ≥ 0.001: that
+    /// floor keeps the likelihood bounded on values that repeat.
+    Mixture {
+        /// Gaussians per conditional.
+        components: usize,
+    },
+    /// A histogram: `bins` (at least 1) equal bins over the range of the first training data, and an exponential tail of mean 0.25
+    /// on either side, so that no finite row scores −∞. Takes any shape, edges too, no finer than a bin.
+    Bins {
+        /// Bins per conditional.
+        bins: usize,
+    },
+}
+
+impl Default for AutoregressiveConfig {
+    fn default() -> Self {
+        AutoregressiveConfig {
+            dim: 2,
+            hidden: vec![128, 128],
+            activation: Activation::Silu,
+            octaves: 6,
+            head: Head::Mixture { components: 16 },
+            optimiser: OptimiserConfig::default(),
+        }
+    }
+}
+
+impl AutoregressiveConfig {
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        check(self.dim >= 1, "AutoregressiveConfig::dim", self.dim, "at least 1")?;
+        check(
+            !self.hidden.is_empty() && self.hidden.iter().all(|&units| units >= 1 && units + 1 >= self.dim),
+            "AutoregressiveConfig::hidden",
+            &self.hidden,
+            "one or more layers of at least dim − 1 (and 1) units",
+        )?;
+        // 2¹⁵ rad over a reach of 10 standard deviations stays within the sine's range.
+        check(self.octaves <= 16, "AutoregressiveConfig::octaves", self.octaves, "at most 16")?;
+        match self.head {
+            Head::Mixture { components } => {
+                check(components >= 1, "Head::Mixture::components", components, "at least 1")?;
+            }
+            Head::Bins { bins } => check(bins >= 1, "Head::Bins::bins", bins, "at least 1")?,
+        }
+        self.optimiser.validate()
+    }
+}
+
+/// A density by the chain rule, one masked network for all conditionals.
+///
+/// ```
+/// use quadrivium::{Autoregressive, AutoregressiveConfig, data::Toy, *};
+///
+/// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
+/// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
+/// let mut model = Autoregressive::new(AutoregressiveConfig::default(), &mut rng)?;
+/// let options = TrainOptions { steps: 300, ..Default::default() };
+/// model.train(&data, &options, &mut rng, &mut Silent)?;
+///
+/// let samples = model.sample(1_000, &SampleOptions::default(), &mut rng)?;
+/// assert_eq!(samples.nfe, 2);
+/// let score = model.log_likelihood(toy.sample(1_000, &mut rng).view(), &LikelihoodOptions::default())?;
+/// let nll = -score.nats().unwrap().mean().unwrap();
+/// assert!(nll < 1.4, "the entropy is 1.008, this model's NLL {nll}");
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Autoregressive {
+    config: AutoregressiveConfig,
+    made: Made,
+    // One per coordinate.
+    conditionals: Vec<Conditional>,
+    parameters: Parameters,
+    standardiser: Standardiser,
+}
+
+impl Autoregressive {
+    /// A model with random hidden layers, whose conditionals do not yet depend on anything.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn new(config: AutoregressiveConfig, rng: &mut dyn RngCore) -> Result<Self> {
+        config.validate()?;
+        let dim = config.dim;
+        let conditional = Conditional::new(config.head);
+        let made = Made::new(dim, &config.hidden, config.octaves, config.activation, conditional.outputs());
+        let mut p = vec![0.0; made.num_params()];
+        made.init(&mut p, &mut Streams::from_rng(rng).stream(0));
+        (0..dim).for_each(|i| conditional.start(made.bias(i, &mut p)));
+        Ok(Autoregressive {
+            made,
+            conditionals: vec![conditional; dim],
+            parameters: Parameters::new(p),
+            standardiser: Standardiser::identity(dim),
+            config,
+        })
+    }
+
+    /// Each conditional starts as what the column of z alone looks like, so that no mode has to be found.
+    fn start_at_marginals(&mut self, z: ArrayView2<f32>) {
+        let mut p = self.parameters.p.clone();
+        for (i, (conditional, column)) in self.conditionals.iter_mut().zip(z.columns()).enumerate() {
+            let mut column = column.to_vec();
+            column.sort_unstable_by(f32::total_cmp);
+            conditional.fit(&column, self.made.bias(i, &mut p));
+        }
+        self.parameters = Parameters::new(p);
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &AutoregressiveConfig {
+        &self.config
+    }
+}
+
+impl Generative for Autoregressive {
+    fn card(&self) -> Card {
+        let name = match self.config.head {
+            Head::Mixture { .. } => "autoregressive",
+            Head::Bins { .. } => "autoregressive, bins",
+        };
+        Card::new(name, Objective::ChainRuleNll, Sampling::Sequential { dim: self.dim() })
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    fn num_params(&self) -> usize {
+        self.made.num_params()
+    }
+
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        options.validate()?;
+        let first = self.standardiser == Standardiser::identity(self.dim());
+        let z = self.standardiser.fit_once(data.x())?;
+        if first {
+            self.start_at_marginals(z.view());
+        }
+        let objective = ChainRuleNll { made: &self.made, conditionals: &self.conditionals };
+        let optimiser = &self.config.optimiser;
+        train::fit(&objective, &mut self.parameters, z.view(), optimiser, options, rng, observer)
+    }
+
+    /// Draws rows. A temperature T scales the σ of a mixture by T, and takes the shares π, or those of the bins, to the power 1/T.
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        options.validate()?;
+        let nfe = AtomicUsize::new(0);
+        let x = tiles::draw(n, self.dim(), rng, |streams, scratch, x| {
+            nfe.fetch_max(self.sample_tile(options.temperature, streams, scratch, x), Ordering::Relaxed);
+            Ok(())
+        })?;
+        Ok(Samples { x, nfe: nfe.into_inner() })
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        options.validate()?;
+        tiles::draw_each(n, self.dim(), rng, sink, |streams, scratch, x| {
+            self.sample_tile(options.temperature, streams, scratch, x);
+            Ok(())
+        })
+    }
+
+    /// ln p(x), exact: the network in f32, its densities in f64. No noise: `options` change nothing.
+    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        check_rows("x", x, self.dim())?;
+        let nats = tiles::score(x, |_, scratch, x, nats| {
+            self.score_tile(scratch, x, nats);
+            Ok(())
+        })?;
+        Ok(LogLikelihood::Exact(nats))
+    }
+}

@@ -1,0 +1,36 @@
+use super::Autoregressive;
+use super::network::Drawn;
+use crate::numeric::rng::Rng;
+use crate::numeric::tiles::RowStreams;
+
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    drawn: Drawn,
+    rngs: Vec<Rng>,
+}
+
+impl Autoregressive {
+    /// For i = 1 … d: y_i = MADE_i(z_<i), z_i ~ p(· | y_i). Returns the network evaluations of a row.
+    pub(super) fn sample_tile(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        scratch: &mut Scratch,
+        x: &mut [f32],
+    ) -> usize {
+        let dim = self.conditionals.len();
+        let Scratch { drawn, rngs } = scratch;
+        streams.fill(x.len() / dim, rngs);
+        let mut nfe = 0;
+        for (i, conditional) in self.conditionals.iter().enumerate() {
+            let y = self.made.step(&self.parameters.average, x, i, drawn);
+            nfe += 1;
+            let rows = y.chunks_exact_mut(conditional.outputs()).zip(x.chunks_exact_mut(dim));
+            for ((y, x), rng) in rows.zip(rngs.iter_mut()) {
+                x[i] = conditional.draw(y, temperature, rng);
+            }
+        }
+        self.standardiser.restore(x);
+        nfe
+    }
+}

@@ -4,7 +4,7 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 
-/// Sines and cosines of each coordinate at fixed frequencies: y = [x], sin(ω₁x) … sin(ω_K x), cos(ω₁x) … cos(ω_K x),
+/// Sines and cosines of each coordinate at fixed frequencies: y = (x,) sin ω₁x … sin ω_K x, cos ω₁x … cos ω_K x,
 /// each block as wide as x.
 ///
 /// A network on raw coordinates learns fine detail last; at frequencies near 1/detail it learns it first (Tancik et

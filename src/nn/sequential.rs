@@ -129,7 +129,7 @@ pub struct Sequential {
     widest: usize,
 }
 
-/// A multilayer perceptron sizes[0] → … → sizes[L], `activation` between the layers and none behind the last.
+/// A multilayer perceptron through the widths `sizes`, `activation` between the layers and none behind the last.
 ///
 /// ```
 /// use quadrivium::nn::{Activation, Network, mlp};

@@ -115,3 +115,60 @@ pub(crate) fn score<S: Default>(
     })?;
     Ok(Array1::from_vec(nats))
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::RngCore;
+
+    use super::*;
+    use crate::error::Error;
+    use crate::numeric::rng::seeded;
+
+    /// Two columns from the row's own stream.
+    fn tile(streams: RowStreams, _: &mut (), rows: &mut [f32]) -> Result<()> {
+        for (r, row) in rows.chunks_exact_mut(2).enumerate() {
+            let mut rng = streams.row(r);
+            row.fill_with(|| (rng.next_u32() >> 8) as f32);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn rows_are_the_same_in_any_number_and_in_blocks() {
+        let n = 2 * BLOCK as usize + 77;
+        let all = draw(n, 2, &mut seeded(1), tile).unwrap();
+        for k in [0, 1, TILE - 1, TILE, TILE + 1, 1000] {
+            assert_eq!(draw(k, 2, &mut seeded(1), tile).unwrap(), all.slice(ndarray::s![..k, ..]));
+        }
+        let mut seen = Vec::new();
+        let mut sink = |x: ArrayView2<f32>| {
+            seen.extend(x.iter().copied());
+            ControlFlow::Continue(())
+        };
+        draw_each(n as u64, 2, &mut seeded(1), &mut sink, tile).unwrap();
+        assert_eq!(seen, all.into_raw_vec_and_offset().0);
+    }
+
+    #[test]
+    fn the_first_error_in_the_order_of_the_rows_is_reported() {
+        let mut out = vec![0u8; 40 * TILE];
+        let done = for_each_tile(&mut out, 1, |_: &mut (), first, _| match first {
+            0 => Ok(()),
+            row => Err(Error::NotConverged { what: "a test", budget: 1, row }),
+        });
+        assert!(matches!(done, Err(Error::NotConverged { row: TILE, .. })), "{done:?}");
+    }
+
+    #[test]
+    fn scores_follow_the_rows_of_any_view() {
+        let x = Array2::from_shape_fn((2, 300), |(c, r)| (10 * r + c) as f32);
+        let sums = score(x.t(), |first, _: &mut (), rows, nats| {
+            for (r, (row, nats)) in rows.chunks_exact(2).zip(nats).enumerate() {
+                assert_eq!(row[0], 10.0 * (first + r) as f32);
+                *nats = (row[0] + row[1]).into();
+            }
+            Ok(())
+        });
+        assert_eq!(sums.unwrap()[299], 2.0 * 2990.0 + 1.0);
+    }
+}

@@ -12,3 +12,6 @@ mod optimiser;
 pub use fit::{Parameters, fit};
 pub use objective::{Gradient, Objective, Progress, TILE};
 pub use optimiser::{Adam, Decay, OptimiserConfig};
+
+#[cfg(test)]
+mod tests;

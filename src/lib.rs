@@ -1,6 +1,7 @@
 //! The four ways to learn a distribution — autoregressive, latent-variable, adversarial, diffusion — behind one trait.
 
 pub mod data;
+pub mod diffusion;
 pub mod error;
 pub mod generative;
 pub mod map;
@@ -9,6 +10,7 @@ pub mod nn;
 pub mod numeric;
 pub mod train;
 
+pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule};
 pub use error::{Error, Result};
 pub use generative::*;
 pub use map::Card;

@@ -18,8 +18,8 @@ const UNFITTED: f64 = 4.0;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Bins {
     bins: usize,
-    low: f64,
-    high: f64,
+    pub low: f64,
+    pub high: f64,
 }
 
 impl Bins {
@@ -42,11 +42,6 @@ impl Bins {
     /// Equal shares.
     pub fn start(&self, y: &mut [f32]) {
         y.fill(0.0);
-    }
-
-    #[cfg(test)]
-    pub fn range(&self) -> (f64, f64) {
-        (self.low, self.high)
     }
 
     fn width(&self) -> f64 {

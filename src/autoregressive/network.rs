@@ -155,24 +155,24 @@ impl Made {
 
     /// y(x; p) into `pass.y`, keeping what `backward` needs. x: (n, d)
     pub fn forward<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>) {
-        self.look(x, pass);
+        self.see(x, pass);
         if let Some(trunk) = &self.trunk {
             pass.tape.forward(trunk, &p[..self.trunk_params()], &pass.features);
         }
-        self.give(p, x.len() / self.dim, pass);
+        self.apply_heads(p, x.len() / self.dim, pass);
     }
 
     /// y(x; p) into `pass.y`, nothing kept. x: (n, d)
     pub fn infer<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>) {
-        self.look(x, pass);
+        self.see(x, pass);
         if let Some(trunk) = &self.trunk {
             pass.tape.infer(trunk, &p[..self.trunk_params()], &pass.features);
         }
-        self.give(p, x.len() / self.dim, pass);
+        self.apply_heads(p, x.len() / self.dim, pass);
     }
 
     /// The features of x_<d: (n, (d−1)·features of one), coordinate by coordinate.
-    fn look<F: Real>(&self, x: &[F], pass: &mut Pass<F>) {
+    fn see<F: Real>(&self, x: &[F], pass: &mut Pass<F>) {
         pass.inputs.clear();
         for x in x.chunks_exact(self.dim) {
             pass.inputs.extend(x[..self.dim - 1].iter().map(|&x| within_reach(x)));
@@ -182,7 +182,7 @@ impl Made {
     }
 
     /// The heads on the last hidden layer: y_i = h[first columns]·W_i + b_i.
-    fn give<F: Real>(&self, p: &[F], n: usize, pass: &mut Pass<F>) {
+    fn apply_heads<F: Real>(&self, p: &[F], n: usize, pass: &mut Pass<F>) {
         pass.y.resize(self.dim * n * self.outputs, F::zero());
         for (i, y) in pass.y.chunks_exact_mut(n * self.outputs).enumerate() {
             let (weights, bias) = self.head_of(i, p);

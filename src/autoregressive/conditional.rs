@@ -70,6 +70,7 @@ impl Conditional {
 #[inline(always)]
 pub(super) fn softmax<F: Real>(x: &mut [F], log_sum: &mut [F], sum: &mut [F]) {
     let n = log_sum.len();
+    // From the least finite number on, so that a column of −∞ keeps a finite top to subtract.
     let (zero, one, least) = (F::zero(), F::one(), F::min_value());
     log_sum.fill(least);
     for x in x.chunks_exact(n) {
@@ -95,12 +96,13 @@ pub(super) fn softmax<F: Real>(x: &mut [F], log_sum: &mut [F], sum: &mut [F]) {
 pub(super) fn draw_index(logits: &mut [f32], temperature: f64, rng: &mut impl rand::Rng) -> usize {
     let cool = (1.0 / temperature).min(f32::MAX.into()) as f32;
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights = &mut *logits;
     vectorise(
         #[inline(always)]
-        || logits.iter_mut().for_each(|l| *l = ((*l - top) * cool).fast_exp()),
+        move || weights.iter_mut().for_each(|l| *l = ((*l - top) * cool).fast_exp()),
     );
-    let share: f32 = logits.iter().sum();
-    let mut left = rng.random::<f64>() * f64::from(share);
+    let total: f64 = logits.iter().map(|&weight| f64::from(weight)).sum();
+    let mut left = rng.random::<f64>() * total;
     for (k, &weight) in logits.iter().enumerate() {
         left -= f64::from(weight);
         if left < 0.0 {

@@ -12,6 +12,20 @@ use crate::numeric::rng::Streams;
 /// Standard deviations beyond which a row is given −∞ unasked: its log-density is below −10¹¹, and f32 runs out of range.
 const FAR: f32 = 1e6;
 
+/// ε̂ and its divergence.
+pub(super) trait Predict {
+    /// Fills ε̂: (m, d) and ∇·ε̂: (m) at x: (m, d), for the m rows whose places in the batch are `rows`; `levels` holds one
+    /// for each, or a single one for all.
+    fn predict(
+        &mut self,
+        rows: &[usize],
+        levels: &[NoiseLevel],
+        x: &[f64],
+        eps: &mut [f64],
+        divergence: &mut [f64],
+    );
+}
+
 /// What a thread keeps from call to call.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -28,9 +42,6 @@ pub(super) struct Scratch {
 /// The log-density of rows z: (n, d), by the probability-flow ODE from the log signal-to-noise ratio `from` (the data) down to `to`
 /// (the noise); the most evaluations of ε̂ spent on a row.
 ///
-/// `predict(rows, levels, x, eps, divergence)` fills ε̂: (m, d) and ∇·ε̂: (m) at x: (m, d) for the m rows of z whose places are `rows`;
-/// `levels` holds one for each, or a single one for all.
-///
 /// The ODE moves rows so that they have at each level the density of the noisy data (Song et al. 2021b, eq. 13). For the
 /// variance-preserving process dx = ½ (d ln ᾱ/dt) x dt + g dw it is dz/dt = ½ (d ln ᾱ/dt) (z − ε̂/σ). In λ as time, d ln ᾱ/dλ = σ², so
 ///
@@ -44,7 +55,7 @@ pub(super) fn log_density(
     z: &[f32],
     nats: &mut [f64],
     scratch: &mut Scratch,
-    mut predict: impl FnMut(&[usize], &[NoiseLevel], &[f64], &mut [f64], &mut [f64]),
+    predictor: &mut impl Predict,
 ) -> Result<usize> {
     let Scratch { near, rows, state, levels, x, eps, divergence, ode } = scratch;
     nats.fill(f64::NEG_INFINITY);
@@ -69,7 +80,7 @@ pub(super) fn log_density(
         y.chunks_exact(d + 1).for_each(|y| x.extend_from_slice(&y[..d]));
         eps.resize(n * d, 0.0);
         divergence.resize(n, 0.0);
-        predict(rows, levels, x, eps, divergence);
+        predictor.predict(rows, levels, x, eps, divergence);
         for (i, dy) in dy.chunks_exact_mut(d + 1).enumerate() {
             let sigma = levels[if alike { 0 } else { i }].sigma;
             for j in 0..d {
@@ -94,65 +105,86 @@ pub(super) fn log_density(
     Ok(nfe)
 }
 
-/// The buffers of `predictor`.
+/// What [`ByNetwork`] keeps from batch to batch.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    x: Vec<f32>,      // (n, d)
-    xdot: Vec<f32>,   // (n, d)
-    probes: Vec<f32>, // (rows of the batch, probes, d)
+    x: Vec<f32>,      // (m, d)
+    xdot: Vec<f32>,   // (m, d)
+    probes: Vec<f32>, // (n, probes, d)
     pass: Pass<f32>,
 }
 
-/// ε̂ and ∇·ε̂ by the network, as [`log_density`] asks for them, for the rows z: (n, d).
+/// [`Predict`] by the network.
 ///
-/// ∇·ε̂ = Σⱼ eⱼᵀ (∂ε̂/∂x) eⱼ, a tangent for each column; or Hutchinson's mean of vᵀ (∂ε̂/∂x) v over random signs v, which stay the same along
-/// the row's path, as the solver needs a smooth right side (Grathwohl et al. 2019, §3.1). The signs are keyed by the row's content.
-pub(super) fn predictor<'a>(
+/// ∇·ε̂ = Σⱼ eⱼᵀ (∂ε̂/∂x) eⱼ, a tangent for each column; or Hutchinson's mean of vᵀ (∂ε̂/∂x) v over random signs v. These stay the same
+/// along a row's path, as the solver needs a smooth right side (Grathwohl et al. 2019, §3.1).
+pub(super) struct ByNetwork<'a> {
     net: &'a NoiseNet,
     p: &'a [f32],
     method: Divergence,
-    streams: Streams,
-    z: &[f32],
-    Buffers { x, xdot, probes, pass }: &'a mut Buffers,
-) -> impl FnMut(&[usize], &[NoiseLevel], &[f64], &mut [f64], &mut [f64]) + use<'a> {
-    let d = net.dim();
-    probes.clear();
-    let tangents = match method {
-        Divergence::Exact => d,
-        Divergence::Hutchinson { probes: count } => {
-            for z in z.chunks_exact(d) {
+    buffers: &'a mut Buffers,
+}
+
+impl<'a> ByNetwork<'a> {
+    /// For a batch z: (n, d); the signs are keyed by `streams` and a row's content.
+    pub(super) fn new(
+        net: &'a NoiseNet,
+        p: &'a [f32],
+        method: Divergence,
+        streams: Streams,
+        z: &[f32],
+        buffers: &'a mut Buffers,
+    ) -> Self {
+        buffers.probes.clear();
+        if let Divergence::Hutchinson { probes } = method {
+            for z in z.chunks_exact(net.dim()) {
                 let mut rng = streams.of_row(z).stream(0);
-                probes.extend((0..count * d).map(|_| if rng.random() { 1.0f32 } else { -1.0 }));
+                let signs = (0..probes * net.dim()).map(|_| if rng.random() { 1.0 } else { -1.0 });
+                buffers.probes.extend(signs);
             }
-            count
         }
-    };
-    move |rows: &[usize], levels: &[NoiseLevel], from: &[f64], eps: &mut [f64], divergence: &mut [f64]| {
+        ByNetwork { net, p, method, buffers }
+    }
+}
+
+impl Predict for ByNetwork<'_> {
+    fn predict(
+        &mut self,
+        rows: &[usize],
+        levels: &[NoiseLevel],
+        from: &[f64],
+        eps: &mut [f64],
+        divergence: &mut [f64],
+    ) {
+        let d = self.net.dim();
+        let Buffers { x, xdot, probes, pass } = &mut *self.buffers;
         x.clear();
         x.extend(from.iter().map(|&x| x as f32));
-        let eps_hat = net.forward(p, x, levels, pass);
+        let eps_hat = self.net.forward(self.p, x, levels, pass);
         eps.iter_mut().zip(eps_hat).for_each(|(to, &from)| *to = from.into());
+        let (tangents, weight) = match self.method {
+            Divergence::Exact => (d, 1.0),
+            Divergence::Hutchinson { probes } => (probes, 1.0 / probes as f64),
+        };
         divergence.fill(0.0);
         for k in 0..tangents {
             xdot.clear();
-            match method {
+            match self.method {
                 Divergence::Exact => {
                     xdot.resize(x.len(), 0.0);
                     xdot[k..].iter_mut().step_by(d).for_each(|xdot| *xdot = 1.0);
                 }
-                Divergence::Hutchinson { probes: count } => {
-                    for row in rows {
-                        xdot.extend_from_slice(&probes[(row * count + k) * d..][..d]);
-                    }
+                Divergence::Hutchinson { .. } => {
+                    rows.iter()
+                        .for_each(|row| xdot.extend_from_slice(&probes[(row * tangents + k) * d..][..d]));
                 }
             }
-            let epsdot = net.jvp(p, x, xdot, pass);
-            let share = if method == Divergence::Exact { 1.0 } else { 1.0 / tangents as f64 };
+            let epsdot = self.net.jvp(self.p, x, xdot, pass);
             for ((sum, xdot), epsdot) in
                 divergence.iter_mut().zip(xdot.chunks_exact(d)).zip(epsdot.chunks_exact(d))
             {
-                let trace: f32 = xdot.iter().zip(epsdot).map(|(a, b)| a * b).sum();
-                *sum += share * f64::from(trace);
+                let product: f32 = xdot.iter().zip(epsdot).map(|(a, b)| a * b).sum();
+                *sum += weight * f64::from(product);
             }
         }
     }

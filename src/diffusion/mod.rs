@@ -44,6 +44,7 @@ pub use self::sampling::{ReverseVariance, Sampler};
 pub use self::schedule::{NoiseLevel, Schedule};
 pub use crate::numeric::ode::Solver;
 
+use self::likelihood::ByNetwork;
 use self::network::NoiseNet;
 use self::objective::{Levels, NoiseMse};
 use self::sampling::Update;
@@ -342,15 +343,16 @@ impl Generative for Diffusion {
             z.extend_from_slice(x);
             standardiser.standardise(z);
             let streams = Streams::new(options.seed);
-            let predict =
-                likelihood::predictor(&self.net, &parameters.average, divergence, streams, z, buffers);
-            let spent =
-                likelihood::log_density(solver, span, d, z, nats, flow, predict).map_err(|e| match e {
+            let p = &parameters.average;
+            let mut network = ByNetwork::new(&self.net, p, divergence, streams, z, buffers);
+            let spent = likelihood::log_density(solver, span, d, z, nats, flow, &mut network).map_err(
+                |e| match e {
                     Error::NotConverged { what, budget, row } => {
                         Error::NotConverged { what, budget, row: first + row }
                     }
                     other => other,
-                })?;
+                },
+            )?;
             nfe.fetch_max(spent, Ordering::Relaxed);
             nats.iter_mut().for_each(|nats| *nats += standardiser.log_det());
             Ok(())

@@ -33,8 +33,8 @@ impl Levels<'_> {
 
 /// The chance in a batch of rows.
 pub(super) struct Noise<F> {
-    levels: Vec<NoiseLevel>, // (n)
-    eps: Vec<F>,             // (n, d)
+    pub(super) levels: Vec<NoiseLevel>, // (n)
+    eps: Vec<F>,                        // (n, d)
 }
 
 impl<F> Default for Noise<F> {

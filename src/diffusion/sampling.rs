@@ -137,3 +137,76 @@ pub(super) fn denoise(
 fn normal(rng: &mut Rng) -> f32 {
     StandardNormal.sample(rng)
 }
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+
+    use super::*;
+    use crate::diffusion::Schedule;
+
+    #[test]
+    fn ddpm_takes_the_steps_of_its_paper() {
+        let (betas, levels) = (Schedule::Linear.betas(1000), Schedule::Linear.levels(1000));
+        for variance in [ReverseVariance::Posterior, ReverseVariance::Beta] {
+            let plan = Sampler::Ddpm.plan(&levels, variance);
+            assert_eq!(plan.len(), 1000);
+            for (step, t) in plan.iter().zip((1..=1000).rev()) {
+                // Algorithm 2: x ← (x − β/√(1 − ᾱ) ε̂)/√(1 − β) + c ξ.
+                let beta = betas[t - 1];
+                let keep = (1.0 - beta).sqrt().recip();
+                assert_eq!(step.level, levels[t]);
+                assert_relative_eq!(f64::from(step.keep), keep, max_relative = 1e-6);
+                assert_relative_eq!(f64::from(step.eps), -keep * beta / levels[t].sigma, max_relative = 1e-4);
+                let c = match variance {
+                    _ if t == 1 => 0.0,
+                    ReverseVariance::Beta => beta,
+                    ReverseVariance::Posterior => beta * (levels[t - 1].sigma / levels[t].sigma).powi(2),
+                };
+                assert_relative_eq!(f64::from(step.noise).powi(2), c, max_relative = 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn ddim_visits_a_falling_grid_of_any_length() {
+        for timesteps in [1, 2, 7, 40, 1000] {
+            for steps in 1..=timesteps {
+                let grid = Sampler::Ddim { steps, eta: 0.0 }.grid(timesteps);
+                assert_eq!((grid[0], grid[steps], grid.len()), (0, timesteps, steps + 1));
+                assert!(grid.windows(2).all(|w| w[0] < w[1]), "{steps} of {timesteps}: {grid:?}");
+            }
+        }
+        assert_eq!(Sampler::Ddim { steps: 5, eta: 0.0 }.grid(1000), [0, 40, 160, 360, 640, 1000]);
+    }
+
+    #[test]
+    fn ddim_takes_the_steps_of_its_paper() {
+        let levels = Schedule::Cosine.levels(100);
+        let plan = Sampler::Ddim { steps: 10, eta: 0.0 }.plan(&levels, ReverseVariance::Beta);
+        // Without noise: x′ = α′ (x − σ ε̂)/α + σ′ ε̂.
+        for (step, i) in plan.iter().zip((1..=10usize).rev()) {
+            let (from, to) = (levels[(i * i).max(i)], levels[(i - 1).pow(2).max(i - 1)]);
+            assert_eq!((step.level, step.noise), (from, 0.0));
+            assert_relative_eq!(f64::from(step.keep), to.alpha / from.alpha, max_relative = 1e-6);
+            let eps = to.sigma - to.alpha / from.alpha * from.sigma;
+            assert_relative_eq!(f64::from(step.eps), eps, max_relative = 1e-5);
+        }
+        // At η = 1 over all timesteps it is DDPM.
+        let ddpm = Sampler::Ddpm.plan(&levels, ReverseVariance::Posterior);
+        let ddim = Sampler::Ddim { steps: 100, eta: 1.0 }.plan(&levels, ReverseVariance::Posterior);
+        for (a, b) in ddpm.iter().zip(ddim) {
+            assert_eq!((a.level, a.keep, a.eps, a.noise), (b.level, b.keep, b.eps, b.noise));
+        }
+    }
+
+    #[test]
+    fn refuses_steps_and_noise_out_of_range() {
+        assert!(
+            Sampler::Ddpm.validate(5).is_ok() && Sampler::Ddim { steps: 5, eta: 1.0 }.validate(5).is_ok()
+        );
+        for (steps, eta) in [(0, 0.0), (6, 0.0), (5, -0.1), (5, 1.1), (5, f64::NAN)] {
+            assert!(Sampler::Ddim { steps, eta }.validate(5).is_err(), "{steps} {eta}");
+        }
+    }
+}

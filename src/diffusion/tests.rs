@@ -1,1 +1,477 @@
+use std::f64::consts::TAU;
 
+use approx::assert_relative_eq;
+use ndarray::{Array2, Axis};
+
+use super::likelihood::{self, Predict, log_density};
+use super::network::Pass;
+use super::objective::Noise;
+use super::*;
+use crate::data::Toy;
+use crate::generative::Silent;
+use crate::nn::Weights;
+use crate::numeric::Real;
+use crate::numeric::rng::{Rng, seeded};
+use crate::train::{Objective as _, Progress};
+
+const START: Progress = Progress { step: 0, steps: 1 };
+
+fn small() -> DiffusionConfig {
+    DiffusionConfig { hidden: vec![8, 6], octaves: 2, time_features: 4, steps: 20, ..Default::default() }
+}
+
+/// Parameters none of which is zero, so that every path carries something.
+fn random_params(net: &NoiseNet) -> Vec<f64> {
+    let mut rng = seeded(5);
+    let mut p = vec![0.0; net.num_params()];
+    net.init(&mut p, &mut rng);
+    p.iter_mut().for_each(|p| *p += 0.2 * f64::normal(&mut rng));
+    p
+}
+
+/// Central differences of `f` along each coordinate of `v`.
+fn differences(v: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
+    let (mut v, h) = (v.to_vec(), 1e-5);
+    (0..v.len())
+        .map(|i| {
+            let at = v[i];
+            v[i] = at + h;
+            let above = f(&v);
+            v[i] = at - h;
+            let below = f(&v);
+            v[i] = at;
+            (above - below) / (2.0 * h)
+        })
+        .collect()
+}
+
+fn assert_close(what: &str, got: &[f64], want: &[f64]) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= 1e-6 * (1.0 + want.abs()), "{what}[{i}]: {got}, expected {want}");
+    }
+}
+
+#[test]
+fn the_objective_has_the_gradient_of_its_loss() {
+    for dim in [1, 3] {
+        let net = NoiseNet::new(&DiffusionConfig { dim, ..small() }).unwrap();
+        let levels = Schedule::Cosine.levels(20);
+        for levels in [Levels::Timesteps(&levels[1..]), Levels::LogSnr(-5.0, 6.0)] {
+            let objective = NoiseMse { net: &net, levels };
+            let (p, mut rng, rows) = (random_params(&net), seeded(1), 5);
+            let mut x: Vec<f64> = (0..rows * dim).map(|_| f64::normal(&mut rng)).collect();
+            // A row out of reach.
+            x[0] = 90.0;
+            let mut noise = Default::default();
+            objective.draw(rows, START, &mut rng, &mut noise);
+
+            let mut transposed = vec![f64::NAN; p.len()];
+            objective.transpose(&p, &mut transposed);
+            let (weight, mut scratch) = (0.7, Default::default());
+            let mut dp = vec![1.0; p.len()];
+            // Scratch dirty from a larger batch must not matter.
+            let (mut other, wide) = (Default::default(), vec![0.3; 2 * x.len()]);
+            objective.draw(2 * rows, START, &mut rng, &mut other);
+            let w = Weights { p: &p, t: &transposed };
+            objective.loss_grad(w, &wide, &other, 1.0, Some(&mut dp.clone()), &mut [], &mut scratch);
+            let loss = objective.loss_grad(w, &x, &noise, weight, Some(&mut dp), &mut [], &mut scratch);
+
+            let mut loss_at = |p: &[f64]| {
+                objective.loss_grad(Weights { p, t: &[] }, &x, &noise, 0.0, None, &mut [], &mut scratch)
+            };
+            assert_eq!(loss, loss_at(&p));
+            let want: Vec<f64> = differences(&p, loss_at).iter().map(|d| 1.0 + weight * d).collect();
+            assert_close("dp", &dp, &want);
+        }
+    }
+}
+
+#[test]
+fn the_predictor_is_one_function_by_every_door() {
+    let net = NoiseNet::new(&DiffusionConfig { dim: 3, ..small() }).unwrap();
+    let (p, mut rng, rows) = (random_params(&net), seeded(2), 7);
+    let level = NoiseLevel::at_log_snr(1.5);
+    let mut normals = || -> Vec<f64> { (0..rows * 3).map(|_| f64::normal(&mut rng)).collect() };
+    let (mut x, xdot) = (normals(), normals());
+    x[4] = -60.0;
+    let mut pass = Pass::default();
+    let eps = net.forward(&p, &x, &[level], &mut pass).to_vec();
+    let epsdot = net.jvp(&p, &x, &xdot, &mut pass).to_vec();
+    // A level for each row and a single one give the same bits, and so does `infer`.
+    let each = vec![level; rows];
+    assert_eq!(eps, net.forward(&p, &x, &each, &mut pass));
+    assert_eq!(epsdot, net.jvp(&p, &x, &xdot, &mut pass));
+    assert_relative_eq!(eps[..], net.infer(&p, &x, level, &mut pass)[..], max_relative = 1e-13);
+    // The tangent is the slope along ẋ.
+    let mut moved = |h: f64| {
+        let x: Vec<f64> = x.iter().zip(&xdot).map(|(x, xdot)| x + h * xdot).collect();
+        net.forward(&p, &x, &each, &mut pass).to_vec()
+    };
+    let slope: Vec<f64> = moved(1e-5).iter().zip(moved(-1e-5)).map(|(a, b)| (a - b) / 2e-5).collect();
+    assert_close("jvp", &epsdot, &slope);
+}
+
+fn draw(objective: &NoiseMse, rows: usize, rng: &mut Rng, noise: &mut Noise<f64>) {
+    objective.draw(rows, START, rng, noise);
+}
+
+#[test]
+fn the_levels_of_a_batch_leave_no_gap() {
+    let net = NoiseNet::new(&small()).unwrap();
+    let objective = NoiseMse { net: &net, levels: Levels::LogSnr(-5.0, 11.0) };
+    let (mut noise, mut rng, rows) = (Default::default(), seeded(3), 64);
+    let mut sum = 0.0;
+    for _ in 0..200 {
+        draw(&objective, rows, &mut rng, &mut noise);
+        let mut log_snr: Vec<f64> = noise.levels.iter().map(|l| l.log_snr).collect();
+        log_snr.sort_by(f64::total_cmp);
+        assert!(log_snr.windows(2).all(|w| (w[1] - w[0] - 0.25).abs() < 1e-9));
+        sum += log_snr.iter().sum::<f64>();
+    }
+    // Each is uniform: the mean of a batch is 3 with standard deviation 0.25/√12.
+    assert!((sum / (200.0 * 64.0) - 3.0).abs() < 4.0 * 0.25 / (12.0f64 * 200.0).sqrt());
+    let timesteps = Schedule::Linear.levels(64);
+    let objective = NoiseMse { net: &net, levels: Levels::Timesteps(&timesteps[1..]) };
+    draw(&objective, rows, &mut rng, &mut noise);
+    let mut drawn = noise.levels.to_vec();
+    drawn.sort_by(|a, b| a.sigma.total_cmp(&b.sigma));
+    assert_eq!(drawn, timesteps[1..], "64 rows visit each of 64 timesteps once");
+}
+
+/// Σ wₖ N(μₖ, sₖ² I) in the plane, whose noise is known: ε* = −σ ∇ ln p at each level.
+struct Mixture(Vec<(f64, [f64; 2], f64)>);
+
+impl Mixture {
+    /// Of mean 0 and variance near 1, as standardised data are: two narrow modes and a broad one.
+    fn standard() -> Self {
+        Mixture(vec![(0.4, [-1.2, 0.3], 0.1), (0.35, [1.2, 0.8], 0.2), (0.25, [0.24, -1.6], 0.6)])
+    }
+
+    /// (ln p, ε*, ∇·ε*) at x. With gₖ = (x − αμₖ)/vₖ and the shares rₖ: ∇ ln p = −Σ r g and
+    /// Δ ln p = −Σ r 2/v + Σ r ‖g‖² − ‖Σ r g‖².
+    fn at(&self, x: &[f64], level: NoiseLevel) -> (f64, [f64; 2], f64) {
+        let NoiseLevel { alpha, sigma, .. } = level;
+        let terms: Vec<(f64, f64, [f64; 2])> = (self.0.iter())
+            .map(|(w, mu, s)| {
+                let v = (alpha * s).powi(2) + sigma * sigma;
+                let g = [(x[0] - alpha * mu[0]) / v, (x[1] - alpha * mu[1]) / v];
+                (w.ln() - (TAU * v).ln() - 0.5 * v * (g[0] * g[0] + g[1] * g[1]), v, g)
+            })
+            .collect();
+        let most = terms.iter().map(|t| t.0).fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = terms.iter().map(|t| (t.0 - most).exp()).sum();
+        let (mut mean, mut trace) = ([0.0; 2], 0.0);
+        for (ln, v, g) in terms {
+            let r = (ln - most).exp() / total;
+            mean = [mean[0] + r * g[0], mean[1] + r * g[1]];
+            trace += r * (2.0 / v - g[0] * g[0] - g[1] * g[1]);
+        }
+        trace += mean[0] * mean[0] + mean[1] * mean[1];
+        (most + total.ln(), mean.map(|g| sigma * g), sigma * trace)
+    }
+}
+
+impl Predict for Mixture {
+    fn predict(
+        &mut self,
+        _: &[usize],
+        levels: &[NoiseLevel],
+        x: &[f64],
+        eps: &mut [f64],
+        divergence: &mut [f64],
+    ) {
+        for (i, x) in x.chunks_exact(2).enumerate() {
+            let (_, noise, trace) = self.at(x, levels[i.min(levels.len() - 1)]);
+            eps[2 * i..2 * i + 2].copy_from_slice(&noise);
+            divergence[i] = trace;
+        }
+    }
+}
+
+#[test]
+fn the_ode_of_an_analytic_score_gives_the_analytic_density() {
+    let mut mixture = Mixture::standard();
+    let mut rng = seeded(4);
+    // Rows about the modes and far between them.
+    let z: Vec<f32> = (0..2 * 130).map(|_| 1.3 * f32::normal(&mut rng)).collect();
+    let data = NoiseLevel::at_sigma(0.002);
+    let noise = Schedule::Linear.levels(1000)[1000];
+    for (solver, tolerance) in [
+        (Solver::DormandPrince { rtol: 1e-7, atol: 1e-7 }, 1e-4),
+        (DiffusionConfig::default().solver, 1e-2),
+        (Solver::Rk4 { steps: 400 }, 1e-2),
+    ] {
+        let (mut nats, mut scratch) = (vec![f64::NAN; 130], likelihood::Scratch::default());
+        let span = (data.log_snr, noise.log_snr);
+        let nfe = log_density(solver, span, 2, &z, &mut nats, &mut scratch, &mut mixture).unwrap();
+        assert!(nfe > 20, "{nfe}");
+        for (z, nats) in z.chunks_exact(2).zip(&nats) {
+            // The density of the data at the smallest noise.
+            let (truth, ..) = mixture.at(&[z[0].into(), z[1].into()], data);
+            assert!((nats - truth).abs() < tolerance * truth.abs().max(1.0), "{z:?}: {nats}, truth {truth}");
+        }
+    }
+}
+
+#[test]
+fn hutchinson_agrees_with_the_exact_divergence_on_average() {
+    let net = NoiseNet::new(&DiffusionConfig { dim: 5, ..small() }).unwrap();
+    let p: Vec<f32> = random_params(&net).iter().map(|&p| p as f32).collect();
+    let (rows, level) = (3, [NoiseLevel::at_log_snr(0.5)]);
+    let mut rng = seeded(6);
+    let z: Vec<f32> = (0..rows * 5).map(|_| f32::normal(&mut rng)).collect();
+    let x: Vec<f64> = z.iter().map(|&z| z.into()).collect();
+    let divergence = |method, seed| {
+        let (mut eps, mut divergence) = (vec![0.0; rows * 5], vec![0.0; rows]);
+        let mut buffers = Default::default();
+        let mut network = ByNetwork::new(&net, &p, method, Streams::new(seed), &z, &mut buffers);
+        network.predict(&[0, 1, 2], &level, &x, &mut eps, &mut divergence);
+        divergence
+    };
+    let exact = divergence(Divergence::Exact, 0);
+    let probes = 500;
+    let runs: Vec<Vec<f64>> = (0..20).map(|s| divergence(Divergence::Hutchinson { probes }, s)).collect();
+    for (row, exact) in exact.iter().enumerate() {
+        let mean = runs.iter().map(|r| r[row]).sum::<f64>() / 20.0;
+        let variance = runs.iter().map(|r| (r[row] - mean).powi(2)).sum::<f64>() / 19.0;
+        assert!(variance > 0.0);
+        // Five standard errors: a false alarm in a million.
+        assert!((mean - exact).abs() < 5.0 * (variance / 20.0).sqrt(), "{mean}, exact {exact}");
+    }
+}
+
+/// A quick training on two narrow modes and its score on fresh rows.
+fn trained(config: DiffusionConfig, steps: usize) -> (Diffusion, Toy) {
+    let toy = Toy::ring(2, 2.0, 0.2).unwrap();
+    // A ring of two has no height but its noise.
+    let data = Dataset::new(toy.sample(4_000, &mut seeded(10))).unwrap();
+    let mut model = Diffusion::new(config, &mut seeded(11)).unwrap();
+    let options = TrainOptions { steps, batch: 128, ..TrainOptions::default() };
+    model.train(&data, &options, &mut seeded(12), &mut Silent).unwrap();
+    (model, toy)
+}
+
+fn nats(model: &Diffusion, x: &Array2<f32>) -> ndarray::Array1<f64> {
+    model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap().nats().unwrap().clone()
+}
+
+#[test]
+fn recovers_a_known_density() {
+    let config = DiffusionConfig { hidden: vec![64, 64], octaves: 3, ..DiffusionConfig::default() };
+    let (model, toy) = trained(config, 1200);
+    let test = toy.sample(500, &mut seeded(13));
+    let truth = toy.log_density(test.view()).unwrap();
+    let scores = nats(&model, &test);
+    let gap = (&truth - &scores).mean().unwrap();
+    assert!((-0.02..0.08).contains(&gap), "gap {gap}");
+    // Row by row too, in the middle of a mode.
+    let centre = ndarray::array![[2.0, 0.0], [-2.0, 0.0]];
+    let (at, true_at) = (nats(&model, &centre), toy.log_density(centre.view()).unwrap());
+    assert!((&at - &true_at).iter().all(|d| d.abs() < 0.3), "{at}, truth {true_at}");
+
+    // What it draws is as likely under the truth as the truth's own rows are, by every sampler.
+    let views = [
+        model.clone(),
+        model.with_sampler(Sampler::Ddim { steps: 50, eta: 0.0 }).unwrap(),
+        model.with_sampler(Sampler::Ddim { steps: 50, eta: 1.0 }).unwrap(),
+    ];
+    for view in views {
+        let drawn = view.sample(400, &SampleOptions::default(), &mut seeded(14)).unwrap();
+        assert_eq!(drawn.nfe, view.card().nfe);
+        let likely = toy.log_density(drawn.x.view()).unwrap().mean().unwrap();
+        let fair = truth.mean().unwrap();
+        assert!((likely - fair).abs() < 0.25, "{}: {likely}, truth {fair}", view.card().name);
+        let right = drawn.x.column(0).iter().filter(|x| **x > 0.0).count();
+        assert!((150..250).contains(&right), "{}: {right} of 400 on the right", view.card().name);
+    }
+}
+
+/// Untrained, v = 0: the data are standard normal, and every step is linear.
+#[test]
+fn an_untrained_model_draws_what_its_steps_say() {
+    let spread = |reverse_variance, temperature: f64| {
+        let (schedule, steps) = (Schedule::Cosine, 10);
+        let config =
+            DiffusionConfig { reverse_variance, schedule, steps, hidden: vec![2], ..Default::default() };
+        let model = Diffusion::new(config, &mut seeded(0)).unwrap();
+        let x = model.sample(3_000, &SampleOptions { temperature }, &mut seeded(1)).unwrap().x;
+        (x.mapv(|x| f64::from(x).powi(2)).mean().unwrap(), x)
+    };
+    // x ← √(1 − β) x + c ξ, and the last step adds no noise: with c² = β the variance stays 1 until then, with β̃ it
+    // follows V ← (1 − β) V + β̃.
+    let (betas, levels) = (Schedule::Cosine.betas(10), Schedule::Cosine.levels(10));
+    let mut variance = 1.0;
+    for t in (1..=10).rev() {
+        let share = (levels[t - 1].sigma / levels[t].sigma).powi(2);
+        variance = (1.0 - betas[t - 1]) * variance + betas[t - 1] * share;
+    }
+    // Four standard errors of the mean of 6000 squares.
+    let margin = 4.0 * (2.0 / 6000.0f64).sqrt();
+    let (beta, warm) = spread(ReverseVariance::Beta, 1.0);
+    assert!((beta - (1.0 - betas[0])).abs() < margin, "{beta}");
+    let (posterior, _) = spread(ReverseVariance::Posterior, 1.0);
+    assert!((posterior / variance - 1.0).abs() < margin, "{posterior}, expected {variance}");
+    assert!(variance < 0.85, "{variance}: the two choices differ");
+    // The temperature scales all noise, and the steps are linear.
+    let (_, cold) = spread(ReverseVariance::Beta, 0.25);
+    assert!(cold.iter().zip(&warm).all(|(cold, warm)| (cold - 0.25 * warm).abs() < 1e-5));
+}
+
+#[test]
+fn an_untrained_model_is_standard_normal() {
+    let model = Diffusion::new(DiffusionConfig::default(), &mut seeded(0)).unwrap();
+    let x = ndarray::array![[0.0, 0.0], [1.0, -2.0], [3.0, 4.0]];
+    for (x, nats) in x.axis_iter(Axis(0)).zip(nats(&model, &x)) {
+        let normal = -TAU.ln() - 0.5 * f64::from(x.dot(&x));
+        assert_relative_eq!(nats, normal, max_relative = 1e-4);
+    }
+}
+
+#[test]
+fn every_option_changes_something() {
+    let base = DiffusionConfig { hidden: vec![16, 16], steps: 50, ..DiffusionConfig::default() };
+    let x = ndarray::array![[2.0, 0.1], [0.5, -0.3]];
+    let outcome = |config: &DiffusionConfig| {
+        let (model, _) = trained(config.clone(), 30);
+        let drawn = model.sample(5, &SampleOptions::default(), &mut seeded(1)).unwrap().x;
+        (drawn, nats(&model, &x))
+    };
+    let (drawn, scored) = outcome(&base);
+    assert_eq!((&drawn, &scored), (&outcome(&base).0, &outcome(&base).1));
+    let with = |change: &dyn Fn(&mut DiffusionConfig)| {
+        let mut config = base.clone();
+        change(&mut config);
+        config
+    };
+    let trains = [
+        with(&|c| c.hidden = vec![16]),
+        with(&|c| c.activation = Activation::Tanh),
+        with(&|c| c.octaves = 2),
+        with(&|c| c.time_features = 8),
+        with(&|c| c.schedule = Schedule::Cosine),
+        with(&|c| c.steps = 51),
+        with(&|c| c.sigma_min = 0.01),
+        with(&|c| c.training_noise = TrainingNoise::Timesteps),
+        with(&|c| c.optimiser.lr = 1e-3),
+    ];
+    for config in &trains {
+        let (other_drawn, other_scored) = outcome(config);
+        assert!(other_drawn != drawn && other_scored != scored, "{config:?}");
+    }
+    for config in [
+        with(&|c| c.sampler = Sampler::Ddim { steps: 50, eta: 0.0 }),
+        with(&|c| c.sampler = Sampler::Ddim { steps: 50, eta: 0.5 }),
+        with(&|c| c.sampler = Sampler::Ddim { steps: 49, eta: 0.0 }),
+        with(&|c| c.reverse_variance = ReverseVariance::Beta),
+    ] {
+        let (other_drawn, other_scored) = outcome(&config);
+        assert!(other_drawn != drawn && other_scored == scored, "{config:?}");
+    }
+    for config in [
+        with(&|c| c.solver = Solver::Rk4 { steps: 20 }),
+        with(&|c| c.solver = Solver::DormandPrince { rtol: 1e-3, atol: 1e-3 }),
+        with(&|c| c.divergence = Some(Divergence::Hutchinson { probes: 1 })),
+    ] {
+        let (other_drawn, other_scored) = outcome(&config);
+        assert!(other_drawn == drawn && other_scored != scored, "{config:?}");
+    }
+}
+
+#[test]
+fn the_seed_of_the_likelihood_moves_its_probes_alone() {
+    let config = |divergence| DiffusionConfig { hidden: vec![16], divergence, ..small() };
+    let score = |divergence, seed, x: &Array2<f32>| {
+        let (model, _) = trained(config(divergence), 30);
+        match model.log_likelihood(x.view(), &LikelihoodOptions { seed }).unwrap() {
+            LogLikelihood::OdeEstimate { nats, divergence, rtol, .. } => {
+                assert_eq!(rtol, 1e-5);
+                (nats.to_vec(), divergence)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let x = ndarray::array![[2.0, 0.1], [0.5, -0.3]];
+    let (exact, method) = score(None, 0, &x);
+    assert_eq!((exact, method), (score(Some(Divergence::Exact), 1, &x).0, Divergence::Exact));
+    let probes = Some(Divergence::Hutchinson { probes: 2 });
+    let (first, second) = (score(probes, 0, &x).0, score(probes, 1, &x).0);
+    assert_ne!(first, second);
+    // The noise goes with the row, not with its place.
+    let turned = ndarray::array![[0.5, -0.3], [2.0, 0.1]];
+    assert_eq!(score(probes, 0, &turned).0, [first[1], first[0]]);
+}
+
+#[test]
+fn wide_rows_are_probed() {
+    let model = Diffusion::new(DiffusionConfig { dim: 17, ..small() }, &mut seeded(0)).unwrap();
+    let score = model.log_likelihood(Array2::zeros((1, 17)).view(), &LikelihoodOptions::default()).unwrap();
+    assert!(matches!(
+        score,
+        LogLikelihood::OdeEstimate { divergence: Divergence::Hutchinson { probes: 4 }, .. }
+    ));
+}
+
+#[test]
+fn a_view_shares_the_parameters_until_one_trains() {
+    let (mut model, toy) = trained(small(), 5);
+    let view = model.with_sampler(Sampler::Ddim { steps: 4, eta: 0.0 }).unwrap();
+    assert!(Arc::ptr_eq(&model.fitted, &view.fitted));
+    assert_eq!((view.card().name.as_ref(), view.card().nfe), ("DDIM-4", 4));
+    assert_eq!((model.card().name.as_ref(), model.card().nfe), ("DDPM-20", 20));
+    let x = toy.sample(5, &mut seeded(0));
+    let before = nats(&view, &x);
+    let data = Dataset::new(toy.sample(100, &mut seeded(0))).unwrap();
+    let options = TrainOptions { steps: 3, ..TrainOptions::default() };
+    model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
+    assert_eq!(nats(&view, &x), before);
+    assert_ne!(nats(&model, &x), before);
+}
+
+#[test]
+fn far_rows_score_low_and_the_farther_the_lower() {
+    let (model, _) = trained(DiffusionConfig { hidden: vec![32, 32], ..DiffusionConfig::default() }, 100);
+    let distances = [10.0, 30.0, 1e2, 1e3, 1e5, 1e9, f32::MAX];
+    let scores = nats(&model, &Array2::from_shape_fn((7, 2), |(r, _)| distances[r]));
+    assert!(scores[0] < -10.0, "{scores}");
+    assert!(scores.iter().zip(scores.iter().skip(1)).all(|(near, far)| far <= near), "{scores}");
+    assert_eq!(scores[6], f64::NEG_INFINITY);
+}
+
+#[test]
+fn options_out_of_range_name_their_field() {
+    let base = DiffusionConfig::default;
+    let cases = [
+        ("DiffusionConfig::dim", DiffusionConfig { dim: 0, ..base() }),
+        ("DiffusionConfig::hidden", DiffusionConfig { hidden: vec![], ..base() }),
+        ("DiffusionConfig::hidden", DiffusionConfig { hidden: vec![8, 0], ..base() }),
+        ("DiffusionConfig::octaves", DiffusionConfig { octaves: 17, ..base() }),
+        ("DiffusionConfig::time_features", DiffusionConfig { time_features: 3, ..base() }),
+        ("DiffusionConfig::time_features", DiffusionConfig { time_features: 0, ..base() }),
+        ("DiffusionConfig::steps", DiffusionConfig { steps: 0, ..base() }),
+        ("DiffusionConfig::sigma_min", DiffusionConfig { sigma_min: 0.0, ..base() }),
+        ("DiffusionConfig::sigma_min", DiffusionConfig { sigma_min: f64::NAN, ..base() }),
+        (
+            "DiffusionConfig::divergence",
+            DiffusionConfig { divergence: Some(Divergence::Hutchinson { probes: 0 }), ..base() },
+        ),
+        (
+            "Sampler::Ddim::steps",
+            DiffusionConfig { sampler: Sampler::Ddim { steps: 1001, eta: 0.0 }, ..base() },
+        ),
+        ("Solver::Rk4::steps", DiffusionConfig { solver: Solver::Rk4 { steps: 0 }, ..base() }),
+        (
+            "optimiser.lr",
+            DiffusionConfig { optimiser: OptimiserConfig { lr: 0.0, ..base().optimiser }, ..base() },
+        ),
+    ];
+    for (expected, config) in cases {
+        match Diffusion::new(config, &mut seeded(0)) {
+            Err(Error::Config { field, .. }) => assert_eq!(field, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
+    }
+    let model = Diffusion::new(small(), &mut seeded(0)).unwrap();
+    let wrong = model.with_sampler(Sampler::Ddim { steps: 0, eta: 0.0 });
+    assert!(matches!(wrong, Err(Error::Config { field: "Sampler::Ddim::steps", .. })));
+}

@@ -4,6 +4,7 @@ pub mod autoregressive;
 pub mod data;
 pub mod error;
 pub mod generative;
+pub mod latent;
 pub mod map;
 pub mod metrics;
 pub mod nn;
@@ -13,6 +14,7 @@ pub mod train;
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use error::{Error, Result};
 pub use generative::*;
+pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use map::Card;
 pub use numeric::rng::seeded;
 

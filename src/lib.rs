@@ -2,6 +2,7 @@
 
 pub mod autoregressive;
 pub mod data;
+pub mod diffusion;
 pub mod error;
 pub mod generative;
 pub mod latent;
@@ -12,11 +13,22 @@ pub mod numeric;
 pub mod train;
 
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
+pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule};
 pub use error::{Error, Result};
 pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use map::Card;
 pub use numeric::rng::seeded;
+pub use train::OptimiserConfig;
 
 pub use ndarray;
 pub use rand;
+
+/// What most programs need: the trait, its options and results, the models and their configs.
+pub mod prelude {
+    pub use crate::{
+        Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig, Error, Generative,
+        Head, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer, OptimiserConfig, Result,
+        SampleOptions, Sampler, Samples, Schedule, Silent, Step, Stop, TrainOptions, TrainReport,
+    };
+}

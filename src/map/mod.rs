@@ -10,6 +10,7 @@
 //! assert!(map::place(Objective::Minimax, Sampling::Sequential { dim: 2 }).is_none());
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 
 pub use crate::generative::LikelihoodKind;
@@ -229,10 +230,10 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
 }
 
 /// Where a model stands: its parts, and what the field predicts of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Card {
     /// A short name, as a table's row shows it.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Which way of learning it is.
     pub paradigm: Paradigm,
     /// What its training minimises.
@@ -256,10 +257,10 @@ impl Card {
     ///
     /// # Panics
     /// If no method uses that pair: a mistake of the model's author, not of its user.
-    pub(crate) fn new(name: &'static str, objective: Objective, sampling: Sampling) -> Self {
+    pub(crate) fn new(name: impl Into<Cow<'static, str>>, objective: Objective, sampling: Sampling) -> Self {
         let place = place(objective, sampling).expect("a model stands on the map");
         Card {
-            name,
+            name: name.into(),
             paradigm: place.paradigm,
             objective,
             discrepancy: place.discrepancy,

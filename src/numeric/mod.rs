@@ -1,6 +1,7 @@
 //! What the rest stands on: number types, random streams, kernels.
 
 pub mod gemm;
+pub mod ode;
 pub mod quadrature;
 pub mod real;
 pub mod rng;

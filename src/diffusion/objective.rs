@@ -1,0 +1,102 @@
+use rand::Rng as _;
+
+use super::network::{NoiseNet, Pass};
+use super::schedule::NoiseLevel;
+use crate::nn::Weights;
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+use crate::train::{Objective, Progress};
+
+/// E ‖ε − ε̂(α x₀ + σ ε, λ)‖² / d over rows x₀, noise ε ~ N(0, I) and levels (Ho et al. 2020, eq. 14).
+pub(super) struct NoiseMse<'a> {
+    pub(super) net: &'a NoiseNet,
+    pub(super) levels: Levels<'a>,
+}
+
+/// Where training takes its noise levels from, uniformly.
+pub(super) enum Levels<'a> {
+    /// The levels of t = 1 … T.
+    Timesteps(&'a [NoiseLevel]),
+    /// λ between two ends.
+    LogSnr(f64, f64),
+}
+
+impl Levels<'_> {
+    /// The level at the share u, in [0, 1), of the way.
+    fn at(&self, u: f64) -> NoiseLevel {
+        match *self {
+            Levels::Timesteps(levels) => levels[((u * levels.len() as f64) as usize).min(levels.len() - 1)],
+            Levels::LogSnr(from, to) => NoiseLevel::at_log_snr(from + u * (to - from)),
+        }
+    }
+}
+
+/// The chance in a batch of rows.
+pub(super) struct Noise<F> {
+    levels: Vec<NoiseLevel>, // (n)
+    eps: Vec<F>,             // (n, d)
+}
+
+impl<F> Default for Noise<F> {
+    fn default() -> Self {
+        Noise { levels: Vec::new(), eps: Vec::new() }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Scratch<F> {
+    x: Vec<F>,    // the noisy rows: (n, d)
+    deps: Vec<F>, // (n, d)
+    pass: Pass<F>,
+}
+
+impl<F: Real> Objective<F> for NoiseMse<'_> {
+    type Noise = Noise<F>;
+    type Scratch = Scratch<F>;
+
+    fn transpose(&self, p: &[F], t: &mut [F]) {
+        self.net.transpose(p, t);
+    }
+
+    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, noise: &mut Noise<F>) {
+        // One draw shifts an even comb of levels: each is uniform, and together they leave no gap, which quiets the
+        // gradient (Kingma et al. 2021, appendix I.1).
+        let shift: f64 = rng.random();
+        noise.levels.clear();
+        noise.levels.extend((0..rows).map(|r| self.levels.at((shift + r as f64 / rows as f64).fract())));
+        noise.eps.clear();
+        noise.eps.extend((0..rows * self.net.dim()).map(|_| F::normal(rng)));
+    }
+
+    /// With the residual r = ε̂ − ε: loss = Σ r²/d, dε̂ = weight · 2r/d.
+    fn loss_grad(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        noise: &Noise<F>,
+        weight: F,
+        dp: Option<&mut [F]>,
+        _: &mut [f64],
+        scratch: &mut Scratch<F>,
+    ) -> f64 {
+        let d = self.net.dim();
+        scratch.x.clear();
+        for ((x, eps), level) in x.chunks_exact(d).zip(noise.eps.chunks_exact(d)).zip(&noise.levels) {
+            let (alpha, sigma) = (F::of(level.alpha), F::of(level.sigma));
+            scratch.x.extend(x.iter().zip(eps).map(|(&x, &eps)| alpha * x + sigma * eps));
+        }
+        let eps_hat = self.net.forward(w.p, &scratch.x, &noise.levels, &mut scratch.pass);
+        let slope = weight * F::of(2.0 / d as f64);
+        let mut loss = 0.0;
+        scratch.deps.clear();
+        scratch.deps.extend(eps_hat.iter().zip(&noise.eps).map(|(&eps_hat, &eps)| {
+            let residual = eps_hat - eps;
+            loss += residual.f64().powi(2);
+            slope * residual
+        }));
+        if let Some(dp) = dp {
+            self.net.backward(w, &scratch.deps, dp, &mut scratch.pass);
+        }
+        loss / d as f64
+    }
+}

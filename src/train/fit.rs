@@ -152,8 +152,9 @@ pub fn fit<O: Objective<f32>>(
 
         let done = step + 1;
         if held_out > 0 && (done.is_multiple_of(options.validate_every) || done == options.steps) {
-            // The same noise at every validation: differences are the parameters'.
-            let loss = mean_loss(objective, &trainee.now().average, validation.view(), progress, streams);
+            // The same noise, and the loss as it is when warm-ups are over, at every validation: differences are the parameters'.
+            let end = Progress { step: options.steps, steps: options.steps };
+            let loss = mean_loss(objective, &trainee.now().average, validation.view(), end, streams);
             report.validation.push((done, loss));
             if let Some(patience) = options.patience {
                 if best.as_ref().is_none_or(|(least, _, _)| loss < *least) {

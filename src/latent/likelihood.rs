@@ -1,0 +1,89 @@
+use std::f64::consts::TAU;
+
+use super::Vae;
+use super::network::{Gaussians, Networks};
+use crate::numeric::Real;
+use crate::numeric::rng::{Rng, Streams};
+use crate::numeric::tiles::TILE;
+
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    // Standardised rows, and what the encoder sees of them: (n, dim)
+    x: Vec<f32>,
+    near: Vec<f32>,
+    q: Gaussians<f32>,
+    // A stream per row.
+    noise: Vec<Rng>,
+    // A tile of draws, whichever rows they are of: (t, latent)
+    z: Vec<f32>,
+    likelihood: Gaussians<f32>,
+    // ln p(z) − ln q(z|x): (t)
+    ratio: Vec<f64>,
+    // ln w of one row: (draws)
+    log_w: Vec<f64>,
+}
+
+impl Vae {
+    /// ln (1/K) Σₖ wₖ, wₖ = p(x|zₖ) p(zₖ) / q(zₖ|x), zₖ = μ + σ·εₖ, of each row.
+    ///
+    /// The draws of all rows run through the decoder in full tiles; a row's noise has a stream of its own, keyed by its content.
+    pub(super) fn bound_tile(&self, seed: u64, scratch: &mut Scratch, rows: &[f32], nats: &mut [f64]) {
+        let (dim, latent_dim, draws) = (self.config.dim, self.config.latent_dim, self.config.draws);
+        let (Networks { encoder, decoder }, p) = (&self.networks, &self.parameters.average);
+        let Scratch { x, near, q, noise, z, likelihood, ratio, log_w } = scratch;
+        x.clear();
+        x.extend_from_slice(rows);
+        self.standardiser.standardise(x);
+        Networks::within_reach(x, near);
+        encoder.infer(p, near, q);
+
+        noise.clear();
+        noise.extend(rows.chunks_exact(dim).map(|row| Streams::new(seed).of_row(row).stream(0)));
+
+        let constant = self.standardiser.log_det() - 0.5 * TAU.ln() * dim as f64;
+        log_w.clear();
+        let total = nats.len() * draws;
+        for first in (0..total).step_by(TILE) {
+            let tile = first..(first + TILE).min(total);
+            z.clear();
+            ratio.clear();
+            for draw in tile.clone() {
+                let r = draw / draws;
+                // The two normalising constants cancel.
+                let mut log_ratio = 0.0;
+                for i in r * latent_dim..(r + 1) * latent_dim {
+                    let (epsilon, sigma) = (f32::normal(&mut noise[r]), q.sd[i]);
+                    let z_i = q.mean[i] + sigma * epsilon;
+                    z.push(z_i);
+                    log_ratio +=
+                        0.5 * (f64::from(epsilon).powi(2) - f64::from(z_i).powi(2)) + f64::from(sigma).ln();
+                }
+                ratio.push(log_ratio);
+            }
+            decoder.infer(p, z, likelihood);
+            let gaussians = likelihood.mean.chunks_exact(dim).zip(likelihood.sd.chunks_exact(dim));
+            for ((draw, &log_ratio), (m, s)) in tile.zip(&*ratio).zip(gaussians) {
+                let r = draw / draws;
+                let mut log_p = constant;
+                for ((&x, &m), &s) in x[r * dim..].iter().zip(m).zip(s) {
+                    let e = (f64::from(x) - f64::from(m)) / f64::from(s);
+                    log_p -= 0.5 * e * e + f64::from(s).ln();
+                }
+                log_w.push(log_p + log_ratio);
+                if log_w.len() == draws {
+                    nats[r] = log_mean_exp(log_w);
+                    log_w.clear();
+                }
+            }
+        }
+    }
+}
+
+/// ln (1/K) Σ eᵘ, the largest term taken out, so that neither tail under- or overflows.
+fn log_mean_exp(u: &[f64]) -> f64 {
+    let most = u.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if most == f64::NEG_INFINITY {
+        return most;
+    }
+    most + (u.iter().map(|u| (u - most).exp()).sum::<f64>() / u.len() as f64).ln()
+}

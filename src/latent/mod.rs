@@ -1,0 +1,338 @@
+//! The latent-variable paradigm: a density as a mixture over a hidden cause, a variational autoencoder.
+//!
+//! **Model.** z ~ N(0, I), x|z ~ N(m(z), diag s²): a decoder network gives m, and s is learned with it. Then
+//! p(x) = ∫ p(x|z) p(z) dz is a mixture of infinitely many Gaussians, which no one can write down.
+//!
+//! **Objective.** An encoder network gives a Gaussian guess q(z|x) = N(μ(x), diag σ²(x)) of the cause, and Jensen's
+//! inequality a bound that can be written down (Kingma & Welling 2014, eq. 3):
+//!
+//! ln p(x) ≥ ELBO = E_q[ln p(x|z)] − KL(q(z|x) ‖ p(z)), short by KL(q(z|x) ‖ p(z|x))
+//!
+//! Training draws z = μ + σ·ε, ε ~ N(0, I), so that the gradient passes through z (reparameterisation), and minimises
+//! reconstruction + β·KL, the KL in closed form. With K draws weighted by w = p(x|z) p(z) / q(z|x), ln (1/K) Σ w
+//! is a tighter bound (IWAE, Burda et al. 2016): that is what `log_likelihood` gives.
+//!
+//! **Sampling.** One pass: z ~ N(0, I), x = m(z) + s(z)·ε. The last noise is the model's own: m(z) alone is a draw from
+//! another density than the one whose likelihood is reported.
+//!
+//! **What goes wrong.** *Blur*: m is continuous, so some z between two modes decode to points between them, and the shortfall
+//! against the entropy is above all that mass. A steep decoder leaves less of it: Fourier features of z, tanh, a high learning
+//! rate, and one s for all rows, which cannot give in where modes meet. *Posterior collapse*: the KL is felt before the decoder has
+//! any use for z, and the encoder falls silent, q(z|x) = p(z) and KL → 0. Hence the warm-up of β (Bowman et al. 2016); a learning
+//! rate that is too high does it even so. *Holes*: z where p(z) has mass and no q(z|x) does decode to rows that were never trained.
+
+mod likelihood;
+mod network;
+mod objective;
+mod sampling;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array2, ArrayView2, Axis};
+use rand::RngCore;
+
+use self::network::{Gaussians, Networks};
+use self::objective::Elbo;
+use crate::data::Standardiser;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::{Result, check};
+use crate::generative::*;
+use crate::map::{Card, Objective, Sampling};
+use crate::nn::Activation;
+use crate::numeric::rng::Streams;
+use crate::numeric::tiles;
+use crate::train::{self, OptimiserConfig, Parameters};
+
+/// What a [`Vae`] is made of and how it learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VaeConfig {
+    /// Columns of a row. At least 1. Default 2.
+    pub dim: usize,
+    /// Columns of z. At least 1. Default 2.
+    pub latent_dim: usize,
+    /// Units of each hidden layer, in the encoder and in the decoder. Each at least 1; without a layer and without
+    /// octaves both maps are linear, and the model is probabilistic PCA (Tipping & Bishop 1999) with an s per column.
+    /// Default `[64, 64, 64]`.
+    pub hidden: Vec<usize>,
+    /// Between the layers. Default [`Activation::Tanh`], which makes the steepest decoder.
+    pub activation: Activation,
+    /// Fourier features of x in the encoder: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves − 1,
+    /// beside x itself. At most 12. Default 4.
+    pub encoder_octaves: usize,
+    /// The same of z in the decoder: more make steeper steps between modes, too many make holes. At most 12. Default 4.
+    pub decoder_octaves: usize,
+    /// What s depends on. Default [`DecoderVariance::Shared`].
+    pub decoder_variance: DecoderVariance,
+    /// The least standard deviation: s = min_sd + softplus(a), in standard deviations of the column, and σ likewise. It bounds
+    /// the likelihood where values repeat. More than 0. Default 0.001.
+    pub min_sd: f64,
+    /// Weight of the KL after the warm-up. 1 is the ELBO. Otherwise the loss is no bound on ln p(x): more than 1 tells
+    /// z less about x (β-VAE, Higgins et al. 2017), less than 1 more. What `log_likelihood` gives is a bound for any β. 0 or more.
+    /// Default 1.
+    pub beta: f64,
+    /// Share of a training's steps over which β rises linearly from 0 (Bowman et al. 2016). 0 to 1. Default 0.2.
+    pub beta_warmup: f64,
+    /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound, at K passes
+    /// of the decoder. At least 1. Default 500.
+    pub draws: usize,
+    /// How the parameters move. Default: a learning rate of 5e-3, and the rest as in [`OptimiserConfig`].
+    pub optimiser: OptimiserConfig,
+}
+
+/// What the decoder's standard deviation depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecoderVariance {
+    /// One s per column, for all rows (Rybkin et al. 2021). It makes the sharper modes.
+    Shared,
+    /// s(z), predicted beside m(z). It fits noise that differs from place to place, and makes wide bridges between modes.
+    PerRow,
+}
+
+impl Default for VaeConfig {
+    fn default() -> Self {
+        VaeConfig {
+            dim: 2,
+            latent_dim: 2,
+            hidden: vec![64, 64, 64],
+            activation: Activation::Tanh,
+            encoder_octaves: 4,
+            decoder_octaves: 4,
+            decoder_variance: DecoderVariance::Shared,
+            min_sd: 1e-3,
+            beta: 1.0,
+            beta_warmup: 0.2,
+            draws: 500,
+            optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
+        }
+    }
+}
+
+impl VaeConfig {
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        check(self.dim >= 1, "VaeConfig::dim", self.dim, "at least 1")?;
+        check(self.latent_dim >= 1, "VaeConfig::latent_dim", self.latent_dim, "at least 1")?;
+        let units = self.hidden.iter().all(|&units| units >= 1);
+        check(units, "VaeConfig::hidden", &self.hidden, "layers of at least 1 unit")?;
+        check(self.encoder_octaves <= 12, "VaeConfig::encoder_octaves", self.encoder_octaves, "at most 12")?;
+        check(self.decoder_octaves <= 12, "VaeConfig::decoder_octaves", self.decoder_octaves, "at most 12")?;
+        let positive = self.min_sd > 0.0 && self.min_sd.is_finite();
+        check(positive, "VaeConfig::min_sd", self.min_sd, "more than 0, finite")?;
+        let beta = self.beta >= 0.0 && self.beta.is_finite();
+        check(beta, "VaeConfig::beta", self.beta, "0 or more, finite")?;
+        let share = (0.0..=1.0).contains(&self.beta_warmup);
+        check(share, "VaeConfig::beta_warmup", self.beta_warmup, "0 to 1")?;
+        check(self.draws >= 1, "VaeConfig::draws", self.draws, "at least 1")?;
+        self.optimiser.validate()
+    }
+}
+
+/// A variational autoencoder.
+///
+/// ```
+/// use quadrivium::{Vae, VaeConfig, data::Toy, *};
+///
+/// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
+/// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
+/// let mut model = Vae::new(VaeConfig { draws: 100, ..Default::default() }, &mut rng)?;
+/// let options = TrainOptions { steps: 500, ..Default::default() };
+/// let report = model.train(&data, &options, &mut rng, &mut Silent)?;
+/// assert_eq!(report.parts.iter().map(|part| part.0).collect::<Vec<_>>(), ["reconstruction", "kl"]);
+///
+/// let samples = model.sample(1_000, &SampleOptions::default(), &mut rng)?;
+/// assert_eq!(samples.nfe, 1);
+/// let score = model.log_likelihood(toy.sample(500, &mut rng).view(), &LikelihoodOptions::default())?;
+/// let nll = -score.nats().unwrap().mean().unwrap();
+/// assert!(nll < 1.7, "the entropy is 1.008, this model's NLL at most {nll}");
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Vae {
+    config: VaeConfig,
+    networks: Networks,
+    parameters: Parameters,
+    standardiser: Standardiser,
+}
+
+/// The encoder's guess of the cause of some rows: q(z|x) = N(mean, diag sd²).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Posterior {
+    /// μ(x), shape (n, latent_dim).
+    pub mean: Array2<f32>,
+    /// σ(x), shape (n, latent_dim).
+    pub sd: Array2<f32>,
+}
+
+impl Vae {
+    /// A model with random networks.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn new(config: VaeConfig, rng: &mut dyn RngCore) -> Result<Self> {
+        config.validate()?;
+        let networks = Networks::new(&config);
+        let mut p = vec![0.0; networks.num_params()];
+        networks.init(&mut p, &mut Streams::from_rng(rng).stream(0));
+        Ok(Vae {
+            networks,
+            parameters: Parameters::new(p),
+            standardiser: Standardiser::identity(config.dim),
+            config,
+        })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &VaeConfig {
+        &self.config
+    }
+
+    /// q(z|x) of each row of x, (n, dim).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    ///
+    /// ```
+    /// use quadrivium::{Vae, VaeConfig, ndarray::array, seeded};
+    ///
+    /// let model = Vae::new(VaeConfig { dim: 3, latent_dim: 1, ..Default::default() }, &mut seeded(0))?;
+    /// let posterior = model.encode(array![[0.0, 1.0, 2.0], [0.5, 0.5, 0.5]].view())?;
+    /// assert_eq!((posterior.mean.dim(), posterior.sd.dim()), ((2, 1), (2, 1)));
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn encode(&self, x: ArrayView2<f32>) -> Result<Posterior> {
+        check_rows("x", x, self.config.dim)?;
+        let latent_dim = self.config.latent_dim;
+        // [μ | σ]: (n, 2·latent)
+        let both = each_tile(x, 2 * latent_dim, |(near, q): &mut (Vec<f32>, Gaussians<f32>), x, out| {
+            self.standardiser.standardise(x);
+            Networks::within_reach(x, near);
+            self.networks.encoder.infer(&self.parameters.average, near, q);
+            let gaussians = q.mean.chunks_exact(latent_dim).zip(q.sd.chunks_exact(latent_dim));
+            for (out, (mean, sd)) in out.chunks_exact_mut(2 * latent_dim).zip(gaussians) {
+                out[..latent_dim].copy_from_slice(mean);
+                out[latent_dim..].copy_from_slice(sd);
+            }
+        });
+        let (mean, sd) = both.view().split_at(Axis(1), latent_dim);
+        Ok(Posterior { mean: mean.to_owned(), sd: sd.to_owned() })
+    }
+
+    /// m(z), the mean of p(x|z), of each row of z, (n, latent_dim): shape (n, dim), in the units of the data.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    ///
+    /// ```
+    /// use quadrivium::{Vae, VaeConfig, ndarray::array, seeded};
+    ///
+    /// let model = Vae::new(VaeConfig::default(), &mut seeded(0))?;
+    /// // A walk through the latent space.
+    /// let walk = model.decode(array![[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]].view())?;
+    /// assert_eq!(walk.dim(), (3, 2));
+    /// let error = model.decode(array![[0.0, 0.0, 0.0]].view()).unwrap_err();
+    /// assert_eq!(error.to_string(), "z has shape [1, 3]: expected (n, 2)");
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn decode(&self, z: ArrayView2<f32>) -> Result<Array2<f32>> {
+        check_rows("z", z, self.config.latent_dim)?;
+        Ok(each_tile(z, self.config.dim, |likelihood: &mut Gaussians<f32>, z, out| {
+            self.networks.decoder.infer(&self.parameters.average, z, likelihood);
+            out.copy_from_slice(&likelihood.mean);
+            self.standardiser.restore(out);
+        }))
+    }
+
+    /// m(μ(x)): each row of x, (n, dim), as its cause's mean explains it.
+    ///
+    /// # Errors
+    /// As [`encode`](Vae::encode).
+    pub fn reconstruct(&self, x: ArrayView2<f32>) -> Result<Array2<f32>> {
+        self.decode(self.encode(x)?.mean.view())
+    }
+}
+
+/// `work(scratch, a copy of the rows, out)` on each tile of x; gives all `out`: (n, width).
+fn each_tile<S: Default>(
+    x: ArrayView2<f32>,
+    width: usize,
+    work: impl Fn(&mut S, &mut [f32], &mut [f32]) + Sync,
+) -> Array2<f32> {
+    let (n, dim) = x.dim();
+    let x = x.as_standard_layout();
+    let x = x.as_slice().expect("standard layout");
+    let mut out = vec![0.0; n * width];
+    let done = tiles::for_each_tile(&mut out, width, |(rows, scratch): &mut (Vec<f32>, S), first, out| {
+        rows.clear();
+        rows.extend_from_slice(&x[first * dim..][..out.len() / width * dim]);
+        work(scratch, rows, out);
+        Ok(())
+    });
+    debug_assert!(done.is_ok());
+    Array2::from_shape_vec((n, width), out).expect("n rows of width columns")
+}
+
+impl Generative for Vae {
+    fn card(&self) -> Card {
+        Card::new("VAE", Objective::Elbo, Sampling::OnePass)
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    fn num_params(&self) -> usize {
+        self.networks.num_params()
+    }
+
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        options.validate()?;
+        let x = self.standardiser.fit_once(data.x())?;
+        let VaeConfig { beta, beta_warmup, ref optimiser, .. } = self.config;
+        let elbo = Elbo { networks: &self.networks, beta, warmup: beta_warmup };
+        train::fit(&elbo, &mut self.parameters, x.view(), optimiser, options, rng, observer)
+    }
+
+    /// Draws rows. A temperature T scales both noises: z ~ N(0, T²I), x = m(z) + T·s(z)·ε.
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        options.validate()?;
+        let x = tiles::draw(n, self.dim(), rng, |streams, scratch, x| {
+            self.sample_tile(options.temperature as f32, streams, scratch, x);
+            Ok(())
+        })?;
+        Ok(Samples { x, nfe: 1 })
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        options.validate()?;
+        tiles::draw_each(n, self.dim(), rng, sink, |streams, scratch, x| {
+            self.sample_tile(options.temperature as f32, streams, scratch, x);
+            Ok(())
+        })
+    }
+
+    /// The IWAE bound with `draws` draws of z per row, the ELBO by one draw if that is 1: networks in f32, weights in f64.
+    fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
+        check_rows("x", x, self.dim())?;
+        let nats = tiles::score(x, |_, scratch, x, nats| {
+            self.bound_tile(options.seed, scratch, x, nats);
+            Ok(())
+        })?;
+        Ok(LogLikelihood::LowerBound { nats, draws: self.config.draws })
+    }
+}

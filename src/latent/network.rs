@@ -1,0 +1,169 @@
+use std::ops::Range;
+
+use super::{DecoderVariance, VaeConfig};
+use crate::nn::{Activation, Fourier, Layer, Masked, Network, Sequential, Tape, Weights, mlp};
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+use crate::numeric::simd::vectorise;
+
+/// The encoder sees x clamped to this many standard deviations: farther out, q(z|x) stays what it is there.
+const REACH: f64 = 10.0;
+
+/// Encoder and decoder, their numbers one after the other: p = [encoder | decoder].
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Networks {
+    /// x: (n, dim) → q(z|x) = N(μ, σ²).
+    pub encoder: GaussianNetwork,
+    /// z: (n, latent) → p(x|z) = N(m, s²).
+    pub decoder: GaussianNetwork,
+}
+
+impl Networks {
+    pub fn new(config: &VaeConfig) -> Self {
+        let part = |start, (inputs, octaves, outputs), variance| {
+            let features = Fourier::octaves(inputs, 1.0, octaves);
+            let sizes = [&[features.out_dim()], &config.hidden[..], &[2 * outputs]].concat();
+            GaussianNetwork::new(features, &sizes, config.activation, variance, config.min_sd, start)
+        };
+        let (dim, latent_dim) = (config.dim, config.latent_dim);
+        let encoder = part(0, (dim, config.encoder_octaves, latent_dim), DecoderVariance::PerRow);
+        let start = encoder.range.end;
+        let decoder = part(start, (latent_dim, config.decoder_octaves, dim), config.decoder_variance);
+        Networks { encoder, decoder }
+    }
+
+    pub fn num_params(&self) -> usize {
+        self.decoder.range.end
+    }
+
+    pub fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
+        for GaussianNetwork { net, range, .. } in [&self.encoder, &self.decoder] {
+            net.init(&mut p[range.clone()], rng);
+        }
+    }
+
+    pub fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+        for GaussianNetwork { net, range, .. } in [&self.encoder, &self.decoder] {
+            net.transpose(&p[range.clone()], &mut t[range.clone()]);
+        }
+    }
+
+    /// The rows of x, as the encoder takes them.
+    pub fn within_reach<F: Real>(x: &[F], near: &mut Vec<F>) {
+        let reach = F::of(REACH);
+        near.clear();
+        near.extend(x.iter().map(|&x| x.max(-reach).min(reach)));
+    }
+}
+
+/// A network that ends in a diagonal Gaussian: its output is [mean | a], and sd = floor + softplus(a), which is
+/// positive, smooth, and grows no faster than a.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct GaussianNetwork {
+    net: Sequential,
+    // Where its parameters stand in p.
+    range: Range<usize>,
+    floor: f64,
+}
+
+/// The Gaussians of some rows, and the buffers behind them.
+#[derive(Debug, Default)]
+pub(super) struct Gaussians<F> {
+    /// (n, d)
+    pub mean: Vec<F>,
+    /// (n, d)
+    pub sd: Vec<F>,
+    // ∂sd/∂a: (n, d)
+    slope: Vec<F>,
+    // (n, 2d)
+    dy: Vec<F>,
+    tape: Tape<F>,
+}
+
+impl GaussianNetwork {
+    fn new(
+        features: Fourier,
+        sizes: &[usize],
+        activation: Activation,
+        variance: DecoderVariance,
+        floor: f64,
+        start: usize,
+    ) -> Self {
+        let mut layers = mlp(sizes, activation).layers().to_vec();
+        if let (DecoderVariance::Shared, [.., last, outputs]) = (variance, sizes) {
+            // a sees no input: its bias is one standard deviation per column, for all rows.
+            let masked = Masked::new(*last, *outputs, 1.0, |_, output| output < outputs / 2);
+            layers.pop();
+            layers.push(Layer::Masked(masked));
+        }
+        layers.insert(0, Layer::Fourier(features));
+        let net = Sequential::new(layers);
+        GaussianNetwork { range: start..start + net.num_params(), net, floor }
+    }
+
+    pub fn num_params(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Columns of mean and sd.
+    pub fn dim(&self) -> usize {
+        self.net.out_dim() / 2
+    }
+
+    /// The Gaussians of the rows of `x`, kept for `backward`.
+    pub fn forward<F: Real>(&self, p: &[F], x: &[F], out: &mut Gaussians<F>) {
+        out.tape.forward(&self.net, &p[self.range.clone()], x);
+        out.read(self.dim(), F::of(self.floor));
+    }
+
+    /// The Gaussians of the rows of `x`.
+    pub fn infer<F: Real>(&self, p: &[F], x: &[F], out: &mut Gaussians<F>) {
+        out.tape.infer(&self.net, &p[self.range.clone()], x);
+        out.read(self.dim(), F::of(self.floor));
+    }
+
+    /// dp += and dx = the gradient of ⟨dmean, mean⟩ + ⟨dsd, sd⟩ at the last `forward`; da = dsd·∂sd/∂a.
+    pub fn backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        dmean: &[F],
+        dsd: &[F],
+        at: &mut Gaussians<F>,
+        dp: &mut [F],
+        dx: Option<&mut [F]>,
+    ) {
+        let d = self.dim();
+        at.dy.clear();
+        for ((dmean, dsd), slope) in
+            dmean.chunks_exact(d).zip(dsd.chunks_exact(d)).zip(at.slope.chunks_exact(d))
+        {
+            at.dy.extend_from_slice(dmean);
+            at.dy.extend(dsd.iter().zip(slope).map(|(&dsd, &slope)| dsd * slope));
+        }
+        let range = self.range.clone();
+        at.tape.backward(&self.net, w.slice(range.clone()), &at.dy, Some(&mut dp[range]), dx);
+    }
+}
+
+impl<F: Real> Gaussians<F> {
+    /// mean, sd and ∂sd/∂a = σ(a) from the network's output.
+    fn read(&mut self, d: usize, floor: F) {
+        let Gaussians { mean, sd, slope, tape, .. } = self;
+        mean.clear();
+        sd.clear();
+        for y in tape.y().chunks_exact(2 * d) {
+            mean.extend_from_slice(&y[..d]);
+            sd.extend_from_slice(&y[d..]);
+        }
+        slope.resize(sd.len(), F::zero());
+        vectorise(
+            #[inline(always)]
+            move || {
+                for (sd, slope) in sd.iter_mut().zip(slope) {
+                    let a = *sd;
+                    (*sd, *slope) = (floor + a.fast_softplus(), a.fast_sigmoid());
+                }
+            },
+        );
+    }
+}

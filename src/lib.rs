@@ -1,5 +1,6 @@
 //! The four ways to learn a distribution — autoregressive, latent-variable, adversarial, diffusion — behind one trait.
 
+pub mod adversarial;
 pub mod autoregressive;
 pub mod data;
 pub mod diffusion;
@@ -12,6 +13,7 @@ pub mod nn;
 pub mod numeric;
 pub mod train;
 
+pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule};
 pub use error::{Error, Result};
@@ -27,8 +29,9 @@ pub use rand;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig, Error, Generative,
-        Head, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer, OptimiserConfig, Result,
-        SampleOptions, Sampler, Samples, Schedule, Silent, Step, Stop, TrainOptions, TrainReport,
+        AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig,
+        Error, Gan, GanConfig, Generative, Head, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
+        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Silent, Step, Stop, TrainOptions,
+        TrainReport,
     };
 }

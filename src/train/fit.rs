@@ -1,6 +1,6 @@
 use std::ops::ControlFlow;
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use rand::seq::SliceRandom;
 use rand::{Rng as _, RngCore};
 
@@ -117,16 +117,8 @@ pub fn fit<O: Objective<f32>>(
     let streams = Streams::from_rng(rng);
     let (dim, names) = (x.ncols(), objective.part_names());
 
-    let mut order: Vec<usize> = (0..x.nrows()).collect();
-    let held_out = (options.validation * x.nrows() as f64).ceil() as usize;
-    if held_out == x.nrows() {
-        return Err(Error::TooFewRows { what: "training data", got: x.nrows(), least: held_out + 1 });
-    }
-    if held_out > 0 {
-        order.shuffle(&mut streams.stream(u64::MAX));
-    }
-    let take = |rows: &[usize]| x.select(ndarray::Axis(0), rows);
-    let (validation, training) = (take(&order[..held_out]), take(&order[held_out..]));
+    let (validation, training) = hold_out(x, options.validation, streams)?;
+    let held_out = validation.nrows();
 
     let mut trainee = Trainee::new(parameters);
     let mut gradient = Gradient::new(objective, parameters.p.len(), options.batch, options.shards);
@@ -188,8 +180,29 @@ pub fn fit<O: Objective<f32>>(
     Ok(report)
 }
 
+/// A random `share` of the rows of x, and the rest; all of x in its own order for a share of 0.
+///
+/// # Errors
+/// [`Error::TooFewRows`] if nothing would be left to train on.
+pub(crate) fn hold_out(
+    x: ArrayView2<f32>,
+    share: f64,
+    streams: Streams,
+) -> Result<(Array2<f32>, Array2<f32>)> {
+    let mut order: Vec<usize> = (0..x.nrows()).collect();
+    let held_out = (share * x.nrows() as f64).ceil() as usize;
+    if held_out == x.nrows() {
+        return Err(Error::TooFewRows { what: "training data", got: x.nrows(), least: held_out + 1 });
+    }
+    if held_out > 0 {
+        order.shuffle(&mut streams.stream(u64::MAX));
+    }
+    let take = |rows: &[usize]| x.select(ndarray::Axis(0), rows);
+    Ok((take(&order[..held_out]), take(&order[held_out..])))
+}
+
 /// The mean loss over all rows of x, with noise that depends on `streams` and the row's tile alone.
-fn mean_loss<O: Objective<f32>>(
+pub(crate) fn mean_loss<O: Objective<f32>>(
     objective: &O,
     p: &[f32],
     x: ArrayView2<f32>,

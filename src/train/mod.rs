@@ -10,6 +10,7 @@ mod objective;
 mod optimiser;
 
 pub use fit::{Parameters, fit};
+pub(crate) use fit::{Trainee, hold_out, mean_loss, random_rows};
 pub use objective::{Gradient, Objective, Progress, TILE};
 pub use optimiser::{Adam, Decay, OptimiserConfig};
 

@@ -1,0 +1,333 @@
+//! The adversarial paradigm: a generator that has never seen the data, taught by a critic that has.
+//!
+//! **Objective.** The generator maps noise to rows, x̃ = G(z), z ~ N(0, I); the critic D gives each row a number. They play one
+//! of three games ([`AdversarialLoss`]). The critic minimises, over its parameters,
+//!
+//! | game | critic | generator | at the best critic, G minimises |
+//! | --- | --- | --- | --- |
+//! | minimax (Goodfellow et al. 2014, eq. 1) | −E log σ(D(x)) − E log(1 − σ(D(x̃))) | E log(1 − σ(D(x̃))) | Jensen–Shannon |
+//! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | – |
+//! | Wasserstein + gradient penalty (Gulrajani et al. 2017, eq. 3) | E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖ − 1)² | −E D(x̃) | Wasserstein-1 |
+//!
+//! where x̂ = εx + (1−ε)x̃, ε uniform on [0, 1]. In each step of the training the critic moves
+//! [`critic_steps`](GanConfig::critic_steps) times and the generator once. Both penalties are of ∇ₓD, so their gradient is
+//! a second derivative of D. It is exact: a tangent through the critic along ∂P/∂(∇ₓD), and the reverse of that.
+//!
+//! **Sampling.** One pass: x = G(z). No paradigm draws faster.
+//!
+//! **Likelihood.** None. G gives rows and no density: that is the room which this house lacks.
+//! What the critic knows is open to all: [`Gan::critic`].
+//!
+//! **What goes wrong.** In the minimax game log(1 − σ(D(x̃))) is flat where the critic is sure, so a critic that wins early stops
+//! the generator (vanishing gradient); modes that the generator has left do not pull it back (mode collapse); and two
+//! players who each improve need not converge (oscillation; the moving average of the parameters averages it out). R1
+//! and the gradient penalty keep the critic's slopes finite, which mends most of it. G is continuous and its noise
+//! connected, so some rows always lie on the way between modes; a deep G on Fourier features of z makes those ways
+//! short, and with a critic that sees Fourier features of x even narrow modes come out sharp.
+
+mod objective;
+mod players;
+mod sampling;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, ArrayView2};
+use rand::RngCore;
+
+use crate::data::Standardiser;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::{Result, check};
+use crate::generative::*;
+use crate::map::{Card, Objective, Sampling};
+use crate::nn::{Activation, Fourier, Layer, Network, Sequential, mlp};
+use crate::numeric::rng::Streams;
+use crate::numeric::tiles;
+use crate::train::{OptimiserConfig, Parameters};
+
+/// Which game the two players play.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AdversarialLoss {
+    /// Both on the one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). It tends to stall or to
+    /// lose modes; it is here to be seen.
+    Minimax,
+    /// The generator maximises E log σ(D(x̃)), and the critic pays for its slope at the data (Mescheder et al. 2018, eq. 9).
+    NonSaturatingR1 {
+        /// γ of (γ/2) E‖∇D(x)‖², x in standard deviations. 0 or more; they use 10 for images, 1 is good in two dimensions.
+        gamma: f64,
+    },
+    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), kept at slope 1 between data and generated rows
+    /// (Gulrajani et al. 2017, eq. 3).
+    WassersteinGp {
+        /// λ of λ E(‖∇D(x̂)‖ − 1)², x in standard deviations. 0 or more; they use 10. Less lets the critic be steeper near
+        /// narrow modes: 0.1 is good on narrow mixtures in two dimensions.
+        lambda: f64,
+    },
+}
+
+/// What a [`Gan`] is made of and how it learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GanConfig {
+    /// Columns of a row. At least 1. Default 2.
+    pub dim: usize,
+    /// The game. Default [`AdversarialLoss::WassersteinGp`] with λ = 0.1.
+    pub loss: AdversarialLoss,
+    /// Coordinates of z. At least 1; with fewer than `dim`, rows lie on a surface. Default 2.
+    pub latent_dim: usize,
+    /// Units of the generator's hidden layers; none makes it affine in its features. Default five layers of 64.
+    pub generator_hidden: Vec<usize>,
+    /// Between the generator's layers. Default [`Activation::Silu`].
+    pub generator_activation: Activation,
+    /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. More let G turn faster, from mode
+    /// to mode. At most 16. Default 3.
+    pub generator_octaves: usize,
+    /// Units of the critic's hidden layers; none makes it affine in its features. Default three layers of 64.
+    pub critic_hidden: Vec<usize>,
+    /// Between the critic's layers. Default [`Activation::LeakyRelu`] of slope 0.2 (Radford et al. 2016).
+    pub critic_activation: Activation,
+    /// Fourier features of x, at 2ᵏ rad per standard deviation, as for z. At most 16. Default 3.
+    pub critic_octaves: usize,
+    /// Steps of the critic for each of the generator. At least 1. Default 1; Gulrajani et al. use 5.
+    pub critic_steps: usize,
+    /// The critic's learning rate, on the schedule of `optimiser`. More than 0. Default 6e-3: twice the generator's, as
+    /// Heusel et al. 2017 let the critic be the faster.
+    pub critic_lr: f64,
+    /// How the parameters of both players move. Default lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as
+    /// [`OptimiserConfig`].
+    pub optimiser: OptimiserConfig,
+}
+
+impl Default for GanConfig {
+    fn default() -> Self {
+        GanConfig {
+            dim: 2,
+            loss: AdversarialLoss::WassersteinGp { lambda: 0.1 },
+            latent_dim: 2,
+            generator_hidden: vec![64; 5],
+            generator_activation: Activation::Silu,
+            generator_octaves: 3,
+            critic_hidden: vec![64; 3],
+            critic_activation: Activation::LeakyRelu { slope: 0.2 },
+            critic_octaves: 3,
+            critic_steps: 1,
+            critic_lr: 6e-3,
+            optimiser: OptimiserConfig {
+                lr: 3e-3,
+                beta1: 0.5,
+                beta2: 0.9,
+                clip_norm: None,
+                ..OptimiserConfig::default()
+            },
+        }
+    }
+}
+
+impl GanConfig {
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        let units = |hidden: &[usize]| hidden.iter().all(|&units| units >= 1);
+        check(self.dim >= 1, "GanConfig::dim", self.dim, "at least 1")?;
+        match self.loss {
+            AdversarialLoss::Minimax => {}
+            AdversarialLoss::NonSaturatingR1 { gamma } => {
+                check(
+                    gamma >= 0.0 && gamma.is_finite(),
+                    "AdversarialLoss::gamma",
+                    gamma,
+                    "0 or more, finite",
+                )?;
+            }
+            AdversarialLoss::WassersteinGp { lambda } => {
+                check(
+                    lambda >= 0.0 && lambda.is_finite(),
+                    "AdversarialLoss::lambda",
+                    lambda,
+                    "0 or more, finite",
+                )?;
+            }
+        }
+        check(self.latent_dim >= 1, "GanConfig::latent_dim", self.latent_dim, "at least 1")?;
+        check(
+            units(&self.generator_hidden),
+            "GanConfig::generator_hidden",
+            &self.generator_hidden,
+            "layers of at least 1 unit",
+        )?;
+        // 2¹⁵ rad over a reach of 10 standard deviations stays within the sine's range.
+        check(
+            self.generator_octaves <= 16,
+            "GanConfig::generator_octaves",
+            self.generator_octaves,
+            "at most 16",
+        )?;
+        check(
+            units(&self.critic_hidden),
+            "GanConfig::critic_hidden",
+            &self.critic_hidden,
+            "layers of at least 1 unit",
+        )?;
+        check(self.critic_octaves <= 16, "GanConfig::critic_octaves", self.critic_octaves, "at most 16")?;
+        check(self.critic_steps >= 1, "GanConfig::critic_steps", self.critic_steps, "at least 1")?;
+        check(
+            self.critic_lr > 0.0 && self.critic_lr.is_finite(),
+            "GanConfig::critic_lr",
+            self.critic_lr,
+            "more than 0, finite",
+        )?;
+        self.optimiser.validate()
+    }
+}
+
+/// A generator and its critic.
+///
+/// ```
+/// use quadrivium::{Gan, GanConfig, data::Toy, *};
+///
+/// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
+/// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
+/// let mut gan = Gan::new(GanConfig::default(), &mut rng)?;
+/// let options = TrainOptions { steps: 200, ..Default::default() };
+/// let report = gan.train(&data, &options, &mut rng, &mut Silent)?;
+/// assert_eq!(report.parts.iter().map(|part| part.0).collect::<Vec<_>>(), ["critic", "penalty", "generator"]);
+///
+/// let samples = gan.sample(1_000, &SampleOptions::default(), &mut rng)?;
+/// assert_eq!((samples.x.dim(), samples.nfe), ((1_000, 2), 1));
+/// let score = gan.log_likelihood(samples.x.view(), &LikelihoodOptions::default())?;
+/// assert_eq!(score, LogLikelihood::Unavailable);
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gan {
+    config: GanConfig,
+    generator: Sequential,
+    critic: Sequential,
+    generator_parameters: Parameters,
+    critic_parameters: Parameters,
+    standardiser: Standardiser,
+}
+
+impl Gan {
+    /// Two players who know nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn new(config: GanConfig, rng: &mut dyn RngCore) -> Result<Self> {
+        config.validate()?;
+        let streams = Streams::from_rng(rng);
+        let player = |dim, octaves, hidden: &[usize], activation, outputs, index| {
+            let features = Fourier::octaves(dim, 1.0, octaves);
+            let sizes = [&[features.out_dim()], hidden, &[outputs]].concat();
+            let layers = mlp(&sizes, activation).layers().to_vec();
+            let network = Sequential::new([vec![Layer::Fourier(features)], layers].concat());
+            let mut p = vec![0.0; network.num_params()];
+            network.init(&mut p, &mut streams.stream(index));
+            (network, Parameters::new(p))
+        };
+        let c = &config;
+        let (generator, generator_parameters) =
+            player(c.latent_dim, c.generator_octaves, &c.generator_hidden, c.generator_activation, c.dim, 0);
+        let (critic, critic_parameters) =
+            player(c.dim, c.critic_octaves, &c.critic_hidden, c.critic_activation, 1, 1);
+        let standardiser = Standardiser::identity(c.dim);
+        Ok(Gan { config, generator, critic, generator_parameters, critic_parameters, standardiser })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &GanConfig {
+        &self.config
+    }
+
+    /// The critic's number for each row of x, (n, dim): the moving average of its parameters judges.
+    ///
+    /// In the logistic games it is the log-odds that a row is real, which at the best critic is ln p(x) − ln p_G(x)
+    /// (Goodfellow et al. 2014, prop. 1); in the Wasserstein game a potential, in standard deviations, known up to a constant.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    pub fn critic(&self, x: ArrayView2<f32>) -> Result<Array1<f64>> {
+        check_rows("x", x, self.dim())?;
+        tiles::score(x, |_, scratch, x, scores| {
+            self.judge(scratch, x, scores);
+            Ok(())
+        })
+    }
+}
+
+impl Generative for Gan {
+    fn card(&self) -> Card {
+        let (name, objective) = match self.config.loss {
+            AdversarialLoss::Minimax => ("GAN (minimax)", Objective::Minimax),
+            AdversarialLoss::NonSaturatingR1 { .. } => ("GAN (NS + R1)", Objective::NonSaturatingR1),
+            AdversarialLoss::WassersteinGp { .. } => ("WGAN-GP", Objective::WassersteinGp),
+        };
+        Card::new(name, objective, Sampling::OnePass)
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    fn num_params(&self) -> usize {
+        self.generator.num_params() + self.critic.num_params()
+    }
+
+    /// Plays the game for `steps` steps of the generator.
+    ///
+    /// The report's loss is the critic's, penalty included; its parts are `critic` (without the penalty), `penalty` and
+    /// `generator`, each as of the step's last move. None of them says how good the samples are. On held-out rows the
+    /// critic's loss without penalty is measured: in the Wasserstein game its negative estimates the distance, and it falls
+    /// behind the training's when the critic learns the rows by heart (Gulrajani et al. 2017, §5.3).
+    ///
+    /// # Errors
+    /// As the trait says, and [`Error::Config`] for a `patience`: a loss that both players move has no best.
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        options.validate()?;
+        check(
+            options.patience.is_none(),
+            "TrainOptions::patience",
+            options.patience,
+            "None: the loss of a game has no best",
+        )?;
+        let z = self.standardiser.fit_once(data.x())?;
+        self.play(z.view(), options, rng, observer)
+    }
+
+    /// Draws rows. A temperature T scales z by T.
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        options.validate()?;
+        let x = tiles::draw(n, self.dim(), rng, |streams, scratch, x| {
+            self.sample_tile(options.temperature, streams, scratch, x);
+            Ok(())
+        })?;
+        Ok(Samples { x, nfe: 1 })
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        options.validate()?;
+        tiles::draw_each(n, self.dim(), rng, sink, |streams, scratch, x| {
+            self.sample_tile(options.temperature, streams, scratch, x);
+            Ok(())
+        })
+    }
+
+    /// [`LogLikelihood::Unavailable`], for any valid rows.
+    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        check_rows("x", x, self.dim())?;
+        Ok(LogLikelihood::Unavailable)
+    }
+}

@@ -1,0 +1,138 @@
+use std::ops::ControlFlow;
+
+use ndarray::ArrayView2;
+use rand::RngCore;
+
+use super::objective::{Critic, Generator};
+use super::{Gan, GanConfig};
+use crate::error::Result;
+use crate::generative::{Observer, Step, Stop, TrainOptions, TrainReport};
+use crate::nn::Network;
+use crate::numeric::rng::{Rng, Streams};
+use crate::train::{Gradient, OptimiserConfig, Progress, Trainee, hold_out, mean_loss, random_rows};
+
+const PARTS: [&str; 3] = ["critic", "penalty", "generator"];
+
+/// The two players in training, each with its side of the game.
+struct Players<'a> {
+    config: &'a GanConfig,
+    critic_optimiser: OptimiserConfig,
+    critic: Trainee,
+    generator: Trainee,
+    critics_game: Critic<'a, f32>,
+    generators_game: Generator<'a, f32>,
+    critics_gradient: Gradient<Critic<'a, f32>>,
+    generators_gradient: Gradient<Generator<'a, f32>>,
+}
+
+impl<'a> Players<'a> {
+    fn new(gan: &'a Gan, options: &TrainOptions) -> Self {
+        let (config, critic, generator) = (&gan.config, &gan.critic, &gan.generator);
+        let loss = config.loss;
+        let critics_game = Critic { loss, critic, generator, opponent: gan.generator_parameters.p.clone() };
+        let unknown = vec![0.0; critic.num_params()];
+        let generators_game = Generator { loss, critic, generator, opponent: (unknown.clone(), unknown) };
+        let TrainOptions { batch, shards, .. } = *options;
+        Players {
+            critic_optimiser: OptimiserConfig { lr: config.critic_lr, ..config.optimiser.clone() },
+            critic: Trainee::new(&gan.critic_parameters),
+            generator: Trainee::new(&gan.generator_parameters),
+            critics_gradient: Gradient::new(&critics_game, critic.num_params(), batch, shards),
+            generators_gradient: Gradient::new(&generators_game, generator.num_params(), batch, shards),
+            critics_game,
+            generators_game,
+            config,
+        }
+    }
+
+    /// `critic_steps` steps of the critic against the present generator, then one of the generator against the critic
+    /// that came of them. Returns the critic's last loss and the [`PARTS`].
+    fn round(
+        &mut self,
+        progress: Progress,
+        streams: Streams,
+        fill: impl Fn(&mut Rng, &mut [f32]) + Sync,
+    ) -> Result<(f64, [f64; 3])> {
+        let dim = self.critics_game.critic.in_dim();
+        let mut loss = 0.0;
+        for k in 0..self.config.critic_steps {
+            let (game, p, streams) = (&self.critics_game, &self.critic.now().p, streams.family(k as u64));
+            loss = self.critics_gradient.compute(game, p, dim, progress, streams, &fill);
+            let g = self.critics_gradient.sum();
+            self.critic.step(&self.critic_optimiser, progress, "critic loss", loss, g)?;
+        }
+        let (p, t) = &mut self.generators_game.opponent;
+        p.copy_from_slice(&self.critic.now().p);
+        self.generators_game.critic.transpose(p, t);
+
+        let (game, p) = (&self.generators_game, &self.generator.now().p);
+        let streams = streams.family(self.config.critic_steps as u64);
+        // No columns: the generator's side sees no data.
+        let pays = self.generators_gradient.compute(game, p, 0, progress, streams, |_, _| ());
+        let g = self.generators_gradient.sum();
+        self.generator.step(&self.config.optimiser, progress, "generator loss", pays, g)?;
+        self.critics_game.opponent.copy_from_slice(&self.generator.now().p);
+
+        let critic = self.critics_gradient.parts();
+        Ok((loss, [critic[0], critic[1], pays]))
+    }
+}
+
+impl Gan {
+    /// Plays the game on the rows of x, (n, dim), in standardised units.
+    pub(super) fn play(
+        &mut self,
+        x: ArrayView2<f32>,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        let streams = Streams::from_rng(rng);
+        let (validation, training) = hold_out(x, options.validation, streams)?;
+        let fill = random_rows(training.view());
+        let mut report = TrainReport {
+            loss: Vec::with_capacity(options.steps),
+            parts: PARTS.map(|name| (name, Vec::with_capacity(options.steps))).to_vec(),
+            validation: Vec::new(),
+            stop: Stop::Completed,
+        };
+        let mut players = Players::new(self, options);
+        for step in 0..options.steps {
+            let progress = Progress { step, steps: options.steps };
+            let (loss, parts) = match players.round(progress, streams.family(step as u64), &fill) {
+                Ok(done) => done,
+                Err(error) => {
+                    // Either player may be the one that ran away: both go back.
+                    let Players { critic, generator, .. } = players;
+                    (self.critic_parameters, self.generator_parameters) =
+                        (critic.last_good(), generator.last_good());
+                    return Err(error);
+                }
+            };
+            report.loss.push(loss);
+            report.parts.iter_mut().zip(parts).for_each(|((_, all), part)| all.push(part));
+
+            let done = step + 1;
+            let due = done.is_multiple_of(options.validate_every) || done == options.steps;
+            if validation.nrows() > 0 && due {
+                let (game, p) = (&players.critics_game, &players.critic.now().p);
+                report.validation.push((done, mean_loss(game, p, validation.view(), progress, streams)));
+            }
+            let seen = Step {
+                step,
+                steps: options.steps,
+                loss,
+                part_names: &PARTS,
+                parts: &parts,
+                validation: report.validation.last().map(|&(_, loss)| loss),
+            };
+            if let ControlFlow::Break(()) = observer.step(&seen) {
+                report.stop = Stop::Interrupted;
+                break;
+            }
+        }
+        let Players { critic, generator, .. } = players;
+        (self.critic_parameters, self.generator_parameters) = (critic.finish(), generator.finish());
+        Ok(report)
+    }
+}

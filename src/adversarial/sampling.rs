@@ -1,0 +1,50 @@
+use super::Gan;
+use crate::nn::Network;
+use crate::numeric::Real;
+use crate::numeric::tiles::RowStreams;
+
+/// Buffers of a tile.
+#[derive(Default)]
+pub(super) struct Scratch {
+    // Drawing: z, (rows, latent). Judging: rows in standardised units, (rows, dim).
+    input: Vec<f32>,
+    // (rows, 1)
+    scores: Vec<f32>,
+    inner: Vec<f32>,
+}
+
+impl Gan {
+    /// x = G(T·z), z ~ N(0, I), in the units of the data; x: (rows, dim).
+    pub(super) fn sample_tile(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        scratch: &mut Scratch,
+        x: &mut [f32],
+    ) {
+        let (rows, latent) = (x.len() / self.config.dim, self.config.latent_dim);
+        let Scratch { input: z, inner, .. } = scratch;
+        z.resize(rows * latent, 0.0);
+        for (r, z) in z.chunks_exact_mut(latent).enumerate() {
+            let mut rng = streams.row(r);
+            z.iter_mut().for_each(|z| *z = temperature as f32 * f32::normal(&mut rng));
+        }
+        inner.resize(rows * self.generator.scratch_width(), 0.0);
+        self.generator.infer(&self.generator_parameters.average, z, x, inner);
+        self.standardiser.restore(x);
+    }
+
+    /// D(x) of the rows x: (rows, dim), in the units of the data.
+    pub(super) fn judge(&self, scratch: &mut Scratch, x: &[f32], out: &mut [f64]) {
+        let Scratch { input, scores, inner } = scratch;
+        input.clear();
+        input.extend_from_slice(x);
+        self.standardiser.standardise(input);
+        // Sums of absurd rows stay finite.
+        input.iter_mut().for_each(|z| *z = z.clamp(-1e9, 1e9));
+        scores.resize(out.len(), 0.0);
+        inner.resize(out.len() * self.critic.scratch_width(), 0.0);
+        self.critic.infer(&self.critic_parameters.average, input, scores, inner);
+        out.iter_mut().zip(scores.iter()).for_each(|(out, &score)| *out = score.into());
+    }
+}

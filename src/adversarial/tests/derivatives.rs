@@ -1,0 +1,177 @@
+//! Each player's gradient, in f64, against central differences of its own loss, with the noise held fixed.
+
+use super::{GAMES, small};
+use crate::adversarial::objective::{Critic, Generator};
+use crate::adversarial::*;
+use crate::nn::Weights;
+use crate::numeric::Real;
+use crate::seeded;
+use crate::train::{Objective as _, Progress};
+
+const PROGRESS: Progress = Progress { step: 0, steps: 1 };
+
+/// A player's starting numbers in f64, biases moved away from zero.
+fn numbers(parameters: &Parameters, seed: u64) -> Vec<f64> {
+    let mut rng = seeded(seed);
+    parameters.p.iter().map(|&p| f64::from(p) + 0.1 * f64::normal(&mut rng)).collect()
+}
+
+/// Central differences of `f` along each coordinate of `p`.
+fn differences(p: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let (mut p, h) = (p.to_vec(), 1e-5);
+    (0..p.len())
+        .map(|i| {
+            let at = p[i];
+            p[i] = at + h;
+            let above = f(&p);
+            p[i] = at - h;
+            let below = f(&p);
+            p[i] = at;
+            (above - below) / (2.0 * h)
+        })
+        .collect()
+}
+
+fn assert_close(what: &str, got: &[f64], want: &[f64]) {
+    assert_eq!(got.len(), want.len());
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= 1e-6 * (1.0 + want.abs()), "{what}[{i}]: {got}, expected {want}");
+    }
+}
+
+/// The critic's loss, its parts and weight · gradient at p, everything else from the seed.
+fn critic_at(gan: &Gan, p: &[f64], weight: f64, seed: u64) -> (f64, [f64; 2], Vec<f64>) {
+    let opponent = numbers(&gan.generator_parameters, 1);
+    let game = Critic { loss: gan.config.loss, critic: &gan.critic, generator: &gan.generator, opponent };
+    let (mut rng, mut noise, mut scratch) = (seeded(seed), Default::default(), Default::default());
+    let mut t = vec![0.0; p.len()];
+    game.transpose(p, &mut t);
+    let mut run = |rows: usize| {
+        let x: Vec<f64> = (0..2 * rows).map(|_| f64::normal(&mut rng)).collect();
+        game.draw(rows, PROGRESS, &mut rng, &mut noise);
+        let (mut dp, mut parts) = (vec![0.0; p.len()], [0.0; 2]);
+        let w = Weights { p, t: &t };
+        let loss = game.loss_grad(w, &x, &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
+        (loss, parts, dp)
+    };
+    // Buffers dirty from a larger tile must not matter.
+    run(6);
+    run(4)
+}
+
+#[test]
+fn the_critics_gradient_is_that_of_its_whole_loss() {
+    // Smooth activations have a curvature, which the penalty's gradient needs.
+    for loss in GAMES {
+        for critic_activation in [Activation::Silu, Activation::Softplus, Activation::Tanh] {
+            let gan = Gan::new(GanConfig { critic_activation, ..small(loss) }, &mut seeded(3)).unwrap();
+            let p = numbers(&gan.critic_parameters, 2);
+            let (total, parts, dp) = critic_at(&gan, &p, 0.25, 5);
+            assert!((total - parts[0] - parts[1]).abs() < 1e-12);
+            let want = differences(&p, |p| 0.25 * critic_at(&gan, p, 1.0, 5).0);
+            assert_close(&format!("{loss:?}, {critic_activation:?}"), &dp, &want);
+        }
+    }
+}
+
+#[test]
+fn the_penalty_is_in_the_gradient() {
+    for (loss, without) in [
+        (GAMES[1], AdversarialLoss::NonSaturatingR1 { gamma: 0.0 }),
+        (GAMES[2], AdversarialLoss::WassersteinGp { lambda: 0.0 }),
+    ] {
+        let mut gan = Gan::new(small(loss), &mut seeded(3)).unwrap();
+        let p = numbers(&gan.critic_parameters, 2);
+        let with = critic_at(&gan, &p, 1.0, 5).2;
+        let penalty = differences(&p, |p| critic_at(&gan, p, 1.0, 5).1[1]);
+        gan.config.loss = without;
+        let without = critic_at(&gan, &p, 1.0, 5).2;
+        let difference: Vec<f64> = with.iter().zip(&without).map(|(with, without)| with - without).collect();
+        assert_close(&format!("{loss:?}"), &difference, &penalty);
+        let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
+        assert!(norm(&difference) > 0.5 * norm(&without), "{loss:?}: {}", norm(&difference));
+    }
+}
+
+#[test]
+fn the_penalty_of_an_affine_critic_is_known() {
+    // D = w·x + b: ∇D = w everywhere.
+    let affine = |loss| GanConfig { critic_hidden: vec![], critic_octaves: 0, ..small(loss) };
+    let (n, w) = (4.0, [0.6, -0.8]);
+    for scale in [0.5, 2.0] {
+        let p = [scale * w[0], scale * w[1], 0.3];
+        let gan = Gan::new(affine(GAMES[1]), &mut seeded(0)).unwrap();
+        assert!((critic_at(&gan, &p, 1.0, 5).1[1] - n * 0.35 * scale * scale).abs() < 1e-12);
+        let gan = Gan::new(affine(GAMES[2]), &mut seeded(0)).unwrap();
+        let (_, parts, dp) = critic_at(&gan, &p, 1.0, 5);
+        assert!((parts[1] - n * 3.0 * (scale - 1.0).powi(2)).abs() < 1e-12);
+        let mut unpenalised = gan.clone();
+        unpenalised.config.loss = AdversarialLoss::WassersteinGp { lambda: 0.0 };
+        let base = critic_at(&unpenalised, &p, 1.0, 5).2;
+        let got: Vec<f64> = dp.iter().zip(&base).map(|(dp, base)| dp - base).collect();
+        let slope = n * 2.0 * 3.0 * (scale - 1.0);
+        assert_close("∂P/∂(w, b)", &got, &[slope * w[0], slope * w[1], 0.0]);
+    }
+}
+
+#[test]
+fn a_flat_critic_has_a_finite_gradient() {
+    let p = [0.0, 0.0, 0.3];
+    for loss in GAMES {
+        let config = GanConfig { critic_hidden: vec![], critic_octaves: 0, ..small(loss) };
+        let gan = Gan::new(config, &mut seeded(0)).unwrap();
+        let (total, parts, dp) = critic_at(&gan, &p, 1.0, 5);
+        assert!(total.is_finite() && dp.iter().all(|dp| dp.is_finite()), "{loss:?}: {dp:?}");
+        let expected = if let AdversarialLoss::WassersteinGp { lambda } = loss { 4.0 * lambda } else { 0.0 };
+        assert_eq!(parts[1], expected);
+    }
+}
+
+#[test]
+fn the_generators_gradient_goes_through_the_critic() {
+    for loss in GAMES {
+        let gan = Gan::new(small(loss), &mut seeded(3)).unwrap();
+        let p = numbers(&gan.critic_parameters, 2);
+        let mut t = vec![0.0; p.len()];
+        gan.critic.transpose(&p, &mut t);
+        let game = Generator { loss, critic: &gan.critic, generator: &gan.generator, opponent: (p, t) };
+        let mut z = Vec::new();
+        game.draw(4, PROGRESS, &mut seeded(5), &mut z);
+        let at = |p: &[f64], dp: Option<&mut [f64]>| {
+            let mut t = vec![0.0; p.len()];
+            game.transpose(p, &mut t);
+            game.loss_grad(Weights { p, t: &t }, &[], &z, 0.25, dp, &mut [], &mut Default::default())
+        };
+        let p = numbers(&gan.generator_parameters, 1);
+        let mut dp = vec![0.0; p.len()];
+        at(&p, Some(&mut dp));
+        let want = differences(&p, |p| 0.25 * at(p, None));
+        assert_close(&format!("{loss:?}"), &dp, &want);
+        assert!(dp.iter().any(|dp| dp.abs() > 1e-3));
+    }
+}
+
+#[test]
+fn the_games_are_what_the_papers_say() {
+    let [minimax, non_saturating, wasserstein] = GAMES;
+    for a in [-40.0, -3.0, 0.0, 0.5, 40.0] {
+        // Zero-sum on the generated rows.
+        let (wins, loses) = (minimax.on_fake(a), minimax.on_generated(a));
+        assert_eq!((wins.0 + loses.0, wins.1 + loses.1), (0.0, 0.0));
+        let sigma: f64 = 1.0 / (1.0 + f64::exp(-a));
+        assert!((non_saturating.on_real(a).0 + sigma.ln()).abs() < 1e-12);
+        assert!((non_saturating.on_generated(a).0 + sigma.ln()).abs() < 1e-12);
+        assert_eq!(
+            (wasserstein.on_real(a).0, wasserstein.on_fake(a).0, wasserstein.on_generated(a).0),
+            (-a, a, -a)
+        );
+    }
+    // Against a critic that is sure, one game gives no slope and the other the full one.
+    assert!(minimax.on_generated(-30.0f64).1.abs() < 1e-12);
+    assert!((non_saturating.on_generated(-30.0f64).1 + 1.0).abs() < 1e-12);
+    for loss in GAMES {
+        for a in [-1e30f32, 1e30] {
+            assert!(loss.on_real(a).0.is_finite() && loss.on_fake(a).0.is_finite(), "{loss:?}");
+        }
+    }
+}

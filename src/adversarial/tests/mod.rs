@@ -1,0 +1,254 @@
+//! What the players learn, held against what is known; the contract; bad input.
+
+mod derivatives;
+
+use ndarray::{Array2, array};
+
+use super::*;
+use crate::data::Toy;
+use crate::metrics::mode_coverage;
+use crate::{Error, seeded};
+
+const GAMES: [AdversarialLoss; 3] = [
+    AdversarialLoss::Minimax,
+    AdversarialLoss::NonSaturatingR1 { gamma: 0.7 },
+    AdversarialLoss::WassersteinGp { lambda: 3.0 },
+];
+
+type Change = fn(&mut GanConfig);
+
+fn small(loss: AdversarialLoss) -> GanConfig {
+    GanConfig {
+        loss,
+        generator_hidden: vec![6, 5],
+        generator_octaves: 1,
+        critic_hidden: vec![7, 5],
+        critic_octaves: 1,
+        ..GanConfig::default()
+    }
+}
+
+/// A standard normal in one column.
+fn normal(n: usize) -> Dataset {
+    let toy = Toy::mixture(&[1.0], array![[0.0]].view(), array![[[1.0]]].view()).unwrap();
+    Dataset::new(toy.sample(n, &mut seeded(1))).unwrap()
+}
+
+/// A critic of N(0, 1) against a generator that stands still at N(shift, scale²).
+fn against_a_fixed_generator(loss: AdversarialLoss, scale: f32, shift: f32) -> (Gan, TrainReport) {
+    let mut config = GanConfig {
+        dim: 1,
+        latent_dim: 1,
+        loss,
+        generator_hidden: vec![],
+        generator_octaves: 0,
+        critic_hidden: vec![32, 32],
+        critic_octaves: 0,
+        critic_activation: Activation::Silu,
+        critic_lr: 1e-2,
+        ..GanConfig::default()
+    };
+    config.optimiser.lr = 1e-30;
+    let mut gan = Gan::new(config, &mut seeded(0)).unwrap();
+    gan.generator_parameters = Parameters::new(vec![scale, shift]);
+    let options = TrainOptions { steps: 800, batch: 512, ..Default::default() };
+    let report = gan.train(&normal(20_000), &options, &mut seeded(2), &mut Silent).unwrap();
+    (gan, report)
+}
+
+#[test]
+fn the_best_critic_knows_the_log_ratio_of_the_densities() {
+    // Goodfellow et al. 2014, proposition 1: D* = ln p − ln p_G = −x²/2 + 2x² + ln ½.
+    let (gan, _) = against_a_fixed_generator(AdversarialLoss::Minimax, 0.5, 0.0);
+    let x = array![[-1.2], [-0.7], [0.0], [0.4], [1.0]];
+    for (x, d) in x.iter().zip(gan.critic(x.view()).unwrap()) {
+        let want = 1.5 * f64::from(x * x) - 2f64.ln();
+        assert!((d - want).abs() < 0.15, "D({x}) = {d}, expected {want}");
+    }
+}
+
+#[test]
+fn the_wasserstein_critic_measures_the_distance() {
+    // W₁ = 1.5. A critic of slope c wins cW₁ and pays λ(c−1)²: the best c is 1 + W₁/2λ.
+    let (distance, lambda) = (1.5, 5.0);
+    let (_, report) =
+        against_a_fixed_generator(AdversarialLoss::WassersteinGp { lambda }, 1.0, distance as f32);
+    let mean = |part: usize| report.parts[part].1[600..].iter().sum::<f64>() / 200.0;
+    let c = 1.0 + distance / (2.0 * lambda);
+    assert!((-mean(0) - c * distance).abs() < 0.05, "{}, expected {}", -mean(0), c * distance);
+    let penalty = lambda * (c - 1.0).powi(2);
+    assert!((mean(1) - penalty).abs() < 0.05, "{}, expected {penalty}", mean(1));
+}
+
+#[test]
+fn known_modes_are_recovered() {
+    let toy = Toy::ring(8, 1.0, 0.08).unwrap();
+    let modes = toy.modes().unwrap();
+    let data = Dataset::new(toy.sample(10_000, &mut seeded(0))).unwrap();
+    for loss in [AdversarialLoss::NonSaturatingR1 { gamma: 1.0 }, GanConfig::default().loss] {
+        let config = GanConfig {
+            loss,
+            generator_hidden: vec![32; 3],
+            critic_hidden: vec![32; 2],
+            ..Default::default()
+        };
+        let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
+        let options = TrainOptions { steps: 1000, ..Default::default() };
+        gan.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+        let x = gan.sample(2_500, &SampleOptions::default(), &mut seeded(3)).unwrap().x;
+        let found = mode_coverage(x.view(), modes.centres.view(), modes.sigma).unwrap();
+        assert!(found.modes_fair == 8 && found.high_quality > 0.7, "{loss:?}: {found:?}");
+    }
+}
+
+fn moons() -> Dataset {
+    Dataset::new(Toy::moons(0.1).unwrap().sample(500, &mut seeded(0))).unwrap()
+}
+
+fn options() -> TrainOptions {
+    TrainOptions { steps: 4, batch: 64, ..Default::default() }
+}
+
+fn trained(config: GanConfig) -> (Gan, TrainReport) {
+    let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
+    let report = gan.train(&moons(), &options(), &mut seeded(2), &mut Silent).unwrap();
+    (gan, report)
+}
+
+fn drawn(gan: &Gan, n: usize) -> Array2<f32> {
+    gan.sample(n, &SampleOptions::default(), &mut seeded(3)).unwrap().x
+}
+
+#[test]
+fn every_option_matters() {
+    let rows = |config| drawn(&trained(config).0, 20);
+    for base in GAMES.map(small) {
+        let changes: [Change; 10] = [
+            |c| c.latent_dim = 3,
+            |c| c.generator_hidden = vec![6, 6],
+            |c| c.generator_activation = Activation::Tanh,
+            |c| c.generator_octaves = 2,
+            |c| c.critic_hidden = vec![7, 6],
+            |c| c.critic_activation = Activation::Tanh,
+            |c| c.critic_octaves = 2,
+            |c| c.critic_steps = 2,
+            |c| c.critic_lr *= 2.0,
+            |c| c.optimiser.lr *= 2.0,
+        ];
+        let unchanged = rows(base.clone());
+        assert_eq!(rows(base.clone()), unchanged);
+        for (i, change) in changes.iter().enumerate() {
+            let mut config = base.clone();
+            change(&mut config);
+            assert_ne!(rows(config), unchanged, "{:?}, change {i}", base.loss);
+        }
+    }
+    let different = |a, b| rows(small(a)) != rows(small(b));
+    use AdversarialLoss::*;
+    assert!(different(NonSaturatingR1 { gamma: 0.5 }, NonSaturatingR1 { gamma: 1.0 }));
+    assert!(different(WassersteinGp { lambda: 0.5 }, WassersteinGp { lambda: 1.0 }));
+    assert!(different(Minimax, NonSaturatingR1 { gamma: 0.0 }));
+}
+
+#[test]
+fn more_critic_steps_bring_the_critic_further() {
+    let last = |critic_steps| {
+        let config = GanConfig { critic_steps, ..small(AdversarialLoss::WassersteinGp { lambda: 1.0 }) };
+        let options = TrainOptions { steps: 60, ..options() };
+        let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
+        let report = gan.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+        report.loss[40..].iter().sum::<f64>()
+    };
+    let (one, five) = (last(1), last(5));
+    assert!(five < one, "{five} with five steps, {one} with one");
+}
+
+#[cfg(feature = "rayon")]
+#[test]
+fn threads_do_not_move_a_bit() {
+    let run = |loss, threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut gan = Gan::new(small(loss), &mut seeded(1)).unwrap();
+            let options = TrainOptions { shards: 3, validation: 0.2, ..options() };
+            let report = gan.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+            (report, drawn(&gan, 130), gan.critic(moons().x()).unwrap())
+        })
+    };
+    for loss in GAMES {
+        let one = run(loss, 1);
+        assert!(one == run(loss, 2) && one == run(loss, 5), "{loss:?}");
+    }
+}
+
+#[test]
+fn samples_are_a_prefix_scale_with_temperature_and_have_no_density() {
+    let (gan, _) = trained(small(GAMES[2]));
+    let all = drawn(&gan, 100);
+    assert_eq!(drawn(&gan, 49), all.slice(ndarray::s![..49, ..]));
+    assert_eq!(drawn(&gan, 0).dim(), (0, 2));
+    let cold = gan.sample(100, &SampleOptions { temperature: 1e-3 }, &mut seeded(3)).unwrap().x;
+    let spread = |x: &Array2<f32>| x.std_axis(ndarray::Axis(0), 0.0).sum();
+    assert!(spread(&cold) < 0.01 * spread(&all));
+    let score = gan.log_likelihood(all.view(), &LikelihoodOptions::default()).unwrap();
+    assert_eq!((score, gan.card().nfe), (LogLikelihood::Unavailable, 1));
+    let far = gan.critic(array![[f32::MAX, f32::MIN], [1e20, 0.0]].view()).unwrap();
+    assert!(far.iter().all(|d| d.is_finite()), "{far}");
+}
+
+#[test]
+fn held_out_rows_measure_the_critic_without_its_penalty() {
+    let mut gan = Gan::new(small(AdversarialLoss::WassersteinGp { lambda: 1e6 }), &mut seeded(1)).unwrap();
+    let options = TrainOptions { steps: 5, validation: 0.1, validate_every: 2, ..options() };
+    let report = gan.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+    assert_eq!(report.validation.iter().map(|v| v.0).collect::<Vec<_>>(), [2, 4, 5]);
+    assert!(report.validation.iter().all(|v| v.1.abs() < 100.0), "{:?}", report.validation);
+    assert!(report.loss[0] > 1e4);
+
+    let patient = TrainOptions { patience: Some(2), ..options };
+    let refused = gan.train(&moons(), &patient, &mut seeded(2), &mut Silent);
+    assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::patience", .. })), "{refused:?}");
+}
+
+#[test]
+fn a_divergence_leaves_both_players_at_their_last_good_parameters() {
+    for loss in GAMES {
+        for (lr, critic_lr) in [(1e30, 1e-3), (1e-3, 1e30)] {
+            let mut config = GanConfig { critic_lr, ..small(loss) };
+            (config.optimiser.lr, config.optimiser.warmup) = (lr, 0);
+            let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
+            let run =
+                gan.train(&moons(), &TrainOptions { steps: 50, ..options() }, &mut seeded(2), &mut Silent);
+            assert!(matches!(run, Err(Error::Diverged { .. })), "{loss:?} {lr} {critic_lr}: {run:?}");
+            for parameters in [&gan.generator_parameters, &gan.critic_parameters] {
+                assert!(parameters.p.iter().chain(&parameters.average).all(|p| p.is_finite()));
+            }
+            assert!(drawn(&gan, 50).iter().all(|x| x.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn a_config_out_of_range_is_named() {
+    let bad: [(&str, Change); 11] = [
+        ("GanConfig::dim", |c| c.dim = 0),
+        ("GanConfig::latent_dim", |c| c.latent_dim = 0),
+        ("AdversarialLoss::gamma", |c| c.loss = AdversarialLoss::NonSaturatingR1 { gamma: -1.0 }),
+        ("AdversarialLoss::lambda", |c| c.loss = AdversarialLoss::WassersteinGp { lambda: f64::NAN }),
+        ("GanConfig::generator_hidden", |c| c.generator_hidden = vec![4, 0]),
+        ("GanConfig::generator_octaves", |c| c.generator_octaves = 17),
+        ("GanConfig::critic_hidden", |c| c.critic_hidden = vec![0]),
+        ("GanConfig::critic_octaves", |c| c.critic_octaves = 17),
+        ("GanConfig::critic_steps", |c| c.critic_steps = 0),
+        ("GanConfig::critic_lr", |c| c.critic_lr = 0.0),
+        ("optimiser.lr", |c| c.optimiser.lr = -1.0),
+    ];
+    for (name, spoil) in bad {
+        let mut config = GanConfig::default();
+        spoil(&mut config);
+        match Gan::new(config, &mut seeded(0)) {
+            Err(Error::Config { field, .. }) => assert_eq!(field, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}

@@ -1,4 +1,105 @@
-//! The four ways to learn a distribution — autoregressive, latent-variable, adversarial, diffusion — behind one trait.
+//! The four ways to learn a distribution p(x) — autoregressive, latent-variable, adversarial, diffusion — train, draw and
+//! score behind one trait, with every derivative written by hand.
+//!
+//! The truth is known on the crate's toy data, so a claim about a paradigm is a measurement: `cargo run --release --example
+//! tradeoffs` makes the table.
+//!
+//! # Quick start
+//!
+//! Each of the four learns two moons, draws rows and scores others. The model is the only line that differs.
+//!
+//! ```
+//! use quadrivium::{data::Toy, prelude::*};
+//!
+//! let mut rng = quadrivium::seeded(0);
+//! let moons = Toy::moons(0.1)?;
+//! let data = Dataset::new(moons.sample(5_000, &mut rng))?;
+//!
+//! let mut model = Autoregressive::new(AutoregressiveConfig::default(), &mut rng)?;
+//! # let options = TrainOptions { steps: 30, ..TrainOptions::default() };
+//! # #[cfg(any())]
+//! let options = TrainOptions { steps: 1_000, ..TrainOptions::default() };
+//! model.train(&data, &options, &mut rng, &mut Silent)?;
+//! let drawn = model.sample(100, &SampleOptions::default(), &mut rng)?;
+//! let score = model.log_likelihood(drawn.x.view(), &LikelihoodOptions::default())?;
+//! assert!(matches!(score, LogLikelihood::Exact(_)));
+//! # Ok::<(), quadrivium::Error>(())
+//! ```
+//!
+//! A VAE is `Vae::new(VaeConfig::default(), &mut rng)?` and scores a `LogLikelihood::LowerBound`:
+//!
+//! ```
+//! # use quadrivium::{data::Toy, prelude::*};
+//! # let mut rng = quadrivium::seeded(0);
+//! # let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
+//! let mut model = Vae::new(VaeConfig::default(), &mut rng)?;
+//! # let options = TrainOptions { steps: 5, ..TrainOptions::default() };
+//! model.train(&data, &options, &mut rng, &mut Silent)?;
+//! let latent = model.encode(data.x())?;
+//! let score = model.log_likelihood(data.x(), &LikelihoodOptions::default())?;
+//! assert!(matches!(score, LogLikelihood::LowerBound { draws: 500, .. }));
+//! # Ok::<(), quadrivium::Error>(())
+//! ```
+//!
+//! A GAN draws in one pass and has no density:
+//!
+//! ```
+//! # use quadrivium::{data::Toy, prelude::*};
+//! # let mut rng = quadrivium::seeded(0);
+//! # let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
+//! let mut model = Gan::new(GanConfig::default(), &mut rng)?;
+//! # let options = TrainOptions { steps: 5, ..TrainOptions::default() };
+//! model.train(&data, &options, &mut rng, &mut Silent)?;
+//! assert_eq!(model.sample(1_000, &SampleOptions::default(), &mut rng)?.nfe, 1);
+//! assert_eq!(model.log_likelihood(data.x(), &LikelihoodOptions::default())?, LogLikelihood::Unavailable);
+//! # Ok::<(), quadrivium::Error>(())
+//! ```
+//!
+//! A diffusion is trained once and sampled in many ways:
+//!
+//! ```
+//! # use quadrivium::{data::Toy, prelude::*};
+//! # let mut rng = quadrivium::seeded(0);
+//! # let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
+//! let mut model = Diffusion::new(DiffusionConfig::default(), &mut rng)?;
+//! # let options = TrainOptions { steps: 5, ..TrainOptions::default() };
+//! model.train(&data, &options, &mut rng, &mut Silent)?;
+//! let quick = model.with_sampler(Sampler::Ddim { steps: 50, eta: 0.0 })?;
+//! assert_eq!(quick.sample(10, &SampleOptions::default(), &mut rng)?.nfe, 50);
+//! # Ok::<(), quadrivium::Error>(())
+//! ```
+//!
+//! [`Generative`] is dyn-safe; its page loops over all four.
+//!
+//! # The house
+//!
+//! Every paradigm's folder has the same rooms: the model, its objective, its sampling, and its likelihood if it has one.
+//! A missing room is what the paradigm lacks.
+//!
+//! | folder | |
+//! | --- | --- |
+//! | [`generative`] | the contract: [`Generative`], what goes in, what comes out |
+//! | [`map`] | paradigms, objectives and sampling procedures as data; [`Card`] |
+//! | [`autoregressive`] | the chain rule with one masked network |
+//! | [`latent`] | the variational autoencoder |
+//! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
+//! | [`diffusion`] | DDPM, DDIM, the probability-flow ODE |
+//! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
+//! | [`train`] | Adam, averaging, schedule, the sharded loop |
+//! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
+//! | [`metrics`] | coverage, distances, the gap to the entropy |
+//! | [`numeric`] | number types, random streams, kernels, solvers |
+//!
+//! # Conventions
+//!
+//! Rows are `f32`, shape (n, dim). Log-likelihoods are `f64`, natural logs (nats) per row, densities in the units of the data, so
+//! they may be positive. The same build, machine and seed give the same bits, whatever the number of threads. The library
+//! never prints and does not panic on user data.
+//!
+//! # Features
+//!
+//! `rayon` (on by default): shards of a training step and tiles of a sampler run in parallel. To choose the number of threads,
+//! call inside `rayon::ThreadPool::install`, or set `RAYON_NUM_THREADS`.
 
 pub mod adversarial;
 pub mod autoregressive;
@@ -32,6 +133,6 @@ pub mod prelude {
         AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig,
         Error, Gan, GanConfig, Generative, Head, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
         OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Silent, Step, Stop, TrainOptions,
-        TrainReport,
+        TrainReport, Vae, VaeConfig,
     };
 }

@@ -11,7 +11,12 @@ use quadrivium::{Error, seeded};
 fn models() -> Vec<Box<dyn Generative>> {
     let mut rng = seeded(3);
     let rng = &mut rng;
-    let gan = |loss| GanConfig { loss, hidden: vec![16, 16], ..GanConfig::default() };
+    let gan = |loss| GanConfig {
+        loss,
+        generator_hidden: vec![16, 16],
+        critic_hidden: vec![16, 16],
+        ..GanConfig::default()
+    };
     let diffusion = Diffusion::new(
         DiffusionConfig { hidden: vec![32, 32], steps: 40, ..DiffusionConfig::default() },
         rng,

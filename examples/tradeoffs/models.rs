@@ -41,24 +41,28 @@ pub fn candidates(
 ) -> Result<Vec<(Candidate, TrainOptions)>> {
     // A few hundred real rows are learned in seconds, and then by heart.
     let small = rows < 5_000;
-    let steps = |large: usize, few: usize| if small { few } else { large };
-    let options = |steps: usize, batch: usize| TrainOptions {
-        steps,
+    let options = |steps: usize, few: usize, batch: usize| TrainOptions {
+        steps: if small { few } else { steps },
         batch: batch.min(rows),
         ..TrainOptions::default()
     };
+    let autoregressive = AutoregressiveConfig { dim, ..Default::default() };
+    let vae = VaeConfig { dim, ..Default::default() };
     let gan = |loss| GanConfig { dim, loss, ..GanConfig::default() };
-    Ok(vec![
-        (
-            Candidate::One(Box::new(Autoregressive::new(
-                AutoregressiveConfig { dim, ..Default::default() },
-                rng,
-            )?)),
-            options(steps(4000, 500), 512),
-        ),
-        (
-            Candidate::One(Box::new(Vae::new(VaeConfig { dim, ..Default::default() }, rng)?)),
-            options(steps(4000, 500), 512),
-        ),
-    ])
+    let games = [
+        (AdversarialLoss::Minimax, options(3000, 500, 256)),
+        (AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, options(4000, 500, 256)),
+        (GanConfig::default().loss, options(8000, 1000, 256)),
+    ];
+    let diffusion = DiffusionConfig { dim, ..Default::default() };
+
+    let mut all: Vec<(Candidate, TrainOptions)> = vec![
+        (Candidate::One(Box::new(Autoregressive::new(autoregressive, rng)?)), options(3000, 300, 512)),
+        (Candidate::One(Box::new(Vae::new(vae, rng)?)), options(6000, 500, 512)),
+    ];
+    for (loss, options) in games {
+        all.push((Candidate::One(Box::new(Gan::new(gan(loss), rng)?)), options));
+    }
+    all.push((Candidate::Diffusion(Diffusion::new(diffusion, rng)?), options(8000, 500, 1024)));
+    Ok(all)
 }

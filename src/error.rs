@@ -61,6 +61,18 @@ pub enum Error {
         /// How many rows hold it.
         rows: usize,
     },
+    /// A column's spread is hardly more than the rounding of f32 at its mean.
+    #[error(
+        "column {column}: standard deviation {sd} is too little for f32 beside the mean {mean}: subtract a constant"
+    )]
+    NarrowColumn {
+        /// Column, from 0.
+        column: usize,
+        /// Its standard deviation.
+        sd: f64,
+        /// Its mean.
+        mean: f64,
+    },
     /// The loss or its gradient stopped being finite. The model keeps its last good parameters.
     #[error("training diverged at step {step}: {what}")]
     Diverged {

@@ -45,7 +45,7 @@ use crate::map::{Card, Objective, Sampling};
 use crate::nn::{Activation, Fourier, Layer, Network, Sequential, mlp};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
-use crate::train::{OptimiserConfig, Parameters};
+use crate::train::{OptimiserConfig, Parameters, Rows};
 
 /// Which game the two players play.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -290,15 +290,15 @@ impl Generative for Gan {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        options.validate()?;
         check(
             options.patience.is_none(),
             "TrainOptions::patience",
             options.patience,
             "None: the loss of a game has no best",
         )?;
-        let z = self.standardiser.fit_once(data.x())?;
-        self.play(z.view(), options, rng, observer)
+        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
+        self.standardiser = rows.standardiser.clone();
+        self.play(&rows, options, observer)
     }
 
     /// Draws rows. A temperature T scales z by T.

@@ -1,15 +1,14 @@
 use std::ops::ControlFlow;
 
-use ndarray::ArrayView2;
-use rand::RngCore;
+use ndarray::{ArrayView2, s};
 
 use super::objective::{Critic, Generator};
 use super::{Gan, GanConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generative::{Observer, Step, Stop, TrainOptions, TrainReport};
 use crate::nn::Network;
 use crate::numeric::rng::{Rng, Streams};
-use crate::train::{Gradient, OptimiserConfig, Progress, Trainee, hold_out, mean_loss, random_rows};
+use crate::train::{Gradient, OptimiserConfig, Progress, Rows, TILE, Trainee, mean_loss, random_rows};
 
 const PARTS: [&str; 3] = ["critic", "penalty", "generator"];
 
@@ -76,19 +75,15 @@ impl<'a> Players<'a> {
         let critic = self.critics_gradient.parts();
         Ok((loss, [critic[0], critic[1], pays]))
     }
-}
 
-impl Gan {
-    /// Plays the game on the rows of x, (n, dim), in standardised units.
-    pub(super) fn play(
+    /// All rounds.
+    fn play(
         &mut self,
-        x: ArrayView2<f32>,
+        rows: &Rows,
         options: &TrainOptions,
-        rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let streams = Streams::from_rng(rng);
-        let (validation, training) = hold_out(x, options.validation, streams)?;
+        let Rows { training, validation, streams, .. } = rows;
         let fill = random_rows(training.view());
         let mut report = TrainReport {
             loss: Vec::with_capacity(options.steps),
@@ -96,27 +91,20 @@ impl Gan {
             validation: Vec::new(),
             stop: Stop::Completed,
         };
-        let mut players = Players::new(self, options);
         for step in 0..options.steps {
             let progress = Progress { step, steps: options.steps };
-            let (loss, parts) = match players.round(progress, streams.family(step as u64), &fill) {
-                Ok(done) => done,
-                Err(error) => {
-                    // Either player may be the one that ran away: both go back.
-                    let Players { critic, generator, .. } = players;
-                    (self.critic_parameters, self.generator_parameters) =
-                        (critic.last_good(), generator.last_good());
-                    return Err(error);
-                }
-            };
+            let (loss, parts) = self.round(progress, streams.family(step as u64), &fill)?;
             report.loss.push(loss);
             report.parts.iter_mut().zip(parts).for_each(|((_, all), part)| all.push(part));
 
             let done = step + 1;
             let due = done.is_multiple_of(options.validate_every) || done == options.steps;
             if validation.nrows() > 0 && due {
-                let (game, p) = (&players.critics_game, &players.critic.now().p);
-                report.validation.push((done, mean_loss(game, p, validation.view(), progress, streams)));
+                let loss = self.critics_loss(validation.view(), progress, *streams);
+                if !loss.is_finite() {
+                    return Err(Error::Diverged { step, what: format!("validation loss = {loss}") });
+                }
+                report.validation.push((done, loss));
             }
             let seen = Step {
                 step,
@@ -131,8 +119,41 @@ impl Gan {
                 break;
             }
         }
-        let Players { critic, generator, .. } = players;
-        (self.critic_parameters, self.generator_parameters) = (critic.finish(), generator.finish());
+        // No loss has seen the last updates yet, nor the averaged generator, which will sample.
+        let (some, step) = (training.slice(s![..TILE.min(training.nrows()), ..]), report.loss.len());
+        let progress = Progress { step, steps: options.steps };
+        let now = self.critics_loss(some, progress, *streams);
+        self.critics_game.opponent.copy_from_slice(&self.generator.now().average);
+        let averaged = self.critics_loss(some, progress, *streams);
+        if !now.is_finite() || !averaged.is_finite() {
+            let what = format!("critic loss = {now}, against the averaged generator {averaged}");
+            return Err(Error::Diverged { step, what });
+        }
         Ok(report)
+    }
+
+    /// What the critic pays on rows of data and as many generated ones, without its penalty.
+    fn critics_loss(&self, x: ArrayView2<f32>, progress: Progress, streams: Streams) -> f64 {
+        mean_loss(&self.critics_game, &self.critic.now().p, x, progress, streams)
+    }
+}
+
+impl Gan {
+    /// Plays the game on `rows`.
+    pub(super) fn play(
+        &mut self,
+        rows: &Rows,
+        options: &TrainOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        let mut players = Players::new(self, options);
+        let played = players.play(rows, options, observer);
+        let Players { critic, generator, .. } = players;
+        (self.critic_parameters, self.generator_parameters) = match played {
+            Ok(_) => (critic.finish(), generator.finish()),
+            // Either player may be the one that ran away: both go back.
+            Err(_) => (critic.last_good(), generator.last_good()),
+        };
+        played
     }
 }

@@ -43,7 +43,7 @@ use crate::map::{Card, Objective, Sampling};
 use crate::nn::Activation;
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
-use crate::train::{self, OptimiserConfig, Parameters};
+use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// What an [`Autoregressive`] model is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,15 +209,14 @@ impl Generative for Autoregressive {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        options.validate()?;
-        let first = !self.standardiser.is_fitted();
-        let z = self.standardiser.fit_once(data.x())?;
-        if first {
-            self.start_at_marginals(z.view());
+        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
+        if !self.standardiser.is_fitted() {
+            self.start_at_marginals(rows.training.view());
         }
+        self.standardiser = rows.standardiser.clone();
         let objective = ChainRuleNll { made: &self.made, conditionals: &self.conditionals };
         let optimiser = &self.config.optimiser;
-        train::fit(&objective, &mut self.parameters, z.view(), optimiser, options, rng, observer)
+        train::fit(&objective, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales the σ of a mixture by T, and takes the shares π, or those of the bins, to the power 1/T.

@@ -1,6 +1,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::error::{Error, Result};
+use crate::generative::check_rows;
 
 /// Columns to mean 0 and standard deviation 1: z = (x − shift)/scale, fitted once and frozen.
 ///
@@ -10,9 +11,8 @@ use crate::error::{Error, Result};
 /// ```
 /// use quadrivium::{data::Standardiser, ndarray::array};
 /// let x = array![[1.0, 10.0], [3.0, 30.0]];
-/// let mut standardiser = Standardiser::identity(2);
-/// let z = standardiser.fit_once(x.view())?;
-/// assert_eq!(z, array![[-1.0, -1.0], [1.0, 1.0]]);
+/// let standardiser = Standardiser::identity(2).fitted(x.view())?;
+/// assert_eq!(standardiser.apply(x), array![[-1.0, -1.0], [1.0, 1.0]]);
 /// assert!((standardiser.log_det() + 10f64.ln()).abs() < 1e-6);
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
@@ -23,53 +23,57 @@ pub struct Standardiser {
     fitted: bool,
 }
 
+/// A column whose standard deviation is below this share of its mean has about sixteen f32 values across its spread.
+const NARROW: f64 = 1e-6;
+
 impl Standardiser {
     /// z = x.
     pub fn identity(dim: usize) -> Self {
         Standardiser { shift: vec![0.0; dim], scale: vec![1.0; dim], fitted: false }
     }
 
-    /// Takes mean and (population) standard deviation of the columns of x, (n, dim), at the first call; gives z.
+    /// This one if it has seen data, else the mean and the (population) standard deviation of the columns of x, (n, dim).
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::TooFewRows`] below two rows, [`Error::ConstantColumn`] for a
-    /// column whose standard deviation is below 1e-6 of its mean: that is the rounding of f32, not data.
-    pub fn fit_once(&mut self, x: ArrayView2<f32>) -> Result<Array2<f32>> {
+    /// [`Error::Shape`] for a wrong number of columns and [`Error::NonFinite`], in any case; [`Error::TooFewRows`] below two rows,
+    /// [`Error::ConstantColumn`] for a column of one value, [`Error::NarrowColumn`] for one whose spread f32 hardly resolves.
+    pub fn fitted(&self, x: ArrayView2<f32>) -> Result<Self> {
         let dim = self.shift.len();
-        if x.ncols() != dim {
-            return Err(Error::Shape {
-                what: "data",
-                got: x.shape().to_vec(),
-                expected: format!("(n, {dim})"),
-            });
+        check_rows("data", x, dim)?;
+        if self.fitted {
+            return Ok(self.clone());
         }
-        if !self.fitted {
-            if x.nrows() < 2 {
-                return Err(Error::TooFewRows { what: "data to standardise", got: x.nrows(), least: 2 });
-            }
-            let mut fitted = Standardiser { fitted: true, ..Standardiser::identity(dim) };
-            for (column, values) in x.axis_iter(Axis(1)).enumerate() {
-                let n = values.len() as f64;
-                let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-                let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
-                let sd = variance.sqrt();
-                if sd <= 1e-6 * mean.abs() {
-                    return Err(Error::ConstantColumn {
-                        column,
-                        value: values[0].into(),
-                        rows: values.len(),
-                    });
-                }
-                (fitted.shift[column], fitted.scale[column]) = (mean, sd);
-            }
-            *self = fitted;
+        let rows = x.nrows();
+        if rows < 2 {
+            return Err(Error::TooFewRows { what: "data to standardise", got: rows, least: 2 });
         }
-        let mut z = x.as_standard_layout().into_owned();
-        self.standardise(z.as_slice_mut().expect("standard layout"));
-        Ok(z)
+        let mut fitted = Standardiser { fitted: true, ..Standardiser::identity(dim) };
+        for (column, values) in x.axis_iter(Axis(1)).enumerate() {
+            if values.iter().all(|v| *v == values[0]) {
+                return Err(Error::ConstantColumn { column, value: values[0].into(), rows });
+            }
+            let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / rows as f64;
+            let sd =
+                (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / rows as f64).sqrt();
+            if sd <= NARROW * mean.abs() {
+                return Err(Error::NarrowColumn { column, sd, mean });
+            }
+            (fitted.shift[column], fitted.scale[column]) = (mean, sd);
+        }
+        Ok(fitted)
     }
 
-    /// Whether [`fit_once`](Standardiser::fit_once) has seen data.
+    /// x in standard units.
+    pub fn apply(&self, mut x: Array2<f32>) -> Array2<f32> {
+        // Row-major: `select` and owned arrays of other layouts are brought to it here, once.
+        if !x.is_standard_layout() {
+            x = x.as_standard_layout().into_owned();
+        }
+        self.standardise(x.as_slice_mut().expect("standard layout"));
+        x
+    }
+
+    /// Whether it has seen data.
     pub fn is_fitted(&self) -> bool {
         self.fitted
     }
@@ -86,7 +90,7 @@ impl Standardiser {
 
     // In f64, so that a large shift costs no digits. Rows far outside any data stay finite.
     fn each(&self, rows: &mut [f32], f: impl Fn(f64, f64, f64) -> f64) {
-        for row in rows.chunks_exact_mut(self.shift.len()) {
+        for row in rows.chunks_exact_mut(self.shift.len().max(1)) {
             for ((v, &shift), &scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
                 *v = f((*v).into(), shift, scale).clamp(f32::MIN.into(), f32::MAX.into()) as f32;
             }
@@ -116,18 +120,25 @@ mod tests {
 
     #[test]
     fn is_frozen_after_the_first_fit() {
-        let mut s = Standardiser::identity(1);
-        s.fit_once(array![[0.0], [2.0]].view()).unwrap();
-        assert_eq!(s.fit_once(array![[5.0], [7.0]].view()).unwrap(), array![[4.0], [6.0]]);
+        let first = Standardiser::identity(1).fitted(array![[0.0], [2.0]].view()).unwrap();
+        let second = first.fitted(array![[5.0], [7.0]].view()).unwrap();
+        assert_eq!(second.apply(array![[5.0], [7.0]]), array![[4.0], [6.0]]);
         let mut rows = [4.0, 6.0];
-        s.restore(&mut rows);
+        second.restore(&mut rows);
         assert_eq!(rows, [5.0, 7.0]);
     }
 
     #[test]
     fn refuses_columns_without_spread() {
-        let constant = Standardiser::identity(2).fit_once(array![[1.0, 3.0], [2.0, 3.0]].view());
-        assert!(matches!(constant, Err(Error::ConstantColumn { column: 1, rows: 2, .. })));
-        assert!(matches!(Standardiser::identity(2).fit_once(array![[1.0]].view()), Err(Error::Shape { .. })));
+        let fit = |x: Array2<f32>| Standardiser::identity(x.ncols()).fitted(x.view());
+        assert!(matches!(
+            fit(array![[1.0, 3.0], [2.0, 3.0]]),
+            Err(Error::ConstantColumn { column: 1, rows: 2, value: 3.0 })
+        ));
+        assert!(matches!(fit(array![[1e7], [1e7 + 1.0]]), Err(Error::NarrowColumn { column: 0, .. })));
+        assert!(matches!(fit(array![[1.0]]), Err(Error::TooFewRows { got: 1, .. })));
+        assert!(matches!(fit(array![[1.0], [f32::NAN]]), Err(Error::NonFinite { row: 1, .. })));
+        let wide = Standardiser::identity(2).fitted(array![[1.0], [2.0]].view());
+        assert!(matches!(wide, Err(Error::Shape { .. })));
     }
 }

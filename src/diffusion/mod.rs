@@ -58,7 +58,7 @@ use crate::map::{Card, Objective, Sampling};
 use crate::nn::Activation;
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles::{self, RowStreams};
-use crate::train::{OptimiserConfig, Parameters, fit};
+use crate::train::{OptimiserConfig, Parameters, Rows, fit};
 
 /// What a [`Diffusion`] is made of. Lengths are in standard deviations of the columns, on which the network works.
 #[derive(Debug, Clone, PartialEq)]
@@ -302,10 +302,11 @@ impl Generative for Diffusion {
                 Levels::LogSnr(noisiest.max(LOG_SNR_END), quietest.max(timesteps[0].log_snr))
             }
         };
+        let rows = Rows::prepare(data, &self.fitted.standardiser, options, rng)?;
         let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
-        let z = standardiser.fit_once(data.x())?;
+        *standardiser = rows.standardiser.clone();
         let objective = NoiseMse { net: &self.net, levels };
-        fit(&objective, parameters, z.view(), &self.config.optimiser, options, rng, observer)
+        fit(&objective, parameters, &rows, &self.config.optimiser, options, observer)
     }
 
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {

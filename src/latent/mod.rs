@@ -44,7 +44,7 @@ use crate::map::{Card, Objective, Sampling};
 use crate::nn::Activation;
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
-use crate::train::{self, OptimiserConfig, Parameters};
+use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// What a [`Vae`] is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
@@ -295,11 +295,11 @@ impl Generative for Vae {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        options.validate()?;
-        let x = self.standardiser.fit_once(data.x())?;
+        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
+        self.standardiser = rows.standardiser.clone();
         let VaeConfig { beta, beta_warmup, ref optimiser, .. } = self.config;
         let elbo = Elbo { networks: &self.networks, beta, warmup: beta_warmup };
-        train::fit(&elbo, &mut self.parameters, x.view(), optimiser, options, rng, observer)
+        train::fit(&elbo, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales both noises: z ~ N(0, T²I), x = m(z) + T·s(z)·ε.

@@ -1,11 +1,11 @@
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, ArrayView2};
-use rand::seq::SliceRandom;
-use rand::{Rng as _, RngCore};
+use ndarray::{ArrayView2, s};
+use rand::Rng as _;
 
 use super::objective::{Gradient, Objective, Progress, TILE};
 use super::optimiser::{Adam, OptimiserConfig};
+use super::rows::Rows;
 use crate::error::{Error, Result};
 use crate::generative::{Observer, Step, Stop, TrainOptions, TrainReport};
 use crate::nn::Weights;
@@ -98,27 +98,23 @@ pub(crate) fn random_rows<'a>(x: ArrayView2<'a, f32>) -> impl Fn(&mut Rng, &mut 
     }
 }
 
-/// Trains `parameters` on the rows of `x`, (n, dim), row-major, in the model's standardised units.
+/// Trains `parameters` on `rows`.
 ///
 /// # Errors
-/// [`Error::Config`] for options out of range, [`Error::TooFewRows`] if the validation split leaves a side empty,
-/// [`Error::Diverged`], which leaves the last good parameters.
+/// [`Error::Diverged`] for a loss or a gradient that is not finite: `parameters` are then the last good ones.
 pub fn fit<O: Objective<f32>>(
     objective: &O,
     parameters: &mut Parameters,
-    x: ArrayView2<f32>,
+    rows: &Rows,
     config: &OptimiserConfig,
     options: &TrainOptions,
-    rng: &mut dyn RngCore,
     observer: &mut dyn Observer,
 ) -> Result<TrainReport> {
-    options.validate()?;
-    config.validate()?;
-    let streams = Streams::from_rng(rng);
-    let (dim, names) = (x.ncols(), objective.part_names());
-
-    let (validation, training) = hold_out(x, options.validation, streams)?;
-    let held_out = validation.nrows();
+    let Rows { training, validation, streams, .. } = rows;
+    let (dim, names, held_out) = (training.ncols(), objective.part_names(), validation.nrows());
+    // The loss as it is when warm-ups are over, with the same noise at every call: differences are the parameters'.
+    let end = Progress { step: options.steps, steps: options.steps };
+    let loss_of = |p: &[f32], x: ArrayView2<f32>| mean_loss(objective, p, x, end, *streams);
 
     let mut trainee = Trainee::new(parameters);
     let mut gradient = Gradient::new(objective, parameters.p.len(), options.batch, options.shards);
@@ -144,9 +140,11 @@ pub fn fit<O: Objective<f32>>(
 
         let done = step + 1;
         if held_out > 0 && (done.is_multiple_of(options.validate_every) || done == options.steps) {
-            // The same noise, and the loss as it is when warm-ups are over, at every validation: differences are the parameters'.
-            let end = Progress { step: options.steps, steps: options.steps };
-            let loss = mean_loss(objective, &trainee.now().average, validation.view(), end, streams);
+            let loss = loss_of(&trainee.now().average, validation.view());
+            if !loss.is_finite() {
+                *parameters = trainee.last_good();
+                return Err(Error::Diverged { step, what: format!("validation loss = {loss}") });
+            }
             report.validation.push((done, loss));
             if let Some(patience) = options.patience {
                 if best.as_ref().is_none_or(|(least, _, _)| loss < *least) {
@@ -173,32 +171,21 @@ pub fn fit<O: Objective<f32>>(
             break;
         }
     }
-    *parameters = match best {
-        Some((_, _, best)) => best,
-        None => trainee.finish(),
-    };
+    if let Some((_, _, best)) = best {
+        *parameters = best;
+        return Ok(report);
+    }
+    // No loss has seen the last update yet.
+    let some = training.slice(s![..TILE.min(training.nrows()), ..]);
+    let losses = [loss_of(&trainee.now().p, some), loss_of(&trainee.now().average, some)];
+    match losses.iter().find(|loss| !loss.is_finite()) {
+        None => *parameters = trainee.finish(),
+        Some(loss) => {
+            *parameters = trainee.last_good();
+            return Err(Error::Diverged { step: report.loss.len(), what: format!("loss = {loss}") });
+        }
+    }
     Ok(report)
-}
-
-/// A random `share` of the rows of x, and the rest; all of x in its own order for a share of 0.
-///
-/// # Errors
-/// [`Error::TooFewRows`] if nothing would be left to train on.
-pub(crate) fn hold_out(
-    x: ArrayView2<f32>,
-    share: f64,
-    streams: Streams,
-) -> Result<(Array2<f32>, Array2<f32>)> {
-    let mut order: Vec<usize> = (0..x.nrows()).collect();
-    let held_out = (share * x.nrows() as f64).ceil() as usize;
-    if held_out == x.nrows() {
-        return Err(Error::TooFewRows { what: "training data", got: x.nrows(), least: held_out + 1 });
-    }
-    if held_out > 0 {
-        order.shuffle(&mut streams.stream(u64::MAX));
-    }
-    let take = |rows: &[usize]| x.select(ndarray::Axis(0), rows);
-    Ok((take(&order[..held_out]), take(&order[held_out..])))
 }
 
 /// The mean loss over all rows of x, with noise that depends on `streams` and the row's tile alone.
@@ -210,7 +197,7 @@ pub(crate) fn mean_loss<O: Objective<f32>>(
     streams: Streams,
 ) -> f64 {
     let (dim, rows) = (x.ncols(), x.nrows());
-    let x = x.to_slice().expect("the validation split is row-major");
+    let x = x.to_slice().expect("whole rows, row-major");
     let w = Weights { p, t: &[] };
     let mut parts = vec![0.0; objective.part_names().len()];
     let (mut noise, mut scratch) = (O::Noise::default(), O::Scratch::default());

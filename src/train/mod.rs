@@ -8,11 +8,13 @@
 mod fit;
 mod objective;
 mod optimiser;
+mod rows;
 
 pub use fit::{Parameters, fit};
-pub(crate) use fit::{Trainee, hold_out, mean_loss, random_rows};
+pub(crate) use fit::{Trainee, mean_loss, random_rows};
 pub use objective::{Gradient, Objective, Progress, TILE};
 pub use optimiser::{Adam, Decay, OptimiserConfig};
+pub use rows::Rows;
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use ndarray::Array2;
 
 use super::*;
+use crate::data::Standardiser;
 use crate::error::Error;
-use crate::generative::{Silent, Step, Stop, TrainOptions};
+use crate::generative::{Dataset, Silent, Step, Stop, TrainOptions};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
@@ -71,6 +72,21 @@ fn rows(n: usize) -> Array2<f32> {
     Array2::from_shape_fn((n, 2), |(_, c)| [3.0, -1.0][c] + 0.2 * f32::normal(&mut rng))
 }
 
+/// The same as `Rows`, in the units they come in.
+fn prepared(options: &TrainOptions) -> Rows {
+    let data = Dataset::new(rows(1000)).unwrap();
+    let rows = Rows::prepare(&data, &Standardiser::identity(2), options, &mut seeded(0)).unwrap();
+    let restore = |mut x: Array2<f32>| {
+        rows.standardiser.restore(x.as_slice_mut().unwrap());
+        x
+    };
+    Rows {
+        training: restore(rows.training.clone()),
+        validation: restore(rows.validation.clone()),
+        ..rows.clone()
+    }
+}
+
 fn config() -> OptimiserConfig {
     OptimiserConfig { lr: 0.05, clip_norm: None, ..Default::default() }
 }
@@ -85,8 +101,7 @@ fn run(
     options: &TrainOptions,
 ) -> (crate::Result<crate::TrainReport>, Parameters) {
     let mut parameters = Parameters::new(vec![0.0; 2]);
-    let x = rows(1000);
-    let report = fit(objective, &mut parameters, x.view(), config, options, &mut seeded(0), &mut Silent);
+    let report = fit(objective, &mut parameters, &prepared(options), config, options, &mut Silent);
     (report, parameters)
 }
 
@@ -137,11 +152,10 @@ fn patience_keeps_the_best_parameters() {
     // Training as long as the best and no longer gives the same parameters.
     let shorter = TrainOptions { patience: None, ..patient.clone() };
     let mut again = Parameters::new(vec![0.0; 2]);
-    let x = rows(1000);
     let mut stop_at = |step: &Step<'_>| {
         if step.step + 1 == at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    fit(&MEAN, &mut again, x.view(), &wild, &shorter, &mut seeded(0), &mut stop_at).unwrap();
+    fit(&MEAN, &mut again, &prepared(&shorter), &wild, &shorter, &mut stop_at).unwrap();
     assert_eq!(again, parameters);
 }
 
@@ -152,8 +166,15 @@ fn validation_takes_its_rows_from_training() {
     let steps: Vec<usize> = report.unwrap().validation.iter().map(|v| v.0).collect();
     assert_eq!(steps, [30, 60, 90, 100]);
     assert_ne!(run(&MEAN, &config(), &options(100)).1, held_out);
+    let rows = prepared(&held);
+    assert_eq!((rows.training.nrows(), rows.validation.nrows()), (500, 500));
+    // The held-out rows have no say in the units.
+    let again = Standardiser::identity(2).fitted(rows.training.view()).unwrap();
+    assert!((again.shift()[0] - rows.standardiser.shift()[0]).abs() < 1e-6);
     let none_left = TrainOptions { validation: 0.9999, ..options(1) };
-    assert!(matches!(run(&MEAN, &config(), &none_left).0, Err(Error::TooFewRows { .. })));
+    let data = Dataset::new(super::tests::rows(1000)).unwrap();
+    let refused = Rows::prepare(&data, &Standardiser::identity(2), &none_left, &mut seeded(0));
+    assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::validation", .. })));
 }
 
 #[test]
@@ -165,6 +186,16 @@ fn a_broken_loss_leaves_the_last_good_parameters() {
         other => panic!("{other:?}"),
     }
     assert!(parameters.p.iter().all(|p| p.is_finite()) && parameters.p[0] > 0.0);
+}
+
+#[test]
+fn a_last_update_that_no_loss_has_seen_is_checked() {
+    let wild = OptimiserConfig { lr: 1e38, warmup: 0, ..config() };
+    for steps in [1, 2] {
+        let (report, parameters) = run(&MEAN, &wild, &options(steps));
+        assert!(matches!(report, Err(Error::Diverged { .. })), "{report:?}");
+        assert_eq!(parameters, Parameters::new(vec![0.0; 2]));
+    }
 }
 
 #[test]
@@ -193,7 +224,7 @@ fn the_optimisers_options_matter() {
         ("optimiser.clip_norm", OptimiserConfig { clip_norm: Some(0.0), ..config() }),
         ("optimiser.ema", OptimiserConfig { ema: 1.0, ..config() }),
     ] {
-        match run(&MEAN, &bad, &options(1)).0 {
+        match bad.validate() {
             Err(Error::Config { field: named, .. }) => assert_eq!(named, field),
             other => panic!("{field}: {other:?}"),
         }

@@ -19,9 +19,9 @@ const REACH: f64 = 20.0;
 ///
 /// h = b + T(λ)·Wt + F(x̃, σ)·Wx, v = rest(h), ε̂ = σ x̃ + α v + (x − x̃)/σ.
 ///
-/// T is a sinusoidal embedding, F the blurred Fourier features. A network that outputs v (the velocity of Salimans & Ho 2022) need
-/// not repeat its input: v = 0 is the noise of data that are standard normal, and at high noise, where α is small, its errors
-/// do not count.
+/// T is a sinusoidal embedding, F the blurred Fourier features. A network that outputs v (the velocity of Salimans &
+/// Ho 2022) need not repeat its input: v = 0 is the noise of data that are standard normal, and at high noise, where
+/// α is small, its errors do not count.
 ///
 /// The two products are added, not concatenated, so where all rows share a level, b + T(λ)·Wt is computed once.
 /// p = [Wt (ft, h), b (h), Wx (fx, h), rest].
@@ -40,7 +40,7 @@ pub(super) struct Pass<F> {
     lambda: Vec<F>,      // (n) or (1)
     f: Vec<F>,           // F(x̃, σ): (fx, n)
     t: Vec<F>,           // T(λ): (n, ft) or (1, ft)
-    share: Vec<F>,       // b + T(λ)·Wt: (n, h) or (1, h)
+    share: Vec<F>,       // b + T(λ)·Wt where all rows share a level: (1, h)
     h: Vec<F>,           // (n, h)
     cache: Vec<F>,       // of `rest`
     eps: Vec<F>,         // ε̂: (n, d)
@@ -236,14 +236,17 @@ impl NoiseNet {
     }
 }
 
-/// Fourier features as the noise lets them be seen: x̃ⱼ, and aₖ sin ωₖx̃ⱼ and aₖ cos ωₖx̃ⱼ with ωₖ = 2ᵏ and aₖ = exp(−(ωₖσ)²/4).
+/// Fourier features as the noise lets them be seen: x̃ⱼ, and aₖ sin ωₖx̃ⱼ and aₖ cos ωₖx̃ⱼ with ωₖ = 2ᵏ and aₖ =
+/// exp(−(ωₖσ)²/4).
 ///
-/// A network on raw coordinates learns fine detail last, and Fourier features bring it out (Tancik et al. 2020). But a density
-/// blurred by noise σ has no detail finer than σ, and there high frequencies only roughen ε̂ and ruin its divergence. aₖ is
-/// the mean of the feature over noise of standard deviation σ/√2 (Barron et al. 2021, eq. 13): it fades out what the noise hides.
+/// A network on raw coordinates learns fine detail last, and Fourier features bring it out (Tancik et al. 2020). But
+/// a density blurred by noise σ has no detail finer than σ, and there high frequencies only roughen ε̂ and ruin its
+/// divergence. aₖ is the mean of the feature over noise of standard deviation σ/√2 (Barron et al. 2021): it fades out
+/// what the noise hides.
 ///
-/// Stored (features, n), so that each loop runs along the rows. The sine is the cosine's slope and the other way round, so the tangent needs
-/// nothing but the features: d(a sin ωx)/dx = ω (a cos ωx), d(a cos ωx)/dx = −ω (a sin ωx).
+/// Stored (features, n), so that each loop runs along the rows. The sine is the cosine's slope and the other way
+/// round, so the tangent needs nothing but the features: d(a sin ωx)/dx = ω (a cos ωx), d(a cos ωx)/dx = −ω (a sin
+/// ωx).
 #[derive(Debug, Clone)]
 struct Blurred {
     dim: usize,
@@ -274,30 +277,10 @@ impl Blurred {
         for (j, raw) in raw.chunks_exact_mut(n).enumerate() {
             raw.iter_mut().zip(x[j..].iter().step_by(d)).for_each(|(to, &x)| *to = clamp(x));
         }
-        let quarter = F::of(-0.25);
         for (omega, (sines, cosines)) in self.bands(waves) {
-            let raw = raw.chunks_exact(n);
-            for ((x, sines), cosines) in raw.zip(sines.chunks_exact_mut(n)).zip(cosines.chunks_exact_mut(n)) {
-                vectorise(
-                    #[inline(always)]
-                    || {
-                        for ((&x, s), c) in x.iter().zip(&mut *sines).zip(&mut *cosines) {
-                            (*s, *c) = (omega * x).fast_sin_cos();
-                        }
-                        let fade = |sigma: F| (quarter * (omega * sigma) * (omega * sigma)).fast_exp();
-                        if let [[_, sigma]] = levels {
-                            let a = fade(*sigma);
-                            for (s, c) in sines.iter_mut().zip(cosines) {
-                                (*s, *c) = (a * *s, a * *c);
-                            }
-                        } else {
-                            for ((s, c), [_, sigma]) in sines.iter_mut().zip(cosines).zip(levels) {
-                                let a = fade(*sigma);
-                                (*s, *c) = (a * *s, a * *c);
-                            }
-                        }
-                    },
-                );
+            let columns = sines.chunks_exact_mut(n).zip(cosines.chunks_exact_mut(n));
+            for (x, (sines, cosines)) in raw.chunks_exact(n).zip(columns) {
+                wave(omega, x, levels, sines, cosines);
             }
         }
     }
@@ -322,4 +305,30 @@ impl Blurred {
             }
         }
     }
+}
+
+/// aₖ sin ωx̃ and aₖ cos ωx̃ of one coordinate x̃: (n), at a level each or one for all.
+fn wave<F: Real>(omega: F, x: &[F], levels: &[[F; 2]], sines: &mut [F], cosines: &mut [F]) {
+    let quarter = F::of(-0.25);
+    vectorise(
+        // It owns what it captures: behind a reference that might alias the output, and the loops would stay scalar.
+        #[inline(always)]
+        move || {
+            for ((&x, s), c) in x.iter().zip(&mut *sines).zip(&mut *cosines) {
+                (*s, *c) = (omega * x).fast_sin_cos();
+            }
+            let fade = move |sigma: F| (quarter * (omega * sigma) * (omega * sigma)).fast_exp();
+            if let [[_, sigma]] = *levels {
+                let a = fade(sigma);
+                for (s, c) in sines.iter_mut().zip(cosines) {
+                    (*s, *c) = (a * *s, a * *c);
+                }
+            } else {
+                for ((s, c), &[_, sigma]) in sines.iter_mut().zip(cosines).zip(levels) {
+                    let a = fade(sigma);
+                    (*s, *c) = (a * *s, a * *c);
+                }
+            }
+        },
+    );
 }

@@ -3,11 +3,11 @@ use std::f64::consts::TAU;
 use approx::assert_relative_eq;
 use ndarray::{Array2, Axis};
 
-use super::likelihood::{self, Predict, log_density};
 use super::network::Pass;
 use super::objective::Noise;
 use super::*;
 use crate::data::Toy;
+use crate::error::Error;
 use crate::generative::Silent;
 use crate::nn::Weights;
 use crate::numeric::Real;
@@ -16,12 +16,12 @@ use crate::train::{Objective as _, Progress};
 
 const START: Progress = Progress { step: 0, steps: 1 };
 
-fn small() -> DiffusionConfig {
+pub(super) fn small() -> DiffusionConfig {
     DiffusionConfig { hidden: vec![8, 6], octaves: 2, time_features: 4, steps: 20, ..Default::default() }
 }
 
 /// Parameters none of which is zero, so that every path carries something.
-fn random_params(net: &NoiseNet) -> Vec<f64> {
+pub(super) fn random_params(net: &NoiseNet) -> Vec<f64> {
     let mut rng = seeded(5);
     let mut p = vec![0.0; net.num_params()];
     net.init(&mut p, &mut rng);
@@ -139,108 +139,6 @@ fn the_levels_of_a_batch_leave_no_gap() {
     assert_eq!(drawn, timesteps[1..], "64 rows visit each of 64 timesteps once");
 }
 
-/// Σ wₖ N(μₖ, sₖ² I) in the plane, whose noise is known: ε* = −σ ∇ ln p at each level.
-struct Mixture(Vec<(f64, [f64; 2], f64)>);
-
-impl Mixture {
-    /// Of mean 0 and variance near 1, as standardised data are: two narrow modes and a broad one.
-    fn standard() -> Self {
-        Mixture(vec![(0.4, [-1.2, 0.3], 0.1), (0.35, [1.2, 0.8], 0.2), (0.25, [0.24, -1.6], 0.6)])
-    }
-
-    /// (ln p, ε*, ∇·ε*) at x. With gₖ = (x − αμₖ)/vₖ and the shares rₖ: ∇ ln p = −Σ r g and
-    /// Δ ln p = −Σ r 2/v + Σ r ‖g‖² − ‖Σ r g‖².
-    fn at(&self, x: &[f64], level: NoiseLevel) -> (f64, [f64; 2], f64) {
-        let NoiseLevel { alpha, sigma, .. } = level;
-        let terms: Vec<(f64, f64, [f64; 2])> = (self.0.iter())
-            .map(|(w, mu, s)| {
-                let v = (alpha * s).powi(2) + sigma * sigma;
-                let g = [(x[0] - alpha * mu[0]) / v, (x[1] - alpha * mu[1]) / v];
-                (w.ln() - (TAU * v).ln() - 0.5 * v * (g[0] * g[0] + g[1] * g[1]), v, g)
-            })
-            .collect();
-        let most = terms.iter().map(|t| t.0).fold(f64::NEG_INFINITY, f64::max);
-        let total: f64 = terms.iter().map(|t| (t.0 - most).exp()).sum();
-        let (mut mean, mut trace) = ([0.0; 2], 0.0);
-        for (ln, v, g) in terms {
-            let r = (ln - most).exp() / total;
-            mean = [mean[0] + r * g[0], mean[1] + r * g[1]];
-            trace += r * (2.0 / v - g[0] * g[0] - g[1] * g[1]);
-        }
-        trace += mean[0] * mean[0] + mean[1] * mean[1];
-        (most + total.ln(), mean.map(|g| sigma * g), sigma * trace)
-    }
-}
-
-impl Predict for Mixture {
-    fn predict(
-        &mut self,
-        _: &[usize],
-        levels: &[NoiseLevel],
-        x: &[f64],
-        eps: &mut [f64],
-        divergence: &mut [f64],
-    ) {
-        for (i, x) in x.chunks_exact(2).enumerate() {
-            let (_, noise, trace) = self.at(x, levels[i.min(levels.len() - 1)]);
-            eps[2 * i..2 * i + 2].copy_from_slice(&noise);
-            divergence[i] = trace;
-        }
-    }
-}
-
-#[test]
-fn the_ode_of_an_analytic_score_gives_the_analytic_density() {
-    let mut mixture = Mixture::standard();
-    let mut rng = seeded(4);
-    // Rows about the modes and far between them.
-    let z: Vec<f32> = (0..2 * 130).map(|_| 1.3 * f32::normal(&mut rng)).collect();
-    let data = NoiseLevel::at_sigma(0.002);
-    let noise = Schedule::Linear.levels(1000)[1000];
-    for (solver, tolerance) in [
-        (Solver::DormandPrince { rtol: 1e-7, atol: 1e-7 }, 1e-4),
-        (DiffusionConfig::default().solver, 1e-2),
-        (Solver::Rk4 { steps: 400 }, 1e-2),
-    ] {
-        let (mut nats, mut scratch) = (vec![f64::NAN; 130], likelihood::Scratch::default());
-        let span = (data.log_snr, noise.log_snr);
-        let nfe = log_density(solver, span, 2, &z, &mut nats, &mut scratch, &mut mixture).unwrap();
-        assert!(nfe > 20, "{nfe}");
-        for (z, nats) in z.chunks_exact(2).zip(&nats) {
-            // The density of the data at the smallest noise.
-            let (truth, ..) = mixture.at(&[z[0].into(), z[1].into()], data);
-            assert!((nats - truth).abs() < tolerance * truth.abs().max(1.0), "{z:?}: {nats}, truth {truth}");
-        }
-    }
-}
-
-#[test]
-fn hutchinson_agrees_with_the_exact_divergence_on_average() {
-    let net = NoiseNet::new(&DiffusionConfig { dim: 5, ..small() }).unwrap();
-    let p: Vec<f32> = random_params(&net).iter().map(|&p| p as f32).collect();
-    let (rows, level) = (3, [NoiseLevel::at_log_snr(0.5)]);
-    let mut rng = seeded(6);
-    let z: Vec<f32> = (0..rows * 5).map(|_| f32::normal(&mut rng)).collect();
-    let x: Vec<f64> = z.iter().map(|&z| z.into()).collect();
-    let divergence = |method, seed| {
-        let (mut eps, mut divergence) = (vec![0.0; rows * 5], vec![0.0; rows]);
-        let mut buffers = Default::default();
-        let mut network = ByNetwork::new(&net, &p, method, Streams::new(seed), &z, &mut buffers);
-        network.predict(&[0, 1, 2], &level, &x, &mut eps, &mut divergence);
-        divergence
-    };
-    let exact = divergence(Divergence::Exact, 0);
-    let probes = 500;
-    let runs: Vec<Vec<f64>> = (0..20).map(|s| divergence(Divergence::Hutchinson { probes }, s)).collect();
-    for (row, exact) in exact.iter().enumerate() {
-        let mean = runs.iter().map(|r| r[row]).sum::<f64>() / 20.0;
-        let variance = runs.iter().map(|r| (r[row] - mean).powi(2)).sum::<f64>() / 19.0;
-        assert!(variance > 0.0);
-        // Five standard errors: a false alarm in a million.
-        assert!((mean - exact).abs() < 5.0 * (variance / 20.0).sqrt(), "{mean}, exact {exact}");
-    }
-}
-
 /// A quick training on two narrow modes and its score on fresh rows.
 fn trained(config: DiffusionConfig, steps: usize) -> (Diffusion, Toy) {
     let toy = Toy::ring(2, 2.0, 0.2).unwrap();
@@ -349,7 +247,7 @@ fn every_option_changes_something() {
         with(&|c| c.activation = Activation::Tanh),
         with(&|c| c.octaves = 2),
         with(&|c| c.time_features = 8),
-        with(&|c| c.schedule = Schedule::Cosine),
+        with(&|c| c.schedule = Schedule::Linear),
         with(&|c| c.steps = 51),
         with(&|c| c.sigma_min = 0.01),
         with(&|c| c.training_noise = TrainingNoise::Timesteps),
@@ -363,7 +261,7 @@ fn every_option_changes_something() {
         with(&|c| c.sampler = Sampler::Ddim { steps: 50, eta: 0.0 }),
         with(&|c| c.sampler = Sampler::Ddim { steps: 50, eta: 0.5 }),
         with(&|c| c.sampler = Sampler::Ddim { steps: 49, eta: 0.0 }),
-        with(&|c| c.reverse_variance = ReverseVariance::Beta),
+        with(&|c| c.reverse_variance = ReverseVariance::Posterior),
     ] {
         let (other_drawn, other_scored) = outcome(&config);
         assert!(other_drawn != drawn && other_scored == scored, "{config:?}");

@@ -24,7 +24,17 @@ pub(crate) fn for_each_tile<T: Send, S: Default>(
     width: usize,
     work: impl Fn(&mut S, usize, &mut [T]) -> Result<()> + Sync,
 ) -> Result<()> {
-    let size = TILE * width;
+    for_each_block(out, TILE, width, work)
+}
+
+/// [`for_each_tile`] with blocks of `rows` rows.
+fn for_each_block<T: Send, S: Default>(
+    out: &mut [T],
+    rows: usize,
+    width: usize,
+    work: impl Fn(&mut S, usize, &mut [T]) -> Result<()> + Sync,
+) -> Result<()> {
+    let size = rows * width;
     // One tile needs no second thread, and waking one costs more than a small tile.
     #[cfg(feature = "rayon")]
     if out.len() > size {
@@ -32,12 +42,12 @@ pub(crate) fn for_each_tile<T: Send, S: Default>(
         return out
             .par_chunks_mut(size)
             .enumerate()
-            .map_init(S::default, |scratch, (t, tile)| work(scratch, t * TILE, tile))
+            .map_init(S::default, |scratch, (t, tile)| work(scratch, t * rows, tile))
             .find_first(|done| done.is_err())
             .unwrap_or(Ok(()));
     }
     let mut scratch = S::default();
-    out.chunks_mut(size).enumerate().try_for_each(|(t, tile)| work(&mut scratch, t * TILE, tile))
+    out.chunks_mut(size).enumerate().try_for_each(|(t, tile)| work(&mut scratch, t * rows, tile))
 }
 
 /// The streams of the rows of a tile.
@@ -106,12 +116,21 @@ pub(crate) fn score<S: Default>(
     x: ArrayView2<f32>,
     tile: impl Fn(usize, &mut S, &[f32], &mut [f64]) -> Result<()> + Sync,
 ) -> Result<Array1<f64>> {
+    score_blocks(TILE, x, tile)
+}
+
+/// [`score`] in blocks of `rows` rows, for a method that fills its tiles by itself.
+pub(crate) fn score_blocks<S: Default>(
+    rows: usize,
+    x: ArrayView2<f32>,
+    block: impl Fn(usize, &mut S, &[f32], &mut [f64]) -> Result<()> + Sync,
+) -> Result<Array1<f64>> {
     let (n, dim) = x.dim();
     let x = x.as_standard_layout();
     let x = x.as_slice().expect("standard layout");
     let mut nats = vec![0.0; n];
-    for_each_tile(&mut nats, 1, |scratch, first, nats| {
-        tile(first, scratch, &x[first * dim..(first + nats.len()) * dim], nats)
+    for_each_block(&mut nats, rows, 1, |scratch, first, nats| {
+        block(first, scratch, &x[first * dim..(first + nats.len()) * dim], nats)
     })?;
     Ok(Array1::from_vec(nats))
 }

@@ -23,7 +23,7 @@ use source::{Name, Source, Split};
 #[derive(Parser)]
 struct Args {
     /// Data to make the table on. Default: the grid, and Old Faithful as the real part.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_delimiter = ',')]
     data: Vec<Name>,
     /// A file of your own: numeric columns and a header. A fifth of its rows is held out.
     #[arg(long, value_name = "FILE")]

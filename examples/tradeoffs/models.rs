@@ -39,30 +39,34 @@ pub fn candidates(
     rows: usize,
     rng: &mut Rng,
 ) -> Result<Vec<(Candidate, TrainOptions)>> {
-    // A few hundred real rows are learned in seconds, and then by heart.
+    // A few hundred real rows are learned in a second, and then by heart.
     let small = rows < 5_000;
-    let options = |steps: usize, few: usize, batch: usize| TrainOptions {
-        steps: if small { few } else { steps },
-        batch: batch.min(rows),
-        ..TrainOptions::default()
+    let options = |steps: usize, batch: usize, (few_steps, few_batch): (usize, usize)| {
+        let (steps, batch) = if small { (few_steps, few_batch.min(rows)) } else { (steps, batch) };
+        TrainOptions { steps, batch, ..TrainOptions::default() }
     };
-    let autoregressive = AutoregressiveConfig { dim, ..Default::default() };
+    // Edges that no Gaussian has: a histogram follows them.
+    let head = match source {
+        Source::Named(Name::Checkerboard) => Head::Bins { bins: 64 },
+        _ => AutoregressiveConfig::default().head,
+    };
+    let autoregressive = AutoregressiveConfig { dim, head, ..Default::default() };
     let vae = VaeConfig { dim, ..Default::default() };
     let gan = |loss| GanConfig { dim, loss, ..GanConfig::default() };
     let games = [
-        (AdversarialLoss::Minimax, options(3000, 500, 256)),
-        (AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, options(4000, 500, 256)),
-        (GanConfig::default().loss, options(8000, 1000, 256)),
+        (AdversarialLoss::Minimax, options(3000, 256, (500, 128))),
+        (AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, options(4000, 256, (500, 128))),
+        (GanConfig::default().loss, options(8000, 256, (1000, 128))),
     ];
     let diffusion = DiffusionConfig { dim, ..Default::default() };
 
     let mut all: Vec<(Candidate, TrainOptions)> = vec![
-        (Candidate::One(Box::new(Autoregressive::new(autoregressive, rng)?)), options(3000, 300, 512)),
-        (Candidate::One(Box::new(Vae::new(vae, rng)?)), options(6000, 500, 512)),
+        (Candidate::One(Box::new(Autoregressive::new(autoregressive, rng)?)), options(3000, 256, (30, 128))),
+        (Candidate::One(Box::new(Vae::new(vae, rng)?)), options(6000, 512, (500, 128))),
     ];
     for (loss, options) in games {
         all.push((Candidate::One(Box::new(Gan::new(gan(loss), rng)?)), options));
     }
-    all.push((Candidate::Diffusion(Diffusion::new(diffusion, rng)?), options(8000, 500, 1024)));
+    all.push((Candidate::Diffusion(Diffusion::new(diffusion, rng)?), options(6000, 1024, (500, 128))));
     Ok(all)
 }

@@ -210,7 +210,7 @@ impl Generative for Autoregressive {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         options.validate()?;
-        let first = self.standardiser == Standardiser::identity(self.dim());
+        let first = !self.standardiser.is_fitted();
         let z = self.standardiser.fit_once(data.x())?;
         if first {
             self.start_at_marginals(z.view());

@@ -69,6 +69,11 @@ impl Standardiser {
         Ok(z)
     }
 
+    /// Whether [`fit_once`](Standardiser::fit_once) has seen data.
+    pub fn is_fitted(&self) -> bool {
+        self.fitted
+    }
+
     /// Rows of x to rows of z, in place.
     pub fn standardise(&self, rows: &mut [f32]) {
         self.each(rows, |v, shift, scale| (v - shift) / scale);

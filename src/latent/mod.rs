@@ -18,8 +18,8 @@
 //! **What goes wrong.** *Blur*: m is continuous, so some z between two modes decode to points between them, and the shortfall
 //! against the entropy is above all that mass. A steep decoder leaves less of it: Fourier features of z, tanh, a high learning
 //! rate, and one s for all rows, which cannot give in where modes meet. *Posterior collapse*: the KL is felt before the decoder has
-//! any use for z, and the encoder falls silent, q(z|x) = p(z) and KL → 0. Hence the warm-up of β (Bowman et al. 2016); a learning
-//! rate that is too high does it even so. *Holes*: z where p(z) has mass and no q(z|x) does decode to rows that were never trained.
+//! any use for z, and the encoder falls silent, q(z|x) = p(z) and KL → 0. Hence the warm-up of β (Bowman et al. 2016). *Holes*:
+//! z where p(z) has mass and no q(z|x) does decode to rows that were never trained.
 
 mod likelihood;
 mod network;
@@ -78,7 +78,7 @@ pub struct VaeConfig {
     /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound, at K passes
     /// of the decoder. At least 1. Default 500.
     pub draws: usize,
-    /// How the parameters move. Default: a learning rate of 5e-3, and the rest as in [`OptimiserConfig`].
+    /// How the parameters move. Default: a learning rate of 8e-3, and the rest as in [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
 
@@ -105,7 +105,7 @@ impl Default for VaeConfig {
             beta: 1.0,
             beta_warmup: 0.2,
             draws: 500,
-            optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
+            optimiser: OptimiserConfig { lr: 8e-3, ..OptimiserConfig::default() },
         }
     }
 }

@@ -61,8 +61,8 @@ impl Networks {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct GaussianNetwork {
     net: Sequential,
-    // Where its parameters stand in p.
-    range: Range<usize>,
+    /// Where its parameters stand in p.
+    pub range: Range<usize>,
     floor: f64,
 }
 
@@ -99,10 +99,6 @@ impl GaussianNetwork {
         layers.insert(0, Layer::Fourier(features));
         let net = Sequential::new(layers);
         GaussianNetwork { range: start..start + net.num_params(), net, floor }
-    }
-
-    pub fn num_params(&self) -> usize {
-        self.range.len()
     }
 
     /// Columns of mean and sd.

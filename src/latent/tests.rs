@@ -99,7 +99,7 @@ fn the_parts_are_the_gaussian_terms() {
     let config = VaeConfig { dim: 1, latent_dim: 1, min_sd: 0.25, ..small(DecoderVariance::PerRow) };
     let networks = Networks::new(&config);
     let mut p = vec![0.0; networks.num_params()];
-    let (end, encoder) = (p.len(), p.len() - networks.decoder.num_params());
+    let (encoder, end) = (networks.encoder.range.end, p.len());
     // softplus(ln(eˢ − 1)) = s
     let raw = |sd: f64| (sd - 0.25).exp_m1().ln();
     p[encoder - 2..encoder].copy_from_slice(&[0.5, raw(0.8)]);

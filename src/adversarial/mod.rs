@@ -50,8 +50,9 @@ use crate::train::{OptimiserConfig, Parameters, Rows};
 /// Which game the two players play.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum AdversarialLoss {
-    /// Both on the one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). It tends to stall or to
-    /// lose modes; it is here to be seen.
+    /// Both on the one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the default learning
+    /// rates the critic wins at once and the generator stalls; at 1e-3 and a [`critic_lr`](GanConfig::critic_lr) of 5e-4 it
+    /// loses modes instead. It is here to be seen.
     Minimax,
     /// The generator maximises E log σ(D(x̃)), and the critic pays for its slope at the data (Mescheder et al. 2018, eq. 9).
     NonSaturatingR1 {

@@ -129,23 +129,24 @@ impl<F: Real> Objective<F> for Critic<'_, F> {
         scratch: &mut CriticScratch<F>,
     ) -> f64 {
         let CriticScratch { between, pass } = scratch;
-        let mut pay = |rows: &[F], value: fn(AdversarialLoss, F) -> (F, F), penalised| {
-            self.pay(w, rows, |a| value(self.loss, a), penalised, weight, dp.as_deref_mut(), parts, pass)
+        let mut pay = |rows: &[F], value, penalised| {
+            self.pay(w, rows, value, penalised, weight, dp.as_deref_mut(), parts, pass)
         };
         let r1 = matches!(self.loss, AdversarialLoss::NonSaturatingR1 { .. });
-        let loss = pay(x, AdversarialLoss::on_real, r1) + pay(&noise.x, AdversarialLoss::on_fake, false);
+        let loss =
+            pay(x, Some(AdversarialLoss::on_real), r1) + pay(&noise.x, Some(AdversarialLoss::on_fake), false);
         let AdversarialLoss::WassersteinGp { .. } = self.loss else { return loss };
         let dim = self.critic.in_dim();
         between.clear();
         for ((x, fake), &share) in x.chunks_exact(dim).zip(noise.x.chunks_exact(dim)).zip(&noise.share) {
             between.extend(x.iter().zip(fake).map(|(&x, &fake)| fake + share * (x - fake)));
         }
-        loss + pay(between, |_, _| (F::zero(), F::zero()), true)
+        loss + pay(between, None, true)
     }
 }
 
 impl<F: Real> Critic<'_, F> {
-    /// Σ value(D(x)) over some rows and, if they are `penalised`, Σ P(∇D(x)); dp += weight · its gradient.
+    /// Σ value(D(x)) over some rows, where it has a value, and, if they are `penalised`, Σ P(∇D(x)); dp += weight · its gradient.
     ///
     /// P depends on θ through g = ∇ₓD(x; θ): ∂P/∂θ = ⟨u, ∂g/∂θ⟩ with u = ∂P/∂g, which for a fixed u is the gradient of
     /// ⟨u, ∇ₓD⟩, the derivative of D along u. So: one backward pass for g, one `jvp` along u, and one `jvp_backward` that
@@ -154,7 +155,7 @@ impl<F: Real> Critic<'_, F> {
         &self,
         w: Weights<F>,
         rows: &[F],
-        value: impl Fn(F) -> (F, F),
+        value: Option<fn(AdversarialLoss, F) -> (F, F)>,
         penalised: bool,
         weight: F,
         dp: Option<&mut [F]>,
@@ -164,10 +165,14 @@ impl<F: Real> Critic<'_, F> {
         let Pass { tape, dy, dydot, g } = pass;
         let mut loss = 0.0;
         dy.clear();
-        for &a in tape.forward(self.critic, w.p, rows) {
-            let (pays, slope) = value(a);
-            loss += pays.f64();
-            dy.push(weight * slope);
+        let scores = tape.forward(self.critic, w.p, rows);
+        let n = scores.len();
+        if let Some(value) = value {
+            for &a in scores {
+                let (pays, slope) = value(self.loss, a);
+                loss += pays.f64();
+                dy.push(weight * slope);
+            }
         }
         parts[0] += loss;
         let Some(dp) = dp else { return loss };
@@ -176,14 +181,14 @@ impl<F: Real> Critic<'_, F> {
             return loss;
         }
         dydot.clear();
-        dydot.resize(dy.len(), F::one());
+        dydot.resize(n, F::one());
         g.resize(rows.len(), F::zero());
         tape.backward(self.critic, w, dydot, None, Some(g));
         let penalty: f64 = g.chunks_exact_mut(self.critic.in_dim()).map(|g| self.loss.penalty(g).f64()).sum();
         parts[1] += penalty;
         tape.jvp(self.critic, w.p, g);
         dydot.fill(weight);
-        tape.jvp_backward(self.critic, w, dy, dydot, Some(dp), None, None);
+        tape.jvp_backward(self.critic, w, value.is_some().then_some(dy), dydot, Some(dp), None, None);
         loss + penalty
     }
 }

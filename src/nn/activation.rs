@@ -106,6 +106,11 @@ impl Activation {
         }
     }
 
+    /// Whether f″ = 0 wherever it exists.
+    pub(super) fn is_straight(self) -> bool {
+        matches!(self, Activation::Relu | Activation::LeakyRelu { .. })
+    }
+
     /// This activation as a layer of `dim` columns.
     pub fn layer(self, dim: usize) -> super::Layer {
         super::Layer::Activation(Elementwise { activation: self, dim })
@@ -180,6 +185,11 @@ pub struct Elementwise {
 }
 
 impl Elementwise {
+    /// See [`Activation::is_straight`].
+    pub(super) fn is_straight(&self) -> bool {
+        self.activation.is_straight()
+    }
+
     /// x ← f(x).
     pub(super) fn apply<F: Real>(&self, x: &mut [F]) {
         self.activation.apply(x);
@@ -237,7 +247,7 @@ impl Network for Elementwise {
         &self,
         _: Weights<F>,
         at: Primal<F>,
-        dy: &[F],
+        dy: Option<&[F]>,
         dydot: &[F],
         _: Option<&mut [F]>,
         dx: Option<&mut [F]>,
@@ -245,7 +255,10 @@ impl Network for Elementwise {
         _: &mut [F],
     ) {
         if let Some(dx) = dx {
-            product(at.cache, dy, dx);
+            match dy {
+                Some(dy) => product(at.cache, dy, dx),
+                None => dx.fill(F::zero()),
+            }
             self.activation.add_curvature(at.x, at.xdot, dydot, dx);
         }
         if let Some(dxdot) = dxdot {

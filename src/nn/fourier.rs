@@ -149,7 +149,7 @@ impl Network for Fourier {
         &self,
         _: Weights<F>,
         at: Primal<F>,
-        dy: &[F],
+        dy: Option<&[F]>,
         dydot: &[F],
         _: Option<&mut [F]>,
         dx: Option<&mut [F]>,
@@ -160,9 +160,11 @@ impl Network for Fourier {
         let slope = |r: usize, o: usize| at.cache[2 * r * out + o];
         let second = |r: usize, o: usize| at.cache[(2 * r + 1) * out + o];
         if let Some(dx) = dx {
-            self.gather(dx, |r, o| {
-                slope(r, o) * dy[r * out + o] + second(r, o) * at.xdot[r * d + o % d] * dydot[r * out + o]
-            });
+            let bend = |r, o| second(r, o) * at.xdot[r * d + o % d] * dydot[r * out + o];
+            match dy {
+                Some(dy) => self.gather(dx, |r, o| slope(r, o) * dy[r * out + o] + bend(r, o)),
+                None => self.gather(dx, bend),
+            }
         }
         if let Some(dxdot) = dxdot {
             self.gather(dxdot, |r, o| slope(r, o) * dydot[r * out + o]);

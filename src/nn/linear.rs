@@ -117,7 +117,7 @@ impl Network for Linear {
         &self,
         w: Weights<F>,
         at: Primal<F>,
-        dy: &[F],
+        dy: Option<&[F]>,
         dydot: &[F],
         dp: Option<&mut [F]>,
         dx: Option<&mut [F]>,
@@ -125,12 +125,16 @@ impl Network for Linear {
         _: &mut [F],
     ) {
         if let Some(dp) = dp {
-            self.add_dw(at.x, dy, dp);
+            if let Some(dy) = dy {
+                self.add_dw(at.x, dy, dp);
+                self.add_db(dy, dp);
+            }
             self.add_dw(at.xdot, dydot, dp);
-            self.add_db(dy, dp);
         }
-        if let Some(dx) = dx {
-            self.to_inputs(w, dy, dx);
+        match (dx, dy) {
+            (Some(dx), Some(dy)) => self.to_inputs(w, dy, dx),
+            (Some(dx), None) => dx.fill(F::zero()),
+            (None, _) => {}
         }
         if let Some(dxdot) = dxdot {
             self.to_inputs(w, dydot, dxdot);
@@ -226,7 +230,7 @@ impl Network for Masked {
         &self,
         w: Weights<F>,
         at: Primal<F>,
-        dy: &[F],
+        dy: Option<&[F]>,
         dydot: &[F],
         mut dp: Option<&mut [F]>,
         dx: Option<&mut [F]>,

@@ -93,12 +93,13 @@ pub trait Network: Send + Sync {
     /// ẏ = (∂f/∂x) ẋ after `forward` on the same x, filling `tangents`.
     fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]);
 
-    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ, after `forward` and `jvp`.
+    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ, after `forward` and `jvp`. No `dy` is a dy of
+    /// zero, at less cost: behind straight layers only the tangent has a gradient.
     fn jvp_backward<F: Real>(
         &self,
         w: Weights<F>,
         at: Primal<F>,
-        dy: &[F],
+        dy: Option<&[F]>,
         dydot: &[F],
         dp: Option<&mut [F]>,
         dx: Option<&mut [F]>,

@@ -20,6 +20,18 @@ pub enum Layer {
     Residual(Sequential),
 }
 
+impl Layer {
+    /// Whether f″ = 0 wherever it exists, so that ẏ has no gradient in x.
+    fn is_straight(&self) -> bool {
+        match self {
+            Layer::Linear(_) | Layer::Masked(_) => true,
+            Layer::Activation(activation) => activation.is_straight(),
+            Layer::Fourier(_) => false,
+            Layer::Residual(inner) => inner.layers.iter().all(Layer::is_straight),
+        }
+    }
+}
+
 /// Forwards a call to the layer behind the enum.
 macro_rules! each {
     ($self:expr, $layer:ident => $call:expr) => {
@@ -103,7 +115,7 @@ impl Network for Layer {
         &self,
         w: Weights<F>,
         at: Primal<F>,
-        dy: &[F],
+        dy: Option<&[F]>,
         dydot: &[F],
         dp: Option<&mut [F]>,
         mut dx: Option<&mut [F]>,
@@ -112,7 +124,7 @@ impl Network for Layer {
     ) {
         each!(self, l => l.jvp_backward(w, at, dy, dydot, dp, dx.as_deref_mut(), dxdot.as_deref_mut(), scratch));
         if let Layer::Residual(_) = self {
-            dx.into_iter().for_each(|dx| add(dx, dy));
+            dx.into_iter().zip(dy).for_each(|(dx, dy)| add(dx, dy));
             dxdot.into_iter().for_each(|dxdot| add(dxdot, dydot));
         }
     }
@@ -333,7 +345,7 @@ impl Network for Sequential {
         &self,
         w: Weights<F>,
         at: Primal<F>,
-        dy: &[F],
+        dy: Option<&[F]>,
         dydot: &[F],
         mut dp: Option<&mut [F]>,
         mut dx: Option<&mut [F]>,
@@ -345,6 +357,8 @@ impl Network for Sequential {
         let (next, inner) = rest.split_at_mut(2 * rows * self.widest);
         let (mut here, mut next) = (here, next);
         let mut cache = Descent { buffer: &at.cache[..rows * self.cache_width()], rows };
+        // dh is zero, and is not computed, from a dy of zero down to the first layer with a curvature.
+        let mut zero = dy.is_none();
         let mut tangents = Descent { buffer: &at.tangents[..rows * self.tangent_width()], rows };
         for (i, layer, range) in self.parts().rev() {
             let (kept, kept_tangents) =
@@ -356,11 +370,15 @@ impl Network for Sequential {
             let at = Primal { x, xdot, cache: kept, tangents: kept_tangents };
             let (out, into) = (rows * layer.out_dim(), rows * layer.in_dim());
             let (dh, dhdot) = here.split_at(rows * self.widest);
-            let (dy, dydot) = if i == self.last() { (dy, dydot) } else { (&dh[..out], &dhdot[..out]) };
+            let (dy, dydot) = match i == self.last() {
+                true => (dy, dydot),
+                false => ((!zero).then_some(&dh[..out]), &dhdot[..out]),
+            };
+            zero = zero && layer.is_straight();
             let (ds, dsdot) = next.split_at_mut(rows * self.widest);
             let (dx, dxdot) = match i {
                 0 => (dx.take(), dxdot.take()),
-                _ => (Some(&mut ds[..into]), Some(&mut dsdot[..into])),
+                _ => ((!zero).then_some(&mut ds[..into]), Some(&mut dsdot[..into])),
             };
             let dp = dp.as_deref_mut().map(|dp| &mut dp[range.clone()]);
             layer.jvp_backward(w.slice(range), at, dy, dydot, dp, dx, dxdot, inner);

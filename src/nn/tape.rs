@@ -98,12 +98,12 @@ impl<F: Real> Tape<F> {
         &self.ydot
     }
 
-    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩ at the last `forward` and `jvp`: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ.
+    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩ at the last `forward` and `jvp`: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ. No `dy` is zero.
     pub fn jvp_backward(
         &mut self,
         net: &impl Network,
         w: Weights<F>,
-        dy: &[F],
+        dy: Option<&[F]>,
         dydot: &[F],
         dp: Option<&mut [F]>,
         dx: Option<&mut [F]>,

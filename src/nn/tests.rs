@@ -94,11 +94,20 @@ fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
         dot(&dy, &y) + dot(&dydot, &ydot)
     };
     let (mut dp, mut dx, mut dxdot) = (vec![1.0; p.len()], vec![f64::NAN; x.len()], vec![f64::NAN; x.len()]);
-    tape.jvp_backward(&net, w, &dy, &dydot, Some(&mut dp), Some(&mut dx), Some(&mut dxdot));
+    tape.jvp_backward(&net, w, Some(&dy), &dydot, Some(&mut dp), Some(&mut dx), Some(&mut dxdot));
     let want: Vec<f64> = differences(&p, |p| phi(p, &x, &xdot)).iter().map(|d| d + 1.0).collect();
     assert_close("jvp_backward dp", &free(&dp), &free(&want), 1e-6);
     assert_close("jvp_backward dx", &dx, &differences(&x, |x| phi(&p, x, &xdot)), 1e-6);
     assert_close("jvp_backward dẋ", &dxdot, &differences(&xdot, |v| phi(&p, &x, v)), 1e-6);
+
+    // No dy is a dy of zero.
+    let mut gradients = |dy: Option<&[f64]>| {
+        let (mut dp, mut dx, mut dxdot) =
+            (vec![1.0; p.len()], vec![f64::NAN; x.len()], vec![f64::NAN; x.len()]);
+        tape.jvp_backward(&net, w, dy, &dydot, Some(&mut dp), Some(&mut dx), Some(&mut dxdot));
+        [dp, dx, dxdot]
+    };
+    assert_eq!(gradients(None), gradients(Some(&vec![0.0; dy.len()])));
 }
 
 const ACTIVATIONS: [Activation; 6] = [

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use quadrivium::map::LikelihoodKind;
 use quadrivium::metrics::{self, ModeReport, Nll};
-use quadrivium::ndarray::s;
+use quadrivium::ndarray::{Array2, s};
 use quadrivium::{Card, Generative, LikelihoodOptions, Result, SampleOptions, seeded};
 
-use crate::source::{Split, Unit};
+use crate::source::Split;
 
 /// How much is drawn and scored.
 #[derive(Debug, Clone, Copy)]
@@ -75,12 +75,8 @@ pub fn measure(
         Some(m) => Some(metrics::mode_coverage(drawn.x.view(), m.centres.view(), m.sigma)?),
         None => None,
     };
-    let energy = if split.entropy.is_some() {
-        metrics::energy_distance(drawn.x.view(), split.test.view())?
-    } else {
-        let unit = Unit::of(split.train.x());
-        metrics::energy_distance(unit.apply(drawn.x.view()).view(), unit.apply(split.test.view()).view())?
-    };
+    let in_units = |x: &Array2<f32>| split.units.apply(x.clone());
+    let energy = metrics::energy_distance(in_units(&drawn.x).view(), in_units(&split.test).view())?;
     Ok(Figures {
         card: model.card(),
         nfe: drawn.nfe,

@@ -50,7 +50,10 @@ pub fn candidates(
         Source::Named(Name::Checkerboard) => Head::Bins { bins: 64 },
         _ => AutoregressiveConfig::default().head,
     };
-    let autoregressive = AutoregressiveConfig { dim, head, ..Default::default() };
+    // Few rows do not show detail, and a network that could follow it follows their noise.
+    let octaves = |many: usize, few: usize| if small { few } else { many };
+    let (ar, ddpm) = (AutoregressiveConfig::default(), DiffusionConfig::default());
+    let autoregressive = AutoregressiveConfig { dim, head, octaves: octaves(ar.octaves, 2), ..ar };
     let vae = VaeConfig { dim, ..Default::default() };
     let gan = |loss| GanConfig { dim, loss, ..GanConfig::default() };
     let games = [
@@ -58,15 +61,15 @@ pub fn candidates(
         (AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, options(4000, 256, (500, 128))),
         (GanConfig::default().loss, options(8000, 256, (1000, 128))),
     ];
-    let diffusion = DiffusionConfig { dim, ..Default::default() };
+    let diffusion = DiffusionConfig { dim, octaves: octaves(ddpm.octaves, 1), ..ddpm };
 
     let mut all: Vec<(Candidate, TrainOptions)> = vec![
         (Candidate::One(Box::new(Autoregressive::new(autoregressive, rng)?)), options(3000, 256, (30, 128))),
-        (Candidate::One(Box::new(Vae::new(vae, rng)?)), options(6000, 512, (500, 128))),
+        (Candidate::One(Box::new(Vae::new(vae, rng)?)), options(8000, 512, (1000, 128))),
     ];
     for (loss, options) in games {
         all.push((Candidate::One(Box::new(Gan::new(gan(loss), rng)?)), options));
     }
-    all.push((Candidate::Diffusion(Diffusion::new(diffusion, rng)?), options(6000, 1024, (500, 128))));
+    all.push((Candidate::Diffusion(Diffusion::new(diffusion, rng)?), options(8000, 256, (500, 128))));
     Ok(all)
 }

@@ -15,6 +15,7 @@ pub struct Results {
 
 /// What remains of a split when its rows are gone.
 pub struct Summary {
+    pub note: &'static str,
     pub entropy: Option<f64>,
     pub gaussian: Option<f64>,
     pub energy_floor: f64,
@@ -22,7 +23,12 @@ pub struct Summary {
 
 impl From<&Split> for Summary {
     fn from(split: &Split) -> Self {
-        Summary { entropy: split.entropy, gaussian: split.gaussian, energy_floor: split.energy_floor }
+        Summary {
+            note: split.note,
+            entropy: split.entropy,
+            gaussian: split.gaussian,
+            energy_floor: split.energy_floor,
+        }
     }
 }
 
@@ -138,13 +144,16 @@ impl Results {
                 }
             ),
             (None, Some(gaussian)) => format!(
-                "The truth is unknown: NLL is on held-out rows, and \"gap\" is to the NLL of one full-covariance Gaussian, {} \
+                "{}The truth is unknown: NLL is on held-out rows, and \"gap\" is to the NLL of one full-covariance Gaussian, {} \
                  nats: below 0 is better. Energy distance between train and test, columns standardised: {floor}.",
+                self.splits[0].note,
                 gaussian.show(3)
             ),
-            (None, None) => {
-                format!("No density is known for this data. Energy distance of the truth: {floor}.")
-            }
+            (None, None) => format!(
+                "{}The truth is unknown, and no Gaussian fits columns that depend on each other linearly: NLL is on held-out rows. \
+                 Energy distance between train and test, columns standardised: {floor}.",
+                self.splits[0].note
+            ),
         }
     }
 
@@ -215,10 +224,16 @@ impl Results {
         if let Some((name, nll)) = self.best(|f| f.nll) {
             let against = match (self.split_stat(|s| s.entropy), self.split_stat(|s| s.gaussian)) {
                 (Some(entropy), _) => format!("{:.3} nats above the entropy of the data", nll - entropy.mean),
-                (None, Some(gaussian)) => format!("{:.3} nats below a single Gaussian", gaussian.mean - nll),
+                (None, Some(gaussian)) if nll < gaussian.mean => {
+                    format!("{:.3} nats below a single Gaussian", gaussian.mean - nll)
+                }
+                (None, Some(gaussian)) => format!("{:.3} nats above a single Gaussian", nll - gaussian.mean),
                 (None, None) => "the truth is unknown".into(),
             };
-            lines.push(format!("Best likelihood: {name}, {nll:.3} nats per row: {against}. Bounds and ODE estimates are weaker claims than exact values, and the GANs have none."));
+            lines.push(format!(
+                "Best likelihood: {name}, NLL {nll:.3} nats per row, {against}. A bound or an ODE estimate is a weaker claim than an \
+                 exact value, and the GANs make none."
+            ));
         }
         if self.has_modes() {
             let sorted = |value: fn(&Figures) -> Option<f64>| {

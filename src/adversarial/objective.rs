@@ -6,8 +6,11 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::train::{Objective, Progress};
 
-/// What each player pays at a row with D(x) = a, and its slope in a. For the logistic games D is the logit: the
-/// probability that a row is real is σ(D(x)), so −log σ(a) = softplus(−a) and −log(1 − σ(a)) = softplus(a).
+/// What a player pays at a row with D(x) = a, and its slope in a.
+type Value<F> = fn(AdversarialLoss, F) -> (F, F);
+
+/// The games' values. In the logistic ones D is the logit: the probability that a row is real is σ(D(x)), so
+/// −log σ(a) = softplus(−a) and −log(1 − σ(a)) = softplus(a).
 impl AdversarialLoss {
     /// The critic, at a real row.
     pub(super) fn on_real<F: Real>(self, a: F) -> (F, F) {
@@ -155,7 +158,7 @@ impl<F: Real> Critic<'_, F> {
         &self,
         w: Weights<F>,
         rows: &[F],
-        value: Option<fn(AdversarialLoss, F) -> (F, F)>,
+        value: Option<Value<F>>,
         penalised: bool,
         weight: F,
         dp: Option<&mut [F]>,

@@ -8,14 +8,14 @@ use crate::source::{Name, Source};
 /// A model to train; a trained diffusion is sampled in more than one way.
 pub enum Candidate {
     One(Box<dyn Generative>),
-    Diffusion(Diffusion),
+    Diffusion(Box<Diffusion>),
 }
 
 impl Candidate {
     pub fn model(&mut self) -> &mut dyn Generative {
         match self {
             Candidate::One(model) => model.as_mut(),
-            Candidate::Diffusion(model) => model,
+            Candidate::Diffusion(model) => model.as_mut(),
         }
     }
 
@@ -55,11 +55,16 @@ pub fn candidates(
     let (ar, ddpm) = (AutoregressiveConfig::default(), DiffusionConfig::default());
     let autoregressive = AutoregressiveConfig { dim, head, octaves: octaves(ar.octaves, 2), ..ar };
     let vae = VaeConfig { dim, ..Default::default() };
-    let gan = |loss| GanConfig { dim, loss, ..GanConfig::default() };
+    let gan = GanConfig { dim, ..Default::default() };
+    // At the rates that suit the other games this one stalls at once; slower, it shows what it is known for.
+    let slow = OptimiserConfig { lr: 1e-3, ..gan.optimiser.clone() };
+    let minimax =
+        GanConfig { loss: AdversarialLoss::Minimax, critic_lr: 5e-4, optimiser: slow, ..gan.clone() };
+    let r1 = GanConfig { loss: AdversarialLoss::NonSaturatingR1 { gamma: 1.0 }, ..gan.clone() };
     let games = [
-        (AdversarialLoss::Minimax, options(3000, 256, (500, 128))),
-        (AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, options(4000, 256, (500, 128))),
-        (GanConfig::default().loss, options(8000, 256, (1000, 128))),
+        (minimax, options(5000, 128, (1000, 128))),
+        (r1, options(8000, 128, (1000, 128))),
+        (gan, options(12_000, 128, (2000, 128))),
     ];
     let diffusion = DiffusionConfig { dim, octaves: octaves(ddpm.octaves, 1), ..ddpm };
 
@@ -67,9 +72,12 @@ pub fn candidates(
         (Candidate::One(Box::new(Autoregressive::new(autoregressive, rng)?)), options(3000, 256, (30, 128))),
         (Candidate::One(Box::new(Vae::new(vae, rng)?)), options(8000, 512, (1000, 128))),
     ];
-    for (loss, options) in games {
-        all.push((Candidate::One(Box::new(Gan::new(gan(loss), rng)?)), options));
+    for (config, options) in games {
+        all.push((Candidate::One(Box::new(Gan::new(config, rng)?)), options));
     }
-    all.push((Candidate::Diffusion(Diffusion::new(diffusion, rng)?), options(8000, 256, (500, 128))));
+    all.push((
+        Candidate::Diffusion(Box::new(Diffusion::new(diffusion, rng)?)),
+        options(8000, 256, (500, 128)),
+    ));
     Ok(all)
 }

@@ -228,7 +228,7 @@ impl TrainOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleOptions {
     /// Scale of the randomness: 1 samples the model, less stays nearer to its modes. Each model's `sample` says what
-    /// it scales. More than 0, finite. Default 1.
+    /// it scales. More than 0, at most 1e6: beyond, f32 runs out of range. Default 1.
     pub temperature: f64,
 }
 
@@ -243,10 +243,10 @@ impl SampleOptions {
     /// [`Error::Config`] naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         check(
-            self.temperature > 0.0 && self.temperature.is_finite(),
+            self.temperature > 0.0 && self.temperature <= 1e6,
             "SampleOptions::temperature",
             self.temperature,
-            "more than 0, finite",
+            "more than 0, at most 1e6",
         )
     }
 }
@@ -434,5 +434,30 @@ impl Observer for Silent {
 impl<F: FnMut(&Step<'_>) -> ControlFlow<()>> Observer for F {
     fn step(&mut self, step: &Step<'_>) -> ControlFlow<()> {
         self(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+
+    #[test]
+    fn every_temperature_that_is_accepted_gives_numbers() {
+        let mut rng = crate::seeded(0);
+        let sampler = Sampler::Ddim { steps: 5, eta: 1.0 };
+        let models: [Box<dyn Generative>; 4] = [
+            Box::new(Autoregressive::new(AutoregressiveConfig::default(), &mut rng).unwrap()),
+            Box::new(Vae::new(VaeConfig::default(), &mut rng).unwrap()),
+            Box::new(Gan::new(GanConfig::default(), &mut rng).unwrap()),
+            Box::new(Diffusion::new(DiffusionConfig { sampler, ..Default::default() }, &mut rng).unwrap()),
+        ];
+        for model in &models {
+            for temperature in [f64::MIN_POSITIVE, 1e6] {
+                let x = model.sample(50, &SampleOptions { temperature }, &mut rng).unwrap().x;
+                assert!(x.iter().all(|x| x.is_finite()), "{}, {temperature}", model.card().name);
+            }
+        }
+        assert!(SampleOptions { temperature: 1.1e6 }.validate().is_err());
     }
 }

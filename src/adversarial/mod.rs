@@ -178,6 +178,8 @@ impl GanConfig {
             self.critic_lr,
             "more than 0, finite",
         )?;
+        self.generator_activation.validate()?;
+        self.critic_activation.validate()?;
         self.optimiser.validate()
     }
 }

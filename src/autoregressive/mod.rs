@@ -114,6 +114,7 @@ impl AutoregressiveConfig {
             }
             Head::Bins { bins } => check(bins >= 1, "Head::Bins::bins", bins, "at least 1")?,
         }
+        self.activation.validate()?;
         self.optimiser.validate()
     }
 }

@@ -7,6 +7,7 @@ use super::objective::Scratch;
 use super::*;
 use crate::data::Toy;
 use crate::error::Error;
+use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
@@ -359,6 +360,10 @@ fn a_config_out_of_range_is_named() {
         ("AutoregressiveConfig::hidden", AutoregressiveConfig { hidden: vec![8, 0], ..base() }),
         ("AutoregressiveConfig::hidden", AutoregressiveConfig { hidden: vec![3], dim: 5, ..base() }),
         ("AutoregressiveConfig::octaves", AutoregressiveConfig { octaves: 15, ..base() }),
+        (
+            "Activation::LeakyRelu::slope",
+            AutoregressiveConfig { activation: LeakyRelu { slope: f64::INFINITY }, ..base() },
+        ),
         (
             "Head::Mixture::components",
             AutoregressiveConfig { head: Head::Mixture { components: 0 }, ..base() },

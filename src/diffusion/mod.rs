@@ -181,6 +181,7 @@ impl DiffusionConfig {
         )?;
         self.sampler.validate(self.steps)?;
         self.solver.validate()?;
+        self.activation.validate()?;
         self.optimiser.validate()
     }
 }

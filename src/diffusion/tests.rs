@@ -9,6 +9,7 @@ use super::*;
 use crate::data::Toy;
 use crate::error::Error;
 use crate::generative::Silent;
+use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
@@ -344,6 +345,7 @@ fn options_out_of_range_name_their_field() {
         ("DiffusionConfig::hidden", DiffusionConfig { hidden: vec![], ..base() }),
         ("DiffusionConfig::hidden", DiffusionConfig { hidden: vec![8, 0], ..base() }),
         ("DiffusionConfig::octaves", DiffusionConfig { octaves: 17, ..base() }),
+        ("Activation::LeakyRelu::slope", DiffusionConfig { activation: LeakyRelu { slope: 1e39 }, ..base() }),
         ("DiffusionConfig::time_features", DiffusionConfig { time_features: 3, ..base() }),
         ("DiffusionConfig::time_features", DiffusionConfig { time_features: 0, ..base() }),
         ("DiffusionConfig::steps", DiffusionConfig { steps: 0, ..base() }),

@@ -127,6 +127,7 @@ impl VaeConfig {
         let share = (0.0..=1.0).contains(&self.beta_warmup);
         check(share, "VaeConfig::beta_warmup", self.beta_warmup, "0 to 1")?;
         check(self.draws >= 1, "VaeConfig::draws", self.draws, "at least 1")?;
+        self.activation.validate()?;
         self.optimiser.validate()
     }
 }
@@ -221,7 +222,8 @@ impl Vae {
         Ok(Posterior { mean: mean.to_owned(), sd: sd.to_owned() })
     }
 
-    /// m(z), the mean of p(x|z), of each row of z, (n, latent_dim): shape (n, dim), in the units of the data.
+    /// m(z), the mean of p(x|z), of each row of z, (n, latent_dim): shape (n, dim), in the units of the data. Coordinates
+    /// beyond ±1e6 count as that.
     ///
     /// # Errors
     /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
@@ -240,6 +242,8 @@ impl Vae {
     pub fn decode(&self, z: ArrayView2<f32>) -> Result<Array2<f32>> {
         check_rows("z", z, self.config.latent_dim)?;
         Ok(each_tile(z, self.config.dim, |likelihood: &mut Gaussians<f32>, z, out| {
+            // Sums of absurd rows stay finite.
+            z.iter_mut().for_each(|z| *z = z.clamp(-1e6, 1e6));
             self.networks.decoder.infer(&self.parameters.average, z, likelihood);
             out.copy_from_slice(&likelihood.mean);
             self.standardiser.restore(out);

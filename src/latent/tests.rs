@@ -4,6 +4,7 @@ use super::objective::Noise;
 use super::*;
 use crate::data::Toy;
 use crate::error::Error;
+use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
@@ -344,6 +345,17 @@ fn every_option_matters() {
 }
 
 #[test]
+fn the_farthest_causes_decode_to_numbers() {
+    for activation in [Activation::Tanh, Activation::Silu, Activation::Gelu, Activation::Relu] {
+        let config = VaeConfig { activation, ..Default::default() };
+        let model = Vae::new(config, &mut seeded(0)).unwrap();
+        let x =
+            model.decode(array![[f32::MAX, f32::MAX], [f32::MAX, f32::MIN], [f32::MIN, 0.0]].view()).unwrap();
+        assert!(x.iter().all(|x| x.is_finite()), "{activation:?}: {x}");
+    }
+}
+
+#[test]
 fn a_config_out_of_range_is_an_error_that_names_the_field() {
     let base = VaeConfig::default;
     for (expected, config) in [
@@ -352,6 +364,7 @@ fn a_config_out_of_range_is_an_error_that_names_the_field() {
         ("VaeConfig::hidden", VaeConfig { hidden: vec![8, 0], ..base() }),
         ("VaeConfig::encoder_octaves", VaeConfig { encoder_octaves: 13, ..base() }),
         ("VaeConfig::decoder_octaves", VaeConfig { decoder_octaves: 13, ..base() }),
+        ("Activation::LeakyRelu::slope", VaeConfig { activation: LeakyRelu { slope: f64::NAN }, ..base() }),
         ("VaeConfig::min_sd", VaeConfig { min_sd: 0.0, ..base() }),
         ("VaeConfig::min_sd", VaeConfig { min_sd: f64::NAN, ..base() }),
         ("VaeConfig::beta", VaeConfig { beta: -1.0, ..base() }),

@@ -1,4 +1,5 @@
 use super::{Layout, Network, Primal, Weights};
+use crate::error::{Result, check};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
@@ -19,7 +20,7 @@ pub enum Activation {
     Relu,
     /// x for x > 0, else slope·x.
     LeakyRelu {
-        /// The slope on the negative side. The adversarial literature uses 0.2.
+        /// The slope on the negative side, −1 to 1. The adversarial literature uses 0.2.
         slope: f64,
     },
     /// ln(1 + eˣ).
@@ -27,6 +28,13 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the slope, if it is out of range.
+    pub fn validate(self) -> Result<()> {
+        let Activation::LeakyRelu { slope } = self else { return Ok(()) };
+        check((-1.0..=1.0).contains(&slope), "Activation::LeakyRelu::slope", slope, "-1 to 1")
+    }
+
     /// The gain that keeps the variance through this activation, for [`Linear::new`](super::Linear::new).
     pub fn gain(self) -> f64 {
         match self {

@@ -7,6 +7,7 @@ use ndarray::{Array2, array};
 use super::*;
 use crate::data::Toy;
 use crate::metrics::mode_coverage;
+use crate::nn::Activation::LeakyRelu;
 use crate::{Error, seeded};
 
 const GAMES: [AdversarialLoss; 3] = [
@@ -230,13 +231,15 @@ fn a_divergence_leaves_both_players_at_their_last_good_parameters() {
 
 #[test]
 fn a_config_out_of_range_is_named() {
-    let bad: [(&str, Change); 11] = [
+    let bad: [(&str, Change); 13] = [
         ("GanConfig::dim", |c| c.dim = 0),
         ("GanConfig::latent_dim", |c| c.latent_dim = 0),
         ("AdversarialLoss::gamma", |c| c.loss = AdversarialLoss::NonSaturatingR1 { gamma: -1.0 }),
         ("AdversarialLoss::lambda", |c| c.loss = AdversarialLoss::WassersteinGp { lambda: f64::NAN }),
         ("GanConfig::generator_hidden", |c| c.generator_hidden = vec![4, 0]),
         ("GanConfig::generator_octaves", |c| c.generator_octaves = 17),
+        ("Activation::LeakyRelu::slope", |c| c.generator_activation = LeakyRelu { slope: f64::NAN }),
+        ("Activation::LeakyRelu::slope", |c| c.critic_activation = LeakyRelu { slope: f64::NAN }),
         ("GanConfig::critic_hidden", |c| c.critic_hidden = vec![0]),
         ("GanConfig::critic_octaves", |c| c.critic_octaves = 17),
         ("GanConfig::critic_steps", |c| c.critic_steps = 0),

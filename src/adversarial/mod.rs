@@ -42,7 +42,7 @@ use crate::error::Error;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
-use crate::nn::{Activation, Fourier, Layer, Network, Sequential, mlp};
+use crate::nn::{Activation, Fourier, Layer, Network, REACH, Sequential, mlp, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
 use crate::train::{OptimiserConfig, Parameters, Rows};
@@ -82,13 +82,13 @@ pub struct GanConfig {
     /// Between the generator's layers. Default [`Activation::Silu`].
     pub generator_activation: Activation,
     /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. More let G turn faster, from mode
-    /// to mode. At most 16. Default 3.
+    /// to mode. At most 14. Default 3.
     pub generator_octaves: usize,
     /// Units of the critic's hidden layers; none makes it affine in its features. Default three layers of 64.
     pub critic_hidden: Vec<usize>,
     /// Between the critic's layers. Default [`Activation::LeakyRelu`] of slope 0.2 (Radford et al. 2016).
     pub critic_activation: Activation,
-    /// Fourier features of x, at 2ᵏ rad per standard deviation, as for z. At most 16. Default 3.
+    /// Fourier features of x, at 2ᵏ rad per standard deviation, as for z. At most 14. Default 3.
     pub critic_octaves: usize,
     /// Steps of the critic for each of the generator. At least 1. Default 1; Gulrajani et al. use 5.
     pub critic_steps: usize,
@@ -157,12 +157,12 @@ impl GanConfig {
             &self.generator_hidden,
             "layers of at least 1 unit",
         )?;
-        // 2¹⁵ rad over a reach of 10 standard deviations stays within the sine's range.
+        let most = most_octaves(REACH);
         check(
-            self.generator_octaves <= 16,
+            self.generator_octaves <= most,
             "GanConfig::generator_octaves",
             self.generator_octaves,
-            "at most 16",
+            "0 to 14",
         )?;
         check(
             units(&self.critic_hidden),
@@ -170,7 +170,7 @@ impl GanConfig {
             &self.critic_hidden,
             "layers of at least 1 unit",
         )?;
-        check(self.critic_octaves <= 16, "GanConfig::critic_octaves", self.critic_octaves, "at most 16")?;
+        check(self.critic_octaves <= most, "GanConfig::critic_octaves", self.critic_octaves, "0 to 14")?;
         check(self.critic_steps >= 1, "GanConfig::critic_steps", self.critic_steps, "at least 1")?;
         check(
             self.critic_lr > 0.0 && self.critic_lr.is_finite(),

@@ -40,7 +40,7 @@ use crate::data::Standardiser;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
-use crate::nn::Activation;
+use crate::nn::{Activation, REACH, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
 use crate::train::{self, OptimiserConfig, Parameters, Rows};
@@ -106,8 +106,7 @@ impl AutoregressiveConfig {
             &self.hidden,
             "one or more layers of at least dim − 1 (and 1) units",
         )?;
-        // 2¹³ rad per standard deviation, 10 standard deviations out: still within the range of a sine in f32.
-        check(self.octaves <= 14, "AutoregressiveConfig::octaves", self.octaves, "0 to 14")?;
+        check(self.octaves <= most_octaves(REACH), "AutoregressiveConfig::octaves", self.octaves, "0 to 14")?;
         match self.head {
             Head::Mixture { components } => {
                 check(components >= 1, "Head::Mixture::components", components, "at least 1")?;

@@ -1,13 +1,9 @@
 use std::ops::Range;
 
-use crate::nn::{Activation, Fourier, Layer, Linear, Masked, Network, Sequential, Tape, Weights};
+use crate::nn::{Activation, Fourier, Layer, Linear, Masked, Network, REACH, Sequential, Tape, Weights};
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
-
-/// Standard deviations from the centre beyond which a coordinate looks to the network as if it stood there: the
-/// conditionals stay normalised for any finite row, and no activation overflows.
-const REACH: f64 = 10.0;
 
 /// Radians per standard deviation of the lowest Fourier feature: one period spans the bulk of a standardised column.
 const BASE_FREQUENCY: f64 = 1.0;
@@ -274,6 +270,7 @@ impl Made {
     }
 }
 
+/// Beyond the reach a coordinate looks to the network as if it stood there: the conditionals stay normalised for any finite row, and no activation overflows.
 fn within_reach<F: Real>(x: F) -> F {
     x.max(F::of(-REACH)).min(F::of(REACH))
 }

@@ -55,7 +55,7 @@ pub use self::schedule::{NoiseLevel, Schedule};
 pub use crate::numeric::ode::Solver;
 
 use self::likelihood::ByNetwork;
-use self::network::NoiseNet;
+use self::network::{NoiseNet, REACH};
 use self::objective::{Levels, NoiseMse};
 use self::sampling::Update;
 use crate::data::Standardiser;
@@ -65,7 +65,7 @@ use crate::generative::{
     TrainOptions, TrainReport, check_rows,
 };
 use crate::map::{Card, Objective, Sampling};
-use crate::nn::Activation;
+use crate::nn::{Activation, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles::{self, RowStreams};
 use crate::train::{OptimiserConfig, Parameters, Rows, fit};
@@ -80,7 +80,7 @@ pub struct DiffusionConfig {
     /// Between the layers. Default [`Activation::Silu`].
     pub activation: Activation,
     /// Fourier features of each coordinate: sin and cos of 2ᵏ rad, k = 0 … octaves − 1, beside the coordinate itself,
-    /// faded out where the noise hides them. Structure of width w needs 2ᵏ near 1/w. 0 (raw coordinates) to 16.
+    /// faded out where the noise hides them. Structure of width w needs 2ᵏ near 1/w. 0 (raw coordinates) to 13.
     /// Default 4.
     pub octaves: usize,
     /// Sines and cosines that embed the noise level. Even, at least 2. Default 32.
@@ -159,7 +159,7 @@ impl DiffusionConfig {
             &self.hidden,
             "at least one layer of at least one unit",
         )?;
-        check(self.octaves <= 16, "DiffusionConfig::octaves", self.octaves, "0 to 16")?;
+        check(self.octaves <= most_octaves(REACH), "DiffusionConfig::octaves", self.octaves, "0 to 13")?;
         check(
             self.time_features >= 2 && self.time_features.is_multiple_of(2),
             "DiffusionConfig::time_features",

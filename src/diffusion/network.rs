@@ -11,7 +11,7 @@ use crate::numeric::simd::vectorise;
 
 /// Standard deviations from the mean beyond which the network does not look: there ε̂ goes on as the noise of a far
 /// point does, (x − α x₀)/σ with x₀ near the data, so that it stays finite and a far point stays improbable.
-const REACH: f64 = 20.0;
+pub(super) const REACH: f64 = 20.0;
 
 /// The noise predictor ε̂(x, λ) of rows x: (n, d), at a level each.
 ///

@@ -344,7 +344,7 @@ fn options_out_of_range_name_their_field() {
         ("DiffusionConfig::dim", DiffusionConfig { dim: 0, ..base() }),
         ("DiffusionConfig::hidden", DiffusionConfig { hidden: vec![], ..base() }),
         ("DiffusionConfig::hidden", DiffusionConfig { hidden: vec![8, 0], ..base() }),
-        ("DiffusionConfig::octaves", DiffusionConfig { octaves: 17, ..base() }),
+        ("DiffusionConfig::octaves", DiffusionConfig { octaves: 14, ..base() }),
         ("Activation::LeakyRelu::slope", DiffusionConfig { activation: LeakyRelu { slope: 1e39 }, ..base() }),
         ("DiffusionConfig::time_features", DiffusionConfig { time_features: 3, ..base() }),
         ("DiffusionConfig::time_features", DiffusionConfig { time_features: 0, ..base() }),

@@ -41,7 +41,7 @@ use crate::error::Error;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
-use crate::nn::Activation;
+use crate::nn::{Activation, REACH, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
 use crate::train::{self, OptimiserConfig, Parameters, Rows};
@@ -60,9 +60,9 @@ pub struct VaeConfig {
     /// Between the layers. Default [`Activation::Tanh`], which makes the steepest decoder.
     pub activation: Activation,
     /// Fourier features of x in the encoder: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves − 1,
-    /// beside x itself. At most 12. Default 4.
+    /// beside x itself. At most 14. Default 4.
     pub encoder_octaves: usize,
-    /// The same of z in the decoder: more make steeper steps between modes, too many make holes. At most 12. Default 4.
+    /// The same of z in the decoder: more make steeper steps between modes, too many make holes. At most 14. Default 4.
     pub decoder_octaves: usize,
     /// What s depends on. Default [`DecoderVariance::Shared`].
     pub decoder_variance: DecoderVariance,
@@ -118,8 +118,9 @@ impl VaeConfig {
         check(self.latent_dim >= 1, "VaeConfig::latent_dim", self.latent_dim, "at least 1")?;
         let units = self.hidden.iter().all(|&units| units >= 1);
         check(units, "VaeConfig::hidden", &self.hidden, "layers of at least 1 unit")?;
-        check(self.encoder_octaves <= 12, "VaeConfig::encoder_octaves", self.encoder_octaves, "at most 12")?;
-        check(self.decoder_octaves <= 12, "VaeConfig::decoder_octaves", self.decoder_octaves, "at most 12")?;
+        let most = most_octaves(REACH);
+        check(self.encoder_octaves <= most, "VaeConfig::encoder_octaves", self.encoder_octaves, "0 to 14")?;
+        check(self.decoder_octaves <= most, "VaeConfig::decoder_octaves", self.decoder_octaves, "0 to 14")?;
         let positive = self.min_sd > 0.0 && self.min_sd.is_finite();
         check(positive, "VaeConfig::min_sd", self.min_sd, "more than 0, finite")?;
         let beta = self.beta >= 0.0 && self.beta.is_finite();

@@ -1,13 +1,10 @@
 use std::ops::Range;
 
 use super::{DecoderVariance, VaeConfig};
-use crate::nn::{Activation, Fourier, Layer, Masked, Network, Sequential, Tape, Weights, mlp};
+use crate::nn::{Activation, Fourier, Layer, Masked, Network, REACH, Sequential, Tape, Weights, mlp};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
-
-/// The encoder sees x clamped to this many standard deviations: farther out, q(z|x) stays what it is there.
-const REACH: f64 = 10.0;
 
 /// Encoder and decoder, their numbers one after the other: p = [encoder | decoder].
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +45,7 @@ impl Networks {
         }
     }
 
-    /// The rows of x, as the encoder takes them.
+    /// The rows of x, as the encoder takes them: beyond the reach q(z|x) stays what it is there.
     pub fn within_reach<F: Real>(x: &[F], near: &mut Vec<F>) {
         let reach = F::of(REACH);
         near.clear();

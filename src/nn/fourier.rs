@@ -11,17 +11,33 @@ use crate::numeric::simd::vectorise;
 /// al. 2020). At ω_k = 10000^(−k/K) on a single number it is the sinusoidal time embedding (Vaswani et al. 2017, §3.5).
 ///
 /// Each output depends on one input, so every derivative is elementwise: for y = sin ωx, y′ = ω cos ωx and y″ = −ω²y.
+/// Beyond a reach, where the data end, the waves stay what they are there, and y′ = y″ = 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fourier {
     dim: usize,
     raw: bool,
     frequencies: Vec<f64>,
+    reach: f64,
+}
+
+/// Where the waves of [`Fourier::octaves`] end, in units of x: standardised data hardly go so far.
+pub(crate) const REACH: f64 = 10.0;
+
+/// The octaves 1, 2, 4, … rad per unit that the sine of an f32 can follow up to ±`reach`: 2^(octaves − 1) · reach ≤ 1e5.
+pub(crate) const fn most_octaves(reach: f64) -> usize {
+    let (mut octaves, mut angle) = (0, reach);
+    while angle <= 1e5 {
+        (octaves, angle) = (octaves + 1, 2.0 * angle);
+    }
+    octaves
 }
 
 impl Fourier {
-    /// x itself and `octaves` frequencies base, 2·base, 4·base, … rad per unit of x.
+    /// x itself and `octaves` frequencies base, 2·base, 4·base, … rad per unit of x. The waves end at x = ±10. In f32
+    /// they are right if the highest has at most 10⁴ rad per unit: 14 octaves from 1.
     pub fn octaves(dim: usize, base: f64, octaves: usize) -> Self {
-        Fourier { dim, raw: true, frequencies: (0..octaves).map(|k| base * 2f64.powi(k as i32)).collect() }
+        let frequencies = (0..octaves).map(|k| base * 2f64.powi(k as i32)).collect();
+        Fourier { dim, raw: true, frequencies, reach: REACH }
     }
 
     /// The embedding of one number t in `width` columns: frequencies 10000^(−k/K), K = width/2, k = 0 … K−1.
@@ -32,15 +48,10 @@ impl Fourier {
         check(width > 0 && width.is_multiple_of(2), "time_features", width, "even, at least 2")?;
         let half = width / 2;
         let frequencies = (0..half).map(|k| 1e4f64.powf(-(k as f64) / half as f64)).collect();
-        Ok(Fourier { dim: 1, raw: false, frequencies })
+        Ok(Fourier { dim: 1, raw: false, frequencies, reach: f64::INFINITY })
     }
 
-    /// The inputs' coordinate that each output depends on: outputs come in blocks as wide as x.
-    pub fn source(&self, output: usize) -> usize {
-        output % self.dim
-    }
-
-    /// Walks the blocks of a row: `f(x, block)` with block 0 … 2K, the raw block first if there is one.
+    /// Blocks of outputs, each as wide as x, the raw one first if there is one.
     fn blocks(&self) -> usize {
         usize::from(self.raw) + 2 * self.frequencies.len()
     }
@@ -50,6 +61,7 @@ impl Fourier {
     fn evaluate<F: Real>(&self, x: &[F], y: &mut [F], mut derivatives: Option<&mut [F]>) {
         let (d, out, k) = (self.dim, self.out_dim(), self.frequencies.len());
         let raw = if self.raw { d } else { 0 };
+        let reach = F::of(self.reach);
         vectorise(
             #[inline(always)]
             || {
@@ -65,14 +77,17 @@ impl Fourier {
                         }
                     }
                     for (j, &x) in x.iter().enumerate() {
+                        let near = x.max(-reach).min(reach);
+                        let inside = if near == x { F::one() } else { F::zero() };
                         for (i, &omega) in self.frequencies.iter().enumerate() {
                             let omega = F::of(omega);
-                            let (sin, cos) = (omega * x).fast_sin_cos();
+                            let (sin, cos) = (omega * near).fast_sin_cos();
                             let (s, c) = (raw + i * d + j, raw + (k + i) * d + j);
                             (y[s], y[c]) = (sin, cos);
                             if let Some((d1, d2)) = &mut slopes {
-                                (d1[s], d1[c]) = (omega * cos, -omega * sin);
-                                (d2[s], d2[c]) = (-omega * omega * sin, -omega * omega * cos);
+                                let slope = omega * inside;
+                                (d1[s], d1[c]) = (slope * cos, -slope * sin);
+                                (d2[s], d2[c]) = (-omega * slope * sin, -omega * slope * cos);
                             }
                         }
                     }
@@ -83,13 +98,11 @@ impl Fourier {
 
     /// dx = Σ over the outputs of a coordinate of `term(output)`.
     fn gather<F: Real>(&self, dx: &mut [F], term: impl Fn(usize, usize) -> F) {
-        let out = self.out_dim();
         for (r, dx) in dx.chunks_exact_mut(self.dim).enumerate() {
             for (j, dx) in dx.iter_mut().enumerate() {
                 *dx = (0..self.blocks()).map(|b| term(r, b * self.dim + j)).sum();
             }
         }
-        debug_assert_eq!(out, self.blocks() * self.dim);
     }
 }
 

@@ -25,6 +25,7 @@ mod tape;
 
 pub use activation::Activation;
 pub use fourier::Fourier;
+pub(crate) use fourier::{REACH, most_octaves};
 pub use layout::{Layout, Tensor};
 pub use linear::{Linear, Masked};
 pub use sequential::{Layer, Sequential, mlp};

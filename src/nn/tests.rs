@@ -150,6 +150,26 @@ fn fourier() {
 }
 
 #[test]
+fn waves_are_right_up_to_the_reach_and_stand_still_beyond() {
+    assert_eq!((most_octaves(REACH), most_octaves(20.0)), (14, 13));
+    let features = Fourier::octaves(1, 1.0, most_octaves(REACH));
+    let at = |x: f32| Tape::default().infer(&features, &[], &[x]).to_vec();
+    for (k, y) in at(-10.0)[1..=14].iter().enumerate() {
+        let want = (-10.0 * 2f64.powi(k as i32)).sin();
+        assert!((y.f64() - want).abs() < 1e-7, "octave {k}: {y}, expected {want}");
+    }
+    assert_eq!(at(-1e30)[1..], at(-10.0)[1..]);
+    assert_eq!(at(-1e30)[0], -1e30);
+    // Along x only the raw coordinate moves there, and along its tangent nothing bends.
+    let mut tape = Tape::default();
+    tape.forward(&features, &[], &[11.0]);
+    assert_eq!(tape.jvp(&features, &[], &[1.0]).iter().copied().sum::<f64>(), 1.0);
+    let (mut dx, ones) = ([f64::NAN], [1.0; 29]);
+    tape.jvp_backward(&features, Weights { p: &[], t: &[] }, None, &ones, None, Some(&mut dx), None);
+    assert_eq!(dx, [0.0]);
+}
+
+#[test]
 fn compositions() {
     for activation in ACTIVATIONS {
         check(mlp(&[3, 7, 5, 2], activation), |_| false);

@@ -306,12 +306,7 @@ impl Generative for Gan {
 
     /// Draws rows. A temperature T scales z by T.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        options.validate()?;
-        let x = tiles::draw(n, self.dim(), rng, |streams, scratch, x| {
-            self.sample_tile(options.temperature, streams, scratch, x);
-            Ok(())
-        })?;
-        Ok(Samples { x, nfe: 1 })
+        tiles::sample(self, n, options, rng)
     }
 
     fn sample_each(
@@ -321,11 +316,7 @@ impl Generative for Gan {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
-        options.validate()?;
-        tiles::draw_each(n, self.dim(), rng, sink, |streams, scratch, x| {
-            self.sample_tile(options.temperature, streams, scratch, x);
-            Ok(())
-        })
+        tiles::sample_each(self, n, options, rng, sink)
     }
 
     /// [`LogLikelihood::Unavailable`], for any valid rows.

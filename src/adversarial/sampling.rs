@@ -1,11 +1,11 @@
 use super::Gan;
 use crate::nn::Network;
 use crate::numeric::Real;
-use crate::numeric::tiles::RowStreams;
+use crate::numeric::tiles::{DrawTile, RowStreams};
 
 /// Buffers of a tile.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     // Drawing: z, (rows, latent). Judging: rows in standardised units, (rows, dim).
     input: Vec<f32>,
     // (rows, 1)
@@ -13,15 +13,21 @@ pub(super) struct Scratch {
     inner: Vec<f32>,
 }
 
-impl Gan {
+impl DrawTile for Gan {
+    type Scratch = Scratch;
+
+    fn columns(&self) -> usize {
+        self.config.dim
+    }
+
     /// x = G(T·z), z ~ N(0, I), in the units of the data; x: (rows, dim).
-    pub(super) fn sample_tile(
+    fn draw_tile(
         &self,
         temperature: f64,
         streams: RowStreams,
         scratch: &mut Scratch,
         x: &mut [f32],
-    ) {
+    ) -> usize {
         let (rows, latent) = (x.len() / self.config.dim, self.config.latent_dim);
         let Scratch { input: z, inner, .. } = scratch;
         z.resize(rows * latent, 0.0);
@@ -32,8 +38,11 @@ impl Gan {
         inner.resize(rows * self.generator.scratch_width(), 0.0);
         self.generator.infer(&self.generator_parameters.average, z, x, inner);
         self.standardiser.restore(x);
+        1
     }
+}
 
+impl Gan {
     /// D(x) of the rows x: (rows, dim), in the units of the data.
     pub(super) fn judge(&self, scratch: &mut Scratch, x: &[f32], out: &mut [f64]) {
         let Scratch { input, scores, inner } = scratch;

@@ -28,7 +28,6 @@ mod sampling;
 mod tests;
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::ArrayView2;
 use rand::RngCore;
@@ -221,13 +220,7 @@ impl Generative for Autoregressive {
 
     /// Draws rows. A temperature T scales the σ of a mixture by T, and takes the shares π, or those of the bins, to the power 1/T.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        options.validate()?;
-        let nfe = AtomicUsize::new(0);
-        let x = tiles::draw(n, self.dim(), rng, |streams, scratch, x| {
-            nfe.fetch_max(self.sample_tile(options.temperature, streams, scratch, x), Ordering::Relaxed);
-            Ok(())
-        })?;
-        Ok(Samples { x, nfe: nfe.into_inner() })
+        tiles::sample(self, n, options, rng)
     }
 
     fn sample_each(
@@ -237,11 +230,7 @@ impl Generative for Autoregressive {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
-        options.validate()?;
-        tiles::draw_each(n, self.dim(), rng, sink, |streams, scratch, x| {
-            self.sample_tile(options.temperature, streams, scratch, x);
-            Ok(())
-        })
+        tiles::sample_each(self, n, options, rng, sink)
     }
 
     /// ln p(x), exact: the network in f32, its densities in f64. No noise: `options` change nothing.

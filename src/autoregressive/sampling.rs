@@ -1,17 +1,23 @@
 use super::Autoregressive;
 use super::network::Drawn;
 use crate::numeric::rng::Rng;
-use crate::numeric::tiles::RowStreams;
+use crate::numeric::tiles::{DrawTile, RowStreams};
 
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     drawn: Drawn,
     rngs: Vec<Rng>,
 }
 
-impl Autoregressive {
-    /// For i = 1 … d: y_i = MADE_i(z_<i), z_i ~ p(· | y_i). Returns the network evaluations of a row.
-    pub(super) fn sample_tile(
+impl DrawTile for Autoregressive {
+    type Scratch = Scratch;
+
+    fn columns(&self) -> usize {
+        self.config.dim
+    }
+
+    /// For i = 1 … d: y_i = MADE_i(z_<i), z_i ~ p(· | y_i).
+    fn draw_tile(
         &self,
         temperature: f64,
         streams: RowStreams,

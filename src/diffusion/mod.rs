@@ -67,7 +67,7 @@ use crate::generative::{
 use crate::map::{Card, Objective, Sampling};
 use crate::nn::{Activation, most_octaves};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles::{self, RowStreams};
+use crate::numeric::tiles;
 use crate::train::{OptimiserConfig, Parameters, Rows, fit};
 
 /// What a [`Diffusion`] is made of. Lengths are in standard deviations of the columns, on which the network works.
@@ -262,23 +262,6 @@ impl Diffusion {
     fn log_snr_span(&self) -> (f64, f64) {
         (NoiseLevel::at_sigma(self.config.sigma_min).log_snr, self.levels[self.config.steps].log_snr)
     }
-
-    /// Draws a tile: the network evaluations it took go to `nfe`.
-    fn draw_tile(
-        &self,
-        temperature: f64,
-        nfe: &AtomicUsize,
-    ) -> impl Fn(RowStreams, &mut sampling::Scratch, &mut [f32]) -> Result<()> + Sync {
-        move |streams, scratch, rows| {
-            let Fitted { parameters, standardiser } = &*self.fitted;
-            let p = &parameters.average;
-            let spent =
-                sampling::denoise(&self.net, p, &self.plan, temperature as f32, streams, scratch, rows);
-            nfe.fetch_max(spent, Ordering::Relaxed);
-            standardiser.restore(rows);
-            Ok(())
-        }
-    }
 }
 
 impl Generative for Diffusion {
@@ -324,10 +307,7 @@ impl Generative for Diffusion {
     }
 
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        options.validate()?;
-        let nfe = AtomicUsize::new(0);
-        let x = tiles::draw(n, self.config.dim, rng, self.draw_tile(options.temperature, &nfe))?;
-        Ok(Samples { x, nfe: nfe.into_inner() })
+        tiles::sample(self, n, options, rng)
     }
 
     fn sample_each(
@@ -337,9 +317,7 @@ impl Generative for Diffusion {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
-        options.validate()?;
-        let nfe = AtomicUsize::new(0);
-        tiles::draw_each(n, self.config.dim, rng, sink, self.draw_tile(options.temperature, &nfe))
+        tiles::sample_each(self, n, options, rng, sink)
     }
 
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {

@@ -1,10 +1,10 @@
-use rand_distr::{Distribution, StandardNormal};
-
-use super::network::{NoiseNet, Pass};
+use super::network::Pass;
 use super::schedule::NoiseLevel;
+use super::{Diffusion, Fitted};
 use crate::error::{Result, check};
+use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::numeric::tiles::RowStreams;
+use crate::numeric::tiles::{DrawTile, RowStreams};
 
 /// How a row is drawn from noise. Both walk down a grid of timesteps T = τ_K > … > τ₁ > τ₀ = 0, one network
 /// evaluation a step.
@@ -102,42 +102,46 @@ pub(super) struct Update {
 
 /// What a thread keeps from tile to tile.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     rngs: Vec<Rng>,
     pass: Pass<f32>,
 }
 
-/// Draws the rows of a tile, x: (n, d), through all steps; how often the network ran.
-pub(super) fn denoise(
-    net: &NoiseNet,
-    p: &[f32],
-    plan: &[Update],
-    temperature: f32,
-    streams: RowStreams,
-    Scratch { rngs, pass }: &mut Scratch,
-    x: &mut [f32],
-) -> usize {
-    let d = net.dim();
-    streams.fill(x.len() / d, rngs);
-    for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
-        x.fill_with(|| temperature * normal(rng));
+impl DrawTile for Diffusion {
+    type Scratch = Scratch;
+
+    fn columns(&self) -> usize {
+        self.config.dim
     }
-    let mut nfe = 0;
-    for &Update { level, keep, eps, noise } in plan {
-        let eps_hat = net.infer(p, x, level, pass);
-        nfe += 1;
-        x.iter_mut().zip(eps_hat).for_each(|(x, eps_hat)| *x = keep * *x + eps * eps_hat);
-        if noise > 0.0 {
-            for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
-                x.iter_mut().for_each(|x| *x += noise * temperature * normal(rng));
+
+    /// z ~ N(0, T²I), then the steps of the plan with T·ξ for ξ.
+    fn draw_tile(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        Scratch { rngs, pass }: &mut Scratch,
+        x: &mut [f32],
+    ) -> usize {
+        let (d, temperature) = (self.config.dim, temperature as f32);
+        let Fitted { parameters, standardiser } = &*self.fitted;
+        streams.fill(x.len() / d, rngs);
+        for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
+            x.fill_with(|| temperature * f32::normal(rng));
+        }
+        let mut nfe = 0;
+        for &Update { level, keep, eps, noise } in &self.plan {
+            let eps_hat = self.net.infer(&parameters.average, x, level, pass);
+            nfe += 1;
+            x.iter_mut().zip(eps_hat).for_each(|(x, eps_hat)| *x = keep * *x + eps * eps_hat);
+            if noise > 0.0 {
+                for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
+                    x.iter_mut().for_each(|x| *x += noise * temperature * f32::normal(rng));
+                }
             }
         }
+        standardiser.restore(x);
+        nfe
     }
-    nfe
-}
-
-fn normal(rng: &mut Rng) -> f32 {
-    StandardNormal.sample(rng)
 }
 
 #[cfg(test)]

@@ -309,12 +309,7 @@ impl Generative for Vae {
 
     /// Draws rows. A temperature T scales both noises: z ~ N(0, T²I), x = m(z) + T·s(z)·ε.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        options.validate()?;
-        let x = tiles::draw(n, self.dim(), rng, |streams, scratch, x| {
-            self.sample_tile(options.temperature as f32, streams, scratch, x);
-            Ok(())
-        })?;
-        Ok(Samples { x, nfe: 1 })
+        tiles::sample(self, n, options, rng)
     }
 
     fn sample_each(
@@ -324,11 +319,7 @@ impl Generative for Vae {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
-        options.validate()?;
-        tiles::draw_each(n, self.dim(), rng, sink, |streams, scratch, x| {
-            self.sample_tile(options.temperature as f32, streams, scratch, x);
-            Ok(())
-        })
+        tiles::sample_each(self, n, options, rng, sink)
     }
 
     /// The IWAE bound with `draws` draws of z per row, the ELBO by one draw if that is 1: networks in f32, weights in f64.

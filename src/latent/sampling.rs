@@ -1,24 +1,31 @@
 use super::Vae;
 use super::network::Gaussians;
 use crate::numeric::Real;
-use crate::numeric::tiles::RowStreams;
+use crate::numeric::tiles::{DrawTile, RowStreams};
 
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     // (n, latent)
     z: Vec<f32>,
     likelihood: Gaussians<f32>,
 }
 
-impl Vae {
+impl DrawTile for Vae {
+    type Scratch = Scratch;
+
+    fn columns(&self) -> usize {
+        self.config.dim
+    }
+
     /// z ~ N(0, T²I), x = m(z) + T·s(z)·ε.
-    pub(super) fn sample_tile(
+    fn draw_tile(
         &self,
-        temperature: f32,
+        temperature: f64,
         streams: RowStreams,
         scratch: &mut Scratch,
         x: &mut [f32],
-    ) {
+    ) -> usize {
+        let temperature = temperature as f32;
         let (dim, latent_dim) = (self.config.dim, self.config.latent_dim);
         let Scratch { z, likelihood } = scratch;
         z.resize(x.len() / dim * latent_dim, 0.0);
@@ -32,5 +39,6 @@ impl Vae {
             *x = m + s * *x;
         }
         self.standardiser.restore(x);
+        1
     }
 }

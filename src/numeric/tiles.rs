@@ -4,17 +4,19 @@
 //! the first k rows do not depend on how many follow.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{Array1, Array2, ArrayView2};
 use rand::RngCore;
 
 use super::rng::{Rng, Streams};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::generative::{SampleOptions, Samples};
 
 /// Rows of a tile: a multiple of the kernel's blocks, small enough that two layers of width 128 fit L1 and L2.
 pub const TILE: usize = 48;
 
-/// Rows that [`draw_each`] hands out together.
+/// Rows that [`sample_each`] hands out together.
 const BLOCK: u64 = 8192;
 
 /// Calls `work(scratch, first, tile)` for each tile of `out`, (n, width), where `first` is the tile's first row;
@@ -70,38 +72,56 @@ impl RowStreams {
     }
 }
 
-/// n rows of `dim` columns, drawn by `tile(streams, scratch, rows)`, rows: (at most TILE, dim).
-pub(crate) fn draw<S: Default>(
-    n: usize,
-    dim: usize,
-    rng: &mut dyn RngCore,
-    tile: impl Fn(RowStreams, &mut S, &mut [f32]) -> Result<()> + Sync,
-) -> Result<Array2<f32>> {
-    let streams = Streams::from_rng(rng);
-    let mut x = vec![0.0; n * dim];
-    for_each_tile(&mut x, dim, |scratch, first, rows| {
-        tile(RowStreams { streams, first: first as u64 }, scratch, rows)
-    })?;
-    Ok(Array2::from_shape_vec((n, dim), x).expect("n rows of dim columns"))
+/// A model that draws rows tile by tile.
+pub(crate) trait DrawTile: Sync {
+    /// What a thread keeps from tile to tile.
+    type Scratch: Default;
+
+    /// Columns of a row.
+    fn columns(&self) -> usize;
+
+    /// Fills rows: (at most TILE, columns), in the units of the data; how often the network ran on each.
+    fn draw_tile(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        scratch: &mut Self::Scratch,
+        rows: &mut [f32],
+    ) -> usize;
 }
 
-/// The rows of [`draw`], handed to `sink` in blocks, in constant memory.
-pub(crate) fn draw_each<S: Default>(
+/// n rows of `model`, and the network evaluations that its tiles counted.
+pub(crate) fn sample(
+    model: &impl DrawTile,
+    n: usize,
+    options: &SampleOptions,
+    rng: &mut dyn RngCore,
+) -> Result<Samples> {
+    options.validate()?;
+    let (dim, streams) = (model.columns(), Streams::from_rng(rng));
+    let mut x = Vec::new();
+    let len = n.checked_mul(dim).filter(|&len| x.try_reserve_exact(len).is_ok());
+    x.resize(len.ok_or_else(|| Error::config("n", n, "rows that fit into memory"))?, 0.0);
+    let nfe = draw(model, options, streams, 0, &mut x);
+    Ok(Samples { x: Array2::from_shape_vec((n, dim), x).expect("n rows of dim columns"), nfe })
+}
+
+/// The rows of [`sample`], handed to `sink` in blocks, in constant memory.
+pub(crate) fn sample_each(
+    model: &impl DrawTile,
     n: u64,
-    dim: usize,
+    options: &SampleOptions,
     rng: &mut dyn RngCore,
     sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    tile: impl Fn(RowStreams, &mut S, &mut [f32]) -> Result<()> + Sync,
 ) -> Result<()> {
-    let streams = Streams::from_rng(rng);
+    options.validate()?;
+    let (dim, streams) = (model.columns(), Streams::from_rng(rng));
     let mut x = vec![0.0; n.min(BLOCK) as usize * dim];
     let mut start = 0;
     while start < n {
         let rows = BLOCK.min(n - start);
         let x = &mut x[..rows as usize * dim];
-        for_each_tile(x, dim, |scratch, first, rows| {
-            tile(RowStreams { streams, first: start + first as u64 }, scratch, rows)
-        })?;
+        draw(model, options, streams, start, x);
         let block = ArrayView2::from_shape((rows as usize, dim), x).expect("rows of dim columns");
         if sink(block).is_break() {
             break;
@@ -109,6 +129,24 @@ pub(crate) fn draw_each<S: Default>(
         start += rows;
     }
     Ok(())
+}
+
+/// Fills x with the rows from `start` on; the most network evaluations that a row took.
+fn draw<M: DrawTile>(
+    model: &M,
+    options: &SampleOptions,
+    streams: Streams,
+    start: u64,
+    x: &mut [f32],
+) -> usize {
+    let nfe = AtomicUsize::new(0);
+    let done = for_each_tile(x, model.columns(), |scratch: &mut M::Scratch, first, rows| {
+        let streams = RowStreams { streams, first: start + first as u64 };
+        nfe.fetch_max(model.draw_tile(options.temperature, streams, scratch, rows), Ordering::Relaxed);
+        Ok(())
+    });
+    debug_assert!(done.is_ok(), "no tile fails");
+    nfe.into_inner()
 }
 
 /// One number per row of x, (n, dim), by `tile(first, scratch, rows, nats)`.
@@ -140,32 +178,57 @@ mod tests {
     use rand::RngCore;
 
     use super::*;
-    use crate::error::Error;
     use crate::numeric::rng::seeded;
 
     /// Two columns from the row's own stream.
-    fn tile(streams: RowStreams, _: &mut (), rows: &mut [f32]) -> Result<()> {
-        for (r, row) in rows.chunks_exact_mut(2).enumerate() {
-            let mut rng = streams.row(r);
-            row.fill_with(|| (rng.next_u32() >> 8) as f32);
+    struct Pairs;
+
+    impl DrawTile for Pairs {
+        type Scratch = ();
+
+        fn columns(&self) -> usize {
+            2
         }
-        Ok(())
+
+        fn draw_tile(&self, _: f64, streams: RowStreams, _: &mut (), rows: &mut [f32]) -> usize {
+            for (r, row) in rows.chunks_exact_mut(2).enumerate() {
+                let mut rng = streams.row(r);
+                row.fill_with(|| (rng.next_u32() >> 8) as f32);
+            }
+            3
+        }
+    }
+
+    fn pairs(n: usize) -> Result<Samples> {
+        sample(&Pairs, n, &SampleOptions::default(), &mut seeded(1))
     }
 
     #[test]
     fn rows_are_the_same_in_any_number_and_in_blocks() {
         let n = 2 * BLOCK as usize + 77;
-        let all = draw(n, 2, &mut seeded(1), tile).unwrap();
+        let all = pairs(n).unwrap().x;
         for k in [0, 1, TILE - 1, TILE, TILE + 1, 1000] {
-            assert_eq!(draw(k, 2, &mut seeded(1), tile).unwrap(), all.slice(ndarray::s![..k, ..]));
+            assert_eq!(pairs(k).unwrap().x, all.slice(ndarray::s![..k, ..]));
         }
         let mut seen = Vec::new();
         let mut sink = |x: ArrayView2<f32>| {
             seen.extend(x.iter().copied());
             ControlFlow::Continue(())
         };
-        draw_each(n as u64, 2, &mut seeded(1), &mut sink, tile).unwrap();
+        sample_each(&Pairs, n as u64, &SampleOptions::default(), &mut seeded(1), &mut sink).unwrap();
         assert_eq!(seen, all.into_raw_vec_and_offset().0);
+    }
+
+    #[test]
+    fn evaluations_are_those_that_the_tiles_counted() {
+        assert_eq!([0, 1, 3 * TILE].map(|n| pairs(n).unwrap().nfe), [0, 3, 3]);
+    }
+
+    #[test]
+    fn more_rows_than_memory_holds_are_an_error() {
+        for n in [usize::MAX, usize::MAX / 2, usize::MAX / 16] {
+            assert!(matches!(pairs(n), Err(Error::Config { field: "n", .. })), "{n}");
+        }
     }
 
     #[test]

@@ -127,19 +127,19 @@ pub(super) struct ByNetwork<'a> {
 }
 
 impl<'a> ByNetwork<'a> {
-    /// For a batch z: (n, d); the signs are keyed by `streams` and a row's content.
+    /// For the rows x: (n, d), in the units of the data; the signs are keyed by `streams` and a row's content.
     pub(super) fn new(
         net: &'a NoiseNet,
         p: &'a [f32],
         method: Divergence,
         streams: Streams,
-        z: &[f32],
+        x: &[f32],
         buffers: &'a mut Buffers,
     ) -> Self {
         buffers.probes.clear();
         if let Divergence::Hutchinson { probes } = method {
-            for z in z.chunks_exact(net.dim()) {
-                let mut rng = streams.of_row(z).stream(0);
+            for x in x.chunks_exact(net.dim()) {
+                let mut rng = streams.of_row(x).stream(0);
                 let signs = (0..probes * net.dim()).map(|_| if rng.random() { 1.0 } else { -1.0 });
                 buffers.probes.extend(signs);
             }

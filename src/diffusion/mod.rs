@@ -338,7 +338,7 @@ impl Generative for Diffusion {
             standardiser.standardise(z);
             let streams = Streams::new(options.seed);
             let p = &parameters.average;
-            let mut network = ByNetwork::new(&self.net, p, divergence, streams, z, buffers);
+            let mut network = ByNetwork::new(&self.net, p, divergence, streams, x, buffers);
             let spent = likelihood::log_density(solver, span, first, d, z, nats, flow, &mut network)?;
             nfe.fetch_max(spent, Ordering::Relaxed);
             nats.iter_mut().for_each(|nats| *nats += standardiser.log_det());

@@ -49,7 +49,8 @@ impl Streams {
 
     /// The family of a row's content under this seed, for noise that must not depend on where the row stands.
     pub fn of_row(self, row: &[f32]) -> Streams {
-        row.iter().fold(self, |streams, v| streams.family(v.to_bits().into()))
+        // −0 + 0 = 0: the two zeros are one value.
+        row.iter().fold(self, |streams, v| streams.family((v + 0.0).to_bits().into()))
     }
 
     // SplitMix64's finaliser twice: every bit of seed and index reaches every bit of the key.
@@ -78,6 +79,7 @@ mod tests {
         assert_eq!(first(Streams::new(7).family(3).stream(2)), PINNED[3]);
         assert_eq!(first(Streams::new(7).of_row(&[1.0, -2.5]).stream(0)), PINNED[4]);
         assert_eq!(first(Streams::from_rng(&mut seeded(5)).stream(9)), PINNED[5]);
+        assert_eq!(Streams::new(7).of_row(&[-0.0, 1.0]), Streams::new(7).of_row(&[0.0, 1.0]));
     }
 
     const PINNED: [u64; 6] = [

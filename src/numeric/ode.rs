@@ -152,10 +152,11 @@ fn dormand_prince(
                 // A hundredth of the time in which y would change by its own size (Hairer et al. 1993, II.4).
                 let scale = |y: f64| atol + rtol * y.abs();
                 let norm = |v: &[f64]| rms(v.iter().zip(y).map(|(v, &y)| v / scale(y)));
-                let h = 0.01 * norm(y) / norm(k);
+                let (size, slope) = (norm(y), norm(k));
+                // What does not change may cross at once.
+                let h = if slope == 0.0 { span.abs() } else { 0.01 * size / slope };
                 let least = 1e-6 * span.abs();
-                s.active[i].h =
-                    if h.is_finite() { h.clamp(least, span.abs()) } else { least } * span.signum();
+                s.active[i].h = if h.is_nan() { least } else { h.clamp(least, span.abs()) } * span.signum();
             }
         }
 
@@ -360,6 +361,17 @@ mod tests {
         let nan = |_: &[usize], _: &[f64], _: &[f64], dy: &mut [f64]| dy.fill(f64::NAN);
         let lost = integrate(solver, (0.0, 1.0), 1, 500, &mut [1.0], &mut Scratch::default(), nan);
         assert!(matches!(lost, Err(Error::NotConverged { row: 0, .. })));
+    }
+
+    #[test]
+    fn what_does_not_change_takes_one_step() {
+        let solver = Solver::DormandPrince { rtol: 1e-6, atol: 1e-6 };
+        let mut y = [1.0, 0.0];
+        let still = |_: &[usize], _: &[f64], _: &[f64], dy: &mut [f64]| dy.fill(0.0);
+        for span in [(0.0, 3.0), (3.0, 0.0)] {
+            let nfe = integrate(solver, span, 1, BUDGET, &mut y, &mut Scratch::default(), still).unwrap();
+            assert_eq!((nfe, y), (7, [1.0, 0.0]));
+        }
     }
 
     #[test]

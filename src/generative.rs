@@ -53,8 +53,9 @@ pub trait Generative<T = f32>: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range, [`Error::Shape`] if the columns of `data` are not
-    /// [`dim`](Generative::dim), [`Error::ConstantColumn`], and [`Error::Diverged`] if the loss or its gradient
-    /// stops being finite: then the model holds its last good parameters.
+    /// [`dim`](Generative::dim), [`Error::TooFewRows`] if the share held out leaves no row on either side,
+    /// [`Error::ConstantColumn`] and [`Error::NarrowColumn`] for a column without a usable spread, and
+    /// [`Error::Diverged`] if the loss or its gradient stops being finite: then the model holds its last good parameters.
     fn train(
         &mut self,
         data: &Dataset<T>,
@@ -66,13 +67,13 @@ pub trait Generative<T = f32>: Send + Sync {
     /// Draws `n` rows. `sample(k)` gives the first k rows of `sample(n)` from the same state of `rng`.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range.
+    /// [`Error::Config`] for options out of range, or for more rows than fit into memory.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples<T>>;
 
     /// The rows of [`sample`](Generative::sample) in blocks, in constant memory, until `n` are drawn or `sink` breaks.
     ///
     /// # Errors
-    /// As [`sample`](Generative::sample).
+    /// [`Error::Config`] for options out of range.
     fn sample_each(
         &self,
         n: u64,
@@ -84,7 +85,8 @@ pub trait Generative<T = f32>: Send + Sync {
     /// The log-likelihood of each row, in nats, as a density in the units of the data.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity,
+    /// [`Error::NotConverged`] for a row on which an iteration (a diffusion's ODE) uses up its budget.
     fn log_likelihood(&self, x: ArrayView2<T>, options: &LikelihoodOptions) -> Result<LogLikelihood>;
 }
 

@@ -67,13 +67,13 @@ pub struct AutoregressiveConfig {
 /// The family of each conditional p(x_i | x_<i). Widths are in standard deviations of the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    /// Σₖ πₖ N(μₖ, σₖ²), π, μ and σ of `components` (at least 1) given by the network. Smooth, and as sharp as σ ≥ 0.001: that
+    /// Σₖ πₖ N(μₖ, σₖ²), π, μ and σ of `components` (1 to 4096) given by the network. Smooth, and as sharp as σ ≥ 0.001: that
     /// floor keeps the likelihood bounded on values that repeat.
     Mixture {
         /// Gaussians per conditional.
         components: usize,
     },
-    /// A histogram: `bins` (at least 1) equal bins over the range of the first training data, and an exponential tail of mean 0.25
+    /// A histogram: `bins` (1 to 65,536) equal bins over the range of the first training data, and an exponential tail of mean 0.25
     /// on either side, so that no finite row scores −∞. Takes any shape, edges too, no finer than a bin.
     Bins {
         /// Bins per conditional.
@@ -108,9 +108,12 @@ impl AutoregressiveConfig {
         check(self.octaves <= most_octaves(REACH), "AutoregressiveConfig::octaves", self.octaves, "0 to 14")?;
         match self.head {
             Head::Mixture { components } => {
-                check(components >= 1, "Head::Mixture::components", components, "at least 1")?;
+                let sane = (1..=4096).contains(&components);
+                check(sane, "Head::Mixture::components", components, "1 to 4096")?;
             }
-            Head::Bins { bins } => check(bins >= 1, "Head::Bins::bins", bins, "at least 1")?,
+            Head::Bins { bins } => {
+                check((1..=65_536).contains(&bins), "Head::Bins::bins", bins, "1 to 65536")?
+            }
         }
         self.activation.validate()?;
         self.optimiser.validate()

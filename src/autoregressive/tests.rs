@@ -368,6 +368,11 @@ fn a_config_out_of_range_is_named() {
             "Head::Mixture::components",
             AutoregressiveConfig { head: Head::Mixture { components: 0 }, ..base() },
         ),
+        (
+            "Head::Mixture::components",
+            AutoregressiveConfig { head: Head::Mixture { components: usize::MAX }, ..base() },
+        ),
+        ("Head::Bins::bins", AutoregressiveConfig { head: Head::Bins { bins: usize::MAX }, ..base() }),
         ("Head::Bins::bins", AutoregressiveConfig { head: Head::Bins { bins: 0 }, ..base() }),
     ];
     for (expected, config) in bad {

@@ -104,7 +104,7 @@ pub struct DiffusionConfig {
     pub solver: Solver,
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes above.
     pub divergence: Option<Divergence>,
-    /// How the parameters move.
+    /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
 
@@ -189,8 +189,6 @@ impl DiffusionConfig {
 /// A denoising diffusion model: one trained noise predictor, sampled in as many ways as wanted, with a likelihood by the
 /// probability-flow ODE.
 ///
-/// `temperature` scales all noise that enters sampling, the first draw included.
-///
 /// ```
 /// use quadrivium::data::Toy;
 /// use quadrivium::{Dataset, Diffusion, DiffusionConfig, Generative, SampleOptions, Sampler, Silent, TrainOptions};
@@ -245,6 +243,11 @@ impl Diffusion {
             net,
             config,
         })
+    }
+
+    /// What it was made with, and the sampler that it has now.
+    pub fn config(&self) -> &DiffusionConfig {
+        &self.config
     }
 
     /// The same model, sampled in another way. It shares the parameters until one of the two trains on.
@@ -306,6 +309,7 @@ impl Generative for Diffusion {
         fit(&objective, parameters, &rows, &self.config.optimiser, options, observer)
     }
 
+    /// Draws rows. A temperature T scales all noise that enters: x_T ~ N(0, T²I), and T·ξ for the ξ of each step.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
         tiles::sample(self, n, options, rng)
     }
@@ -320,6 +324,8 @@ impl Generative for Diffusion {
         tiles::sample_each(self, n, options, rng, sink)
     }
 
+    /// ln p(x) by the probability-flow ODE, as precise as the solver; one of its evaluations is a pass of the network
+    /// with all tangents of the divergence, d of them where it is exact. A row beyond 10⁶ standard deviations is given −∞.
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         let d = self.config.dim;
         check_rows("x", x, d)?;

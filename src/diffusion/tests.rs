@@ -338,6 +338,14 @@ fn far_rows_score_low_and_the_farther_the_lower() {
 }
 
 #[test]
+fn the_config_tells_the_present_sampler() {
+    let model = Diffusion::new(small(), &mut seeded(0)).unwrap();
+    assert_eq!(*model.config(), small());
+    let sampler = Sampler::Ddim { steps: 3, eta: 0.5 };
+    assert_eq!(*model.with_sampler(sampler).unwrap().config(), DiffusionConfig { sampler, ..small() });
+}
+
+#[test]
 fn options_out_of_range_name_their_field() {
     let base = DiffusionConfig::default;
     let cases = [

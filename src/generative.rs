@@ -53,7 +53,7 @@ pub trait Generative<T = f32>: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range, [`Error::Shape`] if the columns of `data` are not
-    /// [`dim`](Generative::dim), [`Error::TooFewRows`] if the share held out leaves no row on either side,
+    /// [`dim`](Generative::dim), [`Error::TooFewRows`] if fewer than two are left to train on,
     /// [`Error::ConstantColumn`] and [`Error::NarrowColumn`] for a column without a usable spread, and
     /// [`Error::Diverged`] if the loss or its gradient stops being finite: then the model holds its last good parameters.
     fn train(

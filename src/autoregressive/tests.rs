@@ -321,7 +321,7 @@ fn temperature_scales_what_it_says() {
     let model = trained(AutoregressiveConfig { head: BINS, ..Default::default() }, &data, 20);
     let width = f64::from(draw(&model, 500, 1e-3).std_axis(Axis(0), 0.0)[0]);
     assert!(width < 1.0, "{width}: a bin is 8.6/12 wide");
-    assert!(draw(&model, 500, 1e9).iter().all(|v| v.is_finite()));
+    assert!(draw(&model, 500, 1e6).iter().all(|v| v.is_finite()));
 }
 
 #[test]

@@ -290,15 +290,19 @@ fn the_seed_of_the_likelihood_moves_its_probes_alone() {
             other => panic!("{other:?}"),
         }
     };
-    let x = ndarray::array![[2.0, 0.1], [0.5, -0.3]];
+    // In two columns two probes have three values, so many rows must not agree by chance.
+    let x = Array2::from_shape_fn((10, 2), |(r, j)| 0.3 * r as f32 - 0.7 * j as f32 - 1.0);
     let (exact, method) = score(None, 0, &x);
     assert_eq!((exact, method), (score(Some(Divergence::Exact), 1, &x).0, Divergence::Exact));
     let probes = Some(Divergence::Hutchinson { probes: 2 });
     let (first, second) = (score(probes, 0, &x).0, score(probes, 1, &x).0);
     assert_ne!(first, second);
     // The noise goes with the row, not with its place.
-    let turned = ndarray::array![[0.5, -0.3], [2.0, 0.1]];
-    assert_eq!(score(probes, 0, &turned).0, [first[1], first[0]]);
+    let turned = x.slice(ndarray::s![..;-1, ..]).to_owned();
+    assert!(score(probes, 0, &turned).0.iter().eq(first.iter().rev()));
+    // Nor with its zeros' signs.
+    let zeros = |zero: f32| score(probes, 0, &ndarray::array![[zero, 0.4], [0.2, zero]]).0;
+    assert_eq!(zeros(0.0), zeros(-0.0));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::ops::Range;
 use super::DiffusionConfig;
 use super::schedule::NoiseLevel;
 use crate::error::Result;
-use crate::nn::{Fourier, Layer, Linear, Network, Sequential, Weights};
+use crate::nn::{Fourier, Layer, Linear, Network, Sequential, Weights, grow};
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
@@ -52,14 +52,6 @@ pub(super) struct Pass<F> {
     epsdot: Vec<F>,   // (n, d)
     tangents: Vec<F>, // of `rest`
     scratch: Vec<F>,
-}
-
-/// The first `n` numbers of a buffer that grows and never shrinks.
-fn sized<F: Real>(buffer: &mut Vec<F>, n: usize) -> &mut [F] {
-    if buffer.len() < n {
-        buffer.resize(n, F::zero());
-    }
-    &mut buffer[..n]
 }
 
 fn clamp<F: Real>(x: F) -> F {
@@ -124,18 +116,18 @@ impl NoiseNet {
         pass.levels.extend(levels.iter().map(|l| [l.alpha, l.sigma].map(F::of)));
         pass.lambda.clear();
         pass.lambda.extend(levels.iter().map(|l| F::of(l.log_snr)));
-        let t = sized(&mut pass.t, m * self.embedding.out_dim());
+        let t = grow(&mut pass.t, m * self.embedding.out_dim());
         self.embedding.infer(&[], &pass.lambda, t, &mut []);
-        let h = sized(&mut pass.h, n * width);
+        let h = grow(&mut pass.h, n * width);
         let init = if m == n {
             self.time.infer(&p[time], t, h, &mut []);
             Init::Accumulate
         } else {
-            let share = sized(&mut pass.share, width);
+            let share = grow(&mut pass.share, width);
             self.time.infer(&p[time], t, share, &mut []);
             Init::Bias(share)
         };
-        let f = sized(&mut pass.f, self.features.count() * n);
+        let f = grow(&mut pass.f, self.features.count() * n);
         self.features.evaluate(x, &pass.levels, f);
         let f = Strided::transposed(f, n);
         gemm((n, width, self.features.count()), f, &p[inputs], width, init, h);
@@ -165,8 +157,8 @@ impl NoiseNet {
         let [_, _, rest] = self.parts();
         let n = x.len() / self.dim();
         let h = &pass.h[..n * self.rest.in_dim()];
-        let scratch = sized(&mut pass.scratch, n * self.rest.scratch_width());
-        let eps = sized(&mut pass.eps, x.len());
+        let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
+        let eps = grow(&mut pass.eps, x.len());
         self.rest.infer(&p[rest], h, eps, scratch);
         Self::to_noise(self.dim(), x, &pass.levels, eps);
         eps
@@ -184,8 +176,8 @@ impl NoiseNet {
         let [_, _, rest] = self.parts();
         let n = x.len() / self.dim();
         let h = &pass.h[..n * self.rest.in_dim()];
-        let cache = sized(&mut pass.cache, n * self.rest.cache_width());
-        let eps = sized(&mut pass.eps, x.len());
+        let cache = grow(&mut pass.cache, n * self.rest.cache_width());
+        let eps = grow(&mut pass.eps, x.len());
         self.rest.forward(&p[rest], h, eps, cache);
         Self::to_noise(self.dim(), x, &pass.levels, eps);
         eps
@@ -197,12 +189,12 @@ impl NoiseNet {
     pub(super) fn backward<F: Real>(&self, w: Weights<F>, deps: &[F], dp: &mut [F], pass: &mut Pass<F>) {
         let [time, inputs, rest] = self.parts();
         let (n, d, width) = (deps.len() / self.dim(), self.dim(), self.rest.in_dim());
-        let dv = sized(&mut pass.dv, n * d);
+        let dv = grow(&mut pass.dv, n * d);
         for ((dv, deps), &[alpha, _]) in dv.chunks_exact_mut(d).zip(deps.chunks_exact(d)).zip(&pass.levels) {
             dv.iter_mut().zip(deps).for_each(|(dv, &deps)| *dv = alpha * deps);
         }
-        let dh = sized(&mut pass.dh, n * width);
-        let scratch = sized(&mut pass.scratch, n * self.rest.scratch_width());
+        let dh = grow(&mut pass.dh, n * width);
+        let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
         let (h, cache) = (&pass.h[..n * width], &pass.cache[..n * self.rest.cache_width()]);
         self.rest.backward(w.slice(rest.clone()), h, cache, dv, Some(&mut dp[rest]), Some(dh), scratch);
         let t = &pass.t[..n * self.embedding.out_dim()];
@@ -217,12 +209,12 @@ impl NoiseNet {
         let [_, inputs, rest] = self.parts();
         let (n, d, width) = (x.len() / self.dim(), self.dim(), self.rest.in_dim());
         let count = self.features.count();
-        let fdot = sized(&mut pass.fdot, count * n);
+        let fdot = grow(&mut pass.fdot, count * n);
         self.features.jvp(x, &pass.f[..count * n], xdot, fdot);
-        let hdot = sized(&mut pass.hdot, n * width);
+        let hdot = grow(&mut pass.hdot, n * width);
         gemm((n, width, count), Strided::transposed(fdot, n), &p[inputs], width, Init::Zero, hdot);
-        let epsdot = sized(&mut pass.epsdot, n * d);
-        let tangents = sized(&mut pass.tangents, n * self.rest.tangent_width());
+        let epsdot = grow(&mut pass.epsdot, n * d);
+        let tangents = grow(&mut pass.tangents, n * self.rest.tangent_width());
         let (h, cache) = (&pass.h[..n * width], &pass.cache[..n * self.rest.cache_width()]);
         self.rest.jvp(&p[rest], h, cache, hdot, epsdot, tangents);
         // The tangent of x̃ is ẋ inside the reach and 0 outside, that of x − x̃ the other way round.

@@ -30,6 +30,7 @@ pub use layout::{Layout, Tensor};
 pub use linear::{Linear, Masked};
 pub use sequential::{Layer, Sequential, mlp};
 pub use tape::Tape;
+pub(crate) use tape::grow;
 
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;

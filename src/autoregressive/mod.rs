@@ -7,7 +7,7 @@
 //! One masked network gives the parameters of all conditionals of a row in one evaluation (MADE, Germain et al. 2015):
 //! its output i depends on x_<i alone. It sees the coordinates through Fourier features, as narrow modes need. Each
 //! conditional is a mixture of Gaussians (RNADE, Uria et al. 2013), or a histogram over bins trained by next-token
-//! cross-entropy, as a language model is (van den Oord et al. 2016, §3.1): see [`Head`].
+//! cross-entropy, as a language model is (van den Oord et al. 2016): see [`Head`].
 //!
 //! **Sampling.** Coordinate by coordinate: x₁ ~ p(x₁), x₂ ~ p(x₂ | x₁), …: as many steps, each an evaluation of the network, as
 //! there are coordinates. A step computes only the units that the coordinate drawn last completes, and one head.

@@ -16,7 +16,7 @@
 //!
 //! x_{t−1} = (x_t − β_t/σ_t · ε̂)/√(1 − β_t) + c ξ.
 //!
-//! DDIM estimates x₀ and jumps (Song et al. 2021, eq. 12), so that ten steps may do:
+//! DDIM estimates x₀ and jumps (Song et al. 2021a, eq. 12), so that ten steps may do:
 //!
 //! x₀ ≈ (x − σ ε̂)/α, x′ = α′ x₀ + √(σ′² − c²) ε̂ + c ξ.
 //!
@@ -31,7 +31,7 @@
 //! the smallest noise is not seen. The density of the ODE is that of noiseless sampling: a network whose ε̂ is right
 //! on average but rough gives good samples and a poor likelihood, for the divergence feels the roughness.
 //!
-//! Papers: Ho et al. 2020, *Denoising diffusion probabilistic models*; Song et al. 2021, *Denoising diffusion
+//! Papers: Ho et al. 2020, *Denoising diffusion probabilistic models*; Song et al. 2021a, *Denoising diffusion
 //! implicit models*; Song et al. 2021b, *Score-based generative modeling through SDEs*; Kingma et al. 2021,
 //! *Variational diffusion models*.
 
@@ -141,7 +141,7 @@ impl Default for DiffusionConfig {
 }
 
 /// Where training with [`TrainingNoise::LogSnr`] ends on the side of the noise (Kingma et al. 2021 start there):
-/// beyond it α is below 0.09, and the network's part in ε̂ fades with α.
+/// beyond it α is at most 0.082, and the network's part in ε̂ fades with α.
 const LOG_SNR_END: f64 = -5.0;
 
 /// Columns up to which the divergence is exact by default, and Hutchinson's probes above.

@@ -54,7 +54,7 @@ pub struct VaeConfig {
     /// Columns of z. At least 1. Default 2.
     pub latent_dim: usize,
     /// Units of each hidden layer, in the encoder and in the decoder. Each at least 1; without a layer and without
-    /// octaves both maps are linear, and the model is probabilistic PCA (Tipping & Bishop 1999) with an s per column.
+    /// octaves both means are affine, and with [`DecoderVariance::Shared`] the model is factor analysis.
     /// Default `[64, 64, 64]`.
     pub hidden: Vec<usize>,
     /// Between the layers. Default [`Activation::Tanh`], which makes the steepest decoder.

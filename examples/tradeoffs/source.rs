@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use quadrivium::data::{Modes, Standardiser, Toy, dequantise, read_csv, shuffle_rows};
 use quadrivium::ndarray::{Array2, ArrayView2, Axis};
-use quadrivium::numeric::rng::Rng;
-use quadrivium::{Dataset, Result, metrics, seeded};
+use quadrivium::numeric::rng::{Rng, Streams};
+use quadrivium::{Dataset, Result, metrics};
 
 /// What the table can be made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -65,8 +65,8 @@ impl Source {
 
     /// The rows of a seed: `test_rows` fresh ones where the truth can be drawn from.
     pub fn split(&self, seed: u64, test_rows: usize) -> Result<Split> {
-        // Not the models' seed: their randomness must not follow the data's.
-        let mut rng = seeded(seed ^ 0x5EED_DA7A);
+        // A stream beside the models': their randomness must not follow the data's.
+        let mut rng = Streams::new(seed).stream(0);
         let toy = match self {
             Source::Named(Name::Ring) => Toy::ring8(),
             Source::Named(Name::Grid) => Toy::grid25(),

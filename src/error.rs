@@ -1,7 +1,7 @@
 //! What can go wrong, with the numbers in the message.
 
-/// The crate's result.
-pub type Result<T> = std::result::Result<T, Error>;
+/// The crate's result; with a second parameter, the standard one.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything a caller can be told. Each message holds what came and what was expected.
 #[derive(Debug, thiserror::Error)]

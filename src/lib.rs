@@ -16,9 +16,7 @@
 //! let data = Dataset::new(moons.sample(5_000, &mut rng))?;
 //!
 //! let mut model = Autoregressive::new(AutoregressiveConfig::default(), &mut rng)?;
-//! # let options = TrainOptions { steps: 30, ..TrainOptions::default() };
-//! # #[cfg(any())]
-//! let options = TrainOptions { steps: 1_000, ..TrainOptions::default() };
+//! let options = TrainOptions { steps: 300, ..TrainOptions::default() };
 //! model.train(&data, &options, &mut rng, &mut Silent)?;
 //! let drawn = model.sample(100, &SampleOptions::default(), &mut rng)?;
 //! let score = model.log_likelihood(drawn.x.view(), &LikelihoodOptions::default())?;
@@ -136,3 +134,8 @@ pub mod prelude {
         TrainReport, Vae, VaeConfig,
     };
 }
+
+// The README's code compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

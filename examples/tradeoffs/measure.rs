@@ -28,6 +28,7 @@ pub struct Figures {
     pub us_bulk: f64,
     pub likelihood: LikelihoodKind,
     pub nll: Option<f64>,
+    pub gap: Option<f64>,
     pub modes: Option<ModeReport>,
     pub energy: f64,
     pub train_s: f64,
@@ -38,6 +39,8 @@ pub struct Figures {
 pub struct Score {
     kind: LikelihoodKind,
     nll: Option<f64>,
+    /// NLL less that of the reference on the same rows, whose chance cancels.
+    gap: Option<f64>,
 }
 
 pub fn score(model: &dyn Generative, split: &Split, effort: Effort) -> Result<Score> {
@@ -46,7 +49,9 @@ pub fn score(model: &dyn Generative, split: &Split, effort: Effort) -> Result<Sc
         _ => split.test.nrows().min(effort.scored),
     };
     let nats = model.log_likelihood(split.test.slice(s![..rows, ..]), &LikelihoodOptions::default())?;
-    Ok(Score { kind: nats.kind(), nll: Nll::of(&nats).map(|nll| nll.mean) })
+    let nll = Nll::of(&nats).map(|nll| nll.mean);
+    let reference = split.reference.as_ref().and_then(|reference| reference.slice(s![..rows]).mean());
+    Ok(Score { kind: nats.kind(), nll, gap: nll.zip(reference).map(|(nll, reference)| nll + reference) })
 }
 
 pub fn measure(
@@ -84,6 +89,7 @@ pub fn measure(
         us_bulk,
         likelihood: score.kind,
         nll: score.nll,
+        gap: score.gap,
         modes,
         energy,
         train_s,

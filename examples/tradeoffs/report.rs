@@ -26,10 +26,15 @@ impl From<&Split> for Summary {
         Summary {
             note: split.note,
             entropy: split.entropy,
-            gaussian: split.gaussian,
+            gaussian: gaussian_nll(split),
             energy_floor: split.energy_floor,
         }
     }
+}
+
+fn gaussian_nll(split: &Split) -> Option<f64> {
+    let reference = split.reference.as_ref().filter(|_| split.entropy.is_none())?;
+    Some(-reference.mean()?)
 }
 
 /// Mean and, of two or more, sample standard deviation.
@@ -53,6 +58,11 @@ impl Stat {
             Some(sd) => format!("{:.digits$} ± {sd:.digits$}", self.mean),
             None => format!("{:.digits$}", self.mean),
         }
+    }
+
+    fn show_signed(self, digits: usize) -> String {
+        let sign = if self.mean < 0.0 { "" } else { "+" };
+        format!("{sign}{}", self.show(digits))
     }
 
     /// Three significant digits: for times, which span six decades.
@@ -92,7 +102,6 @@ impl Results {
         }
         header.extend(["energy distance", "train s"]);
         table.set_header(header.clone());
-        let reference = self.split_stat(|s| s.entropy.or(s.gaussian)).map(|s| s.mean);
         for model in 0..self.models() {
             let first = &self.figures[0][model];
             let stat = |value: fn(&Figures) -> Option<f64>| self.stat(model, value);
@@ -105,7 +114,7 @@ impl Results {
                 time(|f| Some(f.us_bulk)),
                 first.likelihood.to_string(),
                 dash(nll.map(|s| s.show(3))),
-                dash(nll.zip(reference).map(|(s, reference)| format!("{:+.3}", s.mean - reference))),
+                dash(stat(|f| f.gap).map(|s| s.show_signed(3))),
             ];
             if self.has_modes() {
                 let modes = first.modes.map_or(0, |m| m.total);
@@ -134,7 +143,8 @@ impl Results {
         let floor = dash(floor);
         match (self.split_stat(|s| s.entropy), self.split_stat(|s| s.gaussian)) {
             (Some(entropy), _) => format!(
-                "Exact entropy {:.4} nats: no honest NLL is below it; \"gap\" is NLL − entropy. Energy distance between two \
+                "Exact entropy {:.4} nats: no honest NLL is below it but by the chance of its rows. \"gap\" is to the truth's own \
+                 NLL on the same rows. Energy distance between two \
                  samples of the truth: {floor}.{}",
                 entropy.mean,
                 if self.has_modes() {
@@ -144,8 +154,8 @@ impl Results {
                 }
             ),
             (None, Some(gaussian)) => format!(
-                "{}The truth is unknown: NLL is on held-out rows, and \"gap\" is to the NLL of one full-covariance Gaussian, {} \
-                 nats: below 0 is better. Energy distance between train and test, columns standardised: {floor}.",
+                "{}The truth is unknown: NLL is on held-out rows, and \"gap\" is to the NLL of one full-covariance Gaussian on the \
+                 same rows, {} nats: below 0 is better. Energy distance between train and test, columns standardised: {floor}.",
                 self.splits[0].note,
                 gaussian.show(3)
             ),
@@ -221,18 +231,15 @@ impl Results {
                 energy("DDIM-10")
             ));
         }
-        if let Some((name, nll)) = self.best(|f| f.nll) {
-            let against = match (self.split_stat(|s| s.entropy), self.split_stat(|s| s.gaussian)) {
-                (Some(entropy), _) => format!("{:.3} nats above the entropy of the data", nll - entropy.mean),
-                (None, Some(gaussian)) if nll < gaussian.mean => {
-                    format!("{:.3} nats below a single Gaussian", gaussian.mean - nll)
-                }
-                (None, Some(gaussian)) => format!("{:.3} nats above a single Gaussian", nll - gaussian.mean),
-                (None, None) => "the truth is unknown".into(),
+        if let Some((name, gap)) = self.best(|f| f.gap) {
+            let against = match self.splits[0].entropy {
+                Some(_) => format!("{gap:.3} nats per row above the truth"),
+                None if gap < 0.0 => format!("{:.3} nats per row below a single Gaussian", -gap),
+                None => format!("{gap:.3} nats per row above a single Gaussian"),
             };
             lines.push(format!(
-                "Best likelihood: {name}, NLL {nll:.3} nats per row, {against}. A bound or an ODE estimate is a weaker claim than an \
-                 exact value, and the GANs make none."
+                "Best NLL: {name}, {against}. A bound or an ODE estimate is a weaker claim than an exact value, and the GANs make \
+                 none."
             ));
         }
         if self.has_modes() {

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use quadrivium::data::{Modes, Standardiser, Toy, dequantise, read_csv, shuffle_rows};
-use quadrivium::ndarray::{Array2, ArrayView2, Axis};
-use quadrivium::numeric::rng::Rng;
-use quadrivium::{Dataset, Result, metrics, seeded};
+use quadrivium::ndarray::{Array1, Array2, ArrayView2, Axis};
+use quadrivium::numeric::rng::{Rng, Streams};
+use quadrivium::{Dataset, Result, metrics};
 
 /// What the table can be made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,8 +36,9 @@ pub struct Split {
     pub note: &'static str,
     /// Exact, in nats, where the truth is known.
     pub entropy: Option<f64>,
-    /// Mean NLL of the test rows under one full-covariance Gaussian fitted to the training rows, where it is not.
-    pub gaussian: Option<f64>,
+    /// log p of each test row: under the truth where it is known, else under one full-covariance Gaussian fitted to the
+    /// training rows; `None` if columns depend on each other linearly.
+    pub reference: Option<Array1<f64>>,
     pub modes: Option<Modes>,
     /// The units in which distances are taken: the data's own, or standardised by the training rows for real columns.
     pub units: Standardiser,
@@ -65,8 +66,8 @@ impl Source {
 
     /// The rows of a seed: `test_rows` fresh ones where the truth can be drawn from.
     pub fn split(&self, seed: u64, test_rows: usize) -> Result<Split> {
-        // Not the models' seed: their randomness must not follow the data's.
-        let mut rng = seeded(seed ^ 0x5EED_DA7A);
+        // A stream beside the models': their randomness must not follow the data's.
+        let mut rng = Streams::new(seed).stream(0);
         let toy = match self {
             Source::Named(Name::Ring) => Toy::ring8(),
             Source::Named(Name::Grid) => Toy::grid25(),
@@ -90,11 +91,11 @@ impl Source {
         let energy_floor = metrics::energy_distance(toy.sample(test_rows, &mut rng).view(), test.view())?;
         Ok(Split {
             units: Standardiser::identity(toy.dim()),
-            train,
-            test,
             note: "",
             entropy: toy.entropy(),
-            gaussian: None,
+            reference: Some(toy.log_density(test.view())?),
+            train,
+            test,
             modes: toy.modes(),
             energy_floor,
         })
@@ -109,17 +110,17 @@ fn split_real(mut x: Array2<f32>, note: &'static str, rng: &mut Rng) -> Result<S
     let test = test.x().to_owned();
     let energy_floor =
         metrics::energy_distance(units.apply(train.x().to_owned()).view(), units.apply(test.clone()).view())?;
-    let gaussian = gaussian(train.x(), test.view());
-    Ok(Split { train, test, note, entropy: None, gaussian, modes: None, units, energy_floor })
+    let reference = gaussian(train.x(), test.view());
+    Ok(Split { train, test, note, entropy: None, reference, modes: None, units, energy_floor })
 }
 
-/// Mean NLL of `test` under the Gaussian with the mean and covariance of `train`; `None` if columns depend on each other linearly.
-fn gaussian(train: ArrayView2<f32>, test: ArrayView2<f32>) -> Option<f64> {
+/// log p of `test` under the Gaussian with the mean and covariance of `train`, if that has a density.
+fn gaussian(train: ArrayView2<f32>, test: ArrayView2<f32>) -> Option<Array1<f64>> {
     let x = train.mapv(f64::from);
     let mean = x.mean_axis(Axis(0))?;
     let centred = &x - &mean;
     let covariance = centred.t().dot(&centred) / x.nrows() as f64;
     let (mean, covariance) = (mean.insert_axis(Axis(0)), covariance.insert_axis(Axis(0)));
     let toy = Toy::mixture(&[1.0], mean.view(), covariance.view()).ok()?;
-    Some(-toy.log_density(test).ok()?.mean()?)
+    toy.log_density(test).ok()
 }

@@ -98,9 +98,11 @@ pub enum Discrepancy {
     ForwardKlBound,
     /// Jensen–Shannon: saturates where data and model do not overlap.
     JensenShannon,
+    /// KL(model ‖ data) − 2·Jensen–Shannon: cheap to miss a mode, dear to invent one (Arjovsky & Bottou 2017, theorem 2.5).
+    ReverseKlLessJs,
     /// Wasserstein-1: grows with the distance that mass has to travel.
     Wasserstein1,
-    /// Fisher divergence over the noise levels; weighted by g², a bound on the forward KL (Song et al. 2021).
+    /// Fisher divergence over the noise levels; weighted by g², a bound on the forward KL (Song, Durkan et al. 2021).
     Fisher,
 }
 
@@ -160,7 +162,7 @@ pub struct Place {
 /// Where this pair stands; `None` for a pair that no method uses.
 ///
 /// Sources: Goodfellow, *Deep Learning*, ch. 20, and Bond-Taylor et al. 2022 (the comparison); Goodfellow et al. 2014
-/// (Jensen–Shannon); Arjovsky et al. 2017 (Wasserstein-1); Kingma & Welling 2014 (the bound); Song et al. 2021 (the ODE).
+/// (Jensen–Shannon); Arjovsky et al. 2017 (Wasserstein-1); Kingma & Welling 2014 (the bound); Song et al. 2021b (the ODE).
 pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     use FailureMode::*;
     use Objective as O;
@@ -190,7 +192,7 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
         ),
         (O::NonSaturatingR1, S::OnePass) => (
             Paradigm::Adversarial,
-            Discrepancy::JensenShannon,
+            Discrepancy::ReverseKlLessJs,
             LikelihoodKind::Unavailable,
             &[ModeCollapse, Oscillation],
         ),
@@ -309,6 +311,7 @@ words!(Discrepancy {
     Discrepancy::ForwardKl => "KL(data‖model)",
     Discrepancy::ForwardKlBound => "bound on KL(data‖model)",
     Discrepancy::JensenShannon => "Jensen–Shannon",
+    Discrepancy::ReverseKlLessJs => "KL(model‖data) − 2·JS",
     Discrepancy::Wasserstein1 => "Wasserstein-1",
     Discrepancy::Fisher => "Fisher, over noise levels",
 });

@@ -80,8 +80,15 @@ mod tests {
         assert_eq!(first(Streams::new(7).of_row(&[1.0, -2.5]).stream(0)), PINNED[4]);
         assert_eq!(first(Streams::from_rng(&mut seeded(5)).stream(9)), PINNED[5]);
         assert_eq!(Streams::new(7).of_row(&[-0.0, 1.0]), Streams::new(7).of_row(&[0.0, 1.0]));
+        // What the distributions make of them.
+        use crate::numeric::Real;
+        assert_eq!(f32::normal(&mut seeded(0)), NORMAL as f32);
+        assert_eq!(f64::normal(&mut seeded(0)), NORMAL);
+        assert_eq!(rand::Rng::random_range(&mut seeded(0), 0..1000usize), INDEX);
     }
 
+    const NORMAL: f64 = -0.29280329860470816;
+    const INDEX: usize = 324;
     const PINNED: [u64; 6] = [
         0x53175d61490b23df,
         0xfeb48c6e8d14c16b,

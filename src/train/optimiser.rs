@@ -17,11 +17,12 @@ pub struct OptimiserConfig {
     pub weight_decay: f64,
     /// Longest gradient (L2 norm); a longer one is scaled to it. `None` or more than 0. Default `Some(1.0)`.
     pub clip_norm: Option<f64>,
-    /// Steps over which the learning rate rises linearly from 0. Default 100.
+    /// Steps over which the learning rate rises linearly from 0; at most half of the training. Default 100.
     pub warmup: usize,
     /// What the learning rate does after warm-up. Default [`Decay::Cosine`].
     pub decay: Decay,
-    /// Decay of the parameters' moving average, which samples and scores. 0 (no averaging) to less than 1. Default 0.999.
+    /// Decay of the parameters' moving average, which samples and scores; in the first steps of each training it is t/(t + 9), so that
+    /// the average leaves its start behind. 0 (no averaging) to less than 1. Default 0.999.
     pub ema: f64,
 }
 
@@ -30,7 +31,7 @@ pub struct OptimiserConfig {
 pub enum Decay {
     /// It stays.
     Constant,
-    /// Half a cosine from 1 to 0 at the last step (Loshchilov & Hutter 2017).
+    /// Half a cosine from 1 to all but 0 at the last step (Loshchilov & Hutter 2017).
     Cosine,
 }
 
@@ -107,8 +108,8 @@ impl Adam {
         Adam { m: vec![0.0; num_params], v: vec![0.0; num_params], step: 0 }
     }
 
-    /// One step along −g from p to `next`, its average from `average` to `next_average`. Returns ‖g‖ before clipping.
-    /// If that is not finite, nothing has changed.
+    /// One step along −g from p to `next`, its average from `average` to `next_average`. Returns ‖g‖ before clipping, ∞ if
+    /// its square is beyond f32. If that is not finite, nothing has changed.
     pub fn step(
         &mut self,
         config: &OptimiserConfig,
@@ -118,8 +119,9 @@ impl Adam {
         (next, next_average): (&mut [f32], &mut [f32]),
     ) -> f64 {
         let norm = norm(g);
-        if !norm.is_finite() {
-            return norm;
+        // A gradient whose square overflows f32 would stop its parameter for good: v = ∞.
+        if !((norm * norm) as f32).is_finite() {
+            return if norm.is_nan() { norm } else { f64::INFINITY };
         }
         self.step += 1;
         let clip = config.clip_norm.map_or(1.0, |most| (most / norm).min(1.0)) as f32;

@@ -1,5 +1,5 @@
-//! What a row costs: alone and in bulk for each paradigm, the autoregressive cost against dimension, the diffusion's
-//! against steps. Latency depends on shapes alone, so the models are untrained.
+//! What a row costs: alone and in bulk for each paradigm, the autoregressive cost against dimension, the
+//! diffusion's against steps. Latency depends on shapes alone, so the models are untrained.
 //!
 //! `cargo bench --bench sampling` · `-- one_row` for a part · `-- --quick` for a glance.
 

@@ -55,7 +55,8 @@ pub trait Generative<T = f32>: Send + Sync {
     /// [`Error::Config`] for options out of range, [`Error::Shape`] if the columns of `data` are not
     /// [`dim`](Generative::dim), [`Error::TooFewRows`] if fewer than two are left to train on,
     /// [`Error::ConstantColumn`] and [`Error::NarrowColumn`] for a column without a usable spread, and
-    /// [`Error::Diverged`] if the loss or its gradient stops being finite: then the model holds its last good parameters.
+    /// [`Error::Diverged`] if the loss or its gradient stops being finite: then the model holds its last good
+    /// parameters.
     fn train(
         &mut self,
         data: &Dataset<T>,
@@ -70,7 +71,8 @@ pub trait Generative<T = f32>: Send + Sync {
     /// [`Error::Config`] for options out of range, or for more rows than fit into memory.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples<T>>;
 
-    /// The rows of [`sample`](Generative::sample) in blocks, in constant memory, until `n` are drawn or `sink` breaks.
+    /// The rows of [`sample`](Generative::sample) in blocks, in constant memory, until `n` are drawn or
+    /// `sink` breaks.
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range.
@@ -100,7 +102,8 @@ impl Dataset<f32> {
     /// Takes the rows of `x`, shape (n, dim).
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] for no rows, [`Error::Shape`] for no columns, [`Error::NonFinite`] with the place of the first NaN or infinity.
+    /// [`Error::TooFewRows`] for no rows, [`Error::Shape`] for no columns, [`Error::NonFinite`] with the
+    /// place of the first NaN or infinity.
     ///
     /// ```
     /// use quadrivium::{Dataset, ndarray::array};
@@ -178,14 +181,15 @@ pub struct TrainOptions {
     pub steps: usize,
     /// Rows per step, drawn with replacement. At least 1. Default 256.
     pub batch: usize,
-    /// Parts of a minibatch with a random stream and a gradient of their own, summed in order: the most threads
-    /// that a step can use, and part of the result's definition. 1 to `batch`. Default 2.
+    /// Parts of a minibatch with a random stream and a gradient of their own, summed in order: the most
+    /// threads that a step can use, and part of the result's definition. 1 to `batch`. Default 2.
     pub shards: usize,
     /// Share of the rows held out to measure the loss on. 0 (none) up to, not including, 1. Default 0.
     pub validation: f64,
     /// Steps between two measurements of the validation loss. At least 1. Default 100.
     pub validate_every: usize,
-    /// Stop after this many validations without a new best, and keep the best parameters. `None` (never) or at least 1. Default `None`.
+    /// Stop after this many validations without a new best, and keep the best parameters. `None` (never) or
+    /// at least 1. Default `None`.
     pub patience: Option<usize>,
 }
 
@@ -229,8 +233,8 @@ impl TrainOptions {
 /// What every sampler understands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleOptions {
-    /// Scale of the randomness: 1 samples the model, less stays nearer to its modes. Each model's `sample` says what
-    /// it scales. More than 0, at most 1e6: beyond, f32 runs out of range. Default 1.
+    /// Scale of the randomness: 1 samples the model, less draws less varied rows. Each model's `sample`
+    /// says what it scales. More than 0, at most 1e6: beyond, f32 runs out of range. Default 1.
     pub temperature: f64,
 }
 
@@ -256,8 +260,8 @@ impl SampleOptions {
 /// What every likelihood understands.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LikelihoodOptions {
-    /// Seed of whatever noise the estimate needs (latent draws, divergence probes). The noise is keyed by this seed and
-    /// a row's content, so a batch scores as its rows do. Default 0.
+    /// Seed of whatever noise the estimate needs (latent draws, divergence probes). The noise is keyed by
+    /// this seed and a row's content, so a batch scores as its rows do. Default 0.
     pub seed: u64,
 }
 
@@ -272,13 +276,14 @@ pub struct Samples<T = f32> {
 
 /// Natural log, nats per row, in the units of the data.
 ///
-/// Exhaustive on purpose: a bound, an estimate and an exact value are different claims, and a caller must face each.
-/// A density may exceed 1, so a log-density may be positive.
+/// Exhaustive on purpose: a bound, an estimate and an exact value are different claims, and a caller must
+/// face each. A density may exceed 1, so a log-density may be positive.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LogLikelihood {
     /// log p(x) itself: autoregressive models, flows.
     Exact(Array1<f64>),
-    /// A value that is at most log p(x) on average over its draws: the ELBO (draws = 1), the IWAE bound (draws > 1).
+    /// A value that is at most log p(x) on average over its draws: the ELBO (draws = 1), the IWAE bound
+    /// (draws > 1).
     LowerBound {
         /// The bound.
         nats: Array1<f64>,

@@ -1,8 +1,8 @@
-//! The four ways to learn a distribution p(x) — autoregressive, latent-variable, adversarial, diffusion — train, draw and
-//! score behind one trait, with every derivative written by hand.
+//! The four ways to learn a distribution p(x) — autoregressive, latent-variable, adversarial, diffusion —
+//! train, draw and score behind one trait, with every derivative written by hand.
 //!
-//! The truth is known on the crate's toy data, so a claim about a paradigm is a measurement: `cargo run --release --example
-//! tradeoffs` makes the table.
+//! The truth is known on the crate's toy data, so a claim about a paradigm is a measurement: `cargo run
+//! --release --example tradeoffs` makes the table.
 //!
 //! # Quick start
 //!
@@ -71,8 +71,8 @@
 //!
 //! # The house
 //!
-//! Every paradigm's folder has the same rooms: the model, its objective, its sampling, and its likelihood if it has one.
-//! A missing room is what the paradigm lacks.
+//! Every paradigm's folder has the same rooms: the model, its objective, its sampling, and its likelihood if
+//! it has one. A missing room is what the paradigm lacks.
 //!
 //! | folder | |
 //! | --- | --- |
@@ -90,14 +90,14 @@
 //!
 //! # Conventions
 //!
-//! Rows are `f32`, shape (n, dim). Log-likelihoods are `f64`, natural logs (nats) per row, densities in the units of the data, so
-//! they may be positive. The same build, machine and seed give the same bits, whatever the number of threads. The library
-//! never prints and does not panic on user data.
+//! Rows are `f32`, shape (n, dim). Log-likelihoods are `f64`, natural logs (nats) per row, densities in the
+//! units of the data, so they may be positive. The same build, machine and seed give the same bits, whatever
+//! the number of threads. The library never prints and does not panic on user data.
 //!
 //! # Features
 //!
-//! `rayon` (on by default): shards of a training step and tiles of a sampler run in parallel. To choose the number of threads,
-//! call inside `rayon::ThreadPool::install`, or set `RAYON_NUM_THREADS`.
+//! `rayon` (on by default): shards of a training step and tiles of a sampler run in parallel. To choose the
+//! number of threads, call inside `rayon::ThreadPool::install`, or set `RAYON_NUM_THREADS`.
 
 pub mod adversarial;
 pub mod autoregressive;

@@ -338,7 +338,8 @@ fn a_lower_temperature_stays_nearer_to_the_middle() {
     }
 }
 
-/// ∫ p(x) dx over the plane, on points that follow no lattice: a density with steps has edges that a lattice may miss alike.
+/// ∫ p(x) dx over the plane, on points that follow no lattice: a density with steps has edges that a lattice
+/// may miss alike.
 #[test]
 fn exact_densities_integrate_to_one() {
     let n = 1_000_000;
@@ -361,8 +362,8 @@ fn exact_densities_integrate_to_one() {
     }
 }
 
-/// Every likelihood that claims nats is at most the truth on average. On the same rows, so that the rows' own chance cancels:
-/// the mean of log p_truth − log p_model estimates a KL divergence, which is not negative.
+/// Every likelihood that claims nats is at most the truth on average. On the same rows, so that the rows' own
+/// chance cancels: the mean of log p_truth − log p_model estimates a KL divergence, which is not negative.
 #[test]
 fn no_likelihood_beats_the_truth() {
     let toy = Toy::moons(0.1).unwrap();

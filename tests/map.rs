@@ -6,7 +6,8 @@ use std::fmt::Display;
 use quadrivium::LikelihoodKind;
 use quadrivium::map::{Discrepancy, FailureMode, LatencyLaw, Objective, Paradigm, Sampling, place};
 
-/// All variants of an enum. The match without a wildcard stops compiling when a variant is added, so the list stays whole.
+/// All variants of an enum. The match without a wildcard stops compiling when a variant is added, so the list
+/// stays whole.
 macro_rules! all {
     ($type:ident: $($variant:ident),+ $(,)?) => {{
         fn _whole(v: $type) { match v { $($type::$variant => (),)+ } }
@@ -23,8 +24,8 @@ fn objectives() -> [Objective; 9] {
         NoisePrediction, ScoreMatching, ContrastiveDivergence)
 }
 
-fn discrepancies() -> [Discrepancy; 5] {
-    all!(Discrepancy: ForwardKl, ForwardKlBound, JensenShannon, Wasserstein1, Fisher)
+fn discrepancies() -> [Discrepancy; 6] {
+    all!(Discrepancy: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Wasserstein1, Fisher)
 }
 
 fn latency_laws() -> [LatencyLaw; 3] {
@@ -99,7 +100,7 @@ fn each_method_stands_where_the_field_puts_it() {
             O::NonSaturatingR1,
             OnePass,
             P::Adversarial,
-            D::JensenShannon,
+            D::ReverseKlLessJs,
             K::Unavailable,
             L::Constant,
             F::ModeCollapse,

@@ -1,4 +1,5 @@
-//! Trains every paradigm on data of known density and on real data, and prints the trade-off table, all of it measured.
+//! Trains every paradigm on data of known density and on real data, and prints the trade-off table, all of it
+//! measured.
 //!
 //! `cargo run --release --example tradeoffs` · `-- --help` explains the options.
 

@@ -36,11 +36,12 @@ pub struct Split {
     pub note: &'static str,
     /// Exact, in nats, where the truth is known.
     pub entropy: Option<f64>,
-    /// log p of each test row: under the truth where it is known, else under one full-covariance Gaussian fitted to the
-    /// training rows; `None` if columns depend on each other linearly.
+    /// log p of each test row: under the truth where it is known, else under one full-covariance Gaussian
+    /// fitted to the training rows; `None` if columns depend on each other linearly.
     pub reference: Option<Array1<f64>>,
     pub modes: Option<Modes>,
-    /// The units in which distances are taken: the data's own, or standardised by the training rows for real columns.
+    /// The units in which distances are taken: the data's own, or standardised by the training rows for real
+    /// columns.
     pub units: Standardiser,
     /// Energy distance between two samples of the truth, or between train and test where only those exist.
     pub energy_floor: f64,

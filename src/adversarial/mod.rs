@@ -1,29 +1,31 @@
 //! The adversarial paradigm: a generator that has never seen the data, taught by a critic that has.
 //!
-//! **Objective.** The generator maps noise to rows, x̃ = G(z), z ~ N(0, I); the critic D gives each row a number. They play one
-//! of three games ([`AdversarialLoss`]). The critic minimises, over its parameters,
+//! **Objective.** The generator maps noise to rows, x̃ = G(z), z ~ N(0, I); the critic D gives each row a
+//! number. They play one of three games ([`AdversarialLoss`]). The critic minimises, over its parameters,
 //!
 //! | game | critic | generator | at the best critic, G minimises |
 //! | --- | --- | --- | --- |
 //! | minimax (Goodfellow et al. 2014, eq. 1) | −E log σ(D(x)) − E log(1 − σ(D(x̃))) | E log(1 − σ(D(x̃))) | Jensen–Shannon |
-//! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | – |
+//! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | KL(model‖data) − 2·JS, without the penalty |
 //! | Wasserstein + gradient penalty (Gulrajani et al. 2017, eq. 3) | E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖ − 1)² | −E D(x̃) | Wasserstein-1 |
 //!
 //! where x̂ = εx + (1−ε)x̃, ε uniform on [0, 1]. In each step of the training the critic moves
-//! [`critic_steps`](GanConfig::critic_steps) times and the generator once. Both penalties are of ∇ₓD, so their gradient is
-//! a second derivative of D. It is exact: a tangent through the critic along ∂P/∂(∇ₓD), and the reverse of that.
+//! [`critic_steps`](GanConfig::critic_steps) times and the generator once. Both penalties are of ∇ₓD, so
+//! their gradient is a second derivative of D. It is exact: a tangent through the critic along ∂P/∂(∇ₓD), and
+//! the reverse of that.
 //!
 //! **Sampling.** One pass: x = G(z). No paradigm draws faster.
 //!
 //! **Likelihood.** None. G gives rows and no density: that is the room which this house lacks.
 //! What the critic knows is open to all: [`Gan::critic`].
 //!
-//! **What goes wrong.** In the minimax game log(1 − σ(D(x̃))) is flat where the critic is sure, so a critic that wins early stops
-//! the generator (vanishing gradient); modes that the generator has left do not pull it back (mode collapse); and two
-//! players who each improve need not converge (oscillation; the moving average of the parameters averages it out). R1
-//! and the gradient penalty keep the critic's slopes finite, which mends most of it. G is continuous and its noise
-//! connected, so some rows always lie on the way between modes; a deep G on Fourier features of z makes those ways
-//! short, and with a critic that sees Fourier features of x even narrow modes come out sharp.
+//! **What goes wrong.** In the minimax game log(1 − σ(D(x̃))) is flat where the critic is sure, so a critic
+//! that wins early stops the generator (vanishing gradient); modes that the generator has left do not pull it
+//! back (mode collapse); and two players who each improve need not converge (oscillation; the moving average
+//! of the parameters averages it out). R1 and the gradient penalty keep the critic's slopes finite, which
+//! mends most of it. G is continuous and its noise connected, so some rows always lie on the way between
+//! modes; a deep G on Fourier features of z makes those ways short, and with a critic that sees Fourier
+//! features of x even narrow modes come out sharp.
 
 mod objective;
 mod players;
@@ -50,21 +52,22 @@ use crate::train::{OptimiserConfig, Parameters, Rows};
 /// Which game the two players play.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum AdversarialLoss {
-    /// Both on the one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the default learning
-    /// rates the critic wins at once and the generator stalls; at 1e-3 and a [`critic_lr`](GanConfig::critic_lr) of 5e-4 it
-    /// loses modes instead. It is here to be seen.
+    /// Both on the one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the
+    /// default learning rates the critic wins at once and the generator stalls; at 1e-3 and a
+    /// [`critic_lr`](GanConfig::critic_lr) of 5e-4 it loses modes instead. It is here to be seen.
     Minimax,
-    /// The generator maximises E log σ(D(x̃)), and the critic pays for its slope at the data (Mescheder et al. 2018, eq. 9).
+    /// The generator maximises E log σ(D(x̃)), and the critic pays for its slope at the data (Mescheder et
+    /// al. 2018, eq. 9).
     NonSaturatingR1 {
         /// γ of (γ/2) E‖∇D(x)‖², x in standard deviations. 0 or more; they use 10 for images. Less lets
         /// the critic be steeper near narrow modes: 0.1 to 1 in two dimensions.
         gamma: f64,
     },
-    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), kept at slope 1 between data and generated rows
-    /// (Gulrajani et al. 2017, eq. 3).
+    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), kept at slope 1 between data
+    /// and generated rows (Gulrajani et al. 2017, eq. 3).
     WassersteinGp {
-        /// λ of λ E(‖∇D(x̂)‖ − 1)², x in standard deviations. 0 or more; they use 10. Less lets the critic be steeper near
-        /// narrow modes: 0.1 is good on narrow mixtures in two dimensions.
+        /// λ of λ E(‖∇D(x̂)‖ − 1)², x in standard deviations. 0 or more; they use 10. Less lets the critic be
+        /// steeper near narrow modes: 0.1 is good on narrow mixtures in two dimensions.
         lambda: f64,
     },
 }
@@ -78,12 +81,13 @@ pub struct GanConfig {
     pub loss: AdversarialLoss,
     /// Coordinates of z. At least 1; with fewer than `dim`, rows lie on a surface. Default 2.
     pub latent_dim: usize,
-    /// Units of the generator's hidden layers; none makes it affine in its features. Default five layers of 64.
+    /// Units of the generator's hidden layers; none makes it affine in its features. Default five layers of
+    /// 64.
     pub generator_hidden: Vec<usize>,
     /// Between the generator's layers. Default [`Activation::Silu`].
     pub generator_activation: Activation,
-    /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. More let G turn faster, from mode
-    /// to mode. At most 14. Default 3.
+    /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. More let
+    /// G turn faster, from mode to mode. At most 14. Default 3.
     pub generator_octaves: usize,
     /// Units of the critic's hidden layers; none makes it affine in its features. Default three layers of 64.
     pub critic_hidden: Vec<usize>,
@@ -93,8 +97,8 @@ pub struct GanConfig {
     pub critic_octaves: usize,
     /// Steps of the critic for each of the generator. At least 1. Default 1; Gulrajani et al. use 5.
     pub critic_steps: usize,
-    /// The critic's learning rate, on the schedule of `optimiser`. More than 0. Default 6e-3: twice the generator's, as
-    /// Heusel et al. 2017 let the critic be the faster.
+    /// The critic's learning rate, on the schedule of `optimiser`. More than 0. Default 6e-3: twice the
+    /// generator's, as Heusel et al. 2017 let the critic be the faster.
     pub critic_lr: f64,
     /// How the parameters of both players move. Default lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as
     /// [`OptimiserConfig`].
@@ -246,8 +250,9 @@ impl Gan {
 
     /// The critic's number for each row of x, (n, dim): the moving average of its parameters judges.
     ///
-    /// In the logistic games it is the log-odds that a row is real, which at the best critic is ln p(x) − ln p_G(x)
-    /// (Goodfellow et al. 2014, prop. 1); in the Wasserstein game a potential, in standard deviations, known up to a constant.
+    /// In the logistic games it is the log-odds that a row is real, which at the best critic is ln p(x) − ln
+    /// p_G(x) (Goodfellow et al. 2014, prop. 1); in the Wasserstein game a potential, in standard deviations,
+    /// known up to a constant.
     ///
     /// # Errors
     /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
@@ -280,11 +285,12 @@ impl Generative for Gan {
 
     /// Plays the game for `steps` steps of the generator.
     ///
-    /// The report's loss is the critic's, penalty included; its parts are `critic` (without the penalty), `penalty` and
-    /// `generator`, each as of the step's last move. None of them says how good the samples are. On held-out rows the
-    /// critic's loss without penalty is measured, and it falls behind the training's when the critic learns the rows by heart
-    /// (Gulrajani et al. 2017). In the Wasserstein game its negative estimates the distance W₁ times the critic's slope c:
-    /// a critic of slope c wins cW₁ and pays λ(c − 1)², so the best c is 1 + W₁/2λ, near 1 only if λ is much more than W₁.
+    /// The report's loss is the critic's, penalty included; its parts are `critic` (without the penalty),
+    /// `penalty` and `generator`, each as of the step's last move. None of them says how good the samples
+    /// are. On held-out rows the critic's loss without penalty is measured, and it falls behind the
+    /// training's when the critic learns the rows by heart (Gulrajani et al. 2017). In the Wasserstein game
+    /// its negative estimates the distance W₁ times the critic's slope c: a critic of slope c wins cW₁ and
+    /// pays λ(c − 1)², so the best c is 1 + W₁/2λ, near 1 only if λ is much more than W₁.
     ///
     /// # Errors
     /// As the trait says, and [`Error::Config`] for a `patience`: a loss that both players move has no best.

@@ -47,8 +47,8 @@ impl AdversarialLoss {
                 let gamma = F::of(gamma);
                 (F::of(0.5) * gamma * square, gamma)
             }
-            // u = 2λ(‖g‖ − 1) g/‖g‖. At g = 0 the norm has no slope; 0 is in its subgradient and is what g·(…) gives
-            // as long as the quotient is finite.
+            // u = 2λ(‖g‖ − 1) g/‖g‖. At g = 0 the norm has no slope; 0 is in its subgradient and is what
+            // g·(…) gives as long as the quotient is finite.
             AdversarialLoss::WassersteinGp { lambda } => {
                 let (lambda, norm) = (F::of(lambda), square.sqrt());
                 let excess = norm - F::one();
@@ -77,7 +77,8 @@ pub(super) struct Critic<'a, F> {
 pub(super) struct Fakes<F> {
     z: Vec<F>, // (n, latent)
     x: Vec<F>, // (n, dim): G(z)
-    // (n): how much of a real row its interpolate holds, uniform on [0, 1). Only the Wasserstein game interpolates.
+    // (n): how much of a real row its interpolate holds, uniform on [0, 1). Only the Wasserstein game
+    // interpolates.
     share: Vec<F>,
     scratch: Vec<F>,
 }
@@ -149,11 +150,12 @@ impl<F: Real> Objective<F> for Critic<'_, F> {
 }
 
 impl<F: Real> Critic<'_, F> {
-    /// Σ value(D(x)) over some rows, where it has a value, and, if they are `penalised`, Σ P(∇D(x)); dp += weight · its gradient.
+    /// Σ value(D(x)) over some rows, where it has a value, and, if they are `penalised`, Σ P(∇D(x)); dp +=
+    /// weight · its gradient.
     ///
-    /// P depends on θ through g = ∇ₓD(x; θ): ∂P/∂θ = ⟨u, ∂g/∂θ⟩ with u = ∂P/∂g, which for a fixed u is the gradient of
-    /// ⟨u, ∇ₓD⟩, the derivative of D along u. So: one backward pass for g, one `jvp` along u, and one `jvp_backward` that
-    /// carries the value (by dy) and the penalty (by dẏ = weight) together.
+    /// P depends on θ through g = ∇ₓD(x; θ): ∂P/∂θ = ⟨u, ∂g/∂θ⟩ with u = ∂P/∂g, which for a fixed u is the
+    /// gradient of ⟨u, ∇ₓD⟩, the derivative of D along u. So: one backward pass for g, one `jvp` along u, and
+    /// one `jvp_backward` that carries the value (by dy) and the penalty (by dẏ = weight) together.
     fn pay(
         &self,
         w: Weights<F>,

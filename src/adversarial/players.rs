@@ -44,8 +44,8 @@ impl<'a> Players<'a> {
         }
     }
 
-    /// `critic_steps` steps of the critic against the present generator, then one of the generator against the critic
-    /// that came of them. Returns the critic's last loss and the [`PARTS`].
+    /// `critic_steps` steps of the critic against the present generator, then one of the generator against
+    /// the critic that came of them. Returns the critic's last loss and the [`PARTS`].
     fn round(
         &mut self,
         progress: Progress,

@@ -5,14 +5,16 @@ use super::conditional::{draw_index, softmax};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// Mean distance by which the tail bins reach beyond the range, in standardised units: a normal's beyond 4 standard deviations.
+/// Mean distance by which the tail bins reach beyond the range, in standardised units: a normal's beyond 4
+/// standard deviations.
 const TAIL: f64 = 0.25;
 
 /// Half the range before the first training.
 const UNFITTED: f64 = 4.0;
 
-/// A piecewise density: B equal bins on [low, high] and an exponential tail on both sides. With P = softmax y over the B + 2:
-/// p(z | y) = P_b/width inside bin b, P₀ e^(−(low−z)/τ)/τ below, P_{B+1} e^(−(z−high)/τ)/τ above, which integrates to 1.
+/// A piecewise density: B equal bins on [low, high] and an exponential tail on both sides. With P = softmax y
+/// over the B + 2: p(z | y) = P_b/width inside bin b, P₀ e^(−(low−z)/τ)/τ below, P_{B+1} e^(−(z−high)/τ)/τ
+/// above, which integrates to 1.
 ///
 /// The range is that of the first training data.
 #[derive(Debug, Clone, PartialEq)]

@@ -65,8 +65,8 @@ impl Conditional {
     }
 }
 
-/// Each column of x, (k, n), becomes its softmax, and `log_sum`, (n), its ln Σ eˣ. Of a column of −∞ the sum is −∞
-/// and the shares are 0. `sum`: (n), to work in.
+/// Each column of x, (k, n), becomes its softmax, and `log_sum`, (n), its ln Σ eˣ. Of a column of −∞ the sum
+/// is −∞ and the shares are 0. `sum`: (n), to work in.
 #[inline(always)]
 pub(super) fn softmax<F: Real>(x: &mut [F], log_sum: &mut [F], sum: &mut [F]) {
     let n = log_sum.len();

@@ -2,8 +2,8 @@ use super::conditional::{draw_index, softmax};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// The least standard deviation of a component, in standardised units. Measured data have finite resolution and f32
-/// holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
+/// The least standard deviation of a component, in standardised units. Measured data have finite resolution
+/// and f32 holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
 pub(super) const LEAST_SD: f64 = 1e-3;
 
 /// The components start evenly over this many standard deviations to both sides of the mean.
@@ -11,8 +11,8 @@ const SPREAD: f64 = 2.0;
 
 /// p(z | y) = Σₖ πₖ N(z; μₖ, σₖ²) with y = [l | μ | s], each (K): π = softmax l, σ = floor + softplus s.
 ///
-/// (Bishop 1994; as conditionals of a density: Uria et al. 2013.) The softplus keeps σ positive, grows no faster than s
-/// and has no jump in its slope, unlike a clamp.
+/// (Bishop 1994; as conditionals of a density: Uria et al. 2013.) The softplus keeps σ positive, grows no
+/// faster than s and has no jump in its slope, unlike a clamp.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Mixture {
     pub components: usize,
@@ -23,7 +23,8 @@ impl Mixture {
         3 * self.components
     }
 
-    /// Equal shares, means at the middles of K equal parts of ±SPREAD, σ as wide as such a part: no value is far from all.
+    /// Equal shares, means at the middles of K equal parts of ±SPREAD, σ as wide as such a part: no value is
+    /// far from all.
     pub fn start(&self, y: &mut [f32]) {
         let k = self.components;
         let part = 2.0 * SPREAD / k as f64;
@@ -36,7 +37,8 @@ impl Mixture {
         s.fill(softplus_inverse(part.min(1.0) - LEAST_SD) as f32);
     }
 
-    /// Equal shares again; the components are the mean and the spread of K equal parts of the ascending column.
+    /// Equal shares again; the components are the mean and the spread of K equal parts of the ascending
+    /// column.
     pub fn fit(&self, column: &[f32], y: &mut [f32]) {
         let (n, k) = (column.len(), self.components);
         self.start(y);
@@ -79,8 +81,8 @@ impl Mixture {
         nats.iter_mut().zip(&*log_sum).for_each(|(nats, &log_sum)| *nats -= log_sum + constant);
     }
 
-    /// From ∂lse(a)/∂aₖ = γₖ, ∂lse(l)/∂lₖ = πₖ, ∂aₖ/∂μₖ = uₖ/σₖ, ∂aₖ/∂σₖ = (uₖ² − 1)/σₖ and dσ/ds = sigmoid s, for −ln p:
-    /// dlₖ = πₖ − γₖ, dμₖ = −γₖ uₖ/σₖ, dsₖ = γₖ (1 − uₖ²)/σₖ · sigmoid sₖ.
+    /// From ∂lse(a)/∂aₖ = γₖ, ∂lse(l)/∂lₖ = πₖ, ∂aₖ/∂μₖ = uₖ/σₖ, ∂aₖ/∂σₖ = (uₖ² − 1)/σₖ and dσ/ds = sigmoid
+    /// s, for −ln p: dlₖ = πₖ − γₖ, dμₖ = −γₖ uₖ/σₖ, dsₖ = γₖ (1 − uₖ²)/σₖ · sigmoid sₖ.
     #[inline(always)]
     pub fn gradient<F: Real>(&self, y: &mut [F], z: &[F], weight: F, work: &[F]) {
         let (n, all) = (z.len(), self.components * z.len());

@@ -4,18 +4,19 @@
 //!
 //! −ln p(x) = −Σᵢ ln p(x_i | x_<i)
 //!
-//! One masked network gives the parameters of all conditionals of a row in one evaluation (MADE, Germain et al. 2015):
-//! its output i depends on x_<i alone. It sees the coordinates through Fourier features, as narrow modes need. Each
-//! conditional is a mixture of Gaussians (RNADE, Uria et al. 2013), or a histogram over bins trained by next-token
-//! cross-entropy, as a language model is (van den Oord et al. 2016): see [`Head`].
+//! One masked network gives the parameters of all conditionals of a row in one evaluation (MADE, Germain et
+//! al. 2015): its output i depends on x_<i alone. It sees the coordinates through Fourier features, as narrow
+//! modes need. Each conditional is a mixture of Gaussians (RNADE, Uria et al. 2013), or a histogram over bins
+//! trained by next-token cross-entropy, as a language model is (van den Oord et al. 2016): see [`Head`].
 //!
-//! **Sampling.** Coordinate by coordinate: x₁ ~ p(x₁), x₂ ~ p(x₂ | x₁), …: as many steps, each an evaluation of the network, as
-//! there are coordinates. A step computes only the units that the coordinate drawn last completes, and one head.
+//! **Sampling.** Coordinate by coordinate: x₁ ~ p(x₁), x₂ ~ p(x₂ | x₁), …: as many steps, each an evaluation
+//! of the network, as there are coordinates. A step computes only the units that the coordinate drawn last
+//! completes, and one head.
 //!
-//! **What goes wrong.** The time to draw a row grows with its length; an unlucky early coordinate is never revised; and
-//! where two modes share x₁, the conditionals of x₂ must switch sharply between x₁'s: an order that suits the data
-//! helps. The order here is that of the columns. A mixture trained on repeated values grows spikes: add noise as wide
-//! as the rounding.
+//! **What goes wrong.** The time to draw a row grows with its length; an unlucky early coordinate is never
+//! revised; and where two modes share x₁, the conditionals of x₂ must switch sharply between x₁'s: an order
+//! that suits the data helps. The order here is that of the columns. A mixture trained on repeated values
+//! grows spikes: add noise as wide as the rounding.
 
 mod bins;
 mod conditional;
@@ -49,13 +50,14 @@ use crate::train::{self, OptimiserConfig, Parameters, Rows};
 pub struct AutoregressiveConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
-    /// Units of each hidden layer, shared evenly among the degrees. At least one layer, and in each at least `dim − 1` (and
-    /// 1) units, so that every coordinate is seen. Default `[128, 128]`.
+    /// Units of each hidden layer, shared evenly among the degrees. At least one layer, and in each at least
+    /// `dim − 1` (and 1) units, so that every coordinate is seen. Default `[128, 128]`.
     pub hidden: Vec<usize>,
     /// Between the layers. Default [`Activation::Silu`].
     pub activation: Activation,
-    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves − 1, beside the
-    /// coordinate itself. They sharpen how a conditional depends on the coordinates before it, and overfit on few rows. At most
+    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
+    /// 1, beside the coordinate itself. They sharpen how a conditional depends on the coordinates before it,
+    /// and overfit on few rows. At most
     /// 14. Default 3.
     pub octaves: usize,
     /// The family of the conditionals. Default [`Head::Mixture`] of 16 components.
@@ -67,14 +69,15 @@ pub struct AutoregressiveConfig {
 /// The family of each conditional p(x_i | x_<i). Widths are in standard deviations of the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    /// Σₖ πₖ N(μₖ, σₖ²), π, μ and σ of `components` (1 to 4096) given by the network. Smooth, and as sharp as σ ≥ 0.001: that
-    /// floor keeps the likelihood bounded on values that repeat.
+    /// Σₖ πₖ N(μₖ, σₖ²), π, μ and σ of `components` (1 to 4096) given by the network. Smooth, and as sharp as
+    /// σ ≥ 0.001: that floor keeps the likelihood bounded on values that repeat.
     Mixture {
         /// Gaussians per conditional.
         components: usize,
     },
-    /// A histogram: `bins` (1 to 65,536) equal bins over the range of the first training data, and an exponential tail of mean 0.25
-    /// on either side, so that no finite row scores −∞. Takes any shape, edges too, no finer than a bin.
+    /// A histogram: `bins` (1 to 65,536) equal bins over the range of the first training data, and an
+    /// exponential tail of mean 0.25 on either side, so that no finite row scores −∞. Takes any shape, edges
+    /// too, no finer than a bin.
     Bins {
         /// Bins per conditional.
         bins: usize,
@@ -221,7 +224,8 @@ impl Generative for Autoregressive {
         train::fit(&objective, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
-    /// Draws rows. A temperature T scales the σ of a mixture by T, and takes the shares π, or those of the bins, to the power 1/T.
+    /// Draws rows. A temperature T scales the σ of a mixture by T, and takes the shares π, or those of the
+    /// bins, to the power 1/T.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
         tiles::sample(self, n, options, rng)
     }

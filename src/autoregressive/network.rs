@@ -5,24 +5,28 @@ use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
 
-/// Radians per standard deviation of the lowest Fourier feature: one period spans the bulk of a standardised column.
+/// Radians per standard deviation of the lowest Fourier feature: one period spans the bulk of a standardised
+/// column.
 const BASE_FREQUENCY: f64 = 1.0;
 
-/// One masked network for all conditionals (MADE, Germain et al. 2015): output block i is a function of x_<i alone.
+/// One masked network for all conditionals (MADE, Germain et al. 2015): output block i is a function of x_<i
+/// alone.
 ///
-/// Each unit has a degree m, 1 … d−1, and sees x₁ … x_m: features of x_m have degree m, and a hidden unit of degree m
-/// is connected to units of degree ≤ m of the layer below. Head i, which gives the numbers y_i of p(x_i | x_<i), reads
-/// the last hidden layer's units of degree < i and has a bias of its own: head 1 is its bias.
+/// Each unit has a degree m, 1 … d−1, and sees x₁ … x_m: features of x_m have degree m, and a hidden unit of
+/// degree m is connected to units of degree ≤ m of the layer below. Head i, which gives the numbers y_i of
+/// p(x_i | x_<i), reads the last hidden layer's units of degree < i and has a bias of its own: head 1 is its
+/// bias.
 ///
-/// Units stand in the order of their degrees, so what sees x_<i is the first columns of a layer. Therefore a head is a
-/// product with those columns only, without a mask, and a sampler computes each unit once, when the coordinate that
-/// completes its view has been drawn. Parameters: [hidden layers | W₁ b₁ | … | W_d b_d].
+/// Units stand in the order of their degrees, so what sees x_<i is the first columns of a layer. Therefore a
+/// head is a product with those columns only, without a mask, and a sampler computes each unit once, when the
+/// coordinate that completes its view has been drawn. Parameters: [hidden layers | W₁ b₁ | … | W_d b_d].
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     dim: usize,
     /// Numbers per conditional.
     outputs: usize,
-    /// Columns of the features, then of each hidden layer; empty layers if there is one coordinate, which sees nothing.
+    /// Columns of the features, then of each hidden layer; empty layers if there is one coordinate, which
+    /// sees nothing.
     widths: Vec<usize>,
     /// Of one coordinate.
     fourier: Fourier,
@@ -190,7 +194,8 @@ impl Made {
 
     /// dp += ∂⟨dy, y⟩/∂p after `forward`, dy in `pass.y`.
     ///
-    /// With h the columns that head i reads: dW_i = hᵀdy_i, db_i = 1ᵀdy_i, and dh = Σ_i dy_i·W_iᵀ goes down the hidden layers.
+    /// With h the columns that head i reads: dW_i = hᵀdy_i, db_i = 1ᵀdy_i, and dh = Σ_i dy_i·W_iᵀ goes down
+    /// the hidden layers.
     pub fn backward<F: Real>(&self, w: Weights<F>, n: usize, dp: &mut [F], pass: &mut Pass<F>) {
         let (width, _) = self.top(0);
         pass.dh.clear();
@@ -270,7 +275,8 @@ impl Made {
     }
 }
 
-/// Beyond the reach a coordinate looks to the network as if it stood there: the conditionals stay normalised for any finite row, and no activation overflows.
+/// Beyond the reach a coordinate looks to the network as if it stood there: the conditionals stay normalised
+/// for any finite row, and no activation overflows.
 fn within_reach<F: Real>(x: F) -> F {
     x.max(F::of(-REACH)).min(F::of(REACH))
 }

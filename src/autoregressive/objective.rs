@@ -7,7 +7,8 @@ use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 use crate::train::{Objective, Progress};
 
-/// −Σᵢ ln p(x_i | y_i), y = MADE(x; p): the loss of a row is exactly its negative log-likelihood, and draws no noise.
+/// −Σᵢ ln p(x_i | y_i), y = MADE(x; p): the loss of a row is exactly its negative log-likelihood, and draws
+/// no noise.
 pub(super) struct ChainRuleNll<'m> {
     pub made: &'m Made,
     pub conditionals: &'m [Conditional],

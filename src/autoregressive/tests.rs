@@ -32,7 +32,8 @@ fn loss_grad(model: &Autoregressive, p: &[f64], x: &[f64], weight: f64) -> (f64,
     (loss, dp)
 }
 
-/// A small model whose parameters are all random, but for the masked ones; those are where a gradient is exactly 0.
+/// A small model whose parameters are all random, but for the masked ones; those are where a gradient is
+/// exactly 0.
 fn shaken(dim: usize, head: Head) -> (Autoregressive, Vec<f64>, Vec<bool>) {
     let config = AutoregressiveConfig { dim, hidden: vec![13, 9], octaves: 2, head, ..Default::default() };
     let mut model = Autoregressive::new(config, &mut seeded(0)).unwrap();
@@ -287,7 +288,8 @@ fn training_starts_at_the_marginals() {
     for (head, most) in [(Head::Mixture { components: 40 }, 0.5), (Head::Bins { bins: 400 }, 0.1)] {
         let optimiser = OptimiserConfig { lr: 1e-12, ..Default::default() };
         let model = trained(AutoregressiveConfig { head, optimiser, ..Default::default() }, &data, 1);
-        // The grid's columns are independent: their marginals are the whole truth. One Gaussian per column is 4.9 above it.
+        // The grid's columns are independent: their marginals are the whole truth. One Gaussian per column is
+        // 4.9 above it.
         let excess = mean_nll(&model, &toy.sample(4_000, &mut seeded(13))) - toy.entropy().unwrap();
         assert!(excess < most, "{head:?}: {excess} nats above the entropy");
     }

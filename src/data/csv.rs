@@ -33,12 +33,14 @@ pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
 }
 
 impl Table {
-    /// Reads a header line and at least one row of comma-separated finite numbers; spaces around them and empty lines do not count.
+    /// Reads a header line and at least one row of comma-separated finite numbers; spaces around them and
+    /// empty lines do not count.
     ///
     /// # Errors
-    /// [`Error::Parse`] with line, column and what was found: no header, a first line of numbers, a name twice; a missing value, text, NaN, an
-    /// infinity, a number beyond f32; a row with too few or too many values (a truncated file ends in one); bytes that are not UTF-8.
-    /// [`Error::TooFewRows`] for a header alone. [`Error::Io`] if reading fails.
+    /// [`Error::Parse`] with line, column and what was found: no header, a first line of numbers, a name
+    /// twice; a missing value, text, NaN, an infinity, a number beyond f32; a row with too few or too many
+    /// values (a truncated file ends in one); bytes that are not UTF-8. [`Error::TooFewRows`] for a header
+    /// alone. [`Error::Io`] if reading fails.
     ///
     /// ```
     /// use quadrivium::data::Table;

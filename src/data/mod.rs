@@ -1,8 +1,9 @@
 //! Where rows come from, and what is done to them before a model sees them.
 //!
-//! [`Toy`]: distributions whose density and entropy are known, so that a claim about a model is a measurement.
-//! [`read_csv`]: tables of numbers. [`shuffle_rows`], [`dequantise`]: on the way into a [`Dataset`](crate::Dataset).
-//! [`Standardiser`]: the change of units inside every model, with the log-determinant that each likelihood needs.
+//! [`Toy`]: distributions whose density and entropy are known, so that a claim about a model is a
+//! measurement. [`read_csv`]: tables of numbers. [`shuffle_rows`], [`dequantise`]: on the way into a
+//! [`Dataset`](crate::Dataset). [`Standardiser`]: the change of units inside every model, with the
+//! log-determinant that each likelihood needs.
 //!
 //! ```
 //! use quadrivium::{Dataset, data};
@@ -31,7 +32,8 @@ use crate::error::{Error, Result, check};
 use crate::generative::check_rows;
 use crate::numeric::rng::Streams;
 
-/// Puts the rows of x, shape (n, d), in random order (Fisher–Yates), so that [`Dataset::split`](crate::Dataset::split) is fair.
+/// Puts the rows of x, shape (n, d), in random order (Fisher–Yates), so that
+/// [`Dataset::split`](crate::Dataset::split) is fair.
 pub fn shuffle_rows(x: &mut Array2<f32>, rng: &mut dyn RngCore) {
     let mut rng = Streams::from_rng(rng).stream(0);
     for i in (1..x.nrows()).rev() {
@@ -44,13 +46,14 @@ pub fn shuffle_rows(x: &mut Array2<f32>, rng: &mut dyn RngCore) {
 
 /// Spreads rounded values over the width they were rounded to: x + (u − ½) · width, u uniform on [0, 1).
 ///
-/// x: (n, d); `widths`: one per column, in the column's units; 0 leaves a column as it is. A column of whole minutes has no
-/// density: a flexible model could put a spike of any height on each value. With width 1 it has one, and on average
-/// ln p of the spread value + ln width is at most the log-probability of the rounded one (Theis et al. 2016, §3.1).
+/// x: (n, d); `widths`: one per column, in the column's units; 0 leaves a column as it is. A column of whole
+/// minutes has no density: a flexible model could put a spike of any height on each value. With width 1 it
+/// has one, and on average ln p of the spread value + ln width is at most the log-probability of the rounded
+/// one (Theis et al. 2016, §3.1).
 ///
 /// # Errors
-/// [`Error::Shape`] unless there is one width per column, [`Error::Config`] for a width that is negative or not finite,
-/// [`Error::NonFinite`] for a NaN or an infinity in x.
+/// [`Error::Shape`] unless there is one width per column, [`Error::Config`] for a width that is negative or
+/// not finite, [`Error::NonFinite`] for a NaN or an infinity in x.
 pub fn dequantise(x: ArrayView2<f32>, widths: &[f64], rng: &mut dyn RngCore) -> Result<Array2<f32>> {
     if widths.len() != x.ncols() {
         return Err(Error::Shape {

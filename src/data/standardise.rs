@@ -23,7 +23,8 @@ pub struct Standardiser {
     fitted: bool,
 }
 
-/// A column whose standard deviation is below this share of its mean has about sixteen f32 values across its spread.
+/// A column whose standard deviation is below this share of its mean has about sixteen f32 values across its
+/// spread.
 const NARROW: f64 = 1e-6;
 
 impl Standardiser {
@@ -32,11 +33,13 @@ impl Standardiser {
         Standardiser { shift: vec![0.0; dim], scale: vec![1.0; dim], fitted: false }
     }
 
-    /// This one if it has seen data, else the mean and the (population) standard deviation of the columns of x, (n, dim).
+    /// This one if it has seen data, else the mean and the (population) standard deviation of the columns of
+    /// x, (n, dim).
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns and [`Error::NonFinite`], in any case; [`Error::TooFewRows`] below two rows,
-    /// [`Error::ConstantColumn`] for a column of one value, [`Error::NarrowColumn`] for one whose spread f32 hardly resolves.
+    /// [`Error::Shape`] for a wrong number of columns and [`Error::NonFinite`], in any case;
+    /// [`Error::TooFewRows`] below two rows, [`Error::ConstantColumn`] for a column of one value,
+    /// [`Error::NarrowColumn`] for one whose spread f32 hardly resolves.
     pub fn fitted(&self, x: ArrayView2<f32>) -> Result<Self> {
         let dim = self.shift.len();
         check_rows("data", x, dim)?;

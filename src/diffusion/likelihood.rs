@@ -9,13 +9,14 @@ use crate::generative::Divergence;
 use crate::numeric::ode::{self, Solver};
 use crate::numeric::rng::Streams;
 
-/// Standard deviations beyond which a row is given −∞ unasked: its log-density is below −10¹¹, and f32 runs out of range.
+/// Standard deviations beyond which a row is given −∞ unasked: its log-density is below −10¹¹, and f32 runs
+/// out of range.
 const FAR: f32 = 1e6;
 
 /// ε̂ and its divergence.
 pub(super) trait Predict {
-    /// Fills ε̂: (m, d) and ∇·ε̂: (m) at x: (m, d), for the m rows whose places in the batch are `rows`; `levels`
-    /// holds one for each, or a single one for all.
+    /// Fills ε̂: (m, d) and ∇·ε̂: (m) at x: (m, d), for the m rows whose places in the batch are `rows`;
+    /// `levels` holds one for each, or a single one for all.
     fn predict(
         &mut self,
         rows: &[usize],
@@ -39,13 +40,13 @@ pub(super) struct Scratch {
     ode: ode::Scratch,
 }
 
-/// The log-density of rows z: (n, d), by the probability-flow ODE from the log signal-to-noise ratio `from` (the
-/// data) down to `to` (the noise); the most evaluations of ε̂ spent on a row. `first` is the place of the first row, for
-/// the error of a row that does not converge.
+/// The log-density of rows z: (n, d), by the probability-flow ODE from the log signal-to-noise ratio `from`
+/// (the data) down to `to` (the noise); the most evaluations of ε̂ spent on a row. `first` is the place of
+/// the first row, for the error of a row that does not converge.
 ///
-/// The ODE moves rows so that they have at each level the density of the noisy data (Song et al. 2021b, eq. 13). For
-/// the variance-preserving process dx = ½ (d ln ᾱ/dt) x dt + g dw it is dz/dt = ½ (d ln ᾱ/dt) (z − ε̂/σ). In λ as
-/// time, d ln ᾱ/dλ = σ², so
+/// The ODE moves rows so that they have at each level the density of the noisy data (Song et al. 2021b, eq.
+/// 13). For the variance-preserving process dx = ½ (d ln ᾱ/dt) x dt + g dw it is dz/dt = ½ (d ln ᾱ/dt) (z −
+/// ε̂/σ). In λ as time, d ln ᾱ/dλ = σ², so
 ///
 /// dz/dλ = ½ σ (σ z − ε̂), d ln|det|/dλ = ½ σ (σ d − ∇·ε̂),
 ///
@@ -117,8 +118,9 @@ pub(super) struct Buffers {
 
 /// [`Predict`] by the network.
 ///
-/// ∇·ε̂ = Σⱼ eⱼᵀ (∂ε̂/∂x) eⱼ, a tangent for each column; or Hutchinson's mean of vᵀ (∂ε̂/∂x) v over random signs v.
-/// These stay the same along a row's path, as the solver needs a smooth right side (Grathwohl et al. 2019, §3.1).
+/// ∇·ε̂ = Σⱼ eⱼᵀ (∂ε̂/∂x) eⱼ, a tangent for each column; or Hutchinson's mean of vᵀ (∂ε̂/∂x) v over random
+/// signs v. These stay the same along a row's path, as the solver needs a smooth right side (Grathwohl et al.
+/// 2019, §3.1).
 pub(super) struct ByNetwork<'a> {
     net: &'a NoiseNet,
     p: &'a [f32],
@@ -127,7 +129,8 @@ pub(super) struct ByNetwork<'a> {
 }
 
 impl<'a> ByNetwork<'a> {
-    /// For the rows x: (n, d), in the units of the data; the signs are keyed by `streams` and a row's content.
+    /// For the rows x: (n, d), in the units of the data; the signs are keyed by `streams` and a row's
+    /// content.
     pub(super) fn new(
         net: &'a NoiseNet,
         p: &'a [f32],

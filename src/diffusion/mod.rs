@@ -1,18 +1,20 @@
 //! Diffusion: learn to take noise away, a little at a time.
 //!
-//! **Forward.** A row x₀ of data is blurred in T steps, x_t = √(1 − β_t) x_{t−1} + √β_t ε, so that with ᾱ_t = Π (1 − β)
+//! **Forward.** A row x₀ of data is blurred in T steps, x_t = √(1 − β_t) x_{t−1} + √β_t ε, so that with ᾱ_t =
+//! Π (1 − β)
 //!
 //! x_t = α x₀ + σ ε, α² = ᾱ_t, σ² = 1 − ᾱ_t, ε ~ N(0, I),
 //!
 //! and x_T is all but standard normal ([`Schedule`]).
 //!
-//! **Objective.** A network guesses the noise from the noisy row: E ‖ε − ε̂(x_t, t)‖² (Ho et al. 2020, eq. 14). The
-//! best guess is ε̂ = −σ ∇ ln p_t(x), so it has learned the score of the blurred data at every level of noise. What
-//! tells the network t is the log signal-to-noise ratio λ = ln(α²/σ²): it means the same under every schedule, and
-//! training may draw any value of it. Drawn uniformly, the loss is, up to a factor and a constant, the bound on
-//! −log p(x₀) itself (Kingma et al. 2021, section 5).
+//! **Objective.** A network guesses the noise from the noisy row: E ‖ε − ε̂(x_t, t)‖² (Ho et al. 2020, eq.
+//! 14). The best guess is ε̂ = −σ ∇ ln p_t(x), so it has learned the score of the blurred data at every level
+//! of noise. What tells the network t is the log signal-to-noise ratio λ = ln(α²/σ²): it means the same under
+//! every schedule, and training may draw any value of it. Drawn uniformly, the loss is, up to a factor and a
+//! constant, the bound on −log p(x₀) itself (Kingma et al. 2021, section 5).
 //!
-//! **Sampling** ([`Sampler`]). From x_T ~ N(0, I) down. DDPM goes back all T steps (Ho et al. 2020, algorithm 2):
+//! **Sampling** ([`Sampler`]). From x_T ~ N(0, I) down. DDPM goes back all T steps (Ho et al. 2020, algorithm
+//! 2):
 //!
 //! x_{t−1} = (x_t − β_t/σ_t · ε̂)/√(1 − β_t) + c ξ.
 //!
@@ -22,17 +24,19 @@
 //!
 //! The same trained network serves both: [`Diffusion::with_sampler`].
 //!
-//! **Likelihood.** The probability-flow ODE carries the data to the noise without any chance, and a change of variables
-//! along it gives the density (Song et al. 2021b, eq. 39):
+//! **Likelihood.** The probability-flow ODE carries the data to the noise without any chance, and a change of
+//! variables along it gives the density (Song et al. 2021b, eq. 39):
 //!
 //! dz/dt = ½ (d ln ᾱ/dt) (z − ε̂/σ), log p(x₀) = log N(z_T; 0, I) + ∫ ∇·(dz/dt) dt.
 //!
-//! **What goes wrong.** Sampling costs a network evaluation per step, and few steps lose detail. Detail finer than
-//! the smallest noise is not seen. The density of the ODE is that of noiseless sampling: a network whose ε̂ is right
-//! on average but rough gives good samples and a poor likelihood, for the divergence feels the roughness.
+//! **What goes wrong.** Sampling costs a network evaluation per step, and few steps lose detail. Detail finer
+//! than the smallest noise is not seen. The density of the ODE is that of noiseless sampling: a network whose
+//! ε̂ is right on average but rough gives good samples and a poor likelihood, for the divergence feels the
+//! roughness.
 //!
-//! Papers: Ho et al. 2020, *Denoising diffusion probabilistic models*; Song et al. 2021a, *Denoising diffusion
-//! implicit models*; Song et al. 2021b, *Score-based generative modeling through SDEs*; Kingma et al. 2021,
+//! Papers: Ho et al. 2020, *Denoising diffusion probabilistic models*; Song et al. 2021a, *Denoising
+//! diffusion implicit models*; Song et al. 2021b, *Score-based generative modeling through SDEs*; Kingma et
+//! al. 2021,
 //! *Variational diffusion models*.
 
 mod likelihood;
@@ -70,7 +74,8 @@ use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
 use crate::train::{OptimiserConfig, Parameters, Rows, fit};
 
-/// What a [`Diffusion`] is made of. Lengths are in standard deviations of the columns, on which the network works.
+/// What a [`Diffusion`] is made of. Lengths are in standard deviations of the columns, on which the network
+/// works.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiffusionConfig {
     /// Columns of a row. At least 1. Default 2.
@@ -79,18 +84,19 @@ pub struct DiffusionConfig {
     pub hidden: Vec<usize>,
     /// Between the layers. Default [`Activation::Silu`].
     pub activation: Activation,
-    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad, k = 0 … octaves − 1, beside the coordinate itself,
-    /// faded out where the noise hides them. Structure of width w needs 2ᵏ near 1/w. 0 (raw coordinates) to 13.
-    /// Default 4.
+    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad, k = 0 … octaves − 1, beside the coordinate
+    /// itself, faded out where the noise hides them. Structure of width w needs 2ᵏ near 1/w. 0 (raw
+    /// coordinates) to 13. Default 4.
     pub octaves: usize,
     /// Sines and cosines that embed the noise level. Even, at least 2. Default 32.
     pub time_features: usize,
     /// How fast the noise grows. Default [`Schedule::Cosine`].
     pub schedule: Schedule,
-    /// The timesteps T of the schedule, which is what [`Sampler::Ddpm`] takes. At least 1. Default 1000 (Ho et al. 2020).
+    /// The timesteps T of the schedule, which is what [`Sampler::Ddpm`] takes. At least 1. Default 1000 (Ho
+    /// et al. 2020).
     pub steps: usize,
-    /// The smallest noise: training and likelihood go down to it, and detail finer than it is not seen. More than 0,
-    /// less than 0.5. Default 0.002.
+    /// The smallest noise: training and likelihood go down to it, and detail finer than it is not seen. More
+    /// than 0, less than 0.5. Default 0.002.
     pub sigma_min: f64,
     /// Which noise levels training visits. Default [`TrainingNoise::LogSnr`].
     pub training_noise: TrainingNoise,
@@ -98,11 +104,12 @@ pub struct DiffusionConfig {
     pub sampler: Sampler,
     /// The variance of DDPM's steps. Default [`ReverseVariance::Beta`].
     pub reverse_variance: ReverseVariance,
-    /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5: on narrow modes on average
-    /// within 1e-3 nats of a much finer solution. With [`Solver::Rk4`] the result names ∞ as its tolerance: nothing
-    /// watches the error.
+    /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5: on narrow modes on
+    /// average within 1e-3 nats of a much finer solution. With [`Solver::Rk4`] the result names ∞ as its
+    /// tolerance: nothing watches the error.
     pub solver: Solver,
-    /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes above.
+    /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
+    /// above.
     pub divergence: Option<Divergence>,
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
@@ -111,11 +118,11 @@ pub struct DiffusionConfig {
 /// Which noise levels training visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrainingNoise {
-    /// Those of the timesteps, each as often (Ho et al. 2020, algorithm 1). Of the cosine schedule's, one in a
-    /// hundred has noise below 0.025.
+    /// Those of the timesteps, each as often (Ho et al. 2020, algorithm 1). Of the cosine schedule's, one in
+    /// a hundred has noise below 0.025.
     Timesteps,
-    /// λ uniform, from −5 to that of `sigma_min`: every factor of noise as often, which makes the loss a bound on the
-    /// likelihood (Kingma et al. 2021). On narrow modes it learns much faster.
+    /// λ uniform, from −5 to that of `sigma_min`: every factor of noise as often, which makes the loss a
+    /// bound on the likelihood (Kingma et al. 2021). On narrow modes it learns much faster.
     LogSnr,
 }
 
@@ -140,8 +147,8 @@ impl Default for DiffusionConfig {
     }
 }
 
-/// Where training with [`TrainingNoise::LogSnr`] ends on the side of the noise (Kingma et al. 2021 start there):
-/// beyond it α is at most 0.082, and the network's part in ε̂ fades with α.
+/// Where training with [`TrainingNoise::LogSnr`] ends on the side of the noise (Kingma et al. 2021 start
+/// there): beyond it α is at most 0.082, and the network's part in ε̂ fades with α.
 const LOG_SNR_END: f64 = -5.0;
 
 /// Columns up to which the divergence is exact by default, and Hutchinson's probes above.
@@ -186,8 +193,8 @@ impl DiffusionConfig {
     }
 }
 
-/// A denoising diffusion model: one trained noise predictor, sampled in as many ways as wanted, with a likelihood by the
-/// probability-flow ODE.
+/// A denoising diffusion model: one trained noise predictor, sampled in as many ways as wanted, with a
+/// likelihood by the probability-flow ODE.
 ///
 /// ```
 /// use quadrivium::data::Toy;
@@ -260,8 +267,8 @@ impl Diffusion {
         Ok(Diffusion { config: DiffusionConfig { sampler, ..self.config.clone() }, plan, ..self.clone() })
     }
 
-    /// The log signal-to-noise ratios between which the likelihood's ODE runs: that of `sigma_min`, and that of the
-    /// last timestep.
+    /// The log signal-to-noise ratios between which the likelihood's ODE runs: that of `sigma_min`, and that
+    /// of the last timestep.
     fn log_snr_span(&self) -> (f64, f64) {
         (NoiseLevel::at_sigma(self.config.sigma_min).log_snr, self.levels[self.config.steps].log_snr)
     }
@@ -272,7 +279,8 @@ impl Generative for Diffusion {
         let steps = self.config.sampler.steps(self.config.steps);
         let name = match self.config.sampler {
             Sampler::Ddpm => format!("DDPM-{steps}"),
-            Sampler::Ddim { .. } => format!("DDIM-{steps}"),
+            Sampler::Ddim { eta: 0.0, .. } => format!("DDIM-{steps}"),
+            Sampler::Ddim { eta, .. } => format!("DDIM-{steps}, η = {eta}"),
         };
         Card::new(name, Objective::NoisePrediction, Sampling::Denoising { steps })
     }
@@ -309,7 +317,8 @@ impl Generative for Diffusion {
         fit(&objective, parameters, &rows, &self.config.optimiser, options, observer)
     }
 
-    /// Draws rows. A temperature T scales all noise that enters: x_T ~ N(0, T²I), and T·ξ for the ξ of each step.
+    /// Draws rows. A temperature T scales all noise that enters: x_T ~ N(0, T²I), and T·ξ for the ξ of each
+    /// step.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
         tiles::sample(self, n, options, rng)
     }
@@ -324,8 +333,9 @@ impl Generative for Diffusion {
         tiles::sample_each(self, n, options, rng, sink)
     }
 
-    /// ln p(x) by the probability-flow ODE, as precise as the solver; one of its evaluations is a pass of the network
-    /// with all tangents of the divergence, d of them where it is exact. A row beyond 10⁶ standard deviations is given −∞.
+    /// ln p(x) by the probability-flow ODE, as precise as the solver; one of its evaluations is a pass of the
+    /// network with all tangents of the divergence, d of them where it is exact. A row beyond 10⁶ standard
+    /// deviations is given −∞.
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         let d = self.config.dim;
         check_rows("x", x, d)?;

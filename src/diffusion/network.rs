@@ -9,8 +9,9 @@ use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 
-/// Standard deviations from the mean beyond which the network does not look: there ε̂ goes on as the noise of a far
-/// point does, (x − α x₀)/σ with x₀ near the data, so that it stays finite and a far point stays improbable.
+/// Standard deviations from the mean beyond which the network does not look: there ε̂ goes on as the noise of
+/// a far point does, (x − α x₀)/σ with x₀ near the data, so that it stays finite and a far point stays
+/// improbable.
 pub(super) const REACH: f64 = 20.0;
 
 /// The noise predictor ε̂(x, λ) of rows x: (n, d), at a level each.
@@ -19,12 +20,12 @@ pub(super) const REACH: f64 = 20.0;
 ///
 /// h = b + T(λ)·Wt + F(x̃, σ)·Wx, v = rest(h), ε̂ = σ x̃ + α v + (x − x̃)/σ.
 ///
-/// T is a sinusoidal embedding, F the blurred Fourier features. A network that outputs v (the velocity of Salimans &
-/// Ho 2022) need not repeat its input: v = 0 is the noise of data that are standard normal, and at high noise, where
-/// α is small, its errors do not count.
+/// T is a sinusoidal embedding, F the blurred Fourier features. A network that outputs v (the velocity of
+/// Salimans & Ho 2022) need not repeat its input: v = 0 is the noise of data that are standard normal, and at
+/// high noise, where α is small, its errors do not count.
 ///
-/// The two products are added, not concatenated, so where all rows share a level, b + T(λ)·Wt is computed once.
-/// p = [Wt (ft, h), b (h), Wx (fx, h), rest].
+/// The two products are added, not concatenated, so where all rows share a level, b + T(λ)·Wt is computed
+/// once. p = [Wt (ft, h), b (h), Wx (fx, h), rest].
 #[derive(Debug, Clone)]
 pub(super) struct NoiseNet {
     features: Blurred,
@@ -228,17 +229,17 @@ impl NoiseNet {
     }
 }
 
-/// Fourier features as the noise lets them be seen: x̃ⱼ, and aₖ sin ωₖx̃ⱼ and aₖ cos ωₖx̃ⱼ with ωₖ = 2ᵏ and aₖ =
-/// exp(−(ωₖσ)²/4).
+/// Fourier features as the noise lets them be seen: x̃ⱼ, and aₖ sin ωₖx̃ⱼ and aₖ cos ωₖx̃ⱼ with ωₖ = 2ᵏ and
+/// aₖ = exp(−(ωₖσ)²/4).
 ///
-/// A network on raw coordinates learns fine detail last, and Fourier features bring it out (Tancik et al. 2020). But
-/// a density blurred by noise σ has no detail finer than σ, and there high frequencies only roughen ε̂ and ruin its
-/// divergence. aₖ is the mean of the feature over noise of standard deviation σ/√2 (Barron et al. 2021): it fades out
-/// what the noise hides.
+/// A network on raw coordinates learns fine detail last, and Fourier features bring it out (Tancik et al.
+/// 2020). But a density blurred by noise σ has no detail finer than σ, and there high frequencies only
+/// roughen ε̂ and ruin its divergence. aₖ is the mean of the feature over noise of standard deviation σ/√2
+/// (Barron et al. 2021): it fades out what the noise hides.
 ///
-/// Stored (features, n), so that each loop runs along the rows. The sine is the cosine's slope and the other way
-/// round, so the tangent needs nothing but the features: d(a sin ωx)/dx = ω (a cos ωx), d(a cos ωx)/dx = −ω (a sin
-/// ωx).
+/// Stored (features, n), so that each loop runs along the rows. The sine is the cosine's slope and the other
+/// way round, so the tangent needs nothing but the features: d(a sin ωx)/dx = ω (a cos ωx), d(a cos ωx)/dx =
+/// −ω (a sin ωx).
 #[derive(Debug, Clone)]
 struct Blurred {
     dim: usize,
@@ -303,7 +304,8 @@ impl Blurred {
 fn wave<F: Real>(omega: F, x: &[F], levels: &[[F; 2]], sines: &mut [F], cosines: &mut [F]) {
     let quarter = F::of(-0.25);
     vectorise(
-        // It owns what it captures: behind a reference that might alias the output, and the loops would stay scalar.
+        // It owns what it captures: behind a reference that might alias the output, and the loops would stay
+        // scalar.
         #[inline(always)]
         move || {
             for ((&x, s), c) in x.iter().zip(&mut *sines).zip(&mut *cosines) {

@@ -59,8 +59,8 @@ impl<F: Real> Objective<F> for NoiseMse<'_> {
     }
 
     fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, noise: &mut Noise<F>) {
-        // One draw shifts an even comb of levels: each is uniform, and together they leave no gap, which quiets the
-        // gradient (Kingma et al. 2021, appendix I).
+        // One draw shifts an even comb of levels: each is uniform, and together they leave no gap, which
+        // quiets the gradient (Kingma et al. 2021, appendix I).
         let shift: f64 = rng.random();
         noise.levels.clear();
         noise.levels.extend((0..rows).map(|r| self.levels.at((shift + r as f64 / rows as f64).fract())));

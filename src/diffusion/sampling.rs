@@ -12,14 +12,14 @@ use crate::numeric::tiles::{DrawTile, RowStreams};
 pub enum Sampler {
     /// Ancestral sampling over all T timesteps (Ho et al. 2020, algorithm 2).
     Ddpm,
-    /// Any number of steps (Song et al. 2021a, eq. 12), on the grid τᵢ = max(i, T·(i/K)²), rounded: their quadratic
-    /// grid (appendix D.2), close where the noise is low and detail forms. With the exact score of 25 narrow modes,
-    /// 50 even steps leave the modes half their width, these 0.96 of it.
+    /// Any number of steps (Song et al. 2021a, eq. 12), on the grid τᵢ = max(i, T·(i/K)²), rounded: their
+    /// quadratic grid (appendix D.2), close where the noise is low and detail forms. With the exact score of
+    /// 25 narrow modes, 50 even steps leave the modes half their width, these 0.96 of it.
     Ddim {
         /// K, the steps. 1 to the timesteps T.
         steps: usize,
-        /// The noise put back in each step, relative to DDPM's with variance β̃. 0 (none: the row is a function of
-        /// its first noise) to 1.
+        /// The noise put back in each step, relative to DDPM's with variance β̃. 0 (none: the row is a
+        /// function of its first noise) to 1.
         eta: f64,
     },
 }
@@ -65,9 +65,10 @@ impl Sampler {
 
     /// The steps over the levels of t = 0 … T, the noisiest first.
     ///
-    /// From α, σ to α′, σ′: x₀ is estimated by (x − σ ε̂)/α, and x′ = α′ x₀ + √(σ′² − c²) ε̂ + c ξ has the right
-    /// amount of noise for any c ≤ σ′. DDIM takes c = η (σ′/σ) √(1 − (α/α′)²) (Song et al. 2021a, eq. 16), which at η
-    /// = 1 and neighbouring timesteps is DDPM with c² = β̃. DDPM with c² = β keeps that step's mean.
+    /// From α, σ to α′, σ′: x₀ is estimated by (x − σ ε̂)/α, and x′ = α′ x₀ + √(σ′² − c²) ε̂ + c ξ has the
+    /// right amount of noise for any c ≤ σ′. DDIM takes c = η (σ′/σ) √(1 − (α/α′)²) (Song et al. 2021a, eq.
+    /// 16), which at η = 1 and neighbouring timesteps is DDPM with c² = β̃. DDPM with c² = β keeps that
+    /// step's mean.
     pub(super) fn plan(self, levels: &[NoiseLevel], variance: ReverseVariance) -> Vec<Update> {
         let grid = self.grid(levels.len() - 1);
         let eta = match self {

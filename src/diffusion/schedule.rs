@@ -3,9 +3,11 @@ use std::f64::consts::FRAC_PI_2;
 /// How fast the noise grows over the timesteps t = 1 … T.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schedule {
-    /// β from 1e-4 to 0.02, evenly spaced (Ho et al. 2020, §4), at T = 1000; other T keep the total noise: β · 1000/T.
+    /// β from 1e-4 to 0.02, evenly spaced (Ho et al. 2020, §4), at T = 1000; other T keep the total noise: β
+    /// · 1000/T.
     Linear,
-    /// ᾱ(t) = cos²(π/2 · (t/T + s)/(1 + s)) / cos²(π/2 · s/(1 + s)), s = 0.008 (Nichol & Dhariwal 2021, eq. 17).
+    /// ᾱ(t) = cos²(π/2 · (t/T + s)/(1 + s)) / cos²(π/2 · s/(1 + s)), s = 0.008 (Nichol & Dhariwal 2021, eq.
+    /// 17).
     Cosine,
 }
 

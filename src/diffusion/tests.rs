@@ -197,8 +197,8 @@ fn an_untrained_model_draws_what_its_steps_say() {
         let x = model.sample(3_000, &SampleOptions { temperature }, &mut seeded(1)).unwrap().x;
         (x.mapv(|x| f64::from(x).powi(2)).mean().unwrap(), x)
     };
-    // x ← √(1 − β) x + c ξ, and the last step adds no noise: with c² = β the variance stays 1 until then, with β̃ it
-    // follows V ← (1 − β) V + β̃.
+    // x ← √(1 − β) x + c ξ, and the last step adds no noise: with c² = β the variance stays 1 until then,
+    // with β̃ it follows V ← (1 − β) V + β̃.
     let (betas, levels) = (Schedule::Cosine.betas(10), Schedule::Cosine.levels(10));
     let mut variance = 1.0;
     for t in (1..=10).rev() {

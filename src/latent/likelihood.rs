@@ -26,7 +26,8 @@ pub(super) struct Scratch {
 impl Vae {
     /// ln (1/K) Σₖ wₖ, wₖ = p(x|zₖ) p(zₖ) / q(zₖ|x), zₖ = μ + σ·εₖ, of each row.
     ///
-    /// The draws of all rows run through the decoder in full tiles; a row's noise has a stream of its own, keyed by its content.
+    /// The draws of all rows run through the decoder in full tiles; a row's noise has a stream of its own,
+    /// keyed by its content.
     pub(super) fn bound_tile(&self, seed: u64, scratch: &mut Scratch, rows: &[f32], nats: &mut [f64]) {
         let (dim, latent_dim, draws) = (self.config.dim, self.config.latent_dim, self.config.draws);
         let (Networks { encoder, decoder }, p) = (&self.networks, &self.parameters.average);

@@ -3,23 +3,24 @@
 //! **Model.** z ~ N(0, I), x|z ~ N(m(z), diag s²): a decoder network gives m, and s is learned with it. Then
 //! p(x) = ∫ p(x|z) p(z) dz is a mixture of infinitely many Gaussians, which no one can write down.
 //!
-//! **Objective.** An encoder network gives a Gaussian guess q(z|x) = N(μ(x), diag σ²(x)) of the cause, and Jensen's
-//! inequality a bound that can be written down (Kingma & Welling 2014, eq. 3):
+//! **Objective.** An encoder network gives a Gaussian guess q(z|x) = N(μ(x), diag σ²(x)) of the cause, and
+//! Jensen's inequality a bound that can be written down (Kingma & Welling 2014, eq. 3):
 //!
 //! ln p(x) ≥ ELBO = E_q[ln p(x|z)] − KL(q(z|x) ‖ p(z)), short by KL(q(z|x) ‖ p(z|x))
 //!
-//! Training draws z = μ + σ·ε, ε ~ N(0, I), so that the gradient passes through z (reparameterisation), and minimises
-//! reconstruction + β·KL, the KL in closed form. With K draws weighted by w = p(x|z) p(z) / q(z|x), ln (1/K) Σ w
-//! is a tighter bound (IWAE, Burda et al. 2016): that is what `log_likelihood` gives.
+//! Training draws z = μ + σ·ε, ε ~ N(0, I), so that the gradient passes through z (reparameterisation), and
+//! minimises reconstruction + β·KL, the KL in closed form. With K draws weighted by w = p(x|z) p(z) / q(z|x),
+//! ln (1/K) Σ w is a tighter bound (IWAE, Burda et al. 2016): that is what `log_likelihood` gives.
 //!
-//! **Sampling.** One pass: z ~ N(0, I), x = m(z) + s(z)·ε. The last noise is the model's own: m(z) alone is a draw from
-//! another density than the one whose likelihood is reported.
+//! **Sampling.** One pass: z ~ N(0, I), x = m(z) + s(z)·ε. The last noise is the model's own: m(z) alone is a
+//! draw from another density than the one whose likelihood is reported.
 //!
-//! **What goes wrong.** *Blur*: m is continuous, so some z between two modes decode to points between them, and the shortfall
-//! against the entropy is above all that mass. A steep decoder leaves less of it: Fourier features of z, tanh, a high learning
-//! rate, and one s for all rows, which cannot give in where modes meet. *Posterior collapse*: the KL is felt before the decoder has
-//! any use for z, and the encoder falls silent, q(z|x) = p(z) and KL → 0. Hence the warm-up of β (Bowman et al. 2016). *Holes*:
-//! z where p(z) has mass and no q(z|x) does decode to rows that were never trained.
+//! **What goes wrong.** *Blur*: m is continuous, so some z between two modes decode to points between them,
+//! and the shortfall against the entropy is above all that mass. A steep decoder leaves less of it: Fourier
+//! features of z, tanh, a high learning rate, and one s for all rows, which cannot give in where modes meet.
+//! *Posterior collapse*: the KL is felt before the decoder has any use for z, and the encoder falls silent,
+//! q(z|x) = p(z) and KL → 0. Hence the warm-up of β (Bowman et al. 2016). *Holes*: z where p(z) has mass and
+//! no q(z|x) does decode to rows that were never trained.
 
 mod likelihood;
 mod network;
@@ -53,30 +54,32 @@ pub struct VaeConfig {
     pub dim: usize,
     /// Columns of z. At least 1. Default 2.
     pub latent_dim: usize,
-    /// Units of each hidden layer, in the encoder and in the decoder. Each at least 1; without a layer and without
-    /// octaves both means are affine, and with [`DecoderVariance::Shared`] the model is factor analysis.
-    /// Default `[64, 64, 64]`.
+    /// Units of each hidden layer, in the encoder and in the decoder. Each at least 1; without a layer and
+    /// without octaves both means are affine, and with [`DecoderVariance::Shared`] the model is factor
+    /// analysis. Default `[64, 64, 64]`.
     pub hidden: Vec<usize>,
     /// Between the layers. Default [`Activation::Tanh`], which makes the steepest decoder.
     pub activation: Activation,
-    /// Fourier features of x in the encoder: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves − 1,
-    /// beside x itself. At most 14. Default 4.
+    /// Fourier features of x in the encoder: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
+    /// 1, beside x itself. At most 14. Default 4.
     pub encoder_octaves: usize,
-    /// The same of z in the decoder: more make steeper steps between modes, too many make holes. At most 14. Default 4.
+    /// The same of z in the decoder: more make steeper steps between modes, too many make holes. At most 14.
+    /// Default 4.
     pub decoder_octaves: usize,
     /// What s depends on. Default [`DecoderVariance::Shared`].
     pub decoder_variance: DecoderVariance,
-    /// The least standard deviation: s = min_sd + softplus(a), in standard deviations of the column, and σ likewise. It bounds
-    /// the likelihood where values repeat. More than 0. Default 0.001.
+    /// The least standard deviation: s = min_sd + softplus(a), in standard deviations of the column, and σ
+    /// likewise. It bounds the likelihood where values repeat. More than 0. Default 0.001.
     pub min_sd: f64,
-    /// Weight of the KL after the warm-up. 1 is the ELBO. Otherwise the loss is no bound on ln p(x): more than 1 tells
-    /// z less about x (β-VAE, Higgins et al. 2017), less than 1 more. What `log_likelihood` gives is a bound for any β. 0 or more.
-    /// Default 1.
+    /// Weight of the KL after the warm-up. 1 is the ELBO. Otherwise the loss is no bound on ln p(x): more
+    /// than 1 tells z less about x (β-VAE, Higgins et al. 2017), less than 1 more. What `log_likelihood`
+    /// gives is a bound for any β. 0 or more. Default 1.
     pub beta: f64,
-    /// Share of a training's steps over which β rises linearly from 0 (Bowman et al. 2016). 0 to 1. Default 0.2.
+    /// Share of a training's steps over which β rises linearly from 0 (Bowman et al. 2016). 0 to 1. Default
+    /// 0.2.
     pub beta_warmup: f64,
-    /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound, at K passes
-    /// of the decoder. At least 1. Default 500.
+    /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound,
+    /// at K passes of the decoder. At least 1. Default 500.
     pub draws: usize,
     /// How the parameters move. Default: a learning rate of 8e-3, and the rest as in [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
@@ -87,7 +90,8 @@ pub struct VaeConfig {
 pub enum DecoderVariance {
     /// One s per column, for all rows (Rybkin et al. 2021). It makes the sharper modes.
     Shared,
-    /// s(z), predicted beside m(z). It fits noise that differs from place to place, and makes wide bridges between modes.
+    /// s(z), predicted beside m(z). It fits noise that differs from place to place, and makes wide bridges
+    /// between modes.
     PerRow,
 }
 
@@ -223,8 +227,8 @@ impl Vae {
         Ok(Posterior { mean: mean.to_owned(), sd: sd.to_owned() })
     }
 
-    /// m(z), the mean of p(x|z), of each row of z, (n, latent_dim): shape (n, dim), in the units of the data. Coordinates
-    /// beyond ±1e6 count as that.
+    /// m(z), the mean of p(x|z), of each row of z, (n, latent_dim): shape (n, dim), in the units of the data.
+    /// Coordinates beyond ±1e6 count as that.
     ///
     /// # Errors
     /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
@@ -322,7 +326,8 @@ impl Generative for Vae {
         tiles::sample_each(self, n, options, rng, sink)
     }
 
-    /// The IWAE bound with `draws` draws of z per row, the ELBO by one draw if that is 1: networks in f32, weights in f64.
+    /// The IWAE bound with `draws` draws of z per row, the ELBO by one draw if that is 1: networks in f32,
+    /// weights in f64.
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         check_rows("x", x, self.dim())?;
         let nats = tiles::score(x, |_, scratch, x, nats| {

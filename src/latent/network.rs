@@ -53,8 +53,8 @@ impl Networks {
     }
 }
 
-/// A network that ends in a diagonal Gaussian: its output is [mean | a], and sd = floor + softplus(a), which is
-/// positive, smooth, and grows no faster than a.
+/// A network that ends in a diagonal Gaussian: its output is [mean | a], and sd = floor + softplus(a), which
+/// is positive, smooth, and grows no faster than a.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct GaussianNetwork {
     net: Sequential,

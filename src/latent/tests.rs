@@ -93,8 +93,8 @@ fn the_gradient_is_that_of_the_loss_with_the_noise_held_fixed() {
     }
 }
 
-/// Both parts of the loss against the definitions, at parameters for which they are known: all weights zero, so that μ, σ, m
-/// and s are the last biases.
+/// Both parts of the loss against the definitions, at parameters for which they are known: all weights zero,
+/// so that μ, σ, m and s are the last biases.
 #[test]
 fn the_parts_are_the_gaussian_terms() {
     let config = VaeConfig { dim: 1, latent_dim: 1, min_sd: 0.25, ..small(DecoderVariance::PerRow) };
@@ -115,8 +115,9 @@ fn the_parts_are_the_gaussian_terms() {
     assert!((parts[0] - nll).abs() < 1e-12 && (parts[1] - kl).abs() < 1e-12, "{parts:?}, {nll} {kl}");
 }
 
-/// A linear decoder with a shared s is a Gaussian, p(x) = N(b, W·Wᵀ + diag s²), and its posterior one that a linear encoder can be,
-/// once W's columns are orthogonal over s: the bound can be tight, and training must find that.
+/// A linear decoder with a shared s is a Gaussian, p(x) = N(b, W·Wᵀ + diag s²), and its posterior one that a
+/// linear encoder can be, once W's columns are orthogonal over s: the bound can be tight, and training must
+/// find that.
 #[test]
 fn a_linear_model_finds_a_correlated_gaussian_and_its_bound_is_tight() {
     let covariance = array![[[4.0, 1.8], [1.8, 1.0]]];
@@ -271,8 +272,8 @@ fn the_latent_space_is_there_to_be_used() {
     assert!(matches!(model.decode(bad.view()), Err(Error::NonFinite { column: 1, .. })));
 }
 
-/// The samples are of the density that is scored: x = m + s·ε has the variance of m and that of s. Without the last noise the
-/// collapsed model below would draw one point.
+/// The samples are of the density that is scored: x = m + s·ε has the variance of m and that of s. Without
+/// the last noise the collapsed model below would draw one point.
 #[test]
 fn samples_carry_the_decoders_noise_and_temperature_scales_it() {
     let data = Dataset::new(moons(2_000, 8)).unwrap();

@@ -1,5 +1,6 @@
 //! The map of the field as data: which objective and which sampling procedure make which paradigm, and what
-//! the field predicts of it. The predictions stand here so that a test or a table can hold them against measurements.
+//! the field predicts of it. The predictions stand here so that a test or a table can hold them against
+//! measurements.
 //!
 //! ```
 //! use quadrivium::map::{self, Objective, Paradigm, Sampling};
@@ -98,11 +99,13 @@ pub enum Discrepancy {
     ForwardKlBound,
     /// Jensen–Shannon: saturates where data and model do not overlap.
     JensenShannon,
-    /// KL(model ‖ data) − 2·Jensen–Shannon: cheap to miss a mode, dear to invent one (Arjovsky & Bottou 2017, theorem 2.5).
+    /// KL(model ‖ data) − 2·Jensen–Shannon: cheap to miss a mode, dear to invent one (Arjovsky & Bottou 2017,
+    /// theorem 2.5).
     ReverseKlLessJs,
     /// Wasserstein-1: grows with the distance that mass has to travel.
     Wasserstein1,
-    /// Fisher divergence over the noise levels; weighted by g², a bound on the forward KL (Song, Durkan et al. 2021).
+    /// Fisher divergence over the noise levels; weighted by g², a bound on the forward KL (Song, Durkan et
+    /// al. 2021).
     Fisher,
 }
 
@@ -161,8 +164,9 @@ pub struct Place {
 
 /// Where this pair stands; `None` for a pair that no method uses.
 ///
-/// Sources: Goodfellow, *Deep Learning*, ch. 20, and Bond-Taylor et al. 2022 (the comparison); Goodfellow et al. 2014
-/// (Jensen–Shannon); Arjovsky et al. 2017 (Wasserstein-1); Kingma & Welling 2014 (the bound); Song et al. 2021b (the ODE).
+/// Sources: Goodfellow, *Deep Learning*, ch. 20, and Bond-Taylor et al. 2022 (the comparison); Goodfellow et
+/// al. 2014 (Jensen–Shannon); Arjovsky et al. 2017 (Wasserstein-1); Kingma & Welling 2014 (the bound); Song
+/// et al. 2021b (the ODE).
 pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     use FailureMode::*;
     use Objective as O;

@@ -9,11 +9,12 @@ use crate::numeric::Real;
 
 /// The squared maximum mean discrepancy under a Gaussian kernel, as the unbiased U-statistic.
 ///
-/// MMD² = E k(X, X') + E k(Y, Y') − 2 E k(X, Y) with k(x, y) the mean over the bandwidths h of exp(−‖x − y‖²/(2h²)), the
-/// first two means over pairs of different rows (Gretton et al. 2012, eq. 3). On two samples of one distribution its
-/// mean is 0, so it may be negative.
+/// MMD² = E k(X, X') + E k(Y, Y') − 2 E k(X, Y) with k(x, y) the mean over the bandwidths h of exp(−‖x −
+/// y‖²/(2h²)), the first two means over pairs of different rows (Gretton et al. 2012, eq. 3). On two samples
+/// of one distribution its mean is 0, so it may be negative.
 ///
-/// `x` has shape (n, d), `y` (m, d); `bandwidths` are in the unit of the data: [`median_distance`] is the usual choice.
+/// `x` has shape (n, d), `y` (m, d); `bandwidths` are in the unit of the data: [`median_distance`] is the
+/// usual choice.
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) unless there are bandwidths, all positive and finite,
@@ -53,7 +54,8 @@ pub fn mmd_squared(x: ArrayView2<f32>, y: ArrayView2<f32>, bandwidths: &[f64]) -
 
 /// The median distance between rows of the two samples together: the usual bandwidth for [`mmd_squared`].
 ///
-/// The median over all pairs of different rows, from at most 1,000 rows, evenly spaced over `x` and `y` in this order.
+/// The median over all pairs of different rows, from at most 1,000 rows, evenly spaced over `x` and `y` in
+/// this order.
 ///
 /// # Errors
 /// As [`mmd_squared`].

@@ -1,8 +1,10 @@
-//! How far samples are from the truth: mode coverage, energy distance, MMD, Wasserstein, precision and recall, NLL gap.
+//! How far samples are from the truth: mode coverage, energy distance, MMD, Wasserstein, precision and
+//! recall, NLL gap.
 //!
-//! A distance between finite samples is never 0. Print beside it its floor: the same distance between two fresh samples
-//! of the truth of the same sizes. All distances are between rows as given, so columns of unlike units are to be
-//! standardised first. All sums run in a fixed order: the same bits for any number of threads.
+//! A distance between finite samples is never 0. Print beside it its floor: the same distance between two
+//! fresh samples of the truth of the same sizes. All distances are between rows as given, so columns of
+//! unlike units are to be standardised first. All sums run in a fixed order: the same bits for any number of
+//! threads.
 //!
 //! | question | metric | cost in rows |
 //! | --- | --- | --- |
@@ -33,7 +35,8 @@ use ndarray::ArrayView2;
 use crate::error::{Error, Result};
 use crate::generative::check_rows;
 
-/// Two samples that can be compared: columns as many in both, at least one, `least` rows each, all values finite.
+/// Two samples that can be compared: columns as many in both, at least one, `least` rows each, all values
+/// finite.
 fn check_pair(x: ArrayView2<f32>, y: ArrayView2<f32>, least: usize) -> Result<()> {
     if x.ncols() == 0 {
         return Err(Error::Shape {
@@ -75,8 +78,8 @@ mod testing {
         Array2::from_shape_simple_fn((n, d), || shift + <f32 as Real>::normal(&mut rng))
     }
 
-    /// The mean of `values`, independent draws, must be `expected` within five standard errors (one false alarm in a
-    /// million), and those must be below `resolution`, so that the comparison says something.
+    /// The mean of `values`, independent draws, must be `expected` within five standard errors (one false
+    /// alarm in a million), and those must be below `resolution`, so that the comparison says something.
     pub fn mean_is(values: &[f64], expected: f64, resolution: f64) {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;

@@ -9,35 +9,40 @@ use crate::generative::check_rows;
 /// What [`mode_coverage`] finds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ModeReport {
-    /// Modes with at least one high-quality row. Kind to fog: a sampler with 2 % high-quality rows can reach 24 of 25.
+    /// Modes with at least one high-quality row. Kind to fog: a sampler with 2 % high-quality rows can reach
+    /// 24 of 25.
     pub modes: usize,
-    /// Modes that hold at least 20 % of their fair share of the high-quality rows: count ≥ 0.2 · high-quality rows / modes.
+    /// Modes that hold at least 20 % of their fair share of the high-quality rows: count ≥ 0.2 · high-quality
+    /// rows / modes.
     pub modes_fair: usize,
     /// Modes there are.
     pub total: usize,
-    /// Share of rows within 3σ (L2) of their nearest centre. A perfect sampler in 2D scores 1 − e^(−9/2) = 0.98889;
-    /// more is under-dispersion.
+    /// Share of rows within 3σ (L2) of their nearest centre. A perfect sampler in 2D scores 1 − e^(−9/2) =
+    /// 0.98889; more is under-dispersion.
     pub high_quality: f64,
-    /// Standard deviation of the rows within their modes ÷ σ: a perfect sampler scores 1. `None` if no mode holds two rows.
+    /// Standard deviation of the rows within their modes ÷ σ: a perfect sampler scores 1. `None` if no mode
+    /// holds two rows.
     ///
-    /// Pooled over modes and coordinates, each about the mode's own sample mean, with one degree of freedom per mode:
-    /// √(Σ ‖x − x̄_mode‖² / (dim · (rows − modes))) / σ. Rows further than 10σ from every centre do not enter: they lie
-    /// between the modes, and a few of them would hide how sharp the modes are. So 10/√(dim + 2), the value of rows
-    /// spread evenly in the ball (5 in 2D), means "no modes at all".
+    /// Pooled over modes and coordinates, each about the mode's own sample mean, with one degree of freedom
+    /// per mode: √(Σ ‖x − x̄_mode‖² / (dim · (rows − modes))) / σ. Rows further than 10σ from every centre do
+    /// not enter: they lie between the modes, and a few of them would hide how sharp the modes are. So
+    /// 10/√(dim + 2), the value of rows spread evenly in the ball (5 in 2D), means "no modes at all".
     pub spread_ratio: Option<f64>,
-    /// KL(rows over modes ‖ uniform) in nats, each row counted at its nearest centre: 0 when all modes hold as many
-    /// rows, ln(total) when one holds all. A perfect sampler scores (total − 1)/(2n) on average.
+    /// KL(rows over modes ‖ uniform) in nats, each row counted at its nearest centre: 0 when all modes hold
+    /// as many rows, ln(total) when one holds all. A perfect sampler scores (total − 1)/(2n) on average.
     pub reverse_kl: f64,
 }
 
-/// Which modes of an equal-weight mixture of round Gaussians a sample covers: the protocol of PacGAN (Lin et al. 2018).
+/// Which modes of an equal-weight mixture of round Gaussians a sample covers: the protocol of PacGAN (Lin et
+/// al. 2018).
 ///
-/// `x` has shape (n, dim), `centres` (modes, dim); `sigma` is the standard deviation of every mode in each coordinate.
-/// The protocol uses 2,500 rows. Made for two dimensions: from about nine on, few rows of a Gaussian lie within 3σ (L2).
+/// `x` has shape (n, dim), `centres` (modes, dim); `sigma` is the standard deviation of every mode in each
+/// coordinate. The protocol uses 2,500 rows. Made for two dimensions: from about nine on, few rows of a
+/// Gaussian lie within 3σ (L2).
 ///
 /// # Errors
-/// [`Error::TooFewRows`] for no rows or no centres, [`Error::Shape`] for unlike or no columns, [`Error::NonFinite`], and
-/// [`Error::Config`] unless `sigma` is positive and finite.
+/// [`Error::TooFewRows`] for no rows or no centres, [`Error::Shape`] for unlike or no columns,
+/// [`Error::NonFinite`], and [`Error::Config`] unless `sigma` is positive and finite.
 ///
 /// ```
 /// use quadrivium::{metrics::mode_coverage, ndarray::array};
@@ -127,7 +132,8 @@ mod tests {
         Array2::from_shape_fn((25, 2), |(k, c)| [k / 5, k % 5][c] as f64 * 2.0 - 4.0)
     }
 
-    /// `n` rows of the grid's mixture with the standard deviation `spread`, from the first `modes` modes, moved by `shift`.
+    /// `n` rows of the grid's mixture with the standard deviation `spread`, from the first `modes` modes,
+    /// moved by `shift`.
     fn draw(n: usize, modes: usize, spread: f64, shift: f64, seed: u64) -> Array2<f32> {
         let (mut rng, centres) = (crate::seeded(seed), grid());
         let mut x = Array2::zeros((n, 2));
@@ -165,7 +171,8 @@ mod tests {
             let got = report(&draw(2500, 25, ratio * SIGMA, 2.0 * SIGMA, 2)).spread_ratio.unwrap();
             assert!((got - ratio).abs() < tolerance, "{got} for {ratio}");
         }
-        // Eight times too wide: a coarse sampler. The cut at 10σ bounds the figure by 5, and it is near that bound.
+        // Eight times too wide: a coarse sampler. The cut at 10σ bounds the figure by 5, and it is near that
+        // bound.
         let wide = report(&draw(2500, 25, 8.0 * SIGMA, 0.0, 3));
         assert!((4.0..5.0).contains(&wide.spread_ratio.unwrap()), "{wide:?}");
         assert!(wide.high_quality < 0.1);
@@ -191,7 +198,8 @@ mod tests {
         let mut rng = crate::seeded(6);
         let x = Array2::from_shape_simple_fn((2500, 2), || rng.random_range(-5.0..5.0f32));
         let r = report(&x);
-        // A 3σ disc is π·0.15²/4 = 1.77 % of its cell: 44 of 2,500 rows, 1.77 a mode, so most modes are "captured".
+        // A 3σ disc is π·0.15²/4 = 1.77 % of its cell: 44 of 2,500 rows, 1.77 a mode, so most modes are
+        // "captured".
         assert!((r.high_quality - 0.0177).abs() < 4.0 * (0.0177f64 / 2500.0).sqrt(), "{r:?}");
         assert!(r.modes >= 15, "{r:?}");
         assert!((4.0..5.5).contains(&r.spread_ratio.unwrap()), "{r:?}");

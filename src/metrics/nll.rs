@@ -4,8 +4,8 @@ use crate::generative::LogLikelihood;
 
 /// Mean negative log-likelihood of a sample, in nats per row.
 ///
-/// Its expectation on rows of the truth is the entropy of the truth plus KL(truth ‖ model), so the gap to the entropy is
-/// that KL, up to the standard error. From [`LogLikelihood::LowerBound`] it is an upper bound.
+/// Its expectation on rows of the truth is the entropy of the truth plus KL(truth ‖ model), so the gap to the
+/// entropy is that KL, up to the standard error. From [`LogLikelihood::LowerBound`] it is an upper bound.
 ///
 /// ```
 /// use quadrivium::{LogLikelihood, metrics::Nll, ndarray::array};
@@ -19,7 +19,8 @@ pub struct Nll {
     /// Mean over the rows; +∞ if a row has density 0.
     pub mean: f64,
     /// Standard error of the mean: the rows' standard deviation ÷ √n, which already holds the noise of an
-    /// [`Estimate`](LogLikelihood::Estimate) whose rows' noise is independent. +∞ for one row or an infinite mean.
+    /// [`Estimate`](LogLikelihood::Estimate) whose rows' noise is independent. +∞ for one row or an infinite
+    /// mean.
     pub std_error: f64,
 }
 

@@ -1,7 +1,8 @@
-//! All pairs of rows of two samples, in vector registers: what energy distance, MMD and the k-NN metrics stand on.
+//! All pairs of rows of two samples, in vector registers: what energy distance, MMD and the k-NN metrics
+//! stand on.
 //!
-//! The closures given to `vectorise` are marked `inline(always)`: large ones are otherwise compiled once, outside of the
-//! dispatch, for the narrow vectors of the generic target (2.5 times slower here).
+//! The closures given to `vectorise` are marked `inline(always)`: large ones are otherwise compiled once,
+//! outside of the dispatch, for the narrow vectors of the generic target (2.5 times slower here).
 
 use ndarray::ArrayView2;
 
@@ -10,7 +11,8 @@ use crate::numeric::simd::vectorise;
 
 /// Rows of a tile: one 512-bit register of f32.
 const LANES: usize = 16;
-/// Tiles of a block: 512 rows. Inside a block and lane at most this many terms are added in f32, all else in f64.
+/// Tiles of a block: 512 rows. Inside a block and lane at most this many terms are added in f32, all else in
+/// f64.
 const TILES: usize = 32;
 /// Rows of a block.
 const ROWS: usize = TILES * LANES;
@@ -24,8 +26,8 @@ pub(super) struct Points {
 }
 
 impl Points {
-    /// Both samples, and the power of two that they were divided by, so that all values lie in (−2, 2) and no square
-    /// overflows. The division is exact but for values 10³⁸ times below the largest.
+    /// Both samples, and the power of two that they were divided by, so that all values lie in (−2, 2) and no
+    /// square overflows. The division is exact but for values 10³⁸ times below the largest.
     pub fn pair(x: ArrayView2<f32>, y: ArrayView2<f32>) -> (Points, Points, f64) {
         let max = x.iter().chain(y).fold(0.0f32, |max, v| max.max(v.abs()));
         let scale = if max > 0.0 { 2f64.powi(f64::from(max).log2().floor() as i32) } else { 1.0 };
@@ -120,8 +122,8 @@ fn squared_distances(xi: &[f32], tile: &[f32]) -> [f32; LANES] {
     d2
 }
 
-/// Calls `visit(i, d2, state)` with d2[j] = ‖xᵢ − yⱼ‖² for every row i of x, in vector code, and returns the states, one
-/// per block of rows.
+/// Calls `visit(i, d2, state)` with d2[j] = ‖xᵢ − yⱼ‖² for every row i of x, in vector code, and returns the
+/// states, one per block of rows.
 pub(super) fn for_each_row<S: Send>(
     x: &Points,
     y: &Points,

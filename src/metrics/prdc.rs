@@ -21,16 +21,16 @@ pub struct Prdc {
 
 /// Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 ///
-/// The ball of a row is closed and reaches to its k-th nearest other row in its own sample. For two samples of one
-/// distribution, n and m rows, the mean of density is 1 and that of coverage 1 − Πᵢ₌₁ᵏ (n − i)/(n + m − i), whatever
-/// the distribution: choose k so that this is above 0.95 (k = 5 is usual). Precision and recall have no such law, and
-/// one stray row with a large ball makes them lenient.
+/// The ball of a row is closed and reaches to its k-th nearest other row in its own sample. For two samples
+/// of one distribution, n and m rows, the mean of density is 1 and that of coverage 1 − Πᵢ₌₁ᵏ (n − i)/(n + m
+/// − i), whatever the distribution: choose k so that this is above 0.95 (k = 5 is usual). Precision and
+/// recall have no such law, and one stray row with a large ball makes them lenient.
 ///
 /// `real` has shape (n, d), `fake` (m, d); memory is O((n + m) · (d + (n + m)/512)), time O((n + m)² d).
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) for k = 0, [`Error::TooFewRows`](crate::Error::TooFewRows) for k rows or fewer,
-/// [`Error::Shape`](crate::Error::Shape), [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`Error::Config`](crate::Error::Config) for k = 0, [`Error::TooFewRows`](crate::Error::TooFewRows) for k
+/// rows or fewer, [`Error::Shape`](crate::Error::Shape), [`Error::NonFinite`](crate::Error::NonFinite).
 ///
 /// ```
 /// use quadrivium::{metrics::prdc, ndarray::array};
@@ -109,7 +109,8 @@ fn squared_radii(x: &Points, k: usize) -> Vec<f32> {
 
 /// The k-th smallest value, with k = `best.len()`, which ends as the k smallest in ascending order.
 ///
-/// Few values enter the best k, about k (1 + ln n/k) of n, so most chunks are passed over by a vector comparison.
+/// Few values enter the best k, about k (1 + ln n/k) of n, so most chunks are passed over by a vector
+/// comparison.
 #[inline(always)]
 fn kth_smallest(values: &[f32], best: &mut [f32]) -> f32 {
     best.fill(f32::INFINITY);

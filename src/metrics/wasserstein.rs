@@ -10,12 +10,13 @@ use crate::numeric::rng::Streams;
 
 /// The exact Wasserstein-p distance between two samples on a line, root included, in the unit of the data.
 ///
-/// W_p = (∫₀¹ |F⁻¹(u) − G⁻¹(u)|^p du)^(1/p) with F⁻¹, G⁻¹ the empirical quantiles (Villani 2003, theorem 2.18).
-/// The samples may differ in size.
+/// W_p = (∫₀¹ |F⁻¹(u) − G⁻¹(u)|^p du)^(1/p) with F⁻¹, G⁻¹ the empirical quantiles (Villani 2003, theorem
+/// 2.18). The samples may differ in size.
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) unless 1 ≤ `p` < ∞, [`Error::TooFewRows`](crate::Error::TooFewRows) for an
-/// empty sample, [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`Error::Config`](crate::Error::Config) unless 1 ≤ `p` < ∞,
+/// [`Error::TooFewRows`](crate::Error::TooFewRows) for an empty sample,
+/// [`Error::NonFinite`](crate::Error::NonFinite).
 ///
 /// ```
 /// use quadrivium::{metrics::wasserstein_1d, ndarray::array};
@@ -48,8 +49,8 @@ pub fn wasserstein_1d(x: ArrayView1<f32>, y: ArrayView1<f32>, p: f64) -> Result<
 /// `x` has shape (n, d), `y` (m, d). One draw from `rng` seeds all `directions`.
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) for no directions, [`Error::TooFewRows`](crate::Error::TooFewRows) for an
-/// empty sample, [`Error::Shape`](crate::Error::Shape), [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`Error::Config`](crate::Error::Config) for no directions, [`Error::TooFewRows`](crate::Error::TooFewRows)
+/// for an empty sample, [`Error::Shape`](crate::Error::Shape), [`Error::NonFinite`](crate::Error::NonFinite).
 ///
 /// ```
 /// use quadrivium::{metrics::sliced_wasserstein2, ndarray::array};
@@ -84,7 +85,8 @@ pub fn sliced_wasserstein2(
     Ok((costs.iter().sum::<f64>() / directions as f64).sqrt())
 }
 
-/// Uniform on the sphere: a standard normal vector, normalised; drawn again in the unlikely case that it is 0.
+/// Uniform on the sphere: a standard normal vector, normalised; drawn again in the unlikely case that it is
+/// 0.
 fn unit_vector(dim: usize, mut rng: impl RngCore) -> Vec<f64> {
     loop {
         let v: Vec<f64> = (0..dim).map(|_| f64::normal(&mut rng)).collect();
@@ -100,10 +102,12 @@ fn sort(mut x: Vec<f64>) -> Vec<f64> {
     x
 }
 
-/// The optimal plan between two sorted samples on a line: calls `each(way, mass)` for every piece of mass that moves together.
+/// The optimal plan between two sorted samples on a line: calls `each(way, mass)` for every piece of mass
+/// that moves together.
 fn transport(x: &[f64], y: &[f64], mut each: impl FnMut(f64, f64)) {
     let (n, m) = (x.len() as u128, y.len() as u128);
-    // In units of 1/(n·m), row i of x holds the mass from i·m to (i + 1)·m, row j of y that from j·n to (j + 1)·n.
+    // In units of 1/(n·m), row i of x holds the mass from i·m to (i + 1)·m, row j of y that from j·n to (j +
+    // 1)·n.
     let (mut i, mut j, mut done) = (0, 0, 0u128);
     while done < n * m {
         let (end_x, end_y) = ((i as u128 + 1) * m, (j as u128 + 1) * n);

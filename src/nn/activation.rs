@@ -138,7 +138,8 @@ fn gelu<F: Real>(x: F) -> (F, F, F) {
     (half * x * (one + h), half * (one + h) + half * x * h1, h1 + half * x * h2)
 }
 
-// The loops own what they capture: behind a reference it might alias the output, and the loop would stay scalar.
+// The loops own what they capture: behind a reference it might alias the output, and the loop would stay
+// scalar.
 
 #[inline(always)]
 fn in_place<F: Real>(x: &mut [F], f: impl Fn(F) -> F) {

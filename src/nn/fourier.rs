@@ -4,14 +4,15 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 
-/// Sines and cosines of each coordinate at fixed frequencies: y = (x,) sin ω₁x … sin ω_K x, cos ω₁x … cos ω_K x,
-/// each block as wide as x.
+/// Sines and cosines of each coordinate at fixed frequencies: y = (x,) sin ω₁x … sin ω_K x, cos ω₁x … cos ω_K
+/// x, each block as wide as x.
 ///
-/// A network on raw coordinates learns fine detail last; at frequencies near 1/detail it learns it first (Tancik et
-/// al. 2020). At ω_k = 10000^(−k/K) on a single number it is the sinusoidal time embedding (Vaswani et al. 2017, §3.5).
+/// A network on raw coordinates learns fine detail last; at frequencies near 1/detail it learns it first
+/// (Tancik et al. 2020). At ω_k = 10000^(−k/K) on a single number it is the sinusoidal time embedding
+/// (Vaswani et al. 2017, §3.5).
 ///
-/// Each output depends on one input, so every derivative is elementwise: for y = sin ωx, y′ = ω cos ωx and y″ = −ω²y.
-/// Beyond a reach, where the data end, the waves stay what they are there, and y′ = y″ = 0.
+/// Each output depends on one input, so every derivative is elementwise: for y = sin ωx, y′ = ω cos ωx and y″
+/// = −ω²y. Beyond a reach, where the data end, the waves stay what they are there, and y′ = y″ = 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fourier {
     dim: usize,
@@ -23,7 +24,8 @@ pub struct Fourier {
 /// Where the waves of [`Fourier::octaves`] end, in units of x: standardised data hardly go so far.
 pub(crate) const REACH: f64 = 10.0;
 
-/// The octaves 1, 2, 4, … rad per unit that the sine of an f32 can follow up to ±`reach`: 2^(octaves − 1) · reach ≤ 1e5.
+/// The octaves 1, 2, 4, … rad per unit that the sine of an f32 can follow up to ±`reach`: 2^(octaves − 1) ·
+/// reach ≤ 1e5.
 pub(crate) const fn most_octaves(reach: f64) -> usize {
     let (mut octaves, mut angle) = (0, reach);
     while angle <= 1e5 {
@@ -33,8 +35,8 @@ pub(crate) const fn most_octaves(reach: f64) -> usize {
 }
 
 impl Fourier {
-    /// x itself and `octaves` frequencies base, 2·base, 4·base, … rad per unit of x. The waves end at x = ±10. In f32
-    /// they are right if the highest has at most 10⁴ rad per unit: 14 octaves from 1.
+    /// x itself and `octaves` frequencies base, 2·base, 4·base, … rad per unit of x. The waves end at x =
+    /// ±10. In f32 they are right if the highest has at most 10⁴ rad per unit: 14 octaves from 1.
     pub fn octaves(dim: usize, base: f64, octaves: usize) -> Self {
         let frequencies = (0..octaves).map(|k| base * 2f64.powi(k as i32)).collect();
         Fourier { dim, raw: true, frequencies, reach: REACH }

@@ -17,8 +17,9 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer of that shape whose weights start as N(0, gain²/in), its bias as 0. A gain of √2 keeps the variance
-    /// through (leaky) ReLU, SiLU and GELU (He et al. 2015), 1 through tanh or none; 0 starts the layer at zero.
+    /// A layer of that shape whose weights start as N(0, gain²/in), its bias as 0. A gain of √2 keeps the
+    /// variance through (leaky) ReLU, SiLU and GELU (He et al. 2015), 1 through tanh or none; 0 starts the
+    /// layer at zero.
     pub fn new(inputs: usize, outputs: usize, gain: f64) -> Self {
         Linear { inputs, outputs, gain }
     }
@@ -144,8 +145,8 @@ impl Network for Linear {
 
 /// A [`Linear`] some of whose weights are always zero, as MADE needs (Germain et al. 2015, eq. 8).
 ///
-/// The masked entries of p must be zero: `init` makes them so and the gradient of a masked entry is zero, so an
-/// optimiser leaves them there, and the products need not look at the mask.
+/// The masked entries of p must be zero: `init` makes them so and the gradient of a masked entry is zero, so
+/// an optimiser leaves them there, and the products need not look at the mask.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Masked {
     linear: Linear,

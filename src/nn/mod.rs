@@ -10,11 +10,12 @@
 //! | [`jvp`](Network::jvp) | ẏ = (∂f/∂x) ẋ |
 //! | [`jvp_backward`](Network::jvp_backward) | the gradient of ⟨dy, y⟩ + ⟨dẏ, ẏ⟩ with respect to p, x and ẋ |
 //!
-//! The last makes second derivatives compose: ẏ depends on x through f′, so its gradient carries f″. A gradient
-//! penalty is one call of it. [`infer`](Network::infer) is `forward` without the cache, for sampling and scoring.
+//! The last makes second derivatives compose: ẏ depends on x through f′, so its gradient carries f″. A
+//! gradient penalty is one call of it. [`infer`](Network::infer) is `forward` without the cache, for sampling
+//! and scoring.
 //!
-//! All buffers belong to the caller: row-major slices whose lengths are the widths below times the number of rows.
-//! [`Tape`] is such a set of buffers for callers who want one.
+//! All buffers belong to the caller: row-major slices whose lengths are the widths below times the number of
+//! rows. [`Tape`] is such a set of buffers for callers who want one.
 
 mod activation;
 mod fourier;
@@ -35,8 +36,8 @@ pub(crate) use tape::grow;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// Parameters for a backward pass: `p`, and the same layout with each matrix transposed, made once per step by
-/// [`Network::transpose`], so that dx = dy·Wᵀ reads its weights in the order of the forward kernel.
+/// Parameters for a backward pass: `p`, and the same layout with each matrix transposed, made once per step
+/// by [`Network::transpose`], so that dx = dy·Wᵀ reads its weights in the order of the forward kernel.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights<'a, F> {
     /// The parameters.
@@ -52,7 +53,8 @@ impl<'a, F> Weights<'a, F> {
     }
 }
 
-/// A function of rows and a flat parameter slice, with its derivatives. Rows are counted by the slices: n = x.len() / in.
+/// A function of rows and a flat parameter slice, with its derivatives. Rows are counted by the slices: n =
+/// x.len() / in.
 pub trait Network: Send + Sync {
     /// Columns of x.
     fn in_dim(&self) -> usize;
@@ -95,8 +97,8 @@ pub trait Network: Send + Sync {
     /// ẏ = (∂f/∂x) ẋ after `forward` on the same x, filling `tangents`.
     fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]);
 
-    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ, after `forward` and `jvp`. No `dy` is a dy of
-    /// zero, at less cost: behind straight layers only the tangent has a gradient.
+    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ, after `forward` and `jvp`. No `dy` is
+    /// a dy of zero, at less cost: behind straight layers only the tangent has a gradient.
     fn jvp_backward<F: Real>(
         &self,
         w: Weights<F>,

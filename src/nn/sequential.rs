@@ -130,8 +130,8 @@ impl Network for Layer {
     }
 }
 
-/// Layers one after the other: h₀ = x, h_{i+1} = f_i(h_i), y = h_L. By the chain rule the backward functions run the
-/// layers' own in reverse, dh_i in place of dx, and the tangent runs forward beside the value.
+/// Layers one after the other: h₀ = x, h_{i+1} = f_i(h_i), y = h_L. By the chain rule the backward functions
+/// run the layers' own in reverse, dh_i in place of dx, and the tangent runs forward beside the value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequential {
     layers: Vec<Layer>,
@@ -141,7 +141,8 @@ pub struct Sequential {
     widest: usize,
 }
 
-/// A multilayer perceptron through the widths `sizes`, `activation` between the layers and none behind the last.
+/// A multilayer perceptron through the widths `sizes`, `activation` between the layers and none behind the
+/// last.
 ///
 /// ```
 /// use quadrivium::nn::{Activation, Network, mlp};
@@ -206,8 +207,8 @@ impl Sequential {
         self.layers.len() - 1
     }
 
-    /// Runs `layer(i, f_i, range, h_i, h_{i+1}, own)` in order, with the h between and each layer's own part laid out in
-    /// `buffer` as own₀ h₁ own₁ h₂ own₂ …, so that the reverse pass reads it from the end.
+    /// Runs `layer(i, f_i, range, h_i, h_{i+1}, own)` in order, with the h between and each layer's own part
+    /// laid out in `buffer` as own₀ h₁ own₁ h₂ own₂ …, so that the reverse pass reads it from the end.
     fn ascend<F: Real>(
         &self,
         first: &[F],

@@ -1,8 +1,8 @@
 use super::{Network, Primal, Weights};
 use crate::numeric::Real;
 
-/// The buffers of one network on one batch of rows, sized on first use and kept: `forward` may be followed by any of
-/// the others.
+/// The buffers of one network on one batch of rows, sized on first use and kept: `forward` may be followed by
+/// any of the others.
 ///
 /// ```
 /// use quadrivium::nn::{Activation, Network, Tape, Weights, mlp};
@@ -98,7 +98,8 @@ impl<F: Real> Tape<F> {
         &self.ydot
     }
 
-    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩ at the last `forward` and `jvp`: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ. No `dy` is zero.
+    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩ at the last `forward` and `jvp`: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ. No
+    /// `dy` is zero.
     pub fn jvp_backward(
         &mut self,
         net: &impl Network,

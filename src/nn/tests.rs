@@ -42,7 +42,8 @@ fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
     }
 }
 
-/// The four functions of `net` against differences; parameters that start at exactly zero and are `frozen` stay.
+/// The four functions of `net` against differences; parameters that start at exactly zero and are `frozen`
+/// stay.
 fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
     let (mut rng, rows) = (seeded(7), 3);
     let mut p = vec![0.0; net.num_params()];

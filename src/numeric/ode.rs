@@ -1,8 +1,9 @@
 //! Ordinary differential equations y′ = f(t, y) for many independent rows at once.
 //!
-//! All rows share the function, so one call evaluates it for as many rows as fill a tile; but each row has its own
-//! time, step size and error, and a row that is done leaves its place to one that waits. So a row's result does not
-//! depend on its neighbours, and the function is called on full tiles even where some rows are harder than others.
+//! All rows share the function, so one call evaluates it for as many rows as fill a tile; but each row has
+//! its own time, step size and error, and a row that is done leaves its place to one that waits. So a row's
+//! result does not depend on its neighbours, and the function is called on full tiles even where some rows
+//! are harder than others.
 
 use super::tiles::TILE;
 use crate::error::{Error, Result, check};
@@ -64,9 +65,11 @@ struct Row {
     nfe: usize,
 }
 
-/// Integrates each row of y, (rows, dim), from `span.0` to `span.1` in place; the most evaluations that a row took.
+/// Integrates each row of y, (rows, dim), from `span.0` to `span.1` in place; the most evaluations that a row
+/// took.
 ///
-/// `f(rows, t, y, dy)` fills dy: (m, dim) for the m rows whose places in the batch are `rows`, each at its own t.
+/// `f(rows, t, y, dy)` fills dy: (m, dim) for the m rows whose places in the batch are `rows`, each at its
+/// own t.
 ///
 /// # Errors
 /// [`Error::NotConverged`] for a row whose adaptive steps need more than `budget` evaluations.
@@ -97,8 +100,8 @@ pub fn integrate(
     }
 }
 
-// The nodes c, the rows a of the tableau (the last is the solution of order 5, so the seventh slope is the next
-// step's first), and e, order 5 less order 4.
+// The nodes c, the rows a of the tableau (the last is the solution of order 5, so the seventh slope is the
+// next step's first), and e, order 5 less order 4.
 const C: [f64; 7] = [0.0, 1.0 / 5.0, 3.0 / 10.0, 4.0 / 5.0, 8.0 / 9.0, 1.0, 1.0];
 const A: [&[f64]; 7] = [
     &[],
@@ -129,7 +132,8 @@ fn dormand_prince(
         buffer.resize(TILE * dim, 0.0);
     }
     loop {
-        // Waiting rows take the free places; their first slopes are the one evaluation that the others need not.
+        // Waiting rows take the free places; their first slopes are the one evaluation that the others need
+        // not.
         let old = s.active.len();
         while s.active.len() < TILE && next < waiting {
             let slot = s.active.len() * dim;

@@ -1,4 +1,5 @@
-//! Numerical integration: Gauss–Legendre for pieces with ends, the trapezoidal rule for smooth peaks on a plane.
+//! Numerical integration: Gauss–Legendre for pieces with ends, the trapezoidal rule for smooth peaks on a
+//! plane.
 
 use std::f64::consts::PI;
 
@@ -40,8 +41,8 @@ fn legendre(n: usize, x: f64) -> (f64, f64) {
     (p, n as f64 * (x * p - previous) / (x * x - 1.0))
 }
 
-/// ∫ f over a box by the trapezoidal rule with spacing at most `h` in each direction, for an `f` that has decayed
-/// to nothing at the box's faces.
+/// ∫ f over a box by the trapezoidal rule with spacing at most `h` in each direction, for an `f` that has
+/// decayed to nothing at the box's faces.
 ///
 /// For such an f, analytic inside, the error falls like exp(−c/h) (Trefethen & Weideman 2014): a Gaussian of
 /// standard deviation σ is exact to double precision from h = 0.7 σ on.

@@ -1,4 +1,5 @@
-//! `Real`: the number type of kernels, networks and objectives, so that each derivative is checked in f64 and runs in f32.
+//! `Real`: the number type of kernels, networks and objectives, so that each derivative is checked in f64 and
+//! runs in f32.
 
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
@@ -19,8 +20,8 @@ mod sealed {
 ///
 /// The functions named `fast_*` are branch-free, so that a loop over a slice inside
 /// `simd::vectorise` becomes vector code; a scalar gives the same bits, slowly. The
-/// bounds in their docs are for f32 and f64, relative to the true value and held over the whole range; a subnormal
-/// result is as near as its spacing allows. NaN gives NaN.
+/// bounds in their docs are for f32 and f64, relative to the true value and held over the whole range; a
+/// subnormal result is as near as its spacing allows. NaN gives NaN.
 pub trait Real:
     Float + NumAssign + Sum + Default + Debug + Display + Send + Sync + 'static + sealed::Sealed
 {
@@ -39,7 +40,8 @@ pub trait Real:
     fn fast_ln(self) -> Self;
     /// tanh x within 2e-7 and 6e-16, x itself near 0; odd, at most 1.
     fn fast_tanh(self) -> Self;
-    /// (sin x, cos x) within 8e-8 for |x| ≤ 1e5 and 2.5e-16 for |x| ≤ 1e9, absolute. Finite x beyond count as 0.
+    /// (sin x, cos x) within 8e-8 for |x| ≤ 1e5 and 2.5e-16 for |x| ≤ 1e9, absolute. Finite x beyond count as
+    /// 0.
     fn fast_sin_cos(self) -> (Self, Self);
     /// The logistic function 1/(1 + e⁻ˣ) within 2e-7 and 6e-16, on both sides.
     fn fast_sigmoid(self) -> Self;

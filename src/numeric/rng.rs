@@ -1,13 +1,14 @@
 //! Random streams that can be addressed: same seed, same bits, in any order and on any thread.
 //!
-//! A public function takes `&mut dyn RngCore` and draws one `u64` from it; that seeds [`Streams`], and each row of a
-//! sampler or shard of a training step takes the stream of its index. So neither the tile size nor the number of
-//! threads can move a bit, and the first k rows do not depend on how many follow.
+//! A public function takes `&mut dyn RngCore` and draws one `u64` from it; that seeds [`Streams`], and each
+//! row of a sampler or shard of a training step takes the stream of its index. So neither the tile size nor
+//! the number of threads can move a bit, and the first k rows do not depend on how many follow.
 
 use rand::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// The generator behind every stream: xoshiro256++ (Blackman & Vigna 2021), named so that it never changes silently.
+/// The generator behind every stream: xoshiro256++ (Blackman & Vigna 2021), named so that it never changes
+/// silently.
 pub type Rng = Xoshiro256PlusPlus;
 
 /// A generator for examples and tests: the stream of one seed.

@@ -1,8 +1,9 @@
 //! Elementary functions without a branch or a table, behind [`Real`](super::Real)'s `fast_*`.
 //!
-//! Each reduces its argument to a short interval about 0, where a minimax polynomial suffices, and rebuilds the result
-//! from exponent bits; every case is a select. So LLVM turns a loop over them into vector code. They lean on `mul_add`,
-//! one instruction inside [`vectorise`](super::simd::vectorise) and a slow, equally rounded, call outside.
+//! Each reduces its argument to a short interval about 0, where a minimax polynomial suffices, and rebuilds
+//! the result from exponent bits; every case is a select. So LLVM turns a loop over them into vector code.
+//! They lean on `mul_add`, one instruction inside [`vectorise`](super::simd::vectorise) and a slow, equally
+//! rounded, call outside.
 //!
 //! The polynomials come from `tests/golden/special_coefficients.py`, constant term first.
 
@@ -24,15 +25,16 @@ macro_rules! functions {
             q[..N - 1].iter().rev().fold(q[N - 1], |sum, &c| sum.mul_add(t, c))
         }
 
-        /// (r, r² q(r), a, b) with eˣ = (1 + r + r² q) a b, |r| ≤ ½ ln 2. Here a b = 2ⁿ, n = round(x / ln 2); in two
-        /// factors, because n runs past the exponents of one at both ends.
+        /// (r, r² q(r), a, b) with eˣ = (1 + r + r² q) a b, |r| ≤ ½ ln 2. Here a b = 2ⁿ, n = round(x / ln 2);
+        /// in two factors, because n runs past the exponents of one at both ends.
         #[inline(always)]
         fn exp_parts(x: $F) -> ($F, $F, $F, $F) {
             let shifted = x.mul_add(consts::LOG2_E, ROUND_BIASED);
             let minus_n = ROUND_BIASED - shifted;
             // The first step is exact: its result is a multiple of x's last place and fits the mantissa.
             let r = minus_n.mul_add(LN_2_LO, minus_n.mul_add(consts::LN_2, x));
-            // The low bits hold n + 2 bias; half of it, rounded down and rounded up, are two biased exponents.
+            // The low bits hold n + 2 bias; half of it, rounded down and rounded up, are two biased
+            // exponents.
             let twice = shifted.to_bits();
             let a = $F::from_bits(twice << (DIGITS - 1) & EXPONENT);
             let b = $F::from_bits(twice.wrapping_add(1) << (DIGITS - 1) & EXPONENT);
@@ -50,8 +52,9 @@ macro_rules! functions {
 
         /// ln(1 + f) + k ln 2 for √½ ≤ 1 + f ≤ √2.
         ///
-        /// With s = f/(2 + f): ln(1 + f) = 2 atanh s = 2s + s R, R = s² q(s²). Since 2s = f − s f and s f = (1 − s) f²/2,
-        /// ln(1 + f) = f − (f²/2 − s (f²/2 + R)), in which rounding of s touches only the small part.
+        /// With s = f/(2 + f): ln(1 + f) = 2 atanh s = 2s + s R, R = s² q(s²). Since 2s = f − s f and s f =
+        /// (1 − s) f²/2, ln(1 + f) = f − (f²/2 − s (f²/2 + R)), in which rounding of s touches only the small
+        /// part.
         #[inline(always)]
         fn ln_parts(f: $F, k: $F) -> $F {
             let s = f / (2.0 + f);
@@ -89,8 +92,8 @@ macro_rules! functions {
             ln_parts(f, if halve { 1.0 } else { 0.0 })
         }
 
-        /// With t = e²ˣ − 1, tanh x = t/(t + 2), t found without cancellation, so that tiny x keep every digit; from
-        /// t = 2 on as 1 − 2/(t + 2), so that rounding of t + 2 does not shake the saturated end.
+        /// With t = e²ˣ − 1, tanh x = t/(t + 2), t found without cancellation, so that tiny x keep every
+        /// digit; from t = 2 on as 1 − 2/(t + 2), so that rounding of t + 2 does not shake the saturated end.
         #[inline(always)]
         pub fn tanh(x: $F) -> $F {
             let y = 2.0 * x.abs();
@@ -248,8 +251,8 @@ mod tests {
         }
     }
 
-    /// Against std in f64, which is within an ulp or two itself: its error is part of the f64 bounds. Subnormal
-    /// results are measured against the least normal number.
+    /// Against std in f64, which is within an ulp or two itself: its error is part of the f64 bounds.
+    /// Subnormal results are measured against the least normal number.
     #[test]
     fn relative_errors_keep_their_bounds() {
         let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };

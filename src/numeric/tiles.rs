@@ -1,7 +1,7 @@
-//! Rows in tiles: a tile runs through the whole network, and through all steps of an iterative sampler, before the
-//! next one starts, so that its activations stay in L1/L2. Tiles share nothing but the parameters and run on as many
-//! threads as there are. Each row has a random stream of its own, so neither the tile nor the thread changes a bit, and
-//! the first k rows do not depend on how many follow.
+//! Rows in tiles: a tile runs through the whole network, and through all steps of an iterative sampler,
+//! before the next one starts, so that its activations stay in L1/L2. Tiles share nothing but the parameters
+//! and run on as many threads as there are. Each row has a random stream of its own, so neither the tile nor
+//! the thread changes a bit, and the first k rows do not depend on how many follow.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,14 +13,16 @@ use super::rng::{Rng, Streams};
 use crate::error::{Error, Result};
 use crate::generative::{SampleOptions, Samples};
 
-/// Rows of a tile: a multiple of the kernel's blocks, small enough that two layers of width 128 fit L1 and L2.
+/// Rows of a tile: a multiple of the kernel's blocks, small enough that two layers of width 128 fit L1 and
+/// L2.
 pub const TILE: usize = 48;
 
 /// Rows that [`sample_each`] hands out together.
 const BLOCK: u64 = 8192;
 
-/// Calls `work(scratch, first, tile)` for each tile of `out`, (n, width), where `first` is the tile's first row;
-/// the first error in the order of the rows, if there is one. A thread keeps its scratch from tile to tile.
+/// Calls `work(scratch, first, tile)` for each tile of `out`, (n, width), where `first` is the tile's first
+/// row; the first error in the order of the rows, if there is one. A thread keeps its scratch from tile to
+/// tile.
 pub(crate) fn for_each_tile<T: Send, S: Default>(
     out: &mut [T],
     width: usize,

@@ -27,7 +27,8 @@ impl Parameters {
     }
 }
 
-/// The parameters in training, with those of the step before: an update whose loss turns out not finite is undone.
+/// The parameters in training, with those of the step before: an update whose loss turns out not finite is
+/// undone.
 pub(crate) struct Trainee {
     now: Parameters,
     before: Parameters,
@@ -112,7 +113,8 @@ pub fn fit<O: Objective<f32>>(
 ) -> Result<TrainReport> {
     let Rows { training, validation, streams, .. } = rows;
     let (dim, names, held_out) = (training.ncols(), objective.part_names(), validation.nrows());
-    // The loss as it is when warm-ups are over, with the same noise at every call: differences are the parameters'.
+    // The loss as it is when warm-ups are over, with the same noise at every call: differences are the
+    // parameters'.
     let end = Progress { step: options.steps, steps: options.steps };
     let loss_of = |p: &[f32], x: ArrayView2<f32>| mean_loss(objective, p, x, end, *streams);
 

@@ -1,9 +1,10 @@
-//! Training: an [`Objective`] says what the loss of some rows is; the loop owns the rest — minibatches, shards, Adam,
-//! averaging, schedule, clipping, validation and patience, the observer.
+//! Training: an [`Objective`] says what the loss of some rows is; the loop owns the rest — minibatches,
+//! shards, Adam, averaging, schedule, clipping, validation and patience, the observer.
 //!
-//! A minibatch is cut into shards, each with a random stream, a gradient and buffers of its own; the gradients are
-//! summed in the order of the shards. So the result is the same bits for any number of threads. A shard goes through
-//! its rows in tiles of [`TILE`], forward and backward, so that activations stay in the processor's cache.
+//! A minibatch is cut into shards, each with a random stream, a gradient and buffers of its own; the
+//! gradients are summed in the order of the shards. So the result is the same bits for any number of threads.
+//! A shard goes through its rows in tiles of [`TILE`], forward and backward, so that activations stay in the
+//! processor's cache.
 
 mod fit;
 mod objective;

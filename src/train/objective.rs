@@ -14,8 +14,8 @@ pub struct Progress {
     pub steps: usize,
 }
 
-/// A loss and its gradient, with the randomness taken out: first [`draw`](Objective::draw) all noise for some rows,
-/// then [`loss_grad`](Objective::loss_grad) is a plain function, which a test can difference.
+/// A loss and its gradient, with the randomness taken out: first [`draw`](Objective::draw) all noise for some
+/// rows, then [`loss_grad`](Objective::loss_grad) is a plain function, which a test can difference.
 pub trait Objective<F: Real = f32>: Sync {
     /// The noise of some rows, and whatever else depends on chance or on the progress.
     type Noise: Default + Send;
@@ -33,8 +33,8 @@ pub trait Objective<F: Real = f32>: Sync {
     /// Draws the noise of `rows` rows.
     fn draw(&self, rows: usize, progress: Progress, rng: &mut Rng, noise: &mut Self::Noise);
 
-    /// The loss summed over the rows of x: (n, dim), in the model's standardised units; its parts are added to
-    /// `parts`, and, where asked, dp += weight · ∂loss/∂p. Where it is not asked, `w.t` is empty.
+    /// The loss summed over the rows of x: (n, dim), in the model's standardised units; its parts are added
+    /// to `parts`, and, where asked, dp += weight · ∂loss/∂p. Where it is not asked, `w.t` is empty.
     fn loss_grad(
         &self,
         w: Weights<F>,
@@ -86,8 +86,8 @@ impl<O: Objective<f32>> Gradient<O> {
         }
     }
 
-    /// The mean loss over a minibatch whose rows `fill(rng, x)` draws, x: (tile, dim); its gradient is then in
-    /// [`sum`](Gradient::sum).
+    /// The mean loss over a minibatch whose rows `fill(rng, x)` draws, x: (tile, dim); its gradient is then
+    /// in [`sum`](Gradient::sum).
     pub fn compute(
         &mut self,
         objective: &O,

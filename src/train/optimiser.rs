@@ -13,7 +13,8 @@ pub struct OptimiserConfig {
     pub beta2: f64,
     /// Added to √v̂. More than 0. Default 1e-8 (Kingma & Ba 2015).
     pub eps: f64,
-    /// Decoupled weight decay, per step times the learning rate (Loshchilov & Hutter 2019). 0 or more. Default 0.
+    /// Decoupled weight decay, per step times the learning rate (Loshchilov & Hutter 2019). 0 or more.
+    /// Default 0.
     pub weight_decay: f64,
     /// Longest gradient (L2 norm); a longer one is scaled to it. `None` or more than 0. Default `Some(1.0)`.
     pub clip_norm: Option<f64>,
@@ -21,8 +22,9 @@ pub struct OptimiserConfig {
     pub warmup: usize,
     /// What the learning rate does after warm-up. Default [`Decay::Cosine`].
     pub decay: Decay,
-    /// Decay of the parameters' moving average, which samples and scores; in the first steps of each training it is t/(t + 9), so that
-    /// the average leaves its start behind. 0 (no averaging) to less than 1. Default 0.999.
+    /// Decay of the parameters' moving average, which samples and scores; in the first steps of each training
+    /// it is t/(t + 9), so that the average leaves its start behind. 0 (no averaging) to less than 1. Default
+    /// 0.999.
     pub ema: f64,
 }
 
@@ -108,8 +110,8 @@ impl Adam {
         Adam { m: vec![0.0; num_params], v: vec![0.0; num_params], step: 0 }
     }
 
-    /// One step along −g from p to `next`, its average from `average` to `next_average`. Returns ‖g‖ before clipping, ∞ if
-    /// its square is beyond f32. If that is not finite, nothing has changed.
+    /// One step along −g from p to `next`, its average from `average` to `next_average`. Returns ‖g‖ before
+    /// clipping, ∞ if its square is beyond f32. If that is not finite, nothing has changed.
     pub fn step(
         &mut self,
         config: &OptimiserConfig,

@@ -9,8 +9,9 @@ use crate::error::{Result, check};
 use crate::generative::{Dataset, TrainOptions};
 use crate::numeric::rng::Streams;
 
-/// The rows of a training: split into those to learn from and those to validate on, in standard units, with the random
-/// streams of the training. Whatever can be refused is refused in making them, before a model changes.
+/// The rows of a training: split into those to learn from and those to validate on, in standard units, with
+/// the random streams of the training. Whatever can be refused is refused in making them, before a model
+/// changes.
 #[derive(Debug, Clone)]
 pub struct Rows {
     /// (n, dim), row-major.
@@ -23,11 +24,12 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Splits `data` by `options.validation`, at random, and standardises both parts. The held-out rows have no say in the units.
+    /// Splits `data` by `options.validation`, at random, and standardises both parts. The held-out rows have
+    /// no say in the units.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range or a share that leaves no row to train on, [`Error::Shape`] unless the columns are
-    /// the standardiser's, and what [`Standardiser::fitted`] refuses.
+    /// [`Error::Config`] for options out of range or a share that leaves no row to train on, [`Error::Shape`]
+    /// unless the columns are the standardiser's, and what [`Standardiser::fitted`] refuses.
     pub fn prepare(
         data: &Dataset,
         standardiser: &Standardiser,

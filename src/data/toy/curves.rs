@@ -1,4 +1,5 @@
-//! Curves blurred by noise: arcs, circles, spirals. p(x) = ∫ ρ(t) K(x − c(t)) dt, by quadrature along the curve.
+//! Curves blurred by noise: arcs, circles, spirals. p(x) = ∫ ρ(t) K(x − c(t)) dt, by quadrature along the
+//! curve.
 
 use std::f64::consts::{PI, TAU};
 
@@ -10,8 +11,8 @@ use super::mixture::{LogSum, REACH};
 use crate::numeric::quadrature::{gauss_legendre, halve_until};
 use crate::numeric::rng::Rng;
 
-/// Nodes of a panel. The density along a panel falls, from points d away, at most like exp(−u d/σ²); with panels of length 2σ
-/// twenty nodes are exact to 1e-8 up to d = 18 σ.
+/// Nodes of a panel. The density along a panel falls, from points d away, at most like exp(−u d/σ²); with
+/// panels of length 2σ twenty nodes are exact to 1e-8 up to d = 18 σ.
 const NODES: usize = 20;
 
 /// Products that an entropy may cost for one spacing: a few seconds.
@@ -24,7 +25,8 @@ pub(super) enum Path {
     Arc { centre: [f64; 2], radius: f64, from: f64, to: f64 },
     /// t (cos t, sin t) / 5, t uniform on [3π/2, 9π/2].
     SwissRoll,
-    /// ± n (−cos n, sin n) / 3, n = 3π √u with u uniform; then a uniform number from [0, ±1/6] on each coordinate.
+    /// ± n (−cos n, sin n) / 3, n = 3π √u with u uniform; then a uniform number from [0, ±1/6] on each
+    /// coordinate.
     Spiral { sign: f64 },
 }
 
@@ -157,7 +159,8 @@ impl Curves {
         unit - self.sigma.ln()
     }
 
-    /// −∫ p ln p over the plane by the trapezoidal rule; `None` where σ is too small for the size of the figure.
+    /// −∫ p ln p over the plane by the trapezoidal rule; `None` where σ is too small for the size of the
+    /// figure.
     ///
     /// K is a product over the coordinates, so p on a lattice is a product of matrices:
     /// p(xᵢ, yⱼ) = Σₖ wₖ K(xᵢ − cₖ₀) K(yⱼ − cₖ₁), k over all nodes.

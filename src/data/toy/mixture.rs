@@ -135,8 +135,8 @@ impl Mixture {
         sum.ln()
     }
 
-    /// −E ln p. Components too far apart to overlap give Σ wₖ (Hₖ − ln wₖ); else, in up to three dimensions, each component's
-    /// expectation of ln p by the trapezoidal rule in its whitened coordinates.
+    /// −E ln p. Components too far apart to overlap give Σ wₖ (Hₖ − ln wₖ); else, in up to three dimensions,
+    /// each component's expectation of ln p by the trapezoidal rule in its whitened coordinates.
     pub(super) fn entropy(&self) -> Option<f64> {
         let (k, d) = self.means.dim();
         if self.separated() {
@@ -168,7 +168,8 @@ impl Mixture {
     /// P(‖z‖ > √d + t) ≤ exp(−t²/2). Then the component is known from x, to double precision.
     fn separated(&self) -> bool {
         let d = self.dim();
-        // The Frobenius norm of L bounds its largest singular value; for L = σ I the norm is σ √d, so use σ there.
+        // The Frobenius norm of L bounds its largest singular value; for L = σ I the norm is σ √d, so use σ
+        // there.
         let spread = |l: &Vec<f64>| match self.common_sigma {
             Some(sigma) => sigma,
             None => l.iter().map(|v| v * v).sum::<f64>().sqrt(),

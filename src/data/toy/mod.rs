@@ -19,9 +19,9 @@ use crate::numeric::rng::{Rng, Streams};
 
 /// A distribution with a known density.
 ///
-/// Where FFJORD (Grathwohl et al. 2019) defines a figure of the same name, the constructor without arguments is that
-/// distribution. Rows here are independent draws, class and angle included; FFJORD's code draws equally many rows of each class and, on
-/// arcs and circles, equispaced angles.
+/// Where FFJORD (Grathwohl et al. 2019) defines a figure of the same name, the constructor without arguments
+/// is that distribution. Rows here are independent draws, class and angle included; FFJORD's code draws
+/// equally many rows of each class and, on arcs and circles, equispaced angles.
 ///
 /// ```
 /// use quadrivium::data::Toy;
@@ -60,13 +60,13 @@ pub struct Modes {
 impl Toy {
     /// Any Gaussian mixture: Σₖ wₖ N(μₖ, Cₖ).
     ///
-    /// `weights`: k positive numbers, taken relative to their sum. `means`: (k, d). `covariances`: (k, d, d), variances on the
-    /// diagonal, not standard deviations.
+    /// `weights`: k positive numbers, taken relative to their sum. `means`: (k, d). `covariances`: (k, d, d),
+    /// variances on the diagonal, not standard deviations.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not fit; [`Error::Config`](crate::Error::Config) for a weight
-    /// that is not positive and for a covariance that is not symmetric and positive definite;
-    /// [`Error::NonFinite`](crate::Error::NonFinite) for a mean.
+    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not fit;
+    /// [`Error::Config`](crate::Error::Config) for a weight that is not positive and for a covariance that is
+    /// not symmetric and positive definite; [`Error::NonFinite`](crate::Error::NonFinite) for a mean.
     ///
     /// ```
     /// use quadrivium::{data::Toy, ndarray::array};
@@ -112,7 +112,8 @@ impl Toy {
     /// `side`² Gaussians N(·, σ² I) on a square lattice about the origin.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a side of 0, and for a spacing or a σ that is not positive.
+    /// [`Error::Config`](crate::Error::Config) for a side of 0, and for a spacing or a σ that is not
+    /// positive.
     pub fn grid(side: usize, spacing: f64, sigma: f64) -> Result<Self> {
         check(side >= 1, "side", side, "at least 1")?;
         check(spacing > 0.0 && spacing.is_finite(), "spacing", spacing, "more than 0, finite")?;
@@ -127,7 +128,8 @@ impl Toy {
         Toy { name: "grid", kind: Kind::Mixture(Mixture::isotropic(centres, sigma)) }
     }
 
-    /// 25 modes at {−4, −2, 0, 2, 4}², σ = 0.05: the grid of the mode-coverage protocol (Lin et al. 2018, PacGAN).
+    /// 25 modes at {−4, −2, 0, 2, 4}², σ = 0.05: the grid of the mode-coverage protocol (Lin et al. 2018,
+    /// PacGAN).
     pub fn grid25() -> Self {
         Toy::grid_of(5, 2.0, 0.05)
     }
@@ -135,8 +137,8 @@ impl Toy {
 
 /// Curves blurred by isotropic Gaussian noise.
 impl Toy {
-    /// Two half circles of radius 1 with noise σ: (cos a, sin a) and (1 − cos a, ½ − sin a), a uniform on [0, π], equal weights.
-    /// (FFJORD's moons are these at σ = 0.1, times 2, shifted by (−1, −0.2).)
+    /// Two half circles of radius 1 with noise σ: (cos a, sin a) and (1 − cos a, ½ − sin a), a uniform on [0,
+    /// π], equal weights. (FFJORD's moons are these at σ = 0.1, times 2, shifted by (−1, −0.2).)
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a σ below 1e-4 or not finite.
@@ -150,7 +152,8 @@ impl Toy {
     /// Circles about the origin with noise σ, each with the same share of the rows.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for no radius, a radius that is not positive, or a σ below 1e-4 of the largest.
+    /// [`Error::Config`](crate::Error::Config) for no radius, a radius that is not positive, or a σ below
+    /// 1e-4 of the largest.
     pub fn concentric(radii: &[f64], sigma: f64) -> Result<Self> {
         let positive = !radii.is_empty() && radii.iter().all(|&r| r > 0.0 && r.is_finite());
         check(positive, "radii", radii, "at least one, each more than 0, finite")?;
@@ -178,7 +181,8 @@ impl Toy {
         Toy { name: "swissroll", kind: Kind::Curves(Curves::new(vec![Path::SwissRoll], 0.2)) }
     }
 
-    /// FFJORD's two spirals: ± [n (−cos n, sin n) / 3 + v], n = 3π √u, with u uniform on [0, 1] and v on [0, 1/6]²; σ = 0.1.
+    /// FFJORD's two spirals: ± [n (−cos n, sin n) / 3 + v], n = 3π √u, with u uniform on [0, 1] and v on [0,
+    /// 1/6]²; σ = 0.1.
     pub fn two_spirals() -> Self {
         let paths = vec![Path::Spiral { sign: 1.0 }, Path::Spiral { sign: -1.0 }];
         Toy { name: "2spirals", kind: Kind::Curves(Curves::new(paths, 0.1)) }
@@ -187,13 +191,14 @@ impl Toy {
 
 /// Figures with folds or edges.
 impl Toy {
-    /// FFJORD's pinwheel of five arms: 2 R(−a) (r, s), r ~ N(1, 0.3²), s ~ N(0, 0.1²), a = ¼ eʳ + 2πk/5, k uniform on 0…4,
-    /// R(a) the rotation by a (Johnson et al. 2016).
+    /// FFJORD's pinwheel of five arms: 2 R(−a) (r, s), r ~ N(1, 0.3²), s ~ N(0, 0.1²), a = ¼ eʳ + 2πk/5, k
+    /// uniform on 0…4, R(a) the rotation by a (Johnson et al. 2016).
     pub fn pinwheel() -> Self {
         Toy { name: "pinwheel", kind: Kind::Pinwheel }
     }
 
-    /// FFJORD's checkerboard: uniform on the 8 squares of side 2 in [−4, 4]² whose lower left corner (x, y) has x/2 + y/2 even.
+    /// FFJORD's checkerboard: uniform on the 8 squares of side 2 in [−4, 4]² whose lower left corner (x, y)
+    /// has x/2 + y/2 even.
     pub fn checkerboard() -> Self {
         Toy { name: "checkerboard", kind: Kind::Checkerboard }
     }
@@ -214,7 +219,8 @@ impl Toy {
         }
     }
 
-    /// Draws `n` independent rows, shape (n, dim); the first k are those of `sample(k)` from the same state of `rng`.
+    /// Draws `n` independent rows, shape (n, dim); the first k are those of `sample(k)` from the same state
+    /// of `rng`.
     pub fn sample(&self, n: usize, rng: &mut dyn RngCore) -> Array2<f32> {
         let mut rng = Streams::from_rng(rng).stream(0);
         let mut samples = Array2::zeros((n, self.dim()));
@@ -233,9 +239,9 @@ impl Toy {
 
     /// ln p(x) of each row, in nats; −∞ off the support. x: (n, dim)
     ///
-    /// Mixtures and the checkerboard are in closed form. Curves are integrated along the curve, to 1e-8 up to 18 σ away from it;
-    /// farther out, where p < e⁻¹⁶⁰, ln p keeps three digits. The pinwheel is a change of variables, summed over its preimages; beyond 12
-    /// standard deviations of its radius, −∞.
+    /// Mixtures and the checkerboard are in closed form. Curves are integrated along the curve, to 1e-8 up to
+    /// 18 σ away from it; farther out, where p < e⁻¹⁶⁰, ln p keeps three digits. The pinwheel is a change of
+    /// variables, summed over its preimages; beyond 12 standard deviations of its radius, −∞.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
@@ -263,8 +269,9 @@ impl Toy {
 
     /// The differential entropy −E ln p(x), in nats: no honest likelihood is above its negative on average.
     ///
-    /// Computed at each call, in up to a few seconds; accurate to 1e-8. `None` where quadrature would take longer: a mixture that
-    /// overlaps and has more than three dimensions or very many components, a curve whose noise is very narrow against its size.
+    /// Computed at each call, in up to a few seconds; accurate to 1e-8. `None` where quadrature would take
+    /// longer: a mixture that overlaps and has more than three dimensions or very many components, a curve
+    /// whose noise is very narrow against its size.
     pub fn entropy(&self) -> Option<f64> {
         match &self.kind {
             Kind::Mixture(mixture) => mixture.entropy(),
@@ -274,7 +281,8 @@ impl Toy {
         }
     }
 
-    /// The modes, for a mixture of equally weighted Gaussians with one common covariance σ² I (a ring, a grid).
+    /// The modes, for a mixture of equally weighted Gaussians with one common covariance σ² I (a ring, a
+    /// grid).
     pub fn modes(&self) -> Option<Modes> {
         match &self.kind {
             Kind::Mixture(mixture) => {

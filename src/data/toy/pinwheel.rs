@@ -1,8 +1,8 @@
 //! FFJORD's pinwheel: Gaussian arms, bent by a rotation that grows with the radius.
 //!
 //! x = 2 R(−a) (r, s), a = ¼ eʳ + 2πk/5. Each (r, s) of a k gives one x, but an x may have several preimages:
-//! p(x) = Σ φ(r) φ(s) / (5 · 4 |det|), over all of them. With ρ = |x|/2 and α the angle of x, a preimage is a ψ with
-//! (r, s) = ρ (cos ψ, sin ψ) and g(ψ) = ψ − ¼ e^(ρ cos ψ) = α + 2πj/5 for some integer j; and
+//! p(x) = Σ φ(r) φ(s) / (5 · 4 |det|), over all of them. With ρ = |x|/2 and α the angle of x, a preimage is a
+//! ψ with (r, s) = ρ (cos ψ, sin ψ) and g(ψ) = ψ − ¼ e^(ρ cos ψ) = α + 2πj/5 for some integer j; and
 //! det = ∂(u)/∂(r, s) = 1 + ¼ eʳ s = g′(ψ).
 
 use std::f64::consts::{PI, TAU};
@@ -18,7 +18,8 @@ const RADIAL: f64 = 0.3;
 const TANGENTIAL: f64 = 0.1;
 const RATE: f64 = 0.25;
 const ARMS: usize = 5;
-/// Beyond this ρ a row has less than e^(−72) of the mass and hundreds of preimages: the density counts as nothing.
+/// Beyond this ρ a row has less than e^(−72) of the mass and hundreds of preimages: the density counts as
+/// nothing.
 const OUTER: f64 = 1.0 + 12.0 * RADIAL;
 
 pub(super) fn draw(rng: &mut Rng, x: &mut [f64]) {
@@ -74,8 +75,8 @@ fn slope(rho: f64, psi: f64) -> f64 {
 
 /// Ends of the stretches of [−π, π] on which g is monotone.
 ///
-/// sin ψ e^(ρ cos ψ) is negative on (−π, 0) only, with one minimum there, at cos ψ = (√(1 + 4ρ²) − 1) / 2ρ. So g′ has
-/// two zeros, one on each side of it, or none.
+/// sin ψ e^(ρ cos ψ) is negative on (−π, 0) only, with one minimum there, at cos ψ = (√(1 + 4ρ²) − 1) / 2ρ.
+/// So g′ has two zeros, one on each side of it, or none.
 fn pieces(rho: f64) -> Vec<f64> {
     // The same quotient without its 0/0 at ρ = 0.
     let cos = 2.0 * rho / (1.0 + (1.0 + 4.0 * rho * rho).sqrt());
@@ -106,7 +107,8 @@ fn bisect(mut a: f64, mut b: f64, f: impl Fn(f64) -> f64) -> f64 {
     0.5 * (a + b)
 }
 
-/// −E ln p in the features (r, s), of one arm: the five are rotations of each other. At this spacing within 1e-9 of the limit.
+/// −E ln p in the features (r, s), of one arm: the five are rotations of each other. At this spacing within
+/// 1e-9 of the limit.
 pub(super) fn entropy() -> f64 {
     let mut x = [0.0; 2];
     -trapezoid(&[-REACH, -REACH], &[REACH, REACH], 0.125, |z| {

@@ -50,8 +50,8 @@ fn entropies_are_the_known_ones() {
     }
 }
 
-/// Samples, density and entropy come from three pieces of code; −mean ln p of the samples is the entropy within 4
-/// standard errors (false alarm 6e-5 a toy).
+/// Samples, density and entropy come from three pieces of code; −mean ln p of the samples is the entropy
+/// within 4 standard errors (false alarm 6e-5 a toy).
 #[test]
 fn samples_score_the_entropy_on_average() {
     for (seed, toy) in smooth().into_iter().map(|s| s.0).chain([Toy::checkerboard()]).enumerate() {

@@ -1,12 +1,12 @@
 //! Matrix products at the sizes of small networks: one kernel, no packing, no allocation.
 //!
-//! C = init + A·B with B and C row-major and A addressed by two strides, so that x·W (rows of A contiguous) and
-//! xᵀ·dy (columns contiguous) are the same code. A network's weights, stored (in, out), are already the order in
-//! which the kernel reads them, and a tile of rows keeps A and C in L1: that is why packing, which pays for
-//! large matrices, does not pay here.
+//! C = init + A·B with B and C row-major and A addressed by two strides, so that x·W (rows of A contiguous)
+//! and xᵀ·dy (columns contiguous) are the same code. A network's weights, stored (in, out), are already the
+//! order in which the kernel reads them, and a tile of rows keeps A and C in L1: that is why packing, which
+//! pays for large matrices, does not pay here.
 //!
-//! An element of C is the same chain of fused multiply-adds whichever rows are beside it, so a batch gives the same bits
-//! as its rows one by one.
+//! An element of C is the same chain of fused multiply-adds whichever rows are beside it, so a batch gives
+//! the same bits as its rows one by one.
 
 mod tail;
 
@@ -187,9 +187,10 @@ where
     arch().dispatch(gemm)
 }
 
-// Blocks of MR rows by NV vectors of columns keep MR·NV accumulators in registers: 24 of 32 with AVX-512, 12 of 16 else.
-// Columns are the outer loop, so that a panel of B serves all row blocks from L1. A single row takes wide blocks
-// instead: it reads each weight once, and eight independent sums hide the multiply-add's latency.
+// Blocks of MR rows by NV vectors of columns keep MR·NV accumulators in registers: 24 of 32 with AVX-512, 12
+// of 16 else. Columns are the outer loop, so that a panel of B serves all row blocks from L1. A single row
+// takes wide blocks instead: it reads each weight once, and eight independent sums hide the multiply-add's
+// latency.
 #[inline(always)]
 fn product<S: Simd, F: Vector<S>>(simd: S, mut g: Gemm<F>) {
     let vectors = g.n / F::LANES;

@@ -1,6 +1,6 @@
-//! The columns behind the last whole vector. Up to four of them (the two outputs of a network on the plane) would leave
-//! most of a vector idle, so the vector runs along another axis there: along k for contiguous rows of A, along m for
-//! contiguous columns. More columns are padded to a vector.
+//! The columns behind the last whole vector. Up to four of them (the two outputs of a network on the plane)
+//! would leave most of a vector idle, so the vector runs along another axis there: along k for contiguous
+//! rows of A, along m for contiguous columns. More columns are padded to a vector.
 
 use pulp::Simd;
 

@@ -38,7 +38,8 @@ fn check<F: Real>() {
     for m in [1, 2, 3, 5, 6, 7, 8, 13, 64] {
         for n in [1, 2, 3, 7, 8, 16, 17, 31, 32, 48, 64, 100, 128, 131] {
             for k in [0, 1, 5, 34, 128, 300, 513] {
-                // Depths of whole networks, and past the cut of the narrow columns: at some shapes, as they take long.
+                // Depths of whole networks, and past the cut of the narrow columns: at some shapes, as they
+                // take long.
                 if k > 100 && !([1, 7, 13].contains(&m) && [1, 2, 3, 7, 16, 128, 131].contains(&n)) {
                     continue;
                 }

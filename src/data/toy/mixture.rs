@@ -60,7 +60,9 @@ impl Mixture {
         let l = covariances
             .axis_iter(Axis(0))
             .map(|c| {
-                cholesky(c).ok_or_else(|| Error::config("covariances", c, "symmetric and positive definite"))
+                let rows = || c.rows().into_iter().map(|row| row.to_vec()).collect::<Vec<_>>();
+                cholesky(c)
+                    .ok_or_else(|| Error::config("covariances", rows(), "symmetric and positive definite"))
             })
             .collect::<Result<Vec<_>>>()?;
         let weights: Vec<f64> = weights.iter().map(|w| w / total).collect();

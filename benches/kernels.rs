@@ -5,7 +5,9 @@ use std::hint::black_box;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use pulp::Arch;
+use quadrivium::ndarray::{Array2, linalg::general_mat_mul};
 use quadrivium::numeric::Real;
+use quadrivium::numeric::gemm::{Init, Strided, gemm};
 
 const N: usize = 4096;
 
@@ -60,5 +62,28 @@ fn pair<F: Real>(
     });
 }
 
-criterion_group!(benches, elementwise);
+/// Rows through one hidden layer, (m, 128)·(128, 128): the library's product, and ndarray's own (the crate
+/// `matrixmultiply`). This is what decided for a kernel of our own on `pulp`.
+fn product(c: &mut Criterion) {
+    const WIDTH: usize = 128;
+    let mut group = c.benchmark_group("gemm");
+    for m in [1, 16, 64, 256] {
+        let a = Array2::from_shape_fn((m, WIDTH), |(i, j)| ((i + 3 * j) % 17) as f32 - 8.0);
+        let b = Array2::from_shape_fn((WIDTH, WIDTH), |(i, j)| ((5 * i + j) % 13) as f32 - 6.0);
+        let mut y = Array2::zeros((m, WIDTH));
+        group.throughput(Throughput::Elements((2 * m * WIDTH * WIDTH) as u64));
+        group.bench_function(format!("{m}/ndarray"), |bench| {
+            bench.iter(|| general_mat_mul(1.0, black_box(&a), &b, 0.0, &mut y))
+        });
+        let (a, b) = (a.as_slice().expect("row-major"), b.as_slice().expect("row-major"));
+        let y = y.as_slice_mut().expect("row-major");
+        group.bench_function(format!("{m}/ours"), |bench| {
+            bench
+                .iter(|| gemm((m, WIDTH, WIDTH), Strided::rows(black_box(a), WIDTH), b, WIDTH, Init::Zero, y))
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, elementwise, product);
 criterion_main!(benches);

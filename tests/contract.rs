@@ -237,7 +237,7 @@ fn bad_input_is_a_typed_error() {
                 other => panic!("{name}, {expected}: {other:?}"),
             }
         }
-        for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        for temperature in [0.0, -1.0, 1e39, f64::NAN, f64::INFINITY] {
             let options = SampleOptions { temperature };
             let drawn = model.sample(1, &options, rng);
             assert!(
@@ -247,6 +247,8 @@ fn bad_input_is_a_typed_error() {
             let each = model.sample_each(1, &options, rng, &mut |_| ControlFlow::Continue(()));
             assert!(matches!(each, Err(Error::Config { .. })), "{name}: {each:?}");
         }
+        let many = model.sample(usize::MAX, &SampleOptions::default(), rng);
+        assert!(matches!(many, Err(Error::Config { field: "n", .. })), "{name}");
         // Data.
         let wide = Dataset::new(Array2::from_shape_fn((9, 3), |(r, c)| (r * c) as f32)).unwrap();
         let trained = model.train(&wide, &short(1), rng, &mut Silent);

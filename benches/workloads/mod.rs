@@ -1,7 +1,11 @@
 //! The workloads by name, each through the public API, and what it must cost at least. The benches and
 //! `examples/speed` share them; `benches/peers/jax_peer.py` defines the same for JAX.
 //!
+//! Each of those takes a part of this file.
+//!
 //! The noise predictor is 2 + 32 time features → 128 → 128 → 128 → 2 with SiLU.
+
+#![allow(dead_code)]
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -126,7 +130,6 @@ pub const WORKLOADS: &[Workload] = &[
 ];
 
 /// Criterion's view of the workloads `names`.
-#[allow(dead_code)] // `examples/speed` times them itself, to take turns with a peer.
 pub fn bench(c: &mut criterion::Criterion, names: &[&str]) {
     for workload in WORKLOADS.iter().filter(|w| names.contains(&w.name)) {
         let mut group = c.benchmark_group(workload.name);

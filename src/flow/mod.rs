@@ -54,7 +54,7 @@ pub struct FlowConfig {
     pub dim: usize,
     /// Which coordinates a layer moves given which. Default [`Architecture::Coupling`].
     pub architecture: Architecture,
-    /// How a coordinate moves. Default [`Transform::Spline`] of 16 bins on ±4.
+    /// How a coordinate moves. Default [`Transform::Spline`] of 24 bins on ±4.
     pub transform: Transform,
     /// Layers, each with a conditioner of its own. 1 to 1024. Default 4.
     pub layers: usize,
@@ -116,7 +116,7 @@ impl Default for FlowConfig {
         FlowConfig {
             dim: 2,
             architecture: Architecture::Coupling,
-            transform: Transform::Spline { bins: 16, bound: 4.0 },
+            transform: Transform::Spline { bins: 24, bound: 4.0 },
             layers: 4,
             mixing: Mixing::Reverse,
             hidden: vec![64, 64],

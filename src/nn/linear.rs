@@ -4,6 +4,7 @@ use super::{Layout, Network, Primal, Weights};
 use crate::numeric::Real;
 use crate::numeric::gemm::{self, Init, Strided, gemm};
 use crate::numeric::rng::Rng;
+use crate::numeric::simd::vectorise;
 
 /// y = x·W + b with W: (in, out), b: (out); p = [W, b].
 ///
@@ -40,10 +41,15 @@ impl Linear {
 
     /// db += 1ᵀG.
     fn add_db<F: Real>(&self, g: &[F], dp: &mut [F]) {
-        let db = &mut dp[self.bias()];
-        for row in g.chunks_exact(self.outputs) {
-            db.iter_mut().zip(row).for_each(|(db, &g)| *db += g);
-        }
+        let (db, outputs) = (&mut dp[self.bias()], self.outputs);
+        vectorise(
+            #[inline(always)]
+            move || {
+                for row in g.chunks_exact(outputs) {
+                    db.iter_mut().zip(row).for_each(|(db, &g)| *db += g);
+                }
+            },
+        );
     }
 
     /// G·Wᵀ.

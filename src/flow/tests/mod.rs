@@ -176,8 +176,8 @@ fn every_option_matters() {
     let variants = [
         FlowConfig { architecture: Architecture::MaskedAutoregressive, ..base() },
         FlowConfig { transform: Transform::Affine, ..base() },
-        FlowConfig { transform: Transform::Spline { bins: 17, bound: 4.0 }, ..base() },
-        FlowConfig { transform: Transform::Spline { bins: 16, bound: 3.0 }, ..base() },
+        FlowConfig { transform: Transform::Spline { bins: 25, bound: 4.0 }, ..base() },
+        FlowConfig { transform: Transform::Spline { bins: 24, bound: 3.0 }, ..base() },
         FlowConfig { layers: 3, ..base() },
         FlowConfig { mixing: Mixing::Linear, ..base() },
         FlowConfig { hidden: vec![16], ..base() },

@@ -67,8 +67,9 @@ pub struct FlowConfig {
     /// Between the layers of a conditioner. Default [`Activation::Silu`].
     pub activation: Activation,
     /// Fourier features of each coordinate that a conditioner looks at: sin and cos of 2ᵏ rad per standard
-    /// deviation, k = 0 … octaves − 1, beside the coordinate itself. They sharpen how θ depends on it, and
-    /// overfit on few rows. At most 14. Default 2.
+    /// deviation, k = 0 … octaves − 1, beside the coordinate itself. They sharpen how θ depends on it, as
+    /// narrow modes need, and overfit on few rows; affine layers, many in a row, do better without. At most
+    /// 14. Default 2.
     pub octaves: usize,
     /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,

@@ -190,7 +190,7 @@ impl<F: Real> Critic<'_, F> {
         dydot.resize(n, weight);
         g.resize(rows.len(), F::zero());
         tape.backward_keeping(self.critic, w, dydot, g);
-        g.iter_mut().for_each(|g| *g = *g / weight);
+        g.iter_mut().for_each(|g| *g /= weight);
         let penalty: f64 = g.chunks_exact_mut(self.critic.in_dim()).map(|g| self.loss.penalty(g).f64()).sum();
         parts[1] += penalty;
         tape.jvp(self.critic, w.p, g);

@@ -181,8 +181,8 @@ impl Spline {
         self.share(w, work, n);
         self.share(h, work, n);
         let bins = self.locate(x, h, w, d, work);
-        for r in 0..n {
-            let (near, inside) = self.within(x[r]);
+        for (r, x) in x.iter_mut().enumerate() {
+            let (near, inside) = self.within(*x);
             let (a, b) = (Self::slope(bins.a[r]), Self::slope(bins.b[r]));
             let (w, h) = (bins.other_size[r], bins.size[r]);
             let (s, delta) = (h / w, near - bins.start[r]);
@@ -191,7 +191,7 @@ impl Spline {
             // Rounding may take a discriminant of 0 below it.
             let root = (linear * linear - F::of(4.0) * square * constant).max(F::zero()).sqrt();
             let xi = (constant + constant) / (-linear - root);
-            x[r] = if inside { bins.other_start[r] + w * xi } else { x[r] };
+            *x = if inside { bins.other_start[r] + w * xi } else { *x };
         }
     }
 
@@ -268,9 +268,9 @@ impl Spline {
         // Slope j is that at the upper end of bin j and the lower end of bin j + 1.
         for (j, d) in d.chunks_exact_mut(n).enumerate() {
             let (upper, lower) = (F::of(j as f64), F::of(j as f64 + 1.0));
-            for r in 0..n {
+            for (r, d) in d.iter_mut().enumerate() {
                 let k = bins.index[r];
-                d[r] = if k == upper {
+                *d = if k == upper {
                     bins.b[r]
                 } else if k == lower {
                     bins.a[r]

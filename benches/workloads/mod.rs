@@ -1,7 +1,11 @@
 //! The workloads by name, each through the public API, and what it must cost at least. The benches and
 //! `examples/speed` share them; `benches/peers/jax_peer.py` defines the same for JAX.
 //!
+//! Each of those takes a part of this file.
+//!
 //! The noise predictor is 2 + 32 time features → 128 → 128 → 128 → 2 with SiLU.
+
+#![allow(dead_code)]
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -152,7 +156,6 @@ pub const WORKLOADS: &[Workload] = &[
 const COUPLING_CALLS: Cost = Cost { flops: 1e4 * COUPLINGS, relu: 1e4 * 8.0 * 128.0, ..FREE };
 
 /// Criterion's view of the workloads `names`.
-#[allow(dead_code)] // `examples/speed` times them itself, to take turns with a peer.
 pub fn bench(c: &mut criterion::Criterion, names: &[&str]) {
     for workload in WORKLOADS.iter().filter(|w| names.contains(&w.name)) {
         let mut group = c.benchmark_group(workload.name);

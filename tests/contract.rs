@@ -23,9 +23,20 @@ fn models() -> Vec<Box<dyn Generative>> {
     )
     .unwrap();
     let autoregressive = |head| AutoregressiveConfig { head, hidden: vec![32, 32], ..Default::default() };
+    let flow = |architecture, transform| FlowConfig {
+        architecture,
+        transform,
+        hidden: vec![16, 16],
+        ..Default::default()
+    };
+    let spline = Transform::Spline { bins: 8, bound: 4.0 };
     vec![
         Box::new(Autoregressive::new(autoregressive(Head::Mixture { components: 5 }), rng).unwrap()),
         Box::new(Autoregressive::new(autoregressive(Head::Bins { bins: 20 }), rng).unwrap()),
+        Box::new(Flow::new(flow(Architecture::Coupling, Transform::Affine), rng).unwrap()),
+        Box::new(Flow::new(flow(Architecture::Coupling, spline), rng).unwrap()),
+        Box::new(Flow::new(flow(Architecture::MaskedAutoregressive, Transform::Affine), rng).unwrap()),
+        Box::new(Flow::new(flow(Architecture::MaskedAutoregressive, spline), rng).unwrap()),
         Box::new(Vae::new(VaeConfig { hidden: vec![16, 16], draws: 20, ..Default::default() }, rng).unwrap()),
         Box::new(Gan::new(gan(AdversarialLoss::Minimax), rng).unwrap()),
         Box::new(Gan::new(gan(AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }), rng).unwrap()),
@@ -416,6 +427,7 @@ fn wild(steps: usize) {
             Autoregressive::new(AutoregressiveConfig { optimiser: wild.clone(), ..Default::default() }, rng)
                 .unwrap(),
         ),
+        Box::new(Flow::new(FlowConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap()),
         Box::new(Vae::new(VaeConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap()),
         Box::new(
             Gan::new(GanConfig { optimiser: wild.clone(), critic_lr: 1e38, ..Default::default() }, rng)

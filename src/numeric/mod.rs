@@ -6,6 +6,7 @@ pub mod quadrature;
 pub mod real;
 pub mod rng;
 pub(crate) mod simd;
+pub(crate) mod softmax;
 mod special;
 pub(crate) mod tiles;
 

@@ -82,6 +82,7 @@
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, the probability-flow ODE |
+//! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
@@ -101,6 +102,7 @@
 
 pub mod adversarial;
 pub mod autoregressive;
+pub mod baseline;
 pub mod data;
 pub mod diffusion;
 pub mod error;
@@ -114,6 +116,9 @@ pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
+pub use baseline::{
+    Bandwidth, ComponentCount, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
+};
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule};
 pub use error::{Error, Result};
 pub use generative::*;
@@ -128,10 +133,11 @@ pub use rand;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig,
-        Error, Gan, GanConfig, Generative, Head, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
-        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Silent, Step, Stop, TrainOptions,
-        TrainReport, Vae, VaeConfig,
+        AdversarialLoss, Autoregressive, AutoregressiveConfig, Bandwidth, Card, ComponentCount, Dataset,
+        Diffusion, DiffusionConfig, Error, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig,
+        Generative, Head, KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions,
+        LogLikelihood, Observer, OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Silent,
+        Step, Stop, TrainOptions, TrainReport, Vae, VaeConfig,
     };
 }
 

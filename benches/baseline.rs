@@ -17,6 +17,10 @@ use quadrivium::seeded;
 
 const ROWS: usize = 10_000;
 
+fn config() -> GaussianMixtureConfig {
+    GaussianMixtureConfig { components: ComponentCount::Fixed(25), restarts: 1, ..Default::default() }
+}
+
 fn rows() -> Array2<f32> {
     Toy::grid(5, 2.0, 0.1).expect("a valid grid").sample(ROWS, &mut seeded(0))
 }
@@ -35,14 +39,14 @@ fn baseline(c: &mut Criterion) {
     let mut group = c.benchmark_group("mixture25");
     group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     group.throughput(Throughput::Elements(ROWS as u64));
-    let mut model = GaussianMixture::new(GaussianMixtureConfig::default()).expect("a valid config");
+    let mut model = GaussianMixture::new(config()).expect("a valid config");
     train(&mut model, &data);
     group.bench_function("score", |b| b.iter(|| black_box(score(&model, &x))));
     // From given parameters a training is an E-step and `iterations` M- and E-steps. Means that are off keep it busy.
     let (weights, means, covariances) =
         (model.weights().to_vec(), &model.means() + 0.5, &model.covariances() * 9.0);
     for iterations in [1, 11] {
-        let config = GaussianMixtureConfig { tol: 0.0, max_iter: iterations, ..Default::default() };
+        let config = GaussianMixtureConfig { tol: 0.0, max_iter: iterations, ..config() };
         let start = GaussianMixture::from_parameters(config, &weights, means.view(), covariances.view())
             .expect("valid parameters");
         group.bench_function(format!("em_{iterations}"), |b| {
@@ -55,8 +59,7 @@ fn baseline(c: &mut Criterion) {
     }
     group.bench_function("fit", |b| {
         b.iter(|| {
-            let config = GaussianMixtureConfig { restarts: 1, ..Default::default() };
-            let mut model = GaussianMixture::new(config).expect("a valid config");
+            let mut model = GaussianMixture::new(config()).expect("a valid config");
             train(&mut model, &data);
             model
         })

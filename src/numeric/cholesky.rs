@@ -70,7 +70,7 @@ mod tests {
     fn the_inverse_undoes_the_factor() {
         let c = array![[4.0, 2.0, -1.0], [2.0, 5.0, 0.5], [-1.0, 0.5, 3.0]];
         let l = cholesky(c.view()).unwrap();
-        assert!((2.0 * ln_det(&l, 3) - 42f64.ln()).abs() < 1e-14);
+        assert!((2.0 * ln_det(&l, 3) - 40f64.ln()).abs() < 1e-14);
         let w = Array2::from_shape_vec((3, 3), invert_lower(&l, 3)).unwrap();
         let l = Array2::from_shape_vec((3, 3), l).unwrap();
         assert!((w.dot(&l) - Array2::<f64>::eye(3)).iter().all(|v| v.abs() < 1e-15));

@@ -83,6 +83,7 @@
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, the probability-flow ODE |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
+//! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
@@ -102,6 +103,7 @@
 
 pub mod adversarial;
 pub mod autoregressive;
+pub mod baseline;
 pub mod data;
 pub mod diffusion;
 pub mod error;
@@ -116,6 +118,9 @@ pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
+pub use baseline::{
+    Bandwidth, ComponentCount, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
+};
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule};
 pub use error::{Error, Result};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
@@ -131,8 +136,9 @@ pub use rand;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion,
-        DiffusionConfig, Error, Flow, FlowConfig, Gan, GanConfig, Generative, Head, LikelihoodKind,
+        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, ComponentCount,
+        Dataset, Diffusion, DiffusionConfig, Error, Flow, FlowConfig, Gan, GanConfig, GaussianMixture,
+        GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig, LikelihoodKind,
         LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result, SampleOptions, Sampler,
         Samples, Schedule, Silent, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
     };

@@ -194,7 +194,7 @@ fn degenerate_rows_are_errors_or_bounded() {
     match train(line) {
         (model, Err(Error::SingularCovariance { sd })) => {
             assert!(sd.len() == 3 && (sd[1] / sd[0] - 2.0).abs() < 1e-12);
-            assert_eq!(model.rows(), Array2::zeros((1, 3)), "as it was");
+            assert_eq!(model.rows(), Array2::<f32>::zeros((1, 3)), "as it was");
         }
         (_, other) => panic!("{other:?}"),
     }

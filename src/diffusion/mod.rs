@@ -49,16 +49,14 @@ mod tests;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::ArrayView2;
 use rand::RngCore;
 
 pub use self::sampling::{ReverseVariance, Sampler};
 pub use self::schedule::{NoiseLevel, Schedule};
-pub use crate::numeric::ode::Solver;
+pub use crate::numeric::ode::{Method, Solver};
 
-use self::likelihood::ByNetwork;
 use self::network::{NoiseNet, REACH};
 use self::objective::{Levels, NoiseMse};
 use self::sampling::Update;
@@ -66,7 +64,7 @@ use crate::data::Standardiser;
 use crate::error::{Result, check};
 use crate::generative::{
     Dataset, Divergence, Generative, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples,
-    TrainOptions, TrainReport, check_rows,
+    TrainOptions, TrainReport,
 };
 use crate::map::{Card, Objective, Sampling};
 use crate::nn::{Activation, most_octaves};
@@ -105,7 +103,7 @@ pub struct DiffusionConfig {
     /// The variance of DDPM's steps. Default [`ReverseVariance::Beta`].
     pub reverse_variance: ReverseVariance,
     /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5: on narrow modes on
-    /// average within 1e-3 nats of a much finer solution. With [`Solver::Rk4`] the result names ∞ as its
+    /// average within 1e-3 nats of a much finer solution. With [`Solver::Fixed`] the result names ∞ as its
     /// tolerance: nothing watches the error.
     pub solver: Solver,
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
@@ -150,10 +148,6 @@ impl Default for DiffusionConfig {
 /// Where training with [`TrainingNoise::LogSnr`] ends on the side of the noise (Kingma et al. 2021 start
 /// there): beyond it α is at most 0.082, and the network's part in ε̂ fades with α.
 const LOG_SNR_END: f64 = -5.0;
-
-/// Columns up to which the divergence is exact by default, and Hutchinson's probes above.
-const EXACT_UP_TO: usize = 16;
-const PROBES: usize = 4;
 
 impl DiffusionConfig {
     /// # Errors
@@ -337,41 +331,6 @@ impl Generative for Diffusion {
     /// network with all tangents of the divergence, d of them where it is exact. A row beyond 10⁶ standard
     /// deviations is given −∞.
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
-        let d = self.config.dim;
-        check_rows("x", x, d)?;
-        let Fitted { parameters, standardiser } = &*self.fitted;
-        let divergence = self.config.divergence.unwrap_or(match d {
-            ..=EXACT_UP_TO => Divergence::Exact,
-            _ => Divergence::Hutchinson { probes: PROBES },
-        });
-        let (solver, span) = (self.config.solver, self.log_snr_span());
-        let nfe = AtomicUsize::new(0);
-        // Two tiles to a block: the solver fills the places of the rows that are done with rows that wait.
-        let nats = tiles::score_blocks(2 * tiles::TILE, x, |first, scratch: &mut ScoreScratch, x, nats| {
-            let ScoreScratch { z, flow, buffers } = scratch;
-            z.clear();
-            z.extend_from_slice(x);
-            standardiser.standardise(z);
-            let streams = Streams::new(options.seed);
-            let p = &parameters.average;
-            let mut network = ByNetwork::new(&self.net, p, divergence, streams, x, buffers);
-            let spent = likelihood::log_density(solver, span, first, d, z, nats, flow, &mut network)?;
-            nfe.fetch_max(spent, Ordering::Relaxed);
-            nats.iter_mut().for_each(|nats| *nats += standardiser.log_det());
-            Ok(())
-        })?;
-        let rtol = match solver {
-            Solver::DormandPrince { rtol, .. } => rtol,
-            Solver::Rk4 { .. } => f64::INFINITY,
-        };
-        Ok(LogLikelihood::OdeEstimate { nats, nfe: nfe.into_inner(), rtol, divergence })
+        self.score(x, options)
     }
-}
-
-/// What a thread keeps from tile to tile.
-#[derive(Default)]
-struct ScoreScratch {
-    z: Vec<f32>,
-    flow: likelihood::Scratch,
-    buffers: likelihood::Buffers,
 }

@@ -268,7 +268,7 @@ fn every_option_changes_something() {
         assert!(other_drawn != drawn && other_scored == scored, "{config:?}");
     }
     for config in [
-        with(&|c| c.solver = Solver::Rk4 { steps: 20 }),
+        with(&|c| c.solver = Solver::Fixed { method: Method::Rk4, steps: 20 }),
         with(&|c| c.solver = Solver::DormandPrince { rtol: 1e-3, atol: 1e-3 }),
         with(&|c| c.divergence = Some(Divergence::Hutchinson { probes: 1 })),
     ] {
@@ -371,7 +371,10 @@ fn options_out_of_range_name_their_field() {
             "Sampler::Ddim::steps",
             DiffusionConfig { sampler: Sampler::Ddim { steps: 1001, eta: 0.0 }, ..base() },
         ),
-        ("Solver::Rk4::steps", DiffusionConfig { solver: Solver::Rk4 { steps: 0 }, ..base() }),
+        (
+            "Solver::Fixed::steps",
+            DiffusionConfig { solver: Solver::Fixed { method: Method::Rk4, steps: 0 }, ..base() },
+        ),
         (
             "optimiser.lr",
             DiffusionConfig { optimiser: OptimiserConfig { lr: 0.0, ..base().optimiser }, ..base() },

@@ -8,5 +8,6 @@ pub mod rng;
 pub(crate) mod simd;
 mod special;
 pub(crate) mod tiles;
+pub mod transport;
 
 pub use real::Real;

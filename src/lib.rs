@@ -81,7 +81,7 @@
 //! | [`autoregressive`] | the chain rule with one masked network |
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
-//! | [`diffusion`] | DDPM, DDIM, the probability-flow ODE |
+//! | [`diffusion`] | DDPM, DDIM, the view as SDEs and their probability-flow ODE |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
@@ -114,7 +114,7 @@ pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
-pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule};
+pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use error::{Error, Result};
 pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
@@ -130,8 +130,8 @@ pub mod prelude {
     pub use crate::{
         AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig,
         Error, Gan, GanConfig, Generative, Head, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
-        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Silent, Step, Stop, TrainOptions,
-        TrainReport, Vae, VaeConfig,
+        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Sde, Silent, Step, Stop,
+        TrainOptions, TrainReport, Vae, VaeConfig,
     };
 }
 

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use quadrivium::data::Toy;
+use quadrivium::diffusion::Method;
 use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;
 use quadrivium::{Error, seeded};
@@ -17,11 +18,10 @@ fn models() -> Vec<Box<dyn Generative>> {
         critic_hidden: vec![16, 16],
         ..GanConfig::default()
     };
-    let diffusion = Diffusion::new(
-        DiffusionConfig { hidden: vec![32, 32], steps: 40, ..DiffusionConfig::default() },
-        rng,
-    )
-    .unwrap();
+    let diffusion =
+        |schedule| DiffusionConfig { hidden: vec![32, 32], timesteps: 40, schedule, ..Default::default() };
+    let exploding = Diffusion::new(diffusion(Schedule::Continuous(Sde::EXPLODING)), rng).unwrap();
+    let diffusion = Diffusion::new(diffusion(Schedule::Cosine), rng).unwrap();
     let autoregressive = |head| AutoregressiveConfig { head, hidden: vec![32, 32], ..Default::default() };
     vec![
         Box::new(Autoregressive::new(autoregressive(Head::Mixture { components: 5 }), rng).unwrap()),
@@ -33,6 +33,11 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(diffusion.with_sampler(Sampler::Ddpm).unwrap()),
         Box::new(diffusion.with_sampler(Sampler::Ddim { steps: 7, eta: 0.0 }).unwrap()),
         Box::new(diffusion.with_sampler(Sampler::Ddim { steps: 7, eta: 1.0 }).unwrap()),
+        Box::new(diffusion.with_sampler(Sampler::Heun { steps: 6 }).unwrap()),
+        Box::new(diffusion.with_sampler(Sampler::DpmSolver { steps: 6 }).unwrap()),
+        Box::new(exploding.with_sampler(Sampler::EulerMaruyama { steps: 8 }).unwrap()),
+        Box::new(exploding.with_sampler(Sampler::PredictorCorrector { steps: 6, snr: 0.16 }).unwrap()),
+        Box::new(exploding.with_sampler(Sampler::Ode { method: Method::Heun, steps: 7 }).unwrap()),
     ]
 }
 

@@ -1,14 +1,15 @@
 use ndarray::ArrayView2;
 
-use super::network::{NoiseNet, Pass};
+use super::Diffusion;
+use super::network::Pass;
+use super::sampling::Network;
 use super::schedule::NoiseLevel;
-use super::{Diffusion, Fitted};
 use crate::error::Result;
 use crate::generative::{LikelihoodOptions, LogLikelihood, check_rows};
 use crate::numeric::rng::Streams;
 use crate::numeric::transport::{self, Tangents, Velocity, divergence_for, standard_normal};
 
-/// The probability-flow ODE of the network, in the log signal-to-noise ratio λ as time.
+/// A coordinate of the probability-flow ODE, in the log signal-to-noise ratio λ as time.
 ///
 /// It moves rows so that they have at each level the density of the noisy data (Song et al. 2021b, eq. 13).
 /// For the variance-preserving process dx = ½ (d ln ᾱ/dt) x dt + g dw it is dz/dt = ½ (d ln ᾱ/dt) (z − ε̂/σ).
@@ -17,12 +18,11 @@ use crate::numeric::transport::{self, Tangents, Velocity, divergence_for, standa
 /// dz/dλ = ½ σ (σ z − ε̂), ∇·(dz/dλ) = ½ σ (σ d − ∇·ε̂),
 ///
 /// and no term grows at either end.
-pub(super) struct ProbabilityFlow<'a> {
-    pub(super) net: &'a NoiseNet,
-    pub(super) p: &'a [f32],
+pub(super) fn probability_flow(sigma: f64, z: f64, eps: f64) -> f64 {
+    0.5 * sigma * (sigma * z - eps)
 }
 
-/// What [`ProbabilityFlow`] keeps from call to call.
+/// What the network keeps from call to call on its way along the ODE.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     levels: Vec<NoiseLevel>, // (m), or (1) where all rows share a level
@@ -37,7 +37,7 @@ impl Scratch {
     }
 }
 
-impl Velocity for ProbabilityFlow<'_> {
+impl Velocity for Network<'_, f32> {
     type Scratch = Scratch;
 
     fn dim(&self) -> usize {
@@ -57,7 +57,7 @@ impl Velocity for ProbabilityFlow<'_> {
         v.iter_mut().zip(eps_hat).for_each(|(v, &eps)| *v = eps.into());
         for (r, (v, z)) in v.chunks_exact_mut(d).zip(z.chunks_exact(d)).enumerate() {
             let sigma = s.sigma(r);
-            v.iter_mut().zip(z).for_each(|(v, z)| *v = 0.5 * sigma * (sigma * z - *v));
+            v.iter_mut().zip(z).for_each(|(v, z)| *v = probability_flow(sigma, *z, *v));
         }
     }
 
@@ -87,11 +87,10 @@ impl Diffusion {
     pub(super) fn score(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         let d = self.config.dim;
         check_rows("x", x, d)?;
-        let Fitted { parameters, standardiser } = &*self.fitted;
+        let standardiser = &self.fitted.standardiser;
         let (solver, divergence) = (self.config.solver, self.config.divergence.unwrap_or(divergence_for(d)));
-        let field = ProbabilityFlow { net: &self.net, p: &parameters.average };
         let (nats, nfe) = transport::score(
-            &field,
+            &self.predictor(),
             solver,
             self.log_snr_span(),
             (divergence, Streams::new(options.seed)),

@@ -1,7 +1,10 @@
 //! What a row costs: alone and in bulk for each paradigm, the autoregressive cost against dimension, the
-//! diffusion's against steps. Latency depends on shapes alone, so the models are untrained.
+//! diffusion's against steps; W2, W3 and W4 of `workloads`. Latency depends on shapes alone, so the models are
+//! untrained.
 //!
 //! `cargo bench --bench sampling` · `-- one_row` for a part · `-- --quick` for a glance.
+
+mod workloads;
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -72,5 +75,9 @@ fn diffusion(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(sampling, autoregressive, latent, adversarial, diffusion);
+fn by_name(c: &mut Criterion) {
+    workloads::bench(c, &["W2", "W3", "W3-1", "W4", "W4-1"]);
+}
+
+criterion_group!(sampling, autoregressive, latent, adversarial, diffusion, by_name);
 criterion_main!(sampling);

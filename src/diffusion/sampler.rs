@@ -27,26 +27,26 @@ pub enum Sampler {
     /// The probability-flow ODE by Heun's method, order 2 (Karras et al. 2022, algorithm 1), on their grid
     /// σ̃ᵢ = (σ̃₀^⅐ + i/(K − 1)·(σ̃_{K−1}^⅐ − σ̃₀^⅐))⁷ of σ̃ = σ/α (eq. 5): 2K − 1 evaluations.
     Heun {
-        /// K, the steps, the jump included. At least 1.
+        /// K, the steps, the jump included. 1 to 1,000,000.
         steps: usize,
     },
     /// DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): the same ODE with its linear part solved exactly, order
     /// 2 by the estimate of x₀ from the step before, in equal steps of λ. The first and the last step are of
     /// order 1. K evaluations.
     DpmSolver {
-        /// K, the steps, the jump included. At least 1.
+        /// K, the steps, the jump included. 1 to 1,000,000.
         steps: usize,
     },
     /// The reverse SDE by Euler and Maruyama (Song et al. 2021b, eq. 6), in equal steps of λ: K evaluations.
     EulerMaruyama {
-        /// K, the steps, the jump included. At least 1.
+        /// K, the steps, the jump included. 1 to 1,000,000.
         steps: usize,
     },
     /// As Euler–Maruyama, with one step of Langevin dynamics at each level it comes to (Song et al. 2021b,
     /// algorithms 2 and 3): 2K − 1 evaluations. The Langevin step is ε = 2 (snr·σ)², theirs with the norms of
     /// noise and score replaced by their expectations, so that a row does not depend on its batch.
     PredictorCorrector {
-        /// K, the steps of the predictor, the jump included. At least 1.
+        /// K, the steps of the predictor, the jump included. 1 to 1,000,000.
         steps: usize,
         /// The corrector's signal-to-noise ratio. More than 0, less than 1; Song et al. take 0.16.
         snr: f64,
@@ -56,7 +56,7 @@ pub enum Sampler {
     Ode {
         /// Of which order: 1, 2 or 4 evaluations a step.
         method: Method,
-        /// At least 1.
+        /// 1 to 1,000,000.
         steps: usize,
     },
 }
@@ -70,6 +70,9 @@ pub enum ReverseVariance {
     Beta,
 }
 
+/// Steps, and timesteps of a schedule, that fit into memory and into any patience.
+pub(super) const MOST_STEPS: usize = 1_000_000;
+
 /// σ/α beyond which continuous samplers do not start: data are lost in it (Karras et al. 2022, table 1).
 const NOISIEST: f64 = 80.0;
 
@@ -78,7 +81,7 @@ const RHO: f64 = 7.0;
 
 impl Sampler {
     pub(super) fn validate(self, timesteps: usize) -> Result<()> {
-        let positive = |steps, field| check(steps >= 1, field, steps, "at least 1");
+        let counts = |steps, field| check((1..=MOST_STEPS).contains(&steps), field, steps, "1 to 1,000,000");
         match self {
             Sampler::Ddpm => Ok(()),
             Sampler::Ddim { steps, eta } => {
@@ -86,15 +89,15 @@ impl Sampler {
                 check((1..=timesteps).contains(&steps), "Sampler::Ddim::steps", steps, most)?;
                 check((0.0..=1.0).contains(&eta), "Sampler::Ddim::eta", eta, "0 to 1")
             }
-            Sampler::Heun { steps } => positive(steps, "Sampler::Heun::steps"),
-            Sampler::DpmSolver { steps } => positive(steps, "Sampler::DpmSolver::steps"),
-            Sampler::EulerMaruyama { steps } => positive(steps, "Sampler::EulerMaruyama::steps"),
+            Sampler::Heun { steps } => counts(steps, "Sampler::Heun::steps"),
+            Sampler::DpmSolver { steps } => counts(steps, "Sampler::DpmSolver::steps"),
+            Sampler::EulerMaruyama { steps } => counts(steps, "Sampler::EulerMaruyama::steps"),
             Sampler::PredictorCorrector { steps, snr } => {
-                positive(steps, "Sampler::PredictorCorrector::steps")?;
+                counts(steps, "Sampler::PredictorCorrector::steps")?;
                 let field = "Sampler::PredictorCorrector::snr";
                 check(snr > 0.0 && snr < 1.0, field, snr, "more than 0, less than 1")
             }
-            Sampler::Ode { steps, .. } => positive(steps, "Sampler::Ode::steps"),
+            Sampler::Ode { steps, .. } => counts(steps, "Sampler::Ode::steps"),
         }
     }
 

@@ -171,6 +171,7 @@ fn refuses_steps_and_noise_out_of_range() {
         Sampler::Ddim { steps: 5, eta: -0.1 },
         Sampler::Ddim { steps: 5, eta: f64::NAN },
         Sampler::Heun { steps: 0 },
+        Sampler::Heun { steps: usize::MAX },
         Sampler::DpmSolver { steps: 0 },
         Sampler::EulerMaruyama { steps: 0 },
         Sampler::PredictorCorrector { steps: 0, snr: 0.16 },

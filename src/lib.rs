@@ -82,6 +82,8 @@
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, the view as SDEs and their probability-flow ODE |
+//! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
+//! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
@@ -101,9 +103,11 @@
 
 pub mod adversarial;
 pub mod autoregressive;
+pub mod baseline;
 pub mod data;
 pub mod diffusion;
 pub mod error;
+pub mod flow;
 pub mod generative;
 pub mod latent;
 pub mod map;
@@ -114,8 +118,12 @@ pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
+pub use baseline::{
+    Bandwidth, ComponentCount, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
+};
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use error::{Error, Result};
+pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use map::Card;
@@ -128,10 +136,11 @@ pub use rand;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig,
-        Error, Gan, GanConfig, Generative, Head, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
-        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Sde, Silent, Step, Stop,
-        TrainOptions, TrainReport, Vae, VaeConfig,
+        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, ComponentCount,
+        Dataset, Diffusion, DiffusionConfig, Error, Flow, FlowConfig, Gan, GanConfig, GaussianMixture,
+        GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig, LikelihoodKind,
+        LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result, SampleOptions, Sampler,
+        Samples, Schedule, Sde, Silent, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
     };
 }
 

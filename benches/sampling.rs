@@ -70,6 +70,9 @@ fn diffusion(c: &mut Criterion) {
     paradigm(c, "diffusion/ddpm-1000", &model.with_sampler(Sampler::Ddpm).expect("valid sampler"));
     let ddim = |steps| model.with_sampler(Sampler::Ddim { steps, eta: 0.0 }).expect("valid sampler");
     paradigm(c, "diffusion/ddim-50", &ddim(50));
+    let view = |sampler| model.with_sampler(sampler).expect("valid sampler");
+    paradigm(c, "diffusion/heun-18", &view(Sampler::Heun { steps: 18 }));
+    paradigm(c, "diffusion/dpm-solver-20", &view(Sampler::DpmSolver { steps: 20 }));
     // Linear in the steps.
     let mut group = c.benchmark_group("diffusion/steps");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));

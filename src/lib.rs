@@ -81,7 +81,7 @@
 //! | [`autoregressive`] | the chain rule with one masked network |
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
-//! | [`diffusion`] | DDPM, DDIM, the probability-flow ODE |
+//! | [`diffusion`] | DDPM, DDIM, the view as SDEs and their probability-flow ODE |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
 //! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
@@ -121,7 +121,7 @@ pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use baseline::{
     Bandwidth, ComponentCount, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
 };
-pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule};
+pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use error::{Error, Result};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use generative::*;
@@ -140,7 +140,7 @@ pub mod prelude {
         Dataset, Diffusion, DiffusionConfig, Error, Flow, FlowConfig, Gan, GanConfig, GaussianMixture,
         GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig, LikelihoodKind,
         LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result, SampleOptions, Sampler,
-        Samples, Schedule, Silent, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
+        Samples, Schedule, Sde, Silent, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
     };
 }
 

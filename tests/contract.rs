@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use quadrivium::data::Toy;
+use quadrivium::diffusion::Method;
 use quadrivium::map::Objective;
 use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;
@@ -18,11 +19,10 @@ fn models() -> Vec<Box<dyn Generative>> {
         critic_hidden: vec![16, 16],
         ..GanConfig::default()
     };
-    let diffusion = Diffusion::new(
-        DiffusionConfig { hidden: vec![32, 32], steps: 40, ..DiffusionConfig::default() },
-        rng,
-    )
-    .unwrap();
+    let diffusion =
+        |schedule| DiffusionConfig { hidden: vec![32, 32], timesteps: 40, schedule, ..Default::default() };
+    let exploding = Diffusion::new(diffusion(Schedule::Continuous(Sde::EXPLODING)), rng).unwrap();
+    let diffusion = Diffusion::new(diffusion(Schedule::Cosine), rng).unwrap();
     // Runs that do not converge while a test watches.
     let mixture = |components| GaussianMixtureConfig {
         components,
@@ -55,6 +55,11 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(diffusion.with_sampler(Sampler::Ddpm).unwrap()),
         Box::new(diffusion.with_sampler(Sampler::Ddim { steps: 7, eta: 0.0 }).unwrap()),
         Box::new(diffusion.with_sampler(Sampler::Ddim { steps: 7, eta: 1.0 }).unwrap()),
+        Box::new(diffusion.with_sampler(Sampler::Heun { steps: 6 }).unwrap()),
+        Box::new(diffusion.with_sampler(Sampler::DpmSolver { steps: 6 }).unwrap()),
+        Box::new(exploding.with_sampler(Sampler::EulerMaruyama { steps: 8 }).unwrap()),
+        Box::new(exploding.with_sampler(Sampler::PredictorCorrector { steps: 6, snr: 0.16 }).unwrap()),
+        Box::new(exploding.with_sampler(Sampler::Ode { method: Method::Heun, steps: 7 }).unwrap()),
         Box::new(GaussianMixture::new(mixture(ComponentCount::Fixed(5))).unwrap()),
         Box::new(GaussianMixture::new(mixture(ComponentCount::Bic { max: 3 })).unwrap()),
         Box::new(kernel_density(Bandwidth::Scott)),

@@ -10,7 +10,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use quadrivium::diffusion::{Solver, TrainingNoise};
+use quadrivium::diffusion::{Method, Solver, TrainingNoise};
 use quadrivium::ndarray::Array2;
 use quadrivium::nn::Activation;
 use quadrivium::prelude::*;
@@ -195,7 +195,7 @@ fn noise_predictor(sampler: Sampler) -> Diffusion {
     let config = DiffusionConfig {
         octaves: 0,
         training_noise: TrainingNoise::Timesteps,
-        solver: Solver::Rk4 { steps: 100 },
+        solver: Solver::Fixed { method: Method::Rk4, steps: 100 },
         sampler,
         ..DiffusionConfig::default()
     };

@@ -1,7 +1,7 @@
 //! Where rows come from, and what is done to them before a model sees them.
 //!
 //! [`Toy`]: distributions whose density and entropy are known, so that a claim about a model is a
-//! measurement. [`read_csv`]: tables of numbers. [`shuffle_rows`], [`dequantise`]: on the way into a
+//! measurement; mixtures know it under a diffusion's noise too ([`DiffusedMixture`]). [`read_csv`]: tables of numbers. [`shuffle_rows`], [`dequantise`]: on the way into a
 //! [`Dataset`](crate::Dataset). [`Standardiser`]: the change of units inside every model, with the
 //! log-determinant that each likelihood needs.
 //!
@@ -26,7 +26,7 @@ use rand::{Rng as _, RngCore};
 
 pub use csv::{Table, read_csv};
 pub use standardise::Standardiser;
-pub use toy::{Modes, Toy};
+pub use toy::{DiffusedMixture, Modes, Toy};
 
 use crate::error::{Error, Result, check};
 use crate::generative::check_rows;

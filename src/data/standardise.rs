@@ -33,6 +33,11 @@ impl Standardiser {
         Standardiser { shift: vec![0.0; dim], scale: vec![1.0; dim], fitted: false }
     }
 
+    /// From known moments, as if fitted to them.
+    pub(crate) fn of(shift: Vec<f64>, scale: Vec<f64>) -> Self {
+        Standardiser { shift, scale, fitted: true }
+    }
+
     /// This one if it has seen data, else the mean and the (population) standard deviation of the columns of
     /// x, (n, dim).
     ///

@@ -22,7 +22,9 @@
 //!
 //! x₀ ≈ (x − σ ε̂)/α, x′ = α′ x₀ + √(σ′² − c²) ε̂ + c ξ.
 //!
-//! The same trained network serves both: [`Diffusion::with_sampler`].
+//! The same trained network serves both, and the solvers of higher order and the stochastic samplers of
+//! [continuous time](Sde): [`Diffusion::with_sampler`]. What a step loses can be told from what the network gets
+//! wrong: [`sample_with`] draws with the exact noise of a mixture in the network's place.
 //!
 //! **Likelihood.** The probability-flow ODE carries the data to the noise without any chance, and a change of
 //! variables along it gives the density (Song et al. 2021b, eq. 39):
@@ -34,164 +36,52 @@
 //! ε̂ is right on average but rough gives good samples and a poor likelihood, for the divergence feels the
 //! roughness.
 //!
-//! Papers: Ho et al. 2020, *Denoising diffusion probabilistic models*; Song et al. 2021a, *Denoising
-//! diffusion implicit models*; Song et al. 2021b, *Score-based generative modeling through SDEs*; Kingma et
-//! al. 2021,
-//! *Variational diffusion models*.
+//! Papers: Ho et al. 2020, *Denoising diffusion probabilistic models*; Song et al. 2021a, *Denoising diffusion
+//! implicit models*; Song et al. 2021b, *Score-based generative modeling through SDEs*; Kingma et al. 2021,
+//! *Variational diffusion models*; Karras et al. 2022, *Elucidating the design space of diffusion-based
+//! generative models*; Lu et al. 2022, *DPM-Solver++*.
 
+mod config;
 mod likelihood;
 mod network;
 mod objective;
+mod sampler;
 mod sampling;
 mod schedule;
+mod sde;
 #[cfg(test)]
 mod tests;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::ArrayView2;
 use rand::RngCore;
 
-pub use self::sampling::{ReverseVariance, Sampler};
+pub use self::config::{DiffusionConfig, TrainingNoise};
+pub use self::sampler::{ReverseVariance, Sampler};
+pub use self::sampling::{NoisePredictor, sample_with};
 pub use self::schedule::{NoiseLevel, Schedule};
-pub use crate::numeric::ode::Solver;
+pub use self::sde::{ProbabilityFlow, Sde};
+pub use crate::numeric::ode::{Method, Solver};
 
-use self::likelihood::ByNetwork;
-use self::network::{NoiseNet, REACH};
+use self::network::NoiseNet;
 use self::objective::{Levels, NoiseMse};
-use self::sampling::Update;
+use self::sampler::Plan;
 use crate::data::Standardiser;
-use crate::error::{Result, check};
+use crate::error::Result;
 use crate::generative::{
-    Dataset, Divergence, Generative, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples,
-    TrainOptions, TrainReport, check_rows,
+    Dataset, Generative, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples, TrainOptions,
+    TrainReport,
 };
 use crate::map::{Card, Objective, Sampling};
-use crate::nn::{Activation, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
-use crate::train::{OptimiserConfig, Parameters, Rows, fit};
-
-/// What a [`Diffusion`] is made of. Lengths are in standard deviations of the columns, on which the network
-/// works.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DiffusionConfig {
-    /// Columns of a row. At least 1. Default 2.
-    pub dim: usize,
-    /// Units of each hidden layer. At least one layer of at least one unit. Default `[128, 128, 128]`.
-    pub hidden: Vec<usize>,
-    /// Between the layers. Default [`Activation::Silu`].
-    pub activation: Activation,
-    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad, k = 0 … octaves − 1, beside the coordinate
-    /// itself, faded out where the noise hides them. Structure of width w needs 2ᵏ near 1/w. 0 (raw
-    /// coordinates) to 13. Default 4.
-    pub octaves: usize,
-    /// Sines and cosines that embed the noise level. Even, at least 2. Default 32.
-    pub time_features: usize,
-    /// How fast the noise grows. Default [`Schedule::Cosine`].
-    pub schedule: Schedule,
-    /// The timesteps T of the schedule, which is what [`Sampler::Ddpm`] takes. At least 1. Default 1000 (Ho
-    /// et al. 2020).
-    pub steps: usize,
-    /// The smallest noise: training and likelihood go down to it, and detail finer than it is not seen. More
-    /// than 0, less than 0.5. Default 0.002.
-    pub sigma_min: f64,
-    /// Which noise levels training visits. Default [`TrainingNoise::LogSnr`].
-    pub training_noise: TrainingNoise,
-    /// How rows are drawn. Default [`Sampler::Ddpm`].
-    pub sampler: Sampler,
-    /// The variance of DDPM's steps. Default [`ReverseVariance::Beta`].
-    pub reverse_variance: ReverseVariance,
-    /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5: on narrow modes on
-    /// average within 1e-3 nats of a much finer solution. With [`Solver::Rk4`] the result names ∞ as its
-    /// tolerance: nothing watches the error.
-    pub solver: Solver,
-    /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
-    /// above.
-    pub divergence: Option<Divergence>,
-    /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
-}
-
-/// Which noise levels training visits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TrainingNoise {
-    /// Those of the timesteps, each as often (Ho et al. 2020, algorithm 1). Of the cosine schedule's, one in
-    /// a hundred has noise below 0.025.
-    Timesteps,
-    /// λ uniform, from −5 to that of `sigma_min`: every factor of noise as often, which makes the loss a
-    /// bound on the likelihood (Kingma et al. 2021). On narrow modes it learns much faster.
-    LogSnr,
-}
-
-impl Default for DiffusionConfig {
-    fn default() -> Self {
-        DiffusionConfig {
-            dim: 2,
-            hidden: vec![128; 3],
-            activation: Activation::Silu,
-            octaves: 4,
-            time_features: 32,
-            schedule: Schedule::Cosine,
-            steps: 1000,
-            sigma_min: 0.002,
-            training_noise: TrainingNoise::LogSnr,
-            sampler: Sampler::Ddpm,
-            reverse_variance: ReverseVariance::Beta,
-            solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
-            divergence: None,
-            optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
-        }
-    }
-}
+use crate::train::{Parameters, Rows, fit};
 
 /// Where training with [`TrainingNoise::LogSnr`] ends on the side of the noise (Kingma et al. 2021 start
 /// there): beyond it α is at most 0.082, and the network's part in ε̂ fades with α.
 const LOG_SNR_END: f64 = -5.0;
-
-/// Columns up to which the divergence is exact by default, and Hutchinson's probes above.
-const EXACT_UP_TO: usize = 16;
-const PROBES: usize = 4;
-
-impl DiffusionConfig {
-    /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
-    pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "DiffusionConfig::dim", self.dim, "at least 1")?;
-        check(
-            !self.hidden.is_empty() && self.hidden.iter().all(|&h| h >= 1),
-            "DiffusionConfig::hidden",
-            &self.hidden,
-            "at least one layer of at least one unit",
-        )?;
-        check(self.octaves <= most_octaves(REACH), "DiffusionConfig::octaves", self.octaves, "0 to 13")?;
-        check(
-            self.time_features >= 2 && self.time_features.is_multiple_of(2),
-            "DiffusionConfig::time_features",
-            self.time_features,
-            "even, at least 2",
-        )?;
-        check(self.steps >= 1, "DiffusionConfig::steps", self.steps, "at least 1")?;
-        check(
-            self.sigma_min > 0.0 && self.sigma_min < 0.5,
-            "DiffusionConfig::sigma_min",
-            self.sigma_min,
-            "more than 0, less than 0.5",
-        )?;
-        check(
-            self.divergence != Some(Divergence::Hutchinson { probes: 0 }),
-            "DiffusionConfig::divergence",
-            self.divergence,
-            "at least 1 probe",
-        )?;
-        self.sampler.validate(self.steps)?;
-        self.solver.validate()?;
-        self.activation.validate()?;
-        self.optimiser.validate()
-    }
-}
 
 /// A denoising diffusion model: one trained noise predictor, sampled in as many ways as wanted, with a
 /// likelihood by the probability-flow ODE.
@@ -218,7 +108,7 @@ pub struct Diffusion {
     /// Of t = 0 … T.
     levels: Vec<NoiseLevel>,
     /// The sampler's steps.
-    plan: Vec<Update>,
+    plan: Plan,
     fitted: Arc<Fitted>,
 }
 
@@ -239,9 +129,9 @@ impl Diffusion {
         let net = NoiseNet::new(&config)?;
         let mut p = vec![0.0; net.num_params()];
         net.init(&mut p, &mut Streams::from_rng(rng).stream(0));
-        let levels = config.schedule.levels(config.steps);
+        let levels = config.schedule.levels(config.timesteps);
         Ok(Diffusion {
-            plan: config.sampler.plan(&levels, config.reverse_variance),
+            plan: config.sampler.plan(&config, &levels),
             fitted: Arc::new(Fitted {
                 parameters: Parameters::new(p),
                 standardiser: Standardiser::identity(config.dim),
@@ -262,27 +152,24 @@ impl Diffusion {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a sampler out of range.
     pub fn with_sampler(&self, sampler: Sampler) -> Result<Self> {
-        sampler.validate(self.config.steps)?;
-        let plan = sampler.plan(&self.levels, self.config.reverse_variance);
-        Ok(Diffusion { config: DiffusionConfig { sampler, ..self.config.clone() }, plan, ..self.clone() })
+        sampler.validate(self.config.timesteps)?;
+        let config = DiffusionConfig { sampler, ..self.config.clone() };
+        let plan = sampler.plan(&config, &self.levels);
+        Ok(Diffusion { config, plan, ..self.clone() })
     }
 
     /// The log signal-to-noise ratios between which the likelihood's ODE runs: that of `sigma_min`, and that
     /// of the last timestep.
     fn log_snr_span(&self) -> (f64, f64) {
-        (NoiseLevel::at_sigma(self.config.sigma_min).log_snr, self.levels[self.config.steps].log_snr)
+        (NoiseLevel::at_sigma(self.config.sigma_min).log_snr, self.levels[self.config.timesteps].log_snr)
     }
 }
 
 impl Generative for Diffusion {
     fn card(&self) -> Card {
-        let steps = self.config.sampler.steps(self.config.steps);
-        let name = match self.config.sampler {
-            Sampler::Ddpm => format!("DDPM-{steps}"),
-            Sampler::Ddim { eta: 0.0, .. } => format!("DDIM-{steps}"),
-            Sampler::Ddim { eta, .. } => format!("DDIM-{steps}, η = {eta}"),
-        };
-        Card::new(name, Objective::NoisePrediction, Sampling::Denoising { steps })
+        let (sampler, timesteps) = (self.config.sampler, self.config.timesteps);
+        let steps = sampler.nfe(timesteps);
+        Card::new(sampler.name(timesteps), Objective::NoisePrediction, Sampling::Denoising { steps })
     }
 
     fn dim(&self) -> usize {
@@ -320,7 +207,7 @@ impl Generative for Diffusion {
     /// Draws rows. A temperature T scales all noise that enters: x_T ~ N(0, T²I), and T·ξ for the ξ of each
     /// step.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
+        tiles::sample(&self.reverse(&self.predictor()), n, options, rng)
     }
 
     fn sample_each(
@@ -330,48 +217,13 @@ impl Generative for Diffusion {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
+        tiles::sample_each(&self.reverse(&self.predictor()), n, options, rng, sink)
     }
 
     /// ln p(x) by the probability-flow ODE, as precise as the solver; one of its evaluations is a pass of the
     /// network with all tangents of the divergence, d of them where it is exact. A row beyond 10⁶ standard
     /// deviations is given −∞.
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
-        let d = self.config.dim;
-        check_rows("x", x, d)?;
-        let Fitted { parameters, standardiser } = &*self.fitted;
-        let divergence = self.config.divergence.unwrap_or(match d {
-            ..=EXACT_UP_TO => Divergence::Exact,
-            _ => Divergence::Hutchinson { probes: PROBES },
-        });
-        let (solver, span) = (self.config.solver, self.log_snr_span());
-        let nfe = AtomicUsize::new(0);
-        // Two tiles to a block: the solver fills the places of the rows that are done with rows that wait.
-        let nats = tiles::score_blocks(2 * tiles::TILE, x, |first, scratch: &mut ScoreScratch, x, nats| {
-            let ScoreScratch { z, flow, buffers } = scratch;
-            z.clear();
-            z.extend_from_slice(x);
-            standardiser.standardise(z);
-            let streams = Streams::new(options.seed);
-            let p = &parameters.average;
-            let mut network = ByNetwork::new(&self.net, p, divergence, streams, x, buffers);
-            let spent = likelihood::log_density(solver, span, first, d, z, nats, flow, &mut network)?;
-            nfe.fetch_max(spent, Ordering::Relaxed);
-            nats.iter_mut().for_each(|nats| *nats += standardiser.log_det());
-            Ok(())
-        })?;
-        let rtol = match solver {
-            Solver::DormandPrince { rtol, .. } => rtol,
-            Solver::Rk4 { .. } => f64::INFINITY,
-        };
-        Ok(LogLikelihood::OdeEstimate { nats, nfe: nfe.into_inner(), rtol, divergence })
+        self.score(x, options)
     }
-}
-
-/// What a thread keeps from tile to tile.
-#[derive(Default)]
-struct ScoreScratch {
-    z: Vec<f32>,
-    flow: likelihood::Scratch,
-    buffers: likelihood::Buffers,
 }

@@ -1,219 +1,217 @@
-use super::network::Pass;
+use rand::RngCore;
+
+use super::likelihood::probability_flow;
+use super::network::{NoiseNet, Pass};
+use super::sampler::{Plan, Update};
 use super::schedule::NoiseLevel;
-use super::{Diffusion, Fitted};
+use super::{Diffusion, DiffusionConfig};
+use crate::data::{DiffusedMixture, Standardiser};
 use crate::error::{Result, check};
-use crate::numeric::Real;
+use crate::generative::{SampleOptions, Samples};
 use crate::numeric::rng::Rng;
-use crate::numeric::tiles::{DrawTile, RowStreams};
+use crate::numeric::tiles::{self, DrawTile, RowStreams};
+use crate::numeric::{Real, ode};
 
-/// How a row is drawn from noise. Both walk down a grid of timesteps T = τ_K > … > τ₁ > τ₀ = 0, one network
-/// evaluation a step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sampler {
-    /// Ancestral sampling over all T timesteps (Ho et al. 2020, algorithm 2).
-    Ddpm,
-    /// Any number of steps (Song et al. 2021a, eq. 12), on the grid τᵢ = max(i, T·(i/K)²), rounded: their
-    /// quadratic grid (appendix D.2), close where the noise is low and detail forms. With the exact score of
-    /// 25 narrow modes, 50 even steps leave the modes half their width, these 0.96 of it.
-    Ddim {
-        /// K, the steps. 1 to the timesteps T.
-        steps: usize,
-        /// The noise put back in each step, relative to DDPM's with variance β̃. 0 (none: the row is a
-        /// function of its first noise) to 1.
-        eta: f64,
-    },
+/// What guesses the noise in noisy rows: a trained network, or a density whose score is known
+/// ([`DiffusedMixture`]).
+pub trait NoisePredictor<F: Real = f32>: Sync {
+    /// What a thread keeps from call to call.
+    type Scratch: Default;
+
+    /// Columns d of a row.
+    fn dim(&self) -> usize;
+
+    /// ε̂: (n, d), the expected noise in rows x = α x₀ + σ ε: (n, d), all at one level, σ > 0.
+    fn noise<'a>(&self, x: &[F], level: NoiseLevel, scratch: &'a mut Self::Scratch) -> &'a [F];
 }
 
-/// The variance of DDPM's reverse steps: the two choices of Ho et al. 2020, §3.2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReverseVariance {
-    /// β̃_t = β_t (1 − ᾱ_{t−1}) / (1 − ᾱ_t): right for data that are one point.
-    Posterior,
-    /// β_t: right for data that are standard normal.
-    Beta,
+/// The network and its parameters.
+pub(super) struct Network<'a, F> {
+    pub(super) net: &'a NoiseNet,
+    pub(super) p: &'a [F],
 }
 
-impl Sampler {
-    pub(super) fn validate(self, timesteps: usize) -> Result<()> {
-        let Sampler::Ddim { steps, eta } = self else { return Ok(()) };
-        check(
-            (1..=timesteps).contains(&steps),
-            "Sampler::Ddim::steps",
-            steps,
-            "1 to DiffusionConfig::steps",
-        )?;
-        check((0.0..=1.0).contains(&eta), "Sampler::Ddim::eta", eta, "0 to 1")
+impl<F: Real> NoisePredictor<F> for Network<'_, F> {
+    type Scratch = Pass<F>;
+
+    fn dim(&self) -> usize {
+        self.net.dim()
     }
 
-    /// Network evaluations.
-    pub(super) fn steps(self, timesteps: usize) -> usize {
-        match self {
-            Sampler::Ddpm => timesteps,
-            Sampler::Ddim { steps, .. } => steps,
-        }
-    }
-
-    /// τ₀ … τ_K.
-    fn grid(self, timesteps: usize) -> Vec<usize> {
-        let k = self.steps(timesteps);
-        let square = |i: usize| (timesteps as f64 * (i as f64 / k as f64).powi(2)).round() as usize;
-        match self {
-            Sampler::Ddpm => (0..=k).collect(),
-            Sampler::Ddim { .. } => (0..=k).map(|i| square(i).max(i)).collect(),
-        }
-    }
-
-    /// The steps over the levels of t = 0 … T, the noisiest first.
-    ///
-    /// From α, σ to α′, σ′: x₀ is estimated by (x − σ ε̂)/α, and x′ = α′ x₀ + √(σ′² − c²) ε̂ + c ξ has the
-    /// right amount of noise for any c ≤ σ′. DDIM takes c = η (σ′/σ) √(1 − (α/α′)²) (Song et al. 2021a, eq.
-    /// 16), which at η = 1 and neighbouring timesteps is DDPM with c² = β̃. DDPM with c² = β keeps that
-    /// step's mean.
-    pub(super) fn plan(self, levels: &[NoiseLevel], variance: ReverseVariance) -> Vec<Update> {
-        let grid = self.grid(levels.len() - 1);
-        let eta = match self {
-            Sampler::Ddpm => 1.0,
-            Sampler::Ddim { eta, .. } => eta,
-        };
-        let update = |pair: &[usize]| {
-            let (to, from) = (levels[pair[0]], levels[pair[1]]);
-            let beta = 1.0 - (from.alpha / to.alpha).powi(2);
-            let c = eta * to.sigma / from.sigma * beta.sqrt();
-            let keep = to.alpha / from.alpha;
-            let eps = (to.sigma.powi(2) - c * c).max(0.0).sqrt() - keep * from.sigma;
-            let noise = match (self, variance) {
-                // The last step adds none (Ho et al. 2020, algorithm 2, line 3).
-                (Sampler::Ddpm, ReverseVariance::Beta) if to.sigma > 0.0 => beta.sqrt(),
-                _ => c,
-            };
-            Update { level: from, keep: keep as f32, eps: eps as f32, noise: noise as f32 }
-        };
-        grid.windows(2).rev().map(update).collect()
+    fn noise<'a>(&self, x: &[F], level: NoiseLevel, pass: &'a mut Pass<F>) -> &'a [F] {
+        self.net.infer(self.p, x, level, pass)
     }
 }
 
-/// One step: x ← keep·x + eps·ε̂(x, level) + noise·ξ.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Update {
-    level: NoiseLevel,
-    keep: f32,
-    eps: f32,
-    noise: f32,
+/// The best guess there is: ε* = −σ ∇ ln p(x).
+impl<F: Real> NoisePredictor<F> for DiffusedMixture {
+    /// (x, ∇ ln p, ε*)
+    type Scratch = (Vec<f64>, Vec<f64>, Vec<F>);
+
+    fn dim(&self) -> usize {
+        DiffusedMixture::dim(self)
+    }
+
+    fn noise<'a>(&self, rows: &[F], level: NoiseLevel, (x, score, eps): &'a mut Self::Scratch) -> &'a [F] {
+        x.clear();
+        x.extend(rows.iter().map(|x| x.f64()));
+        score.resize(x.len(), 0.0);
+        self.score(level.alpha, level.sigma, x, score, None);
+        eps.clear();
+        eps.extend(score.iter().map(|s| F::of(-level.sigma * s)));
+        eps
+    }
+}
+
+/// Draws rows as an untrained [`Diffusion`] of this config would, had it `predictor` for a network: in standard
+/// units, by `config.sampler`. With a [`DiffusedMixture`] it shows what a sampler costs in quality when nothing
+/// is wrong with the network.
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) naming the first field out of range, of the config (its `dim` must
+/// be the predictor's) or of the options.
+///
+/// ```
+/// use quadrivium::data::Toy;
+/// use quadrivium::diffusion::{DiffusionConfig, Sampler, sample_with};
+///
+/// let mixture = Toy::grid25().diffused().expect("a mixture");
+/// let config = DiffusionConfig { sampler: Sampler::Heun { steps: 18 }, ..Default::default() };
+/// let mut drawn = sample_with(&mixture, &config, 100, &Default::default(), &mut quadrivium::seeded(0))?;
+/// mixture.standardiser().restore(drawn.x.as_slice_mut().unwrap());
+/// assert_eq!((drawn.x.dim(), drawn.nfe), ((100, 2), 35));
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+pub fn sample_with<P: NoisePredictor>(
+    predictor: &P,
+    config: &DiffusionConfig,
+    n: usize,
+    options: &SampleOptions,
+    rng: &mut dyn RngCore,
+) -> Result<Samples> {
+    config.validate()?;
+    check(config.dim == predictor.dim(), "DiffusionConfig::dim", config.dim, "the predictor's columns")?;
+    let plan = config.sampler.plan(config, &config.schedule.levels(config.timesteps));
+    let standardiser = &Standardiser::identity(config.dim);
+    tiles::sample(&Reverse { predictor, plan: &plan, standardiser }, n, options, rng)
+}
+
+/// From noise to rows: a plan, carried out with a predictor.
+pub(super) struct Reverse<'a, P> {
+    pub(super) predictor: &'a P,
+    pub(super) plan: &'a Plan,
+    pub(super) standardiser: &'a Standardiser,
+}
+
+impl Diffusion {
+    /// The network that samples and scores: its averaged parameters.
+    pub(super) fn predictor(&self) -> Network<'_, f32> {
+        Network { net: &self.net, p: &self.fitted.parameters.average }
+    }
+
+    pub(super) fn reverse<'a>(&'a self, predictor: &'a Network<'a, f32>) -> Reverse<'a, Network<'a, f32>> {
+        Reverse { predictor, plan: &self.plan, standardiser: &self.fitted.standardiser }
+    }
 }
 
 /// What a thread keeps from tile to tile.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
+pub(super) struct Scratch<F, S> {
     rngs: Vec<Rng>,
-    pass: Pass<f32>,
+    memory: Vec<F>,  // m: (n, d)
+    state: Vec<f64>, // of an ODE: (n, d)
+    at: Vec<F>,      // where it asks: (n, d)
+    ode: ode::Scratch,
+    kept: S, // the predictor's
 }
 
-impl DrawTile for Diffusion {
-    type Scratch = Scratch;
+impl<P: NoisePredictor> DrawTile for Reverse<'_, P> {
+    type Scratch = Scratch<f32, P::Scratch>;
 
     fn columns(&self) -> usize {
-        self.config.dim
+        self.predictor.dim()
     }
 
-    /// z ~ N(0, T²I), then the steps of the plan with T·ξ for ξ.
+    /// z ~ N(0, T²I), then the plan with T·ξ for ξ.
     fn draw_tile(
         &self,
         temperature: f64,
         streams: RowStreams,
-        Scratch { rngs, pass }: &mut Scratch,
+        scratch: &mut Self::Scratch,
         x: &mut [f32],
     ) -> usize {
-        let (d, temperature) = (self.config.dim, temperature as f32);
-        let Fitted { parameters, standardiser } = &*self.fitted;
-        streams.fill(x.len() / d, rngs);
-        for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
-            x.fill_with(|| temperature * f32::normal(rng));
+        let d = self.predictor.dim();
+        streams.fill(x.len() / d, &mut scratch.rngs);
+        for (x, rng) in x.chunks_exact_mut(d).zip(&mut scratch.rngs) {
+            x.fill_with(|| temperature as f32 * f32::normal(rng));
         }
-        let mut nfe = 0;
-        for &Update { level, keep, eps, noise } in &self.plan {
-            let eps_hat = self.net.infer(&parameters.average, x, level, pass);
-            nfe += 1;
-            x.iter_mut().zip(eps_hat).for_each(|(x, eps_hat)| *x = keep * *x + eps * eps_hat);
-            if noise > 0.0 {
-                for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
-                    x.iter_mut().for_each(|x| *x += noise * temperature * f32::normal(rng));
-                }
-            }
-        }
-        standardiser.restore(x);
+        let nfe = denoise(self.predictor, self.plan, temperature, x, scratch);
+        self.standardiser.restore(x);
         nfe
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use approx::assert_relative_eq;
-
-    use super::*;
-    use crate::diffusion::Schedule;
-
-    #[test]
-    fn ddpm_takes_the_steps_of_its_paper() {
-        let (betas, levels) = (Schedule::Linear.betas(1000), Schedule::Linear.levels(1000));
-        for variance in [ReverseVariance::Posterior, ReverseVariance::Beta] {
-            let plan = Sampler::Ddpm.plan(&levels, variance);
-            assert_eq!(plan.len(), 1000);
-            for (step, t) in plan.iter().zip((1..=1000).rev()) {
-                // Algorithm 2: x ← (x − β/√(1 − ᾱ) ε̂)/√(1 − β) + c ξ.
-                let beta = betas[t - 1];
-                let keep = (1.0 - beta).sqrt().recip();
-                assert_eq!(step.level, levels[t]);
-                assert_relative_eq!(f64::from(step.keep), keep, max_relative = 1e-6);
-                assert_relative_eq!(f64::from(step.eps), -keep * beta / levels[t].sigma, max_relative = 1e-4);
-                let c = match variance {
-                    _ if t == 1 => 0.0,
-                    ReverseVariance::Beta => beta,
-                    ReverseVariance::Posterior => beta * (levels[t - 1].sigma / levels[t].sigma).powi(2),
-                };
-                assert_relative_eq!(f64::from(step.noise).powi(2), c, max_relative = 1e-6);
+/// Carries out a plan on rows x: (n, d), in place; the evaluations spent.
+pub(super) fn denoise<F: Real, P: NoisePredictor<F>>(
+    predictor: &P,
+    plan: &Plan,
+    temperature: f64,
+    x: &mut [F],
+    Scratch { rngs, memory, state, at, ode, kept }: &mut Scratch<F, P::Scratch>,
+) -> usize {
+    let d = predictor.dim();
+    match plan {
+        Plan::Steps(steps) => {
+            memory.clear();
+            memory.resize(x.len(), F::zero());
+            for step in steps {
+                let eps_hat = predictor.noise(x, step.level, kept);
+                step.apply(x, eps_hat, memory);
+                if step.noise > 0.0 {
+                    let noise = F::of(step.noise * temperature);
+                    for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
+                        x.iter_mut().for_each(|x| *x += noise * F::normal(rng));
+                    }
+                }
             }
+            steps.len()
+        }
+        Plan::Ode { method, steps, span } => {
+            state.clear();
+            state.extend(x.iter().map(|x| x.f64()));
+            let nfe = ode::fixed(*method, *steps, *span, d, state, ode, |_, lambda, z, dz| {
+                // In equal steps all rows are at one time.
+                let level = NoiseLevel::at_log_snr(lambda[0]);
+                at.clear();
+                at.extend(z.iter().map(|&z| F::of(z)));
+                let eps_hat = predictor.noise(at, level, kept);
+                for ((dz, &z), eps) in dz.iter_mut().zip(z).zip(eps_hat) {
+                    *dz = probability_flow(level.sigma, z, eps.f64());
+                }
+            });
+            x.iter_mut().zip(&*state).for_each(|(x, &z)| *x = F::of(z));
+            nfe
         }
     }
+}
 
-    #[test]
-    fn ddim_visits_a_falling_grid_of_any_length() {
-        for timesteps in [1, 2, 7, 40, 1000] {
-            for steps in 1..=timesteps {
-                let grid = Sampler::Ddim { steps, eta: 0.0 }.grid(timesteps);
-                assert_eq!((grid[0], grid[steps], grid.len()), (0, timesteps, steps + 1));
-                assert!(grid.windows(2).all(|w| w[0] < w[1]), "{steps} of {timesteps}: {grid:?}");
+impl Update {
+    /// x ← keep·x + eps·ε̂ + recall·m, and m's new value of the old x.
+    fn apply<F: Real>(&self, x: &mut [F], eps_hat: &[F], memory: &mut [F]) {
+        let [keep, eps, recall] = [self.keep, self.eps, self.recall].map(F::of);
+        match self.store {
+            None if self.recall == 0.0 => {
+                x.iter_mut().zip(eps_hat).for_each(|(x, &eps_hat)| *x = keep * *x + eps * eps_hat);
             }
-        }
-        assert_eq!(Sampler::Ddim { steps: 5, eta: 0.0 }.grid(1000), [0, 40, 160, 360, 640, 1000]);
-    }
-
-    #[test]
-    fn ddim_takes_the_steps_of_its_paper() {
-        let levels = Schedule::Cosine.levels(100);
-        let plan = Sampler::Ddim { steps: 10, eta: 0.0 }.plan(&levels, ReverseVariance::Beta);
-        // Without noise: x′ = α′ (x − σ ε̂)/α + σ′ ε̂.
-        for (step, i) in plan.iter().zip((1..=10usize).rev()) {
-            let (from, to) = (levels[(i * i).max(i)], levels[(i - 1).pow(2).max(i - 1)]);
-            assert_eq!((step.level, step.noise), (from, 0.0));
-            assert_relative_eq!(f64::from(step.keep), to.alpha / from.alpha, max_relative = 1e-6);
-            let eps = to.sigma - to.alpha / from.alpha * from.sigma;
-            assert_relative_eq!(f64::from(step.eps), eps, max_relative = 1e-5);
-        }
-        // At η = 1 over all timesteps it is DDPM.
-        let ddpm = Sampler::Ddpm.plan(&levels, ReverseVariance::Posterior);
-        let ddim = Sampler::Ddim { steps: 100, eta: 1.0 }.plan(&levels, ReverseVariance::Posterior);
-        for (a, b) in ddpm.iter().zip(ddim) {
-            assert_eq!((a.level, a.keep, a.eps, a.noise), (b.level, b.keep, b.eps, b.noise));
-        }
-    }
-
-    #[test]
-    fn refuses_steps_and_noise_out_of_range() {
-        assert!(
-            Sampler::Ddpm.validate(5).is_ok() && Sampler::Ddim { steps: 5, eta: 1.0 }.validate(5).is_ok()
-        );
-        for (steps, eta) in [(0, 0.0), (6, 0.0), (5, -0.1), (5, 1.1), (5, f64::NAN)] {
-            assert!(Sampler::Ddim { steps, eta }.validate(5).is_err(), "{steps} {eta}");
+            store => {
+                for ((x, &eps_hat), m) in x.iter_mut().zip(eps_hat).zip(memory) {
+                    let (old, remembered) = (*x, *m);
+                    *x = keep * old + eps * eps_hat + recall * remembered;
+                    if let Some((of_x, of_eps)) = store {
+                        *m = F::of(of_x) * old + F::of(of_eps) * eps_hat;
+                    }
+                }
+            }
         }
     }
 }

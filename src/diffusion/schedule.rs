@@ -1,7 +1,10 @@
 use std::f64::consts::FRAC_PI_2;
 
+use super::Sde;
+use crate::error::Result;
+
 /// How fast the noise grows over the timesteps t = 1 … T.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Schedule {
     /// β from 1e-4 to 0.02, evenly spaced (Ho et al. 2020, §4), at T = 1000; other T keep the total noise: β
     /// · 1000/T.
@@ -9,12 +12,22 @@ pub enum Schedule {
     /// ᾱ(t) = cos²(π/2 · (t/T + s)/(1 + s)) / cos²(π/2 · s/(1 + s)), s = 0.008 (Nichol & Dhariwal 2021, eq.
     /// 17).
     Cosine,
+    /// A process in continuous time, at t/T. Of the variance-exploding one the rows are divided by √(1 + σ²),
+    /// which leaves them at the same signal-to-noise ratio.
+    Continuous(Sde),
 }
 
 /// No step destroys more than this (Nichol & Dhariwal 2021, §3.2).
 const BETA_MAX: f64 = 0.999;
 
 impl Schedule {
+    pub(super) fn validate(self) -> Result<()> {
+        match self {
+            Schedule::Linear | Schedule::Cosine => Ok(()),
+            Schedule::Continuous(sde) => sde.validate(),
+        }
+    }
+
     /// β₁ … β_T, the variance that each step adds: x_t = √(1 − β_t) x_{t−1} + √β_t ε.
     ///
     /// ```
@@ -32,6 +45,11 @@ impl Schedule {
             Schedule::Cosine => {
                 let alpha_bar = |t: f64| (FRAC_PI_2 * (t / last + 0.008) / 1.008).cos().powi(2);
                 1.0 - alpha_bar(t) / alpha_bar(t - 1.0)
+            }
+            Schedule::Continuous(sde) => {
+                // The first step comes from the data themselves.
+                let ln_alpha_bar = |t: f64| if t > 0.0 { sde.ln_alpha_bar(t / last) } else { 0.0 };
+                -(ln_alpha_bar(t) - ln_alpha_bar(t - 1.0)).exp_m1()
             }
         };
         (1..=timesteps).map(|t| beta(t as f64).min(BETA_MAX)).collect()
@@ -108,7 +126,8 @@ mod tests {
 
     #[test]
     fn alpha_bar_falls_from_one_at_any_length() {
-        for schedule in [Schedule::Linear, Schedule::Cosine] {
+        let continuous = [Sde::PRESERVING, Sde::EXPLODING].map(Schedule::Continuous);
+        for schedule in [Schedule::Linear, Schedule::Cosine].into_iter().chain(continuous) {
             for timesteps in [1, 2, 10, 100, 1000, 4000] {
                 let betas = schedule.betas(timesteps);
                 assert!(betas.iter().all(|b| (0.0..=BETA_MAX).contains(b) && *b > 0.0));

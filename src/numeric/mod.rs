@@ -10,5 +10,6 @@ pub(crate) mod simd;
 pub(crate) mod softmax;
 mod special;
 pub(crate) mod tiles;
+pub mod transport;
 
 pub use real::Real;

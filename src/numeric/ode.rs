@@ -20,11 +20,41 @@ pub enum Solver {
         /// Absolute tolerance. More than 0.
         atol: f64,
     },
-    /// The classical method of order 4, in equal steps.
-    Rk4 {
+    /// Equal steps, whose error nothing watches.
+    Fixed {
+        /// Of which kind.
+        method: Method,
         /// How many. At least 1.
         steps: usize,
     },
+}
+
+/// One step of an explicit method of Runge and Kutta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// y + h f(t, y): order 1, one evaluation.
+    Euler,
+    /// The trapezoid over the slopes at both ends, the far one by Euler: order 2, two evaluations.
+    Heun,
+    /// The classical method: order 4, four evaluations.
+    Rk4,
+}
+
+impl Method {
+    /// For each stage, the share of the step at which its slope is taken, by the slope before it, and the
+    /// slope's weight in the step.
+    fn stages(self) -> &'static [(f64, f64)] {
+        match self {
+            Method::Euler => &[(0.0, 1.0)],
+            Method::Heun => &[(0.0, 0.5), (1.0, 0.5)],
+            Method::Rk4 => &[(0.0, 1.0 / 6.0), (0.5, 1.0 / 3.0), (0.5, 1.0 / 3.0), (1.0, 1.0 / 6.0)],
+        }
+    }
+
+    /// Evaluations of f in one step.
+    pub fn evaluations(self) -> usize {
+        self.stages().len()
+    }
 }
 
 impl Solver {
@@ -37,7 +67,15 @@ impl Solver {
                 check(positive(rtol), "Solver::DormandPrince::rtol", rtol, "more than 0, finite")?;
                 check(positive(atol), "Solver::DormandPrince::atol", atol, "more than 0, finite")
             }
-            Solver::Rk4 { steps } => check(steps >= 1, "Solver::Rk4::steps", steps, "at least 1"),
+            Solver::Fixed { steps, .. } => check(steps >= 1, "Solver::Fixed::steps", steps, "at least 1"),
+        }
+    }
+
+    /// The relative tolerance; ∞ where nothing watches the error.
+    pub fn rtol(&self) -> f64 {
+        match *self {
+            Solver::DormandPrince { rtol, .. } => rtol,
+            Solver::Fixed { .. } => f64::INFINITY,
         }
     }
 }
@@ -96,7 +134,7 @@ pub fn integrate(
 ) -> Result<usize> {
     match solver {
         Solver::DormandPrince { rtol, atol } => dormand_prince(rtol, atol, span, dim, budget, y, scratch, f),
-        Solver::Rk4 { steps } => Ok(rk4(steps, span, dim, y, scratch, f)),
+        Solver::Fixed { method, steps } => Ok(fixed(method, steps, span, dim, y, scratch, f)),
     }
 }
 
@@ -222,7 +260,9 @@ fn rms(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     (values.map(|v| v * v).sum::<f64>() / n).sqrt()
 }
 
-fn rk4(
+/// [`integrate`] in equal steps, which always arrive.
+pub fn fixed(
+    method: Method,
     steps: usize,
     (start, end): (f64, f64),
     dim: usize,
@@ -230,7 +270,7 @@ fn rk4(
     s: &mut Scratch,
     mut f: impl FnMut(&[usize], &[f64], &[f64], &mut [f64]),
 ) -> usize {
-    let h = (end - start) / steps as f64;
+    let (h, stages) = ((end - start) / steps as f64, method.stages());
     for buffer in s.k.iter_mut().chain([&mut s.at]) {
         buffer.resize(TILE * dim, 0.0);
     }
@@ -239,8 +279,7 @@ fn rk4(
         s.rows.clear();
         s.rows.extend(tile * TILE..tile * TILE + m);
         for step in 0..steps {
-            // (share of h, place of the slope that leads there)
-            for (stage, share) in [0.0, 0.5, 0.5, 1.0].into_iter().enumerate() {
+            for (stage, (share, _)) in stages.iter().enumerate() {
                 let (known, rest) = s.k.split_at_mut(stage);
                 s.t.clear();
                 s.t.resize(m, start + (step as f64 + share) * h);
@@ -251,139 +290,12 @@ fn rk4(
                 f(&s.rows, &s.t, &s.at[..y.len()], &mut rest[0][..y.len()]);
             }
             for (j, y) in y.iter_mut().enumerate() {
-                *y += h / 6.0 * (s.k[0][j] + 2.0 * s.k[1][j] + 2.0 * s.k[2][j] + s.k[3][j]);
+                *y += h * stages.iter().zip(&s.k).map(|((_, weight), k)| weight * k[j]).sum::<f64>();
             }
         }
     }
-    4 * steps
+    stages.len() * steps
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// y₁′ = y₂, y₂′ = −y₁ + t with y(0) = (1, 1): y = (cos t + t, 1 − sin t).
-    fn forced(_: &[usize], t: &[f64], y: &[f64], dy: &mut [f64]) {
-        for ((t, y), dy) in t.iter().zip(y.chunks_exact(2)).zip(dy.chunks_exact_mut(2)) {
-            (dy[0], dy[1]) = (y[1], t - y[0]);
-        }
-    }
-
-    /// (error at `end`, evaluations)
-    fn forced_error(solver: Solver, end: f64) -> (f64, usize) {
-        let mut y = [1.0, 1.0];
-        let nfe = integrate(solver, (0.0, end), 2, BUDGET, &mut y, &mut Scratch::default(), forced).unwrap();
-        ((y[0] - (end.cos() + end)).hypot(y[1] - (1.0 - end.sin())), nfe)
-    }
-
-    #[test]
-    fn rk4_is_of_order_four() {
-        let error = |steps| forced_error(Solver::Rk4 { steps }, 3.0).0;
-        for steps in [20, 40, 80] {
-            let order = (error(steps) / error(2 * steps)).log2();
-            assert!((order - 4.0).abs() < 0.1, "{steps} steps: order {order}");
-        }
-        assert_eq!(forced_error(Solver::Rk4 { steps: 7 }, 1.0).1, 28);
-    }
-
-    #[test]
-    fn the_tableau_satisfies_the_order_conditions() {
-        for (stage, a) in A.iter().enumerate() {
-            assert!((a.iter().sum::<f64>() - C[stage]).abs() < 1e-14, "row {stage}");
-        }
-        for k in 0..5 {
-            let moment = |b: &[f64]| b.iter().zip(C).map(|(b, c)| b * c.powi(k)).sum::<f64>();
-            assert!((moment(A[6]) - 1.0 / f64::from(k + 1)).abs() < 1e-14, "∫ t^{k}");
-            // The solution of order 4 agrees up to t³ and not beyond.
-            assert_eq!(moment(&E).abs() < 1e-14, k < 4, "e against t^{k}");
-        }
-    }
-
-    #[test]
-    fn dormand_prince_keeps_its_tolerance_at_the_cost_of_its_order() {
-        let run = |tol| forced_error(Solver::DormandPrince { rtol: tol, atol: tol }, 10.0);
-        for tol in [1e-3, 1e-5, 1e-7, 1e-9, 1e-11] {
-            let (error, _) = run(tol);
-            assert!(error < 20.0 * tol, "{tol}: {error}");
-        }
-        // error ∝ h⁵ per step: 10⁵ times the accuracy for 10 times the steps.
-        let growth = run(1e-11).1 as f64 / run(1e-6).1 as f64;
-        assert!((8.0..12.0).contains(&growth), "{growth}");
-        // Absolute and relative tolerance both count.
-        let cost = |rtol, atol| forced_error(Solver::DormandPrince { rtol, atol }, 10.0).1;
-        assert!(cost(1e-9, 1e-3) < cost(1e-9, 1e-9) && cost(1e-3, 1e-9) < cost(1e-9, 1e-9));
-    }
-
-    #[test]
-    fn time_runs_backward_too() {
-        for solver in [Solver::DormandPrince { rtol: 1e-9, atol: 1e-9 }, Solver::Rk4 { steps: 200 }] {
-            let mut y = [2f64.cos() + 2.0, 1.0 - 2f64.sin()];
-            integrate(solver, (2.0, 0.0), 2, BUDGET, &mut y, &mut Scratch::default(), forced).unwrap();
-            assert!((y[0] - 1.0).hypot(y[1] - 1.0) < 1e-7, "{solver:?}: {y:?}");
-        }
-    }
-
-    /// y′ = −k t y with its own k for each row, so y = exp(−k t²/2): from easy to hard.
-    fn decay(rows: &[usize], t: &[f64], y: &[f64], dy: &mut [f64]) {
-        for (i, dy) in dy.iter_mut().enumerate() {
-            *dy = -0.5 * rows[i] as f64 * t[i] * y[i];
-        }
-    }
-
-    #[test]
-    fn a_row_does_not_depend_on_its_neighbours() {
-        let n = 3 * TILE + 5;
-        for solver in [Solver::DormandPrince { rtol: 1e-6, atol: 1e-9 }, Solver::Rk4 { steps: 400 }] {
-            let (mut all, mut scratch) = (vec![1.0; n], Scratch::default());
-            let most = integrate(solver, (0.0, 2.0), 1, BUDGET, &mut all, &mut scratch, decay).unwrap();
-            let mut most_alone = 0;
-            for (row, &y) in all.iter().enumerate() {
-                let mut alone = [1.0];
-                let only = |_: &[usize], t: &[f64], y: &[f64], dy: &mut [f64]| decay(&[row], t, y, dy);
-                let nfe = integrate(solver, (0.0, 2.0), 1, BUDGET, &mut alone, &mut scratch, only).unwrap();
-                most_alone = most_alone.max(nfe);
-                assert_eq!(alone[0], y, "row {row}");
-                assert!((y - (-(row as f64)).exp()).abs() < 1e-4, "row {row}: {y}");
-            }
-            assert_eq!(most, most_alone);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_reached_is_an_error() {
-        let solver = Solver::DormandPrince { rtol: 1e-6, atol: 1e-6 };
-        // y′ = y² from 1 ends at t = 1; the row before it is harmless.
-        let blows = |rows: &[usize], _: &[f64], y: &[f64], dy: &mut [f64]| {
-            for (i, dy) in dy.iter_mut().enumerate() {
-                *dy = if rows[i] == 1 { y[i] * y[i] } else { 0.0 };
-            }
-        };
-        let run =
-            |end| integrate(solver, (0.0, end), 1, 3000, &mut [1.0, 1.0], &mut Scratch::default(), blows);
-        assert!(run(0.9).is_ok());
-        assert!(matches!(run(1.5), Err(Error::NotConverged { budget: 3000, row: 1, .. })));
-        let nan = |_: &[usize], _: &[f64], _: &[f64], dy: &mut [f64]| dy.fill(f64::NAN);
-        let lost = integrate(solver, (0.0, 1.0), 1, 500, &mut [1.0], &mut Scratch::default(), nan);
-        assert!(matches!(lost, Err(Error::NotConverged { row: 0, .. })));
-    }
-
-    #[test]
-    fn what_does_not_change_takes_one_step() {
-        let solver = Solver::DormandPrince { rtol: 1e-6, atol: 1e-6 };
-        let mut y = [1.0, 0.0];
-        let still = |_: &[usize], _: &[f64], _: &[f64], dy: &mut [f64]| dy.fill(0.0);
-        for span in [(0.0, 3.0), (3.0, 0.0)] {
-            let nfe = integrate(solver, span, 1, BUDGET, &mut y, &mut Scratch::default(), still).unwrap();
-            assert_eq!((nfe, y), (7, [1.0, 0.0]));
-        }
-    }
-
-    #[test]
-    fn no_rows_are_no_work() {
-        let f = |_: &[usize], _: &[f64], _: &[f64], _: &mut [f64]| unreachable!();
-        let solver = Solver::DormandPrince { rtol: 1e-6, atol: 1e-6 };
-        assert_eq!(integrate(solver, (0.0, 1.0), 2, BUDGET, &mut [], &mut Scratch::default(), f).unwrap(), 0);
-        assert!(Solver::Rk4 { steps: 0 }.validate().is_err());
-        assert!(Solver::DormandPrince { rtol: 0.0, atol: 1.0 }.validate().is_err());
-    }
-}
+mod tests;

@@ -99,6 +99,17 @@ impl Mixture {
         &self.means
     }
 
+    pub(super) fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// L Lᵀ of a component, row-major.
+    pub(super) fn covariance(&self, component: usize) -> Vec<f64> {
+        let (d, l) = (self.dim(), &self.l[component]);
+        let at = |i: usize, j: usize| (0..=i.min(j)).map(|m| l[i * d + m] * l[j * d + m]).sum();
+        (0..d * d).map(|ij| at(ij / d, ij % d)).collect()
+    }
+
     /// x = μ + L z, with the component by inversion of the weights' running sum.
     pub(super) fn draw(&self, rng: &mut Rng, x: &mut [f64]) {
         let u: f64 = rng.random();

@@ -1,6 +1,7 @@
 //! Distributions on which the truth is known: each draws rows, and knows its density and its entropy.
 
 mod curves;
+mod diffused;
 mod mixture;
 mod pinwheel;
 #[cfg(test)]
@@ -10,6 +11,8 @@ use std::f64::consts::{PI, SQRT_2, TAU};
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayView3};
 use rand::{Rng as _, RngCore};
+
+pub use self::diffused::DiffusedMixture;
 
 use self::curves::{Curves, Path};
 use self::mixture::Mixture;
@@ -278,6 +281,14 @@ impl Toy {
             Kind::Curves(curves) => curves.entropy(),
             Kind::Pinwheel => Some(pinwheel::entropy()),
             Kind::Checkerboard => Some(32f64.ln()),
+        }
+    }
+
+    /// A Gaussian mixture under the noise of a diffusion, in closed form; `None` for what is no mixture.
+    pub fn diffused(&self) -> Option<DiffusedMixture> {
+        match &self.kind {
+            Kind::Mixture(mixture) => Some(DiffusedMixture::new(mixture)),
+            _ => None,
         }
     }
 

@@ -40,8 +40,8 @@
 //! *Variational diffusion models*.
 
 mod likelihood;
-mod network;
-mod objective;
+pub(crate) mod network;
+pub(crate) mod objective;
 mod sampling;
 mod schedule;
 #[cfg(test)]

@@ -82,6 +82,7 @@
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, the probability-flow ODE |
+//! | [`energy`] | energy-based models and score networks, by chains, denoising, sliced score matching |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
@@ -103,6 +104,7 @@ pub mod adversarial;
 pub mod autoregressive;
 pub mod data;
 pub mod diffusion;
+pub mod energy;
 pub mod error;
 pub mod generative;
 pub mod latent;
@@ -115,6 +117,7 @@ pub mod train;
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule};
+pub use energy::{EnergyConfig, EnergyModel, EnergyTraining, ScoreConfig, ScoreModel, ScoreTraining};
 pub use error::{Error, Result};
 pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
@@ -129,9 +132,10 @@ pub use rand;
 pub mod prelude {
     pub use crate::{
         AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig,
-        Error, Gan, GanConfig, Generative, Head, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
-        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Silent, Step, Stop, TrainOptions,
-        TrainReport, Vae, VaeConfig,
+        EnergyConfig, EnergyModel, EnergyTraining, Error, Gan, GanConfig, Generative, Head, LikelihoodKind,
+        LikelihoodOptions, LogLikelihood, Observer, OptimiserConfig, Result, SampleOptions, Sampler, Samples,
+        Schedule, ScoreConfig, ScoreModel, ScoreTraining, Silent, Step, Stop, TrainOptions, TrainReport, Vae,
+        VaeConfig,
     };
 }
 

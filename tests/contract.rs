@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use quadrivium::data::Toy;
+use quadrivium::energy::{Acceptance, Langevin, Normalisation};
 use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;
 use quadrivium::{Error, seeded};
@@ -23,6 +24,23 @@ fn models() -> Vec<Box<dyn Generative>> {
     )
     .unwrap();
     let autoregressive = |head| AutoregressiveConfig { head, hidden: vec![32, 32], ..Default::default() };
+    let energy = |training, acceptance, steps| EnergyConfig {
+        training,
+        hidden: vec![16, 16],
+        langevin: Langevin { steps, acceptance, ..Default::default() },
+        ..Default::default()
+    };
+    let chains = EnergyTraining::PersistentChains { chains: 128, steps: 5, restart: 0.05, magnitude: 1e-4 };
+    let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
+    let normalisation = Normalisation::Quadrature { intervals: 200 };
+    let normalised = EnergyConfig { normalisation, ..energy(denoising, Acceptance::Metropolis, 30) };
+    let score = |training| ScoreConfig {
+        training,
+        hidden: vec![32, 32],
+        levels: 8,
+        steps_per_level: 3,
+        ..Default::default()
+    };
     vec![
         Box::new(Autoregressive::new(autoregressive(Head::Mixture { components: 5 }), rng).unwrap()),
         Box::new(Autoregressive::new(autoregressive(Head::Bins { bins: 20 }), rng).unwrap()),
@@ -33,6 +51,12 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(diffusion.with_sampler(Sampler::Ddpm).unwrap()),
         Box::new(diffusion.with_sampler(Sampler::Ddim { steps: 7, eta: 0.0 }).unwrap()),
         Box::new(diffusion.with_sampler(Sampler::Ddim { steps: 7, eta: 1.0 }).unwrap()),
+        Box::new(EnergyModel::new(energy(chains, Acceptance::Metropolis, 30), rng).unwrap()),
+        Box::new(EnergyModel::new(energy(chains, Acceptance::Always, 25), rng).unwrap()),
+        Box::new(EnergyModel::new(energy(denoising, Acceptance::Metropolis, 30), rng).unwrap()),
+        Box::new(EnergyModel::new(normalised, rng).unwrap()),
+        Box::new(ScoreModel::new(score(ScoreTraining::Denoising), rng).unwrap()),
+        Box::new(ScoreModel::new(score(ScoreTraining::Sliced), rng).unwrap()),
     ]
 }
 
@@ -420,6 +444,12 @@ fn wild(steps: usize) {
         Box::new(
             Gan::new(GanConfig { optimiser: wild.clone(), critic_lr: 1e38, ..Default::default() }, rng)
                 .unwrap(),
+        ),
+        Box::new(
+            EnergyModel::new(EnergyConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap(),
+        ),
+        Box::new(
+            ScoreModel::new(ScoreConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap(),
         ),
         Box::new(Diffusion::new(DiffusionConfig { optimiser: wild, ..Default::default() }, rng).unwrap()),
     ];

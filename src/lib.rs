@@ -83,6 +83,8 @@
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, the probability-flow ODE |
 //! | [`energy`] | energy-based models and score networks, by chains, denoising, sliced score matching |
+//! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
+//! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
@@ -102,10 +104,12 @@
 
 pub mod adversarial;
 pub mod autoregressive;
+pub mod baseline;
 pub mod data;
 pub mod diffusion;
 pub mod energy;
 pub mod error;
+pub mod flow;
 pub mod generative;
 pub mod latent;
 pub mod map;
@@ -116,9 +120,13 @@ pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
+pub use baseline::{
+    Bandwidth, ComponentCount, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
+};
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule};
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining, ScoreConfig, ScoreModel, ScoreTraining};
 pub use error::{Error, Result};
+pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use map::Card;
@@ -131,11 +139,12 @@ pub use rand;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig,
-        EnergyConfig, EnergyModel, EnergyTraining, Error, Gan, GanConfig, Generative, Head, LikelihoodKind,
-        LikelihoodOptions, LogLikelihood, Observer, OptimiserConfig, Result, SampleOptions, Sampler, Samples,
-        Schedule, ScoreConfig, ScoreModel, ScoreTraining, Silent, Step, Stop, TrainOptions, TrainReport, Vae,
-        VaeConfig,
+        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, ComponentCount,
+        Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow,
+        FlowConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head, KernelDensity,
+        KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing, Observer,
+        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig, ScoreModel,
+        ScoreTraining, Silent, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
     };
 }
 

@@ -82,6 +82,7 @@
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, the view as SDEs and their probability-flow ODE |
+//! | [`energy`] | energy-based models and score networks, by chains, denoising, sliced score matching |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
 //! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
@@ -106,6 +107,7 @@ pub mod autoregressive;
 pub mod baseline;
 pub mod data;
 pub mod diffusion;
+pub mod energy;
 pub mod error;
 pub mod flow;
 pub mod generative;
@@ -122,6 +124,7 @@ pub use baseline::{
     Bandwidth, ComponentCount, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
 };
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
+pub use energy::{EnergyConfig, EnergyModel, EnergyTraining, ScoreConfig, ScoreModel, ScoreTraining};
 pub use error::{Error, Result};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use generative::*;
@@ -137,10 +140,11 @@ pub use rand;
 pub mod prelude {
     pub use crate::{
         AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, ComponentCount,
-        Dataset, Diffusion, DiffusionConfig, Error, Flow, FlowConfig, Gan, GanConfig, GaussianMixture,
-        GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig, LikelihoodKind,
-        LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result, SampleOptions, Sampler,
-        Samples, Schedule, Sde, Silent, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
+        Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow,
+        FlowConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head, KernelDensity,
+        KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing, Observer,
+        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig, ScoreModel,
+        ScoreTraining, Sde, Silent, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
     };
 }
 

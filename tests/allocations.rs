@@ -27,6 +27,8 @@ fn models() -> Vec<Box<dyn Generative>> {
     let rng = &mut rng;
     let head = Head::Bins { bins: 16 };
     let gan = |loss| GanConfig { loss, ..GanConfig::default() };
+    let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.1 };
+    let sliced = ScoreTraining::Sliced;
     vec![
         Box::new(Autoregressive::new(AutoregressiveConfig::default(), rng).unwrap()),
         Box::new(Autoregressive::new(AutoregressiveConfig { head, ..Default::default() }, rng).unwrap()),
@@ -34,6 +36,9 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(Gan::new(gan(AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }), rng).unwrap()),
         Box::new(Gan::new(gan(AdversarialLoss::WassersteinGp { lambda: 0.1 }), rng).unwrap()),
         Box::new(Diffusion::new(DiffusionConfig::default(), rng).unwrap()),
+        Box::new(EnergyModel::new(EnergyConfig::default(), rng).unwrap()),
+        Box::new(EnergyModel::new(EnergyConfig { training: denoising, ..Default::default() }, rng).unwrap()),
+        Box::new(ScoreModel::new(ScoreConfig { training: sliced, ..Default::default() }, rng).unwrap()),
     ]
 }
 

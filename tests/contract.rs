@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use quadrivium::data::Toy;
 use quadrivium::diffusion::Method;
+use quadrivium::energy::{Acceptance, Langevin, Normalisation};
 use quadrivium::map::Objective;
 use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;
@@ -34,6 +35,23 @@ fn models() -> Vec<Box<dyn Generative>> {
     let kernel_density =
         |bandwidth| KernelDensity::new(KernelDensityConfig { bandwidth, ..Default::default() }).unwrap();
     let autoregressive = |head| AutoregressiveConfig { head, hidden: vec![32, 32], ..Default::default() };
+    let energy = |training, acceptance, steps| EnergyConfig {
+        training,
+        hidden: vec![16, 16],
+        langevin: Langevin { steps, acceptance, ..Default::default() },
+        ..Default::default()
+    };
+    let chains = EnergyTraining::PersistentChains { chains: 128, steps: 5, restart: 0.05, magnitude: 1e-4 };
+    let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
+    let normalisation = Normalisation::Quadrature { intervals: 200 };
+    let normalised = EnergyConfig { normalisation, ..energy(denoising, Acceptance::Metropolis, 30) };
+    let score = |training| ScoreConfig {
+        training,
+        hidden: vec![32, 32],
+        levels: 8,
+        steps_per_level: 3,
+        ..Default::default()
+    };
     let flow = |architecture, transform| FlowConfig {
         architecture,
         transform,
@@ -60,6 +78,12 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(exploding.with_sampler(Sampler::EulerMaruyama { steps: 8 }).unwrap()),
         Box::new(exploding.with_sampler(Sampler::PredictorCorrector { steps: 6, snr: 0.16 }).unwrap()),
         Box::new(exploding.with_sampler(Sampler::Ode { method: Method::Heun, steps: 7 }).unwrap()),
+        Box::new(EnergyModel::new(energy(chains, Acceptance::Metropolis, 30), rng).unwrap()),
+        Box::new(EnergyModel::new(energy(chains, Acceptance::Always, 25), rng).unwrap()),
+        Box::new(EnergyModel::new(energy(denoising, Acceptance::Metropolis, 30), rng).unwrap()),
+        Box::new(EnergyModel::new(normalised, rng).unwrap()),
+        Box::new(ScoreModel::new(score(ScoreTraining::Denoising), rng).unwrap()),
+        Box::new(ScoreModel::new(score(ScoreTraining::Sliced), rng).unwrap()),
         Box::new(GaussianMixture::new(mixture(ComponentCount::Fixed(5))).unwrap()),
         Box::new(GaussianMixture::new(mixture(ComponentCount::Bic { max: 3 })).unwrap()),
         Box::new(kernel_density(Bandwidth::Scott)),
@@ -458,6 +482,12 @@ fn wild(steps: usize) {
         Box::new(
             Gan::new(GanConfig { optimiser: wild.clone(), critic_lr: 1e38, ..Default::default() }, rng)
                 .unwrap(),
+        ),
+        Box::new(
+            EnergyModel::new(EnergyConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap(),
+        ),
+        Box::new(
+            ScoreModel::new(ScoreConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap(),
         ),
         Box::new(Diffusion::new(DiffusionConfig { optimiser: wild, ..Default::default() }, rng).unwrap()),
     ];

@@ -19,9 +19,10 @@ fn paradigms() -> [Paradigm; 7] {
     all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy, Baseline)
 }
 
-fn objectives() -> [Objective; 11] {
+fn objectives() -> [Objective; 12] {
     all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, WassersteinGp,
-        NoisePrediction, ScoreMatching, ContrastiveDivergence, ExpectationMaximisation, KernelSmoothing)
+        NoisePrediction, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence, ExpectationMaximisation,
+        KernelSmoothing)
 }
 
 fn discrepancies() -> [Discrepancy; 6] {
@@ -43,12 +44,13 @@ fn likelihood_kinds() -> [LikelihoodKind; 6] {
 }
 
 /// One of each, with numbers that differ, and a second diffusion with few steps.
-fn samplings() -> [Sampling; 5] {
+fn samplings() -> [Sampling; 6] {
     let whole = |s: Sampling| match s {
         Sampling::Sequential { .. }
         | Sampling::OnePass
         | Sampling::Denoising { .. }
-        | Sampling::Langevin { .. } => s,
+        | Sampling::Langevin { .. }
+        | Sampling::AnnealedLangevin { .. } => s,
     };
     [
         Sampling::Sequential { dim: 7 },
@@ -56,6 +58,7 @@ fn samplings() -> [Sampling; 5] {
         Sampling::Denoising { steps: 1000 },
         Sampling::Denoising { steps: 10 },
         Sampling::Langevin { steps: 60 },
+        Sampling::AnnealedLangevin { steps: 101 },
     ]
     .map(whole)
 }
@@ -67,7 +70,7 @@ fn each_method_stands_where_the_field_puts_it() {
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
-    let methods: [(O, S, P, D, K, L, F); 15] = [
+    let methods: [(O, S, P, D, K, L, F); 17] = [
         (
             O::ChainRuleNll,
             Sequential { dim: 7 },
@@ -153,6 +156,24 @@ fn each_method_stands_where_the_field_puts_it() {
             F::SlowMixing,
         ),
         (
+            O::ScoreMatching,
+            AnnealedLangevin { steps: 101 },
+            P::Energy,
+            D::Fisher,
+            K::Unavailable,
+            L::LinearInSteps,
+            F::SlowInSteps,
+        ),
+        (
+            O::SlicedScoreMatching,
+            AnnealedLangevin { steps: 101 },
+            P::Energy,
+            D::Fisher,
+            K::Unavailable,
+            L::LinearInSteps,
+            F::SlowInSteps,
+        ),
+        (
             O::ContrastiveDivergence,
             Langevin { steps: 60 },
             P::Energy,
@@ -212,9 +233,12 @@ fn every_paradigm_objective_and_prediction_is_on_the_map() {
         let expected = match (place.latency, sampling) {
             (LatencyLaw::Constant, _) => 1,
             (LatencyLaw::LinearInDim, Sampling::Sequential { dim }) => dim,
-            (LatencyLaw::LinearInSteps, Sampling::Denoising { steps } | Sampling::Langevin { steps }) => {
-                steps
-            }
+            (
+                LatencyLaw::LinearInSteps,
+                Sampling::Denoising { steps }
+                | Sampling::Langevin { steps }
+                | Sampling::AnnealedLangevin { steps },
+            ) => steps,
             (law, _) => panic!("{law} for {sampling}"),
         };
         assert_eq!(sampling.nfe(), expected, "{objective}, {sampling}");

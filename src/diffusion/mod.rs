@@ -43,8 +43,8 @@
 
 mod config;
 mod likelihood;
-mod network;
-mod objective;
+pub(crate) mod network;
+pub(crate) mod objective;
 mod sampler;
 mod sampling;
 mod schedule;

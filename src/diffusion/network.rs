@@ -3,7 +3,7 @@ use std::ops::Range;
 use super::DiffusionConfig;
 use super::schedule::NoiseLevel;
 use crate::error::Result;
-use crate::nn::{Fourier, Layer, Linear, Network, Sequential, Weights, grow};
+use crate::nn::{Fourier, Layer, Linear, Network, Primal, Sequential, Weights, grow};
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
@@ -27,7 +27,7 @@ pub(super) const REACH: f64 = 20.0;
 /// The two products are added, not concatenated, so where all rows share a level, b + T(λ)·Wt is computed
 /// once. p = [Wt (ft, h), b (h), Wx (fx, h), rest].
 #[derive(Debug, Clone)]
-pub(super) struct NoiseNet {
+pub(crate) struct NoiseNet {
     features: Blurred,
     embedding: Fourier,
     time: Linear,
@@ -36,7 +36,7 @@ pub(super) struct NoiseNet {
 
 /// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pass<F> {
+pub(crate) struct Pass<F> {
     levels: Vec<[F; 2]>, // (α, σ) of each level: (n) or (1)
     lambda: Vec<F>,      // (n) or (1)
     f: Vec<F>,           // F(x̃, σ): (fx, n)
@@ -48,6 +48,8 @@ pub(super) struct Pass<F> {
     // Of the derivatives.
     dv: Vec<F>,       // (n, d)
     dh: Vec<F>,       // (n, h)
+    dvdot: Vec<F>,    // (n, d)
+    dhdot: Vec<F>,    // (n, h)
     fdot: Vec<F>,     // (fx, n)
     hdot: Vec<F>,     // (n, h)
     epsdot: Vec<F>,   // (n, d)
@@ -62,7 +64,7 @@ fn clamp<F: Real>(x: F) -> F {
 impl NoiseNet {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
-    pub(super) fn new(config: &DiffusionConfig) -> Result<Self> {
+    pub(crate) fn new(config: &DiffusionConfig) -> Result<Self> {
         let (hidden, activation) = (&config.hidden, config.activation);
         let embedding = Fourier::time(config.time_features)?;
         let mut layers = vec![activation.layer(hidden[0])];
@@ -80,11 +82,11 @@ impl NoiseNet {
         })
     }
 
-    pub(super) fn dim(&self) -> usize {
+    pub(crate) fn dim(&self) -> usize {
         self.features.dim
     }
 
-    pub(super) fn num_params(&self) -> usize {
+    pub(crate) fn num_params(&self) -> usize {
         self.parts()[2].end
     }
 
@@ -95,7 +97,7 @@ impl NoiseNet {
         [0..inputs, inputs..rest, rest..rest + self.rest.num_params()]
     }
 
-    pub(super) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
+    pub(crate) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
         let [time, inputs, rest] = self.parts();
         self.time.init(&mut p[time], rng);
         let sd = F::of((self.features.count() as f64).sqrt().recip());
@@ -104,7 +106,7 @@ impl NoiseNet {
     }
 
     /// Fills the part of t that `backward` reads: nothing flows back through the first layer.
-    pub(super) fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+    pub(crate) fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
         let [_, _, rest] = self.parts();
         self.rest.transpose(&p[rest.clone()], &mut t[rest]);
     }
@@ -147,7 +149,7 @@ impl NoiseNet {
     }
 
     /// ε̂ of rows x: (n, d), all at one level, nothing kept.
-    pub(super) fn infer<'a, F: Real>(
+    pub(crate) fn infer<'a, F: Real>(
         &self,
         p: &[F],
         x: &[F],
@@ -166,7 +168,7 @@ impl NoiseNet {
     }
 
     /// ε̂ of rows x: (n, d), at `levels`, one for each row or a single one for all.
-    pub(super) fn forward<'a, F: Real>(
+    pub(crate) fn forward<'a, F: Real>(
         &self,
         p: &[F],
         x: &[F],
@@ -187,26 +189,76 @@ impl NoiseNet {
     /// dp += ∂⟨dε, ε̂⟩/∂p after `forward` with a level for each row.
     ///
     /// dv = α dε; `rest` gives dh; then dWt = Tᵀ·dh, db = 1ᵀ·dh, dWx = Fᵀ·dh.
-    pub(super) fn backward<F: Real>(&self, w: Weights<F>, deps: &[F], dp: &mut [F], pass: &mut Pass<F>) {
-        let [time, inputs, rest] = self.parts();
-        let (n, d, width) = (deps.len() / self.dim(), self.dim(), self.rest.in_dim());
-        let dv = grow(&mut pass.dv, n * d);
-        for ((dv, deps), &[alpha, _]) in dv.chunks_exact_mut(d).zip(deps.chunks_exact(d)).zip(&pass.levels) {
-            dv.iter_mut().zip(deps).for_each(|(dv, &deps)| *dv = alpha * deps);
-        }
+    pub(crate) fn backward<F: Real>(&self, w: Weights<F>, deps: &[F], dp: &mut [F], pass: &mut Pass<F>) {
+        let [_, inputs, rest] = self.parts();
+        let (n, width) = (deps.len() / self.dim(), self.rest.in_dim());
+        let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
         let dh = grow(&mut pass.dh, n * width);
         let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
         let (h, cache) = (&pass.h[..n * width], &pass.cache[..n * self.rest.cache_width()]);
         self.rest.backward(w.slice(rest.clone()), h, cache, dv, Some(&mut dp[rest]), Some(dh), scratch);
-        let t = &pass.t[..n * self.embedding.out_dim()];
+        self.add_time(w, &pass.t, dh, dp);
+        self.add_inputs(&pass.f, dh, &mut dp[inputs]);
+    }
+
+    /// dp += ∂(⟨dε, ε̂⟩ + ⟨dε̇, ε̇⟩)/∂p after `forward` with a level for each row, and `jvp`.
+    ///
+    /// As `backward`, with dv̇ = α dε̇ beside dv: `rest` gives dh and dḣ, and since ḣ = Ḟ·Wx, dWx = Fᵀ·dh +
+    /// Ḟᵀ·dḣ. The levels have no tangent.
+    pub(crate) fn jvp_backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        deps: &[F],
+        depsdot: &[F],
+        dp: &mut [F],
+        pass: &mut Pass<F>,
+    ) {
+        let [_, inputs, rest] = self.parts();
+        let (n, width) = (deps.len() / self.dim(), self.rest.in_dim());
+        let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
+        let dvdot = self.scaled(depsdot, &pass.levels, &mut pass.dvdot);
+        let (dh, dhdot) = (grow(&mut pass.dh, n * width), grow(&mut pass.dhdot, n * width));
+        let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
+        let at = Primal {
+            x: &pass.h[..n * width],
+            xdot: &pass.hdot[..n * width],
+            cache: &pass.cache[..n * self.rest.cache_width()],
+            tangents: &pass.tangents[..n * self.rest.tangent_width()],
+            adjoints: None,
+        };
+        let (part, dh_too, dhdot_too) = (&mut dp[rest.clone()], Some(&mut *dh), Some(&mut *dhdot));
+        self.rest.jvp_backward(w.slice(rest), at, Some(dv), dvdot, Some(part), dh_too, dhdot_too, scratch);
+        self.add_time(w, &pass.t, dh, dp);
+        self.add_inputs(&pass.f, dh, &mut dp[inputs.clone()]);
+        self.add_inputs(&pass.fdot, dhdot, &mut dp[inputs]);
+    }
+
+    /// α dε, row by row: what reaches v.
+    fn scaled<'a, F: Real>(&self, deps: &[F], levels: &[[F; 2]], dv: &'a mut Vec<F>) -> &'a [F] {
+        let (d, dv) = (self.dim(), grow(dv, deps.len()));
+        for ((dv, deps), &[alpha, _]) in dv.chunks_exact_mut(d).zip(deps.chunks_exact(d)).zip(levels) {
+            dv.iter_mut().zip(deps).for_each(|(dv, &deps)| *dv = alpha * deps);
+        }
+        dv
+    }
+
+    /// dWt += Tᵀ·dh, db += 1ᵀ·dh.
+    fn add_time<F: Real>(&self, w: Weights<F>, t: &[F], dh: &[F], dp: &mut [F]) {
+        let [time, _, _] = self.parts();
+        let t = &t[..dh.len() / self.rest.in_dim() * self.embedding.out_dim()];
         self.time.backward(w.slice(time.clone()), t, &[], dh, Some(&mut dp[time]), None, &mut []);
-        let count = self.features.count();
-        let f = Strided::rows(&pass.f[..count * n], n);
-        gemm((count, width, n), f, dh, width, Init::Accumulate, &mut dp[inputs]);
+    }
+
+    /// dWx += Fᵀ·dh.
+    fn add_inputs<F: Real>(&self, f: &[F], dh: &[F], dwx: &mut [F]) {
+        let (count, width) = (self.features.count(), self.rest.in_dim());
+        let n = dh.len() / width;
+        let f = Strided::rows(&f[..count * n], n);
+        gemm((count, width, n), f, dh, width, Init::Accumulate, dwx);
     }
 
     /// ε̇ = (∂ε̂/∂x) ẋ after `forward` on the same x.
-    pub(super) fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
+    pub(crate) fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
         let [_, inputs, rest] = self.parts();
         let (n, d, width) = (x.len() / self.dim(), self.dim(), self.rest.in_dim());
         let count = self.features.count();

@@ -8,13 +8,13 @@ use crate::numeric::rng::Rng;
 use crate::train::{Objective, Progress};
 
 /// E ‖ε − ε̂(α x₀ + σ ε, λ)‖² / d over rows x₀, noise ε ~ N(0, I) and levels (Ho et al. 2020, eq. 14).
-pub(super) struct NoiseMse<'a> {
-    pub(super) net: &'a NoiseNet,
-    pub(super) levels: Levels<'a>,
+pub(crate) struct NoiseMse<'a> {
+    pub(crate) net: &'a NoiseNet,
+    pub(crate) levels: Levels<'a>,
 }
 
 /// Where training takes its noise levels from, uniformly.
-pub(super) enum Levels<'a> {
+pub(crate) enum Levels<'a> {
     /// The levels of t = 1 … T.
     Timesteps(&'a [NoiseLevel]),
     /// λ between two ends.
@@ -32,9 +32,9 @@ impl Levels<'_> {
 }
 
 /// The chance in a batch of rows.
-pub(super) struct Noise<F> {
-    pub(super) levels: Vec<NoiseLevel>, // (n)
-    eps: Vec<F>,                        // (n, d)
+pub(crate) struct Noise<F> {
+    pub(crate) levels: Vec<NoiseLevel>, // (n)
+    pub(crate) eps: Vec<F>,             // (n, d)
 }
 
 impl<F> Default for Noise<F> {
@@ -43,8 +43,20 @@ impl<F> Default for Noise<F> {
     }
 }
 
+impl<F: Real> Noise<F> {
+    /// α x₀ + σ ε of rows x₀: (n, d).
+    pub(crate) fn blur(&self, x: &[F], blurred: &mut Vec<F>) {
+        let d = x.len() / self.levels.len().max(1);
+        blurred.clear();
+        for ((x, eps), level) in x.chunks_exact(d).zip(self.eps.chunks_exact(d)).zip(&self.levels) {
+            let (alpha, sigma) = (F::of(level.alpha), F::of(level.sigma));
+            blurred.extend(x.iter().zip(eps).map(|(&x, &eps)| alpha * x + sigma * eps));
+        }
+    }
+}
+
 #[derive(Default)]
-pub(super) struct Scratch<F> {
+pub(crate) struct Scratch<F> {
     x: Vec<F>,    // the noisy rows: (n, d)
     deps: Vec<F>, // (n, d)
     pass: Pass<F>,
@@ -80,11 +92,7 @@ impl<F: Real> Objective<F> for NoiseMse<'_> {
         scratch: &mut Scratch<F>,
     ) -> f64 {
         let d = self.net.dim();
-        scratch.x.clear();
-        for ((x, eps), level) in x.chunks_exact(d).zip(noise.eps.chunks_exact(d)).zip(&noise.levels) {
-            let (alpha, sigma) = (F::of(level.alpha), F::of(level.sigma));
-            scratch.x.extend(x.iter().zip(eps).map(|(&x, &eps)| alpha * x + sigma * eps));
-        }
+        noise.blur(x, &mut scratch.x);
         let eps_hat = self.net.forward(w.p, &scratch.x, &noise.levels, &mut scratch.pass);
         let slope = weight * F::of(2.0 / d as f64);
         let mut loss = 0.0;

@@ -29,7 +29,7 @@ pub enum Paradigm {
     Diffusion,
     /// An invertible map of a simple density.
     Flow,
-    /// An energy, p(x) ∝ exp(−E(x)).
+    /// An energy, p(x) ∝ exp(−E(x)), or its slope, the score.
     Energy,
     /// A density in closed form, without a network: the classical yardstick.
     Baseline,
@@ -54,6 +54,8 @@ pub enum Objective {
     NoisePrediction,
     /// E‖s(x̃) − ∇ log q(x̃|x)‖².
     ScoreMatching,
+    /// E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction: score matching without the noise that was added.
+    SlicedScoreMatching,
     /// E[E(x)] − E[E(x⁻)], x⁻ from a Markov chain.
     ContrastiveDivergence,
     /// −ln Σₖ wₖ N(x; μₖ, Σₖ), by expectation–maximisation.
@@ -77,9 +79,14 @@ pub enum Sampling {
         /// Network evaluations.
         steps: usize,
     },
-    /// A Markov chain on the energy or the score.
+    /// A Markov chain on the energy.
     Langevin {
-        /// Updates of the chain.
+        /// Network evaluations.
+        steps: usize,
+    },
+    /// Langevin moves on the score of data blurred less and less.
+    AnnealedLangevin {
+        /// Network evaluations.
         steps: usize,
     },
 }
@@ -91,7 +98,8 @@ impl Sampling {
             Sampling::OnePass => 1,
             Sampling::Sequential { dim: steps }
             | Sampling::Denoising { steps }
-            | Sampling::Langevin { steps } => steps,
+            | Sampling::Langevin { steps }
+            | Sampling::AnnealedLangevin { steps } => steps,
         }
     }
 }
@@ -229,6 +237,12 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
         (O::ScoreMatching, S::Langevin { .. }) => {
             (Paradigm::Energy, Discrepancy::Fisher, LikelihoodKind::Unnormalised, &[SlowMixing, SlowInSteps])
         }
+        (O::ScoreMatching | O::SlicedScoreMatching, S::AnnealedLangevin { .. }) => (
+            Paradigm::Energy,
+            Discrepancy::Fisher,
+            LikelihoodKind::Unavailable,
+            &[SlowInSteps, DiscretisationError],
+        ),
         (O::ContrastiveDivergence, S::Langevin { .. }) => (
             Paradigm::Energy,
             Discrepancy::ForwardKl,
@@ -246,7 +260,7 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     let latency = match sampling {
         S::OnePass => LatencyLaw::Constant,
         S::Sequential { .. } => LatencyLaw::LinearInDim,
-        S::Denoising { .. } | S::Langevin { .. } => LatencyLaw::LinearInSteps,
+        S::Denoising { .. } | S::Langevin { .. } | S::AnnealedLangevin { .. } => LatencyLaw::LinearInSteps,
     };
     Some(Place { paradigm, discrepancy, likelihood, latency, failures })
 }
@@ -325,6 +339,7 @@ words!(Objective {
     Objective::WassersteinGp => "Wasserstein + GP",
     Objective::NoisePrediction => "noise MSE",
     Objective::ScoreMatching => "score matching",
+    Objective::SlicedScoreMatching => "sliced score matching",
     Objective::ContrastiveDivergence => "contrastive divergence",
     Objective::ExpectationMaximisation => "EM",
     Objective::KernelSmoothing => "kernel smoothing",
@@ -368,6 +383,7 @@ impl fmt::Display for Sampling {
             Sampling::OnePass => f.pad("one pass"),
             Sampling::Denoising { steps } => f.pad(&format!("{steps} denoising steps")),
             Sampling::Langevin { steps } => f.pad(&format!("{steps} Langevin steps")),
+            Sampling::AnnealedLangevin { steps } => f.pad(&format!("{steps} annealed steps")),
         }
     }
 }

@@ -1,0 +1,119 @@
+use ndarray::Array2;
+
+use super::EnergyModel;
+use super::network::Pass;
+use crate::error::Result;
+use crate::nn::REACH;
+use crate::numeric::quadrature::gauss_legendre;
+use crate::numeric::tiles;
+
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    z: Vec<f32>, // (n, d)
+    pass: Pass<f32>,
+}
+
+/// ln Z = ln ∫ exp(−E(z)) dz by quadrature.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct LogPartition {
+    pub(super) nats: f64,
+    /// How far the rule with half as many intervals is from it.
+    pub(super) error: f64,
+}
+
+/// Where the nodes lie densest: their distance grows like √(1 + (z/CORE)²).
+const CORE: f64 = 2.0;
+
+/// An integration rule on an axis: nodes, their weights, and the weights of the rule on every other node.
+struct Rule {
+    nodes: Vec<f64>,
+    fine: Vec<f64>,
+    coarse: Vec<f64>,
+}
+
+impl Rule {
+    /// The trapezoidal rule in u, z = CORE·sinh u, on an even number of intervals from −REACH to REACH, which
+    /// is dense where data are.
+    ///
+    /// Beyond the reach E grows along the axis by the confinement alone, so the tail behind an end is the
+    /// end's own value times ∫ exp(−(z² − REACH²)/2w²) dz from there to ∞. It is added to the end's weight:
+    /// nothing is cut off.
+    fn new(intervals: usize, width: f64) -> Self {
+        let (ends, tail) = ((REACH / CORE).asinh(), tail(width));
+        let h = 2.0 * ends / intervals as f64;
+        let mut rule = Rule { nodes: Vec::new(), fine: Vec::new(), coarse: Vec::new() };
+        for k in 0..=intervals {
+            let u = h * (k as f64 - 0.5 * intervals as f64);
+            let (slope, end) = (CORE * u.cosh(), k == 0 || k == intervals);
+            let weight = |h: f64| h * slope * if end { 0.5 } else { 1.0 } + if end { tail } else { 0.0 };
+            rule.nodes.push(CORE * u.sinh());
+            rule.fine.push(weight(h));
+            rule.coarse.push(if k % 2 == 0 { weight(2.0 * h) } else { 0.0 });
+        }
+        rule
+    }
+}
+
+/// ∫ exp(−(z² − R²)/2w²) dz from R = REACH to ∞. With z = R + a·t the integrand is exp(−(aRt + a²t²/2)/w²);
+/// at a = w²/(R + w) it has decayed by t = 20.
+fn tail(width: f64) -> f64 {
+    let a = width * width / (REACH + width);
+    let (nodes, weights) = gauss_legendre(64);
+    let f = |t: f64| (-(a * REACH * t + 0.5 * a * a * t * t) / (width * width)).exp();
+    a * nodes.iter().zip(weights).map(|(x, w)| 10.0 * w * f(10.0 * (x + 1.0))).sum::<f64>()
+}
+
+/// A sum of exponentials, the largest taken out: Σ wᵢ exp(aᵢ) = e^most · sum.
+fn log_sum(terms: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let most = terms.clone().filter(|t| t.0 > 0.0).map(|t| t.1).fold(f64::NEG_INFINITY, f64::max);
+    most + terms.map(|(weight, a)| weight * (a - most).exp()).sum::<f64>().ln()
+}
+
+impl EnergyModel {
+    /// −E(z) of the rows z: (n, d), in standard units. f is in f32, the confinement in f64, so that no finite
+    /// row is beyond it.
+    pub(super) fn score_tile(&self, z: &[f32], pass: &mut Pass<f32>, nats: &mut [f64]) {
+        let d = self.config.dim;
+        let f = self.energy.infer(&self.parameters.average, z, pass);
+        for ((nats, &f), z) in nats.iter_mut().zip(f).zip(z.chunks_exact(d)) {
+            let square: f64 = z.iter().map(|&z| f64::from(z).powi(2)).sum();
+            *nats = -f64::from(f) - 0.5 * square / self.config.width.powi(2);
+        }
+    }
+
+    /// The same of rows x in the units of the data, plus ln |dz/dx|.
+    pub(super) fn score_rows(&self, x: &[f32], Scratch { z, pass }: &mut Scratch, nats: &mut [f64]) {
+        z.clear();
+        z.extend_from_slice(x);
+        self.standardiser.standardise(z);
+        self.score_tile(z, pass, nats);
+        nats.iter_mut().for_each(|nats| *nats += self.standardiser.log_det());
+    }
+
+    /// ln Z over one or two axes.
+    pub(super) fn log_partition(&self, intervals: usize) -> Result<LogPartition> {
+        let rule = Rule::new(intervals, self.config.width);
+        let (count, d) = (rule.nodes.len(), self.config.dim);
+        // A line of nodes along the last axis for each node of the first, if there are two.
+        let lines = if d == 1 { 1 } else { count };
+        let (mut fine, mut coarse) = (Vec::with_capacity(lines), Vec::with_capacity(lines));
+        for line in 0..lines {
+            let z = Array2::from_shape_fn((count, d), |(k, axis)| {
+                rule.nodes[if axis + 1 == d { k } else { line }] as f32
+            });
+            let nats = tiles::score(z.view(), |_, pass: &mut Pass<f32>, z, nats| {
+                self.score_tile(z, pass, nats);
+                Ok(())
+            })?;
+            let along = |weights: &[f64]| log_sum(weights.iter().copied().zip(nats.iter().copied()));
+            fine.push(along(&rule.fine));
+            coarse.push(along(&rule.coarse));
+        }
+        let across = |weights: &[f64], lines: &[f64]| match d {
+            1 => lines[0],
+            _ => log_sum(weights.iter().copied().zip(lines.iter().copied())),
+        };
+        let (fine, coarse) = (across(&rule.fine, &fine), across(&rule.coarse, &coarse));
+        Ok(LogPartition { nats: fine, error: (fine - coarse).abs() })
+    }
+}

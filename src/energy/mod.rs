@@ -1,0 +1,411 @@
+//! The energy-based paradigm: a density up to its constant, or only its slope.
+//!
+//! **Model.** p(x) = exp(−E(x))/Z, a network for the energy E ([`EnergyModel`]). Nothing asks the network to be
+//! invertible or to generate, and the price is Z = ∫ exp(−E), which no one knows. The score s = ∇ ln p = −∇E
+//! does not depend on Z; a network may also learn s alone ([`ScoreModel`]).
+//!
+//! **Objective.** Three ways around Z ([`EnergyTraining`], [`ScoreTraining`]):
+//!
+//! | | minimises | learns |
+//! | --- | --- | --- |
+//! | persistent chains (Hinton 2002; Tieleman 2008; Du & Mordatch 2019) | E[E(x⁺)] − E[E(x⁻)], x⁻ from chains that move along under the present energy | p: with x⁻ ~ exp(−E)/Z the gradient is that of −ln p |
+//! | denoising (Vincent 2011, eq. 9) | E‖s(x̃) − (x − x̃)/σ²‖², x̃ = x + σε | p blurred by σ |
+//! | sliced (Song et al. 2019, eq. 8) | E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction | the score of whatever rows it sees |
+//!
+//! The last two differentiate a derivative once more, exactly: for s = −∇E, a `jvp` along u = ∂loss/∂s and its
+//! reverse; for a network s, a `jvp` along v and its reverse. A scalar energy learns at one σ. A score
+//! network takes σ as an input and learns a whole ladder (NCSN, Song & Ermon 2019): then it is the noise
+//! predictor of a [`Diffusion`](crate::Diffusion), ε̂ = −σs, and shares its code.
+//!
+//! **Sampling.** Langevin moves, z′ = z − (h²/2) ∇E + hξ, each proposal accepted or refused after Metropolis
+//! ([`Langevin`]); the same moves carry the chains in training. On a ladder, a few moves at each level of
+//! noise, from the largest down (annealed Langevin dynamics).
+//!
+//! **Likelihood.** −E(x), up to a constant; in one or two columns [`Normalisation::Quadrature`] finds Z. A field
+//! s need not be the slope of anything, so a [`ScoreModel`] has none.
+//!
+//! **What goes wrong.** Figures are on the grid of 25 narrow modes, 0.018 wide in standard units, shortfalls in
+//! nats against the truth. *Denoising at one σ*: rows blurred by σ = 0.02 never lie between the modes, so
+//! nothing is learned of the energy there, nor of one mode's weight against another's: 2.5 to 4.3 short. A
+//! larger σ joins the modes and blurs them. A ladder of σ has both, and annealed sampling draws rows whose
+//! energy distance from the truth's is 1 to 2 times that of two samples of the truth. *Young chains*: if a share of 0.05 of the chains starts anew
+//! each time, the model learns where young chains go, not where exp(−E) has its mass (Nijkamp et al. 2019):
+//! after 1000 steps 0.997 of the samples lie in the modes, and the density is 0.56 short. Without restarts
+//! it is 0.18, and 0.025 after 3000 steps; but now samples need the time that the chains had, and after 400
+//! moves 0.07 of them are still on their way. *Slow mixing*: a step that suits a mode does not leave it. With
+//! steps of at most 0.05 the chains stay where they started, the energy of the rest runs away, and the
+//! density is thousands of nats short. So the chain also tries steps as long as the data are wide; the modes
+//! cover a hundredth of the plane they lie in, and some land in another. In many dimensions none would.
+//! *Unadjusted steps*: without Metropolis the long steps are draws from nothing: two moons are learned to
+//! 0.009 nats with it, to hundreds without. *Drift*: only differences of energies have a gradient, so all may
+//! rise or fall together, by a hundred nats in 250 steps; a small magnitude penalty holds them.
+
+mod chains;
+mod likelihood;
+mod network;
+mod objective;
+mod sampling;
+mod score;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+
+use ndarray::ArrayView2;
+use rand::RngCore;
+
+pub use self::sampling::{Acceptance, Langevin};
+pub use self::score::{ScoreConfig, ScoreModel, ScoreTraining};
+
+use self::chains::Persistence;
+use self::likelihood::LogPartition;
+use self::network::Energy;
+use self::objective::DenoisingScore;
+use crate::data::Standardiser;
+use crate::error::{Result, check};
+use crate::generative::*;
+use crate::map::{Card, Objective, Sampling};
+use crate::nn::{Activation, REACH, Weights, most_octaves};
+use crate::numeric::rng::Streams;
+use crate::numeric::tiles;
+use crate::train::{self, OptimiserConfig, Parameters, Rows};
+
+/// How an [`EnergyModel`] learns. Lengths are in standard deviations of the columns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum EnergyTraining {
+    /// Persistent contrastive divergence (Tieleman 2008; Du & Mordatch 2019): −ln p itself, its gradient
+    /// estimated by chains that live through the training.
+    PersistentChains {
+        /// Chains in all, shared among the shards; at least as many run as a minibatch has rows. At least 1.
+        chains: usize,
+        /// Network evaluations of a chain each time it moves, with the step lengths and the acceptance of
+        /// [`EnergyConfig::langevin`]. At least 1 (2 for a move with [`Acceptance::Metropolis`]); Du &
+        /// Mordatch use 60.
+        steps: usize,
+        /// The share of chains that start anew each time, from N(0, I). 0 to 1. Du & Mordatch use 0.05; with
+        /// steps that mix, 0 is better: a young chain is no draw from the model.
+        restart: f64,
+        /// The weight α of α (f(x⁺)² + f(x⁻)²), which keeps energies from drifting. 0 or more.
+        magnitude: f64,
+    },
+    /// Denoising score matching (Vincent 2011): ∇E points from a blurred row to where it came from. No chains,
+    /// but what is learned is the density blurred by σ.
+    DenoisingScoreMatching {
+        /// σ, the blur. More than 0.
+        sigma: f64,
+    },
+}
+
+/// Whether `log_likelihood` knows the constant of the density.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Normalisation {
+    /// It does not: [`LogLikelihood::Unnormalised`].
+    None,
+    /// It integrates exp(−E), in one or two dimensions: [`LogLikelihood::Estimate`].
+    Quadrature {
+        /// Intervals of an axis. Even, 8 to 8192. A mode of standard deviation s is resolved from about 6/s
+        /// on. The first score after a training costs one evaluation per node.
+        intervals: usize,
+    },
+}
+
+/// What an [`EnergyModel`] is made of and how it learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnergyConfig {
+    /// Columns of a row. At least 1. Default 2.
+    pub dim: usize,
+    /// Units of each hidden layer; none makes f affine in its features. Default `[128, 128]`.
+    pub hidden: Vec<usize>,
+    /// Between the layers. The slope of the energy moves the chains, and denoising takes its derivative: a
+    /// smooth one. Default [`Activation::Silu`].
+    pub activation: Activation,
+    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
+    /// 1, beside the coordinate itself. At most 14. Default 5.
+    pub octaves: usize,
+    /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is N(0, w²I).
+    /// More than 0, at most 10. Default 1.
+    pub width: f64,
+    /// The objective. Default [`EnergyTraining::PersistentChains`] with 4096 chains of 10 steps, a restart
+    /// share of 0.02 and a magnitude of 1e-4.
+    pub training: EnergyTraining,
+    /// How rows are drawn, and persistent chains moved.
+    pub langevin: Langevin,
+    /// Default [`Normalisation::None`].
+    pub normalisation: Normalisation,
+    /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
+    pub optimiser: OptimiserConfig,
+}
+
+impl Default for EnergyConfig {
+    fn default() -> Self {
+        EnergyConfig {
+            dim: 2,
+            hidden: vec![128; 2],
+            activation: Activation::Silu,
+            octaves: 5,
+            width: 1.0,
+            training: EnergyTraining::PersistentChains {
+                chains: 1024,
+                steps: 20,
+                restart: 0.0,
+                magnitude: 1e-5,
+            },
+            langevin: Langevin::default(),
+            normalisation: Normalisation::None,
+            optimiser: OptimiserConfig { lr: 3e-3, ..OptimiserConfig::default() },
+        }
+    }
+}
+
+impl EnergyConfig {
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        check(self.dim >= 1, "EnergyConfig::dim", self.dim, "at least 1")?;
+        check(
+            self.hidden.iter().all(|&units| units >= 1),
+            "EnergyConfig::hidden",
+            &self.hidden,
+            "layers of at least 1 unit",
+        )?;
+        check(self.octaves <= most_octaves(REACH), "EnergyConfig::octaves", self.octaves, "0 to 14")?;
+        check(
+            self.width > 0.0 && self.width <= 10.0,
+            "EnergyConfig::width",
+            self.width,
+            "more than 0, at most 10",
+        )?;
+        match self.training {
+            EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
+                check(chains >= 1, "PersistentChains::chains", chains, "at least 1")?;
+                check(steps >= 1, "PersistentChains::steps", steps, "at least 1")?;
+                check((0.0..=1.0).contains(&restart), "PersistentChains::restart", restart, "0 to 1")?;
+                check(
+                    magnitude >= 0.0 && magnitude.is_finite(),
+                    "PersistentChains::magnitude",
+                    magnitude,
+                    "0 or more, finite",
+                )?;
+            }
+            EnergyTraining::DenoisingScoreMatching { sigma } => {
+                check(
+                    sigma > 0.0 && sigma.is_finite(),
+                    "DenoisingScoreMatching::sigma",
+                    sigma,
+                    "more than 0, finite",
+                )?;
+            }
+        }
+        if let Normalisation::Quadrature { intervals } = self.normalisation {
+            check(
+                (8..=8192).contains(&intervals) && intervals.is_multiple_of(2),
+                "Quadrature::intervals",
+                intervals,
+                "even, 8 to 8192",
+            )?;
+            check(
+                self.dim <= 2,
+                "EnergyConfig::normalisation",
+                self.normalisation,
+                "None for more than two columns",
+            )?;
+        }
+        self.langevin.validate()?;
+        self.activation.validate()?;
+        self.optimiser.validate()
+    }
+}
+
+/// A density p(x) = exp(−E(x))/Z with a network for E.
+///
+/// In standard units z, E = f(z̃) + ‖z‖²/2w²: f is a network, z̃ is z cut to ±10 on each axis, and the confinement
+/// makes exp(−E) integrable whatever f is. It is part of the model.
+///
+/// ```
+/// use quadrivium::energy::{Langevin, Normalisation};
+/// use quadrivium::{data::Toy, *};
+///
+/// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
+/// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
+/// let config = EnergyConfig {
+///     hidden: vec![32, 32],
+///     normalisation: Normalisation::Quadrature { intervals: 256 },
+///     ..Default::default()
+/// };
+/// let mut model = EnergyModel::new(config, &mut rng)?;
+/// model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut Silent)?;
+///
+/// let score = model.log_likelihood(data.x(), &LikelihoodOptions::default())?;
+/// assert!(matches!(score, LogLikelihood::Estimate { .. }));
+/// // The same energy, sampled by a shorter chain.
+/// let quick = model.with_sampler(Langevin { steps: 100, ..Default::default() })?;
+/// assert_eq!(quick.sample(10, &SampleOptions::default(), &mut rng)?.nfe, 100);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct EnergyModel {
+    config: EnergyConfig,
+    energy: Energy,
+    parameters: Parameters,
+    /// The averaged parameters transposed: what a chain's slope needs.
+    transposed: Vec<f32>,
+    standardiser: Standardiser,
+    /// ln Z, computed when first asked for.
+    log_partition: OnceLock<LogPartition>,
+}
+
+impl EnergyModel {
+    /// An untrained model: N(0, w²I).
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    pub fn new(config: EnergyConfig, rng: &mut dyn RngCore) -> Result<Self> {
+        config.validate()?;
+        let energy = Energy::new(&config);
+        let mut p = vec![0.0; energy.num_params()];
+        energy.init(&mut p, &mut Streams::from_rng(rng).stream(0));
+        let mut model = EnergyModel {
+            transposed: p.clone(),
+            parameters: Parameters::new(p),
+            standardiser: Standardiser::identity(config.dim),
+            log_partition: OnceLock::new(),
+            energy,
+            config,
+        };
+        model.refresh();
+        Ok(model)
+    }
+
+    /// What it was made with, and the sampler that it has now.
+    pub fn config(&self) -> &EnergyConfig {
+        &self.config
+    }
+
+    /// The same energy, sampled by another chain.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a chain out of range.
+    pub fn with_sampler(&self, langevin: Langevin) -> Result<Self> {
+        langevin.validate()?;
+        Ok(EnergyModel { config: EnergyConfig { langevin, ..self.config.clone() }, ..self.clone() })
+    }
+
+    /// What follows from the parameters.
+    fn refresh(&mut self) {
+        self.energy.transpose(&self.parameters.average, &mut self.transposed);
+        self.log_partition = OnceLock::new();
+    }
+
+    /// Of the averaged parameters, which sample.
+    fn weights(&self) -> Weights<'_, f32> {
+        Weights { p: &self.parameters.average, t: &self.transposed }
+    }
+}
+
+impl Generative for EnergyModel {
+    fn card(&self) -> Card {
+        let (name, objective) = match self.config.training {
+            EnergyTraining::PersistentChains { .. } => ("EBM (chains)", Objective::ContrastiveDivergence),
+            EnergyTraining::DenoisingScoreMatching { .. } => ("EBM (denoising)", Objective::ScoreMatching),
+        };
+        let card = Card::new(name, objective, Sampling::Langevin { steps: self.config.langevin.steps });
+        match self.config.normalisation {
+            Normalisation::None => card,
+            Normalisation::Quadrature { .. } => Card { likelihood: LikelihoodKind::Estimate, ..card },
+        }
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    fn num_params(&self) -> usize {
+        self.energy.num_params()
+    }
+
+    /// Learns the energy by [`EnergyConfig::training`].
+    ///
+    /// With persistent chains, which start at N(0, I) in each training, the loss is E(x⁺) − E(x⁻) plus the
+    /// regulariser; its parts are the two mean energies. It hovers about 0 from the start and says
+    /// nothing about the fit; held-out rows are compared with chains that have just started.
+    ///
+    /// # Errors
+    /// As the trait says, and [`Error::Config`](crate::Error::Config) for a `patience` with persistent chains.
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        if let EnergyTraining::PersistentChains { .. } = self.config.training {
+            check(
+                options.patience.is_none(),
+                "TrainOptions::patience",
+                options.patience,
+                "None: a contrast with chains has no best",
+            )?;
+        }
+        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
+        self.standardiser = rows.standardiser.clone();
+        let trained = match self.config.training {
+            EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
+                let langevin = Langevin { steps, ..self.config.langevin };
+                let persistence = Persistence { chains, langevin, restart, magnitude };
+                chains::train(self, persistence, &rows, options, observer)
+            }
+            EnergyTraining::DenoisingScoreMatching { sigma } => {
+                let objective = DenoisingScore { energy: &self.energy, sigma };
+                let optimiser = &self.config.optimiser;
+                train::fit(&objective, &mut self.parameters, &rows, optimiser, options, observer)
+            }
+        };
+        self.refresh();
+        trained
+    }
+
+    /// Draws rows: a chain for each, from z ~ N(0, T·I) in standard units, under exp(−E/T).
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        tiles::sample(self, n, options, rng)
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    /// −E(x) in the units of the data, or, with [`Normalisation::Quadrature`], −E(x) − ln Z. `options` change
+    /// nothing.
+    ///
+    /// The standard error of the estimate is the change of ln Z from half as many intervals, the same for all
+    /// rows, plus a millionth of the energy for f32. Nothing is cut off: beyond ±10 the energy has a closed form.
+    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        check_rows("x", x, self.dim())?;
+        let mut nats = tiles::score(x, |_, scratch, x, nats| {
+            self.score_rows(x, scratch, nats);
+            Ok(())
+        })?;
+        let Normalisation::Quadrature { intervals } = self.config.normalisation else {
+            return Ok(LogLikelihood::Unnormalised(nats));
+        };
+        let log_partition = match self.log_partition.get() {
+            Some(known) => *known,
+            None => {
+                let found = self.log_partition(intervals)?;
+                *self.log_partition.get_or_init(|| found)
+            }
+        };
+        let std_error = nats.mapv(|energy| log_partition.error + ROUNDING * (1.0 + energy.abs()));
+        nats -= log_partition.nats;
+        Ok(LogLikelihood::Estimate { nats, std_error })
+    }
+}
+
+/// What f32 leaves of an energy, relative.
+const ROUNDING: f64 = 1e-6;

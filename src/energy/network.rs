@@ -1,0 +1,140 @@
+use super::EnergyConfig;
+use crate::nn::{Fourier, Layer, Linear, Network, REACH, Sequential, Tape, Weights, mlp};
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+
+/// The energy of rows z: (n, d), in standard units:
+///
+/// E(z) = f(z̃; p) + ‖z‖²/2w², z̃ = clamp(z, ±REACH).
+///
+/// f is a network on Fourier features. Along each axis it is constant beyond the reach, so the confinement
+/// ‖z‖²/2w² makes exp(−E) integrable for any p, and the tails are those of a Gaussian. f starts at 0.
+#[derive(Debug, Clone)]
+pub(super) struct Energy {
+    net: Sequential,
+    /// 1/w².
+    pull: f64,
+}
+
+/// The buffers of one batch of rows, sized on first use and kept.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pass<F> {
+    near: Vec<F>, // z̃: (n, d)
+    tape: Tape<F>,
+    dy: Vec<F>, // (n)
+    /// E: (n)
+    pub(super) e: Vec<F>,
+    /// ∇E: (n, d)
+    pub(super) g: Vec<F>,
+}
+
+fn clamp<F: Real>(z: F) -> F {
+    z.max(F::of(-REACH)).min(F::of(REACH))
+}
+
+impl Energy {
+    pub(super) fn new(config: &EnergyConfig) -> Self {
+        let features = Fourier::octaves(config.dim, 1.0, config.octaves);
+        let sizes = [&[features.out_dim()], config.hidden.as_slice(), &[1]].concat();
+        let mut layers = vec![Layer::Fourier(features)];
+        layers.extend_from_slice(mlp(&sizes, config.activation).layers());
+        layers.pop();
+        layers.push(Layer::Linear(Linear::new(sizes[sizes.len() - 2], 1, 0.0)));
+        Energy { net: Sequential::new(layers), pull: config.width.powi(-2) }
+    }
+
+    pub(super) fn dim(&self) -> usize {
+        self.net.in_dim()
+    }
+
+    pub(super) fn num_params(&self) -> usize {
+        self.net.num_params()
+    }
+
+    pub(super) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
+        self.net.init(p, rng);
+    }
+
+    pub(super) fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+        self.net.transpose(p, t);
+    }
+
+    /// ‖z‖²/2w² of one row.
+    pub(super) fn confinement<F: Real>(&self, z: &[F]) -> F {
+        F::of(0.5 * self.pull) * z.iter().map(|&z| z * z).sum()
+    }
+
+    fn near<F: Real>(z: &[F], near: &mut Vec<F>) {
+        near.clear();
+        near.extend(z.iter().map(|&z| clamp(z)));
+    }
+
+    /// f(z̃), nothing kept for the derivatives.
+    pub(super) fn infer<'a, F: Real>(&self, p: &[F], z: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
+        Self::near(z, &mut pass.near);
+        pass.tape.infer(&self.net, p, &pass.near)
+    }
+
+    /// f(z̃), with what the other functions need.
+    pub(super) fn forward<'a, F: Real>(&self, p: &[F], z: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
+        Self::near(z, &mut pass.near);
+        pass.tape.forward(&self.net, p, &pass.near)
+    }
+
+    /// dp += ∂⟨dy, E⟩/∂p at the last `forward`.
+    pub(super) fn backward<F: Real>(&self, w: Weights<F>, dy: &[F], dp: &mut [F], pass: &mut Pass<F>) {
+        pass.tape.backward(&self.net, w, dy, Some(dp), None);
+    }
+
+    /// Fills `pass.e` with E and `pass.g` with ∇E.
+    pub(super) fn evaluate<F: Real>(&self, w: Weights<F>, z: &[F], pass: &mut Pass<F>) {
+        self.slope(w, z, pass, |tape, dy, g| tape.backward(&self.net, w, dy, None, Some(g)));
+    }
+
+    /// `evaluate`, followed by `backward_slope`.
+    pub(super) fn evaluate_keeping<F: Real>(&self, w: Weights<F>, z: &[F], pass: &mut Pass<F>) {
+        self.slope(w, z, pass, |tape, dy, g| tape.backward_keeping(&self.net, w, dy, g));
+    }
+
+    fn slope<F: Real>(
+        &self,
+        w: Weights<F>,
+        z: &[F],
+        pass: &mut Pass<F>,
+        backward: impl Fn(&mut Tape<F>, &[F], &mut [F]),
+    ) {
+        self.forward(w.p, z, pass);
+        let Pass { near, tape, dy, e, g } = pass;
+        e.clear();
+        e.extend(tape.y().iter().zip(z.chunks_exact(self.dim())).map(|(&f, z)| f + self.confinement(z)));
+        dy.clear();
+        dy.resize(e.len(), F::one());
+        g.resize(z.len(), F::zero());
+        backward(tape, dy, g);
+        let pull = F::of(self.pull);
+        for ((g, &z), &near) in g.iter_mut().zip(z).zip(&*near) {
+            *g = pull * z + if near == z { *g } else { F::zero() };
+        }
+    }
+
+    /// dp += ∂⟨u, ∇E⟩/∂p after `evaluate_keeping`, for u: (n, d) held fixed.
+    ///
+    /// ⟨u, ∇E⟩ is the derivative of E along u, so its gradient is the reverse of one `jvp` along u; the part in
+    /// ẋ of that reverse is ∇E, which is kept. Beyond the reach f has no slope, whatever p: there u counts as
+    /// 0. The confinement has no parameters.
+    pub(super) fn backward_slope<F: Real>(
+        &self,
+        w: Weights<F>,
+        z: &[F],
+        u: &mut [F],
+        dp: &mut [F],
+        pass: &mut Pass<F>,
+    ) {
+        let Pass { near, tape, dy, .. } = pass;
+        for ((u, &z), &near) in u.iter_mut().zip(z).zip(&*near) {
+            *u = if near == z { *u } else { F::zero() };
+        }
+        tape.jvp(&self.net, w.p, u);
+        tape.jvp_backward_kept(&self.net, w, None, dy, dp);
+    }
+}

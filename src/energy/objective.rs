@@ -1,0 +1,256 @@
+use rand::{Rng as _, RngCore, SeedableRng};
+
+use super::network::{Energy, Pass};
+use super::sampling::{Langevin, Walk};
+use crate::diffusion::network as noise;
+use crate::diffusion::objective::{Noise as Noisy, NoiseMse};
+use crate::nn::Weights;
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+use crate::train::{Objective, Progress};
+
+/// E ‖ε − σ ∇E(x + σε)‖² / d over rows x and noise ε ~ N(0, I): σ² times ‖s(x̃) − (x − x̃)/σ²‖² with s = −∇E
+/// (Vincent 2011, eq. 9), which σ does not blow up.
+pub(super) struct DenoisingScore<'a> {
+    pub(super) energy: &'a Energy,
+    pub(super) sigma: f64,
+}
+
+#[derive(Default)]
+pub(super) struct DenoisingScratch<F> {
+    x: Vec<F>, // x̃: (n, d)
+    u: Vec<F>, // (n, d)
+    t: Vec<F>, // p transposed, where the caller has none
+    pass: Pass<F>,
+}
+
+impl<F: Real> Objective<F> for DenoisingScore<'_> {
+    // ε: (n, d)
+    type Noise = Vec<F>;
+    type Scratch = DenoisingScratch<F>;
+
+    fn transpose(&self, p: &[F], t: &mut [F]) {
+        self.energy.transpose(p, t);
+    }
+
+    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, eps: &mut Vec<F>) {
+        eps.clear();
+        eps.extend((0..rows * self.energy.dim()).map(|_| F::normal(rng)));
+    }
+
+    /// With the residual r = ε − σg, g = ∇E(x̃): loss = Σ r²/d and u = weight · ∂loss/∂g = −weight · 2σr/d; then dp +=
+    /// ∂⟨u, ∇E⟩/∂p for that u held fixed.
+    fn loss_grad(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        eps: &Vec<F>,
+        weight: F,
+        dp: Option<&mut [F]>,
+        _: &mut [f64],
+        scratch: &mut DenoisingScratch<F>,
+    ) -> f64 {
+        let DenoisingScratch { x: noisy, u, t, pass } = scratch;
+        let (d, sigma) = (self.energy.dim() as f64, F::of(self.sigma));
+        noisy.clear();
+        noisy.extend(x.iter().zip(eps).map(|(&x, &eps)| x + sigma * eps));
+        // The loss itself needs ∇E, a backward pass.
+        let w = if w.t.is_empty() {
+            t.resize(w.p.len(), F::zero());
+            self.energy.transpose(w.p, t);
+            Weights { p: w.p, t }
+        } else {
+            w
+        };
+        self.energy.evaluate_keeping(w, noisy, pass);
+        let slope = weight * F::of(-2.0 * self.sigma / d);
+        let mut loss = 0.0;
+        u.clear();
+        u.extend(pass.g.iter().zip(eps).map(|(&g, &eps)| {
+            let r = eps - sigma * g;
+            loss += r.f64().powi(2);
+            slope * r
+        }));
+        if let Some(dp) = dp {
+            self.energy.backward_slope(w, noisy, u, dp, pass);
+        }
+        loss / d
+    }
+}
+
+/// E(x⁺) − E(x⁻) + magnitude · (f(x⁺)² + f(x⁻)²), means over rows x⁺ of data and rows x⁻ of the chains (Du &
+/// Mordatch 2019, algorithm 1). For x⁻ ~ exp(−E)/Z and no magnitude its gradient is that of −ln p(x⁺).
+pub(super) struct Contrast<'a, F> {
+    pub(super) energy: &'a Energy,
+    pub(super) langevin: Langevin,
+    /// Chains of each shard.
+    pub(super) chains: usize,
+    pub(super) restart: f64,
+    pub(super) magnitude: f64,
+    /// The parameters as they stand in this step, and the same transposed: what moves the chains.
+    pub(super) now: (Vec<F>, Vec<F>),
+}
+
+/// The chains of a shard, which live from step to step.
+#[derive(Default)]
+pub(super) struct Chains<F> {
+    all: Vec<F>, // (chains, d)
+    /// Whose turn it is.
+    next: usize,
+    /// The rows x⁻ of this tile: (n, d)
+    pub(super) x: Vec<F>,
+    rngs: Vec<Rng>,
+    walk: Walk<F>,
+}
+
+#[derive(Default)]
+pub(super) struct ContrastScratch<F> {
+    dy: Vec<F>, // (n)
+    pass: Pass<F>,
+}
+
+impl<F: Real> Objective<F> for Contrast<'_, F> {
+    type Noise = Chains<F>;
+    type Scratch = ContrastScratch<F>;
+
+    fn part_names(&self) -> &'static [&'static str] {
+        &["data energy", "chain energy"]
+    }
+
+    fn transpose(&self, p: &[F], t: &mut [F]) {
+        self.energy.transpose(p, t);
+    }
+
+    /// Takes the next `rows` chains, restarts some, moves them under the present energy, and puts them back.
+    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, chains: &mut Chains<F>) {
+        let Chains { all, next, x, rngs, walk } = chains;
+        let d = self.energy.dim();
+        let count = self.chains.max(rows);
+        // The first time, all start.
+        while all.len() < count * d {
+            all.push(F::normal(rng));
+        }
+        let count = all.len() / d;
+        x.clear();
+        rngs.clear();
+        for r in 0..rows {
+            let chain = (*next + r) % count * d;
+            if rng.random::<f64>() < self.restart {
+                x.extend((0..d).map(|_| F::normal(rng)));
+            } else {
+                x.extend_from_slice(&all[chain..chain + d]);
+            }
+            rngs.push(Rng::seed_from_u64(rng.next_u64()));
+        }
+        let (p, t) = &self.now;
+        self.langevin.walk(self.energy, Weights { p, t }, 1.0, x, rngs, walk);
+        for (r, x) in x.chunks_exact(d).enumerate() {
+            let chain = (*next + r) % count * d;
+            all[chain..chain + d].copy_from_slice(x);
+        }
+        *next = (*next + rows) % count;
+    }
+
+    fn loss_grad(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        chains: &Chains<F>,
+        weight: F,
+        mut dp: Option<&mut [F]>,
+        parts: &mut [f64],
+        scratch: &mut ContrastScratch<F>,
+    ) -> f64 {
+        let ContrastScratch { dy, pass } = scratch;
+        let d = self.energy.dim();
+        let mut loss = 0.0;
+        for (i, (rows, sign)) in [(x, 1.0), (&chains.x[..], -1.0)].into_iter().enumerate() {
+            dy.clear();
+            for (&f, z) in self.energy.forward(w.p, rows, pass).iter().zip(rows.chunks_exact(d)) {
+                let e = (f + self.energy.confinement(z)).f64();
+                loss += sign * e + self.magnitude * f.f64().powi(2);
+                parts[i] += e;
+                dy.push(weight * (F::of(sign) + F::of(2.0 * self.magnitude) * f));
+            }
+            if let Some(dp) = dp.as_deref_mut() {
+                self.energy.backward(w, dy, dp, pass);
+            }
+        }
+        loss
+    }
+}
+
+/// Sliced score matching of a noise predictor at the levels of a ladder, with one direction v per row:
+///
+/// E [‖ε̂‖² − 2σ vᵀ(∂ε̂/∂x)v] / d, x = αx₀ + σε, v uniform on {−1, 1}ᵈ.
+///
+/// With s = −ε̂/σ this is 2σ² (vᵀ(∂s/∂x)v + ½‖s‖²) (Song et al. 2019, eq. 8). Unlike [`NoiseMse`] it never
+/// looks at ε. In the mean, Eᵥ vᵀJv = tr J and Stein's identity E⟨ε, ε̂⟩ = σ E tr(∂ε̂/∂x) make it that
+/// loss less 1, the mean of ‖ε‖²/d.
+pub(super) struct SlicedScore<'a>(pub(super) NoiseMse<'a>);
+
+/// What chance gives: the levels, the noise, and v.
+#[derive(Default)]
+pub(super) struct Sliced<F> {
+    pub(super) noisy: Noisy<F>,
+    pub(super) v: Vec<F>, // (n, d)
+}
+
+#[derive(Default)]
+pub(super) struct SlicedScratch<F> {
+    x: Vec<F>,       // (n, d)
+    deps: Vec<F>,    // (n, d)
+    depsdot: Vec<F>, // (n, d)
+    pass: noise::Pass<F>,
+}
+
+impl<F: Real> Objective<F> for SlicedScore<'_> {
+    type Noise = Sliced<F>;
+    type Scratch = SlicedScratch<F>;
+
+    fn transpose(&self, p: &[F], t: &mut [F]) {
+        self.0.net.transpose(p, t);
+    }
+
+    fn draw(&self, rows: usize, progress: Progress, rng: &mut Rng, noise: &mut Sliced<F>) {
+        self.0.draw(rows, progress, rng, &mut noise.noisy);
+        noise.v.clear();
+        let sign = |up| if up { F::one() } else { -F::one() };
+        noise.v.extend((0..rows * self.0.net.dim()).map(|_| sign(rng.random())));
+    }
+
+    /// dε̂ = weight · 2ε̂/d, and of the tangent ε̂˙ = (∂ε̂/∂x)v: dε̂˙ = −weight · 2σv/d.
+    fn loss_grad(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        noise: &Sliced<F>,
+        weight: F,
+        dp: Option<&mut [F]>,
+        _: &mut [f64],
+        scratch: &mut SlicedScratch<F>,
+    ) -> f64 {
+        let SlicedScratch { x: blurred, deps, depsdot, pass } = scratch;
+        let (net, Sliced { noisy, v }) = (self.0.net, noise);
+        let d = net.dim();
+        noisy.blur(x, blurred);
+        let slope = weight * F::of(2.0 / d as f64);
+        let mut loss = 0.0;
+        deps.clear();
+        deps.extend(net.forward(w.p, blurred, &noisy.levels, pass).iter().map(|&eps_hat| {
+            loss += eps_hat.f64().powi(2);
+            slope * eps_hat
+        }));
+        depsdot.clear();
+        let epsdot = net.jvp(w.p, blurred, v, pass);
+        for (i, (&v, &epsdot)) in v.iter().zip(epsdot).enumerate() {
+            let sigma = F::of(noisy.levels[i / d].sigma);
+            loss -= (F::of(2.0) * sigma * v * epsdot).f64();
+            depsdot.push(-slope * sigma * v);
+        }
+        if let Some(dp) = dp {
+            net.jvp_backward(w, deps, depsdot, dp, pass);
+        }
+        loss / d as f64
+    }
+}

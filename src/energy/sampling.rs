@@ -1,0 +1,269 @@
+use rand::Rng as _;
+
+use super::network::{Energy, Pass};
+use super::{EnergyModel, ScoreModel};
+use crate::diffusion::{NoiseLevel, network as noise};
+use crate::error::{Result, check};
+use crate::nn::Weights;
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+use crate::numeric::tiles::{DrawTile, RowStreams};
+
+/// A chain of Langevin moves under exp(−E/T), its steps falling geometrically from `first` to `last`.
+///
+/// A move of step h proposes z′ = z + δ(z) + √T h ξ, ξ ~ N(0, I), δ = −(h²/2) ∇E cut to the length h (Roberts
+/// & Tweedie 1996): as ε = h² in the usual form. The cut lets a long step be tried where the energy is steep.
+/// Long steps find modes, short ones their shape.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Langevin {
+    /// Network evaluations of a chain: as many moves, or, with [`Acceptance::Metropolis`], one less, the
+    /// first being of the start. At least 1. Default 400.
+    pub steps: usize,
+    /// h of the first move, in standard deviations of the columns. More than 0. Default 2.
+    pub first: f64,
+    /// h of the last. More than 0; near the width of the narrowest mode. Default 0.02.
+    pub last: f64,
+    /// What becomes of a proposal. Default [`Acceptance::Metropolis`].
+    pub acceptance: Acceptance,
+}
+
+/// What becomes of the proposal of a Langevin move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is taken: the unadjusted Langevin algorithm, whose density is off by O(h²), and broader than a mode
+    /// narrower than h.
+    Always,
+    /// It is taken with probability min(1, exp((E − E′)/T) q(z|z′)/q(z′|z)), so that exp(−E/T) is what the
+    /// chain keeps whatever the steps (MALA, Roberts & Tweedie 1996).
+    Metropolis,
+}
+
+impl Default for Langevin {
+    fn default() -> Self {
+        Langevin { steps: 400, first: 2.0, last: 0.02, acceptance: Acceptance::Metropolis }
+    }
+}
+
+/// The buffers of the chains of a tile.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Walk<F> {
+    pass: Pass<F>,
+    proposal: Vec<F>, // z′: (n, d)
+    noise: Vec<F>,    // ξ: (n, d)
+    e: Vec<F>,        // E(z): (n)
+    g: Vec<F>,        // ∇E(z): (n, d)
+}
+
+/// δ = −(h²/2) g, no longer than h.
+fn drift<F: Real>(g: &[F], h: F) -> impl Iterator<Item = F> {
+    let norm = g.iter().map(|&g| g * g).sum::<F>().sqrt();
+    let half = F::of(0.5) * h;
+    // A slope that is not a number moves nothing.
+    let scale = if norm.is_finite() { half.min(norm.recip()) } else { F::zero() };
+    g.iter().map(move |&g| -h * scale * g)
+}
+
+impl Langevin {
+    pub(super) fn validate(self) -> Result<()> {
+        let positive = |h: f64| h > 0.0 && h.is_finite();
+        check(self.steps >= 1, "Langevin::steps", self.steps, "at least 1")?;
+        check(positive(self.first), "Langevin::first", self.first, "more than 0, finite")?;
+        check(positive(self.last), "Langevin::last", self.last, "more than 0, finite")
+    }
+
+    /// The steps h of `moves` moves.
+    fn lengths(self, moves: usize) -> impl Iterator<Item = f64> {
+        let ratio = self.last / self.first;
+        (0..moves).map(move |k| self.first * ratio.powf(k as f64 / moves.saturating_sub(1).max(1) as f64))
+    }
+
+    /// Moves the rows z: (n, d), each a chain with its own stream; how often the network ran on each.
+    pub(super) fn walk<F: Real>(
+        self,
+        energy: &Energy,
+        w: Weights<F>,
+        temperature: f64,
+        z: &mut [F],
+        rngs: &mut [Rng],
+        walk: &mut Walk<F>,
+    ) -> usize {
+        match self.acceptance {
+            Acceptance::Always => self.walk_unadjusted(energy, w, temperature, z, rngs, &mut walk.pass),
+            Acceptance::Metropolis => self.walk_adjusted(energy, w, temperature, z, rngs, walk),
+        }
+    }
+
+    fn walk_unadjusted<F: Real>(
+        self,
+        energy: &Energy,
+        w: Weights<F>,
+        temperature: f64,
+        z: &mut [F],
+        rngs: &mut [Rng],
+        pass: &mut Pass<F>,
+    ) -> usize {
+        let d = energy.dim();
+        for h in self.lengths(self.steps) {
+            energy.evaluate(w, z, pass);
+            let (h, sd) = (F::of(h), F::of(h * temperature.sqrt()));
+            for ((z, g), rng) in z.chunks_exact_mut(d).zip(pass.g.chunks_exact(d)).zip(&mut *rngs) {
+                for (z, delta) in z.iter_mut().zip(drift(g, h)) {
+                    *z += delta + sd * F::normal(rng);
+                }
+            }
+        }
+        self.steps
+    }
+
+    fn walk_adjusted<F: Real>(
+        self,
+        energy: &Energy,
+        w: Weights<F>,
+        temperature: f64,
+        z: &mut [F],
+        rngs: &mut [Rng],
+        Walk { pass, proposal, noise, e, g }: &mut Walk<F>,
+    ) -> usize {
+        let d = energy.dim();
+        energy.evaluate(w, z, pass);
+        std::mem::swap(e, &mut pass.e);
+        std::mem::swap(g, &mut pass.g);
+        for length in self.lengths(self.steps - 1) {
+            let (h, sd) = (F::of(length), F::of(length * temperature.sqrt()));
+            proposal.clear();
+            noise.clear();
+            for ((z, g), rng) in z.chunks_exact(d).zip(g.chunks_exact(d)).zip(&mut *rngs) {
+                for (&z, delta) in z.iter().zip(drift(g, h)) {
+                    let xi = F::normal(rng);
+                    noise.push(xi);
+                    proposal.push(z + delta + sd * xi);
+                }
+            }
+            energy.evaluate(w, proposal, pass);
+            for (r, rng) in rngs.iter_mut().enumerate() {
+                let row = r * d..(r + 1) * d;
+                let (to, g_to, xi) = (&proposal[row.clone()], &pass.g[row.clone()], &noise[row.clone()]);
+                // ln q(z|z′) − ln q(z′|z) = ‖ξ‖²/2 − ‖z − z′ − δ(z′)‖²/2Th².
+                let (mut there, mut back) = (0.0, 0.0);
+                for (((&z, &to), &xi), delta) in z[row.clone()].iter().zip(to).zip(xi).zip(drift(g_to, h)) {
+                    there += xi.f64().powi(2);
+                    back += (z - to - delta).f64().powi(2);
+                }
+                let downhill = (e[r] - pass.e[r]).f64() / temperature;
+                let log_ratio = downhill + 0.5 * (there - back / (temperature * length * length));
+                // Not a number at a temperature near 0, or where the energy overflows: such a move is refused.
+                if rng.random::<f64>().ln() < log_ratio {
+                    z[row.clone()].copy_from_slice(to);
+                    g[row].copy_from_slice(g_to);
+                    e[r] = pass.e[r];
+                }
+            }
+        }
+        self.steps
+    }
+}
+
+/// What a thread keeps from tile to tile.
+#[derive(Debug, Default)]
+pub(crate) struct EnergyScratch {
+    rngs: Vec<Rng>,
+    walk: Walk<f32>,
+}
+
+impl DrawTile for EnergyModel {
+    type Scratch = EnergyScratch;
+
+    fn columns(&self) -> usize {
+        self.config.dim
+    }
+
+    /// z ~ N(0, T·I), then the chain under exp(−E/T).
+    fn draw_tile(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        EnergyScratch { rngs, walk }: &mut EnergyScratch,
+        x: &mut [f32],
+    ) -> usize {
+        let (d, sd) = (self.config.dim, temperature.sqrt() as f32);
+        streams.fill(x.len() / d, rngs);
+        for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
+            x.fill_with(|| sd * f32::normal(rng));
+        }
+        let nfe = self.config.langevin.walk(&self.energy, self.weights(), temperature, x, rngs, walk);
+        self.standardiser.restore(x);
+        nfe
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ScoreScratch {
+    rngs: Vec<Rng>,
+    u: Vec<f32>, // (rows, d)
+    pass: noise::Pass<f32>,
+}
+
+impl DrawTile for ScoreModel {
+    type Scratch = ScoreScratch;
+
+    fn columns(&self) -> usize {
+        self.config.dim
+    }
+
+    /// z ~ N(0, T(1 + σ₁²)I); at each level `steps_per_level` times z ← z + (rσ²/2) s(z, σ) + √(Tr) σ ξ (Song &
+    /// Ermon 2019, algorithm 1, with α = rσ²); then the mean of the clean row, z + σ_L² s(z, σ_L) (Tweedie).
+    /// Here s = −ε̂/σ.
+    fn draw_tile(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        ScoreScratch { rngs, u, pass }: &mut ScoreScratch,
+        x: &mut [f32],
+    ) -> usize {
+        let c = &self.config;
+        let (d, p, root) = (c.dim, &self.parameters.average, temperature.sqrt());
+        streams.fill(x.len() / d, rngs);
+        let wide = (root * (1.0 + c.sigma_max * c.sigma_max).sqrt()) as f32;
+        for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
+            x.fill_with(|| wide * f32::normal(rng));
+        }
+        let mut nfe = 0;
+        for (i, level) in self.levels.iter().enumerate() {
+            let sigma = level.sigma / level.alpha;
+            let (pull, sd) = ((0.5 * c.step * sigma) as f32, (root * c.step.sqrt() * sigma) as f32);
+            for _ in 0..c.steps_per_level {
+                let eps_hat = self.noise(p, *level, x, u, pass);
+                nfe += 1;
+                for ((x, eps_hat), rng) in x.chunks_exact_mut(d).zip(eps_hat.chunks_exact(d)).zip(&mut *rngs)
+                {
+                    for (x, eps_hat) in x.iter_mut().zip(eps_hat) {
+                        *x += sd * f32::normal(rng) - pull * eps_hat;
+                    }
+                }
+            }
+            if i + 1 == self.levels.len() {
+                let eps_hat = self.noise(p, *level, x, u, pass);
+                nfe += 1;
+                x.iter_mut().zip(eps_hat).for_each(|(x, eps_hat)| *x -= sigma as f32 * eps_hat);
+            }
+        }
+        self.standardiser.restore(x);
+        nfe
+    }
+}
+
+impl ScoreModel {
+    /// ε̂ at the rows z: (n, d), blurred by σ = σ′/α; the network sees u = αz.
+    pub(super) fn noise<'a>(
+        &self,
+        p: &[f32],
+        level: NoiseLevel,
+        z: &[f32],
+        u: &mut Vec<f32>,
+        pass: &'a mut noise::Pass<f32>,
+    ) -> &'a [f32] {
+        u.clear();
+        u.extend(z.iter().map(|z| level.alpha as f32 * z));
+        self.net.infer(p, u, level, pass)
+    }
+}

@@ -1,0 +1,515 @@
+//! What the energies and scores learn, held against what is known; the chains; bad input.
+
+mod derivatives;
+
+use ndarray::{Array1, Array2, Axis, array, s};
+
+use super::*;
+use crate::Error;
+use crate::data::Toy;
+use crate::numeric::rng::seeded;
+
+const CHAINS: EnergyTraining =
+    EnergyTraining::PersistentChains { chains: 256, steps: 8, restart: 0.0, magnitude: 0.0 };
+
+fn small(training: EnergyTraining) -> EnergyConfig {
+    let langevin = Langevin { steps: 30, ..Default::default() };
+    EnergyConfig { hidden: vec![12, 10], octaves: 1, training, langevin, ..Default::default() }
+}
+
+fn small_score(training: ScoreTraining) -> ScoreConfig {
+    ScoreConfig {
+        hidden: vec![12, 10],
+        octaves: 1,
+        levels: 4,
+        steps_per_level: 2,
+        training,
+        ..Default::default()
+    }
+}
+
+fn options(steps: usize) -> TrainOptions {
+    TrainOptions { steps, ..Default::default() }
+}
+
+fn trained(config: EnergyConfig, data: &Dataset, options: &TrainOptions) -> EnergyModel {
+    let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
+    model.train(data, options, &mut seeded(2), &mut Silent).unwrap();
+    model
+}
+
+fn drawn(model: &dyn Generative, n: usize) -> Array2<f32> {
+    model.sample(n, &SampleOptions::default(), &mut seeded(3)).unwrap().x
+}
+
+fn estimate(model: &EnergyModel, x: &Array2<f32>) -> (Array1<f64>, Array1<f64>) {
+    match model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap() {
+        LogLikelihood::Estimate { nats, std_error } => (nats, std_error),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two Gaussians in one column, of standard deviation `sd`, that overlap.
+fn two_modes(sd: f64) -> Toy {
+    let variance = sd * sd;
+    Toy::mixture(&[0.3, 0.7], array![[-1.0], [1.0]].view(), array![[[variance]], [[variance]]].view())
+        .unwrap()
+}
+
+/// The mean of ln p − ln q over the rows, an estimate of KL(p ‖ q), and its standard error.
+fn gap(truth: &Toy, model: &EnergyModel, n: usize) -> (f64, f64) {
+    let x = truth.sample(n, &mut seeded(9));
+    let gaps = truth.log_density(x.view()).unwrap() - estimate(model, &x).0;
+    (gaps.mean().unwrap(), gaps.std(0.0) / (n as f64).sqrt())
+}
+
+#[test]
+fn chains_learn_a_known_density() {
+    let toy = two_modes(0.4);
+    let data = Dataset::new(toy.sample(20_000, &mut seeded(0))).unwrap();
+    let config = EnergyConfig {
+        dim: 1,
+        hidden: vec![32, 32],
+        octaves: 2,
+        normalisation: Normalisation::Quadrature { intervals: 512 },
+        ..small(CHAINS)
+    };
+    let model = trained(config, &data, &options(600));
+    let (kl, error) = gap(&toy, &model, 20_000);
+    assert!(kl < 0.01 && kl > -5.0 * error, "KL = {kl} ± {error}");
+    // And what the chains of the sampler draw is that density: 2,000 rows, E‖x − x′‖ about 1.
+    let x = drawn(&model, 2_000);
+    let distance =
+        crate::metrics::energy_distance(x.view(), toy.sample(20_000, &mut seeded(5)).view()).unwrap();
+    assert!(distance < 5e-3, "energy distance {distance}");
+}
+
+#[test]
+fn denoising_learns_the_blurred_density_not_the_sharp_one() {
+    let (sd, sigma) = (0.3, 0.3);
+    let toy = two_modes(sd);
+    let data = Dataset::new(toy.sample(20_000, &mut seeded(0))).unwrap();
+    let config = EnergyConfig {
+        dim: 1,
+        hidden: vec![32, 32],
+        octaves: 2,
+        normalisation: Normalisation::Quadrature { intervals: 512 },
+        ..small(EnergyTraining::DenoisingScoreMatching { sigma })
+    };
+    let model = trained(config, &data, &options(1500));
+    let scale = model.standardiser.scale()[0];
+    let blurred = two_modes((sd * sd + (sigma * scale).powi(2)).sqrt());
+    let (kl, error) = gap(&blurred, &model, 20_000);
+    assert!(kl < 0.01 && kl > -5.0 * error, "KL from the blurred density = {kl} ± {error}");
+    let (kl, _) = gap(&toy, &model, 20_000);
+    assert!(kl > 0.05, "KL from the sharp density = {kl}");
+}
+
+#[test]
+fn both_trainings_find_the_score_of_a_known_mixture() {
+    let (sd, centres) = (0.3f64, [[-1.0, 0.0], [1.0, 0.5]]);
+    let cover = Array2::from_diag(&array![sd * sd, sd * sd]).insert_axis(Axis(0));
+    let cover = ndarray::concatenate![Axis(0), cover, cover];
+    let toy = Toy::mixture(&[1.0, 1.0], Array2::from(centres.to_vec()).view(), cover.view()).unwrap();
+    let data = Dataset::new(toy.sample(20_000, &mut seeded(0))).unwrap();
+    let x = toy.sample(4_000, &mut seeded(9));
+    for (training, bound) in [(ScoreTraining::Denoising, 0.03), (ScoreTraining::Sliced, 0.05)] {
+        let config = ScoreConfig {
+            hidden: vec![32, 32],
+            octaves: 2,
+            sigma_min: 0.1,
+            levels: 8,
+            ..small_score(training)
+        };
+        let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
+        // Nothing learned but the moments: the first step's learning rate is all but 0.
+        model.train(&data, &options(1), &mut seeded(2), &mut Silent).unwrap();
+        // ∇ ln Σₖ N(x; μₖ, C), C diagonal: the noise is 0.1 standard deviations of each column.
+        let variance: Vec<f64> =
+            model.standardiser.scale().iter().map(|scale| sd * sd + (0.1 * scale).powi(2)).collect();
+        let fisher_error = |model: &ScoreModel| {
+            let (mut error, mut total) = (0.0, 0.0);
+            for (x, s) in x.rows().into_iter().zip(model.score(x.view()).unwrap().rows()) {
+                let pull = |k: usize, i: usize| (centres[k][i] - f64::from(x[i])) / variance[i];
+                let log = |k: usize| -0.5 * (0..2).map(|i| pull(k, i).powi(2) * variance[i]).sum::<f64>();
+                let share = 1.0 / (1.0 + (log(0) - log(1)).exp());
+                for i in 0..2 {
+                    let truth = (1.0 - share) * pull(0, i) + share * pull(1, i);
+                    error += (f64::from(s[i]) - truth).powi(2);
+                    total += truth * truth;
+                }
+            }
+            error / total
+        };
+        let before = fisher_error(&model);
+        model.train(&data, &options(2500), &mut seeded(2), &mut Silent).unwrap();
+        let after = fisher_error(&model);
+        assert!(after < bound, "{training:?}: relative Fisher error {after}, bound {bound}");
+        assert!(before > 10.0 * bound, "{training:?}: {before} before training");
+    }
+}
+
+/// The untrained energy is N(0, w²I) in closed form. The moments of 40,000 numbers, each within five standard
+/// errors: one false alarm in a million.
+#[test]
+fn chains_have_the_moments_of_a_known_energy() {
+    let moments = |model: &EnergyModel, temperature: f64| {
+        let x = model.sample(20_000, &SampleOptions { temperature }, &mut seeded(3)).unwrap().x;
+        (x.mean().unwrap().into(), x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / x.len() as f64)
+    };
+    let is = |(mean, square): (f64, f64), variance: f64| {
+        let (off_mean, off) = (mean / variance.sqrt(), square / variance - 1.0);
+        let n = 40_000f64;
+        assert!(off_mean.abs() < 5.0 / n.sqrt(), "mean {mean} of a variance {variance}");
+        assert!(off.abs() < 5.0 * (2.0 / n).sqrt(), "variance {square}, expected {variance}");
+    };
+    let (w, h) = (2.0f64, 1.0f64);
+    let chain = |acceptance| {
+        let langevin = Langevin { steps: 120, first: h, last: h, acceptance };
+        EnergyModel::new(EnergyConfig { width: w, langevin, ..small(CHAINS) }, &mut seeded(0)).unwrap()
+    };
+    let adjusted = chain(Acceptance::Metropolis);
+    is(moments(&adjusted, 1.0), w * w);
+    is(moments(&adjusted, 0.5), 0.5 * w * w);
+    // z′ = (1 − a) z + h ξ, a = h²/2w², has the variance h²/(1 − (1 − a)²).
+    let a = h * h / (2.0 * w * w);
+    let biased = h * h / (1.0 - (1.0 - a).powi(2));
+    is(moments(&chain(Acceptance::Always), 1.0), biased);
+    assert!(biased / (w * w) - 1.0 > 9.0 * (2.0 / 40_000f64).sqrt(), "the test would not see the bias");
+    // Steps that fall are no matter to an adjusted chain.
+    let falling = Langevin { steps: 200, first: 3.0, last: 0.3, acceptance: Acceptance::Metropolis };
+    is(moments(&adjusted.with_sampler(falling).unwrap(), 1.0), w * w);
+}
+
+#[test]
+fn the_estimate_integrates_to_one_and_knows_its_error() {
+    let data = Dataset::new(Toy::moons(0.1).unwrap().sample(2_000, &mut seeded(0))).unwrap();
+    let normalisation = Normalisation::Quadrature { intervals: 256 };
+    let model = trained(EnergyConfig { normalisation, octaves: 3, ..small(CHAINS) }, &data, &options(150));
+    // An even lattice in the units of the data, unlike the rule's.
+    let (n, low, high) = (400, [-9.0, -6.0], [10.0, 6.5]);
+    let at = |k: usize, c: usize| low[c] + (k as f64 + 0.5) / n as f64 * (high[c] - low[c]);
+    let x = Array2::from_shape_fn((n * n, 2), |(i, c)| at(if c == 0 { i / n } else { i % n }, c) as f32);
+    let cell = (high[0] - low[0]) * (high[1] - low[1]) / (n * n) as f64;
+    let total = cell * estimate(&model, &x).0.mapv(f64::exp).sum();
+    assert!((total - 1.0).abs() < 1e-4, "{total}");
+
+    let fine = model.log_partition(1024).unwrap();
+    for intervals in [8, 16, 32, 64, 128] {
+        let coarse = model.log_partition(intervals).unwrap();
+        let off = (coarse.nats - fine.nats).abs();
+        assert!(off <= coarse.error + 1e-6, "{intervals}: off by {off}, claimed {}", coarse.error);
+    }
+    assert!(fine.error < 1e-6, "{}", fine.error);
+    let claimed = estimate(&model, &x).1;
+    assert!(claimed.iter().all(|&e| e > 0.0));
+}
+
+#[test]
+fn nothing_is_cut_off_however_wide_the_confinement() {
+    for dim in [1, 2] {
+        for width in [0.3, 2.0, 10.0] {
+            let mut model =
+                EnergyModel::new(EnergyConfig { dim, width, ..small(CHAINS) }, &mut seeded(0)).unwrap();
+            // Untrained, E = ‖z‖²/2w²; then a constant beside it.
+            let exact = dim as f64 * (width * std::f64::consts::TAU.sqrt()).ln();
+            assert!(
+                (model.log_partition(512).unwrap().nats - exact).abs() < 1e-6,
+                "{dim} columns, w = {width}"
+            );
+            *model.parameters.average.last_mut().unwrap() = 3.0;
+            let shifted = model.log_partition(512).unwrap().nats;
+            assert!((shifted - (exact - 3.0)).abs() < 1e-6, "{shifted}");
+        }
+    }
+}
+
+#[test]
+fn the_score_of_an_unknown_constant_is_minus_the_energy() {
+    let data = Dataset::new(Toy::moons(0.1).unwrap().sample(500, &mut seeded(0))).unwrap();
+    let x = data.x().to_owned();
+    let raw = trained(small(CHAINS), &data, &options(5));
+    let LogLikelihood::Unnormalised(raw) =
+        raw.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap()
+    else {
+        panic!("no constant was asked for")
+    };
+    let normalisation = Normalisation::Quadrature { intervals: 128 };
+    let (nats, _) =
+        estimate(&trained(EnergyConfig { normalisation, ..small(CHAINS) }, &data, &options(5)), &x);
+    let constant = raw[0] - nats[0];
+    assert!(raw.iter().zip(&nats).all(|(raw, nats)| (raw - nats - constant).abs() < 1e-9));
+}
+
+#[test]
+fn any_number_of_columns() {
+    for dim in [1, 5] {
+        let data =
+            Dataset::new(Array2::from_shape_fn((200, dim), |(r, c)| ((r * (c + 3)) as f32).sin())).unwrap();
+        let energies = [CHAINS, EnergyTraining::DenoisingScoreMatching { sigma: 0.2 }];
+        let scores = [ScoreTraining::Denoising, ScoreTraining::Sliced];
+        let rng = &mut seeded(0);
+        let mut models: Vec<Box<dyn Generative>> = Vec::new();
+        for training in energies {
+            models.push(Box::new(EnergyModel::new(EnergyConfig { dim, ..small(training) }, rng).unwrap()));
+        }
+        for training in scores {
+            models
+                .push(Box::new(ScoreModel::new(ScoreConfig { dim, ..small_score(training) }, rng).unwrap()));
+        }
+        for mut model in models {
+            model.train(&data, &options(3), rng, &mut Silent).unwrap();
+            let x = drawn(model.as_ref(), 60);
+            assert!(x.dim() == (60, dim) && x.iter().all(|x| x.is_finite()));
+            let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
+            assert_eq!(score.kind(), model.card().likelihood);
+        }
+    }
+}
+
+fn moons() -> Dataset {
+    Dataset::new(Toy::moons(0.1).unwrap().sample(500, &mut seeded(0))).unwrap()
+}
+
+#[test]
+fn every_option_of_an_energy_matters() {
+    type Change = fn(&mut EnergyConfig);
+    let rows = |config| drawn(&trained(config, &moons(), &options(4)), 20);
+    let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
+    let changes: [Change; 9] = [
+        |c| c.hidden = vec![12, 9],
+        |c| c.activation = Activation::Tanh,
+        |c| c.octaves = 2,
+        |c| c.width = 1.5,
+        |c| c.langevin.steps = 31,
+        |c| c.langevin.first = 0.9,
+        |c| c.langevin.last = 0.03,
+        |c| c.langevin.acceptance = Acceptance::Always,
+        |c| c.optimiser.lr *= 2.0,
+    ];
+    for base in [small(CHAINS), small(denoising)] {
+        let unchanged = rows(base.clone());
+        assert_eq!(rows(base.clone()), unchanged);
+        for (i, change) in changes.iter().enumerate() {
+            let mut config = base.clone();
+            change(&mut config);
+            assert_ne!(rows(config), unchanged, "{:?}, change {i}", base.training);
+        }
+    }
+    let of = |chains, steps, restart, magnitude| {
+        rows(small(EnergyTraining::PersistentChains { chains, steps, restart, magnitude }))
+    };
+    let unchanged = of(256, 8, 0.0, 0.0);
+    for other in [of(512, 8, 0.0, 0.0), of(256, 9, 0.0, 0.0), of(256, 8, 0.5, 0.0), of(256, 8, 0.0, 1.0)] {
+        assert_ne!(other, unchanged);
+    }
+    assert_ne!(rows(small(denoising)), rows(small(EnergyTraining::DenoisingScoreMatching { sigma: 0.3 })));
+}
+
+#[test]
+fn every_option_of_a_score_matters() {
+    type Change = fn(&mut ScoreConfig);
+    let rows = |config| {
+        let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
+        model.train(&moons(), &options(4), &mut seeded(2), &mut Silent).unwrap();
+        drawn(&model, 20)
+    };
+    let changes: [Change; 11] = [
+        |c| c.hidden = vec![12, 9],
+        |c| c.activation = Activation::Tanh,
+        |c| c.octaves = 2,
+        |c| c.time_features = 16,
+        |c| c.training = ScoreTraining::Sliced,
+        |c| c.sigma_max = 2.0,
+        |c| c.sigma_min = 0.02,
+        |c| c.levels = 5,
+        |c| c.steps_per_level = 3,
+        |c| c.step = 0.2,
+        |c| c.optimiser.lr *= 2.0,
+    ];
+    let base = small_score(ScoreTraining::Denoising);
+    let unchanged = rows(base.clone());
+    for (i, change) in changes.iter().enumerate() {
+        let mut config = base.clone();
+        change(&mut config);
+        assert_ne!(rows(config), unchanged, "change {i}");
+    }
+}
+
+#[test]
+fn the_ladder_falls_in_one_ratio() {
+    for levels in [1, 2, 7] {
+        let config = ScoreConfig { levels, ..Default::default() };
+        let ladder = ScoreModel::new(config.clone(), &mut seeded(0)).unwrap().levels;
+        let sigma: Vec<f64> = ladder.iter().map(|l| l.sigma / l.alpha).collect();
+        assert!((sigma[levels - 1] - config.sigma_min).abs() < 1e-12);
+        if levels > 1 {
+            assert!((sigma[0] - config.sigma_max).abs() < 1e-12);
+            let ratio = sigma[1] / sigma[0];
+            assert!(sigma.windows(2).all(|w| (w[1] / w[0] - ratio).abs() < 1e-12));
+        }
+        assert!(ladder.iter().all(|l| (l.alpha.powi(2) + l.sigma.powi(2) - 1.0).abs() < 1e-12));
+    }
+}
+
+#[cfg(feature = "rayon")]
+#[test]
+fn threads_do_not_move_a_bit() {
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            // Chains left over from the division among three shards, restarts, validation.
+            let training =
+                EnergyTraining::PersistentChains { chains: 100, steps: 4, restart: 0.1, magnitude: 0.1 };
+            let normalisation = Normalisation::Quadrature { intervals: 32 };
+            let mut model =
+                EnergyModel::new(EnergyConfig { normalisation, ..small(training) }, &mut seeded(1)).unwrap();
+            let options = TrainOptions { shards: 3, validation: 0.2, ..options(6) };
+            let report = model.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+            (report, drawn(&model, 130), estimate(&model, &moons().x().to_owned()))
+        })
+    };
+    let one = run(1);
+    assert!(one == run(2) && one == run(5));
+}
+
+#[test]
+fn chains_go_on_from_step_to_step() {
+    // Each training makes one move of length 0.01 a step: only chains that persist get anywhere.
+    let far = |persist: bool| {
+        let training = EnergyTraining::PersistentChains {
+            chains: 64,
+            steps: 1,
+            restart: if persist { 0.0 } else { 1.0 },
+            magnitude: 0.0,
+        };
+        let langevin = Langevin { steps: 1, first: 0.2, last: 0.2, acceptance: Acceptance::Always };
+        let mut config = EnergyConfig { width: 0.3, langevin, ..small(training) };
+        config.optimiser.lr = 1e-30;
+        let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
+        let options = TrainOptions { batch: 64, ..options(80) };
+        let report = model.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+        report.parts[1].1[40..].iter().sum::<f64>() / 40.0
+    };
+    // Started at N(0, I), E = ‖z‖²/2w² has the mean 1/w² = 11; in the end 1, were it not for the steps' bias.
+    let (persistent, anew) = (far(true), far(false));
+    assert!(persistent < 2.0 && anew > 5.0, "{persistent}, restarted each time {anew}");
+}
+
+#[test]
+fn held_out_rows_are_measured_and_patience_is_refused_where_it_means_nothing() {
+    let held = TrainOptions { validation: 0.2, validate_every: 2, ..options(5) };
+    let mut model = EnergyModel::new(small(CHAINS), &mut seeded(1)).unwrap();
+    let report = model.train(&moons(), &held, &mut seeded(2), &mut Silent).unwrap();
+    assert_eq!(report.validation.iter().map(|v| v.0).collect::<Vec<_>>(), [2, 4, 5]);
+    let patient = TrainOptions { patience: Some(3), ..held };
+    let refused = model.train(&moons(), &patient, &mut seeded(2), &mut Silent);
+    assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::patience", .. })), "{refused:?}");
+    let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
+    let mut model = EnergyModel::new(small(denoising), &mut seeded(1)).unwrap();
+    assert!(model.train(&moons(), &patient, &mut seeded(2), &mut Silent).is_ok());
+}
+
+#[test]
+fn a_divergence_leaves_the_last_good_parameters() {
+    for training in [CHAINS, EnergyTraining::DenoisingScoreMatching { sigma: 0.2 }] {
+        let mut config = small(training);
+        (config.optimiser.lr, config.optimiser.warmup) = (1e30, 0);
+        let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
+        let run = model.train(&moons(), &options(50), &mut seeded(2), &mut Silent);
+        assert!(matches!(run, Err(Error::Diverged { .. })), "{training:?}: {run:?}");
+        assert!(model.parameters.p.iter().chain(&model.parameters.average).all(|p| p.is_finite()));
+        assert!(drawn(&model, 50).iter().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
+fn samples_are_a_prefix_and_any_temperature_gives_numbers() {
+    let energy = trained(small(CHAINS), &moons(), &options(4));
+    let unadjusted = Langevin { acceptance: Acceptance::Always, ..energy.config().langevin };
+    let unadjusted = energy.with_sampler(unadjusted).unwrap();
+    let score = ScoreModel::new(small_score(ScoreTraining::Denoising), &mut seeded(1)).unwrap();
+    for model in [&energy as &dyn Generative, &unadjusted, &score] {
+        let all = drawn(model, 100);
+        assert_eq!(drawn(model, 49), all.slice(s![..49, ..]));
+        for temperature in [f64::MIN_POSITIVE, 1e6] {
+            let x = model.sample(50, &SampleOptions { temperature }, &mut seeded(3)).unwrap().x;
+            assert!(x.iter().all(|x| x.is_finite()), "{temperature}: {x}");
+        }
+    }
+    assert_ne!(drawn(&energy, 10), drawn(&unadjusted, 10));
+}
+
+#[test]
+fn far_rows_score_low_and_finite() {
+    let normalisation = Normalisation::Quadrature { intervals: 64 };
+    let model = trained(EnergyConfig { normalisation, ..small(CHAINS) }, &moons(), &options(4));
+    let (nats, error) = estimate(&model, &array![[1e3, 0.0], [f32::MAX, f32::MIN], [0.0, -1e30]]);
+    assert!(nats.iter().all(|v| v.is_finite() && *v < -1e3), "{nats}");
+    assert!(error.iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn a_config_out_of_range_is_named() {
+    type Spoil<C> = fn(&mut C);
+    let chains = |chains, steps, restart, magnitude| EnergyTraining::PersistentChains {
+        chains,
+        steps,
+        restart,
+        magnitude,
+    };
+    for (name, training) in [
+        ("PersistentChains::chains", chains(0, 8, 0.0, 0.0)),
+        ("PersistentChains::steps", chains(9, 0, 0.0, 0.0)),
+        ("PersistentChains::restart", chains(9, 8, 1.1, 0.0)),
+        ("PersistentChains::magnitude", chains(9, 8, 0.0, f64::NAN)),
+        ("DenoisingScoreMatching::sigma", EnergyTraining::DenoisingScoreMatching { sigma: 0.0 }),
+    ] {
+        match EnergyModel::new(small(training), &mut seeded(0)) {
+            Err(Error::Config { field, .. }) => assert_eq!(field, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let bad: [(&str, Spoil<EnergyConfig>); 11] = [
+        ("EnergyConfig::dim", |c| c.dim = 0),
+        ("EnergyConfig::hidden", |c| c.hidden = vec![4, 0]),
+        ("EnergyConfig::octaves", |c| c.octaves = 15),
+        ("EnergyConfig::width", |c| c.width = 0.0),
+        ("Langevin::steps", |c| c.langevin.steps = 0),
+        ("Langevin::first", |c| c.langevin.first = f64::INFINITY),
+        ("Langevin::last", |c| c.langevin.last = 0.0),
+        ("Quadrature::intervals", |c| c.normalisation = Normalisation::Quadrature { intervals: 9 }),
+        ("EnergyConfig::normalisation", |c| {
+            (c.dim, c.normalisation) = (3, Normalisation::Quadrature { intervals: 8 })
+        }),
+        ("Activation::LeakyRelu::slope", |c| c.activation = Activation::LeakyRelu { slope: f64::NAN }),
+        ("optimiser.lr", |c| c.optimiser.lr = -1.0),
+    ];
+    for (name, spoil) in bad {
+        let mut config = EnergyConfig::default();
+        spoil(&mut config);
+        match EnergyModel::new(config, &mut seeded(0)) {
+            Err(Error::Config { field, .. }) => assert_eq!(field, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let bad: [(&str, Spoil<ScoreConfig>); 9] = [
+        ("ScoreConfig::dim", |c| c.dim = 0),
+        ("ScoreConfig::hidden", |c| c.hidden = vec![]),
+        ("ScoreConfig::octaves", |c| c.octaves = 14),
+        ("ScoreConfig::time_features", |c| c.time_features = 3),
+        ("ScoreConfig::sigma_min", |c| c.sigma_min = 0.0),
+        ("ScoreConfig::sigma_max", |c| c.sigma_max = 0.001),
+        ("ScoreConfig::levels", |c| c.levels = 0),
+        ("ScoreConfig::steps_per_level", |c| c.steps_per_level = 0),
+        ("ScoreConfig::step", |c| c.step = 4.0),
+    ];
+    for (name, spoil) in bad {
+        let mut config = ScoreConfig::default();
+        spoil(&mut config);
+        match ScoreModel::new(config, &mut seeded(0)) {
+            Err(Error::Config { field, .. }) => assert_eq!(field, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}

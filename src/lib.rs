@@ -82,6 +82,7 @@
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, the view as SDEs and their probability-flow ODE |
+//! | [`flow_matching`] | continuous flows from any source, with optimal-transport couplings |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
@@ -104,6 +105,7 @@ pub mod autoregressive;
 pub mod data;
 pub mod diffusion;
 pub mod error;
+pub mod flow_matching;
 pub mod generative;
 pub mod latent;
 pub mod map;
@@ -116,6 +118,7 @@ pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use error::{Error, Result};
+pub use flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, Source};
 pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use map::Card;
@@ -128,10 +131,11 @@ pub use rand;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Dataset, Diffusion, DiffusionConfig,
-        Error, Gan, GanConfig, Generative, Head, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
-        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Sde, Silent, Step, Stop,
-        TrainOptions, TrainReport, Vae, VaeConfig,
+        AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Coupling, Dataset, Diffusion,
+        DiffusionConfig, Error, FlowMatching, FlowMatchingConfig, Gan, GanConfig, Generative, Head,
+        LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer, OptimiserConfig, Result, SampleOptions,
+        Sampler, Samples, Schedule, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport, Vae,
+        VaeConfig,
     };
 }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use quadrivium::data::Toy;
-use quadrivium::diffusion::Method;
+use quadrivium::flow_matching::{FlowSteps, Method};
 use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;
 use quadrivium::{Error, seeded};
@@ -22,6 +22,16 @@ fn models() -> Vec<Box<dyn Generative>> {
         |schedule| DiffusionConfig { hidden: vec![32, 32], timesteps: 40, schedule, ..Default::default() };
     let exploding = Diffusion::new(diffusion(Schedule::Continuous(Sde::EXPLODING)), rng).unwrap();
     let diffusion = Diffusion::new(diffusion(Schedule::Cosine), rng).unwrap();
+    let flow = |source, coupling, (method, steps)| FlowMatchingConfig {
+        source,
+        coupling,
+        hidden: vec![32, 32],
+        sampler: FlowSteps { method, steps },
+        ..Default::default()
+    };
+    let (independent, matched) = (Coupling::Independent, Coupling::OptimalTransport { rows: 32 });
+    let circles = Source::Toy(Toy::concentric(&[1.0], 0.1).unwrap());
+    let rows = Source::Rows(moons(40).into());
     let autoregressive = |head| AutoregressiveConfig { head, hidden: vec![32, 32], ..Default::default() };
     vec![
         Box::new(Autoregressive::new(autoregressive(Head::Mixture { components: 5 }), rng).unwrap()),
@@ -38,6 +48,10 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(exploding.with_sampler(Sampler::EulerMaruyama { steps: 8 }).unwrap()),
         Box::new(exploding.with_sampler(Sampler::PredictorCorrector { steps: 6, snr: 0.16 }).unwrap()),
         Box::new(exploding.with_sampler(Sampler::Ode { method: Method::Heun, steps: 7 }).unwrap()),
+        Box::new(FlowMatching::new(flow(Source::Gaussian, independent, (Method::Euler, 7)), rng).unwrap()),
+        Box::new(FlowMatching::new(flow(Source::Gaussian, matched, (Method::Rk4, 5)), rng).unwrap()),
+        Box::new(FlowMatching::new(flow(circles, matched, (Method::Heun, 5)), rng).unwrap()),
+        Box::new(FlowMatching::new(flow(rows, independent, (Method::Rk4, 5)), rng).unwrap()),
     ]
 }
 
@@ -426,7 +440,12 @@ fn wild(steps: usize) {
             Gan::new(GanConfig { optimiser: wild.clone(), critic_lr: 1e38, ..Default::default() }, rng)
                 .unwrap(),
         ),
-        Box::new(Diffusion::new(DiffusionConfig { optimiser: wild, ..Default::default() }, rng).unwrap()),
+        Box::new(
+            Diffusion::new(DiffusionConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap(),
+        ),
+        Box::new(
+            FlowMatching::new(FlowMatchingConfig { optimiser: wild, ..Default::default() }, rng).unwrap(),
+        ),
     ];
     for model in &mut models {
         match model.train(&moons(200), &short(steps), rng, &mut Silent) {

@@ -19,13 +19,14 @@ fn paradigms() -> [Paradigm; 6] {
     all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy)
 }
 
-fn objectives() -> [Objective; 9] {
+fn objectives() -> [Objective; 10] {
     all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, WassersteinGp,
-        NoisePrediction, ScoreMatching, ContrastiveDivergence)
+        NoisePrediction, FlowMatching, ScoreMatching, ContrastiveDivergence)
 }
 
-fn discrepancies() -> [Discrepancy; 6] {
-    all!(Discrepancy: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Wasserstein1, Fisher)
+fn discrepancies() -> [Discrepancy; 7] {
+    all!(Discrepancy: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Wasserstein1, Fisher,
+        Wasserstein2Bound)
 }
 
 fn latency_laws() -> [LatencyLaw; 3] {
@@ -42,11 +43,12 @@ fn likelihood_kinds() -> [LikelihoodKind; 6] {
 }
 
 /// One of each, with numbers that differ, and a second diffusion with few steps.
-fn samplings() -> [Sampling; 5] {
+fn samplings() -> [Sampling; 7] {
     let whole = |s: Sampling| match s {
         Sampling::Sequential { .. }
         | Sampling::OnePass
         | Sampling::Denoising { .. }
+        | Sampling::Flowing { .. }
         | Sampling::Langevin { .. } => s,
     };
     [
@@ -54,6 +56,8 @@ fn samplings() -> [Sampling; 5] {
         Sampling::OnePass,
         Sampling::Denoising { steps: 1000 },
         Sampling::Denoising { steps: 10 },
+        Sampling::Flowing { steps: 100 },
+        Sampling::Flowing { steps: 4 },
         Sampling::Langevin { steps: 60 },
     ]
     .map(whole)
@@ -66,7 +70,7 @@ fn each_method_stands_where_the_field_puts_it() {
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
-    let methods: [(O, S, P, D, K, L, F); 13] = [
+    let methods: [(O, S, P, D, K, L, F); 15] = [
         (
             O::ChainRuleNll,
             Sequential { dim: 7 },
@@ -143,6 +147,24 @@ fn each_method_stands_where_the_field_puts_it() {
             F::DiscretisationError,
         ),
         (
+            O::FlowMatching,
+            Flowing { steps: 100 },
+            P::Flow,
+            D::Wasserstein2Bound,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::SlowInSteps,
+        ),
+        (
+            O::FlowMatching,
+            Flowing { steps: 4 },
+            P::Flow,
+            D::Wasserstein2Bound,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::DiscretisationError,
+        ),
+        (
             O::ScoreMatching,
             Langevin { steps: 60 },
             P::Energy,
@@ -201,9 +223,10 @@ fn every_paradigm_objective_and_prediction_is_on_the_map() {
         let expected = match (place.latency, sampling) {
             (LatencyLaw::Constant, _) => 1,
             (LatencyLaw::LinearInDim, Sampling::Sequential { dim }) => dim,
-            (LatencyLaw::LinearInSteps, Sampling::Denoising { steps } | Sampling::Langevin { steps }) => {
-                steps
-            }
+            (
+                LatencyLaw::LinearInSteps,
+                Sampling::Denoising { steps } | Sampling::Flowing { steps } | Sampling::Langevin { steps },
+            ) => steps,
             (law, _) => panic!("{law} for {sampling}"),
         };
         assert_eq!(sampling.nfe(), expected, "{objective}, {sampling}");

@@ -8,6 +8,7 @@ use pulp::Arch;
 use quadrivium::ndarray::{Array2, linalg::general_mat_mul};
 use quadrivium::numeric::Real;
 use quadrivium::numeric::gemm::{Init, Strided, gemm};
+use quadrivium::numeric::rng::{Streams, seeded};
 
 const N: usize = 4096;
 
@@ -85,5 +86,25 @@ fn product(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, elementwise, product);
+/// Standard normal numbers: one stream, and two numbers from each row's own stream, as samplers draw them.
+fn normals(c: &mut Criterion) {
+    let mut group = c.benchmark_group("normals");
+    group.throughput(Throughput::Elements(N as u64));
+    let mut x = vec![0.0f32; N];
+    let mut rng = seeded(0);
+    group.bench_function("one stream", |b| {
+        b.iter(|| black_box(&mut x).iter_mut().for_each(|x| *x = f32::normal(&mut rng)))
+    });
+    group.bench_function("a stream per row of two", |b| {
+        b.iter(|| {
+            for (row, x) in black_box(&mut x).chunks_exact_mut(2).enumerate() {
+                let mut rng = Streams::new(0).stream(row as u64);
+                x.iter_mut().for_each(|x| *x = f32::normal(&mut rng));
+            }
+        })
+    });
+    group.finish();
+}
+
+criterion_group!(benches, elementwise, product, normals);
 criterion_main!(benches);

@@ -1,7 +1,10 @@
 //! What a row costs: alone and in bulk for each paradigm, the autoregressive cost against dimension, the
-//! diffusion's against steps. Latency depends on shapes alone, so the models are untrained.
+//! diffusion's against steps; W2, W3 and W4 of `workloads`. Latency depends on shapes alone, so the models are
+//! untrained.
 //!
 //! `cargo bench --bench sampling` · `-- one_row` for a part · `-- --quick` for a glance.
+
+mod workloads;
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -59,6 +62,9 @@ fn diffusion(c: &mut Criterion) {
     paradigm(c, "diffusion/ddpm-1000", &model.with_sampler(Sampler::Ddpm).expect("valid sampler"));
     let ddim = |steps| model.with_sampler(Sampler::Ddim { steps, eta: 0.0 }).expect("valid sampler");
     paradigm(c, "diffusion/ddim-50", &ddim(50));
+    let view = |sampler| model.with_sampler(sampler).expect("valid sampler");
+    paradigm(c, "diffusion/heun-18", &view(Sampler::Heun { steps: 18 }));
+    paradigm(c, "diffusion/dpm-solver-20", &view(Sampler::DpmSolver { steps: 20 }));
     // Linear in the steps.
     let mut group = c.benchmark_group("diffusion/steps");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
@@ -72,5 +78,9 @@ fn diffusion(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(sampling, autoregressive, latent, adversarial, diffusion);
+fn by_name(c: &mut Criterion) {
+    workloads::bench(c, &["W2", "W3", "W3-1", "W4", "W4-1"]);
+}
+
+criterion_group!(sampling, autoregressive, latent, adversarial, diffusion, by_name);
 criterion_main!(sampling);

@@ -154,8 +154,9 @@ impl<F: Real> Critic<'_, F> {
     /// weight · its gradient.
     ///
     /// P depends on θ through g = ∇ₓD(x; θ): ∂P/∂θ = ⟨u, ∂g/∂θ⟩ with u = ∂P/∂g, which for a fixed u is the
-    /// gradient of ⟨u, ∇ₓD⟩, the derivative of D along u. So: one backward pass for g, one `jvp` along u, and
-    /// one `jvp_backward` that carries the value (by dy) and the penalty (by dẏ = weight) together.
+    /// gradient of ⟨u, ∇ₓD⟩, the derivative of D along u. So: one backward pass for weight·g, one `jvp` along
+    /// u, and one `jvp_backward` that carries the value (by dy) and the penalty (by dẏ = weight) together. Its
+    /// part in ẋ is that first pass, which has kept it.
     fn pay(
         &self,
         w: Weights<F>,
@@ -186,14 +187,14 @@ impl<F: Real> Critic<'_, F> {
             return loss;
         }
         dydot.clear();
-        dydot.resize(n, F::one());
+        dydot.resize(n, weight);
         g.resize(rows.len(), F::zero());
-        tape.backward(self.critic, w, dydot, None, Some(g));
+        tape.backward_keeping(self.critic, w, dydot, g);
+        g.iter_mut().for_each(|g| *g /= weight);
         let penalty: f64 = g.chunks_exact_mut(self.critic.in_dim()).map(|g| self.loss.penalty(g).f64()).sum();
         parts[1] += penalty;
         tape.jvp(self.critic, w.p, g);
-        dydot.fill(weight);
-        tape.jvp_backward(self.critic, w, value.is_some().then_some(dy), dydot, Some(dp), None, None);
+        tape.jvp_backward_kept(self.critic, w, value.is_some().then_some(dy), dydot, dp);
         loss + penalty
     }
 }

@@ -87,7 +87,7 @@ impl<'a> Players<'a> {
         let fill = random_rows(training.view());
         let mut report = TrainReport {
             loss: Vec::with_capacity(options.steps),
-            parts: PARTS.map(|name| (name, Vec::with_capacity(options.steps))).to_vec(),
+            parts: Vec::from(PARTS.map(|name| (name, Vec::with_capacity(options.steps)))),
             validation: Vec::new(),
             stop: Stop::Completed,
         };

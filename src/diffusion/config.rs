@@ -1,3 +1,4 @@
+use super::sampler::MOST_STEPS;
 use super::{ReverseVariance, Sampler, Schedule, Solver};
 use crate::error::{Result, check};
 use crate::generative::Divergence;
@@ -22,8 +23,8 @@ pub struct DiffusionConfig {
     pub time_features: usize,
     /// How fast the noise grows. Default [`Schedule::Cosine`].
     pub schedule: Schedule,
-    /// The timesteps T of the schedule, which is what [`Sampler::Ddpm`] takes. At least 1. Default 1000 (Ho
-    /// et al. 2020).
+    /// The timesteps T of the schedule, which is what [`Sampler::Ddpm`] takes. 1 to 1,000,000. Default 1000
+    /// (Ho et al. 2020).
     pub timesteps: usize,
     /// The smallest noise: training, likelihood and the samplers of continuous time go down to it, and detail finer than it is not seen. More
     /// than 0, less than 0.5. Default 0.002.
@@ -49,7 +50,7 @@ pub struct DiffusionConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrainingNoise {
     /// Those of the timesteps, each as often (Ho et al. 2020, algorithm 1). Of the cosine schedule's, one in
-    /// a hundred has noise below 0.025.
+    /// a hundred has noise below 0.025. Below the first timestep's the network is not trained.
     Timesteps,
     /// λ uniform, from −5 to that of `sigma_min`: every factor of noise as often, which makes the loss a
     /// bound on the likelihood (Kingma et al. 2021). On narrow modes it learns much faster.
@@ -96,7 +97,8 @@ impl DiffusionConfig {
             "even, at least 2",
         )?;
         self.schedule.validate()?;
-        check(self.timesteps >= 1, "DiffusionConfig::timesteps", self.timesteps, "at least 1")?;
+        let counts = (1..=MOST_STEPS).contains(&self.timesteps);
+        check(counts, "DiffusionConfig::timesteps", self.timesteps, "1 to 1,000,000")?;
         check(
             self.sigma_min > 0.0 && self.sigma_min < 0.5,
             "DiffusionConfig::sigma_min",

@@ -27,26 +27,26 @@ pub enum Sampler {
     /// The probability-flow ODE by Heun's method, order 2 (Karras et al. 2022, algorithm 1), on their grid
     /// σ̃ᵢ = (σ̃₀^⅐ + i/(K − 1)·(σ̃_{K−1}^⅐ − σ̃₀^⅐))⁷ of σ̃ = σ/α (eq. 5): 2K − 1 evaluations.
     Heun {
-        /// K, the steps, the jump included. At least 1.
+        /// K, the steps, the jump included. 1 to 1,000,000.
         steps: usize,
     },
     /// DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): the same ODE with its linear part solved exactly, order
     /// 2 by the estimate of x₀ from the step before, in equal steps of λ. The first and the last step are of
     /// order 1. K evaluations.
     DpmSolver {
-        /// K, the steps, the jump included. At least 1.
+        /// K, the steps, the jump included. 1 to 1,000,000.
         steps: usize,
     },
     /// The reverse SDE by Euler and Maruyama (Song et al. 2021b, eq. 6), in equal steps of λ: K evaluations.
     EulerMaruyama {
-        /// K, the steps, the jump included. At least 1.
+        /// K, the steps, the jump included. 1 to 1,000,000.
         steps: usize,
     },
     /// As Euler–Maruyama, with one step of Langevin dynamics at each level it comes to (Song et al. 2021b,
     /// algorithms 2 and 3): 2K − 1 evaluations. The Langevin step is ε = 2 (snr·σ)², theirs with the norms of
     /// noise and score replaced by their expectations, so that a row does not depend on its batch.
     PredictorCorrector {
-        /// K, the steps of the predictor, the jump included. At least 1.
+        /// K, the steps of the predictor, the jump included. 1 to 1,000,000.
         steps: usize,
         /// The corrector's signal-to-noise ratio. More than 0, less than 1; Song et al. take 0.16.
         snr: f64,
@@ -56,7 +56,7 @@ pub enum Sampler {
     Ode {
         /// Of which order: 1, 2 or 4 evaluations a step.
         method: Method,
-        /// At least 1.
+        /// 1 to 1,000,000.
         steps: usize,
     },
 }
@@ -70,6 +70,9 @@ pub enum ReverseVariance {
     Beta,
 }
 
+/// Steps, and timesteps of a schedule, that fit into memory and into any patience.
+pub(super) const MOST_STEPS: usize = 1_000_000;
+
 /// σ/α beyond which continuous samplers do not start: data are lost in it (Karras et al. 2022, table 1).
 const NOISIEST: f64 = 80.0;
 
@@ -78,7 +81,7 @@ const RHO: f64 = 7.0;
 
 impl Sampler {
     pub(super) fn validate(self, timesteps: usize) -> Result<()> {
-        let positive = |steps, field| check(steps >= 1, field, steps, "at least 1");
+        let counts = |steps, field| check((1..=MOST_STEPS).contains(&steps), field, steps, "1 to 1,000,000");
         match self {
             Sampler::Ddpm => Ok(()),
             Sampler::Ddim { steps, eta } => {
@@ -86,15 +89,15 @@ impl Sampler {
                 check((1..=timesteps).contains(&steps), "Sampler::Ddim::steps", steps, most)?;
                 check((0.0..=1.0).contains(&eta), "Sampler::Ddim::eta", eta, "0 to 1")
             }
-            Sampler::Heun { steps } => positive(steps, "Sampler::Heun::steps"),
-            Sampler::DpmSolver { steps } => positive(steps, "Sampler::DpmSolver::steps"),
-            Sampler::EulerMaruyama { steps } => positive(steps, "Sampler::EulerMaruyama::steps"),
+            Sampler::Heun { steps } => counts(steps, "Sampler::Heun::steps"),
+            Sampler::DpmSolver { steps } => counts(steps, "Sampler::DpmSolver::steps"),
+            Sampler::EulerMaruyama { steps } => counts(steps, "Sampler::EulerMaruyama::steps"),
             Sampler::PredictorCorrector { steps, snr } => {
-                positive(steps, "Sampler::PredictorCorrector::steps")?;
+                counts(steps, "Sampler::PredictorCorrector::steps")?;
                 let field = "Sampler::PredictorCorrector::snr";
                 check(snr > 0.0 && snr < 1.0, field, snr, "more than 0, less than 1")
             }
-            Sampler::Ode { steps, .. } => positive(steps, "Sampler::Ode::steps"),
+            Sampler::Ode { steps, .. } => counts(steps, "Sampler::Ode::steps"),
         }
     }
 
@@ -305,197 +308,4 @@ fn karras(noisiest: f64, quietest: f64, steps: usize) -> Vec<NoiseLevel> {
 }
 
 #[cfg(test)]
-mod tests {
-    use approx::assert_relative_eq;
-
-    use super::*;
-    use crate::diffusion::Sde;
-
-    #[test]
-    fn ddpm_takes_the_steps_of_its_paper() {
-        let (betas, levels) = (Schedule::Linear.betas(1000), Schedule::Linear.levels(1000));
-        for variance in [ReverseVariance::Posterior, ReverseVariance::Beta] {
-            let plan = ancestral(&levels, variance);
-            assert_eq!(plan.len(), 1000);
-            for (step, t) in plan.iter().zip((1..=1000).rev()) {
-                // Algorithm 2: x ← (x − β/√(1 − ᾱ) ε̂)/√(1 − β) + c ξ.
-                let beta = betas[t - 1];
-                let keep = (1.0 - beta).sqrt().recip();
-                assert_eq!((step.level, step.recall, step.store), (levels[t], 0.0, None));
-                assert_relative_eq!(step.keep, keep, max_relative = 1e-9);
-                assert_relative_eq!(step.eps, -keep * beta / levels[t].sigma, max_relative = 1e-9);
-                let c = match variance {
-                    _ if t == 1 => 0.0,
-                    ReverseVariance::Beta => beta,
-                    ReverseVariance::Posterior => beta * (levels[t - 1].sigma / levels[t].sigma).powi(2),
-                };
-                assert_relative_eq!(step.noise.powi(2), c, max_relative = 1e-9);
-            }
-        }
-    }
-
-    #[test]
-    fn ddim_visits_a_falling_grid_of_any_length() {
-        let levels = |timesteps| Schedule::Cosine.levels(timesteps);
-        for timesteps in [1, 2, 7, 40, 1000] {
-            let levels = levels(timesteps);
-            for steps in 1..=timesteps {
-                let grid = quadratic(&levels, steps);
-                assert_eq!((grid[0], grid[steps], grid.len()), (levels[0], levels[timesteps], steps + 1));
-                assert!(grid.windows(2).all(|w| w[0].sigma < w[1].sigma), "{steps} of {timesteps}");
-            }
-        }
-        let levels = levels(1000);
-        assert_eq!(quadratic(&levels, 5), [0, 40, 160, 360, 640, 1000].map(|t: usize| levels[t]));
-    }
-
-    #[test]
-    fn ddim_takes_the_steps_of_its_paper() {
-        let levels = Schedule::Cosine.levels(100);
-        let plan = implicit(&quadratic(&levels, 10), 0.0);
-        // Without noise: x′ = α′ (x − σ ε̂)/α + σ′ ε̂.
-        for (step, i) in plan.iter().zip((1..=10usize).rev()) {
-            let (from, to) = (levels[(i * i).max(i)], levels[(i - 1).pow(2).max(i - 1)]);
-            assert_eq!((step.level, step.noise), (from, 0.0));
-            assert_relative_eq!(step.keep, to.alpha / from.alpha, max_relative = 1e-9);
-            let eps = to.sigma - to.alpha / from.alpha * from.sigma;
-            assert_relative_eq!(step.eps, eps, max_relative = 1e-9);
-        }
-        // At η = 1 over all timesteps it is DDPM.
-        let all = implicit(&quadratic(&levels, 100), 1.0);
-        assert_eq!(all, ancestral(&levels, ReverseVariance::Posterior));
-    }
-
-    #[test]
-    fn continuous_grids_fall_from_end_to_end_and_then_to_nothing() {
-        for grid in [even_in_log_snr, karras] {
-            let levels = grid(-8.0, 12.0, 6);
-            assert_eq!((levels.len(), levels[6]), (7, CLEAN));
-            assert_relative_eq!(levels[0].log_snr, -8.0, max_relative = 1e-12);
-            assert_relative_eq!(levels[5].log_snr, 12.0, max_relative = 1e-12);
-            assert!(levels.windows(2).all(|w| w[1].sigma < w[0].sigma));
-            assert_eq!(grid(-8.0, 12.0, 1)[1], CLEAN);
-        }
-        // Karras et al. 2022, eq. 5, at σ from 80 to 0.002 with 18 steps: the second σ.
-        let ends = [80f64, 0.002].map(|s| -2.0 * s.ln());
-        let second = karras(ends[0], ends[1], 18)[1];
-        assert_relative_eq!(second.sigma / second.alpha, 57.586, max_relative = 1e-4);
-    }
-
-    #[test]
-    fn the_solvers_take_the_steps_of_their_papers() {
-        let levels = even_in_log_snr(-4.0, 6.0, 4);
-        // Any x, ε̂, m.
-        let (x, eps, m) = (0.7, -1.3, 0.4);
-        let run = |step: &Update| step.keep * x + step.eps * eps + step.recall * m;
-        let estimate = |at: NoiseLevel| (x - at.sigma * eps) / at.alpha;
-        // Multistep: from level 1 to level 2, half λ steps all alike: r = 1.
-        let step = &multistep(&levels)[1];
-        let (from, to) = (levels[1], levels[2]);
-        let h = 0.5 * (to.log_snr - from.log_snr);
-        let d = 1.5 * estimate(from) - 0.5 * m;
-        let want = to.sigma / from.sigma * x - to.alpha * (-h).exp_m1() * d;
-        assert_relative_eq!(run(step), want, max_relative = 1e-12);
-        let (of_x, of_eps) = step.store.unwrap();
-        assert_relative_eq!(of_x * x + of_eps * eps, estimate(from), max_relative = 1e-12);
-        // Its first and last step are DDIM's.
-        for at in [0, 3] {
-            let (step, ddim) = (multistep(&levels)[at], Update::by_estimate(levels[at], levels[at + 1], 0.0));
-            assert_eq!(step.recall.abs(), 0.0);
-            assert_relative_eq!(step.keep, ddim.keep, max_relative = 1e-12);
-            assert_relative_eq!(step.eps, ddim.eps, max_relative = 1e-12);
-        }
-        // Heun, in x/α and σ/α: x̃ + h ε̂, then x̃ + ½ h (ε̂ + ε̂′).
-        let plan = heun(&levels);
-        assert_eq!(plan.len(), 7);
-        let (euler, half) = (plan[0], plan[1]);
-        let (from, to) = (levels[0], levels[1]);
-        let h = to.sigma / to.alpha - from.sigma / from.alpha;
-        assert_relative_eq!(run(&euler) / to.alpha, x / from.alpha + h * eps, max_relative = 1e-12);
-        let (of_x, of_eps) = euler.store.unwrap();
-        let stored = of_x * x + of_eps * eps;
-        assert_eq!(half.level, to);
-        let corrected = half.recall * stored + half.eps * 0.9;
-        assert_relative_eq!(
-            corrected / to.alpha,
-            x / from.alpha + 0.5 * h * (eps + 0.9),
-            max_relative = 1e-12
-        );
-        // The corrector comes after each step but the jump.
-        let plan = euler_maruyama(Schedule::Cosine, &levels, Some(0.2));
-        assert_eq!(plan.len(), 7);
-        assert_eq!((plan[1].level, plan[1].keep), (levels[1], 1.0));
-        assert_relative_eq!(
-            plan[1].noise.powi(2),
-            -2.0 * plan[1].eps * levels[1].sigma,
-            max_relative = 1e-12
-        );
-    }
-
-    /// DDPM with β_i = β(i/T)/T is the reverse SDE of the preserving process, and the timesteps of an exploding
-    /// one are its own, in the limit of many: the steps differ by O(1/T²) each, and so, over T of them, the
-    /// ways to the end by O(1/T).
-    #[test]
-    fn ancestral_steps_become_those_of_euler_and_maruyama() {
-        for schedule in [Schedule::Linear, Schedule::Continuous(Sde::EXPLODING)] {
-            let difference = |timesteps: usize| -> f64 {
-                let levels = schedule.levels(timesteps);
-                let falling: Vec<_> = levels[1..].iter().rev().copied().collect();
-                let reverse = euler_maruyama(schedule, &falling, None);
-                let ancestral = ancestral(&levels, ReverseVariance::Posterior);
-                // Where there is noise enough: at its end the relative step of σ does not shrink with T.
-                let pairs = ancestral.iter().zip(&reverse).filter(|(_, e)| e.level.sigma > 0.2);
-                pairs
-                    .map(|(a, e)| {
-                        (a.keep - e.keep).abs()
-                            + (a.eps - e.eps).abs()
-                            + (a.noise.powi(2) - e.noise.powi(2)).abs()
-                    })
-                    .sum()
-            };
-            let errors = [1000, 2000, 4000, 8000].map(difference);
-            for pair in errors.windows(2) {
-                let order = (pair[0] / pair[1]).log2();
-                assert!((order - 1.0).abs() < 0.1, "{schedule:?}: {errors:?}");
-            }
-            assert!(errors[3] < 0.1, "{errors:?}");
-        }
-        // β_i = β(i/T)/T: the linear schedule is the process's, at any T up to 1/T.
-        let levels = Schedule::Linear.levels(4000);
-        for i in [400, 2000, 4000] {
-            let (alpha, sigma) = Sde::PRESERVING.marginal(i as f64 / 4000.0);
-            assert_relative_eq!(levels[i].sigma, sigma, max_relative = 2e-3);
-            assert_relative_eq!(levels[i].alpha.ln(), alpha.ln(), max_relative = 2e-2);
-        }
-    }
-
-    #[test]
-    fn refuses_steps_and_noise_out_of_range() {
-        let ok = [
-            Sampler::Ddpm,
-            Sampler::Ddim { steps: 5, eta: 1.0 },
-            Sampler::Heun { steps: 1 },
-            Sampler::DpmSolver { steps: 99 },
-            Sampler::EulerMaruyama { steps: 1 },
-            Sampler::PredictorCorrector { steps: 1, snr: 0.16 },
-            Sampler::Ode { method: Method::Euler, steps: 1 },
-        ];
-        assert!(ok.into_iter().all(|s| s.validate(5).is_ok()));
-        let bad = [
-            Sampler::Ddim { steps: 0, eta: 0.0 },
-            Sampler::Ddim { steps: 6, eta: 0.0 },
-            Sampler::Ddim { steps: 5, eta: -0.1 },
-            Sampler::Ddim { steps: 5, eta: f64::NAN },
-            Sampler::Heun { steps: 0 },
-            Sampler::DpmSolver { steps: 0 },
-            Sampler::EulerMaruyama { steps: 0 },
-            Sampler::PredictorCorrector { steps: 0, snr: 0.16 },
-            Sampler::PredictorCorrector { steps: 3, snr: 0.0 },
-            Sampler::PredictorCorrector { steps: 3, snr: 1.0 },
-            Sampler::Ode { method: Method::Rk4, steps: 0 },
-        ];
-        for sampler in bad {
-            assert!(sampler.validate(5).is_err(), "{sampler:?}");
-        }
-    }
-}
+mod tests;

@@ -1,28 +1,25 @@
-//! The view in continuous time: noising as a stochastic differential equation.
-//!
-//! dx = f(x, t) dt + g(t) dw, t from 0 (data) to 1 (noise), f(x, t) = drift(t)·x,
-//!
-//! blurs rows so that x(t) = α(t) x₀ + σ(t) ε (Song et al. 2021b). Run backward it is, with the score ∇ ln p_t,
-//! another SDE (their eq. 6); and an ordinary one has the same densities (eq. 13), the probability flow:
-//!
-//! dx = (f − g² ∇ ln p_t) dt + g dw̄, dx/dt = f − ½ g² ∇ ln p_t.
-//!
-//! All samplers discretise one of the two. DDPM is the first, in steps β_i = β(i/T)/T of the
-//! variance-preserving process ([`Schedule::Linear`](super::Schedule::Linear) is `Sde::PRESERVING` at T
-//! timesteps, exactly in β), and DDIM without noise the second.
-//!
-//! **The two processes are one up to units.** A row x̃ = x₀ + σ̃ ε of the exploding process, divided by
-//! √(1 + σ̃²), is a row α x₀ + σ ε of the preserving one with σ/α = σ̃: they agree wherever their signal-to-noise
-//! ratios do. The network is told that ratio and sees rows of the preserving kind, so it serves both, and every
-//! step below is written for such rows. What differs is how the noise is spread over t, and with it the grid of
-//! the samplers in timesteps, and what one Euler–Maruyama step does.
-
 use super::schedule::{NoiseLevel, Schedule};
 use crate::data::DiffusedMixture;
 use crate::error::{Result, check};
 use crate::numeric::transport::{Tangents, Velocity};
 
-/// A noising process in continuous time, t ∈ [0, 1].
+/// Noising in continuous time, as a stochastic differential equation.
+///
+/// dx = f(x, t) dt + g(t) dw, t from 0 (data) to 1 (noise), f(x, t) = drift(t)·x,
+///
+/// blurs rows so that x(t) = α(t) x₀ + σ(t) ε (Song et al. 2021b). Run backward it is, with the score ∇ ln p_t,
+/// another SDE (their eq. 6); and an ordinary one has the same densities (eq. 13), the probability flow:
+///
+/// dx = (f − g² ∇ ln p_t) dt + g dw̄, dx/dt = f − ½ g² ∇ ln p_t.
+///
+/// All samplers discretise one of the two. DDPM is the first, in steps β_i = β(i/T)/T of the variance-preserving
+/// process ([`Schedule::Linear`] has the β of [`Sde::PRESERVING`]), and DDIM without noise the second.
+///
+/// **The two processes are one up to units.** A row x̃ = x₀ + σ̃ ε of the exploding process, divided by
+/// √(1 + σ̃²), is a row α x₀ + σ ε of the preserving one with σ/α = σ̃: they agree wherever their signal-to-noise
+/// ratios do. The network is told that ratio and sees rows of the preserving kind, so it serves both, and every
+/// step below is written for such rows. What differs is how the noise is spread over t, and with it the grid of
+/// the samplers in timesteps, and what one Euler–Maruyama step does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sde {
     /// dx = −½ β(t) x dt + √β(t) dw, β(t) = β_min + t (β_max − β_min) (Song et al. 2021b, eq. 11 and 33): data

@@ -23,7 +23,7 @@ pub(super) struct VelocityMse<'a> {
 #[derive(Default)]
 pub(super) struct Noise {
     pub(super) t: Vec<f64>,  // (n)
-    pub(super) x0: Vec<f32>, // (n, d)
+    pub(super) x0: Vec<f64>, // (n, d)
 }
 
 #[derive(Default)]
@@ -78,7 +78,7 @@ impl<F: Real> Objective<F> for VelocityMse<'_> {
         let d = self.net.dim();
         let Scratch { x0, xt, u, dv, pass, assignment } = scratch;
         x0.clear();
-        x0.extend(noise.x0.iter().map(|&x0| F::of(x0.into())));
+        x0.extend(noise.x0.iter().map(|&x0| F::of(x0)));
         let partner = match self.coupling {
             Coupling::Independent => None,
             Coupling::OptimalTransport { .. } => Some(assignment.solve_squares(d, x1, x0)),

@@ -13,7 +13,7 @@ use crate::numeric::transport;
 pub struct FlowSteps {
     /// The kind of step. Default [`Method::Rk4`].
     pub method: Method,
-    /// How many. At least 1. Default 25.
+    /// How many. 1 to 1,000,000. Default 25.
     pub steps: usize,
 }
 
@@ -25,7 +25,7 @@ impl Default for FlowSteps {
 
 impl FlowSteps {
     pub(super) fn validate(self) -> Result<()> {
-        check(self.steps >= 1, "FlowSteps::steps", self.steps, "at least 1")
+        check((1..=1_000_000).contains(&self.steps), "FlowSteps::steps", self.steps, "1 to 1,000,000")
     }
 
     /// Network evaluations.
@@ -37,7 +37,7 @@ impl FlowSteps {
 /// What a thread keeps from tile to tile.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    state: Vec<f64>, // (n, d)
+    z: Vec<f64>, // (n, d)
     transport: transport::Scratch<FieldScratch>,
 }
 
@@ -52,23 +52,23 @@ impl FlowMatching {
         check_rows("x0", x0, self.config.dim)?;
         let mut x = self.fitted.standardiser.apply(x0.to_owned());
         let rows = x.as_slice_mut().expect("standard layout");
-        tiles::for_each_tile(rows, self.config.dim, |scratch: &mut Scratch, _, z| {
-            self.carry(z, scratch);
+        tiles::for_each_tile(rows, self.config.dim, |scratch: &mut Scratch, _, x| {
+            scratch.z.clear();
+            scratch.z.extend(x.iter().map(|&z| f64::from(z)));
+            self.carry(scratch, x);
             Ok(())
         })?;
         Ok(x)
     }
 
-    /// Rows z of the source, in standard units, to rows of the data; the evaluations spent on each.
-    fn carry(&self, z: &mut [f32], Scratch { state, transport }: &mut Scratch) -> usize {
+    /// The scratch's source rows z, in standard units, to rows x of the data; the evaluations spent on each.
+    fn carry(&self, Scratch { z, transport }: &mut Scratch, x: &mut [f32]) -> usize {
         let Fitted { parameters, standardiser } = &*self.fitted;
         let field = Field { net: &self.net, p: &parameters.average };
         let FlowSteps { method, steps } = self.config.sampler;
-        state.clear();
-        state.extend(z.iter().map(|&z| f64::from(z)));
-        let nfe = transport::flow(&field, (method, steps), (0.0, 1.0), state, transport);
-        z.iter_mut().zip(state).for_each(|(z, state)| *z = *state as f32);
-        standardiser.restore(z);
+        let nfe = transport::flow(&field, (method, steps), (0.0, 1.0), z, transport);
+        x.iter_mut().zip(z).for_each(|(x, z)| *x = *z as f32);
+        standardiser.restore(x);
         nfe
     }
 }
@@ -88,10 +88,11 @@ impl DrawTile for FlowMatching {
         scratch: &mut Scratch,
         x: &mut [f32],
     ) -> usize {
-        for (r, x) in x.chunks_exact_mut(self.config.dim).enumerate() {
-            self.config.source.draw(&self.fitted.standardiser, &mut streams.row(r), x);
-            x.iter_mut().for_each(|x| *x *= temperature as f32);
+        scratch.z.resize(x.len(), 0.0);
+        for (r, z) in scratch.z.chunks_exact_mut(self.config.dim).enumerate() {
+            self.config.source.draw(&self.fitted.standardiser, &mut streams.row(r), z);
+            z.iter_mut().for_each(|z| *z *= temperature);
         }
-        self.carry(x, scratch)
+        self.carry(scratch, x)
     }
 }

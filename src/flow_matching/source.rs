@@ -35,19 +35,17 @@ impl Source {
     }
 
     /// Draws a row z: (d) in standard units.
-    pub(super) fn draw(&self, units: &Standardiser, rng: &mut Rng, z: &mut [f32]) {
+    pub(super) fn draw(&self, units: &Standardiser, rng: &mut Rng, z: &mut [f64]) {
         match self {
-            Source::Gaussian => z.fill_with(|| f32::normal(rng)),
-            Source::Toy(toy) => {
-                toy.draw(rng, z);
-                units.standardise(z);
-            }
+            Source::Gaussian => return z.fill_with(|| f64::normal(rng)),
+            Source::Toy(toy) => toy.draw(rng, z),
             Source::Rows(rows) => {
                 let (x, row) = (rows.x(), rng.random_range(0..rows.rows()));
-                z.iter_mut().zip(x.row(row)).for_each(|(z, &x)| *z = x);
-                units.standardise(z);
+                z.iter_mut().zip(x.row(row)).for_each(|(z, &x)| *z = x.into());
             }
         }
+        let moments = units.shift().iter().zip(units.scale());
+        z.iter_mut().zip(moments).for_each(|(z, (shift, scale))| *z = (*z - shift) / scale);
     }
 
     /// Whether it has a density.

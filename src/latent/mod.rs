@@ -42,7 +42,7 @@ use crate::error::Error;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
-use crate::nn::{Activation, REACH, most_octaves};
+use crate::nn::{Activation, REACH, Tape, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
 use crate::train::{self, OptimiserConfig, Parameters, Rows};
@@ -246,11 +246,10 @@ impl Vae {
     /// ```
     pub fn decode(&self, z: ArrayView2<f32>) -> Result<Array2<f32>> {
         check_rows("z", z, self.config.latent_dim)?;
-        Ok(each_tile(z, self.config.dim, |likelihood: &mut Gaussians<f32>, z, out| {
+        Ok(each_tile(z, self.config.dim, |tape: &mut Tape<f32>, z, out| {
             // Sums of absurd rows stay finite.
             z.iter_mut().for_each(|z| *z = z.clamp(-1e6, 1e6));
-            self.networks.decoder.infer(&self.parameters.average, z, likelihood);
-            out.copy_from_slice(&likelihood.mean);
+            self.networks.decoder.infer_mean(&self.parameters.average, z, tape, out);
             self.standardiser.restore(out);
         }))
     }

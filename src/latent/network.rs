@@ -115,6 +115,15 @@ impl GaussianNetwork {
         out.read(self.dim(), F::of(self.floor));
     }
 
+    /// The means alone: (n, d).
+    pub fn infer_mean<F: Real>(&self, p: &[F], x: &[F], tape: &mut Tape<F>, mean: &mut [F]) {
+        let d = self.dim();
+        let y = tape.infer(&self.net, &p[self.range.clone()], x);
+        for (mean, y) in mean.chunks_exact_mut(d).zip(y.chunks_exact(2 * d)) {
+            mean.copy_from_slice(&y[..d]);
+        }
+    }
+
     /// dp += and dx = the gradient of ⟨dmean, mean⟩ + ⟨dsd, sd⟩ at the last `forward`; da = dsd·∂sd/∂a.
     pub fn backward<F: Real>(
         &self,

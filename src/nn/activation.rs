@@ -114,9 +114,13 @@ impl Activation {
         }
     }
 
-    /// Whether f″ = 0 wherever it exists.
-    pub(super) fn is_straight(self) -> bool {
-        matches!(self, Activation::Relu | Activation::LeakyRelu { .. })
+    /// The slope below 0, if the function is straight on both sides: then f″ = 0 wherever it exists.
+    pub(super) fn slope_below<F: Real>(self) -> Option<F> {
+        match self {
+            Activation::Relu => Some(F::zero()),
+            Activation::LeakyRelu { slope } => Some(F::of(slope)),
+            _ => None,
+        }
     }
 
     /// This activation as a layer of `dim` columns.
@@ -194,9 +198,9 @@ pub struct Elementwise {
 }
 
 impl Elementwise {
-    /// See [`Activation::is_straight`].
-    pub(super) fn is_straight(&self) -> bool {
-        self.activation.is_straight()
+    /// See [`Activation::slope_below`].
+    pub(super) fn slope_below<F: Real>(&self) -> Option<F> {
+        self.activation.slope_below()
     }
 
     /// x ← f(x).

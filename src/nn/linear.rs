@@ -2,8 +2,9 @@ use std::ops::Range;
 
 use super::{Layout, Network, Primal, Weights};
 use crate::numeric::Real;
-use crate::numeric::gemm::{self, Init, Strided, gemm};
+use crate::numeric::gemm::{self, Init, Strided, gemm, gemm_leaky};
 use crate::numeric::rng::Rng;
+use crate::numeric::simd::vectorise;
 
 /// y = x·W + b with W: (in, out), b: (out); p = [W, b].
 ///
@@ -40,10 +41,22 @@ impl Linear {
 
     /// db += 1ᵀG.
     fn add_db<F: Real>(&self, g: &[F], dp: &mut [F]) {
-        let db = &mut dp[self.bias()];
-        for row in g.chunks_exact(self.outputs) {
-            db.iter_mut().zip(row).for_each(|(db, &g)| *db += g);
-        }
+        let (db, outputs) = (&mut dp[self.bias()], self.outputs);
+        vectorise(
+            #[inline(always)]
+            move || {
+                for row in g.chunks_exact(outputs) {
+                    db.iter_mut().zip(row).for_each(|(db, &g)| *db += g);
+                }
+            },
+        );
+    }
+
+    /// y = max(h, slope·h), h = x·W + b: the layer and a (leaky) ReLU behind it.
+    pub(super) fn infer_leaky<F: Real>(&self, p: &[F], x: &[F], slope: F, y: &mut [F]) {
+        let (n, i, o) = (y.len() / self.outputs, self.inputs, self.outputs);
+        let (w, init) = (&p[self.weights()], Init::Bias(&p[self.bias()]));
+        gemm_leaky((n, o, i), Strided::rows(x, i), w, o, init, slope, y);
     }
 
     /// G·Wᵀ.
@@ -86,8 +99,7 @@ impl Network for Linear {
         0
     }
     fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], _: &mut [F]) {
-        let (n, i, o) = (y.len() / self.outputs, self.inputs, self.outputs);
-        gemm((n, o, i), Strided::rows(x, i), &p[self.weights()], o, Init::Bias(&p[self.bias()]), y);
+        self.infer_leaky(p, x, F::one(), y);
     }
     fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
         self.infer(p, x, y, cache);
@@ -159,6 +171,11 @@ impl Masked {
     pub fn new(inputs: usize, outputs: usize, gain: f64, connects: impl Fn(usize, usize) -> bool) -> Self {
         let closed = (0..inputs * outputs).filter(|at| !connects(at / outputs, at % outputs)).collect();
         Masked { linear: Linear::new(inputs, outputs, gain), closed }
+    }
+
+    /// See [`Linear::infer_leaky`].
+    pub(super) fn infer_leaky<F: Real>(&self, p: &[F], x: &[F], slope: F, y: &mut [F]) {
+        self.linear.infer_leaky(p, x, slope, y);
     }
 
     fn clear<F: Real>(&self, p: &mut [F]) {

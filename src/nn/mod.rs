@@ -74,6 +74,10 @@ pub trait Network: Send + Sync {
     fn cache_width(&self) -> usize;
     /// Numbers per row that `jvp` keeps for `jvp_backward`.
     fn tangent_width(&self) -> usize;
+    /// Numbers per row that `backward` can keep for `jvp_backward`.
+    fn adjoint_width(&self) -> usize {
+        0
+    }
     /// Numbers per row that any of the functions needs to work in.
     fn scratch_width(&self) -> usize;
 
@@ -94,6 +98,21 @@ pub trait Network: Send + Sync {
         dx: Option<&mut [F]>,
         scratch: &mut [F],
     );
+
+    /// dx = ∂⟨dy, y⟩/∂x, filling `adjoints` for a `jvp_backward` whose dẏ is this dy.
+    fn backward_keeping<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        cache: &[F],
+        dy: &[F],
+        dx: &mut [F],
+        adjoints: &mut [F],
+        scratch: &mut [F],
+    ) {
+        let _ = adjoints;
+        self.backward(w, x, cache, dy, None, Some(dx), scratch);
+    }
 
     /// ẏ = (∂f/∂x) ẋ after `forward` on the same x, filling `tangents`.
     fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]);
@@ -124,6 +143,8 @@ pub struct Primal<'a, F> {
     pub cache: &'a [F],
     /// Filled by `jvp`.
     pub tangents: &'a [F],
+    /// Filled by `backward_keeping` with the dẏ of this call for its dy, if that was done.
+    pub adjoints: Option<&'a [F]>,
 }
 
 #[cfg(test)]

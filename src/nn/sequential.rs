@@ -25,7 +25,7 @@ impl Layer {
     fn is_straight(&self) -> bool {
         match self {
             Layer::Linear(_) | Layer::Masked(_) => true,
-            Layer::Activation(activation) => activation.is_straight(),
+            Layer::Activation(activation) => activation.slope_below::<f64>().is_some(),
             Layer::Fourier(_) => false,
             Layer::Residual(inner) => inner.layers.iter().all(Layer::is_straight),
         }
@@ -272,6 +272,9 @@ impl Network for Sequential {
     fn tangent_width(&self) -> usize {
         self.layers.iter().map(|l| l.tangent_width() + l.out_dim()).sum::<usize>() - self.out_dim()
     }
+    fn adjoint_width(&self) -> usize {
+        self.layers.iter().map(|l| l.out_dim()).sum::<usize>() - self.out_dim()
+    }
     // dh and dḣ, each as output and as input of a layer, beside what a layer inside needs.
     fn scratch_width(&self) -> usize {
         4 * self.widest + self.layers.iter().map(|l| l.scratch_width()).max().unwrap_or(0)
@@ -283,19 +286,30 @@ impl Network for Sequential {
         let (next, inner) = rest.split_at_mut(rows * self.widest);
         // `here` holds the h computed last; an activation works in it, any other layer moves to `next`.
         let (mut here, mut next) = (here, next);
-        for (i, layer, range) in self.parts() {
+        let mut parts = self.parts().peekable();
+        while let Some((i, layer, range)) = parts.next() {
+            // A (leaky) ReLU behind a product is done before the product's sums leave their registers.
+            let slope = match (layer, parts.peek()) {
+                (Layer::Linear(_) | Layer::Masked(_), Some((_, Layer::Activation(f), _))) => f.slope_below(),
+                _ => None,
+            };
+            if slope.is_some() {
+                parts.next();
+            }
             let (taken, given) = (rows * layer.in_dim(), rows * layer.out_dim());
+            let last = parts.peek().is_none();
+            if let (Layer::Activation(f), false, false) = (layer, i == 0, last) {
+                f.apply(&mut here[..taken]);
+                continue;
+            }
             let input = if i == 0 { x } else { &here[..taken] };
-            if i == self.last() {
-                return layer.infer(&p[range], input, y, inner);
+            let output = if last { &mut *y } else { &mut next[..given] };
+            match (layer, slope) {
+                (Layer::Linear(linear), Some(slope)) => linear.infer_leaky(&p[range], input, slope, output),
+                (Layer::Masked(masked), Some(slope)) => masked.infer_leaky(&p[range], input, slope, output),
+                _ => layer.infer(&p[range], input, output, inner),
             }
-            match layer {
-                Layer::Activation(f) if i > 0 => f.apply(&mut here[..taken]),
-                _ => {
-                    layer.infer(&p[range], input, &mut next[..given], inner);
-                    std::mem::swap(&mut here, &mut next);
-                }
-            }
+            std::mem::swap(&mut here, &mut next);
         }
     }
 
@@ -331,6 +345,32 @@ impl Network for Sequential {
         }
     }
 
+    // The dh between the layers are kept, the last first.
+    fn backward_keeping<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        cache: &[F],
+        dy: &[F],
+        dx: &mut [F],
+        mut adjoints: &mut [F],
+        scratch: &mut [F],
+    ) {
+        let rows = x.len() / self.in_dim();
+        let mut cache = Descent { buffer: &cache[..rows * self.cache_width()], rows };
+        let mut dh = dy;
+        for (i, layer, range) in self.parts().rev() {
+            let own = cache.take(layer.cache_width());
+            let input = if i == 0 { x } else { cache.take(layer.in_dim()) };
+            if i == 0 {
+                return layer.backward(w.slice(range), input, own, dh, None, Some(dx), scratch);
+            }
+            let (ds, rest) = adjoints.split_at_mut(rows * layer.in_dim());
+            layer.backward(w.slice(range), input, own, dh, None, Some(&mut *ds), scratch);
+            (dh, adjoints) = (ds, rest);
+        }
+    }
+
     fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]) {
         let rows = x.len() / self.in_dim();
         let (mut cache, mut input) = (cache, x);
@@ -361,6 +401,8 @@ impl Network for Sequential {
         // dh is zero, and is not computed, from a dy of zero down to the first layer with a curvature.
         let mut zero = dy.is_none();
         let mut tangents = Descent { buffer: &at.tangents[..rows * self.tangent_width()], rows };
+        let mut adjoints = at.adjoints;
+        let mut known: Option<&[F]> = None;
         for (i, layer, range) in self.parts().rev() {
             let (kept, kept_tangents) =
                 (cache.take(layer.cache_width()), tangents.take(layer.tangent_width()));
@@ -368,18 +410,20 @@ impl Network for Sequential {
                 0 => (at.x, at.xdot),
                 _ => (cache.take(layer.in_dim()), tangents.take(layer.in_dim())),
             };
-            let at = Primal { x, xdot, cache: kept, tangents: kept_tangents };
+            let at = Primal { x, xdot, cache: kept, tangents: kept_tangents, adjoints: None };
             let (out, into) = (rows * layer.out_dim(), rows * layer.in_dim());
             let (dh, dhdot) = here.split_at(rows * self.widest);
             let (dy, dydot) = match i == self.last() {
                 true => (dy, dydot),
-                false => ((!zero).then_some(&dh[..out]), &dhdot[..out]),
+                false => ((!zero).then_some(&dh[..out]), known.unwrap_or(&dhdot[..out])),
             };
             zero = zero && layer.is_straight();
             let (ds, dsdot) = next.split_at_mut(rows * self.widest);
+            known = adjoints.filter(|_| i > 0).map(|kept| kept.split_at(into).0);
+            adjoints = adjoints.filter(|_| i > 0).map(|kept| kept.split_at(into).1);
             let (dx, dxdot) = match i {
                 0 => (dx.take(), dxdot.take()),
-                _ => ((!zero).then_some(&mut ds[..into]), Some(&mut dsdot[..into])),
+                _ => ((!zero).then_some(&mut ds[..into]), known.is_none().then_some(&mut dsdot[..into])),
             };
             let dp = dp.as_deref_mut().map(|dp| &mut dp[range.clone()]);
             layer.jvp_backward(w.slice(range), at, dy, dydot, dp, dx, dxdot, inner);

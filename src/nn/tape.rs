@@ -27,6 +27,7 @@ pub struct Tape<F> {
     ydot: Vec<F>,
     cache: Vec<F>,
     tangents: Vec<F>,
+    adjoints: Vec<F>,
     scratch: Vec<F>,
 }
 
@@ -87,6 +88,15 @@ impl<F: Real> Tape<F> {
         net.backward(w, &self.x, &self.cache[..rows * net.cache_width()], dy, dp, dx, scratch);
     }
 
+    /// dx = ∂⟨dy, y⟩/∂x at the last `forward`, kept for [`jvp_backward_kept`](Tape::jvp_backward_kept).
+    pub fn backward_keeping(&mut self, net: &impl Network, w: Weights<F>, dy: &[F], dx: &mut [F]) {
+        let rows = self.x.len() / net.in_dim();
+        let scratch = grow(&mut self.scratch, rows * net.scratch_width());
+        let adjoints = grow(&mut self.adjoints, rows * net.adjoint_width());
+        let cache = &self.cache[..rows * net.cache_width()];
+        net.backward_keeping(w, &self.x, cache, dy, dx, adjoints, scratch);
+    }
+
     /// ẏ = (∂f/∂x) ẋ at the last `forward`.
     pub fn jvp(&mut self, net: &impl Network, p: &[F], xdot: &[F]) -> &[F] {
         let rows = self.x.len() / net.in_dim();
@@ -110,12 +120,40 @@ impl<F: Real> Tape<F> {
         dx: Option<&mut [F]>,
         dxdot: Option<&mut [F]>,
     ) {
+        self.jvp_backward_from(net, w, dy, dydot, dp, dx, dxdot, false);
+    }
+
+    /// dp += ∂(⟨dy, y⟩ + ⟨dẏ, ẏ⟩)/∂p, where dẏ is the dy of the last
+    /// [`backward_keeping`](Tape::backward_keeping): what that has computed is not computed again.
+    pub fn jvp_backward_kept(
+        &mut self,
+        net: &impl Network,
+        w: Weights<F>,
+        dy: Option<&[F]>,
+        dydot: &[F],
+        dp: &mut [F],
+    ) {
+        self.jvp_backward_from(net, w, dy, dydot, Some(dp), None, None, true);
+    }
+
+    fn jvp_backward_from(
+        &mut self,
+        net: &impl Network,
+        w: Weights<F>,
+        dy: Option<&[F]>,
+        dydot: &[F],
+        dp: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        dxdot: Option<&mut [F]>,
+        kept: bool,
+    ) {
         let rows = self.x.len() / net.in_dim();
         let at = Primal {
             x: &self.x,
             xdot: &self.xdot,
             cache: &self.cache[..rows * net.cache_width()],
             tangents: &self.tangents[..rows * net.tangent_width()],
+            adjoints: kept.then(|| &self.adjoints[..rows * net.adjoint_width()]),
         };
         let scratch = grow(&mut self.scratch, rows * net.scratch_width());
         net.jvp_backward(w, at, dy, dydot, dp, dx, dxdot, scratch);

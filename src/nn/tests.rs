@@ -101,6 +101,15 @@ fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
     assert_close("jvp_backward dx", &dx, &differences(&x, |x| phi(&p, x, &xdot)), 1e-6);
     assert_close("jvp_backward dẋ", &dxdot, &differences(&xdot, |v| phi(&p, &x, v)), 1e-6);
 
+    // What a backward pass has kept is not computed again, and is the same.
+    let (mut kept_dp, mut kept_dx, mut plain_dx) =
+        (vec![1.0; p.len()], vec![f64::NAN; x.len()], vec![f64::NAN; x.len()]);
+    tape.backward(&net, w, &dydot, None, Some(&mut plain_dx));
+    tape.backward_keeping(&net, w, &dydot, &mut kept_dx);
+    assert_eq!(kept_dx, plain_dx);
+    tape.jvp_backward_kept(&net, w, Some(&dy), &dydot, &mut kept_dp);
+    assert_eq!(kept_dp, dp);
+
     // No dy is a dy of zero.
     let mut gradients = |dy: Option<&[f64]>| {
         let (mut dp, mut dx, mut dxdot) =

@@ -57,6 +57,12 @@ impl Assignment {
             numbers.clear();
             numbers.resize(n, 0.0);
         }
+        self.free.clear();
+        self.bidders.clear();
+        self.tree.clear();
+        self.free.reserve(n);
+        self.bidders.reserve(n);
+        self.tree.reserve(n);
         let spread = self.spread(n, &mut costs);
         let mut epsilon = QUARTER * spread;
         while epsilon > spread / n as f64 {

@@ -3,13 +3,14 @@ use std::ops::ControlFlow;
 use ndarray::{ArrayView2, s};
 use rand::Rng as _;
 
-use super::objective::{Gradient, Objective, Progress, TILE};
+use super::objective::{Gradient, Objective, Progress};
 use super::optimiser::{Adam, OptimiserConfig};
 use super::rows::Rows;
 use crate::error::{Error, Result};
 use crate::generative::{Observer, Step, Stop, TrainOptions, TrainReport};
 use crate::nn::Weights;
 use crate::numeric::rng::{Rng, Streams};
+use crate::numeric::tiles::TILE;
 
 /// A network's numbers: those that train, and their moving average, which samples and scores.
 #[derive(Debug, Clone, PartialEq)]

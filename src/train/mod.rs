@@ -13,9 +13,11 @@ mod rows;
 
 pub use fit::{Parameters, fit};
 pub(crate) use fit::{Trainee, mean_loss, random_rows};
-pub use objective::{Gradient, Objective, Progress, TILE};
+pub use objective::{Gradient, Objective, Progress};
 pub use optimiser::{Adam, Decay, OptimiserConfig};
 pub use rows::Rows;
+
+pub use crate::numeric::tiles::TILE;
 
 #[cfg(test)]
 mod tests;

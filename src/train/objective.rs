@@ -1,9 +1,7 @@
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, Streams};
-
-/// Rows that go through a network together in training: their activations at width 128 fit a 1 MiB cache.
-pub const TILE: usize = 64;
+use crate::numeric::tiles::TILE;
 
 /// How far a training is: what warm-ups and anneals depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

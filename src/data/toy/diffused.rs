@@ -224,10 +224,10 @@ mod tests {
             let c: Vec<f64> =
                 (0..d * d).map(|at| (0..d).map(|m| a[at / d * d + m] * a[at % d * d + m]).sum()).collect();
             let (axes, values) = eigen(c.clone(), d);
-            for at in 0..d * d {
+            for (at, c) in c.iter().enumerate() {
                 let (i, j) = (at / d, at % d);
                 let rebuilt: f64 = (0..d).map(|m| values[m] * axes[m * d + i] * axes[m * d + j]).sum();
-                assert!((rebuilt - c[at]).abs() < 1e-12, "{rebuilt} {}", c[at]);
+                assert!((rebuilt - c).abs() < 1e-12, "{rebuilt} {c}");
                 let unit: f64 = (0..d).map(|m| axes[i * d + m] * axes[j * d + m]).sum();
                 assert!((unit - f64::from(u8::from(i == j))).abs() < 1e-13);
             }

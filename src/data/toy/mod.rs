@@ -227,22 +227,22 @@ impl Toy {
     pub fn sample(&self, n: usize, rng: &mut dyn RngCore) -> Array2<f32> {
         let mut rng = Streams::from_rng(rng).stream(0);
         let mut samples = Array2::zeros((n, self.dim()));
+        let mut x = vec![0.0; self.dim()];
         for mut row in samples.rows_mut() {
-            self.draw(&mut rng, row.as_slice_mut().expect("standard layout"));
+            self.draw(&mut rng, &mut x);
+            row.iter_mut().zip(&x).for_each(|(to, &from)| *to = from as f32);
         }
         samples
     }
 
     /// Draws one row x: (dim).
-    pub(crate) fn draw(&self, rng: &mut Rng, x: &mut [f32]) {
-        let mut row = vec![0.0; self.dim()];
+    pub(crate) fn draw(&self, rng: &mut Rng, x: &mut [f64]) {
         match &self.kind {
-            Kind::Mixture(mixture) => mixture.draw(rng, &mut row),
-            Kind::Curves(curves) => curves.draw(rng, &mut row),
-            Kind::Pinwheel => pinwheel::draw(rng, &mut row),
-            Kind::Checkerboard => draw_checkerboard(rng, &mut row),
+            Kind::Mixture(mixture) => mixture.draw(rng, x),
+            Kind::Curves(curves) => curves.draw(rng, x),
+            Kind::Pinwheel => pinwheel::draw(rng, x),
+            Kind::Checkerboard => draw_checkerboard(rng, x),
         }
-        x.iter_mut().zip(row).for_each(|(to, from)| *to = from as f32);
     }
 
     /// ln p(x) of each row, in nats; −∞ off the support. x: (n, dim)

@@ -79,7 +79,7 @@ fn matched_lines_are_shortest() {
         Objective::<f64>::draw(&objective, rows, START, &mut seeded(3), &mut noise);
         // The data are the source rows themselves in another order, shifted: no line need be longer than the
         // shift.
-        let x: Vec<f64> = noise.x0.chunks_exact(2).rev().flatten().map(|&x0| f64::from(x0) + 0.5).collect();
+        let x: Vec<f64> = noise.x0.chunks_exact(2).rev().flatten().map(|&x0| x0 + 0.5).collect();
         let w = Weights { p: &p, t: &[] };
         let loss: f64 = objective.loss_grad(w, &x, &noise, 0.0, None, &mut [], &mut scratch);
         (loss / rows as f64, Objective::<f64>::tile(&objective))

@@ -51,11 +51,28 @@ impl<'a, F> Strided<'a, F> {
 /// # Panics
 /// If a slice is shorter than its shape says.
 pub fn gemm<F: Real>(
+    shape: (usize, usize, usize),
+    a: Strided<F>,
+    b: &[F],
+    ldb: usize,
+    init: Init<F>,
+    c: &mut [F],
+) {
+    gemm_leaky(shape, a, b, ldb, init, F::one(), c);
+}
+
+/// [`gemm`] with max(c, slope·c), a (leaky) ReLU, in place of each c before it leaves its register; `slope` at
+/// most 1.
+///
+/// # Panics
+/// As [`gemm`].
+pub fn gemm_leaky<F: Real>(
     (m, n, k): (usize, usize, usize),
     a: Strided<F>,
     b: &[F],
     ldb: usize,
     init: Init<F>,
+    slope: F,
     c: &mut [F],
 ) {
     if m == 0 || n == 0 {
@@ -67,7 +84,7 @@ pub fn gemm<F: Real>(
     if let Init::Bias(bias) = init {
         assert!(bias.len() >= n, "bias holds {} of {n}", bias.len());
     }
-    F::run_gemm(Gemm { m, n, k, a, b, ldb, init, c });
+    F::run_gemm(Gemm { m, n, k, a, b, ldb, init, slope, c });
 }
 
 /// t (cols, rows) = the transpose of a (rows, cols), both row-major.
@@ -93,6 +110,7 @@ pub struct Gemm<'a, F> {
     b: &'a [F],
     ldb: usize,
     init: Init<'a, F>,
+    slope: F,
     c: &'a mut [F],
 }
 
@@ -106,11 +124,13 @@ trait Vector<S: Simd>: Real {
     fn store(x: &mut [Self]) -> &mut [Self::V];
     fn store_part(simd: S, x: &mut [Self], v: Self::V);
     fn fma(simd: S, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// max(v, slope·v).
+    fn leaky(simd: S, v: Self::V, slope: Self::V) -> Self::V;
     fn total(simd: S, v: Self::V) -> Self;
 }
 
 macro_rules! vector {
-    ($type:ty, $v:ident, $lanes:ident, $splat:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident, $mul_add:ident, $sum:ident) => {
+    ($type:ty, $v:ident, $lanes:ident, $splat:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident, $mul_add:ident, $mul:ident, $max:ident, $sum:ident) => {
         impl<S: Simd> Vector<S> for $type {
             type V = S::$v;
             const LANES: usize = S::$lanes;
@@ -139,6 +159,10 @@ macro_rules! vector {
                 simd.$mul_add(a, b, c)
             }
             #[inline(always)]
+            fn leaky(simd: S, v: S::$v, slope: S::$v) -> S::$v {
+                simd.$max(v, simd.$mul(slope, v))
+            }
+            #[inline(always)]
             fn total(simd: S, v: S::$v) -> Self {
                 simd.$sum(v)
             }
@@ -164,6 +188,8 @@ vector!(
     as_mut_simd_f32s,
     partial_store_f32s,
     mul_add_f32s,
+    mul_f32s,
+    max_f32s,
     reduce_sum_f32s
 );
 vector!(
@@ -176,6 +202,8 @@ vector!(
     as_mut_simd_f64s,
     partial_store_f64s,
     mul_add_f64s,
+    mul_f64s,
+    max_f64s,
     reduce_sum_f64s
 );
 
@@ -276,6 +304,15 @@ fn block<S: Simd, F: Vector<S>, const MR: usize, const NV: usize>(
             let a = F::splat(simd, g.a.data[(i + r) * g.a.row + kk * g.a.col]);
             for v in 0..NV {
                 acc[v] = F::fma(simd, a, b[v], acc[v]);
+            }
+        }
+    }
+    if g.slope != F::one() {
+        let slope = F::splat(simd, g.slope);
+        // Plain loops: a closure would not be compiled for these vectors.
+        for acc in &mut acc {
+            for v in acc {
+                *v = F::leaky(simd, *v, slope);
             }
         }
     }

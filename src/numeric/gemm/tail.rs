@@ -7,7 +7,7 @@ use pulp::Simd;
 use super::{Gemm, Init, Vector};
 
 /// Inner products longer than this are cut, so that the part of B that is reordered fits the stack.
-const DEPTH: usize = 256;
+const DEPTH: usize = 128;
 
 #[inline(always)]
 pub(super) fn tail<S: Simd, F: Vector<S>>(simd: S, g: &mut Gemm<F>, j: usize) {
@@ -28,6 +28,13 @@ pub(super) fn tail<S: Simd, F: Vector<S>>(simd: S, g: &mut Gemm<F>, j: usize) {
             3 => narrow::<S, F, 3>(simd, g, j, start, depth),
             4 => narrow::<S, F, 4>(simd, g, j, start, depth),
             _ => padded(simd, g, j, start, depth),
+        }
+    }
+    if g.slope != F::one() {
+        for row in g.c.chunks_exact_mut(g.n).take(g.m) {
+            for c in &mut row[j..] {
+                *c = if *c > F::zero() { *c } else { g.slope * *c };
+            }
         }
     }
 }
@@ -101,9 +108,18 @@ fn along_k<S: Simd, F: Vector<S>, const W: usize>(
 ) {
     // b: (W, DEPTH), the columns of B, zero behind their ends.
     let mut b = [[F::zero(); DEPTH]; W];
-    for (kk, row) in g.b[start * g.ldb..].chunks(g.ldb).take(depth).enumerate() {
-        for (b, &v) in b.iter_mut().zip(&row[j..]) {
-            b[kk] = v;
+    let from = &g.b[start * g.ldb..];
+    for (v, b) in b.iter_mut().enumerate() {
+        let b = &mut b[..depth];
+        // A stride known in advance becomes shuffles; one row alone would wait for the loads one by one.
+        if g.ldb == W {
+            for (b, row) in b.iter_mut().zip(from.as_chunks::<W>().0) {
+                *b = row[v];
+            }
+        } else {
+            for (b, row) in b.iter_mut().zip(from.chunks(g.ldb)) {
+                *b = row[j + v];
+            }
         }
     }
     let b: [&[F::V]; W] = std::array::from_fn(|v| F::load(&b[v]));
@@ -128,7 +144,8 @@ fn along_k<S: Simd, F: Vector<S>, const W: usize>(
     }
 }
 
-/// Cᵀ = Bᵀ·Aᵀ, a vector of C's rows at a time, for contiguous columns of A.
+/// Cᵀ = Bᵀ·Aᵀ, vectors of C's rows at a time, for contiguous columns of A. Four vectors are four chains of
+/// multiply-adds for each column, which hide their latency.
 #[inline(always)]
 fn along_m<S: Simd, F: Vector<S>, const W: usize>(
     simd: S,
@@ -137,21 +154,50 @@ fn along_m<S: Simd, F: Vector<S>, const W: usize>(
     start: usize,
     depth: usize,
 ) {
-    for i in (0..g.m).step_by(F::LANES) {
+    let mut i = 0;
+    while i + 4 * F::LANES <= g.m {
+        rows_along_m::<S, F, W, 4>(simd, g, (i, 4 * F::LANES), j, start, depth);
+        i += 4 * F::LANES;
+    }
+    while i < g.m {
         let rows = F::LANES.min(g.m - i);
-        let mut acc = [F::splat(simd, F::zero()); W];
-        for kk in start..start + depth {
-            let a = &g.a.data[i * g.a.row + kk * g.a.col..][..rows];
-            let a = if rows == F::LANES { F::load(a)[0] } else { F::load_part(simd, a) };
-            for (acc, &b) in acc.iter_mut().zip(&g.b[kk * g.ldb + j..]) {
-                *acc = F::fma(simd, a, F::splat(simd, b), *acc);
+        rows_along_m::<S, F, W, 1>(simd, g, (i, rows), j, start, depth);
+        i += rows;
+    }
+}
+
+/// The rows from `i` on that NV vectors hold; one vector may be part empty.
+#[inline(always)]
+fn rows_along_m<S: Simd, F: Vector<S>, const W: usize, const NV: usize>(
+    simd: S,
+    g: &mut Gemm<F>,
+    (i, rows): (usize, usize),
+    j: usize,
+    start: usize,
+    depth: usize,
+) {
+    let mut acc = [[F::splat(simd, F::zero()); NV]; W];
+    for kk in start..start + depth {
+        let a = &g.a.data[i + kk * g.a.col..][..rows];
+        let b = &g.b[kk * g.ldb + j..][..W];
+        let a: [F::V; NV] = match rows == NV * F::LANES {
+            true => std::array::from_fn(|v| F::load(a)[v]),
+            false => [F::load_part(simd, a); NV],
+        };
+        for (acc, &b) in acc.iter_mut().zip(b) {
+            let b = F::splat(simd, b);
+            for (acc, a) in acc.iter_mut().zip(a) {
+                *acc = F::fma(simd, a, b, *acc);
             }
         }
+    }
+    for (w, acc) in acc.into_iter().enumerate() {
         for (v, acc) in acc.into_iter().enumerate() {
             let mut column = [F::zero(); MOST_LANES];
             F::store_part(simd, &mut column[..F::LANES], acc);
-            for (r, &c) in column[..rows].iter().enumerate() {
-                g.c[(i + r) * g.n + j + v] += c;
+            let first = i + v * F::LANES;
+            for (r, &c) in column[..F::LANES.min(i + rows - first)].iter().enumerate() {
+                g.c[(first + r) * g.n + j + w] += c;
             }
         }
     }

@@ -43,7 +43,7 @@ fn check<F: Real>() {
                 if k > 100 && !([1, 7, 13].contains(&m) && [1, 2, 3, 7, 16, 128, 131].contains(&n)) {
                     continue;
                 }
-                let ldb = n + 3;
+                let ldb = n + 3 * (m % 2);
                 let (a, b) = (random::<F>(m * k, &mut rng), random::<F>(k * ldb, &mut rng));
                 let (bias, dirty) = (random::<F>(n, &mut rng), random::<F>(m * n, &mut rng));
                 for a in [Strided::rows(&a, k), Strided::transposed(&a, m)] {
@@ -51,6 +51,12 @@ fn check<F: Real>() {
                         let (mut fast, mut slow) = (dirty.clone(), dirty.clone());
                         gemm((m, n, k), a, &b, ldb, init, &mut fast);
                         naive(m, n, k, a, &b, ldb, init, &mut slow);
+                        for slope in [-0.5, 0.0, 0.2].map(F::of) {
+                            let mut leaky = dirty.clone();
+                            gemm_leaky((m, n, k), a, &b, ldb, init, slope, &mut leaky);
+                            let bent = fast.iter().map(|&c| if c > F::zero() { c } else { slope * c });
+                            assert!(bent.eq(leaky), "{m} x {n} x {k}, {init:?}, slope {slope}");
+                        }
                         for (at, (fast, slow)) in fast.iter().zip(&slow).enumerate() {
                             let error = (*fast - *slow).abs().f64();
                             let bound = 4.0 * F::epsilon().f64() * (k as f64 + 4.0);

@@ -1,0 +1,48 @@
+//! JAX in a process of its own, asked for one measurement at a time, so that ours and its take turns.
+
+use std::io::{BufRead, BufReader, Error, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/jax_peer.py");
+
+pub struct Peer {
+    process: Child,
+    ask: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    pub fn start(python: &str, threads: usize) -> std::io::Result<Self> {
+        let mut process = Command::new(python)
+            .args([SCRIPT, &threads.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| Error::other(format!("{python}: {e}")))?;
+        let ask = process.stdin.take().expect("piped");
+        let answers = BufReader::new(process.stdout.take().expect("piped"));
+        Ok(Peer { process, ask, answers })
+    }
+
+    /// Milliseconds per call of a workload, measured for about `seconds`; `None` if it knows no such one.
+    pub fn milliseconds(&mut self, workload: &str, seconds: f64) -> std::io::Result<Option<f64>> {
+        writeln!(self.ask, "{workload} {seconds}")?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        match answer.trim() {
+            "none" => Ok(None),
+            number => number
+                .parse()
+                .map(Some)
+                .map_err(|_| Error::other(format!("the peer answered {number:?} to {workload}"))),
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It holds no state worth an orderly end; if it is gone already, so much the better.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

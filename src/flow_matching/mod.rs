@@ -88,7 +88,7 @@ pub struct FlowMatchingConfig {
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
     /// above.
     pub divergence: Option<Divergence>,
-    /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
+    /// How the parameters move. Default: a learning rate of 1e-2, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
 
@@ -119,7 +119,7 @@ impl Default for FlowMatchingConfig {
             sampler: FlowSteps::default(),
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
-            optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
+            optimiser: OptimiserConfig { lr: 1e-2, ..OptimiserConfig::default() },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a row's score costs: each likelihood on ten thousand rows, the diffusion's on fewer, and W5 of
+//! What a row's score costs: each likelihood on ten thousand rows, the diffusion's on fewer, W5 and W8-score of
 //! `workloads`.
 //!
 //! `cargo bench --bench likelihood` · `-- autoregressive` for a part · `-- --quick` for a glance.
@@ -31,6 +31,7 @@ fn paradigms(c: &mut Criterion) {
     score(c, "autoregressive/mixture", &mixture, 10_000);
     let bins = AutoregressiveConfig { head: Head::Bins { bins: 64 }, ..Default::default() };
     score(c, "autoregressive/bins", &Autoregressive::new(bins, rng).expect("valid config"), 10_000);
+    score(c, "flow/spline_coupling", &Flow::new(FlowConfig::default(), rng).expect("valid config"), 10_000);
     // Draws of z per row, and as many passes of the decoder.
     for draws in [1, 500] {
         let config = VaeConfig { draws, ..Default::default() };
@@ -41,7 +42,7 @@ fn paradigms(c: &mut Criterion) {
 }
 
 fn by_name(c: &mut Criterion) {
-    workloads::bench(c, &["W5"]);
+    workloads::bench(c, &["W5", "W8-score"]);
 }
 
 criterion_group!(likelihood, paradigms, by_name);

@@ -1,5 +1,5 @@
 //! What a row costs: alone and in bulk for each paradigm, the autoregressive cost against dimension, the
-//! diffusion's against steps; W2, W3 and W4 of `workloads`. Latency depends on shapes alone, so the models are
+//! diffusion's against steps; W2, W3, W4 and W8-sample of `workloads`. Latency depends on shapes alone, so the models are
 //! untrained.
 //!
 //! `cargo bench --bench sampling` · `-- one_row` for a part · `-- --quick` for a glance.
@@ -49,6 +49,14 @@ fn autoregressive(c: &mut Criterion) {
     group.finish();
 }
 
+fn flow(c: &mut Criterion) {
+    let model = |architecture| {
+        Flow::new(FlowConfig { architecture, ..Default::default() }, &mut seeded(0)).expect("valid config")
+    };
+    paradigm(c, "flow/coupling", &model(Architecture::Coupling));
+    paradigm(c, "flow/masked", &model(Architecture::MaskedAutoregressive));
+}
+
 fn latent(c: &mut Criterion) {
     paradigm(c, "latent", &Vae::new(VaeConfig::default(), &mut seeded(0)).expect("valid config"));
 }
@@ -79,8 +87,8 @@ fn diffusion(c: &mut Criterion) {
 }
 
 fn by_name(c: &mut Criterion) {
-    workloads::bench(c, &["W2", "W3", "W3-1", "W4", "W4-1"]);
+    workloads::bench(c, &["W2", "W3", "W3-1", "W4", "W4-1", "W8-sample"]);
 }
 
-criterion_group!(sampling, autoregressive, latent, adversarial, diffusion, by_name);
+criterion_group!(sampling, autoregressive, flow, latent, adversarial, diffusion, by_name);
 criterion_main!(sampling);

@@ -1,7 +1,7 @@
 //! Flow matching from one distribution to another, with and without optimal-transport couplings: exact W₂ of
 //! carried rows to fresh ones in the protocol of Tong et al. 2024, beside its floor and the published figures.
 //!
-//! `cargo run --release --example transport` (half an hour, nearly all of it the exact distances) · `-- --quick`
+//! `cargo run --release --example transport` (a quarter of an hour, half of it the exact distances) · `-- --quick`
 //! · `-- --help` explains the options.
 
 use std::f32::consts::PI;

@@ -73,6 +73,14 @@ pub enum Error {
         /// Its mean.
         mean: f64,
     },
+    /// Columns depend on each other linearly, or so nearly that their covariance has no inverse.
+    #[error(
+        "the columns' covariance is singular (standard deviations {sd:?}): drop a column that the others determine"
+    )]
+    SingularCovariance {
+        /// The standard deviation of each column.
+        sd: Vec<f64>,
+    },
     /// The loss or its gradient stopped being finite. The model keeps its last good parameters.
     #[error("training diverged at step {step}: {what}")]
     Diverged {

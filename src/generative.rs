@@ -453,8 +453,9 @@ mod tests {
     fn every_temperature_that_is_accepted_gives_numbers() {
         let mut rng = crate::seeded(0);
         let sampler = Sampler::Ddim { steps: 5, eta: 1.0 };
-        let models: [Box<dyn Generative>; 4] = [
+        let models: [Box<dyn Generative>; 5] = [
             Box::new(Autoregressive::new(AutoregressiveConfig::default(), &mut rng).unwrap()),
+            Box::new(Flow::new(FlowConfig::default(), &mut rng).unwrap()),
             Box::new(Vae::new(VaeConfig::default(), &mut rng).unwrap()),
             Box::new(Gan::new(GanConfig::default(), &mut rng).unwrap()),
             Box::new(Diffusion::new(DiffusionConfig { sampler, ..Default::default() }, &mut rng).unwrap()),

@@ -82,7 +82,9 @@
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, the view as SDEs and their probability-flow ODE |
+//! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
 //! | [`flow_matching`] | continuous flows from any source, with optimal-transport couplings |
+//! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
@@ -102,9 +104,11 @@
 
 pub mod adversarial;
 pub mod autoregressive;
+pub mod baseline;
 pub mod data;
 pub mod diffusion;
 pub mod error;
+pub mod flow;
 pub mod flow_matching;
 pub mod generative;
 pub mod latent;
@@ -116,8 +120,12 @@ pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
+pub use baseline::{
+    Bandwidth, ComponentCount, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
+};
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use error::{Error, Result};
+pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, Source};
 pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
@@ -131,11 +139,12 @@ pub use rand;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Autoregressive, AutoregressiveConfig, Card, Coupling, Dataset, Diffusion,
-        DiffusionConfig, Error, FlowMatching, FlowMatchingConfig, Gan, GanConfig, Generative, Head,
-        LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer, OptimiserConfig, Result, SampleOptions,
-        Sampler, Samples, Schedule, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport, Vae,
-        VaeConfig,
+        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, ComponentCount,
+        Coupling, Dataset, Diffusion, DiffusionConfig, Error, Flow, FlowConfig, FlowMatching,
+        FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head,
+        KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing,
+        Observer, OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, Sde, Silent, Source,
+        Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
     };
 }
 

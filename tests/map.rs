@@ -15,13 +15,13 @@ macro_rules! all {
     }};
 }
 
-fn paradigms() -> [Paradigm; 6] {
-    all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy)
+fn paradigms() -> [Paradigm; 7] {
+    all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy, Baseline)
 }
 
-fn objectives() -> [Objective; 10] {
+fn objectives() -> [Objective; 12] {
     all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, WassersteinGp,
-        NoisePrediction, FlowMatching, ScoreMatching, ContrastiveDivergence)
+        NoisePrediction, FlowMatching, ScoreMatching, ContrastiveDivergence, ExpectationMaximisation, KernelSmoothing)
 }
 
 fn discrepancies() -> [Discrepancy; 7] {
@@ -33,9 +33,10 @@ fn latency_laws() -> [LatencyLaw; 3] {
     all!(LatencyLaw: Constant, LinearInDim, LinearInSteps)
 }
 
-fn failure_modes() -> [FailureMode; 11] {
+fn failure_modes() -> [FailureMode; 13] {
     all!(FailureMode: SlowInDim, ErrorAccumulation, Blur, PosteriorCollapse, ModeCollapse, VanishingGradient,
-        Oscillation, SlowInSteps, DiscretisationError, Bridges, SlowMixing)
+        Oscillation, SlowInSteps, DiscretisationError, Bridges, SlowMixing, LocalOptimum,
+        CurseOfDimension)
 }
 
 fn likelihood_kinds() -> [LikelihoodKind; 6] {
@@ -182,6 +183,16 @@ fn each_method_stands_where_the_field_puts_it() {
             L::LinearInSteps,
             F::SlowMixing,
         ),
+        (
+            O::ExpectationMaximisation,
+            OnePass,
+            P::Baseline,
+            D::ForwardKl,
+            K::Exact,
+            L::Constant,
+            F::LocalOptimum,
+        ),
+        (O::KernelSmoothing, OnePass, P::Baseline, D::ForwardKl, K::Exact, L::Constant, F::Blur),
     ];
     for (objective, sampling, paradigm, discrepancy, likelihood, latency, failure) in methods {
         let found = place(objective, sampling).unwrap_or_else(|| panic!("{objective}, {sampling}: no place"));

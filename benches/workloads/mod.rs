@@ -55,6 +55,8 @@ const fn mlp(sizes: &[usize]) -> f64 {
 const EPS: f64 = mlp(&[34, 128, 128, 128, 2]);
 const DECODER: f64 = mlp(&[2, 128, 128, 2]);
 const CRITIC: f64 = mlp(&[2, 128, 128, 128, 1]);
+/// The eight couplings of a RealNVP on the plane.
+const COUPLINGS: f64 = 8.0 * mlp(&[1, 64, 64, 2]);
 const FREE: Cost = Cost { flops: 0.0, silu: 0.0, relu: 0.0, bytes: 0.0 };
 
 /// A training step is three products per weight, less the gradient in x.
@@ -127,7 +129,31 @@ pub const WORKLOADS: &[Workload] = &[
         },
         prepare: critic_training,
     },
+    Workload {
+        name: "W8",
+        what: "RealNVP, 8 couplings of 1 → 64 → 64 → 2: a training step of 512 rows, Adam, EMA",
+        cost: Cost {
+            flops: 512.0 * (3.0 * COUPLINGS - 8.0 * 2.0 * 64.0),
+            relu: 512.0 * 8.0 * 2.0 * 128.0,
+            ..FREE
+        },
+        prepare: coupling_training,
+    },
+    Workload {
+        name: "W8-score",
+        what: "the same: log-density of 10,000 rows",
+        cost: COUPLING_CALLS,
+        prepare: coupling_scoring,
+    },
+    Workload {
+        name: "W8-sample",
+        what: "the same: 10,000 rows",
+        cost: COUPLING_CALLS,
+        prepare: coupling_drawing,
+    },
 ];
+
+const COUPLING_CALLS: Cost = Cost { flops: 1e4 * COUPLINGS, relu: 1e4 * 8.0 * 128.0, ..FREE };
 
 /// Criterion's view of the workloads `names`.
 pub fn bench(c: &mut criterion::Criterion, names: &[&str]) {
@@ -236,5 +262,38 @@ fn critic_training() -> Run {
         let mut model = Gan::new(config.clone(), &mut seeded(0)).expect("a valid config");
         let rounds = steps.div_ceil(CRITIC_STEPS);
         timed_training(&mut model, &data, rounds, 256).mul_f64(steps as f64 / (rounds * CRITIC_STEPS) as f64)
+    })
+}
+
+fn couplings() -> Flow {
+    let config = FlowConfig {
+        transform: Transform::Affine,
+        layers: 8,
+        hidden: vec![64; 2],
+        activation: Activation::Relu,
+        octaves: 0,
+        ..FlowConfig::default()
+    };
+    Flow::new(config, &mut seeded(0)).expect("a valid config")
+}
+
+fn coupling_training() -> Run {
+    let data = Dataset::new(rows(10_000)).expect("finite rows");
+    Box::new(move |steps| timed_training(&mut couplings(), &data, steps, 512))
+}
+
+fn coupling_scoring() -> Run {
+    let (model, x) = (couplings(), rows(10_000));
+    repeat(move || {
+        let nats = model.log_likelihood(x.view(), &LikelihoodOptions::default()).expect("finite rows");
+        std::hint::black_box(nats);
+    })
+}
+
+fn coupling_drawing() -> Run {
+    let (model, mut rng) = (couplings(), seeded(3));
+    repeat(move || {
+        let drawn = model.sample(10_000, &SampleOptions::default(), &mut rng).expect("valid options");
+        std::hint::black_box(drawn);
     })
 }

@@ -1,9 +1,10 @@
 use rand::Rng as _;
 use rand_distr::{Distribution, Exp1};
 
-use super::conditional::{draw_index, softmax};
+use super::conditional::draw_index;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
+use crate::numeric::softmax::softmax;
 
 /// Mean distance by which the tail bins reach beyond the range, in standardised units: a normal's beyond 4
 /// standard deviations.

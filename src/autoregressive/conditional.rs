@@ -65,33 +65,6 @@ impl Conditional {
     }
 }
 
-/// Each column of x, (k, n), becomes its softmax, and `log_sum`, (n), its ln Σ eˣ. Of a column of −∞ the sum
-/// is −∞ and the shares are 0. `sum`: (n), to work in.
-#[inline(always)]
-pub(super) fn softmax<F: Real>(x: &mut [F], log_sum: &mut [F], sum: &mut [F]) {
-    let n = log_sum.len();
-    // From the least finite number on, so that a column of −∞ keeps a finite top to subtract.
-    let (zero, one, least) = (F::zero(), F::one(), F::min_value());
-    log_sum.fill(least);
-    for x in x.chunks_exact(n) {
-        log_sum.iter_mut().zip(x).for_each(|(top, &x)| *top = if x > *top { x } else { *top });
-    }
-    sum.fill(zero);
-    for x in x.chunks_exact_mut(n) {
-        for ((x, &top), sum) in x.iter_mut().zip(&*log_sum).zip(sum.iter_mut()) {
-            *x = (*x - top).fast_exp();
-            *sum += *x;
-        }
-    }
-    for (log_sum, sum) in log_sum.iter_mut().zip(sum.iter_mut()) {
-        *log_sum += sum.fast_ln();
-        *sum = if *sum > zero { one / *sum } else { zero };
-    }
-    for x in x.chunks_exact_mut(n) {
-        x.iter_mut().zip(&*sum).for_each(|(x, &share)| *x *= share);
-    }
-}
-
 /// Draws k with probability ∝ exp(logits[k] / temperature); the logits are overwritten.
 pub(super) fn draw_index(logits: &mut [f32], temperature: f64, rng: &mut impl rand::Rng) -> usize {
     let cool = (1.0 / temperature).min(f32::MAX.into()) as f32;

@@ -1,6 +1,7 @@
-use super::conditional::{draw_index, softmax};
+use super::conditional::draw_index;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
+use crate::numeric::softmax::softmax;
 
 /// The least standard deviation of a component, in standardised units. Measured data have finite resolution
 /// and f32 holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.

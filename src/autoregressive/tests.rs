@@ -1,6 +1,5 @@
 use ndarray::{Array2, Axis, array, s};
 
-use super::conditional::softmax;
 use super::mixture::LEAST_SD;
 use super::network::{Drawn, Pass};
 use super::objective::Scratch;
@@ -172,18 +171,6 @@ fn a_mixture_has_its_density_and_finite_tails() {
     assert!(peak <= -(LEAST_SD * std::f64::consts::TAU.sqrt()).ln() + 1e-9, "{peak}");
     y.iter_mut().for_each(|y| *y *= 1e6);
     assert!(!log_density(&conditional, &y, 0.3).is_nan());
-}
-
-#[test]
-fn softmax_survives_extremes() {
-    // x: (2, 3), three columns.
-    let inf = f64::INFINITY;
-    let (mut x, mut log_sum, mut sum) = ([800.0, -inf, 0.0, 801.0, -inf, -900.0], [f64::NAN; 3], [0.0; 3]);
-    softmax(&mut x, &mut log_sum, &mut sum);
-    let share = 1.0 / (1.0 + 1f64.exp());
-    assert!((x[0] - share).abs() < 1e-15 && (log_sum[0] - 801.0 + (1.0 - share).ln()).abs() < 1e-12);
-    assert_eq!((x[1], x[4], log_sum[1]), (0.0, 0.0, -inf));
-    assert_eq!((x[2], x[5], log_sum[2]), (1.0, 0.0, 0.0));
 }
 
 /// ∫ p over the line, panel by panel: exact within bins, whose edges are edges of panels.

@@ -5,7 +5,7 @@ use crate::generative::Divergence;
 use crate::nn::{Activation, timed};
 use crate::train::OptimiserConfig;
 
-/// What a [`Diffusion`] is made of. Lengths are in standard deviations of the columns, on which the network
+/// What a [`Diffusion`](super::Diffusion) is made of. Lengths are in standard deviations of the columns, on which the network
 /// works.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiffusionConfig {

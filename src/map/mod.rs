@@ -31,6 +31,8 @@ pub enum Paradigm {
     Flow,
     /// An energy, p(x) ∝ exp(−E(x)).
     Energy,
+    /// A density in closed form, without a network: the classical yardstick.
+    Baseline,
 }
 
 /// What training minimises.
@@ -56,6 +58,10 @@ pub enum Objective {
     ScoreMatching,
     /// E[E(x)] − E[E(x⁻)], x⁻ from a Markov chain.
     ContrastiveDivergence,
+    /// −ln Σₖ wₖ N(x; μₖ, Σₖ), by expectation–maximisation.
+    ExpectationMaximisation,
+    /// −ln of the mean of kernels on the training rows, of which a rule or cross-validation finds the width.
+    KernelSmoothing,
 }
 
 /// How a row is drawn, with the numbers that its cost depends on.
@@ -66,7 +72,7 @@ pub enum Sampling {
         /// Coordinates.
         dim: usize,
     },
-    /// One pass of a network over one draw of noise.
+    /// One pass of a network, or of a formula, over one draw of noise.
     OnePass,
     /// From noise to data in steps.
     Denoising {
@@ -156,6 +162,10 @@ pub enum FailureMode {
     Bridges,
     /// The chain does not cross between modes.
     SlowMixing,
+    /// Training stops at an optimum that another start would better.
+    LocalOptimum,
+    /// The rows needed grow exponentially with dimension.
+    CurseOfDimension,
 }
 
 /// Where an objective and a sampling procedure stand, and what the field predicts there.
@@ -246,6 +256,12 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
             LikelihoodKind::Unnormalised,
             &[SlowMixing, Oscillation],
         ),
+        (O::ExpectationMaximisation, S::OnePass) => {
+            (Paradigm::Baseline, Discrepancy::ForwardKl, LikelihoodKind::Exact, &[LocalOptimum, Blur])
+        }
+        (O::KernelSmoothing, S::OnePass) => {
+            (Paradigm::Baseline, Discrepancy::ForwardKl, LikelihoodKind::Exact, &[Blur, CurseOfDimension])
+        }
         _ => return None,
     };
     let latency = match sampling {
@@ -318,6 +334,7 @@ words!(Paradigm {
     Paradigm::Diffusion => "diffusion",
     Paradigm::Flow => "flow",
     Paradigm::Energy => "energy-based",
+    Paradigm::Baseline => "baseline",
 });
 
 words!(Objective {
@@ -331,6 +348,8 @@ words!(Objective {
     Objective::FlowMatching => "flow matching",
     Objective::ScoreMatching => "score matching",
     Objective::ContrastiveDivergence => "contrastive divergence",
+    Objective::ExpectationMaximisation => "EM",
+    Objective::KernelSmoothing => "kernel smoothing",
 });
 
 words!(Discrepancy {
@@ -361,6 +380,8 @@ words!(FailureMode {
     FailureMode::DiscretisationError => "few steps lose detail",
     FailureMode::Bridges => "bridges",
     FailureMode::SlowMixing => "slow mixing",
+    FailureMode::LocalOptimum => "local optimum",
+    FailureMode::CurseOfDimension => "curse of dimension",
 });
 
 impl fmt::Display for Sampling {

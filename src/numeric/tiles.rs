@@ -32,7 +32,7 @@ pub(crate) fn for_each_tile<T: Send, S: Default>(
 }
 
 /// [`for_each_tile`] with blocks of `rows` rows.
-fn for_each_block<T: Send, S: Default>(
+pub(crate) fn for_each_block<T: Send, S: Default>(
     out: &mut [T],
     rows: usize,
     width: usize,

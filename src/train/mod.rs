@@ -16,6 +16,7 @@ pub(crate) use fit::{Trainee, mean_loss, random_rows};
 pub use objective::{Gradient, Objective, Progress};
 pub use optimiser::{Adam, Decay, OptimiserConfig};
 pub use rows::Rows;
+pub(crate) use rows::split;
 
 pub use crate::numeric::tiles::TILE;
 

@@ -36,17 +36,7 @@ impl Rows {
         options: &TrainOptions,
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
-        options.validate()?;
-        let streams = Streams::from_rng(rng);
-        let (share, rows) = (options.validation, data.rows());
-        let held_out = (share * rows as f64).ceil() as usize;
-        check(held_out < rows, "TrainOptions::validation", share, "a share that leaves rows to train on")?;
-        let mut order: Vec<usize> = (0..rows).collect();
-        if held_out > 0 {
-            order.shuffle(&mut streams.stream(u64::MAX));
-        }
-        let take = |rows: &[usize]| data.x().select(Axis(0), rows);
-        let (validation, training) = (take(&order[..held_out]), take(&order[held_out..]));
+        let (training, validation, streams) = split(data, options, rng)?;
         let standardiser = standardiser.fitted(training.view())?;
         Ok(Rows {
             training: standardiser.apply(training),
@@ -55,4 +45,26 @@ impl Rows {
             streams,
         })
     }
+}
+
+/// The rows to learn from, those held out by `options.validation`, at random, and the training's streams.
+///
+/// # Errors
+/// [`Error::Config`] for options out of range or a share that leaves no row to train on.
+pub(crate) fn split(
+    data: &Dataset,
+    options: &TrainOptions,
+    rng: &mut dyn RngCore,
+) -> Result<(Array2<f32>, Array2<f32>, Streams)> {
+    options.validate()?;
+    let streams = Streams::from_rng(rng);
+    let (share, rows) = (options.validation, data.rows());
+    let held_out = (share * rows as f64).ceil() as usize;
+    check(held_out < rows, "TrainOptions::validation", share, "a share that leaves rows to train on")?;
+    let mut order: Vec<usize> = (0..rows).collect();
+    if held_out > 0 {
+        order.shuffle(&mut streams.stream(u64::MAX));
+    }
+    let take = |rows: &[usize]| data.x().select(Axis(0), rows);
+    Ok((take(&order[held_out..]), take(&order[..held_out]), streams))
 }

@@ -7,6 +7,7 @@ use rand::Rng as _;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::error::{Error, Result, check};
+use crate::numeric::cholesky::{cholesky, ln_det};
 use crate::numeric::quadrature::{halve_until, trapezoid, trapezoid_points};
 use crate::numeric::rng::Rng;
 
@@ -232,33 +233,6 @@ impl LogSum {
     }
 }
 
-fn ln_det(l: &[f64], d: usize) -> f64 {
-    (0..d).map(|i| l[i * (d + 1)].ln()).sum()
-}
-
-/// The lower factor of a symmetric positive definite matrix, row-major.
-fn cholesky(c: ArrayView2<f64>) -> Option<Vec<f64>> {
-    let d = c.nrows();
-    let mut l = vec![0.0; d * d];
-    for i in 0..d {
-        for j in 0..=i {
-            let scale = (c[[i, i]] * c[[j, j]]).sqrt();
-            if (c[[i, j]] - c[[j, i]]).abs() > 1e-12 * scale {
-                return None;
-            }
-            let rest = c[[i, j]] - (0..j).map(|m| l[i * d + m] * l[j * d + m]).sum::<f64>();
-            if i != j {
-                l[i * d + j] = rest / l[j * d + j];
-            } else if rest > 1e-14 * c[[i, i]] && rest.is_finite() {
-                l[i * d + i] = rest.sqrt();
-            } else {
-                return None;
-            }
-        }
-    }
-    Some(l)
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::{Array3, array};
@@ -273,23 +247,6 @@ mod tests {
             sum.add(a);
         }
         assert!((sum.ln() - (-1000.0 + 4f64.ln())).abs() < 1e-12);
-    }
-
-    #[test]
-    fn cholesky_returns_the_factor_or_refuses() {
-        let c = array![[4.0, 2.0], [2.0, 5.0]];
-        assert_eq!(cholesky(c.view()).unwrap(), [2.0, 0.0, 1.0, 2.0]);
-        for bad in [
-            array![[1.0, 2.0], [2.0, 1.0]],
-            array![[1.0, 0.5], [0.4, 1.0]],
-            array![[0.0, 0.0], [0.0, 1.0]],
-            array![[1.0, 1.0], [1.0, 1.0]],
-            array![[f64::NAN, 0.0], [0.0, 1.0]],
-            array![[1.0, f64::NAN], [f64::NAN, 1.0]],
-            array![[f64::INFINITY, 0.0], [0.0, 1.0]],
-        ] {
-            assert_eq!(cholesky(bad.view()), None, "{bad}");
-        }
     }
 
     /// The quadrature and the separated formula meet where both hold.

@@ -1,0 +1,32 @@
+use rand::Rng as _;
+
+use super::KernelDensity;
+use crate::numeric::Real;
+use crate::numeric::tiles::{DrawTile, RowStreams};
+
+impl DrawTile for KernelDensity {
+    /// z: (d)
+    type Scratch = Vec<f64>;
+
+    fn columns(&self) -> usize {
+        self.config.dim
+    }
+
+    /// j uniform, z ~ N(0, I), x = xⱼ + T·h·L z.
+    fn draw_tile(&self, temperature: f64, streams: RowStreams, z: &mut Vec<f64>, x: &mut [f32]) -> usize {
+        let d = self.config.dim;
+        let scale = temperature * self.bandwidth;
+        for (r, x) in x.chunks_exact_mut(d).enumerate() {
+            let mut rng = streams.row(r);
+            let centre = self.x.row(rng.random_range(0..self.x.nrows()));
+            z.clear();
+            z.extend((0..d).map(|_| f64::normal(&mut rng)));
+            for (i, (x, &centre)) in x.iter_mut().zip(centre).enumerate() {
+                let noise: f64 = self.sphere.l[i * d..].iter().zip(&z[..=i]).map(|(l, z)| l * z).sum();
+                let value = f64::from(centre) + scale * noise;
+                *x = value.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
+            }
+        }
+        1
+    }
+}

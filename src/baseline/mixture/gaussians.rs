@@ -1,0 +1,133 @@
+use std::f64::consts::TAU;
+
+use ndarray::{Array1, Array2, Array3, Axis};
+
+use crate::baseline::lanes::LANES;
+use crate::numeric::Real;
+use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
+
+/// Half of a squared distance that still leaves room for a sum; e to its negative is 0.
+const FAR: f64 = 1e300;
+
+/// wₖ, μₖ, Σₖ, and what is made of them once.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Gaussians {
+    /// (k), sum 1
+    pub weights: Array1<f64>,
+    /// (k, d)
+    pub means: Array2<f64>,
+    /// (k, d, d)
+    pub covariances: Array3<f64>,
+    /// Σ = L Lᵀ. l: (k, d·d)
+    pub l: Vec<Vec<f64>>,
+    // L⁻¹: (k, d·d)
+    whiten: Vec<Vec<f64>>,
+    // ln wₖ − ½ d ln 2π − ln |Lₖ|: (k)
+    peak: Vec<f64>,
+}
+
+impl Gaussians {
+    /// The first component whose covariance is not symmetric and positive definite is the error.
+    pub fn new(weights: Array1<f64>, means: Array2<f64>, covariances: Array3<f64>) -> Result<Self, usize> {
+        let d = means.ncols();
+        let factor = |(k, c)| cholesky(c).ok_or(k);
+        let l: Vec<_> = covariances.axis_iter(Axis(0)).enumerate().map(factor).collect::<Result<_, _>>()?;
+        let peak = |(w, l): (&f64, &Vec<f64>)| w.ln() - 0.5 * d as f64 * TAU.ln() - ln_det(l, d);
+        Ok(Gaussians {
+            whiten: l.iter().map(|l| invert_lower(l, d)).collect(),
+            peak: weights.iter().zip(&l).map(peak).collect(),
+            l,
+            weights,
+            means,
+            covariances,
+        })
+    }
+
+    /// Equally many rows to each mean, spread by `sd` along the axes.
+    pub fn equal(means: Array2<f64>, sd: &[f64]) -> Self {
+        let (k, d) = means.dim();
+        let covariances =
+            Array3::from_shape_fn((k, d, d), |(_, i, j)| if i == j { sd[i] * sd[i] } else { 0.0 });
+        Gaussians::new(Array1::from_elem(k, 1.0 / k as f64), means, covariances).expect("positive variances")
+    }
+
+    pub fn dim(&self) -> usize {
+        self.means.ncols()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// ln wₖ N(x; μₖ, Σₖ) = peak − ½ ‖L⁻¹ (x − μ)‖². tiles: (t, d, LANES), out: (k, t, LANES)
+    #[inline(always)]
+    pub fn log_joint(&self, tiles: &[f64], centred: &mut Vec<f64>, out: &mut [f64]) {
+        let d = self.dim();
+        let rows = tiles.len() / d;
+        centred.resize(d * LANES, 0.0);
+        let centred = centred.as_chunks_mut::<LANES>().0;
+        for (k, out) in out.chunks_exact_mut(rows).enumerate() {
+            let (mean, whiten, peak) = (self.means.row(k), &self.whiten[k], self.peak[k]);
+            let mean = mean.as_slice().expect("standard layout");
+            for (x, out) in tiles.chunks_exact(d * LANES).zip(out.as_chunks_mut::<LANES>().0) {
+                let mut square = [0.0; LANES];
+                for (i, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
+                    for l in 0..LANES {
+                        centred[i][l] = x[l] - mean[i];
+                    }
+                    let mut y = [0.0; LANES];
+                    for (w, centred) in whiten[i * d..=i * d + i].iter().zip(&*centred) {
+                        for l in 0..LANES {
+                            y[l] = w.mul_add(centred[l], y[l]);
+                        }
+                    }
+                    for l in 0..LANES {
+                        square[l] = y[l].mul_add(y[l], square[l]);
+                    }
+                }
+                for l in 0..LANES {
+                    // An overflow, ∞ or ∞ − ∞, is far too: `min` drops a NaN.
+                    out[l] = peak - (0.5 * square[l]).min(FAR);
+                }
+            }
+        }
+    }
+
+    /// From ln wₖ N(x; μₖ, Σₖ) to responsibilities, in place, and ln p(x). joint: (k, n), nats: (n), n a
+    /// multiple of LANES.
+    ///
+    /// rₖ = exp(aₖ − m) / Σⱼ exp(aⱼ − m) and ln p = m + ln Σⱼ exp(aⱼ − m), with m = maxⱼ aⱼ.
+    #[inline(always)]
+    pub fn normalise(&self, joint: &mut [f64], nats: &mut [f64]) {
+        let n = nats.len();
+        let joint = joint.as_chunks_mut::<LANES>().0;
+        let tiles = n / LANES;
+        for (t, nats) in nats.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            // A component of weight 0 has a = −∞.
+            let mut most = [f64::MIN; LANES];
+            for a in joint[t..].iter().step_by(tiles) {
+                for l in 0..LANES {
+                    most[l] = if a[l] > most[l] { a[l] } else { most[l] };
+                }
+            }
+            let mut sum = [0.0; LANES];
+            for a in joint[t..].iter_mut().step_by(tiles) {
+                for l in 0..LANES {
+                    a[l] = (a[l] - most[l]).fast_exp();
+                    sum[l] += a[l];
+                }
+            }
+            let mut inverse = [0.0; LANES];
+            for l in 0..LANES {
+                nats[l] = most[l] + sum[l].fast_ln();
+                inverse[l] = 1.0 / sum[l];
+            }
+            for a in joint[t..].iter_mut().step_by(tiles) {
+                for l in 0..LANES {
+                    a[l] *= inverse[l];
+                }
+            }
+        }
+    }
+}

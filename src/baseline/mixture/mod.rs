@@ -1,0 +1,386 @@
+//! The Gaussian mixture: p(x) = Σₖ wₖ N(x; μₖ, Σₖ), full covariances.
+//!
+//! **Objective.** Maximum likelihood by expectation–maximisation (Dempster, Laird & Rubin 1977; Bishop 2006,
+//! §9.2). The E-step finds the responsibilities rₖ(x) = wₖ N(x; μₖ, Σₖ) / p(x), the M-step the weighted
+//! counts, means and covariances; no iteration lowers the likelihood. It starts from k-means++.
+//!
+//! **Sampling.** One pass: k ~ w, x = μₖ + Lₖ z with Σₖ = Lₖ Lₖᵀ, z ~ N(0, I).
+//!
+//! **Likelihood.** Exact, in closed form.
+//!
+//! **What goes wrong.** *Local optima*: a component that covers two modes does not split, and two that share
+//! a mode do not part; hence the restarts. *Collapse*: a component on one repeated row has an infinite
+//! likelihood; `reg_covar` bounds it. *Shape*: an edge or a curve is a chain of ellipses.
+
+mod gaussians;
+mod likelihood;
+mod objective;
+mod sampling;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
+use rand::RngCore;
+
+use self::gaussians::Gaussians;
+use self::likelihood::Scratch;
+use self::objective::{Assign, Em, Run, expect};
+use self::start::start;
+use super::lanes::Lanes;
+use crate::data::Standardiser;
+use crate::error::{Error, Result, check};
+use crate::generative::*;
+use crate::map::{Card, Objective, Sampling};
+use crate::numeric::tiles;
+use crate::train;
+
+/// Rows that go through all components together.
+const BLOCK: usize = 256;
+
+/// What a [`GaussianMixture`] is made of and how it learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GaussianMixtureConfig {
+    /// Columns of a row. At least 1. Default 2.
+    pub dim: usize,
+    /// How many components. Default: the best of 1 to 25 by [`ComponentCount::Bic`]. It takes thirteen times as
+    /// long as 25 alone, but does not learn few rows by heart.
+    pub components: ComponentCount,
+    /// Runs of EM in a first training, each from another k-means++ start; the one of the highest likelihood
+    /// is kept. At least 1. Default 3.
+    pub restarts: usize,
+    /// A run ends when an iteration gains less than this, in nats per row. 0 or more. Default 1e-5.
+    pub tol: f64,
+    /// The most iterations of a run. At least 1. Default 300.
+    pub max_iter: usize,
+    /// Added to each component's variances, as a share of the column's variance over all training rows: the
+    /// floor of a collapsing component. 0 or more; with 0 a collapse is an error. Default 1e-6, a standard
+    /// deviation of a thousandth of the column's.
+    pub reg_covar: f64,
+}
+
+/// How many components a mixture has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComponentCount {
+    /// This many. At least 1.
+    Fixed(usize),
+    /// The number from 1 to `max` with the least Bayesian information criterion (Schwarz 1978) on the training
+    /// rows, −2 ln L + num_params·ln n. A first training fits them all, `restarts` times each.
+    Bic {
+        /// The most. At least 1.
+        max: usize,
+    },
+}
+
+impl Default for GaussianMixtureConfig {
+    fn default() -> Self {
+        GaussianMixtureConfig {
+            dim: 2,
+            components: ComponentCount::Bic { max: 25 },
+            restarts: 3,
+            tol: 1e-5,
+            max_iter: 300,
+            reg_covar: 1e-6,
+        }
+    }
+}
+
+impl GaussianMixtureConfig {
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        check(self.dim >= 1, "GaussianMixtureConfig::dim", self.dim, "at least 1")?;
+        let some = self.most_components() >= 1;
+        check(some, "GaussianMixtureConfig::components", self.components, "at least 1")?;
+        check(self.restarts >= 1, "GaussianMixtureConfig::restarts", self.restarts, "at least 1")?;
+        let tol = self.tol >= 0.0 && self.tol.is_finite();
+        check(tol, "GaussianMixtureConfig::tol", self.tol, "0 or more, finite")?;
+        check(self.max_iter >= 1, "GaussianMixtureConfig::max_iter", self.max_iter, "at least 1")?;
+        let ridge = self.reg_covar >= 0.0 && self.reg_covar.is_finite();
+        check(ridge, "GaussianMixtureConfig::reg_covar", self.reg_covar, "0 or more, finite")
+    }
+
+    fn most_components(&self) -> usize {
+        let (ComponentCount::Fixed(most) | ComponentCount::Bic { max: most }) = self.components;
+        most
+    }
+}
+
+/// A mixture of Gaussians with full covariances, fitted by EM.
+///
+/// ```
+/// use quadrivium::{data::Toy, prelude::*};
+///
+/// let (mut rng, toy) = (quadrivium::seeded(0), Toy::grid25());
+/// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
+/// let config = GaussianMixtureConfig { components: ComponentCount::Fixed(25), ..Default::default() };
+/// let mut model = GaussianMixture::new(config)?;
+/// let report = model.train(&data, &TrainOptions::default(), &mut rng, &mut Silent)?;
+/// assert_eq!(report.stop, Stop::Completed);
+///
+/// let test = toy.sample(2_000, &mut rng);
+/// let gap = toy.log_density(test.view())?
+///     - model.log_likelihood(test.view(), &LikelihoodOptions::default())?.nats().unwrap();
+/// assert!(gap.mean().unwrap() < 0.02, "nats per row below the truth");
+/// let r = model.responsibilities(test.view())?;
+/// assert_eq!(r.dim(), (2_000, 25));
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct GaussianMixture {
+    config: GaussianMixtureConfig,
+    gaussians: Gaussians,
+    /// Whether the next training goes on from the present parameters.
+    started: bool,
+}
+
+impl GaussianMixture {
+    /// A model that is N(0, I) until its first training.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn new(config: GaussianMixtureConfig) -> Result<Self> {
+        config.validate()?;
+        let gaussians = Gaussians::equal(Array2::zeros((1, config.dim)), &vec![1.0; config.dim]);
+        Ok(GaussianMixture { config, gaussians, started: false })
+    }
+
+    /// The mixture of given parameters; a training goes on from them. weights: (k), means: (k, dim),
+    /// covariances: (k, dim, dim), in the units of the data.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the shapes do not fit each other, `config.dim` and `config.components`;
+    /// [`Error::Config`] for a field of `config` out of range, unless the weights are 0 or more and sum to 1
+    /// within 1e-6, and for a covariance that is not symmetric and positive definite; [`Error::NonFinite`]
+    /// for a mean.
+    ///
+    /// ```
+    /// use quadrivium::{ndarray::array, baseline::ComponentCount, prelude::*};
+    ///
+    /// let config = GaussianMixtureConfig { dim: 1, components: ComponentCount::Fixed(2), ..Default::default() };
+    /// let (means, variances) = (array![[-1.0], [1.0]], array![[[0.5]], [[0.5]]]);
+    /// let model = GaussianMixture::from_parameters(config, &[0.5, 0.5], means.view(), variances.view())?;
+    /// let nats = model.log_likelihood(array![[1.0]].view(), &LikelihoodOptions::default())?;
+    /// let expected = (0.5 * (1.0 + (-4f64).exp()) / std::f64::consts::PI.sqrt()).ln();
+    /// assert!((nats.nats().unwrap()[0] - expected).abs() < 1e-14);
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn from_parameters(
+        config: GaussianMixtureConfig,
+        weights: &[f64],
+        means: ArrayView2<f64>,
+        covariances: ArrayView3<f64>,
+    ) -> Result<Self> {
+        config.validate()?;
+        let (k, d) = (weights.len(), config.dim);
+        let fits = match config.components {
+            ComponentCount::Fixed(count) => k == count,
+            ComponentCount::Bic { max } => (1..=max).contains(&k),
+        };
+        let shape = |what, got: &[usize], expected| Err(Error::Shape { what, got: got.to_vec(), expected });
+        if !fits {
+            return shape("weights", &[k], format!("one for each component, {:?}", config.components));
+        }
+        if means.dim() != (k, d) {
+            return shape("means", means.shape(), format!("({k}, {d})"));
+        }
+        if covariances.dim() != (k, d, d) {
+            return shape("covariances", covariances.shape(), format!("({k}, {d}, {d})"));
+        }
+        let total: f64 = weights.iter().sum();
+        let shares = weights.iter().all(|&w| w >= 0.0) && (total - 1.0).abs() <= 1e-6;
+        check(shares, "weights", weights, "each 0 or more, with sum 1")?;
+        if let Some(((row, column), &value)) = means.indexed_iter().find(|(_, m)| !m.is_finite()) {
+            return Err(Error::NonFinite { what: "means", row, column, value });
+        }
+        let weights = weights.iter().map(|w| w / total).collect();
+        let owned = |means: ArrayView2<f64>| means.as_standard_layout().into_owned();
+        let gaussians = Gaussians::new(weights, owned(means), covariances.to_owned()).map_err(|k| {
+            let rows: Vec<_> =
+                covariances.index_axis(Axis(0), k).rows().into_iter().map(|r| r.to_vec()).collect();
+            Error::config("covariances", rows, "symmetric and positive definite")
+        })?;
+        Ok(GaussianMixture { config, gaussians, started: true })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &GaussianMixtureConfig {
+        &self.config
+    }
+
+    /// wₖ, shape (k), with sum 1.
+    pub fn weights(&self) -> ArrayView1<'_, f64> {
+        self.gaussians.weights.view()
+    }
+
+    /// μₖ, shape (k, dim), in the units of the data.
+    pub fn means(&self) -> ArrayView2<'_, f64> {
+        self.gaussians.means.view()
+    }
+
+    /// Σₖ, shape (k, dim, dim), in the units of the data, squared.
+    pub fn covariances(&self) -> ArrayView3<'_, f64> {
+        self.gaussians.covariances.view()
+    }
+
+    /// The probability that a row came from a component: rₖ(x) = wₖ N(x; μₖ, Σₖ) / p(x). x: (n, dim), result:
+    /// (n, k), each row with sum 1.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    pub fn responsibilities(&self, x: ArrayView2<f32>) -> Result<Array2<f64>> {
+        check_rows("x", x, self.config.dim)?;
+        let (n, k, dim) = (x.nrows(), self.gaussians.len(), self.config.dim);
+        let x = x.as_standard_layout();
+        let x = x.as_slice().expect("standard layout");
+        let mut all = vec![0.0; n * k];
+        tiles::for_each_block(&mut all, BLOCK, k, |scratch: &mut Scratch, first, out| {
+            let x = &x[first * dim..][..out.len() / k * dim];
+            let width = scratch.score(&self.gaussians, x);
+            for (r, out) in out.chunks_exact_mut(k).enumerate() {
+                let responsibilities = scratch.responsibility[r..].iter().step_by(width);
+                out.iter_mut().zip(responsibilities).for_each(|(to, from)| *to = *from);
+            }
+            Ok(())
+        })?;
+        Ok(Array2::from_shape_vec((n, k), all).expect("n rows of k columns"))
+    }
+
+    /// The Bayesian information criterion −2 ln L + num_params·ln n on the rows of x, (n, dim): less is
+    /// better.
+    ///
+    /// # Errors
+    /// As [`responsibilities`](GaussianMixture::responsibilities).
+    pub fn bic(&self, x: ArrayView2<f32>) -> Result<f64> {
+        let nats = self.score(x)?;
+        Ok(bic(&self.gaussians, -nats.sum(), x.nrows()))
+    }
+
+    fn score(&self, x: ArrayView2<f32>) -> Result<Array1<f64>> {
+        check_rows("x", x, self.config.dim)?;
+        tiles::score_blocks(BLOCK, x, |_, scratch: &mut Scratch, x, nats| {
+            scratch.score(&self.gaussians, x);
+            nats.copy_from_slice(&scratch.nats[..nats.len()]);
+            Ok(())
+        })
+    }
+}
+
+fn num_params(k: usize, d: usize) -> usize {
+    k - 1 + k * d + k * d * (d + 1) / 2
+}
+
+fn bic(gaussians: &Gaussians, nll: f64, rows: usize) -> f64 {
+    2.0 * nll + num_params(gaussians.len(), gaussians.dim()) as f64 * (rows as f64).ln()
+}
+
+impl Generative for GaussianMixture {
+    fn card(&self) -> Card {
+        let name = match self.config.components {
+            ComponentCount::Fixed(_) => "Gaussian mixture",
+            ComponentCount::Bic { .. } => "Gaussian mixture (BIC)",
+        };
+        Card::new(name, Objective::ExpectationMaximisation, Sampling::OnePass)
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    /// k − 1 weights, k·dim means and k·dim (dim + 1)/2 covariances.
+    fn num_params(&self) -> usize {
+        num_params(self.gaussians.len(), self.config.dim)
+    }
+
+    /// Runs EM on all rows. The first training starts from k-means++, `restarts` times; a later one, and the
+    /// first after [`from_parameters`](GaussianMixture::from_parameters), is one run from the present
+    /// parameters.
+    ///
+    /// A step is an iteration, on as many threads as there are; `steps`, `batch` and `shards` have no effect:
+    /// `max_iter` and `tol` end a run. Held-out rows are scored every `validate_every` iterations and at the
+    /// end of a run; `patience` ends a run. The observer sees the iterations of all runs; the report is of
+    /// the one that was kept, and `loss` is its mean NLL of the training rows after each iteration.
+    ///
+    /// # Errors
+    /// Also [`Error::TooFewRows`] for fewer rows than components, and [`Error::Diverged`] if a covariance
+    /// collapses, which takes a `reg_covar` of 0 or near it. Then the model is as it was.
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        let config = &self.config;
+        let (training, held_out, streams) = train::split(data, options, rng)?;
+        // Of the columns it checks, only the scale is used: k-means measures by it, and so does the ridge.
+        let units = Standardiser::identity(config.dim).fitted(training.view())?;
+        let scale = units.scale();
+        let least = if self.started { 1 } else { config.most_components() };
+        if training.nrows() < least {
+            return Err(Error::TooFewRows { what: "data for a mixture", got: training.nrows(), least });
+        }
+        let lanes = |x: &Array2<f32>| Lanes::new(config.dim, x.as_slice().expect("standard layout"), 0.0);
+        let (rows, held_out) = (lanes(&training), lanes(&held_out));
+        let ridge: Vec<f64> = scale.iter().map(|s| config.reg_covar * s * s).collect();
+        let em = Em { config, options, rows: &rows, held_out: &held_out, ridge: &ridge };
+
+        let counts = match config.components {
+            ComponentCount::Fixed(k) => k..=k,
+            ComponentCount::Bic { max } => 1..=max,
+        };
+        // The number of components of each run; none for one that goes on.
+        let runs: Vec<Option<usize>> = match self.started {
+            true => vec![None],
+            false => counts.flat_map(|k| std::iter::repeat_n(Some(k), config.restarts)).collect(),
+        };
+        let steps = runs.len() * config.max_iter;
+        let mut done = 0;
+        let mut kept: Option<(f64, Run)> = None;
+        for (r, components) in runs.into_iter().enumerate() {
+            let (gaussians, sums) = match components {
+                Some(k) => start(k, &rows, scale, &mut streams.stream(r as u64)),
+                None => (self.gaussians.clone(), expect(&self.gaussians, &rows, Assign::Soft)),
+            };
+            let run = em.run(gaussians, sums, done, |loss, validation| {
+                let seen = Step { step: done, steps, loss, part_names: &[], parts: &[], validation };
+                done += 1;
+                observer.step(&seen)
+            })?;
+            let stop = run.stop;
+            let bic = bic(&run.gaussians, run.nll * rows.rows() as f64, rows.rows());
+            if kept.as_ref().is_none_or(|(least, _)| bic < *least) {
+                kept = Some((bic, run));
+            }
+            if stop == Stop::Interrupted {
+                kept.as_mut().expect("a run").1.stop = stop;
+                break;
+            }
+        }
+        let (_, run) = kept.expect("at least one run");
+        (self.gaussians, self.started) = (run.gaussians, true);
+        Ok(TrainReport { loss: run.loss, parts: Vec::new(), validation: run.validation, stop: run.stop })
+    }
+
+    /// Draws rows. A temperature T scales every covariance by T²; the weights and means stay.
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        tiles::sample(self, n, options, rng)
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    /// ln p(x), exact, in f64.
+    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        Ok(LogLikelihood::Exact(self.score(x)?))
+    }
+}

@@ -1,0 +1,276 @@
+use std::ops::Range;
+
+use super::conditioner::Conditioner;
+use super::mixing::Mixer;
+use super::{FlowConfig, Transform};
+use crate::nn::{Network, REACH, Weights, grow};
+use crate::numeric::Real;
+use crate::numeric::gemm::transpose;
+use crate::numeric::rng::Rng;
+use crate::numeric::simd::vectorise;
+
+/// f: the layers one after the other, a [`Mixer`] between each two. x goes in, u of the base comes out; ln
+/// |det ∂u/∂x| is the sum of the layers'.
+///
+/// Inside, coordinates are rows, z: (d, n), so that the transforms run along the vectors.
+#[derive(Debug, Clone)]
+pub(super) struct Chain {
+    dim: usize,
+    transform: Transform,
+    // All layers have the same shape.
+    conditioner: Conditioner,
+    layers: Vec<Layer>,
+}
+
+/// One conditioned transform and what follows it.
+#[derive(Debug, Clone)]
+struct Layer {
+    /// The conditioner's parameters in p.
+    net: Range<usize>,
+    /// Behind all layers but the last.
+    mixer: Option<Mixer>,
+    mix: Range<usize>,
+}
+
+/// The buffers of one pass.
+#[derive(Debug, Default)]
+pub(crate) struct Pass<F> {
+    /// u: (d, n); before `backward`, du.
+    pub(super) z: Vec<F>,
+    /// ln |det ∂u/∂x|: (n)
+    pub(super) log_det: Vec<F>,
+    // One per layer in training, else one for all.
+    kept: Vec<Kept<F>>,
+    // θ or dθ, row by row: (n, outputs)
+    y: Vec<F>,
+    // (n, sees)
+    dseen: Vec<F>,
+    work: Vec<F>,
+    mix: Vec<F>,
+    scratch: Vec<F>,
+}
+
+/// A layer's part of a pass.
+#[derive(Debug, Default)]
+struct Kept<F> {
+    // Before the transform and behind it: (d, n)
+    x: Vec<F>,
+    moved: Vec<F>,
+    // What the conditioner looks at, row by row: (n, sees)
+    seen: Vec<F>,
+    cache: Vec<F>,
+    // One block per coordinate that moves: (outputs, n)
+    theta: Vec<F>,
+}
+
+impl Chain {
+    pub fn new(config: &FlowConfig, rng: &mut Rng) -> Self {
+        let conditioner = Conditioner::new(config);
+        let (dim, mut end) = (config.dim, 0);
+        let mut take = |n: usize| {
+            end += n;
+            end - n..end
+        };
+        let layers = (0..config.layers).map(|l| {
+            let net = take(conditioner.net.num_params());
+            let mixer =
+                (l + 1 < config.layers).then(|| Mixer::new(config.mixing, dim, conditioner.moves.start, rng));
+            let mix = take(mixer.as_ref().map_or(0, Mixer::num_params));
+            Layer { net, mixer, mix }
+        });
+        let layers = layers.collect();
+        Chain { dim, transform: config.transform, conditioner, layers }
+    }
+
+    /// Columns of x.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    pub fn num_params(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.mix.end)
+    }
+
+    /// Network evaluations per row of `inverse`, all layers' together being one.
+    pub fn inverse_passes(&self) -> usize {
+        self.conditioner.inverse_passes
+    }
+
+    /// Random hidden layers; θ = 0 everywhere, so the chain starts as an order of the coordinates.
+    pub fn init(&self, p: &mut [f32], rng: &mut Rng) {
+        p.fill(0.0);
+        self.layers.iter().for_each(|layer| self.conditioner.net.init(&mut p[layer.net.clone()], rng));
+    }
+
+    pub fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+        for layer in &self.layers {
+            self.conditioner.net.transpose(&p[layer.net.clone()], &mut t[layer.net.clone()]);
+        }
+    }
+
+    /// Numbers per row that the conditioner gives.
+    fn outputs(&self) -> usize {
+        self.conditioner.net.out_dim()
+    }
+
+    /// u = f(x; p) into `pass.z` and ln |det ∂u/∂x| into `pass.log_det`, keeping what `backward` needs.
+    /// x: (n, d)
+    pub fn forward<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>) {
+        self.run(p, x, pass, true);
+    }
+
+    /// The same, nothing kept.
+    pub fn infer<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>) {
+        self.run(p, x, pass, false);
+    }
+
+    fn run<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>, keep: bool) {
+        let (d, net, n) = (self.dim, &self.conditioner.net, x.len() / self.dim);
+        let Pass { z, log_det, kept, y, work, mix, scratch, .. } = pass;
+        kept.resize_with(self.layers.len(), Kept::default);
+        z.resize(x.len(), F::zero());
+        transpose((n, d), x, z);
+        log_det.clear();
+        log_det.resize(n, F::zero());
+        y.resize(n * self.outputs(), F::zero());
+        let work = grow(work, n * self.transform.work());
+        for (l, layer) in self.layers.iter().enumerate() {
+            let kept = &mut kept[if keep { l } else { 0 }];
+            let p_net = &p[layer.net.clone()];
+            assign(&mut kept.x, z);
+            self.look(z, n, &mut kept.seen);
+            if keep {
+                net.forward(p_net, &kept.seen, y, grow(&mut kept.cache, n * net.cache_width()));
+            } else {
+                net.infer(p_net, &kept.seen, y, grow(scratch, n * net.scratch_width()));
+            }
+            kept.theta.resize(y.len(), F::zero());
+            transpose((n, self.outputs()), y, &mut kept.theta);
+            vectorise(
+                #[inline(always)]
+                || {
+                    for (i, theta) in self.blocks(&mut kept.theta, n) {
+                        let (x, z) = (&kept.x[i * n..][..n], &mut z[i * n..][..n]);
+                        self.transform.forward(theta, x, z, log_det, work);
+                    }
+                },
+            );
+            if let Some(mixer) = &layer.mixer {
+                assign(&mut kept.moved, z);
+                let scale = mixer.forward(&p[layer.mix.clone()], &kept.moved, z, mix);
+                log_det.iter_mut().for_each(|log_det| *log_det += scale);
+            }
+        }
+    }
+
+    /// With φ = ⟨du, u⟩ + dlog_det·Σ_r ln |det ∂u/∂x|_r: dp += ∂φ/∂p after `forward`, du in `pass.z`.
+    ///
+    /// From the last layer to the first. A coordinate that passes has the gradient that comes from behind;
+    /// one that is seen adds what goes down the conditioner.
+    pub fn backward<F: Real>(&self, w: Weights<F>, dlog_det: F, dp: &mut [F], pass: &mut Pass<F>) {
+        let (net, n) = (&self.conditioner.net, pass.z.len() / self.dim);
+        let Pass { z: dz, kept, y: dy, dseen, work, mix, scratch, .. } = pass;
+        let work = grow(work, n * self.transform.work());
+        for (l, (layer, kept)) in self.layers.iter().zip(kept).enumerate().rev() {
+            if let Some(mixer) = &layer.mixer {
+                let (p, dp) = (&w.p[layer.mix.clone()], &mut dp[layer.mix.clone()]);
+                mixer.backward(p, &kept.moved, dz, dlog_det, dp, mix);
+            }
+            vectorise(
+                #[inline(always)]
+                || {
+                    for (i, theta) in self.blocks(&mut kept.theta, n) {
+                        let (x, dz) = (&kept.x[i * n..][..n], &mut dz[i * n..][..n]);
+                        self.transform.backward(theta, x, dz, dlog_det, work);
+                    }
+                },
+            );
+            transpose((self.outputs(), n), &kept.theta, dy);
+            // Nobody asks for the gradient of the data.
+            let mut dseen = (l > 0).then(|| grow(dseen, kept.seen.len()));
+            let scratch = grow(scratch, n * net.scratch_width());
+            let (w, dp) = (w.slice(layer.net.clone()), &mut dp[layer.net.clone()]);
+            let cache = &kept.cache[..n * net.cache_width()];
+            net.backward(w, &kept.seen, cache, dy, Some(dp), dseen.as_deref_mut(), scratch);
+            let Some(dseen) = dseen else { continue };
+            for (i, (dz, x)) in
+                dz.chunks_exact_mut(n).zip(kept.x.chunks_exact(n)).enumerate().take(self.sees())
+            {
+                for ((dz, &x), &dseen) in dz.iter_mut().zip(x).zip(dseen[i..].iter().step_by(self.sees())) {
+                    *dz += if within_reach(x) == x { dseen } else { F::zero() };
+                }
+            }
+        }
+    }
+
+    /// x = f⁻¹(u; p): u: (d, n) in `pass.z` becomes x, row by row in `x`: (n, d). How often each conditioner
+    /// ran.
+    ///
+    /// Where all coordinates move, they are found one by one: x_i = T⁻¹(y_i; θ_i(x_<i)).
+    pub fn inverse<F: Real>(&self, p: &[F], pass: &mut Pass<F>, x: &mut [F]) -> usize {
+        let (net, n) = (&self.conditioner.net, pass.z.len() / self.dim);
+        let Pass { z, kept, y, work, scratch, .. } = pass;
+        kept.resize_with(self.layers.len(), Kept::default);
+        let kept = &mut kept[0];
+        y.resize(n * self.outputs(), F::zero());
+        kept.theta.resize(y.len(), F::zero());
+        let (work, scratch) = (grow(work, n * self.transform.work()), grow(scratch, n * net.scratch_width()));
+        let mut passes = 0;
+        for layer in self.layers.iter().rev() {
+            if let Some(mixer) = &layer.mixer {
+                assign(&mut kept.moved, z);
+                mixer.inverse(&p[layer.mix.clone()], &kept.moved, z);
+            }
+            let each = self.conditioner.moves.len() / self.inverse_passes();
+            passes = 0;
+            for first in self.conditioner.moves.clone().step_by(each) {
+                self.look(z, n, &mut kept.seen);
+                net.infer(&p[layer.net.clone()], &kept.seen, y, scratch);
+                passes += 1;
+                transpose((n, self.outputs()), y, &mut kept.theta);
+                vectorise(
+                    #[inline(always)]
+                    || {
+                        let found = first..first + each;
+                        for (i, theta) in self.blocks(&mut kept.theta, n).filter(|(i, _)| found.contains(i)) {
+                            self.transform.inverse(theta, &mut z[i * n..][..n], work);
+                        }
+                    },
+                );
+            }
+        }
+        transpose((self.dim, n), z, x);
+        passes
+    }
+
+    fn sees(&self) -> usize {
+        self.conditioner.sees
+    }
+
+    /// The coordinates that move, each with its block of θ: (params, n).
+    #[inline(always)]
+    fn blocks<'t, F>(&self, theta: &'t mut [F], n: usize) -> impl Iterator<Item = (usize, &'t mut [F])> {
+        self.conditioner.moves.clone().zip(theta.chunks_exact_mut(self.transform.params() * n))
+    }
+
+    /// x_1 … x_sees, row by row.
+    fn look<F: Real>(&self, z: &[F], n: usize, seen: &mut Vec<F>) {
+        let sees = self.sees();
+        seen.resize(n * sees, F::zero());
+        for (i, z) in z.chunks_exact(n).enumerate().take(sees) {
+            seen[i..].iter_mut().step_by(sees).zip(z).for_each(|(seen, &z)| *seen = within_reach(z));
+        }
+    }
+}
+
+/// `v` holds a copy of `x`.
+fn assign<F: Real>(v: &mut Vec<F>, x: &[F]) {
+    v.clear();
+    v.extend_from_slice(x);
+}
+
+/// Beyond the reach a coordinate looks to a conditioner as if it stood there: θ is bounded, so that a row far
+/// outside is moved no further than a multiple of its distance.
+fn within_reach<F: Real>(x: F) -> F {
+    x.max(F::of(-REACH)).min(F::of(REACH))
+}

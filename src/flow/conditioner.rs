@@ -1,0 +1,78 @@
+use std::ops::Range;
+
+use super::{Architecture, FlowConfig};
+use crate::nn::{Fourier, Layer, Linear, Masked, Sequential};
+
+/// Radians per standard deviation of the lowest Fourier feature.
+const BASE_FREQUENCY: f64 = 1.0;
+
+/// Which coordinates of a layer move, and the network that says how: θ of each that moves, a function of
+/// those that it may depend on.
+#[derive(Debug, Clone)]
+pub(super) struct Conditioner {
+    /// x_1 … x_sees → θ of the coordinates that move, one block each. Its last layer starts at zero.
+    pub net: Sequential,
+    /// How many coordinates, the first, the network looks at.
+    pub sees: usize,
+    /// The coordinates that move.
+    pub moves: Range<usize>,
+    /// Evaluations of the network that the inverse takes: the coordinates seen pass unchanged, or they appear
+    /// one by one.
+    pub inverse_passes: usize,
+}
+
+impl Conditioner {
+    pub fn new(config: &FlowConfig) -> Self {
+        match config.architecture {
+            Architecture::Coupling => coupling(config),
+            Architecture::MaskedAutoregressive => masked(config),
+        }
+    }
+}
+
+/// The first half passes, the rest moves.
+fn coupling(config: &FlowConfig) -> Conditioner {
+    let (sees, moves) = (config.dim / 2, config.dim / 2..config.dim);
+    let (mut layers, mut width) = features(sees, config);
+    for &units in &config.hidden {
+        layers.push(Layer::Linear(Linear::new(width, units, config.activation.gain())));
+        layers.push(config.activation.layer(units));
+        width = units;
+    }
+    layers.push(Layer::Linear(Linear::new(width, moves.len() * config.transform.params(), 0.0)));
+    Conditioner { net: Sequential::new(layers), sees, moves, inverse_passes: 1 }
+}
+
+/// All move; block i of θ is a function of x_<i (MADE, Germain et al. 2015).
+///
+/// A feature of x_j has degree j + 1, a hidden unit of degree m sees what has degree ≤ m of the layer below,
+/// and block i, from 0, sees degrees ≤ i: block 0 is a bias. The last coordinate is never seen; a single one
+/// is shown to the network, and no output is connected to it.
+fn masked(config: &FlowConfig) -> Conditioner {
+    let (dim, params) = (config.dim, config.transform.params());
+    let sees = (dim - 1).max(1);
+    let (mut layers, width) = features(sees, config);
+    // Features stand in blocks of `sees`: see [`Fourier`].
+    let mut degrees: Vec<usize> = (0..width).map(|feature| 1 + feature % sees).collect();
+    for &units in &config.hidden {
+        let next: Vec<usize> = (0..units).map(|unit| 1 + unit * (dim - 1) / units).collect();
+        let connects = |from: usize, to: usize| degrees[from] <= next[to];
+        layers.push(Layer::Masked(Masked::new(degrees.len(), units, config.activation.gain(), connects)));
+        layers.push(config.activation.layer(units));
+        degrees = next;
+    }
+    let connects = |from: usize, to: usize| degrees[from] <= to / params;
+    layers.push(Layer::Masked(Masked::new(degrees.len(), dim * params, 0.0, connects)));
+    Conditioner { net: Sequential::new(layers), sees, moves: 0..dim, inverse_passes: dim }
+}
+
+/// The layer of Fourier features, if there is one, and the width behind it.
+fn features(sees: usize, config: &FlowConfig) -> (Vec<Layer>, usize) {
+    match config.octaves {
+        0 => (Vec::new(), sees),
+        octaves => {
+            let fourier = Fourier::octaves(sees, BASE_FREQUENCY, octaves);
+            (vec![Layer::Fourier(fourier)], sees * (1 + 2 * octaves))
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Normalizing flows: a density as an invertible map of a normal one.
+//!
+//! **Objective.** f maps rows to u ~ N(0, I), with a Jacobian whose determinant is cheap. By the change of
+//! variables the likelihood is exact:
+//!
+//! ln p(x) = ln N(f(x); 0, I) + ln |det ∂f/∂x|
+//!
+//! f is a chain of layers. Each moves some coordinates, one by one, by an increasing map of the line,
+//! y_i = T(x_i; θ_i), whose θ_i a network, the conditioner, reads off coordinates that come before x_i: the
+//! Jacobian is triangular, and ln |det| = Σ ln T′(x_i; θ_i). Two ways to say what comes before
+//! ([`Architecture`]): a coupling (RealNVP, Dinh et al. 2017) moves the second half given the first, a masked
+//! autoregressive flow (MAF, Papamakarios et al. 2017) each coordinate given all before it. Two maps of the
+//! line ([`Transform`]): shift and scale, or a monotone rational-quadratic spline (Durkan et al. 2019).
+//! Between layers the coordinates are mixed ([`Mixing`]), so that each gets its turn.
+//!
+//! **Sampling.** x = f⁻¹(u), u ~ N(0, I). The half that passes tells a coupling's θ at once: one pass. An
+//! autoregressive layer finds its coordinates one after the other: as many passes as there are coordinates.
+//!
+//! **What goes wrong.** A continuous map cannot tear the one normal bump into separate modes: thin bridges
+//! stay between them, the thicker the fewer layers there are. Affine layers need many to bend it at all;
+//! splines bend within their box, and beyond it the density has the tails of the base.
+
+mod chain;
+mod conditioner;
+mod likelihood;
+mod mixing;
+mod objective;
+mod sampling;
+mod spline;
+#[cfg(test)]
+mod tests;
+mod transform;
+
+use std::ops::ControlFlow;
+
+use ndarray::ArrayView2;
+use rand::RngCore;
+
+use self::chain::Chain;
+use self::objective::ChangeOfVariables;
+use crate::data::Standardiser;
+use crate::error::{Result, check};
+use crate::generative::*;
+use crate::map::{Card, Objective, Sampling};
+use crate::nn::{Activation, REACH, most_octaves};
+use crate::numeric::rng::Streams;
+use crate::numeric::tiles;
+use crate::train::{self, OptimiserConfig, Parameters, Rows};
+
+/// What a [`Flow`] is made of and how it learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlowConfig {
+    /// Columns of a row. At least 1; at least 2 for couplings. Default 2.
+    pub dim: usize,
+    /// Which coordinates a layer moves given which. Default [`Architecture::Coupling`].
+    pub architecture: Architecture,
+    /// How a coordinate moves. Default [`Transform::Spline`] of 24 bins on ±4.
+    pub transform: Transform,
+    /// Layers, each with a conditioner of its own. 1 to 1024. Default 4.
+    pub layers: usize,
+    /// What happens to the coordinates between two layers. Default [`Mixing::Reverse`].
+    pub mixing: Mixing,
+    /// Units of each hidden layer of a conditioner. At least one layer, and in each at least 1; for
+    /// [`Architecture::MaskedAutoregressive`] at least `dim − 1`, so that every coordinate is seen. Default
+    /// `[64, 64]`.
+    pub hidden: Vec<usize>,
+    /// Between the layers of a conditioner. Default [`Activation::Silu`].
+    pub activation: Activation,
+    /// Fourier features of each coordinate that a conditioner looks at: sin and cos of 2ᵏ rad per standard
+    /// deviation, k = 0 … octaves − 1, beside the coordinate itself. They sharpen how θ depends on it, as
+    /// narrow modes need, and overfit on few rows; affine layers, many in a row, do better without. At most
+    /// 14. Default 2.
+    pub octaves: usize,
+    /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
+    pub optimiser: OptimiserConfig,
+}
+
+/// Which coordinates a layer moves, given which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Architecture {
+    /// The second half given the first (⌊dim/2⌋ coordinates), which passes unchanged (RealNVP, Dinh et al.
+    /// 2017). Samples in one pass.
+    Coupling,
+    /// Each coordinate given all before it (MAF, Papamakarios et al. 2017): more flexible per layer, and one
+    /// pass per coordinate to sample.
+    MaskedAutoregressive,
+}
+
+/// The increasing map of the line by which a coordinate moves, in standard deviations of the column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Transform {
+    /// y = (x − t)·eˢ, |s| ≤ 3.
+    Affine,
+    /// A monotone rational-quadratic spline on [−bound, bound], the identity outside (Durkan et al. 2019).
+    Spline {
+        /// Pieces: 2 to 256.
+        bins: usize,
+        /// Half the width of the box, more than 0, at most 1000. Standardised data lie mostly within ±3.
+        bound: f64,
+    },
+}
+
+/// What happens to the coordinates between two layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mixing {
+    /// Their order is reversed: the halves of a coupling take turns.
+    Reverse,
+    /// A random order, fixed at construction, one for each place between layers.
+    Permutation,
+    /// A learned linear map P·L·(U + diag eˢ) with P the reversal, L and U unit and strictly triangular:
+    /// ln |det| = Σ s (Glow, Kingma & Dhariwal 2018, eq. 11). Starts as P.
+    Linear,
+}
+
+impl Default for FlowConfig {
+    fn default() -> Self {
+        FlowConfig {
+            dim: 2,
+            architecture: Architecture::Coupling,
+            transform: Transform::Spline { bins: 24, bound: 4.0 },
+            layers: 4,
+            mixing: Mixing::Reverse,
+            hidden: vec![64, 64],
+            activation: Activation::Silu,
+            octaves: 2,
+            optimiser: OptimiserConfig { lr: 3e-3, ..Default::default() },
+        }
+    }
+}
+
+impl FlowConfig {
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        check(self.dim >= 1, "FlowConfig::dim", self.dim, "at least 1")?;
+        let masked = self.architecture == Architecture::MaskedAutoregressive;
+        check(
+            masked || self.dim >= 2,
+            "FlowConfig::dim",
+            self.dim,
+            "at least 2 for Architecture::Coupling, which moves one half given the other",
+        )?;
+        check((1..=1024).contains(&self.layers), "FlowConfig::layers", self.layers, "1 to 1024")?;
+        let least = if masked { (self.dim - 1).max(1) } else { 1 };
+        check(
+            !self.hidden.is_empty() && self.hidden.iter().all(|&units| units >= least),
+            "FlowConfig::hidden",
+            &self.hidden,
+            "one or more layers of at least 1 unit (dim − 1 for Architecture::MaskedAutoregressive)",
+        )?;
+        check(self.octaves <= most_octaves(REACH), "FlowConfig::octaves", self.octaves, "0 to 14")?;
+        if let Transform::Spline { bins, bound } = self.transform {
+            check((2..=256).contains(&bins), "Transform::Spline::bins", bins, "2 to 256")?;
+            check(
+                bound > 0.0 && bound <= 1e3,
+                "Transform::Spline::bound",
+                bound,
+                "more than 0, at most 1000",
+            )?;
+        }
+        self.activation.validate()?;
+        self.optimiser.validate()
+    }
+}
+
+/// A density by the change of variables.
+///
+/// ```
+/// use quadrivium::{data::Toy, prelude::*};
+///
+/// let (mut rng, toy) = (quadrivium::seeded(0), Toy::moons(0.1)?);
+/// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
+/// let mut model = Flow::new(FlowConfig::default(), &mut rng)?;
+/// let options = TrainOptions { steps: 300, ..Default::default() };
+/// model.train(&data, &options, &mut rng, &mut Silent)?;
+///
+/// let samples = model.sample(1_000, &SampleOptions::default(), &mut rng)?;
+/// assert_eq!(samples.nfe, 1);
+/// let score = model.log_likelihood(toy.sample(1_000, &mut rng).view(), &LikelihoodOptions::default())?;
+/// let nll = -score.nats().unwrap().mean().unwrap();
+/// assert!(nll < 1.15, "the entropy is 1.008, this model's NLL {nll}");
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Flow {
+    config: FlowConfig,
+    chain: Chain,
+    parameters: Parameters,
+    standardiser: Standardiser,
+}
+
+impl Flow {
+    /// A model with random conditioners that do not yet say anything: p(x) = N(x; 0, I).
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    pub fn new(config: FlowConfig, rng: &mut dyn RngCore) -> Result<Self> {
+        config.validate()?;
+        let streams = Streams::from_rng(rng);
+        let chain = Chain::new(&config, &mut streams.stream(1));
+        let mut p = vec![0.0; chain.num_params()];
+        chain.init(&mut p, &mut streams.stream(0));
+        let standardiser = Standardiser::identity(config.dim);
+        Ok(Flow { chain, parameters: Parameters::new(p), standardiser, config })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &FlowConfig {
+        &self.config
+    }
+}
+
+impl Generative for Flow {
+    fn card(&self) -> Card {
+        let Architecture::MaskedAutoregressive = self.config.architecture else {
+            let name = match self.config.transform {
+                Transform::Affine => "flow, affine coupling",
+                Transform::Spline { .. } => "flow, spline coupling",
+            };
+            return Card::new(name, Objective::ChangeOfVariables, Sampling::OnePass);
+        };
+        let name = match self.config.transform {
+            Transform::Affine => "flow, affine MAF",
+            Transform::Spline { .. } => "flow, spline MAF",
+        };
+        Card::new(name, Objective::ChangeOfVariables, Sampling::Sequential { dim: self.dim() })
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    fn num_params(&self) -> usize {
+        self.chain.num_params()
+    }
+
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
+        self.standardiser = rows.standardiser.clone();
+        let objective = ChangeOfVariables { chain: &self.chain };
+        train::fit(&objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
+    }
+
+    /// Draws rows. A temperature T scales the u that they are made of by T.
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        tiles::sample(self, n, options, rng)
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    /// ln p(x), exact. No noise: `options` change nothing.
+    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        check_rows("x", x, self.dim())?;
+        let nats = tiles::score(x, |_, scratch, x, nats| {
+            self.score_tile(scratch, x, nats);
+            Ok(())
+        })?;
+        Ok(LogLikelihood::Exact(nats))
+    }
+}

@@ -1,0 +1,339 @@
+//! The maps and their derivatives, in f64 by central differences and against JAX; inverses in both formats.
+
+use std::collections::HashMap;
+
+use super::super::chain::{Chain, Pass};
+use super::super::mixing::Mixer;
+use super::super::objective::{ChangeOfVariables, log_density};
+use super::*;
+use crate::nn::Weights;
+use crate::numeric::Real;
+use crate::train::Objective as _;
+
+/// The loss and its gradient at p.
+fn loss_grad(chain: &Chain, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {
+    let objective = ChangeOfVariables { chain };
+    let (mut t, mut dp, mut scratch) = (vec![f64::NAN; p.len()], vec![0.0; p.len()], Pass::default());
+    objective.transpose(p, &mut t);
+    // Buffers dirty from other rows must not matter.
+    objective.loss_grad(Weights { p, t: &t }, &[x, x].concat(), &(), 0.0, None, &mut [], &mut scratch);
+    let w = Weights { p, t: &t };
+    let loss = objective.loss_grad(w, x, &(), weight, Some(&mut dp), &mut [], &mut scratch);
+    (loss, dp)
+}
+
+/// A small chain whose parameters are all random, but for the masked ones; those are where a gradient is
+/// exactly 0.
+fn shaken(config: &FlowConfig) -> (Chain, Vec<f64>, Vec<bool>) {
+    let rng = &mut seeded(1);
+    let chain = Chain::new(config, rng);
+    let mut start = vec![0.0; chain.num_params()];
+    chain.init(&mut start, rng);
+    let mut p: Vec<f64> = start.iter().map(|&p| f64::from(p) + 0.1 * f64::normal(rng)).collect();
+    let (_, dp) = loss_grad(&chain, &p, &normals(40 * config.dim, rng), 1.0);
+    let open: Vec<bool> = dp.iter().map(|&dp| dp != 0.0).collect();
+    p.iter_mut().zip(&open).filter(|(_, open)| !**open).for_each(|(p, _)| *p = 0.0);
+    (chain, p, open)
+}
+
+/// u: (d, n) and ln |det|: (n)
+fn forward<F: Real>(chain: &Chain, p: &[F], x: &[F]) -> (Vec<F>, Vec<F>) {
+    let mut pass = Pass::default();
+    // A larger batch first.
+    chain.infer(p, &[x, x].concat(), &mut pass);
+    chain.infer(p, x, &mut pass);
+    (pass.z, pass.log_det)
+}
+
+fn inverse<F: Real>(chain: &Chain, p: &[F], u: &[F]) -> Vec<F> {
+    let (mut pass, mut x) = (Pass::default(), vec![F::nan(); u.len()]);
+    pass.z = u.to_vec();
+    chain.inverse(p, &mut pass, &mut x);
+    x
+}
+
+/// Rows inside the box, at its edge, beyond it, and beyond the conditioners' reach.
+fn rows<F: Real>(dim: usize) -> Vec<F> {
+    let mut x: Vec<F> = normals(12 * dim, &mut seeded(3));
+    for (r, at) in [2.0, -2.0, 4.0, -12.0, 0.0].into_iter().enumerate() {
+        x[r * dim + r % dim] = F::of(at);
+    }
+    x
+}
+
+#[test]
+fn the_gradient_is_that_of_the_loss() {
+    for dim in [1, 2, 4] {
+        for config in variants(dim) {
+            let (chain, mut p, open) = shaken(&config);
+            // Edges of the box have a kink in T′.
+            let x: Vec<f64> = rows(dim).into_iter().map(|x: f64| 0.97 * x).collect();
+            let (weight, h) = (0.7, 1e-5);
+            let (_, dp) = loss_grad(&chain, &p, &x, weight);
+            for at in (0..p.len()).filter(|&at| open[at]) {
+                let here = p[at];
+                let mut loss = |p_at| {
+                    p[at] = p_at;
+                    loss_grad(&chain, &p, &x, weight).0
+                };
+                // Of fourth order, because a far row's loss bends strongly.
+                let near = loss(here + h) - loss(here - h);
+                let wide = loss(here + 2.0 * h) - loss(here - 2.0 * h);
+                let slope = weight * (8.0 * near - wide) / (12.0 * h);
+                p[at] = here;
+                let close = (dp[at] - slope).abs() < 1e-6 * (1.0 + slope.abs());
+                assert!(close, "{config:?}: dp[{at}] = {}, by differences {slope}", dp[at]);
+            }
+        }
+    }
+}
+
+#[test]
+fn log_det_is_that_of_the_jacobian() {
+    for dim in [1, 2, 3, 5] {
+        for config in variants(dim) {
+            let (chain, p, _) = shaken(&config);
+            let h = 1e-6;
+            for x in rows::<f64>(dim).chunks_exact(dim).map(|x| x.iter().map(|x| 0.97 * x)) {
+                let x: Vec<f64> = x.collect();
+                let mut jacobian: Vec<Vec<f64>> = (0..dim)
+                    .map(|j| {
+                        let moved = |by: f64| {
+                            let mut x = x.clone();
+                            x[j] += by;
+                            forward(&chain, &p, &x).0
+                        };
+                        moved(h).iter().zip(moved(-h)).map(|(a, b)| (a - b) / (2.0 * h)).collect()
+                    })
+                    .collect();
+                let (got, want) = (forward(&chain, &p, &x).1[0], log_abs_det(&mut jacobian));
+                assert!(
+                    (got - want).abs() < 1e-6 * (1.0 + want.abs()),
+                    "{config:?}: {got}, numerically {want}"
+                );
+            }
+        }
+    }
+}
+
+/// By elimination with row pivots.
+fn log_abs_det(a: &mut [Vec<f64>]) -> f64 {
+    let mut sum = 0.0;
+    for k in 0..a.len() {
+        let pivot = (k..a.len()).max_by(|&i, &j| a[i][k].abs().total_cmp(&a[j][k].abs())).unwrap();
+        a.swap(k, pivot);
+        sum += a[k][k].abs().ln();
+        for i in k + 1..a.len() {
+            let (above, below) = a.split_at_mut(i);
+            let factor = below[0][k] / above[k][k];
+            below[0].iter_mut().zip(&above[k]).for_each(|(b, a)| *b -= factor * a);
+        }
+    }
+    sum
+}
+
+#[test]
+fn the_inverse_undoes_the_map() {
+    // Far out random conditioners make maps too steep for f32 to undo.
+    fn check<F: Real>(tolerance: f64, reach: f64) {
+        for dim in [1, 2, 3, 5] {
+            for config in variants(dim) {
+                let (chain, p, _) = shaken(&config);
+                let p: Vec<F> = p.into_iter().map(F::of).collect();
+                let mut x = rows::<F>(dim);
+                x.iter_mut().for_each(|x| *x = x.max(F::of(-reach)).min(F::of(reach)));
+                let back = inverse(&chain, &p, &forward(&chain, &p, &x).0);
+                for (x, back) in x.iter().zip(back) {
+                    let off = (*x - back).abs().f64();
+                    assert!(off < tolerance * (1.0 + x.abs().f64()), "{config:?}: {x} came back as {back}");
+                }
+            }
+        }
+    }
+    check::<f32>(1e-5, 2.2);
+    check::<f64>(1e-10, f64::INFINITY);
+}
+
+/// One coordinate by itself: y, ln T′ and back.
+fn on_the_line<F: Real>(transform: Transform, theta: &[F], x: F) -> (F, F, F) {
+    let (mut y, mut log_det) = ([F::nan()], [F::zero()]);
+    let mut work = vec![F::nan(); transform.work()];
+    transform.forward(&mut theta.to_vec(), &[x], &mut y, &mut log_det, &mut work);
+    let mut back = y;
+    transform.inverse(&mut theta.to_vec(), &mut back, &mut work);
+    (y[0], log_det[0], back[0])
+}
+
+#[test]
+fn a_spline_is_inverted_at_its_knots_and_is_the_identity_in_its_tails() {
+    fn check<F: Real>(tolerance: f64) {
+        let (bins, bound) = (7, 3.0);
+        let transform = Transform::Spline { bins, bound };
+        let theta: Vec<F> = normals(transform.params(), &mut seeded(4));
+        let total: F = theta[..bins].iter().map(|w| w.exp()).sum();
+        let share = |w: F| F::of(1e-3) + F::of(1.0 - 1e-3 * bins as f64) * w.exp() / total;
+        let mut knot = F::of(-bound);
+        let mut inside = vec![knot];
+        for &w in &theta[..bins] {
+            knot += F::of(2.0 * bound) * share(w);
+            inside.push(knot);
+        }
+        assert!((knot.f64() - bound).abs() < 1e-5);
+        let between = inside.windows(2).map(|k| (k[0] + k[1]) * F::of(0.5)).collect::<Vec<_>>();
+        let mut last = F::of(-bound - 1.0);
+        for x in inside.iter().zip(&between).flat_map(|(a, b)| [*a, *b]) {
+            let (y, _, back) = on_the_line(transform, &theta, x);
+            assert!((back - x).abs().f64() < tolerance, "{x} came back as {back}");
+            assert!(y > last, "T({x}) = {y} is not above {last}");
+            last = y;
+        }
+        // A knot belongs to both of its bins: no jump, and none in the slope.
+        for &knot in &inside {
+            let h = F::epsilon() * F::of(8.0);
+            let ((below, slope_below, _), (above, slope_above, _)) =
+                (on_the_line(transform, &theta, knot - h), on_the_line(transform, &theta, knot + h));
+            assert!((below - above).abs().f64() < tolerance, "at {knot}: {below} and {above}");
+            assert!((slope_below - slope_above).abs().f64() < 100.0 * tolerance, "at {knot}");
+        }
+        for x in [3.0001, -3.0001, 50.0, -1e8, 1e30] {
+            let x = F::of(x);
+            assert_eq!(on_the_line(transform, &theta, x), (x, F::zero(), x));
+        }
+    }
+    check::<f32>(1e-5);
+    check::<f64>(1e-10);
+}
+
+#[test]
+fn a_theta_of_zero_is_the_identity() {
+    for transform in [Transform::Affine, SPLINE, Transform::Spline { bins: 200, bound: 1000.0 }] {
+        let theta = vec![0.0; transform.params()];
+        for x in [-7.0, -1.3, 0.0, 0.4, 1.99, 300.0] {
+            let (y, log_det, back) = on_the_line::<f64>(transform, &theta, x);
+            assert!((y - x).abs() < 1e-10 && log_det.abs() < 1e-10 && (back - x).abs() < 1e-10, "{y} at {x}");
+        }
+    }
+}
+
+#[test]
+fn no_theta_makes_an_affine_layer_overflow_and_no_spline_flat() {
+    for size in [1e3, 1e30] {
+        let (y, log_det, back) = on_the_line::<f32>(Transform::Affine, &[size, 0.5], 2.0);
+        assert!(
+            (log_det - 3.0).abs() < 1e-6 && (y - 1.5 * 3f32.exp()).abs() < 1e-4 && (back - 2.0).abs() < 1e-5
+        );
+        let mut theta = vec![0.0; SPLINE.params()];
+        (theta[0], theta[5], theta[8]) = (size, -size, size);
+        for x in [-1.9, 0.0, 1.9] {
+            let (y, log_det, back) = on_the_line::<f32>(SPLINE, &theta, x);
+            assert!(y.is_finite() && log_det.is_finite() && back.is_finite(), "{y} {log_det} {back}");
+        }
+    }
+}
+
+#[test]
+fn a_mixer_is_its_matrix() {
+    for mixing in [Mixing::Reverse, Mixing::Permutation, Mixing::Linear] {
+        let dim = 4;
+        let mixer = Mixer::new(mixing, dim, 2, &mut seeded(5));
+        let p: Vec<f64> = normals(mixer.num_params(), &mut seeded(6));
+        // Columns of W: the images of the unit vectors, (d, n) with n = d.
+        let unit: Vec<f64> = (0..dim * dim).map(|at| if at % (dim + 1) == 0 { 1.0 } else { 0.0 }).collect();
+        let mut w = vec![0.0; dim * dim];
+        let log_det = mixer.forward(&p, &unit, &mut w, &mut Vec::new());
+        let mut rows: Vec<Vec<f64>> = w.chunks(dim).map(<[f64]>::to_vec).collect();
+        assert!((log_det - log_abs_det(&mut rows)).abs() < 1e-12, "{mixing:?}");
+        let mut back = vec![0.0; dim * dim];
+        mixer.inverse(&p, &w, &mut back);
+        assert!(back.iter().zip(&unit).all(|(a, b)| (a - b).abs() < 1e-11), "{mixing:?}: {back:?}");
+        let ones = w.iter().filter(|w| **w == 1.0).count();
+        let zeros = w.iter().filter(|w| **w == 0.0).count();
+        assert_eq!(mixing == Mixing::Linear, (ones, zeros) != (dim, dim * (dim - 1)));
+    }
+}
+
+#[test]
+fn a_permutation_never_leaves_the_same_half_passing() {
+    for dim in 2..6 {
+        let passing = dim / 2;
+        for seed in 0..50 {
+            let mixer = Mixer::new(Mixing::Permutation, dim, passing, &mut seeded(seed));
+            let x: Vec<f64> = (0..dim).map(|i| i as f64).collect();
+            let mut y = vec![0.0; dim];
+            mixer.forward(&[], &x, &mut y, &mut Vec::new());
+            assert!(y[..passing].iter().any(|&from| from >= passing as f64), "{y:?}");
+            y.sort_by(f64::total_cmp);
+            assert_eq!(y, x);
+        }
+    }
+}
+
+#[test]
+fn a_masked_layer_is_triangular() {
+    for dim in [2, 3, 5] {
+        for transform in [Transform::Affine, SPLINE] {
+            let architecture = Architecture::MaskedAutoregressive;
+            let config = FlowConfig { architecture, transform, layers: 1, ..small(dim) };
+            let (chain, p, _) = shaken(&config);
+            let x: Vec<f64> = normals(dim, &mut seeded(7));
+            let (u, _) = forward(&chain, &p, &x);
+            for j in 0..dim {
+                let mut moved = x.clone();
+                moved[j] += 0.1;
+                let (moved, _) = forward(&chain, &p, &moved);
+                for i in 0..dim {
+                    assert_eq!(moved[i] == u[i], j > i, "u[{i}] of {dim}, x[{j}] moved");
+                }
+            }
+        }
+    }
+}
+
+/// As in the script: numbers that both sides can make.
+fn wave(n: usize, phase: f64, scale: f64) -> Vec<f64> {
+    (1..=n).map(|i| scale * (1.7 * i as f64 + phase).sin()).collect()
+}
+
+/// `tests/golden/flow.py` has the whole model once more, in JAX.
+#[test]
+fn agrees_with_an_independent_automatic_differentiation() {
+    let golden: HashMap<String, HashMap<String, Vec<f64>>> =
+        serde_json::from_str(include_str!("../../../tests/golden/flow.json")).unwrap();
+    let dim = 3;
+    let architectures =
+        [("coupling", Architecture::Coupling), ("masked", Architecture::MaskedAutoregressive)];
+    let transforms = [("affine", Transform::Affine), ("spline", Transform::Spline { bins: 4, bound: 2.0 })];
+    for (first, architecture) in architectures {
+        for (second, transform) in transforms {
+            let name = format!("{first} {second}");
+            let config = FlowConfig {
+                dim,
+                architecture,
+                transform,
+                layers: 2,
+                mixing: Mixing::Linear,
+                hidden: vec![4],
+                activation: Activation::Tanh,
+                octaves: 1,
+                ..FlowConfig::default()
+            };
+            let (chain, _, open) = shaken(&config);
+            let mut p = wave(chain.num_params(), 0.3, 0.8);
+            p.iter_mut().zip(&open).filter(|(_, open)| !**open).for_each(|(p, _)| *p = 0.0);
+            let x = wave(4 * dim, 1.1, 2.5);
+            let mut pass = Pass::default();
+            chain.infer(&p, &x, &mut pass);
+            let mut nats = vec![0.0; 4];
+            log_density(dim, &pass, |r, density| nats[r] = density);
+            let (_, dp) = loss_grad(&chain, &p, &x, 1.0);
+            for (key, got) in [("nats", nats), ("dp", dp)] {
+                let want = &golden[&name][key];
+                assert_eq!(got.len(), want.len(), "{name} {key}");
+                for (i, (got, want)) in got.iter().zip(want).enumerate() {
+                    let close = (got - want).abs() < 1e-9 * (1.0 + want.abs());
+                    assert!(close, "{name} {key}[{i}]: {got}, by JAX {want}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+use super::Transform;
+use super::spline::Spline;
+use crate::numeric::Real;
+
+/// The most that |ln T′| of an affine transform can be: a layer stretches or shrinks by no more than e³ ≈ 20.
+/// Without a bound, e^s of a row far outside overflows and one bad step of training throws all rows to
+/// infinity; tanh has no kink where the bound begins. A few layers together still reach any scale.
+const MOST_LOG_SCALE: f64 = 3.0;
+
+/// Forwards a call to the family.
+macro_rules! each {
+    ($self:expr, $family:ident => $call:expr) => {
+        match $self {
+            Transform::Affine => {
+                let $family = Affine;
+                $call
+            }
+            Transform::Spline { bins, bound } => {
+                let $family = Spline { bins, bound };
+                $call
+            }
+        }
+    };
+}
+
+/// y = T(x; θ), increasing in x, for the rows of one coordinate. The rows run along the vectors: x, y: (n),
+/// θ: (params, n).
+impl Transform {
+    /// Numbers in θ.
+    pub(super) fn params(self) -> usize {
+        match self {
+            Transform::Affine => 2,
+            // Widths, heights, and the slopes at the knots inside.
+            Transform::Spline { bins, .. } => 3 * bins - 1,
+        }
+    }
+
+    /// Rows of `work`, each (n).
+    pub(super) fn work(self) -> usize {
+        match self {
+            Transform::Affine => 0,
+            Transform::Spline { .. } => Spline::WORK,
+        }
+    }
+
+    /// y = T(x; θ), log_det += ln T′(x; θ). Leaves in θ what `backward` needs.
+    #[inline(always)]
+    pub(super) fn forward<F: Real>(
+        self,
+        theta: &mut [F],
+        x: &[F],
+        y: &mut [F],
+        log_det: &mut [F],
+        work: &mut [F],
+    ) {
+        each!(self, family => family.forward(theta, x, y, log_det, work));
+    }
+
+    /// x ← T⁻¹(x; θ). θ is overwritten.
+    #[inline(always)]
+    pub(super) fn inverse<F: Real>(self, theta: &mut [F], x: &mut [F], work: &mut [F]) {
+        each!(self, family => family.inverse(theta, x, work));
+    }
+
+    /// With φ = Σ_r dy_r y_r + dlog_det·ln T′(x_r): dy ← ∂φ/∂x and θ ← ∂φ/∂θ, after `forward` at the same x.
+    #[inline(always)]
+    pub(super) fn backward<F: Real>(
+        self,
+        theta: &mut [F],
+        x: &[F],
+        dy: &mut [F],
+        dlog_det: F,
+        work: &mut [F],
+    ) {
+        each!(self, family => family.backward(theta, x, dy, dlog_det, work));
+    }
+}
+
+/// T(x) = (x − t)·eˢ, θ = [a, t], s = S tanh(a/S), S = [`MOST_LOG_SCALE`]; ln T′ = s. (Dinh et al. 2017, eq.
+/// 7, and Papamakarios et al. 2017, eq. 4: drawn as x = y·e⁻ˢ + t.)
+struct Affine;
+
+impl Affine {
+    #[inline(always)]
+    fn log_scale<F: Real>(a: F) -> F {
+        F::of(MOST_LOG_SCALE) * (F::of(1.0 / MOST_LOG_SCALE) * a).fast_tanh()
+    }
+
+    /// Leaves s in the place of a.
+    #[inline(always)]
+    fn forward<F: Real>(self, theta: &mut [F], x: &[F], y: &mut [F], log_det: &mut [F], _: &mut [F]) {
+        let n = x.len();
+        let (a, t) = theta.split_at_mut(n);
+        let (a, t, y, log_det) = (&mut a[..n], &t[..n], &mut y[..n], &mut log_det[..n]);
+        for r in 0..n {
+            let s = Self::log_scale(a[r]);
+            y[r] = (x[r] - t[r]) * s.fast_exp();
+            log_det[r] += s;
+            a[r] = s;
+        }
+    }
+
+    #[inline(always)]
+    fn inverse<F: Real>(self, theta: &mut [F], x: &mut [F], _: &mut [F]) {
+        let n = x.len();
+        let (a, t) = (&theta[..n], &theta[n..2 * n]);
+        for r in 0..n {
+            x[r] = x[r] * (-Self::log_scale(a[r])).fast_exp() + t[r];
+        }
+    }
+
+    /// dx = dy·eˢ, dt = −dx, ds = dy·y + dlog_det, and da = ds·(1 − (s/S)²).
+    #[inline(always)]
+    fn backward<F: Real>(self, theta: &mut [F], x: &[F], dy: &mut [F], dlog_det: F, _: &mut [F]) {
+        let n = x.len();
+        let (s, t) = theta.split_at_mut(n);
+        let (s, t, dy) = (&mut s[..n], &mut t[..n], &mut dy[..n]);
+        for r in 0..n {
+            let dx = dy[r] * s[r].fast_exp();
+            let ds = dx * (x[r] - t[r]) + dlog_det;
+            let share = F::of(1.0 / MOST_LOG_SCALE) * s[r];
+            s[r] = ds * (F::one() - share * share);
+            t[r] = -dx;
+            dy[r] = dx;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+"""Golden values of tests/golden_baseline.rs by scikit-learn and scipy, in f64. Needs numpy, scipy, scikit-learn; prints
+JSON:
+
+    python tests/golden/baseline.py > tests/golden/baseline.json
+
+Rows are sines of their index, rounded to f32; they are printed with as many digits as f32 needs.
+"""
+import json
+import warnings
+
+import numpy as np
+from scipy.stats import gaussian_kde
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+
+
+def wave(n, phase):
+    return np.sin(1.7 * np.arange(1, n + 1) + phase)
+
+
+def rows(n, dim, phase):
+    """Three lumps of unlike width and slant, shape (n, dim), as f32."""
+    z = np.stack([wave(n, phase + 0.9 * c) ** 3 + 0.3 * wave(n, 5 * phase - 1.3 * c) for c in range(dim)], axis=1)
+    lump = np.arange(n) % 3
+    for c in range(1, dim):
+        z[:, c] += 0.5 * (lump - 1) * z[:, 0]
+    centre = np.stack([3.0 * lump * np.cos(c + lump) for c in range(dim)], axis=1)
+    return (centre + z * (0.3 + 0.2 * lump)[:, None]).astype(np.float32).astype(np.float64)
+
+
+def flat(a):
+    return [float(v) for v in np.ravel(a)]
+
+
+def short(x):
+    return [float(str(np.float32(v))) for v in np.ravel(x)]
+
+
+def mixture(dim, k, iterations):
+    """A start, the log-likelihood under it, and where EM gets from it."""
+    train, test = rows(200, dim, 0.4), rows(50, dim, 2.2)
+    weights = 1.0 + 0.5 * wave(k, 0.2)
+    weights /= weights.sum()
+    means = train[:: len(train) // k][:k] + 0.1
+    covariances = []
+    for i in range(k):
+        l = np.tril(0.3 * wave(dim * dim, i).reshape(dim, dim))
+        np.fill_diagonal(l, 1.0 + 0.1 * i)
+        covariances.append(l @ l.T)
+    covariances = np.array(covariances)
+    model = GaussianMixture(
+        k, tol=0.0, reg_covar=0.0, max_iter=iterations, weights_init=weights, means_init=means,
+        precisions_init=np.linalg.inv(covariances), random_state=0,
+    )
+    # The start itself: scikit-learn scores what it holds.
+    start = GaussianMixture(k)
+    start.weights_, start.means_, start.covariances_ = weights, means, covariances
+    start.precisions_cholesky_ = np.array([np.linalg.cholesky(np.linalg.inv(c)) for c in covariances])
+    out = dict(
+        dim=dim, components=k, iterations=iterations, train=short(train), test=short(test),
+        weights=flat(weights), means=flat(means), covariances=flat(covariances),
+        start_nats=flat(start.score_samples(test)),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # It stops at max_iter, on purpose.
+        model.fit(train)
+    assert model.n_iter_ == iterations
+    return out | dict(
+        fit_weights=flat(model.weights_), fit_means=flat(model.means_), fit_covariances=flat(model.covariances_),
+        fit_nats=flat(model.score_samples(test)), responsibilities=flat(model.predict_proba(test)),
+        bic=model.bic(train),
+    )
+
+
+def kernels(dim):
+    train, test = rows(150, dim, 0.4), rows(40, dim, 2.2)
+    # Beside the rows, points in the tails.
+    test[:5] = (10.0 * test[:5]).astype(np.float32)
+    out = dict(dim=dim, train=short(train), test=short(test), isotropic={})
+    for h in (0.05, 0.4):
+        # One leaf, so that every pair is summed: in the far tails the tree's bounds end the search too early.
+        kde = KernelDensity(bandwidth=h, leaf_size=len(train))
+        out["isotropic"][h] = flat(kde.fit(train).score_samples(test))
+    for rule in ("scott", "silverman"):
+        kde = gaussian_kde(train.T, bw_method=rule)
+        out[rule] = dict(factor=float(kde.factor), covariance=flat(kde.covariance), nats=flat(kde.logpdf(test.T)))
+    return out
+
+
+print(json.dumps(dict(
+    mixtures=[mixture(1, 3, 8), mixture(2, 4, 12), mixture(3, 3, 5)],
+    kernels=[kernels(1), kernels(2), kernels(3)],
+)))

@@ -89,14 +89,22 @@ pub fn gemm_leaky<F: Real>(
 
 /// t (cols, rows) = the transpose of a (rows, cols), both row-major.
 pub fn transpose<F: Copy>((rows, cols): (usize, usize), a: &[F], t: &mut [F]) {
-    // Blocks of 16 rows: one cache line of t is finished before the next is opened.
+    // Blocks of 16 rows: one cache line of t is finished before the next is opened. Their number is known
+    // to the compiler, which then needs no loop and no check for each element.
     const BLOCK: usize = 16;
-    for first in (0..rows).step_by(BLOCK) {
-        let block = BLOCK.min(rows - first);
-        let a = &a[first * cols..];
+    let whole = rows / BLOCK * BLOCK;
+    for first in (0..whole).step_by(BLOCK) {
+        let block: [&[F]; BLOCK] = std::array::from_fn(|r| &a[(first + r) * cols..][..cols]);
         for c in 0..cols {
-            let t = &mut t[c * rows + first..][..block];
-            t.iter_mut().enumerate().for_each(|(r, t)| *t = a[r * cols + c]);
+            let t = &mut t[c * rows + first..][..BLOCK];
+            for (t, a) in t.iter_mut().zip(block) {
+                *t = a[c];
+            }
+        }
+    }
+    for r in whole..rows {
+        for (c, &a) in a[r * cols..][..cols].iter().enumerate() {
+            t[c * rows + r] = a;
         }
     }
 }

@@ -71,7 +71,7 @@ fn each_method_stands_where_the_field_puts_it() {
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
-    let methods: [(O, S, P, D, K, L, F); 15] = [
+    let methods: [(O, S, P, D, K, L, F); 17] = [
         (
             O::ChainRuleNll,
             Sequential { dim: 7 },

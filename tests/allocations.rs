@@ -26,6 +26,7 @@ fn models() -> Vec<Box<dyn Generative>> {
     let mut rng = seeded(0);
     let rng = &mut rng;
     let head = Head::Bins { bins: 16 };
+    let coupling = Coupling::OptimalTransport { rows: 64 };
     let gan = |loss| GanConfig { loss, ..GanConfig::default() };
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.1 };
     let sliced = ScoreTraining::Sliced;
@@ -39,6 +40,7 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(EnergyModel::new(EnergyConfig::default(), rng).unwrap()),
         Box::new(EnergyModel::new(EnergyConfig { training: denoising, ..Default::default() }, rng).unwrap()),
         Box::new(ScoreModel::new(ScoreConfig { training: sliced, ..Default::default() }, rng).unwrap()),
+        Box::new(FlowMatching::new(FlowMatchingConfig { coupling, ..Default::default() }, rng).unwrap()),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use quadrivium::data::Toy;
 use quadrivium::diffusion::Method;
 use quadrivium::energy::{Acceptance, Langevin, Normalisation};
+use quadrivium::flow_matching::FlowSteps;
 use quadrivium::map::Objective;
 use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;
@@ -34,6 +35,16 @@ fn models() -> Vec<Box<dyn Generative>> {
     };
     let kernel_density =
         |bandwidth| KernelDensity::new(KernelDensityConfig { bandwidth, ..Default::default() }).unwrap();
+    let matching = |source, coupling, (method, steps)| FlowMatchingConfig {
+        source,
+        coupling,
+        hidden: vec![32, 32],
+        sampler: FlowSteps { method, steps },
+        ..Default::default()
+    };
+    let (independent, matched) = (Coupling::Independent, Coupling::OptimalTransport { rows: 32 });
+    let circles = Source::Toy(Toy::concentric(&[1.0], 0.1).unwrap());
+    let rows = Source::Rows(moons(40).into());
     let autoregressive = |head| AutoregressiveConfig { head, hidden: vec![32, 32], ..Default::default() };
     let energy = |training, acceptance, steps| EnergyConfig {
         training,
@@ -88,6 +99,12 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(GaussianMixture::new(mixture(ComponentCount::Bic { max: 3 })).unwrap()),
         Box::new(kernel_density(Bandwidth::Scott)),
         Box::new(kernel_density(Bandwidth::CrossValidated { rows: 50 })),
+        Box::new(
+            FlowMatching::new(matching(Source::Gaussian, independent, (Method::Euler, 7)), rng).unwrap(),
+        ),
+        Box::new(FlowMatching::new(matching(Source::Gaussian, matched, (Method::Rk4, 5)), rng).unwrap()),
+        Box::new(FlowMatching::new(matching(circles, matched, (Method::Heun, 5)), rng).unwrap()),
+        Box::new(FlowMatching::new(matching(rows, independent, (Method::Rk4, 5)), rng).unwrap()),
     ]
 }
 
@@ -489,7 +506,12 @@ fn wild(steps: usize) {
         Box::new(
             ScoreModel::new(ScoreConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap(),
         ),
-        Box::new(Diffusion::new(DiffusionConfig { optimiser: wild, ..Default::default() }, rng).unwrap()),
+        Box::new(
+            Diffusion::new(DiffusionConfig { optimiser: wild.clone(), ..Default::default() }, rng).unwrap(),
+        ),
+        Box::new(
+            FlowMatching::new(FlowMatchingConfig { optimiser: wild, ..Default::default() }, rng).unwrap(),
+        ),
     ];
     for model in &mut models {
         match model.train(&moons(200), &short(steps), rng, &mut Silent) {

@@ -23,7 +23,7 @@ pub fn relatives(
     let mixture = GaussianMixtureConfig { dim, components, restarts: 1, ..Default::default() };
     add(Box::new(GaussianMixture::new(mixture)?), rule.options(1, 1, (1, 1)));
     let bandwidth = Bandwidth::CrossValidated { rows: 300 };
-    let kernel = KernelDensity::new(KernelDensityConfig { dim, bandwidth, ..Default::default() })?;
+    let kernel = KernelDensity::new(KernelDensityConfig { dim, bandwidth })?;
     add(Box::new(kernel), rule.options(1, 256, (1, 128)));
 
     // Flows. A coupling needs two columns.

@@ -1,9 +1,8 @@
-use super::network::REACH;
 use super::sampler::MOST_STEPS;
 use super::{ReverseVariance, Sampler, Schedule, Solver};
 use crate::error::{Result, check};
 use crate::generative::Divergence;
-use crate::nn::{Activation, most_octaves};
+use crate::nn::{Activation, timed};
 use crate::train::OptimiserConfig;
 
 /// What a [`Diffusion`](super::Diffusion) is made of. Lengths are in standard deviations of the columns, on which the network
@@ -90,7 +89,7 @@ impl DiffusionConfig {
             &self.hidden,
             "at least one layer of at least one unit",
         )?;
-        check(self.octaves <= most_octaves(REACH), "DiffusionConfig::octaves", self.octaves, "0 to 13")?;
+        check(self.octaves <= timed::OCTAVES, "DiffusionConfig::octaves", self.octaves, "0 to 13")?;
         check(
             self.time_features >= 2 && self.time_features.is_multiple_of(2),
             "DiffusionConfig::time_features",

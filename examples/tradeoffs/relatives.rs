@@ -1,7 +1,6 @@
 //! The rest of the family, for `--all`: flows, energies and scores, and the yardsticks without a network.
 
 use quadrivium::energy::Normalisation;
-use quadrivium::nn::Activation;
 use quadrivium::numeric::rng::Rng;
 use quadrivium::prelude::*;
 
@@ -43,8 +42,14 @@ pub fn relatives(
             add(Box::new(Flow::new(config, rng)?), rule.options(steps, 256, (100, 128)));
         }
     }
-    let matching = FlowMatchingConfig { dim, octaves: rule.octaves(4, 1), ..Default::default() };
-    add(Box::new(FlowMatching::new(matching, rng)?), rule.options(8000, 256, (500, 128)));
+    let matching = match rule.small {
+        true => FlowMatchingConfig { dim, hidden: vec![64; 2], octaves: 1, ..Default::default() },
+        false => {
+            let coupling = Coupling::OptimalTransport { rows: 64 };
+            FlowMatchingConfig { dim, coupling, ..Default::default() }
+        }
+    };
+    add(Box::new(FlowMatching::new(matching, rng)?), rule.options(4000, 512, (300, 256)));
 
     // Energies and scores. The density's constant is known where the plane can be summed over.
     let normalisation = match dim {
@@ -57,7 +62,7 @@ pub fn relatives(
         _ => 0.1,
     };
     let training = EnergyTraining::DenoisingScoreMatching { sigma };
-    let denoised = EnergyConfig { training, activation: Activation::Silu, ..chains.clone() };
+    let denoised = EnergyConfig { training, ..chains.clone() };
     add(Box::new(EnergyModel::new(chains, rng)?), rule.options(3000, 256, (200, 128)));
     add(Box::new(EnergyModel::new(denoised, rng)?), rule.options(4000, 256, (300, 128)));
     for training in [ScoreTraining::Denoising, ScoreTraining::Sliced] {

@@ -521,3 +521,99 @@ fn wild(steps: usize) {
         assert!(sample(model.as_ref(), 20, 0).x.iter().all(|v| v.is_finite()), "{}", model.card().name);
     }
 }
+
+#[test]
+fn every_temperature_that_is_accepted_gives_numbers() {
+    for mut model in models() {
+        train(model.as_mut(), 3);
+        for temperature in [f64::MIN_POSITIVE, 1e6] {
+            let x = model.sample(50, &SampleOptions { temperature }, &mut seeded(1)).unwrap().x;
+            assert!(x.iter().all(|x| x.is_finite()), "{}, {temperature}", name(model.as_ref()));
+        }
+    }
+    assert!(SampleOptions { temperature: 1.1e6 }.validate().is_err());
+}
+
+/// The ends of what the configs accept, where numbers are largest and smallest.
+fn extremes() -> Vec<Box<dyn Generative>> {
+    let mut rng = seeded(0);
+    let rng = &mut rng;
+    let small = vec![16, 16];
+    let mut models: Vec<Box<dyn Generative>> = Vec::new();
+    let schedules = [
+        Schedule::Cosine,
+        Schedule::Continuous(Sde::VariancePreserving { beta_min: 1e-3, beta_max: 200.0 }),
+        Schedule::Continuous(Sde::VarianceExploding { sigma_min: 1e-6, sigma_max: 1e6 }),
+    ];
+    let samplers = [
+        Sampler::Ddpm,
+        Sampler::Ddim { steps: 5, eta: 0.0 },
+        Sampler::Heun { steps: 5 },
+        Sampler::DpmSolver { steps: 5 },
+        Sampler::EulerMaruyama { steps: 5 },
+        Sampler::Ode { method: Method::Rk4, steps: 5 },
+    ];
+    for schedule in schedules {
+        let (hidden, timesteps, sigma_min) = (small.clone(), 40, 1e-6);
+        let config = DiffusionConfig { schedule, hidden, timesteps, sigma_min, ..Default::default() };
+        let model = Diffusion::new(config, rng).unwrap();
+        for sampler in samplers {
+            models.push(Box::new(model.with_sampler(sampler).unwrap()));
+        }
+    }
+    for (sigma_min, sigma_max) in [(1e-6, 1e6), (1e6, 1e6), (1e-6, 1e-6)] {
+        let config =
+            ScoreConfig { hidden: small.clone(), sigma_min, sigma_max, levels: 4, ..Default::default() };
+        models.push(Box::new(ScoreModel::new(config, rng).unwrap()));
+    }
+    for acceptance in [Acceptance::Always, Acceptance::Metropolis] {
+        for (first, width) in [(100.0, 10.0), (1e-30, 0.01)] {
+            let langevin = Langevin { steps: 20, first, last: first, acceptance };
+            let config = EnergyConfig { hidden: small.clone(), langevin, width, ..Default::default() };
+            models.push(Box::new(EnergyModel::new(config, rng).unwrap()));
+        }
+    }
+    for bandwidth in [1e-100, 1e100].map(Bandwidth::Fixed) {
+        models.push(Box::new(KernelDensity::new(KernelDensityConfig { dim: 2, bandwidth }).unwrap()));
+    }
+    for bound in [1e-3, 1e3] {
+        let config = FlowConfig { transform: Transform::Spline { bins: 2, bound }, ..Default::default() };
+        models.push(Box::new(Flow::new(config, rng).unwrap()));
+    }
+    models
+}
+
+#[test]
+fn every_config_that_is_accepted_gives_numbers() {
+    for mut model in extremes() {
+        let name = name(model.as_ref());
+        for steps in [0, 2] {
+            if steps > 0 {
+                // A training may find its loss infinite, and says so.
+                let _ = model.train(&moons(200), &short(steps), &mut seeded(2), &mut Silent);
+            }
+            let drawn = sample(model.as_ref(), 20, 1).x;
+            assert!(drawn.iter().all(|x| x.is_finite()), "{name} drew {drawn}");
+            match model.log_likelihood(moons(3).x(), &LikelihoodOptions::default()) {
+                Ok(score) => {
+                    let nats = score.nats().into_iter().flatten();
+                    assert!(nats.clone().all(|nats| !nats.is_nan()), "{name}: {score:?}");
+                }
+                Err(error) => assert!(matches!(error, Error::NotConverged { .. }), "{name}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_beyond_numbers_is_an_error() {
+    let far = Dataset::new(Array2::from_elem((20, 2), 3e38)).unwrap();
+    for coupling in [Coupling::Independent, Coupling::OptimalTransport { rows: 16 }] {
+        let config =
+            FlowMatchingConfig { source: Source::Rows(far.clone().into()), coupling, ..Default::default() };
+        let mut model = FlowMatching::new(config, &mut seeded(0)).unwrap();
+        let data = Dataset::new(moons(100).x().mapv(|x| 1e-6 * x)).unwrap();
+        let error = model.train(&data, &short(3), &mut seeded(1), &mut Silent).unwrap_err();
+        assert!(matches!(error, Error::Diverged { .. }), "{error}");
+    }
+}

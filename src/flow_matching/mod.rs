@@ -101,7 +101,7 @@ pub enum Coupling {
     /// 2024, algorithm 3). The more rows together, the straighter the flow, at a cost that grows with their
     /// cube.
     OptimalTransport {
-        /// Rows matched together, at most those of a shard. At least 2.
+        /// Rows matched together, at most those of a shard. 2 to 65,536.
         rows: usize,
     },
 }
@@ -149,10 +149,10 @@ impl FlowMatchingConfig {
             "as many columns as FlowMatchingConfig::dim",
         )?;
         check(
-            !matches!(self.coupling, Coupling::OptimalTransport { rows: ..2 }),
+            !matches!(self.coupling, Coupling::OptimalTransport { rows: ..2 | 65_537.. }),
             "FlowMatchingConfig::coupling",
             self.coupling,
-            "at least 2 rows",
+            "2 to 65,536 rows",
         )?;
         check(
             self.divergence != Some(Divergence::Hutchinson { probes: 0 }),

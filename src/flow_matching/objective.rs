@@ -80,8 +80,11 @@ impl<F: Real> Objective<F> for VelocityMse<'_> {
         x0.clear();
         x0.extend(noise.x0.iter().map(|&x0| F::of(x0)));
         let partner = match self.coupling {
-            Coupling::Independent => None,
-            Coupling::OptimalTransport { .. } => Some(assignment.solve_squares(d, x1, x0)),
+            // A row too far for this format has no finite cost, and will make the loss infinite.
+            Coupling::OptimalTransport { .. } if x0.iter().chain(x1).all(|x| x.is_finite()) => {
+                Some(assignment.solve_squares(d, x1, x0))
+            }
+            _ => None,
         };
         xt.clear();
         u.clear();

@@ -40,7 +40,10 @@ pub struct Assignment {
 const NONE: usize = usize::MAX;
 
 impl Assignment {
-    /// The column of each row, where `costs(i, c)` fills c: (n) with the costs of row i, all finite.
+    /// The column of each row, where `costs(i, c)` fills c: (n) with the costs of row i.
+    ///
+    /// # Panics
+    /// If a cost is not finite.
     ///
     /// ```
     /// use quadrivium::numeric::assignment::Assignment;
@@ -64,6 +67,7 @@ impl Assignment {
         self.bidders.reserve(n);
         self.tree.reserve(n);
         let spread = self.spread(n, &mut costs);
+        assert!(spread.is_finite(), "costs are finite, and their differences too");
         let mut epsilon = QUARTER * spread;
         while epsilon > spread / n as f64 {
             self.bid(n, epsilon, &mut costs);
@@ -77,6 +81,9 @@ impl Assignment {
     }
 
     /// The column of each row for c(i, j) = ‖xᵢ − yⱼ‖², x and y: (n, d).
+    ///
+    /// # Panics
+    /// As [`solve`](Assignment::solve).
     pub fn solve_squares<F: Real>(&mut self, d: usize, x: &[F], y: &[F]) -> &[usize] {
         let n = x.len() / d;
         // By coordinate, so that the loop runs along the columns.

@@ -86,14 +86,11 @@ fn diffusion(c: &mut Criterion) {
     group.finish();
 }
 
-/// The relatives, in their default sizes.
+/// The other relatives, in their default sizes.
 fn relatives(c: &mut Criterion) {
     let rng = &mut seeded(0);
-    let masked = FlowConfig { architecture: Architecture::MaskedAutoregressive, ..Default::default() };
     let mixture = GaussianMixtureConfig { components: ComponentCount::Fixed(25), ..Default::default() };
-    let models: [(&str, Box<dyn Generative>); 7] = [
-        ("flow/coupling", Box::new(Flow::new(FlowConfig::default(), rng).expect("valid config"))),
-        ("flow/masked", Box::new(Flow::new(masked, rng).expect("valid config"))),
+    let models: [(&str, Box<dyn Generative>); 5] = [
         (
             "flow_matching",
             Box::new(FlowMatching::new(FlowMatchingConfig::default(), rng).expect("valid config")),
@@ -115,5 +112,5 @@ fn by_name(c: &mut Criterion) {
     workloads::bench(c, &["W2", "W3", "W3-1", "W4", "W4-1", "W8-sample"]);
 }
 
-criterion_group!(sampling, autoregressive, flow, latent, adversarial, diffusion, by_name);
+criterion_group!(sampling, autoregressive, flow, latent, adversarial, diffusion, relatives, by_name);
 criterion_main!(sampling);

@@ -44,7 +44,8 @@ pub enum Sampler {
     },
     /// As Euler–Maruyama, with one step of Langevin dynamics at each level it comes to (Song et al. 2021b,
     /// algorithms 2 and 3): 2K − 1 evaluations. The Langevin step is ε = 2 (snr·σ)², theirs with the norms of
-    /// noise and score replaced by their expectations, so that a row does not depend on its batch.
+    /// noise and score replaced by their expectations, so that a row does not depend on its batch, and
+    /// without the factor α that they give the variance-preserving process.
     PredictorCorrector {
         /// K, the steps of the predictor, the jump included. 1 to 1,000,000.
         steps: usize,

@@ -10,8 +10,14 @@ use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;
 use quadrivium::{Error, seeded};
 
+// With files, every model can be one.
+#[cfg(not(feature = "safetensors"))]
+use quadrivium::Generative as Model;
+#[cfg(feature = "safetensors")]
+use quadrivium::persist::{self, Persist as Model};
+
 /// Every model in a small size, with every objective, head and sampler; two columns.
-fn models() -> Vec<Box<dyn Generative>> {
+fn models() -> Vec<Box<dyn Model>> {
     let mut rng = seeded(3);
     let rng = &mut rng;
     let gan = |loss| GanConfig {
@@ -497,5 +503,33 @@ fn wild(steps: usize) {
             other => panic!("{}: {other:?}", model.card().name),
         }
         assert!(sample(model.as_ref(), 20, 0).x.iter().all(|v| v.is_finite()), "{}", model.card().name);
+    }
+}
+
+#[cfg(feature = "safetensors")]
+#[test]
+fn a_loaded_model_is_the_saved_one_to_the_bit() {
+    let bits = |model: &dyn Generative| {
+        let drawn = sample(model, 60, 5).x.mapv(f32::to_bits);
+        let nats = nats(model, &moons(20).x().to_owned()).unwrap_or_default();
+        (drawn, nats.into_iter().map(f64::to_bits).collect::<Vec<_>>())
+    };
+    for mut model in models() {
+        // Untrained, trained, and each trained on.
+        for steps in [0, 3] {
+            if steps > 0 {
+                train(model.as_mut(), steps);
+            }
+            let name = name(model.as_ref());
+            let bytes = model.to_bytes().unwrap();
+            let mut loaded = persist::from_bytes(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(loaded.card(), model.card());
+            assert_eq!(loaded.num_params(), model.num_params(), "{name}");
+            assert_eq!(bits(loaded.as_ref()), bits(model.as_ref()), "{name}");
+            assert!(loaded.to_bytes().unwrap() == bytes, "{name}: the same file again");
+            let (ours, theirs) = (train(model.as_mut(), 2), train(loaded.as_mut(), 2));
+            assert_eq!(ours.loss, theirs.loss, "{name}");
+            assert_eq!(bits(loaded.as_ref()), bits(model.as_ref()), "{name}, trained on");
+        }
     }
 }

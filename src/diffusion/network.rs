@@ -97,6 +97,16 @@ impl NoiseNet {
         [0..inputs, inputs..rest, rest..rest + self.rest.num_params()]
     }
 
+    /// The table of p.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn layout(&self) -> crate::nn::Layout {
+        let mut layout = Default::default();
+        self.time.describe("time.", &mut layout);
+        layout.push("features.weight".into(), &[self.features.count(), self.rest.in_dim()]);
+        self.rest.describe("rest.", &mut layout);
+        layout
+    }
+
     pub(crate) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
         let [time, inputs, rest] = self.parts();
         self.time.init(&mut p[time], rng);

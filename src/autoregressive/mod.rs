@@ -111,7 +111,7 @@ impl AutoregressiveConfig {
     pub fn validate(&self) -> Result<()> {
         check(self.dim >= 1, "AutoregressiveConfig::dim", self.dim, "at least 1")?;
         check(
-            !self.hidden.is_empty() && self.hidden.iter().all(|&units| units >= 1 && units + 1 >= self.dim),
+            !self.hidden.is_empty() && self.hidden.iter().all(|&units| units >= 1 && units >= self.dim - 1),
             "AutoregressiveConfig::hidden",
             &self.hidden,
             "one or more layers of at least dim − 1 (and 1) units",

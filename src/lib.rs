@@ -84,6 +84,7 @@
 //! | [`diffusion`] | DDPM, DDIM, the view as SDEs and their probability-flow ODE |
 //! | [`energy`] | energy-based models and score networks, by chains, denoising, sliced score matching |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
+//! | [`flow_matching`] | continuous flows from any source, with optimal-transport couplings |
 //! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop |
@@ -113,6 +114,7 @@ pub mod diffusion;
 pub mod energy;
 pub mod error;
 pub mod flow;
+pub mod flow_matching;
 pub mod generative;
 pub mod latent;
 pub mod map;
@@ -132,6 +134,7 @@ pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining, ScoreConfig, ScoreModel, ScoreTraining};
 pub use error::{Error, Result};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
+pub use flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, Source};
 pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use map::Card;
@@ -145,11 +148,12 @@ pub use rand;
 pub mod prelude {
     pub use crate::{
         AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, ComponentCount,
-        Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow,
-        FlowConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head, KernelDensity,
-        KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing, Observer,
-        OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig, ScoreModel,
-        ScoreTraining, Sde, Silent, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
+        Coupling, Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel, EnergyTraining, Error,
+        Flow, FlowConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig, GaussianMixture,
+        GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig, LikelihoodKind,
+        LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result, SampleOptions, Sampler,
+        Samples, Schedule, ScoreConfig, ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop,
+        TrainOptions, TrainReport, Transform, Vae, VaeConfig,
     };
 }
 

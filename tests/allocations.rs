@@ -26,9 +26,11 @@ fn models() -> Vec<Box<dyn Generative>> {
     let mut rng = seeded(0);
     let rng = &mut rng;
     let head = Head::Bins { bins: 16 };
+    let coupling = Coupling::OptimalTransport { rows: 64 };
     let gan = |loss| GanConfig { loss, ..GanConfig::default() };
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.1 };
     let sliced = ScoreTraining::Sliced;
+    let masked = FlowConfig { architecture: Architecture::MaskedAutoregressive, ..FlowConfig::default() };
     vec![
         Box::new(Autoregressive::new(AutoregressiveConfig::default(), rng).unwrap()),
         Box::new(Autoregressive::new(AutoregressiveConfig { head, ..Default::default() }, rng).unwrap()),
@@ -36,9 +38,12 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(Gan::new(gan(AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }), rng).unwrap()),
         Box::new(Gan::new(gan(AdversarialLoss::WassersteinGp { lambda: 0.1 }), rng).unwrap()),
         Box::new(Diffusion::new(DiffusionConfig::default(), rng).unwrap()),
+        Box::new(Flow::new(FlowConfig::default(), rng).unwrap()),
+        Box::new(Flow::new(FlowConfig { transform: Transform::Affine, ..masked }, rng).unwrap()),
         Box::new(EnergyModel::new(EnergyConfig::default(), rng).unwrap()),
         Box::new(EnergyModel::new(EnergyConfig { training: denoising, ..Default::default() }, rng).unwrap()),
         Box::new(ScoreModel::new(ScoreConfig { training: sliced, ..Default::default() }, rng).unwrap()),
+        Box::new(FlowMatching::new(FlowMatchingConfig { coupling, ..Default::default() }, rng).unwrap()),
     ]
 }
 

@@ -19,14 +19,15 @@ fn paradigms() -> [Paradigm; 7] {
     all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy, Baseline)
 }
 
-fn objectives() -> [Objective; 12] {
+fn objectives() -> [Objective; 13] {
     all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, WassersteinGp,
-        NoisePrediction, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence, ExpectationMaximisation,
-        KernelSmoothing)
+        NoisePrediction, FlowMatching, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence,
+        ExpectationMaximisation, KernelSmoothing)
 }
 
-fn discrepancies() -> [Discrepancy; 6] {
-    all!(Discrepancy: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Wasserstein1, Fisher)
+fn discrepancies() -> [Discrepancy; 7] {
+    all!(Discrepancy: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Wasserstein1, Fisher,
+        Wasserstein2Bound)
 }
 
 fn latency_laws() -> [LatencyLaw; 3] {
@@ -44,11 +45,12 @@ fn likelihood_kinds() -> [LikelihoodKind; 6] {
 }
 
 /// One of each, with numbers that differ, and a second diffusion with few steps.
-fn samplings() -> [Sampling; 6] {
+fn samplings() -> [Sampling; 8] {
     let whole = |s: Sampling| match s {
         Sampling::Sequential { .. }
         | Sampling::OnePass
         | Sampling::Denoising { .. }
+        | Sampling::Flowing { .. }
         | Sampling::Langevin { .. }
         | Sampling::AnnealedLangevin { .. } => s,
     };
@@ -57,6 +59,8 @@ fn samplings() -> [Sampling; 6] {
         Sampling::OnePass,
         Sampling::Denoising { steps: 1000 },
         Sampling::Denoising { steps: 10 },
+        Sampling::Flowing { steps: 100 },
+        Sampling::Flowing { steps: 4 },
         Sampling::Langevin { steps: 60 },
         Sampling::AnnealedLangevin { steps: 101 },
     ]
@@ -70,7 +74,7 @@ fn each_method_stands_where_the_field_puts_it() {
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
-    let methods: [(O, S, P, D, K, L, F); 17] = [
+    let methods: [(O, S, P, D, K, L, F); 19] = [
         (
             O::ChainRuleNll,
             Sequential { dim: 7 },
@@ -142,6 +146,24 @@ fn each_method_stands_where_the_field_puts_it() {
             Denoising { steps: 10 },
             P::Diffusion,
             D::Fisher,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::DiscretisationError,
+        ),
+        (
+            O::FlowMatching,
+            Flowing { steps: 100 },
+            P::Flow,
+            D::Wasserstein2Bound,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::SlowInSteps,
+        ),
+        (
+            O::FlowMatching,
+            Flowing { steps: 4 },
+            P::Flow,
+            D::Wasserstein2Bound,
             K::OdeEstimate,
             L::LinearInSteps,
             F::DiscretisationError,
@@ -236,6 +258,7 @@ fn every_paradigm_objective_and_prediction_is_on_the_map() {
             (
                 LatencyLaw::LinearInSteps,
                 Sampling::Denoising { steps }
+                | Sampling::Flowing { steps }
                 | Sampling::Langevin { steps }
                 | Sampling::AnnealedLangevin { steps },
             ) => steps,

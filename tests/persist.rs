@@ -30,6 +30,8 @@ fn models() -> Vec<Box<dyn Persist>> {
     let flow = FlowConfig { hidden: hidden(), mixing: Mixing::Permutation, ..Default::default() };
     let sampler = Sampler::Ddim { steps: 4, eta: 0.0 };
     let diffusion = DiffusionConfig { hidden: hidden(), sampler, ..Default::default() };
+    let coupling = Coupling::OptimalTransport { rows: 16 };
+    let matching = FlowMatchingConfig { hidden: hidden(), coupling, ..Default::default() };
     let components = ComponentCount::Fixed(3);
     let mixture = GaussianMixtureConfig { components, max_iter: 5, ..Default::default() };
     let mut models: Vec<Box<dyn Persist>> = vec![
@@ -40,6 +42,7 @@ fn models() -> Vec<Box<dyn Persist>> {
         Box::new(Diffusion::new(diffusion, rng).unwrap()),
         Box::new(EnergyModel::new(EnergyConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
         Box::new(ScoreModel::new(ScoreConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
+        Box::new(FlowMatching::new(matching, rng).unwrap()),
         Box::new(GaussianMixture::new(mixture).unwrap()),
         Box::new(KernelDensity::new(KernelDensityConfig::default()).unwrap()),
     ];
@@ -285,4 +288,28 @@ fn what_is_not_in_the_contract_s_list_comes_back_too() {
         assert_eq!(drawn(loaded.as_ref()), drawn(model.as_ref()), "{}", model.card().name);
         assert!(loaded.to_bytes().unwrap() == model.to_bytes().unwrap());
     }
+}
+
+#[test]
+fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
+    let path = std::env::temp_dir().join(format!("quadrivium-source-{}", std::process::id()));
+    let matching = |source| {
+        let config = FlowMatchingConfig { hidden: vec![4], source, ..Default::default() };
+        FlowMatching::new(config, &mut seeded(0)).unwrap()
+    };
+    for source in [Source::Toy(Toy::moons(0.1).unwrap()), Source::Rows(moons().into())] {
+        match matching(source).save(&path) {
+            Err(Error::Format { what }) => {
+                assert!(what.contains("only a Gaussian source can be saved"), "{what}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(!path.exists(), "nothing is written");
+    }
+    let gaussian = matching(Source::Gaussian);
+    let bytes = gaussian.to_bytes().unwrap();
+    assert_eq!(FlowMatching::from_bytes(&bytes).unwrap().config(), gaussian.config());
+    // A later version may save others: their files are not read as if they were Gaussian.
+    let other = rewrite(&bytes, |_, entry| entry["model"]["config"]["source"] = json!("Rows"));
+    assert!(matches!(load(&other), Err(Error::Format { what }) if what.contains("unknown field `source`")));
 }

@@ -5,6 +5,7 @@
 
 mod measure;
 mod models;
+mod relatives;
 mod report;
 mod source;
 
@@ -17,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use quadrivium::prelude::*;
 
 use measure::{Effort, Figures, measure, score};
+use models::Rule;
 use report::{Results, Summary};
 use source::{Name, Source, Split};
 
@@ -32,6 +34,9 @@ struct Args {
     /// Repeat with this many seeds and print mean ± standard deviation.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
+    /// Add the relatives: flows, energies and scores, more samplers, a Gaussian mixture and a kernel density.
+    #[arg(long)]
+    all: bool,
     /// A twentieth of the training and small draws: shows that everything runs, not how good it gets.
     #[arg(long)]
     quick: bool,
@@ -93,9 +98,12 @@ fn compare(source: &Source, args: &Args, effort: Effort) -> Result<Results> {
         let split = source.split(seed, effort.bulk)?;
         let mut rng = quadrivium::seeded(seed);
         let mut figures = Vec::new();
-        for (mut candidate, mut options) in
-            models::candidates(source, split.train.dim(), split.train.rows(), &mut rng)?
-        {
+        let (dim, rule) = (split.train.dim(), Rule::new(split.train.rows()));
+        let mut candidates = models::candidates(source, dim, rule, &mut rng)?;
+        if args.all {
+            candidates.extend(relatives::relatives(source, dim, rule, &mut rng)?);
+        }
+        for (mut candidate, mut options) in candidates {
             if args.quick {
                 options.steps = options.steps.div_ceil(QUICK);
             }
@@ -105,7 +113,7 @@ fn compare(source: &Source, args: &Args, effort: Effort) -> Result<Results> {
             candidate.model().train(&split.train, &options, &mut rng, &mut progress(&bar))?;
             let train_s = start.elapsed().as_secs_f64();
             bar.set_message("drawing and scoring");
-            figures.extend(measure_all(candidate.into_views()?, &split, effort, train_s, seed)?);
+            figures.extend(measure_all(candidate.into_views(args.all)?, &split, effort, train_s, seed)?);
             bar.finish_and_clear();
         }
         results.splits.push(Summary::from(&split));

@@ -20,15 +20,44 @@ impl Candidate {
     }
 
     /// The rows of the table that this model gives.
-    pub fn into_views(self) -> Result<Vec<Box<dyn Generative>>> {
-        Ok(match self {
-            Candidate::One(model) => vec![model],
-            Candidate::Diffusion(model) => vec![
-                Box::new(model.with_sampler(Sampler::Ddpm)?),
-                Box::new(model.with_sampler(Sampler::Ddim { steps: 50, eta: 0.0 })?),
-                Box::new(model.with_sampler(Sampler::Ddim { steps: 10, eta: 0.0 })?),
-            ],
-        })
+    pub fn into_views(self, all: bool) -> Result<Vec<Box<dyn Generative>>> {
+        let model = match self {
+            Candidate::One(model) => return Ok(vec![model]),
+            Candidate::Diffusion(model) => model,
+        };
+        let mut samplers =
+            vec![Sampler::Ddpm, Sampler::Ddim { steps: 50, eta: 0.0 }, Sampler::Ddim { steps: 10, eta: 0.0 }];
+        if all {
+            samplers.extend([Sampler::Heun { steps: 35 }, Sampler::DpmSolver { steps: 20 }]);
+        }
+        let view = |sampler| Ok(Box::new(model.with_sampler(sampler)?) as Box<dyn Generative>);
+        samplers.into_iter().map(view).collect()
+    }
+}
+
+/// How long to train, by how much there is to learn from.
+#[derive(Clone, Copy)]
+pub struct Rule {
+    /// A few hundred real rows are learned in a second, and then by heart. How long is long enough was found
+    /// on other random splits of Old Faithful.
+    pub small: bool,
+    rows: usize,
+}
+
+impl Rule {
+    pub fn new(rows: usize) -> Self {
+        Rule { small: rows < 5_000, rows }
+    }
+
+    /// Steps and batch on many rows, and on few.
+    pub fn options(self, steps: usize, batch: usize, (few_steps, few_batch): (usize, usize)) -> TrainOptions {
+        let (steps, batch) = if self.small { (few_steps, few_batch.min(self.rows)) } else { (steps, batch) };
+        TrainOptions { steps, batch, shards: batch.min(2), ..TrainOptions::default() }
+    }
+
+    /// Few rows do not show detail, and a network that could follow it follows their noise.
+    pub fn octaves(self, many: usize, few: usize) -> usize {
+        if self.small { few } else { many }
     }
 }
 
@@ -36,25 +65,17 @@ impl Candidate {
 pub fn candidates(
     source: &Source,
     dim: usize,
-    rows: usize,
+    rule: Rule,
     rng: &mut Rng,
 ) -> Result<Vec<(Candidate, TrainOptions)>> {
-    // A few hundred real rows are learned in a second, and then by heart. How long is long enough was found on other random
-    // splits of Old Faithful.
-    let small = rows < 5_000;
-    let options = |steps: usize, batch: usize, (few_steps, few_batch): (usize, usize)| {
-        let (steps, batch) = if small { (few_steps, few_batch.min(rows)) } else { (steps, batch) };
-        TrainOptions { steps, batch, ..TrainOptions::default() }
-    };
+    let options = |steps, batch, few| rule.options(steps, batch, few);
     // Edges that no Gaussian has: a histogram follows them.
     let head = match source {
         Source::Named(Name::Checkerboard) => Head::Bins { bins: 64 },
         _ => AutoregressiveConfig::default().head,
     };
-    // Few rows do not show detail, and a network that could follow it follows their noise.
-    let octaves = |many: usize, few: usize| if small { few } else { many };
     let (ar, ddpm) = (AutoregressiveConfig::default(), DiffusionConfig::default());
-    let autoregressive = AutoregressiveConfig { dim, head, octaves: octaves(ar.octaves, 2), ..ar };
+    let autoregressive = AutoregressiveConfig { dim, head, octaves: rule.octaves(ar.octaves, 2), ..ar };
     let vae = VaeConfig { dim, ..Default::default() };
     let gan = GanConfig { dim, ..Default::default() };
     // At the rates that suit the other games this one stalls at once; slower, it shows what it is known for.
@@ -67,7 +88,7 @@ pub fn candidates(
         (r1, options(8000, 128, (1000, 128))),
         (gan, options(12_000, 128, (2000, 128))),
     ];
-    let diffusion = DiffusionConfig { dim, octaves: octaves(ddpm.octaves, 1), ..ddpm };
+    let diffusion = DiffusionConfig { dim, octaves: rule.octaves(ddpm.octaves, 1), ..ddpm };
 
     let mut all: Vec<(Candidate, TrainOptions)> = vec![
         (Candidate::One(Box::new(Autoregressive::new(autoregressive, rng)?)), options(3000, 256, (30, 128))),

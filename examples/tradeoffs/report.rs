@@ -210,6 +210,25 @@ impl Results {
         self.stat(model, value).map(|s| s.mean)
     }
 
+    /// Which models of the table beat the Gaussian mixture by NLL.
+    fn against_the_mixture(&self) -> Option<String> {
+        let mut gaps: Vec<(&str, f64)> = (0..self.models())
+            .filter_map(|m| {
+                Some((self.figures[0][m].card.name.as_ref(), self.stat(m, |f: &Figures| f.gap)?.mean))
+            })
+            .collect();
+        // A diffusion's samplers share one likelihood.
+        gaps.dedup_by_key(|(_, gap)| *gap);
+        let (_, mixture) = *gaps.iter().find(|(name, _)| name.starts_with("Gaussian mixture"))?;
+        let better: Vec<String> = (gaps.iter().filter(|(_, gap)| *gap < mixture))
+            .map(|(name, gap)| format!("{name} ({:.3} nats)", mixture - gap))
+            .collect();
+        Some(match better.is_empty() {
+            true => "No model beats the Gaussian mixture by NLL.".into(),
+            false => format!("Better than the Gaussian mixture by NLL: {}.", better.join(", ")),
+        })
+    }
+
     /// A short reading of the table.
     pub fn reading(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -242,6 +261,7 @@ impl Results {
                  none."
             ));
         }
+        lines.extend(self.against_the_mixture());
         if self.has_modes() {
             let sorted = |value: fn(&Figures) -> Option<f64>| {
                 let mut all: Vec<(&str, f64)> = (0..self.models())

@@ -1,9 +1,8 @@
-use super::network::REACH;
 use super::sampler::MOST_STEPS;
 use super::{ReverseVariance, Sampler, Schedule, Solver};
 use crate::error::{Result, check};
 use crate::generative::Divergence;
-use crate::nn::{Activation, most_octaves};
+use crate::nn::{Activation, timed};
 use crate::train::OptimiserConfig;
 
 /// What a [`Diffusion`](super::Diffusion) is made of. Lengths are in standard deviations of the columns, on which the network
@@ -32,8 +31,8 @@ pub struct DiffusionConfig {
     /// The timesteps T of the schedule, which is what [`Sampler::Ddpm`] takes. 1 to 1,000,000. Default 1000
     /// (Ho et al. 2020).
     pub timesteps: usize,
-    /// The smallest noise: training, likelihood and the samplers of continuous time go down to it, and detail finer than it is not seen. More
-    /// than 0, less than 0.5. Default 0.002.
+    /// The smallest noise: training, likelihood and the samplers of continuous time go down to it, and detail
+    /// finer than it is not seen. 1e-6 up to, not including, 0.5. Default 0.002.
     pub sigma_min: f64,
     /// Which noise levels training visits. Default [`TrainingNoise::LogSnr`].
     pub training_noise: TrainingNoise,
@@ -96,7 +95,7 @@ impl DiffusionConfig {
             &self.hidden,
             "at least one layer of at least one unit",
         )?;
-        check(self.octaves <= most_octaves(REACH), "DiffusionConfig::octaves", self.octaves, "0 to 13")?;
+        check(self.octaves <= timed::OCTAVES, "DiffusionConfig::octaves", self.octaves, "0 to 13")?;
         check(
             self.time_features >= 2 && self.time_features.is_multiple_of(2),
             "DiffusionConfig::time_features",
@@ -107,10 +106,10 @@ impl DiffusionConfig {
         let counts = (1..=MOST_STEPS).contains(&self.timesteps);
         check(counts, "DiffusionConfig::timesteps", self.timesteps, "1 to 1,000,000")?;
         check(
-            self.sigma_min > 0.0 && self.sigma_min < 0.5,
+            (1e-6..0.5).contains(&self.sigma_min),
             "DiffusionConfig::sigma_min",
             self.sigma_min,
-            "more than 0, less than 0.5",
+            "1e-6 or more, less than 0.5",
         )?;
         let last = self.schedule.levels(self.timesteps)[self.timesteps].sigma;
         check(

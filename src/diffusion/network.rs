@@ -1,149 +1,75 @@
-use std::ops::Range;
-
 use super::DiffusionConfig;
 use super::schedule::NoiseLevel;
 use crate::error::Result;
-use crate::nn::{Fourier, Layer, Linear, Network, Primal, Sequential, Weights, grow};
+use crate::nn::timed::{self, Moment, Timed, clamp};
+use crate::nn::{Weights, grow};
 use crate::numeric::Real;
-use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
-
-/// Standard deviations from the mean beyond which the network does not look: there ε̂ goes on as the noise of
-/// a far point does, (x − α x₀)/σ with x₀ near the data, so that it stays finite and a far point stays
-/// improbable.
-pub(super) const REACH: f64 = 20.0;
 
 /// The noise predictor ε̂(x, λ) of rows x: (n, d), at a level each.
 ///
-/// With x̃ = clamp(x, ±REACH):
+/// With x̃ = clamp(x, ±REACH) and v a network of x̃ and λ, blurred by σ:
 ///
-/// h = b + T(λ)·Wt + F(x̃, σ)·Wx, v = rest(h), ε̂ = σ x̃ + α v + (x − x̃)/σ.
+/// ε̂ = σ x̃ + α v + (x − x̃)/σ.
 ///
-/// T is a sinusoidal embedding, F the blurred Fourier features. A network that outputs v (the velocity of
-/// Salimans & Ho 2022) need not repeat its input: v = 0 is the noise of data that are standard normal, and at
-/// high noise, where α is small, its errors do not count.
-///
-/// The two products are added, not concatenated, so where all rows share a level, b + T(λ)·Wt is computed
-/// once. p = [Wt (ft, h), b (h), Wx (fx, h), rest].
+/// A network that outputs v (the velocity of Salimans & Ho 2022) need not repeat its input: v = 0 is the
+/// noise of data that are standard normal, and at high noise, where α is small, its errors do not count.
+/// Beyond the reach ε̂ goes on as the noise of a far point does, (x − α x₀)/σ with x₀ near the data, so that
+/// it stays finite and a far point stays improbable.
 #[derive(Debug, Clone)]
 pub(crate) struct NoiseNet {
-    features: Blurred,
-    embedding: Fourier,
-    time: Linear,
-    rest: Sequential,
+    velocity: Timed,
 }
 
 /// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pass<F> {
     levels: Vec<[F; 2]>, // (α, σ) of each level: (n) or (1)
-    lambda: Vec<F>,      // (n) or (1)
-    f: Vec<F>,           // F(x̃, σ): (fx, n)
-    t: Vec<F>,           // T(λ): (n, ft) or (1, ft)
-    share: Vec<F>,       // b + T(λ)·Wt where all rows share a level: (1, h)
-    h: Vec<F>,           // (n, h)
-    cache: Vec<F>,       // of `rest`
-    eps: Vec<F>,         // ε̂: (n, d)
-    // Of the derivatives.
-    dv: Vec<F>,       // (n, d)
-    dh: Vec<F>,       // (n, h)
-    dvdot: Vec<F>,    // (n, d)
-    dhdot: Vec<F>,    // (n, h)
-    fdot: Vec<F>,     // (fx, n)
-    hdot: Vec<F>,     // (n, h)
-    epsdot: Vec<F>,   // (n, d)
-    tangents: Vec<F>, // of `rest`
-    scratch: Vec<F>,
+    dv: Vec<F>,          // (n, d)
+    dvdot: Vec<F>,       // (n, d)
+    velocity: timed::Pass<F>,
 }
 
-fn clamp<F: Real>(x: F) -> F {
-    x.max(F::of(-REACH)).min(F::of(REACH))
+impl<F: Real> Pass<F> {
+    fn at(&mut self, levels: &[NoiseLevel]) {
+        self.levels.clear();
+        self.levels.extend(levels.iter().map(|l| [l.alpha, l.sigma].map(F::of)));
+    }
+}
+
+fn moment(level: &NoiseLevel) -> Moment {
+    Moment { time: level.log_snr, blur: level.sigma }
 }
 
 impl NoiseNet {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
     pub(crate) fn new(config: &DiffusionConfig) -> Result<Self> {
-        let (hidden, activation) = (&config.hidden, config.activation);
-        let embedding = Fourier::time(config.time_features)?;
-        let mut layers = vec![activation.layer(hidden[0])];
-        for pair in hidden.windows(2) {
-            layers.push(Layer::Linear(Linear::new(pair[0], pair[1], activation.gain())));
-            layers.push(activation.layer(pair[1]));
-        }
-        // v starts at 0: the model starts as a standard normal.
-        layers.push(Layer::Linear(Linear::new(hidden[hidden.len() - 1], config.dim, 0.0)));
-        Ok(NoiseNet {
-            features: Blurred { dim: config.dim, octaves: config.octaves },
-            time: Linear::new(embedding.out_dim(), hidden[0], 1.0),
-            embedding,
-            rest: Sequential::new(layers),
-        })
+        let DiffusionConfig { dim, hidden, activation, octaves, time_features, .. } = config;
+        Ok(NoiseNet { velocity: Timed::new(*dim, hidden, *activation, *octaves, *time_features)? })
     }
 
     pub(crate) fn dim(&self) -> usize {
-        self.features.dim
+        self.velocity.dim()
     }
 
     pub(crate) fn num_params(&self) -> usize {
-        self.parts()[2].end
-    }
-
-    /// Where Wt and b, Wx, and the rest stand in p.
-    fn parts(&self) -> [Range<usize>; 3] {
-        let inputs = self.time.num_params();
-        let rest = inputs + self.features.count() * self.rest.in_dim();
-        [0..inputs, inputs..rest, rest..rest + self.rest.num_params()]
+        self.velocity.num_params()
     }
 
     /// The table of p.
     #[cfg(feature = "safetensors")]
     pub(crate) fn layout(&self) -> crate::nn::Layout {
-        let mut layout = Default::default();
-        self.time.describe("time.", &mut layout);
-        layout.push("features.weight".into(), &[self.features.count(), self.rest.in_dim()]);
-        self.rest.describe("rest.", &mut layout);
-        layout
+        self.velocity.layout()
     }
 
     pub(crate) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
-        let [time, inputs, rest] = self.parts();
-        self.time.init(&mut p[time], rng);
-        let sd = F::of((self.features.count() as f64).sqrt().recip());
-        p[inputs].iter_mut().for_each(|w| *w = sd * F::normal(rng));
-        self.rest.init(&mut p[rest], rng);
+        self.velocity.init(p, rng);
     }
 
-    /// Fills the part of t that `backward` reads: nothing flows back through the first layer.
+    /// Fills the part of t that `backward` reads.
     pub(crate) fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
-        let [_, _, rest] = self.parts();
-        self.rest.transpose(&p[rest.clone()], &mut t[rest]);
-    }
-
-    /// The first layer: h of rows x: (n, d), at `levels`, one for each row or a single one for all.
-    fn first_layer<F: Real>(&self, p: &[F], x: &[F], levels: &[NoiseLevel], pass: &mut Pass<F>) {
-        let [time, inputs, _] = self.parts();
-        let (n, m, width) = (x.len() / self.dim(), levels.len(), self.rest.in_dim());
-        pass.levels.clear();
-        pass.levels.extend(levels.iter().map(|l| [l.alpha, l.sigma].map(F::of)));
-        pass.lambda.clear();
-        pass.lambda.extend(levels.iter().map(|l| F::of(l.log_snr)));
-        let t = grow(&mut pass.t, m * self.embedding.out_dim());
-        self.embedding.infer(&[], &pass.lambda, t, &mut []);
-        let h = grow(&mut pass.h, n * width);
-        let init = if m == n {
-            self.time.infer(&p[time], t, h, &mut []);
-            Init::Accumulate
-        } else {
-            let share = grow(&mut pass.share, width);
-            self.time.infer(&p[time], t, share, &mut []);
-            Init::Bias(share)
-        };
-        let f = grow(&mut pass.f, self.features.count() * n);
-        self.features.evaluate(x, &pass.levels, f);
-        let f = Strided::transposed(f, n);
-        gemm((n, width, self.features.count()), f, &p[inputs], width, init, h);
+        self.velocity.transpose(p, t);
     }
 
     /// From v to ε̂ in place.
@@ -166,15 +92,10 @@ impl NoiseNet {
         level: NoiseLevel,
         pass: &'a mut Pass<F>,
     ) -> &'a [F] {
-        self.first_layer(p, x, &[level], pass);
-        let [_, _, rest] = self.parts();
-        let n = x.len() / self.dim();
-        let h = &pass.h[..n * self.rest.in_dim()];
-        let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
-        let eps = grow(&mut pass.eps, x.len());
-        self.rest.infer(&p[rest], h, eps, scratch);
-        Self::to_noise(self.dim(), x, &pass.levels, eps);
-        eps
+        pass.at(&[level]);
+        let v = self.velocity.infer(p, x, moment(&level), &mut pass.velocity);
+        Self::to_noise(self.dim(), x, &pass.levels, v);
+        v
     }
 
     /// ε̂ of rows x: (n, d), at `levels`, one for each row or a single one for all.
@@ -185,36 +106,20 @@ impl NoiseNet {
         levels: &[NoiseLevel],
         pass: &'a mut Pass<F>,
     ) -> &'a [F] {
-        self.first_layer(p, x, levels, pass);
-        let [_, _, rest] = self.parts();
-        let n = x.len() / self.dim();
-        let h = &pass.h[..n * self.rest.in_dim()];
-        let cache = grow(&mut pass.cache, n * self.rest.cache_width());
-        let eps = grow(&mut pass.eps, x.len());
-        self.rest.forward(&p[rest], h, eps, cache);
-        Self::to_noise(self.dim(), x, &pass.levels, eps);
-        eps
+        pass.at(levels);
+        let v = self.velocity.forward(p, x, levels.iter().map(moment), &mut pass.velocity);
+        Self::to_noise(self.dim(), x, &pass.levels, v);
+        v
     }
 
-    /// dp += ∂⟨dε, ε̂⟩/∂p after `forward` with a level for each row.
-    ///
-    /// dv = α dε; `rest` gives dh; then dWt = Tᵀ·dh, db = 1ᵀ·dh, dWx = Fᵀ·dh.
+    /// dp += ∂⟨dε, ε̂⟩/∂p after `forward` with a level for each row: dv = α dε.
     pub(crate) fn backward<F: Real>(&self, w: Weights<F>, deps: &[F], dp: &mut [F], pass: &mut Pass<F>) {
-        let [_, inputs, rest] = self.parts();
-        let (n, width) = (deps.len() / self.dim(), self.rest.in_dim());
         let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
-        let dh = grow(&mut pass.dh, n * width);
-        let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
-        let (h, cache) = (&pass.h[..n * width], &pass.cache[..n * self.rest.cache_width()]);
-        self.rest.backward(w.slice(rest.clone()), h, cache, dv, Some(&mut dp[rest]), Some(dh), scratch);
-        self.add_time(w, &pass.t, dh, dp);
-        self.add_inputs(&pass.f, dh, &mut dp[inputs]);
+        self.velocity.backward(w, dv, dp, &mut pass.velocity);
     }
 
-    /// dp += ∂(⟨dε, ε̂⟩ + ⟨dε̇, ε̇⟩)/∂p after `forward` with a level for each row, and `jvp`.
-    ///
-    /// As `backward`, with dv̇ = α dε̇ beside dv: `rest` gives dh and dḣ, and since ḣ = Ḟ·Wx, dWx = Fᵀ·dh +
-    /// Ḟᵀ·dḣ. The levels have no tangent.
+    /// dp += ∂(⟨dε, ε̂⟩ + ⟨dε̇, ε̇⟩)/∂p after `forward` with a level for each row, and `jvp`: dv = α dε, dv̇ =
+    /// α dε̇. The levels have no tangent.
     pub(crate) fn jvp_backward<F: Real>(
         &self,
         w: Weights<F>,
@@ -223,24 +128,9 @@ impl NoiseNet {
         dp: &mut [F],
         pass: &mut Pass<F>,
     ) {
-        let [_, inputs, rest] = self.parts();
-        let (n, width) = (deps.len() / self.dim(), self.rest.in_dim());
         let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
         let dvdot = self.scaled(depsdot, &pass.levels, &mut pass.dvdot);
-        let (dh, dhdot) = (grow(&mut pass.dh, n * width), grow(&mut pass.dhdot, n * width));
-        let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
-        let at = Primal {
-            x: &pass.h[..n * width],
-            xdot: &pass.hdot[..n * width],
-            cache: &pass.cache[..n * self.rest.cache_width()],
-            tangents: &pass.tangents[..n * self.rest.tangent_width()],
-            adjoints: None,
-        };
-        let (part, dh_too, dhdot_too) = (&mut dp[rest.clone()], Some(&mut *dh), Some(&mut *dhdot));
-        self.rest.jvp_backward(w.slice(rest), at, Some(dv), dvdot, Some(part), dh_too, dhdot_too, scratch);
-        self.add_time(w, &pass.t, dh, dp);
-        self.add_inputs(&pass.f, dh, &mut dp[inputs.clone()]);
-        self.add_inputs(&pass.fdot, dhdot, &mut dp[inputs]);
+        self.velocity.jvp_backward(w, dv, dvdot, dp, &mut pass.velocity);
     }
 
     /// α dε, row by row: what reaches v.
@@ -252,36 +142,12 @@ impl NoiseNet {
         dv
     }
 
-    /// dWt += Tᵀ·dh, db += 1ᵀ·dh.
-    fn add_time<F: Real>(&self, w: Weights<F>, t: &[F], dh: &[F], dp: &mut [F]) {
-        let [time, _, _] = self.parts();
-        let t = &t[..dh.len() / self.rest.in_dim() * self.embedding.out_dim()];
-        self.time.backward(w.slice(time.clone()), t, &[], dh, Some(&mut dp[time]), None, &mut []);
-    }
-
-    /// dWx += Fᵀ·dh.
-    fn add_inputs<F: Real>(&self, f: &[F], dh: &[F], dwx: &mut [F]) {
-        let (count, width) = (self.features.count(), self.rest.in_dim());
-        let n = dh.len() / width;
-        let f = Strided::rows(&f[..count * n], n);
-        gemm((count, width, n), f, dh, width, Init::Accumulate, dwx);
-    }
-
     /// ε̇ = (∂ε̂/∂x) ẋ after `forward` on the same x.
     pub(crate) fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
-        let [_, inputs, rest] = self.parts();
-        let (n, d, width) = (x.len() / self.dim(), self.dim(), self.rest.in_dim());
-        let count = self.features.count();
-        let fdot = grow(&mut pass.fdot, count * n);
-        self.features.jvp(x, &pass.f[..count * n], xdot, fdot);
-        let hdot = grow(&mut pass.hdot, n * width);
-        gemm((n, width, count), Strided::transposed(fdot, n), &p[inputs], width, Init::Zero, hdot);
-        let epsdot = grow(&mut pass.epsdot, n * d);
-        let tangents = grow(&mut pass.tangents, n * self.rest.tangent_width());
-        let (h, cache) = (&pass.h[..n * width], &pass.cache[..n * self.rest.cache_width()]);
-        self.rest.jvp(&p[rest], h, cache, hdot, epsdot, tangents);
+        let d = self.dim();
+        let epsdot = self.velocity.jvp(p, x, xdot, &mut pass.velocity);
         // The tangent of x̃ is ẋ inside the reach and 0 outside, that of x − x̃ the other way round.
-        let shared = pass.levels.len() < n;
+        let shared = pass.levels.len() * d < x.len();
         for (i, ((&x, &xdot), v)) in x.iter().zip(xdot).zip(&mut *epsdot).enumerate() {
             let [alpha, sigma] = pass.levels[if shared { 0 } else { i / d }];
             let skip = if clamp(x) == x { sigma } else { sigma.recip() };
@@ -289,102 +155,4 @@ impl NoiseNet {
         }
         epsdot
     }
-}
-
-/// Fourier features as the noise lets them be seen: x̃ⱼ, and aₖ sin ωₖx̃ⱼ and aₖ cos ωₖx̃ⱼ with ωₖ = 2ᵏ and
-/// aₖ = exp(−(ωₖσ)²/4).
-///
-/// A network on raw coordinates learns fine detail last, and Fourier features bring it out (Tancik et al.
-/// 2020). But a density blurred by noise σ has no detail finer than σ, and there high frequencies only
-/// roughen ε̂ and ruin its divergence. aₖ is the mean of the feature over noise of standard deviation σ/√2
-/// (Barron et al. 2021): it fades out what the noise hides.
-///
-/// Stored (features, n), so that each loop runs along the rows. The sine is the cosine's slope and the other
-/// way round, so the tangent needs nothing but the features: d(a sin ωx)/dx = ω (a cos ωx), d(a cos ωx)/dx =
-/// −ω (a sin ωx).
-#[derive(Debug, Clone)]
-struct Blurred {
-    dim: usize,
-    octaves: usize,
-}
-
-impl Blurred {
-    fn count(&self) -> usize {
-        self.dim * (1 + 2 * self.octaves)
-    }
-
-    /// (ωₖ, sine and cosine of octave k) of a feature buffer without its raw block, each (d, n).
-    fn bands<'a, F: Real>(
-        &self,
-        f: &'a mut [F],
-    ) -> impl Iterator<Item = (F, (&'a mut [F], &'a mut [F]))> + use<'a, F> {
-        let block = f.len() / (2 * self.octaves).max(1);
-        let omega = |k: usize| F::of(2f64.powi(k as i32));
-        f.chunks_exact_mut((2 * block).max(1))
-            .enumerate()
-            .map(move |(k, band)| (omega(k), band.split_at_mut(block)))
-    }
-
-    /// f: (count, n) of x: (n, d).
-    fn evaluate<F: Real>(&self, x: &[F], levels: &[[F; 2]], f: &mut [F]) {
-        let (n, d) = (x.len() / self.dim, self.dim);
-        let (raw, waves) = f.split_at_mut(d * n);
-        for (j, raw) in raw.chunks_exact_mut(n).enumerate() {
-            raw.iter_mut().zip(x[j..].iter().step_by(d)).for_each(|(to, &x)| *to = clamp(x));
-        }
-        for (omega, (sines, cosines)) in self.bands(waves) {
-            let columns = sines.chunks_exact_mut(n).zip(cosines.chunks_exact_mut(n));
-            for (x, (sines, cosines)) in raw.chunks_exact(n).zip(columns) {
-                wave(omega, x, levels, sines, cosines);
-            }
-        }
-    }
-
-    /// ḟ: (count, n) of ẋ: (n, d), at the features f of x.
-    fn jvp<F: Real>(&self, x: &[F], f: &[F], xdot: &[F], fdot: &mut [F]) {
-        let (n, d) = (x.len() / self.dim, self.dim);
-        let (raw, waves) = fdot.split_at_mut(d * n);
-        for (j, raw) in raw.chunks_exact_mut(n).enumerate() {
-            let columns = x[j..].iter().step_by(d).zip(xdot[j..].iter().step_by(d));
-            for (to, (&x, &xdot)) in raw.iter_mut().zip(columns) {
-                *to = if clamp(x) == x { xdot } else { F::zero() };
-            }
-        }
-        for ((omega, (dsines, dcosines)), waves) in
-            self.bands(waves).zip(f[d * n..].chunks_exact((2 * d * n).max(1)))
-        {
-            let (sines, cosines) = waves.split_at(d * n);
-            for i in 0..d * n {
-                dsines[i] = omega * cosines[i] * raw[i];
-                dcosines[i] = -omega * sines[i] * raw[i];
-            }
-        }
-    }
-}
-
-/// aₖ sin ωx̃ and aₖ cos ωx̃ of one coordinate x̃: (n), at a level each or one for all.
-fn wave<F: Real>(omega: F, x: &[F], levels: &[[F; 2]], sines: &mut [F], cosines: &mut [F]) {
-    let quarter = F::of(-0.25);
-    vectorise(
-        // It owns what it captures: behind a reference that might alias the output, and the loops would stay
-        // scalar.
-        #[inline(always)]
-        move || {
-            for ((&x, s), c) in x.iter().zip(&mut *sines).zip(&mut *cosines) {
-                (*s, *c) = (omega * x).fast_sin_cos();
-            }
-            let fade = move |sigma: F| (quarter * (omega * sigma) * (omega * sigma)).fast_exp();
-            if let [[_, sigma]] = *levels {
-                let a = fade(sigma);
-                for (s, c) in sines.iter_mut().zip(cosines) {
-                    (*s, *c) = (a * *s, a * *c);
-                }
-            } else {
-                for ((s, c), &[_, sigma]) in sines.iter_mut().zip(cosines).zip(levels) {
-                    let a = fade(sigma);
-                    (*s, *c) = (a * *s, a * *c);
-                }
-            }
-        },
-    );
 }

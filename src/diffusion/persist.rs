@@ -3,22 +3,9 @@ use std::sync::Arc;
 use super::network::NoiseNet;
 use super::{Diffusion, DiffusionConfig, Fitted};
 use crate::error::Result;
+use crate::nn::timed::Timed;
 use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, Units, encode, features};
-
-impl NoiseNet {
-    /// Refuses a config whose network the file cannot hold.
-    pub(crate) fn fits(
-        stored: &Stored,
-        dim: usize,
-        hidden: &[usize],
-        octaves: usize,
-        time_features: usize,
-    ) -> Result<()> {
-        let chain = [&[time_features], hidden, &[dim]].concat();
-        stored.fits(2 * (hidden.len() + 1) + 1, &[&chain, &[features(dim, octaves), hidden[0]]])
-    }
-}
+use crate::persist::format::{Stored, Tensor, Units, encode};
 
 impl Persist for Diffusion {
     fn kind() -> &'static str {
@@ -36,7 +23,7 @@ impl Persist for Diffusion {
         let (config, Units { standardiser }): (DiffusionConfig, _) = stored.read(Self::kind())?;
         config.validate()?;
         standardiser.validate(config.dim)?;
-        NoiseNet::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
+        Timed::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
 
         let net = NoiseNet::new(&config)?;
         let parameters = stored.parameters(&net.layout())?;

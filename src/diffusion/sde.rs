@@ -28,15 +28,15 @@ pub enum Sde {
     VariancePreserving {
         /// β(0). More than 0, at most `beta_max`.
         beta_min: f64,
-        /// β(1). Finite.
+        /// β(1). At most 200.
         beta_max: f64,
     },
     /// dx = √(dσ²/dt) dw, σ(t) = σ_min (σ_max/σ_min)^t (Song et al. 2021b, eq. 9 and 30): noise is added, and
     /// the data stay as they are.
     VarianceExploding {
-        /// σ(0), in standard deviations of the data. More than 0.
+        /// σ(0), in standard deviations of the data. 1e-6 or more.
         sigma_min: f64,
-        /// σ(1): many times the spread of the data. At least 1, more than `sigma_min`, finite.
+        /// σ(1): many times the spread of the data. 1 to 1e6, more than `sigma_min`.
         sigma_max: f64,
     },
 }
@@ -60,18 +60,20 @@ impl Sde {
                     beta_min,
                     "more than 0, at most beta_max",
                 )?;
-                check(beta_max.is_finite(), "Sde::VariancePreserving::beta_max", beta_max, "finite")
+                let field = "Sde::VariancePreserving::beta_max";
+                // α(1) = exp(−(β_min + β_max)/4) is a divisor.
+                check(beta_max <= 200.0, field, beta_max, "at most 200")
             }
             Sde::VarianceExploding { sigma_min, sigma_max } => {
                 let field = "Sde::VarianceExploding::sigma_min";
                 check(
-                    sigma_min > 0.0 && sigma_min < sigma_max,
+                    sigma_min >= 1e-6 && sigma_min < sigma_max,
                     field,
                     sigma_min,
-                    "more than 0, below sigma_max",
+                    "1e-6 or more, below sigma_max",
                 )?;
                 let field = "Sde::VarianceExploding::sigma_max";
-                check(sigma_max >= 1.0 && sigma_max.is_finite(), field, sigma_max, "at least 1, finite")
+                check((1.0..=1e6).contains(&sigma_max), field, sigma_max, "1 to 1e6")
             }
         }
     }

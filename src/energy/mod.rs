@@ -95,7 +95,7 @@ pub enum EnergyTraining {
     /// Denoising score matching (Vincent 2011): ∇E points from a blurred row to where it came from. No chains,
     /// but what is learned is the density blurred by σ.
     DenoisingScoreMatching {
-        /// σ, the blur. More than 0.
+        /// σ, the blur. 1e-6 to 1e6.
         sigma: f64,
     },
 }
@@ -133,10 +133,10 @@ pub struct EnergyConfig {
     /// 1, beside the coordinate itself. At most 14. Default 5.
     pub octaves: usize,
     /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is N(0, w²I).
-    /// More than 0, at most 10. Default 1.
+    /// 0.01 to 10. Default 1.
     pub width: f64,
-    /// The objective. Default [`EnergyTraining::PersistentChains`] with 4096 chains of 10 steps, a restart
-    /// share of 0.02 and a magnitude of 1e-4.
+    /// The objective. Default [`EnergyTraining::PersistentChains`] with 1024 chains of 20 evaluations, no
+    /// restarts and a magnitude of 1e-5.
     pub training: EnergyTraining,
     /// How rows are drawn, and persistent chains moved.
     pub langevin: Langevin,
@@ -179,37 +179,38 @@ impl EnergyConfig {
             "layers of at least 1 unit",
         )?;
         check(self.octaves <= most_octaves(REACH), "EnergyConfig::octaves", self.octaves, "0 to 14")?;
-        check(
-            self.width > 0.0 && self.width <= 10.0,
-            "EnergyConfig::width",
-            self.width,
-            "more than 0, at most 10",
-        )?;
+        check((0.01..=10.0).contains(&self.width), "EnergyConfig::width", self.width, "0.01 to 10")?;
         match self.training {
             EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
-                check(chains >= 1, "PersistentChains::chains", chains, "at least 1")?;
-                check(steps >= 1, "PersistentChains::steps", steps, "at least 1")?;
-                check((0.0..=1.0).contains(&restart), "PersistentChains::restart", restart, "0 to 1")?;
+                check(chains >= 1, "EnergyTraining::PersistentChains::chains", chains, "at least 1")?;
+                check(
+                    steps >= self.langevin.acceptance.least_steps(),
+                    "EnergyTraining::PersistentChains::steps",
+                    steps,
+                    "enough for a move: 1, or 2 with Metropolis",
+                )?;
+                let field = "EnergyTraining::PersistentChains::restart";
+                check((0.0..=1.0).contains(&restart), field, restart, "0 to 1")?;
                 check(
                     magnitude >= 0.0 && magnitude.is_finite(),
-                    "PersistentChains::magnitude",
+                    "EnergyTraining::PersistentChains::magnitude",
                     magnitude,
                     "0 or more, finite",
                 )?;
             }
             EnergyTraining::DenoisingScoreMatching { sigma } => {
                 check(
-                    sigma > 0.0 && sigma.is_finite(),
-                    "DenoisingScoreMatching::sigma",
+                    (1e-6..=1e6).contains(&sigma),
+                    "EnergyTraining::DenoisingScoreMatching::sigma",
                     sigma,
-                    "more than 0, finite",
+                    "1e-6 to 1e6",
                 )?;
             }
         }
         if let Normalisation::Quadrature { intervals } = self.normalisation {
             check(
                 (8..=8192).contains(&intervals) && intervals.is_multiple_of(2),
-                "Quadrature::intervals",
+                "Normalisation::Quadrature::intervals",
                 intervals,
                 "even, 8 to 8192",
             )?;

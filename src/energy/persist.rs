@@ -2,8 +2,8 @@ use std::sync::OnceLock;
 
 use super::network::Energy;
 use super::{EnergyConfig, EnergyModel, ScoreConfig, ScoreModel};
-use crate::diffusion::network::NoiseNet;
 use crate::error::Result;
+use crate::nn::timed::Timed;
 use crate::persist::Persist;
 use crate::persist::format::{Stored, Tensor, Units, encode, features};
 
@@ -57,7 +57,7 @@ impl Persist for ScoreModel {
         let (config, Units { standardiser }): (ScoreConfig, _) = stored.read(Self::kind())?;
         config.validate()?;
         standardiser.validate(config.dim)?;
-        NoiseNet::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
+        Timed::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
 
         let net = config.network()?;
         let parameters = stored.parameters(&net.layout())?;

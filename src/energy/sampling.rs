@@ -22,11 +22,11 @@ use crate::numeric::tiles::{DrawTile, RowStreams};
 )]
 pub struct Langevin {
     /// Network evaluations of a chain: as many moves, or, with [`Acceptance::Metropolis`], one less, the
-    /// first being of the start. At least 1. Default 400.
+    /// first being of the start. At least one move. Default 400.
     pub steps: usize,
-    /// h of the first move, in standard deviations of the columns. More than 0. Default 2.
+    /// h of the first move, in standard deviations of the columns. More than 0, at most 100. Default 2.
     pub first: f64,
-    /// h of the last. More than 0; near the width of the narrowest mode. Default 0.02.
+    /// h of the last. More than 0, at most 100; near the width of the narrowest mode. Default 0.02.
     pub last: f64,
     /// What becomes of a proposal. Default [`Acceptance::Metropolis`].
     pub acceptance: Acceptance,
@@ -42,6 +42,16 @@ pub enum Acceptance {
     /// It is taken with probability min(1, exp((E − E′)/T) q(z|z′)/q(z′|z)), so that exp(−E/T) is what the
     /// chain keeps whatever the steps (MALA, Roberts & Tweedie 1996).
     Metropolis,
+}
+
+impl Acceptance {
+    /// Network evaluations of one move: a proposal is judged by the energy of where it came from, too.
+    pub(super) fn least_steps(self) -> usize {
+        match self {
+            Acceptance::Always => 1,
+            Acceptance::Metropolis => 2,
+        }
+    }
 }
 
 impl Default for Langevin {
@@ -71,10 +81,16 @@ fn drift<F: Real>(g: &[F], h: F) -> impl Iterator<Item = F> {
 
 impl Langevin {
     pub(super) fn validate(self) -> Result<()> {
-        let positive = |h: f64| h > 0.0 && h.is_finite();
-        check(self.steps >= 1, "Langevin::steps", self.steps, "at least 1")?;
-        check(positive(self.first), "Langevin::first", self.first, "more than 0, finite")?;
-        check(positive(self.last), "Langevin::last", self.last, "more than 0, finite")
+        let length = |h: f64| h > 0.0 && h <= 100.0;
+        let least = self.acceptance.least_steps();
+        check(
+            self.steps >= least,
+            "Langevin::steps",
+            self.steps,
+            "enough for a move: 1, or 2 with Metropolis",
+        )?;
+        check(length(self.first), "Langevin::first", self.first, "more than 0, at most 100")?;
+        check(length(self.last), "Langevin::last", self.last, "more than 0, at most 100")
     }
 
     /// The steps h of `moves` moves.

@@ -11,7 +11,7 @@ use crate::diffusion::{DiffusionConfig, NoiseLevel};
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
-use crate::nn::Activation;
+use crate::nn::{Activation, timed};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
 use crate::train::{self, OptimiserConfig, Parameters, Rows};
@@ -49,10 +49,10 @@ pub struct ScoreConfig {
     pub time_features: usize,
     /// How the score is learned. Default [`ScoreTraining::Denoising`].
     pub training: ScoreTraining,
-    /// σ₁, the noise that sampling starts from. At least `sigma_min`. It should drown the distances between
+    /// σ₁, the noise that sampling starts from. At least `sigma_min`, at most 1e6. It should drown the distances between
     /// modes; Song & Ermon 2020 take the largest distance in the data. Default 3.
     pub sigma_max: f64,
-    /// σ_L, the smallest noise, below the width of the narrowest detail. More than 0. Default 0.005.
+    /// σ_L, the smallest noise, below the width of the narrowest detail. 1e-6 to 1e6. Default 0.005.
     pub sigma_min: f64,
     /// L, levels from σ₁ to σ_L in one ratio. 1 to 1,000,000; with 1 only `sigma_min` is there. Default 20.
     pub levels: usize,
@@ -98,7 +98,7 @@ impl ScoreConfig {
             &self.hidden,
             "at least one layer of at least one unit",
         )?;
-        check(self.octaves <= 13, "ScoreConfig::octaves", self.octaves, "0 to 13")?;
+        check(self.octaves <= timed::OCTAVES, "ScoreConfig::octaves", self.octaves, "0 to 13")?;
         check(
             self.time_features >= 2 && self.time_features.is_multiple_of(2),
             "ScoreConfig::time_features",
@@ -106,12 +106,12 @@ impl ScoreConfig {
             "even, at least 2",
         )?;
         let (least, most) = (self.sigma_min, self.sigma_max);
-        check(least > 0.0 && least.is_finite(), "ScoreConfig::sigma_min", least, "more than 0, finite")?;
+        check((1e-6..=1e6).contains(&least), "ScoreConfig::sigma_min", least, "1e-6 to 1e6")?;
         check(
-            most >= least && most.is_finite(),
+            most >= least && most <= 1e6,
             "ScoreConfig::sigma_max",
             most,
-            "at least sigma_min, finite",
+            "at least sigma_min, at most 1e6",
         )?;
         let (levels, moves) = (self.levels, self.steps_per_level);
         check((1..=MOST).contains(&levels), "ScoreConfig::levels", levels, "1 to 1,000,000")?;

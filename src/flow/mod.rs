@@ -104,7 +104,7 @@ pub enum Transform {
     Spline {
         /// Pieces: 2 to 256.
         bins: usize,
-        /// Half the width of the box, more than 0, at most 1000. Standardised data lie mostly within ±3.
+        /// Half the width of the box, 0.001 to 1000. Standardised data lie mostly within ±3.
         bound: f64,
     },
 }
@@ -161,12 +161,7 @@ impl FlowConfig {
         check(self.octaves <= most_octaves(REACH), "FlowConfig::octaves", self.octaves, "0 to 14")?;
         if let Transform::Spline { bins, bound } = self.transform {
             check((2..=256).contains(&bins), "Transform::Spline::bins", bins, "2 to 256")?;
-            check(
-                bound > 0.0 && bound <= 1e3,
-                "Transform::Spline::bound",
-                bound,
-                "more than 0, at most 1000",
-            )?;
+            check((1e-3..=1e3).contains(&bound), "Transform::Spline::bound", bound, "0.001 to 1000")?;
         }
         self.activation.validate()?;
         self.optimiser.validate()

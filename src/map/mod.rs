@@ -52,6 +52,8 @@ pub enum Objective {
     WassersteinGp,
     /// E‖ε − ε̂(x_t, t)‖².
     NoisePrediction,
+    /// E‖v̂(x_t, t) − (x₁ − x₀)‖².
+    FlowMatching,
     /// E‖s(x̃) − ∇ log q(x̃|x)‖².
     ScoreMatching,
     /// E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction: score matching without the noise that was added.
@@ -79,6 +81,11 @@ pub enum Sampling {
         /// Network evaluations.
         steps: usize,
     },
+    /// Along an ODE from a source to the data.
+    Flowing {
+        /// Network evaluations.
+        steps: usize,
+    },
     /// A Markov chain on the energy.
     Langevin {
         /// Network evaluations.
@@ -98,6 +105,7 @@ impl Sampling {
             Sampling::OnePass => 1,
             Sampling::Sequential { dim: steps }
             | Sampling::Denoising { steps }
+            | Sampling::Flowing { steps }
             | Sampling::Langevin { steps }
             | Sampling::AnnealedLangevin { steps } => steps,
         }
@@ -121,6 +129,9 @@ pub enum Discrepancy {
     /// Fisher divergence over the noise levels; weighted by g², a bound on the forward KL (Song, Durkan et
     /// al. 2021).
     Fisher,
+    /// The squared error of a velocity field, along the way: with a Lipschitz field a bound on W₂² (Albergo &
+    /// Vanden-Eijnden 2023, proposition 3).
+    Wasserstein2Bound,
 }
 
 /// How the time to draw one row grows.
@@ -234,6 +245,16 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
                 &[SlowInSteps, DiscretisationError]
             },
         ),
+        (O::FlowMatching, S::Flowing { steps }) => (
+            Paradigm::Flow,
+            Discrepancy::Wasserstein2Bound,
+            LikelihoodKind::OdeEstimate,
+            if steps < 30 {
+                &[DiscretisationError, SlowInSteps, Bridges]
+            } else {
+                &[SlowInSteps, DiscretisationError, Bridges]
+            },
+        ),
         (O::ScoreMatching, S::Langevin { .. }) => {
             (Paradigm::Energy, Discrepancy::Fisher, LikelihoodKind::Unnormalised, &[SlowMixing, SlowInSteps])
         }
@@ -260,7 +281,9 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     let latency = match sampling {
         S::OnePass => LatencyLaw::Constant,
         S::Sequential { .. } => LatencyLaw::LinearInDim,
-        S::Denoising { .. } | S::Langevin { .. } | S::AnnealedLangevin { .. } => LatencyLaw::LinearInSteps,
+        S::Denoising { .. } | S::Flowing { .. } | S::Langevin { .. } | S::AnnealedLangevin { .. } => {
+            LatencyLaw::LinearInSteps
+        }
     };
     Some(Place { paradigm, discrepancy, likelihood, latency, failures })
 }
@@ -338,6 +361,7 @@ words!(Objective {
     Objective::NonSaturatingR1 => "non-saturating + R1",
     Objective::WassersteinGp => "Wasserstein + GP",
     Objective::NoisePrediction => "noise MSE",
+    Objective::FlowMatching => "flow matching",
     Objective::ScoreMatching => "score matching",
     Objective::SlicedScoreMatching => "sliced score matching",
     Objective::ContrastiveDivergence => "contrastive divergence",
@@ -352,6 +376,7 @@ words!(Discrepancy {
     Discrepancy::ReverseKlLessJs => "KL(model‖data) − 2·JS",
     Discrepancy::Wasserstein1 => "Wasserstein-1",
     Discrepancy::Fisher => "Fisher, over noise levels",
+    Discrepancy::Wasserstein2Bound => "bound on Wasserstein-2²",
 });
 
 words!(LatencyLaw {
@@ -382,6 +407,7 @@ impl fmt::Display for Sampling {
             Sampling::Sequential { .. } => f.pad("one coordinate at a time"),
             Sampling::OnePass => f.pad("one pass"),
             Sampling::Denoising { steps } => f.pad(&format!("{steps} denoising steps")),
+            Sampling::Flowing { steps } => f.pad(&format!("{steps} ODE evaluations")),
             Sampling::Langevin { steps } => f.pad(&format!("{steps} Langevin steps")),
             Sampling::AnnealedLangevin { steps } => f.pad(&format!("{steps} annealed steps")),
         }

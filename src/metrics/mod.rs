@@ -12,6 +12,7 @@
 //! | one number, no parameter | [`energy_distance`] | n² |
 //! | one number at a chosen length scale | [`mmd_squared`] | n² |
 //! | how far must mass travel? | [`wasserstein_1d`], [`sliced_wasserstein2`] | n log n |
+//! | the same, exactly | [`wasserstein2`] | n² to n³ |
 //! | fidelity and diversity apart | [`prdc`] | n² |
 //! | is the density right? | [`Nll`] | n |
 
@@ -28,7 +29,7 @@ pub use mmd::{median_distance, mmd_squared};
 pub use modes::{ModeReport, mode_coverage};
 pub use nll::Nll;
 pub use prdc::{Prdc, prdc};
-pub use wasserstein::{sliced_wasserstein2, wasserstein_1d};
+pub use wasserstein::{sliced_wasserstein2, wasserstein_1d, wasserstein2};
 
 use ndarray::ArrayView2;
 

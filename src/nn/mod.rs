@@ -23,6 +23,7 @@ mod layout;
 mod linear;
 mod sequential;
 mod tape;
+pub(crate) mod timed;
 
 pub use activation::Activation;
 pub use fourier::Fourier;

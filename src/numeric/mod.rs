@@ -1,5 +1,6 @@
 //! What the rest stands on: number types, random streams, kernels.
 
+pub mod assignment;
 pub(crate) mod cholesky;
 pub mod gemm;
 pub mod ode;

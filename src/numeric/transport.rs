@@ -35,8 +35,13 @@ pub trait Velocity: Sync {
     /// Fills v: (m, d) at the rows x: (m, d) and times t: (m).
     fn velocity(&self, t: &[f64], x: &[f64], v: &mut [f64], scratch: &mut Self::Scratch);
 
-    /// Fills ∇·v: (m), right after [`velocity`](Velocity::velocity) of the same rows and times, so that what
-    /// that kept in the scratch serves here. A field that knows its divergence needs no `tangents`.
+    /// [`velocity`](Velocity::velocity), keeping in the scratch what [`divergence`](Velocity::divergence) needs.
+    fn velocity_kept(&self, t: &[f64], x: &[f64], v: &mut [f64], scratch: &mut Self::Scratch) {
+        self.velocity(t, x, v, scratch);
+    }
+
+    /// Fills ∇·v: (m), right after [`velocity_kept`](Velocity::velocity_kept) of the same rows and times. A
+    /// field that knows its divergence needs no `tangents`.
     fn divergence(
         &self,
         t: &[f64],
@@ -196,7 +201,7 @@ pub fn log_density<V: Velocity>(
         y.chunks_exact(d + 1).for_each(|y| at.extend_from_slice(&y[..d]));
         v.resize(n * d, 0.0);
         div.resize(n, 0.0);
-        field.velocity(t, at, v, kept);
+        field.velocity_kept(t, at, v, kept);
         let tangents = Tangents { d, method: divergence, rows, signs };
         field.divergence(t, at, tangents, div, kept);
         for ((dy, v), div) in dy.chunks_exact_mut(d + 1).zip(v.chunks_exact(d)).zip(&*div) {

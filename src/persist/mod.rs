@@ -1,7 +1,9 @@
 //! Models as files.
 //!
 //! Every model of this crate can be saved and loaded, and a loaded model gives the same bits for the same
-//! seed: it draws, scores and trains on as the one that was saved.
+//! seed: it draws, scores and trains on as the one that was saved. One exception: of a
+//! [`FlowMatching`] only a [Gaussian source](crate::Source::Gaussian) can be saved; one from a toy
+//! distribution or from rows is an [`Error::Format`].
 //!
 //! ```
 //! use quadrivium::persist::{self, Persist};
@@ -64,8 +66,8 @@ use std::path::Path;
 
 use self::format::Stored;
 use crate::{
-    Autoregressive, Diffusion, EnergyModel, Error, Flow, Gan, GaussianMixture, Generative, KernelDensity,
-    Result, ScoreModel, Vae,
+    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMatching, Gan, GaussianMixture, Generative,
+    KernelDensity, Result, ScoreModel, Vae,
 };
 
 /// The newest format that this version reads, and the one that it writes.
@@ -73,8 +75,8 @@ pub const FORMAT: u64 = 1;
 
 /// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
 pub trait Persist: Generative {
-    /// The name of the kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`, `gan`,
-    /// `gaussian_mixture`, `kernel_density`, `score` or `vae`.
+    /// The name of the kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`,
+    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `score` or `vae`.
     fn kind() -> &'static str
     where
         Self: Sized;
@@ -82,7 +84,8 @@ pub trait Persist: Generative {
     /// The bytes of the file. The same model gives the same.
     ///
     /// # Errors
-    /// [`Error::Format`] for a parameter that is not finite.
+    /// [`Error::Format`] for a parameter that is not finite, and for a [`FlowMatching`] whose source is not
+    /// Gaussian.
     fn to_bytes(&self) -> Result<Vec<u8>>;
 
     /// The model of such bytes.
@@ -144,6 +147,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
         reader::<Diffusion>(),
         reader::<EnergyModel>(),
         reader::<Flow>(),
+        reader::<FlowMatching>(),
         reader::<Gan>(),
         reader::<GaussianMixture>(),
         reader::<KernelDensity>(),

@@ -205,7 +205,7 @@ pub(crate) fn mean_loss<O: Objective<f32>>(
     let mut parts = vec![0.0; objective.part_names().len()];
     let (mut noise, mut scratch) = (O::Noise::default(), O::Scratch::default());
     let mut sum = 0.0;
-    for (tile, x) in x.chunks(TILE * dim).enumerate() {
+    for (tile, x) in x.chunks(objective.tile() * dim).enumerate() {
         let mut rng = streams.family(u64::MAX).stream(tile as u64);
         objective.draw(x.len() / dim, progress, &mut rng, &mut noise);
         sum += objective.loss_grad(w, x, &noise, 0.0, None, &mut parts, &mut scratch);

@@ -25,6 +25,11 @@ pub trait Objective<F: Real = f32>: Sync {
         &[]
     }
 
+    /// Rows that `loss_grad` sees together, at most a shard's: [`TILE`], unless the loss needs more at once.
+    fn tile(&self) -> usize {
+        TILE
+    }
+
     /// Fills t with p, each matrix transposed: see [`Weights`].
     fn transpose(&self, p: &[F], t: &mut [F]);
 
@@ -104,8 +109,9 @@ impl<O: Objective<f32>> Gradient<O> {
             shard.dp.fill(0.0);
             shard.parts.fill(0.0);
             shard.loss = 0.0;
-            for start in (0..shard.rows).step_by(TILE) {
-                let rows = TILE.min(shard.rows - start);
+            let tile = objective.tile();
+            for start in (0..shard.rows).step_by(tile) {
+                let rows = tile.min(shard.rows - start);
                 shard.x.resize(rows * dim, 0.0);
                 fill(&mut rng, &mut shard.x);
                 objective.draw(rows, progress, &mut rng, &mut shard.noise);

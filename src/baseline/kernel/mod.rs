@@ -63,7 +63,7 @@ pub enum Bandwidth {
     Scott,
     /// (n (dim + 2)/4)^(−1/(dim + 4)) (Silverman 1986).
     Silverman,
-    /// This h. More than 0.
+    /// This h. 1e-100 to 1e100.
     Fixed(f64),
     /// The h of the highest leave-one-out likelihood, between 2 and 1e-4 times Scott's.
     CrossValidated {
@@ -85,7 +85,7 @@ impl KernelDensityConfig {
     pub fn validate(&self) -> Result<()> {
         check(self.dim >= 1, "KernelDensityConfig::dim", self.dim, "at least 1")?;
         let (bandwidth, expected) = match self.bandwidth {
-            Bandwidth::Fixed(h) => (h > 0.0 && h.is_finite(), "more than 0, finite"),
+            Bandwidth::Fixed(h) => ((1e-100..=1e100).contains(&h), "1e-100 to 1e100"),
             Bandwidth::CrossValidated { rows } => (rows >= 1, "at least 1 row"),
             Bandwidth::Scott | Bandwidth::Silverman => (true, ""),
         };

@@ -127,15 +127,15 @@ impl DiffusedMixture {
                 let y: f64 = (0..d).map(|j| axis[j] * (x[j] - alpha * mu[j])).sum();
                 (axis, y, v)
             };
-            let (mut square, mut volume, mut slope, mut precision) = (0.0, 1.0, 0.0, 0.0);
+            let (mut square, mut ln_volume, mut slope, mut precision) = (0.0, 0.0, 0.0, 0.0);
             for i in 0..d {
                 let (_, y, v) = along(i);
                 square += y * y / v;
-                volume *= TAU * v;
+                ln_volume += (TAU * v).ln();
                 slope += (y / v) * (y / v);
                 precision += v.recip();
             }
-            let ln = self.ln_weights[k] - 0.5 * (square + volume.ln());
+            let ln = self.ln_weights[k] - 0.5 * (square + ln_volume);
             if ln > most {
                 let fade = (most - ln).exp();
                 (total, trace) = (fade * total, fade * trace);
@@ -308,5 +308,19 @@ mod tests {
         assert!(score.iter().all(|s| s.is_finite()) && score[0] < 0.0 && score[1] > 0.0, "{score:?}");
         assert!(mixture.log_density(1.0, 0.0, &far).is_finite());
         assert!(Toy::pinwheel().diffused().is_none());
+    }
+    #[test]
+    fn many_dimensions_do_not_underflow() {
+        let d = 200;
+        let (means, mut covariance) = (Array2::zeros((1, d)), Array3::zeros((1, d, d)));
+        (0..d).for_each(|i| covariance[[0, i, i]] = 4.0);
+        let mixture = Toy::mixture(&[1.0], means.view(), covariance.view()).unwrap().diffused().unwrap();
+        // Standardised: N(0, I), at α = 0.1 and σ = 0.1 of variance 0.02.
+        let (x, mut score) = (vec![0.1; d], vec![0.0; d]);
+        let nats = mixture.log_density(0.1, 0.1, &x);
+        let truth = -0.5 * d as f64 * ((TAU * 0.02).ln() + 0.01 / 0.02);
+        assert!((nats - truth).abs() < 1e-9 * truth.abs(), "{nats}, {truth}");
+        mixture.score(0.1, 0.1, &x, &mut score, None);
+        assert!(score.iter().all(|s| (s + 5.0).abs() < 1e-9), "{score:?}");
     }
 }

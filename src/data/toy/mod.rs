@@ -229,15 +229,20 @@ impl Toy {
         let mut samples = Array2::zeros((n, self.dim()));
         let mut x = vec![0.0; self.dim()];
         for mut row in samples.rows_mut() {
-            match &self.kind {
-                Kind::Mixture(mixture) => mixture.draw(&mut rng, &mut x),
-                Kind::Curves(curves) => curves.draw(&mut rng, &mut x),
-                Kind::Pinwheel => pinwheel::draw(&mut rng, &mut x),
-                Kind::Checkerboard => draw_checkerboard(&mut rng, &mut x),
-            }
+            self.draw(&mut rng, &mut x);
             row.iter_mut().zip(&x).for_each(|(to, &from)| *to = from as f32);
         }
         samples
+    }
+
+    /// Draws one row x: (dim).
+    pub(crate) fn draw(&self, rng: &mut Rng, x: &mut [f64]) {
+        match &self.kind {
+            Kind::Mixture(mixture) => mixture.draw(rng, x),
+            Kind::Curves(curves) => curves.draw(rng, x),
+            Kind::Pinwheel => pinwheel::draw(rng, x),
+            Kind::Checkerboard => draw_checkerboard(rng, x),
+        }
     }
 
     /// ln p(x) of each row, in nats; −∞ off the support. x: (n, dim)
@@ -261,7 +266,8 @@ impl Toy {
             .collect())
     }
 
-    fn log_density_at(&self, x: &[f64]) -> f64 {
+    /// ln p(x) of one row.
+    pub(crate) fn log_density_at(&self, x: &[f64]) -> f64 {
         match &self.kind {
             Kind::Mixture(mixture) => mixture.log_density(x),
             Kind::Curves(curves) => curves.log_density(x),

@@ -459,11 +459,14 @@ fn a_config_out_of_range_is_named() {
         magnitude,
     };
     for (name, training) in [
-        ("PersistentChains::chains", chains(0, 8, 0.0, 0.0)),
-        ("PersistentChains::steps", chains(9, 0, 0.0, 0.0)),
-        ("PersistentChains::restart", chains(9, 8, 1.1, 0.0)),
-        ("PersistentChains::magnitude", chains(9, 8, 0.0, f64::NAN)),
-        ("DenoisingScoreMatching::sigma", EnergyTraining::DenoisingScoreMatching { sigma: 0.0 }),
+        ("EnergyTraining::PersistentChains::chains", chains(0, 8, 0.0, 0.0)),
+        ("EnergyTraining::PersistentChains::steps", chains(9, 0, 0.0, 0.0)),
+        ("EnergyTraining::PersistentChains::restart", chains(9, 8, 1.1, 0.0)),
+        ("EnergyTraining::PersistentChains::magnitude", chains(9, 8, 0.0, f64::NAN)),
+        (
+            "EnergyTraining::DenoisingScoreMatching::sigma",
+            EnergyTraining::DenoisingScoreMatching { sigma: 0.0 },
+        ),
     ] {
         match EnergyModel::new(small(training), &mut seeded(0)) {
             Err(Error::Config { field, .. }) => assert_eq!(field, name),
@@ -478,7 +481,9 @@ fn a_config_out_of_range_is_named() {
         ("Langevin::steps", |c| c.langevin.steps = 0),
         ("Langevin::first", |c| c.langevin.first = f64::INFINITY),
         ("Langevin::last", |c| c.langevin.last = 0.0),
-        ("Quadrature::intervals", |c| c.normalisation = Normalisation::Quadrature { intervals: 9 }),
+        ("Normalisation::Quadrature::intervals", |c| {
+            c.normalisation = Normalisation::Quadrature { intervals: 9 }
+        }),
         ("EnergyConfig::normalisation", |c| {
             (c.dim, c.normalisation) = (3, Normalisation::Quadrature { intervals: 8 })
         }),

@@ -1,0 +1,315 @@
+//! Flow matching: learn the velocity that carries one distribution to another.
+//!
+//! **Paths.** A row x₀ of a source and a row x₁ of the data are joined by a straight line,
+//!
+//! x_t = (1 − t) x₀ + t x₁, dx_t/dt = x₁ − x₀,
+//!
+//! and as t goes from 0 to 1 the density of x_t goes from the source's to the data's.
+//!
+//! **Objective.** A network guesses the line's velocity from the place and the time alone:
+//! E ‖v̂(x_t, t) − (x₁ − x₀)‖² (Lipman et al. 2023, eq. 23; Liu et al. 2023, eq. 1). Lines cross, so the guess
+//! is their mean velocity v(x, t) = E[x₁ − x₀ | x_t = x], and that is what makes it right: the field v moves
+//! the source's density through the same densities as the lines (Lipman et al. 2023, theorems 1 and 2).
+//!
+//! **Sampling.** From a source row, the ODE dx/dt = v̂(x, t) up to t = 1, in fixed steps ([`FlowSteps`]). The
+//! source is anything one can draw from ([`Source`]); [`FlowMatching::transport`] carries given rows of it.
+//!
+//! **Likelihood.** By the change of variables along the ODE, backward in time,
+//! log p(x₁) = log p₀(x₀) − ∫ ∇·v̂ dt (Chen et al. 2018, theorem 1): the code that scores a diffusion.
+//!
+//! **Coupling.** Which x₀ goes with which x₁ is free, as long as each comes with its own distribution
+//! ([`Coupling`]). Matched in each minibatch so that the lines are shortest, they hardly cross, the flow's own
+//! paths are all but straight, and few steps follow them (Tong et al. 2024; Pooladian et al. 2023).
+//!
+//! **What goes wrong.** As in a diffusion, rows cost a network evaluation a step, and few steps lose detail.
+//! The flow is invertible and continuous: from a source in one piece it joins separate modes by thin bridges.
+//!
+//! Papers: Lipman et al. 2023, *Flow matching for generative modeling*; Liu et al. 2023, *Flow straight and
+//! fast*; Tong et al. 2024, *Improving and generalizing flow-based generative models with minibatch optimal
+//! transport*; Pooladian et al. 2023, *Multisample flow matching*; Chen et al. 2018, *Neural ordinary
+//! differential equations*.
+
+mod likelihood;
+mod network;
+mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
+mod sampling;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use ndarray::ArrayView2;
+use rand::RngCore;
+
+pub use self::sampling::FlowSteps;
+pub use self::source::Source;
+pub use crate::numeric::ode::{Method, Solver};
+
+use self::network::VelocityNet;
+use self::objective::VelocityMse;
+use crate::data::Standardiser;
+use crate::error::{Result, check};
+use crate::generative::{
+    Dataset, Divergence, Generative, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
+    SampleOptions, Samples, TrainOptions, TrainReport,
+};
+use crate::map::{Card, Objective, Sampling};
+use crate::nn::{Activation, timed};
+use crate::numeric::rng::Streams;
+use crate::numeric::tiles;
+use crate::train::{OptimiserConfig, Parameters, Rows, fit};
+
+/// What a [`FlowMatching`] is made of. Lengths are in standard deviations of the data's columns, on which the
+/// network works.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct FlowMatchingConfig {
+    /// Columns of a row. At least 1. Default 2.
+    pub dim: usize,
+    /// Units of each hidden layer. At least one layer of at least one unit. Default `[128, 128, 128]`.
+    pub hidden: Vec<usize>,
+    /// Between the layers. Default [`Activation::Silu`].
+    pub activation: Activation,
+    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad, k = 0 … octaves − 1, beside the coordinate
+    /// itself. Structure of width w needs 2ᵏ near 1/w. 0 (raw coordinates) to 13. Default 4.
+    pub octaves: usize,
+    /// Sines and cosines that embed the time. Even, at least 2. Default 32.
+    pub time_features: usize,
+    /// Where the flow starts. Default [`Source::Gaussian`], the only one that a file of a model can hold.
+    #[cfg_attr(feature = "safetensors", serde(skip))]
+    pub source: Source,
+    /// Which source row goes with which row of the data. Default [`Coupling::Independent`].
+    pub coupling: Coupling,
+    /// How rows are drawn.
+    pub sampler: FlowSteps,
+    /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5. With
+    /// [`Solver::Fixed`] the result names ∞ as its tolerance: nothing watches the error.
+    pub solver: Solver,
+    /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
+    /// above.
+    pub divergence: Option<Divergence>,
+    /// How the parameters move. Default: a learning rate of 1e-2, the rest as [`OptimiserConfig`].
+    pub optimiser: OptimiserConfig,
+}
+
+/// Which source row goes with which row of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub enum Coupling {
+    /// Any with any.
+    Independent,
+    /// Rows of a minibatch are matched so that Σ ‖x₁ − x₀‖² is least, in standard units, exactly (Tong et al.
+    /// 2024, algorithm 3). The more rows together, the straighter the flow, at a cost that grows with their
+    /// cube.
+    OptimalTransport {
+        /// Rows matched together, at most those of a shard. 2 to 65,536.
+        rows: usize,
+    },
+}
+
+impl Default for FlowMatchingConfig {
+    fn default() -> Self {
+        FlowMatchingConfig {
+            dim: 2,
+            hidden: vec![128; 3],
+            activation: Activation::Silu,
+            octaves: 4,
+            time_features: 32,
+            source: Source::Gaussian,
+            coupling: Coupling::Independent,
+            sampler: FlowSteps::default(),
+            solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
+            divergence: None,
+            optimiser: OptimiserConfig { lr: 1e-2, ..OptimiserConfig::default() },
+        }
+    }
+}
+
+impl FlowMatchingConfig {
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        check(self.dim >= 1, "FlowMatchingConfig::dim", self.dim, "at least 1")?;
+        check(
+            !self.hidden.is_empty() && self.hidden.iter().all(|&h| h >= 1),
+            "FlowMatchingConfig::hidden",
+            &self.hidden,
+            "at least one layer of at least one unit",
+        )?;
+        check(self.octaves <= timed::OCTAVES, "FlowMatchingConfig::octaves", self.octaves, "0 to 13")?;
+        check(
+            self.time_features >= 2 && self.time_features.is_multiple_of(2),
+            "FlowMatchingConfig::time_features",
+            self.time_features,
+            "even, at least 2",
+        )?;
+        check(
+            self.source.dim().is_none_or(|dim| dim == self.dim),
+            "FlowMatchingConfig::source",
+            format!("{:?} columns", self.source.dim()),
+            "as many columns as FlowMatchingConfig::dim",
+        )?;
+        check(
+            !matches!(self.coupling, Coupling::OptimalTransport { rows: ..2 | 65_537.. }),
+            "FlowMatchingConfig::coupling",
+            self.coupling,
+            "2 to 65,536 rows",
+        )?;
+        check(
+            self.divergence != Some(Divergence::Hutchinson { probes: 0 }),
+            "FlowMatchingConfig::divergence",
+            self.divergence,
+            "at least 1 probe",
+        )?;
+        self.sampler.validate()?;
+        self.solver.validate()?;
+        self.activation.validate()?;
+        self.optimiser.validate()
+    }
+}
+
+/// A continuous normalising flow trained by flow matching, from any source to the data.
+///
+/// ```
+/// use quadrivium::data::Toy;
+/// use quadrivium::flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, FlowSteps, Method, Source};
+/// use quadrivium::{Dataset, Generative, SampleOptions, Silent, TrainOptions};
+///
+/// // From two moons to eight Gaussians.
+/// let mut rng = quadrivium::seeded(0);
+/// let moons = Toy::moons(0.1)?;
+/// let data = Dataset::new(Toy::ffjord8().sample(2_000, &mut rng))?;
+/// let config = FlowMatchingConfig {
+///     source: Source::Toy(moons.clone()),
+///     coupling: Coupling::OptimalTransport { rows: 64 },
+///     ..Default::default()
+/// };
+/// let mut model = FlowMatching::new(config, &mut rng)?;
+/// model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut Silent)?;
+///
+/// // Where the flow takes these rows of the source.
+/// let x0 = moons.sample(5, &mut rng);
+/// assert_eq!(model.transport(x0.view())?.dim(), (5, 2));
+/// // New rows, in ten steps.
+/// let quick = model.with_sampler(FlowSteps { method: Method::Euler, steps: 10 })?;
+/// assert_eq!(quick.sample(3, &SampleOptions::default(), &mut rng)?.nfe, 10);
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FlowMatching {
+    config: FlowMatchingConfig,
+    net: VelocityNet,
+    fitted: Arc<Fitted>,
+}
+
+/// What training changes; views with other samplers share it.
+#[derive(Debug, Clone)]
+struct Fitted {
+    parameters: Parameters,
+    standardiser: Standardiser,
+}
+
+impl FlowMatching {
+    /// An untrained model, whose rows are those of its source.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    pub fn new(config: FlowMatchingConfig, rng: &mut dyn RngCore) -> Result<Self> {
+        config.validate()?;
+        let net = VelocityNet::new(&config)?;
+        let mut p = vec![0.0; net.num_params()];
+        net.init(&mut p, &mut Streams::from_rng(rng).stream(0));
+        Ok(FlowMatching {
+            fitted: Arc::new(Fitted {
+                parameters: Parameters::new(p),
+                standardiser: Standardiser::identity(config.dim),
+            }),
+            net,
+            config,
+        })
+    }
+
+    /// What it was made with, and the sampler that it has now.
+    pub fn config(&self) -> &FlowMatchingConfig {
+        &self.config
+    }
+
+    /// The same model, sampled in other steps. It shares the parameters until one of the two trains on.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for no steps.
+    pub fn with_sampler(&self, sampler: FlowSteps) -> Result<Self> {
+        sampler.validate()?;
+        Ok(FlowMatching { config: FlowMatchingConfig { sampler, ..self.config.clone() }, ..self.clone() })
+    }
+}
+
+impl Generative for FlowMatching {
+    /// Without a density of the source there is no likelihood.
+    fn card(&self) -> Card {
+        let FlowMatchingConfig { source, coupling, sampler, .. } = &self.config;
+        let matching = match coupling {
+            Coupling::Independent => "FM",
+            Coupling::OptimalTransport { .. } => "OT-FM",
+        };
+        let steps = sampler.nfe();
+        let name = format!("{matching}, {:?}-{}", sampler.method, sampler.steps);
+        let card = Card::new(name, Objective::FlowMatching, Sampling::Flowing { steps });
+        let likelihood = if source.has_density() { card.likelihood } else { LikelihoodKind::Unavailable };
+        Card { likelihood, ..card }
+    }
+
+    fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    fn num_params(&self) -> usize {
+        self.net.num_params()
+    }
+
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        let rows = Rows::prepare(data, &self.fitted.standardiser, options, rng)?;
+        let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
+        *standardiser = rows.standardiser.clone();
+        let FlowMatchingConfig { source, coupling, optimiser, .. } = &self.config;
+        let objective = VelocityMse { net: &self.net, source, units: standardiser, coupling: *coupling };
+        fit(&objective, parameters, &rows, optimiser, options, observer)
+    }
+
+    /// Draws rows. A temperature T scales the source rows about the data's mean, in standard units T·x₀; of a
+    /// Gaussian source that is N(0, T²I).
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        tiles::sample(self, n, options, rng)
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    /// ln p(x) by the ODE, as precise as the solver; one of its evaluations is a pass of the network with all
+    /// tangents of the divergence, d of them where it is exact. A row beyond 10⁶ standard deviations is given
+    /// −∞. [`LogLikelihood::Unavailable`] for a source of rows.
+    fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
+        self.score(x, options)
+    }
+}

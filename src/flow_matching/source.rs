@@ -1,0 +1,69 @@
+use std::sync::Arc;
+
+use rand::Rng as _;
+
+use crate::data::{Standardiser, Toy};
+use crate::generative::Dataset;
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+use crate::numeric::transport::standard_normal;
+
+/// Where the flow starts, at t = 0.
+///
+/// The model works in the standard units of the *data*, z = (x − shift)/scale, and takes source rows there by
+/// the same change of units. An affine map takes straight lines to straight lines, so the flow from source to
+/// data is the same in either units.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// N(0, I) in standard units: the data's own mean and variances, without their shape.
+    Gaussian,
+    /// A distribution with a known density, in the units of the data.
+    Toy(Toy),
+    /// Rows in the units of the data, each as likely: of a file, or drawn from any other model. They have no
+    /// density, so neither has the flow.
+    Rows(Arc<Dataset>),
+}
+
+impl Source {
+    /// Columns of a row; `None` if as many as wanted.
+    pub(super) fn dim(&self) -> Option<usize> {
+        match self {
+            Source::Gaussian => None,
+            Source::Toy(toy) => Some(toy.dim()),
+            Source::Rows(rows) => Some(rows.dim()),
+        }
+    }
+
+    /// Draws a row z: (d) in standard units.
+    pub(super) fn draw(&self, units: &Standardiser, rng: &mut Rng, z: &mut [f64]) {
+        match self {
+            Source::Gaussian => return z.fill_with(|| f64::normal(rng)),
+            Source::Toy(toy) => toy.draw(rng, z),
+            Source::Rows(rows) => {
+                let (x, row) = (rows.x(), rng.random_range(0..rows.rows()));
+                z.iter_mut().zip(x.row(row)).for_each(|(z, &x)| *z = x.into());
+            }
+        }
+        let moments = units.shift().iter().zip(units.scale());
+        z.iter_mut().zip(moments).for_each(|(z, (shift, scale))| *z = (*z - shift) / scale);
+    }
+
+    /// Whether it has a density.
+    pub(super) fn has_density(&self) -> bool {
+        !matches!(self, Source::Rows(_))
+    }
+
+    /// ln p of a row z: (d) in standard units; `None` without a density.
+    pub(super) fn log_density(&self, units: &Standardiser, z: &[f64]) -> Option<f64> {
+        match self {
+            Source::Gaussian => Some(standard_normal(z)),
+            Source::Toy(toy) => {
+                let moments = units.shift().iter().zip(units.scale());
+                let x: Vec<f64> =
+                    z.iter().zip(moments).map(|(z, (shift, scale))| z * scale + shift).collect();
+                Some(toy.log_density_at(&x) - units.log_det())
+            }
+            Source::Rows(_) => None,
+        }
+    }
+}

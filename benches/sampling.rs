@@ -86,9 +86,31 @@ fn diffusion(c: &mut Criterion) {
     group.finish();
 }
 
+/// The other relatives, in their default sizes.
+fn relatives(c: &mut Criterion) {
+    let rng = &mut seeded(0);
+    let mixture = GaussianMixtureConfig { components: ComponentCount::Fixed(25), ..Default::default() };
+    let models: [(&str, Box<dyn Generative>); 5] = [
+        (
+            "flow_matching",
+            Box::new(FlowMatching::new(FlowMatchingConfig::default(), rng).expect("valid config")),
+        ),
+        ("energy", Box::new(EnergyModel::new(EnergyConfig::default(), rng).expect("valid config"))),
+        ("score", Box::new(ScoreModel::new(ScoreConfig::default(), rng).expect("valid config"))),
+        ("baseline/mixture", Box::new(GaussianMixture::new(mixture).expect("valid config"))),
+        (
+            "baseline/kernel",
+            Box::new(KernelDensity::new(KernelDensityConfig::default()).expect("valid config")),
+        ),
+    ];
+    for (name, model) in &models {
+        paradigm(c, name, model.as_ref());
+    }
+}
+
 fn by_name(c: &mut Criterion) {
     workloads::bench(c, &["W2", "W3", "W3-1", "W4", "W4-1", "W8-sample"]);
 }
 
-criterion_group!(sampling, autoregressive, flow, latent, adversarial, diffusion, by_name);
+criterion_group!(sampling, autoregressive, flow, latent, adversarial, diffusion, relatives, by_name);
 criterion_main!(sampling);

@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | persistent chains (Hinton 2002; Tieleman 2008; Du & Mordatch 2019) | E[E(x⁺)] − E[E(x⁻)], x⁻ from chains that move along under the present energy | p: with x⁻ ~ exp(−E)/Z the gradient is that of −ln p |
 //! | denoising (Vincent 2011, eq. 9) | E‖s(x̃) − (x − x̃)/σ²‖², x̃ = x + σε | p blurred by σ |
-//! | sliced (Song et al. 2019, eq. 8) | E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction | the score of whatever rows it sees |
+//! | sliced (Song et al. 2019, variance-reduced) | E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction | the score of whatever rows it sees |
 //!
 //! The last two differentiate a derivative once more, exactly: for s = −∇E, a `jvp` along u = ∂loss/∂s and its
 //! reverse; for a network s, a `jvp` along v and its reverse. A scalar energy learns at one σ. A score

@@ -184,7 +184,7 @@ impl<F: Real> Objective<F> for Contrast<'_, F> {
 ///
 /// E [‖ε̂‖² − 2σ vᵀ(∂ε̂/∂x)v] / d, x = αx₀ + σε, v uniform on {−1, 1}ᵈ.
 ///
-/// With s = −ε̂/σ this is 2σ² (vᵀ(∂s/∂x)v + ½‖s‖²) (Song et al. 2019, eq. 8). Unlike [`NoiseMse`] it never
+/// With s = −ε̂/σ this is 2σ² (vᵀ(∂s/∂x)v + ½‖s‖²) (Song et al. 2019, variance-reduced). Unlike [`NoiseMse`] it never
 /// looks at ε. In the mean, Eᵥ vᵀJv = tr J and Stein's identity E⟨ε, ε̂⟩ = σ E tr(∂ε̂/∂x) make it that
 /// loss less 1, the mean of ‖ε‖²/d.
 pub(super) struct SlicedScore<'a>(pub(super) NoiseMse<'a>);

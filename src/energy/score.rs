@@ -24,7 +24,7 @@ pub enum ScoreTraining {
     /// 2019, eq. 6).
     Denoising,
     /// From the blurred rows alone: 2σ² (vᵀ(∂s/∂x)v + ½‖s‖²), one random direction v per row (Song et al.
-    /// 2019, eq. 8). Its gradient takes a second derivative of the network, costs twice as much, and is
+    /// 2019, variance-reduced). Its gradient takes a second derivative of the network, costs twice as much, and is
     /// noisier.
     Sliced,
 }

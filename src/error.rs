@@ -111,6 +111,20 @@ pub enum Error {
         /// What should stand there.
         expected: String,
     },
+    /// A file is no model of this crate, or a damaged one.
+    #[error("not a model's file: {what}")]
+    Format {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A file was written by a later version of this crate.
+    #[error("the file has format {found}, this version reads up to {newest}: update quadrivium")]
+    FormatVersion {
+        /// The file's format.
+        found: u64,
+        /// The newest that this version reads.
+        newest: u64,
+    },
     /// Reading or writing failed.
     #[error("{path}: {source}")]
     Io {

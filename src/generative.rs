@@ -316,6 +316,7 @@ pub enum LogLikelihood {
 
 /// How the divergence of an ODE's drift was computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Divergence {
     /// The full trace of the Jacobian, one tangent per column.
     Exact,

@@ -91,6 +91,7 @@
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
 //! | [`metrics`] | coverage, distances, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
+//! | `persist` | models as files, with the feature `safetensors` |
 //!
 //! # Conventions
 //!
@@ -102,6 +103,8 @@
 //!
 //! `rayon` (on by default): shards of a training step and tiles of a sampler run in parallel. To choose the
 //! number of threads, call inside `rayon::ThreadPool::install`, or set `RAYON_NUM_THREADS`.
+//!
+//! `safetensors`: every model is saved to a file and loaded again, `persist`.
 
 pub mod adversarial;
 pub mod autoregressive;
@@ -118,6 +121,8 @@ pub mod map;
 pub mod metrics;
 pub mod nn;
 pub mod numeric;
+#[cfg(feature = "safetensors")]
+pub mod persist;
 pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};

@@ -11,8 +11,14 @@ use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;
 use quadrivium::{Error, seeded};
 
+// With files, every model can be one.
+#[cfg(not(feature = "safetensors"))]
+use quadrivium::Generative as Model;
+#[cfg(feature = "safetensors")]
+use quadrivium::persist::{self, Persist as Model};
+
 /// Every model in a small size, with every objective, head and sampler; two columns.
-fn models() -> Vec<Box<dyn Generative>> {
+fn models() -> Vec<Box<dyn Model>> {
     let mut rng = seeded(3);
     let rng = &mut rng;
     let gan = |loss| GanConfig {
@@ -520,6 +526,46 @@ fn wild(steps: usize) {
         }
         assert!(sample(model.as_ref(), 20, 0).x.iter().all(|v| v.is_finite()), "{}", model.card().name);
     }
+}
+
+#[cfg(feature = "safetensors")]
+#[test]
+fn a_loaded_model_is_the_saved_one_to_the_bit() {
+    let bits = |model: &dyn Generative| {
+        let drawn = sample(model, 60, 5).x.mapv(f32::to_bits);
+        let nats = nats(model, &moons(20).x().to_owned()).unwrap_or_default();
+        (drawn, nats.into_iter().map(f64::to_bits).collect::<Vec<_>>())
+    };
+    let mut refused = Vec::new();
+    for mut model in models() {
+        // Untrained, trained, and each trained on.
+        for steps in [0, 3] {
+            if steps > 0 {
+                train(model.as_mut(), steps);
+            }
+            let name = name(model.as_ref());
+            let bytes = match model.to_bytes() {
+                Ok(bytes) => bytes,
+                Err(Error::Format { what }) => {
+                    assert!(what.contains("only a Gaussian source can be saved"), "{name}: {what}");
+                    refused.push((name, steps));
+                    continue;
+                }
+                Err(error) => panic!("{name}: {error}"),
+            };
+            let mut loaded = persist::from_bytes(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(loaded.card(), model.card());
+            assert_eq!(loaded.num_params(), model.num_params(), "{name}");
+            assert_eq!(bits(loaded.as_ref()), bits(model.as_ref()), "{name}");
+            assert!(loaded.to_bytes().unwrap() == bytes, "{name}: the same file again");
+            let (ours, theirs) = (train(model.as_mut(), 2), train(loaded.as_mut(), 2));
+            assert_eq!(ours.loss, theirs.loss, "{name}");
+            assert_eq!(bits(loaded.as_ref()), bits(model.as_ref()), "{name}, trained on");
+        }
+    }
+    // The flows that start elsewhere, untrained and trained, and no other.
+    let elsewhere = ["OT-FM, Heun-5", "FM, Rk4-5"].map(|name| [0, 3].map(|steps| (name.to_string(), steps)));
+    assert_eq!(refused, elsewhere.concat());
 }
 
 #[test]

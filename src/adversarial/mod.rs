@@ -28,6 +28,8 @@
 //! features of x even narrow modes come out sharp.
 
 mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 mod players;
 mod sampling;
 #[cfg(test)]
@@ -51,6 +53,7 @@ use crate::train::{OptimiserConfig, Parameters, Rows};
 
 /// Which game the two players play.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum AdversarialLoss {
     /// Both on the one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the
     /// default learning rates the critic wins at once and the generator stalls; at 1e-3 and a
@@ -74,6 +77,11 @@ pub enum AdversarialLoss {
 
 /// What a [`Gan`] is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct GanConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
@@ -187,6 +195,30 @@ impl GanConfig {
         self.critic_activation.validate()?;
         self.optimiser.validate()
     }
+
+    /// G: z → x.
+    fn generator(&self) -> Sequential {
+        let (hidden, activation) = (&self.generator_hidden, self.generator_activation);
+        player(self.latent_dim, self.generator_octaves, hidden, activation, self.dim)
+    }
+
+    /// D: x → a number.
+    fn critic(&self) -> Sequential {
+        player(self.dim, self.critic_octaves, &self.critic_hidden, self.critic_activation, 1)
+    }
+}
+
+fn player(
+    dim: usize,
+    octaves: usize,
+    hidden: &[usize],
+    activation: Activation,
+    outputs: usize,
+) -> Sequential {
+    let features = Fourier::octaves(dim, 1.0, octaves);
+    let sizes = [&[features.out_dim()], hidden, &[outputs]].concat();
+    let layers = mlp(&sizes, activation).layers().to_vec();
+    Sequential::new([vec![Layer::Fourier(features)], layers].concat())
 }
 
 /// A generator and its critic.
@@ -225,22 +257,20 @@ impl Gan {
     pub fn new(config: GanConfig, rng: &mut dyn RngCore) -> Result<Self> {
         config.validate()?;
         let streams = Streams::from_rng(rng);
-        let player = |dim, octaves, hidden: &[usize], activation, outputs, index| {
-            let features = Fourier::octaves(dim, 1.0, octaves);
-            let sizes = [&[features.out_dim()], hidden, &[outputs]].concat();
-            let layers = mlp(&sizes, activation).layers().to_vec();
-            let network = Sequential::new([vec![Layer::Fourier(features)], layers].concat());
+        let (generator, critic) = (config.generator(), config.critic());
+        let start = |network: &Sequential, index| {
             let mut p = vec![0.0; network.num_params()];
             network.init(&mut p, &mut streams.stream(index));
-            (network, Parameters::new(p))
+            Parameters::new(p)
         };
-        let c = &config;
-        let (generator, generator_parameters) =
-            player(c.latent_dim, c.generator_octaves, &c.generator_hidden, c.generator_activation, c.dim, 0);
-        let (critic, critic_parameters) =
-            player(c.dim, c.critic_octaves, &c.critic_hidden, c.critic_activation, 1, 1);
-        let standardiser = Standardiser::identity(c.dim);
-        Ok(Gan { config, generator, critic, generator_parameters, critic_parameters, standardiser })
+        Ok(Gan {
+            generator_parameters: start(&generator, 0),
+            critic_parameters: start(&critic, 1),
+            standardiser: Standardiser::identity(config.dim),
+            generator,
+            critic,
+            config,
+        })
     }
 
     /// What it was made with.

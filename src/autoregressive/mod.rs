@@ -24,6 +24,8 @@ mod likelihood;
 mod mixture;
 mod network;
 mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 mod sampling;
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,11 @@ use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// What an [`Autoregressive`] model is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct AutoregressiveConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
@@ -68,6 +75,7 @@ pub struct AutoregressiveConfig {
 
 /// The family of each conditional p(x_i | x_<i). Widths are in standard deviations of the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Head {
     /// Σₖ πₖ N(μₖ, σₖ²), π, μ and σ of `components` (1 to 4096) given by the network. Smooth, and as sharp as
     /// σ ≥ 0.001: that floor keeps the likelihood bounded on values that repeat.
@@ -103,7 +111,7 @@ impl AutoregressiveConfig {
     pub fn validate(&self) -> Result<()> {
         check(self.dim >= 1, "AutoregressiveConfig::dim", self.dim, "at least 1")?;
         check(
-            !self.hidden.is_empty() && self.hidden.iter().all(|&units| units >= 1 && units + 1 >= self.dim),
+            !self.hidden.is_empty() && self.hidden.iter().all(|&units| units >= 1 && units >= self.dim - 1),
             "AutoregressiveConfig::hidden",
             &self.hidden,
             "one or more layers of at least dim − 1 (and 1) units",

@@ -97,6 +97,17 @@ impl Made {
         self.heads[self.dim]
     }
 
+    /// The table of p.
+    #[cfg(feature = "safetensors")]
+    pub fn layout(&self) -> crate::nn::Layout {
+        let mut layout = Default::default();
+        if let Some(trunk) = &self.trunk {
+            trunk.describe("hidden.", &mut layout);
+        }
+        (0..self.dim).for_each(|i| self.head_layer(i).describe(&format!("heads.{i}."), &mut layout));
+        layout
+    }
+
     /// How many of the units of a layer, the first, see nothing but x_<i, i from 0.
     fn visible(&self, layer: usize, i: usize) -> usize {
         // Unit u has degree 1 + ⌊u(d−1)/width⌋.

@@ -17,6 +17,7 @@ use crate::generative::check_rows;
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Standardiser {
     shift: Vec<f64>, // (dim)
     scale: Vec<f64>, // (dim), each more than 0
@@ -36,6 +37,17 @@ impl Standardiser {
     /// From known moments, as if fitted to them.
     pub(crate) fn of(shift: Vec<f64>, scale: Vec<f64>) -> Self {
         Standardiser { shift, scale, fitted: true }
+    }
+
+    /// Of a file: a shift and a scale for each of `dim` columns, finite, the scale more than 0.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn validate(&self, dim: usize) -> Result<()> {
+        use crate::error::check;
+        for (field, numbers) in [("Standardiser::shift", &self.shift), ("Standardiser::scale", &self.scale)] {
+            check(numbers.len() == dim, field, numbers.len(), "a number for each column")?;
+            check(numbers.iter().all(|v| v.is_finite()), field, numbers, "finite")?;
+        }
+        check(self.scale.iter().all(|&s| s > 0.0), "Standardiser::scale", &self.scale, "more than 0")
     }
 
     /// This one if it has seen data, else the mean and the (population) standard deviation of the columns of

@@ -8,6 +8,11 @@ use crate::train::OptimiserConfig;
 /// What a [`Diffusion`](super::Diffusion) is made of. Lengths are in standard deviations of the columns, on which the network
 /// works.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct DiffusionConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
@@ -48,6 +53,7 @@ pub struct DiffusionConfig {
 
 /// Which noise levels training visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum TrainingNoise {
     /// Those of the timesteps, each as often (Ho et al. 2020, algorithm 1). Of the cosine schedule's, one in
     /// a hundred has noise below 0.025. Below the first timestep's the network is not trained.

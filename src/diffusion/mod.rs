@@ -45,6 +45,8 @@ mod config;
 mod likelihood;
 pub(crate) mod network;
 pub(crate) mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 mod sampler;
 mod sampling;
 mod schedule;

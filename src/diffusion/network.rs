@@ -57,6 +57,12 @@ impl NoiseNet {
         self.velocity.num_params()
     }
 
+    /// The table of p.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn layout(&self) -> crate::nn::Layout {
+        self.velocity.layout()
+    }
+
     pub(crate) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
         self.velocity.init(p, rng);
     }

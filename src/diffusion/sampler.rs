@@ -10,6 +10,7 @@ use crate::numeric::ode::Method;
 /// they start at the schedule's last level or at σ/α = 80 (Karras et al. 2022), whichever is quieter, walk down
 /// to [`DiffusionConfig::sigma_min`], and (but for the last) jump from there to the estimate (x − σ ε̂)/α of x₀.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Sampler {
     /// Ancestral sampling over all T timesteps (Ho et al. 2020, algorithm 2): T evaluations.
     Ddpm,
@@ -64,6 +65,7 @@ pub enum Sampler {
 
 /// The variance of DDPM's reverse steps: the two choices of Ho et al. 2020, §3.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum ReverseVariance {
     /// β̃_t = β_t (1 − ᾱ_{t−1}) / (1 − ᾱ_t): right for data that are one point.
     Posterior,

@@ -1,3 +1,4 @@
+use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
 use super::likelihood::probability_flow;
@@ -7,7 +8,7 @@ use super::schedule::NoiseLevel;
 use super::{Diffusion, DiffusionConfig};
 use crate::data::{DiffusedMixture, Standardiser};
 use crate::error::{Result, check};
-use crate::generative::{SampleOptions, Samples};
+use crate::generative::{SampleOptions, Samples, check_rows};
 use crate::numeric::rng::Rng;
 use crate::numeric::tiles::{self, DrawTile, RowStreams};
 use crate::numeric::{Real, ode};
@@ -107,6 +108,41 @@ impl Diffusion {
     /// The network that samples and scores: its averaged parameters.
     pub(super) fn predictor(&self) -> Network<'_, f32> {
         Network { net: &self.net, p: &self.fitted.parameters.average }
+    }
+
+    /// ε̂ of noisy rows z: (n, dim), in standard units, all at one level: what each step of a sampler asks.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
+    /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity,
+    /// [`Error::Config`](crate::Error::Config) for a level without noise.
+    ///
+    /// ```
+    /// use quadrivium::diffusion::{Diffusion, DiffusionConfig, NoiseLevel};
+    /// use quadrivium::ndarray::array;
+    ///
+    /// let model = Diffusion::new(DiffusionConfig::default(), &mut quadrivium::seeded(0))?;
+    /// // Untrained, it takes rows for standard normal: ε̂ = σz.
+    /// let eps_hat = model.predict_noise(array![[1.0, -2.0]].view(), NoiseLevel::at_sigma(0.5))?;
+    /// assert_eq!(eps_hat, array![[0.5, -1.0]]);
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn predict_noise(&self, z: ArrayView2<f32>, level: NoiseLevel) -> Result<Array2<f32>> {
+        check_rows("z", z, self.config.dim)?;
+        check(
+            level.sigma > 0.0 && level.sigma <= 1.0,
+            "NoiseLevel::sigma",
+            level.sigma,
+            "more than 0, to 1",
+        )?;
+        let mut eps_hat = z.as_standard_layout().into_owned();
+        let (network, rows) = (self.predictor(), eps_hat.as_slice_mut().expect("standard layout"));
+        tiles::for_each_tile(rows, self.config.dim, |pass: &mut Pass<f32>, _, rows| {
+            let predicted = network.noise(rows, level, pass);
+            rows.copy_from_slice(predicted);
+            Ok(())
+        })?;
+        Ok(eps_hat)
     }
 
     pub(super) fn reverse<'a>(&'a self, predictor: &'a Network<'a, f32>) -> Reverse<'a, Network<'a, f32>> {

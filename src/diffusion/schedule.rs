@@ -5,6 +5,7 @@ use crate::error::Result;
 
 /// How fast the noise grows over the timesteps t = 1 … T.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Schedule {
     /// β from 1e-4 to 0.02, evenly spaced (Ho et al. 2020, §4), at T = 1000; other T keep the total noise: β
     /// · 1000/T.

@@ -21,6 +21,7 @@ use crate::numeric::transport::{Tangents, Velocity};
 /// step below is written for such rows. What differs is how the noise is spread over t, and with it the grid of
 /// the samplers in timesteps, and what one Euler–Maruyama step does.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Sde {
     /// dx = −½ β(t) x dt + √β(t) dw, β(t) = β_min + t (β_max − β_min) (Song et al. 2021b, eq. 11 and 33): data
     /// of variance 1 keep it.

@@ -44,6 +44,8 @@ mod chains;
 mod likelihood;
 mod network;
 mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 mod sampling;
 mod score;
 #[cfg(test)]
@@ -73,6 +75,7 @@ use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// How an [`EnergyModel`] learns. Lengths are in standard deviations of the columns.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum EnergyTraining {
     /// Persistent contrastive divergence (Tieleman 2008; Du & Mordatch 2019): −ln p itself, its gradient
     /// estimated by chains that live through the training.
@@ -99,6 +102,7 @@ pub enum EnergyTraining {
 
 /// Whether `log_likelihood` knows the constant of the density.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Normalisation {
     /// It does not: [`LogLikelihood::Unnormalised`].
     None,
@@ -112,6 +116,11 @@ pub enum Normalisation {
 
 /// What an [`EnergyModel`] is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct EnergyConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,

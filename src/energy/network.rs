@@ -51,6 +51,14 @@ impl Energy {
         self.net.num_params()
     }
 
+    /// The table of p.
+    #[cfg(feature = "safetensors")]
+    pub(super) fn layout(&self) -> crate::nn::Layout {
+        let mut layout = Default::default();
+        self.net.describe("energy.", &mut layout);
+        layout
+    }
+
     pub(super) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
         self.net.init(p, rng);
     }

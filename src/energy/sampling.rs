@@ -15,6 +15,11 @@ use crate::numeric::tiles::{DrawTile, RowStreams};
 /// & Tweedie 1996): as ε = h² in the usual form. The cut lets a long step be tried where the energy is steep.
 /// Long steps find modes, short ones their shape.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Langevin {
     /// Network evaluations of a chain: as many moves, or, with [`Acceptance::Metropolis`], one less, the
     /// first being of the start. At least one move. Default 400.
@@ -29,6 +34,7 @@ pub struct Langevin {
 
 /// What becomes of the proposal of a Langevin move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Acceptance {
     /// It is taken: the unadjusted Langevin algorithm, whose density is off by O(h²), and broader than a mode
     /// narrower than h.

@@ -18,6 +18,7 @@ use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// How a [`ScoreModel`] learns the score of the data blurred by each σ of its ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum ScoreTraining {
     /// From the noise that was added: σ² ‖s(x̃, σ) + ε/σ‖² (Vincent 2011; over the levels NCSN, Song & Ermon
     /// 2019, eq. 6).
@@ -30,6 +31,11 @@ pub enum ScoreTraining {
 
 /// What a [`ScoreModel`] is made of and how it learns. Lengths are in standard deviations of the columns.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct ScoreConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
@@ -48,9 +54,9 @@ pub struct ScoreConfig {
     pub sigma_max: f64,
     /// σ_L, the smallest noise, below the width of the narrowest detail. 1e-6 to 1e6. Default 0.005.
     pub sigma_min: f64,
-    /// L, levels from σ₁ to σ_L in one ratio. At least 1; with 1 only `sigma_min` is there. Default 20.
+    /// L, levels from σ₁ to σ_L in one ratio. 1 to 1,000,000; with 1 only `sigma_min` is there. Default 20.
     pub levels: usize,
-    /// Langevin moves at each level. At least 1. Default 10.
+    /// Langevin moves at each level. 1 to 1,000,000. Default 10.
     pub steps_per_level: usize,
     /// r, a move's step against the level: z ← z + (rσ²/2) s + √r σ ξ. More than 0, less than 4, where the
     /// chain of a level would no longer stand. Default 0.5.
@@ -58,6 +64,9 @@ pub struct ScoreConfig {
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
+
+/// Levels, and moves at each, that fit into memory and into any patience.
+const MOST: usize = 1_000_000;
 
 impl Default for ScoreConfig {
     fn default() -> Self {
@@ -104,8 +113,9 @@ impl ScoreConfig {
             most,
             "at least sigma_min, at most 1e6",
         )?;
-        check(self.levels >= 1, "ScoreConfig::levels", self.levels, "at least 1")?;
-        check(self.steps_per_level >= 1, "ScoreConfig::steps_per_level", self.steps_per_level, "at least 1")?;
+        let (levels, moves) = (self.levels, self.steps_per_level);
+        check((1..=MOST).contains(&levels), "ScoreConfig::levels", levels, "1 to 1,000,000")?;
+        check((1..=MOST).contains(&moves), "ScoreConfig::steps_per_level", moves, "1 to 1,000,000")?;
         check(
             self.step > 0.0 && self.step < 4.0,
             "ScoreConfig::step",
@@ -116,9 +126,21 @@ impl ScoreConfig {
         self.optimiser.validate()
     }
 
+    /// The noise predictor that is the score.
+    pub(super) fn network(&self) -> Result<NoiseNet> {
+        NoiseNet::new(&DiffusionConfig {
+            dim: self.dim,
+            hidden: self.hidden.clone(),
+            activation: self.activation,
+            octaves: self.octaves,
+            time_features: self.time_features,
+            ..DiffusionConfig::default()
+        })
+    }
+
     /// The ladder σ₁ > … > σ_L, as levels of the variance-preserving form that the network knows: x + σε is
     /// √(1 + σ²) times αx + σ′ε with α = 1/√(1 + σ²), σ′ = σ/√(1 + σ²).
-    fn ladder(&self) -> Vec<NoiseLevel> {
+    pub(super) fn ladder(&self) -> Vec<NoiseLevel> {
         let last = self.levels - 1;
         let ratio = self.sigma_max / self.sigma_min;
         (0..self.levels)
@@ -164,14 +186,7 @@ impl ScoreModel {
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn new(config: ScoreConfig, rng: &mut dyn RngCore) -> Result<Self> {
         config.validate()?;
-        let net = NoiseNet::new(&DiffusionConfig {
-            dim: config.dim,
-            hidden: config.hidden.clone(),
-            activation: config.activation,
-            octaves: config.octaves,
-            time_features: config.time_features,
-            ..DiffusionConfig::default()
-        })?;
+        let net = config.network()?;
         let mut p = vec![0.0; net.num_params()];
         net.init(&mut p, &mut Streams::from_rng(rng).stream(0));
         Ok(ScoreModel {

@@ -91,6 +91,31 @@ impl Chain {
         self.layers.last().map_or(0, |layer| layer.mix.end)
     }
 
+    /// The table of p.
+    #[cfg(feature = "safetensors")]
+    pub fn layout(&self) -> crate::nn::Layout {
+        let mut layout = crate::nn::Layout::default();
+        for (l, layer) in self.layers.iter().enumerate() {
+            self.conditioner.net.describe(&format!("layers.{l}."), &mut layout);
+            if !layer.mix.is_empty() {
+                layout.push(format!("layers.{l}.mixing"), &[self.dim, self.dim]);
+            }
+        }
+        layout
+    }
+
+    /// What stands between the layers.
+    #[cfg(feature = "safetensors")]
+    pub fn mixers(&self) -> impl Iterator<Item = &Mixer> {
+        self.layers.iter().filter_map(|layer| layer.mixer.as_ref())
+    }
+
+    /// The same.
+    #[cfg(feature = "safetensors")]
+    pub fn mixers_mut(&mut self) -> impl Iterator<Item = &mut Mixer> {
+        self.layers.iter_mut().filter_map(|layer| layer.mixer.as_mut())
+    }
+
     /// Network evaluations per row of `inverse`, all layers' together being one.
     pub fn inverse_passes(&self) -> usize {
         self.conditioner.inverse_passes

@@ -30,6 +30,23 @@ impl Mixer {
         Mixer { order, learned: mixing == Mixing::Linear }
     }
 
+    /// The order of what stands before it: entry i of the result is its entry order[i].
+    #[cfg(feature = "safetensors")]
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// Takes the order of a file, if it is one.
+    #[cfg(feature = "safetensors")]
+    pub fn set_order(&mut self, order: Vec<usize>) -> crate::Result<()> {
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        let sane = sorted.into_iter().eq(0..self.order.len());
+        crate::error::check(sane, "orders", &order, "each column once")?;
+        self.order = order;
+        Ok(())
+    }
+
     /// Length of p. At p = 0 there is only the order.
     pub fn num_params(&self) -> usize {
         if self.learned { self.order.len() * self.order.len() } else { 0 }

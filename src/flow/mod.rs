@@ -25,6 +25,8 @@ mod conditioner;
 mod likelihood;
 mod mixing;
 mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 mod sampling;
 mod spline;
 #[cfg(test)]
@@ -49,6 +51,11 @@ use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// What a [`Flow`] is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct FlowConfig {
     /// Columns of a row. At least 1; at least 2 for couplings. Default 2.
     pub dim: usize,
@@ -77,6 +84,7 @@ pub struct FlowConfig {
 
 /// Which coordinates a layer moves, given which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Architecture {
     /// The second half given the first (⌊dim/2⌋ coordinates), which passes unchanged (RealNVP, Dinh et al.
     /// 2017). Samples in one pass.
@@ -88,6 +96,7 @@ pub enum Architecture {
 
 /// The increasing map of the line by which a coordinate moves, in standard deviations of the column.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Transform {
     /// y = (x − t)·eˢ, |s| ≤ 3.
     Affine,
@@ -102,6 +111,7 @@ pub enum Transform {
 
 /// What happens to the coordinates between two layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Mixing {
     /// Their order is reversed: the halves of a coupling take turns.
     Reverse,

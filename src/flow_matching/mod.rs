@@ -32,6 +32,8 @@
 mod likelihood;
 mod network;
 mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 mod sampling;
 mod source;
 #[cfg(test)]
@@ -64,6 +66,11 @@ use crate::train::{OptimiserConfig, Parameters, Rows, fit};
 /// What a [`FlowMatching`] is made of. Lengths are in standard deviations of the data's columns, on which the
 /// network works.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct FlowMatchingConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
@@ -76,7 +83,8 @@ pub struct FlowMatchingConfig {
     pub octaves: usize,
     /// Sines and cosines that embed the time. Even, at least 2. Default 32.
     pub time_features: usize,
-    /// Where the flow starts. Default [`Source::Gaussian`].
+    /// Where the flow starts. Default [`Source::Gaussian`], the only one that a file of a model can hold.
+    #[cfg_attr(feature = "safetensors", serde(skip))]
     pub source: Source,
     /// Which source row goes with which row of the data. Default [`Coupling::Independent`].
     pub coupling: Coupling,
@@ -94,6 +102,7 @@ pub struct FlowMatchingConfig {
 
 /// Which source row goes with which row of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Coupling {
     /// Any with any.
     Independent,

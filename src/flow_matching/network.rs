@@ -46,6 +46,12 @@ impl VelocityNet {
         self.net.num_params()
     }
 
+    /// The table of p.
+    #[cfg(feature = "safetensors")]
+    pub(super) fn layout(&self) -> crate::nn::Layout {
+        self.net.layout()
+    }
+
     pub(super) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
         self.net.init(p, rng);
     }

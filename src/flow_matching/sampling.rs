@@ -10,6 +10,11 @@ use crate::numeric::transport;
 
 /// Equal steps of the ODE from t = 0 to t = 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct FlowSteps {
     /// The kind of step. Default [`Method::Rk4`].
     pub method: Method,

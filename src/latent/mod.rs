@@ -25,6 +25,8 @@
 mod likelihood;
 mod network;
 mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 mod sampling;
 #[cfg(test)]
 mod tests;
@@ -49,6 +51,11 @@ use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// What a [`Vae`] is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct VaeConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
@@ -87,6 +94,7 @@ pub struct VaeConfig {
 
 /// What the decoder's standard deviation depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum DecoderVariance {
     /// One s per column, for all rows (Rybkin et al. 2021). It makes the sharper modes.
     Shared,

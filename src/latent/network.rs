@@ -33,6 +33,15 @@ impl Networks {
         self.decoder.range.end
     }
 
+    /// The table of p.
+    #[cfg(feature = "safetensors")]
+    pub fn layout(&self) -> crate::nn::Layout {
+        let mut layout = Default::default();
+        self.encoder.net.describe("encoder.", &mut layout);
+        self.decoder.net.describe("decoder.", &mut layout);
+        layout
+    }
+
     pub fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
         for GaussianNetwork { net, range, .. } in [&self.encoder, &self.decoder] {
             net.init(&mut p[range.clone()], rng);

@@ -9,6 +9,7 @@ use crate::numeric::simd::vectorise;
 /// With y = f(x): dx = f′·dy and ẏ = f′·ẋ. The tangent's gradient is dẋ = f′·dẏ, and, as f′ depends on x,
 /// dx = f′·dy + f″·ẋ·dẏ. `forward` keeps f′, which costs little beside f.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Activation {
     /// tanh x.
     Tanh,

@@ -97,6 +97,30 @@ impl Timed {
         self.parts()[2].end
     }
 
+    /// The table of p.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn layout(&self) -> super::Layout {
+        let mut layout = Default::default();
+        self.time.describe("time.", &mut layout);
+        layout.push("features.weight".into(), &[self.features.count(), self.rest.in_dim()]);
+        self.rest.describe("rest.", &mut layout);
+        layout
+    }
+
+    /// Refuses a config whose network the file cannot hold.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn fits(
+        stored: &crate::persist::format::Stored,
+        dim: usize,
+        hidden: &[usize],
+        octaves: usize,
+        time_features: usize,
+    ) -> Result<()> {
+        let chain = [&[time_features], hidden, &[dim]].concat();
+        let features = crate::persist::format::features(dim, octaves);
+        stored.fits(2 * (hidden.len() + 1) + 1, &[&chain, &[features, hidden[0]]])
+    }
+
     /// Where Wt and b, Wx, and the rest stand in p.
     fn parts(&self) -> [Range<usize>; 3] {
         let inputs = self.time.num_params();

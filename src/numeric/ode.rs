@@ -10,6 +10,7 @@ use crate::error::{Error, Result, check};
 
 /// How to step.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Solver {
     /// The embedded pair of order 5(4) with step-size control (Dormand & Prince 1980).
     ///
@@ -31,6 +32,7 @@ pub enum Solver {
 
 /// One step of an explicit method of Runge and Kutta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Method {
     /// y + h f(t, y): order 1, one evaluation.
     Euler,

@@ -4,6 +4,11 @@ use crate::train::Progress;
 
 /// How a model's parameters move: AdamW, warm-up, decay of the learning rate, clipping, averaging.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct OptimiserConfig {
     /// Learning rate after warm-up. More than 0. Default 1e-3.
     pub lr: f64,
@@ -30,6 +35,7 @@ pub struct OptimiserConfig {
 
 /// The learning rate's way after warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Decay {
     /// It stays.
     Constant,

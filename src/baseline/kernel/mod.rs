@@ -18,6 +18,8 @@
 
 mod likelihood;
 mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 mod sampling;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,11 @@ use crate::train;
 
 /// How wide the kernels of a [`KernelDensity`] are.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct KernelDensityConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
@@ -50,6 +57,7 @@ pub struct KernelDensityConfig {
 
 /// How h is found: the kernels' width as a share of the rows' spread, H = h² Σ.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Bandwidth {
     /// n^(−1/(dim + 4)) (Scott 1992).
     Scott,

@@ -15,6 +15,8 @@
 mod gaussians;
 mod likelihood;
 mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 mod sampling;
 mod start;
 #[cfg(test)]
@@ -42,6 +44,11 @@ const BLOCK: usize = 256;
 
 /// What a [`GaussianMixture`] is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct GaussianMixtureConfig {
     /// Columns of a row. At least 1. Default 2.
     pub dim: usize,
@@ -63,6 +70,7 @@ pub struct GaussianMixtureConfig {
 
 /// How many components a mixture has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum ComponentCount {
     /// This many. At least 1.
     Fixed(usize),

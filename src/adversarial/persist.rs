@@ -1,0 +1,48 @@
+use super::{Gan, GanConfig};
+use crate::error::Result;
+use crate::nn::{Layout, Network, Sequential};
+use crate::persist::Persist;
+use crate::persist::format::{Stored, Tensor, Units, encode, features};
+
+fn layout(name: &str, network: &Sequential) -> Layout {
+    let mut layout = Layout::default();
+    network.describe(name, &mut layout);
+    layout
+}
+
+impl Persist for Gan {
+    fn kind() -> &'static str {
+        "gan"
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let units = Units { standardiser: self.standardiser.clone() };
+        let (generator, critic) = (layout("generator.", &self.generator), layout("critic.", &self.critic));
+        let mut tensors = Tensor::parameters(&generator, &self.generator_parameters);
+        tensors.extend(Tensor::parameters(&critic, &self.critic_parameters));
+        encode(Self::kind(), &self.config, &units, tensors)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let stored = Stored::parse(bytes)?;
+        let (config, Units { standardiser }): (GanConfig, _) = stored.read(Self::kind())?;
+        config.validate()?;
+        standardiser.validate(config.dim)?;
+        let (generator, critic) = (&config.generator_hidden[..], &config.critic_hidden[..]);
+        let tensors = 2 * (generator.len() + 1 + critic.len() + 1);
+        let noise = features(config.latent_dim, config.generator_octaves);
+        let generator = [&[noise], generator, &[config.dim]].concat();
+        let critic = [&[features(config.dim, config.critic_octaves)], critic, &[1]].concat();
+        stored.fits(tensors, &[&generator, &critic])?;
+
+        let (generator, critic) = (config.generator(), config.critic());
+        Ok(Gan {
+            generator_parameters: stored.parameters(&layout("generator.", &generator))?,
+            critic_parameters: stored.parameters(&layout("critic.", &critic))?,
+            generator,
+            critic,
+            standardiser,
+            config,
+        })
+    }
+}

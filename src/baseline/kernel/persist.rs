@@ -1,0 +1,57 @@
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use super::{KernelDensity, KernelDensityConfig, Sphere};
+use crate::error::{Error, Result, check};
+use crate::numeric::cholesky::invert_lower;
+use crate::persist::Persist;
+use crate::persist::format::{Stored, Tensor, encode};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fitted {
+    bandwidth: f64,
+}
+
+/// Tensors: `rows` (n, d), and the L and the shift of y = L⁻¹ (x − shift), `factor` (d, d) and `shift` (d).
+impl Persist for KernelDensity {
+    fn kind() -> &'static str {
+        "kernel_density"
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let (n, d) = self.x.dim();
+        let tensors = vec![
+            Tensor::f32("rows", &[n, d], self.x.as_slice().expect("row-major")),
+            Tensor::f64("factor", &[d, d], &self.sphere.l[..]),
+            Tensor::f64("shift", &[d], &self.sphere.shift[..]),
+        ];
+        encode(Self::kind(), &self.config, &Fitted { bandwidth: self.bandwidth }, tensors)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let stored = Stored::parse(bytes)?;
+        let (config, Fitted { bandwidth }): (KernelDensityConfig, _) = stored.read(Self::kind())?;
+        config.validate()?;
+        check(bandwidth > 0.0 && bandwidth.is_finite(), "bandwidth", bandwidth, "more than 0, finite")?;
+        stored.count(3)?;
+        let d = config.dim;
+        let n = stored.shape("rows")?.first().copied().unwrap_or(0);
+        check(n >= 1, "rows", n, "at least 1")?;
+        let x = stored.f32("rows", &[n, d])?;
+        let shift = stored.f64("shift", &[d])?;
+        let l = stored.f64("factor", &[d, d])?;
+        let triangular = |(at, &v): (usize, &f64)| match (at / d, at % d) {
+            (i, j) if i == j => v > 0.0,
+            (i, j) => i > j || v == 0.0,
+        };
+        if !l.iter().enumerate().all(triangular) {
+            let what = "tensor factor is not lower triangular with a diagonal above 0";
+            return Err(Error::Format { what: what.into() });
+        }
+
+        let sphere = Sphere { whiten: invert_lower(&l, d), l, shift };
+        let x = Array2::from_shape_vec((n, d), x).expect("as many numbers as the shape says");
+        Ok(KernelDensity::on(config, x, sphere, bandwidth))
+    }
+}

@@ -1,0 +1,66 @@
+use std::sync::OnceLock;
+
+use super::network::Energy;
+use super::{EnergyConfig, EnergyModel, ScoreConfig, ScoreModel};
+use crate::error::Result;
+use crate::nn::timed::Timed;
+use crate::persist::Persist;
+use crate::persist::format::{Stored, Tensor, Units, encode, features};
+
+impl Persist for EnergyModel {
+    fn kind() -> &'static str {
+        "energy"
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let units = Units { standardiser: self.standardiser.clone() };
+        let tensors = Tensor::parameters(&self.energy.layout(), &self.parameters);
+        encode(Self::kind(), &self.config, &units, tensors)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let stored = Stored::parse(bytes)?;
+        let (config, Units { standardiser }): (EnergyConfig, _) = stored.read(Self::kind())?;
+        config.validate()?;
+        standardiser.validate(config.dim)?;
+        let chain = [&[features(config.dim, config.octaves)], &config.hidden[..], &[1]].concat();
+        stored.fits(2 * (config.hidden.len() + 1), &[&chain])?;
+
+        let energy = Energy::new(&config);
+        let parameters = stored.parameters(&energy.layout())?;
+        let mut model = EnergyModel {
+            transposed: parameters.average.clone(),
+            log_partition: OnceLock::new(),
+            config,
+            energy,
+            parameters,
+            standardiser,
+        };
+        model.refresh();
+        Ok(model)
+    }
+}
+
+impl Persist for ScoreModel {
+    fn kind() -> &'static str {
+        "score"
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let units = Units { standardiser: self.standardiser.clone() };
+        let tensors = Tensor::parameters(&self.net.layout(), &self.parameters);
+        encode(Self::kind(), &self.config, &units, tensors)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let stored = Stored::parse(bytes)?;
+        let (config, Units { standardiser }): (ScoreConfig, _) = stored.read(Self::kind())?;
+        config.validate()?;
+        standardiser.validate(config.dim)?;
+        Timed::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
+
+        let net = config.network()?;
+        let parameters = stored.parameters(&net.layout())?;
+        Ok(ScoreModel { levels: config.ladder(), net, parameters, standardiser, config })
+    }
+}

@@ -1,0 +1,62 @@
+use serde::{Deserialize, Serialize};
+
+use super::chain::Chain;
+use super::{Architecture, Flow, FlowConfig, Mixing};
+use crate::data::Standardiser;
+use crate::error::{Result, check};
+use crate::numeric::rng::seeded;
+use crate::persist::Persist;
+use crate::persist::format::{Stored, Tensor, encode, features};
+
+/// What construction by chance and the first training fix.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fitted {
+    standardiser: Standardiser,
+    /// Of [`Mixing::Permutation`], the order between each two layers; else empty.
+    orders: Vec<Vec<usize>>,
+}
+
+impl Persist for Flow {
+    fn kind() -> &'static str {
+        "flow"
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let orders = match self.config.mixing {
+            Mixing::Permutation => self.chain.mixers().map(|mixer| mixer.order().to_vec()).collect(),
+            Mixing::Reverse | Mixing::Linear => Vec::new(),
+        };
+        let fitted = Fitted { standardiser: self.standardiser.clone(), orders };
+        let tensors = Tensor::parameters(&self.chain.layout(), &self.parameters);
+        encode(Self::kind(), &self.config, &fitted, tensors)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let stored = Stored::parse(bytes)?;
+        let (config, Fitted { standardiser, orders }): (FlowConfig, _) = stored.read(Self::kind())?;
+        config.validate()?;
+        let (dim, layers) = (config.dim, config.layers);
+        standardiser.validate(dim)?;
+        let expected = if config.mixing == Mixing::Permutation { layers - 1 } else { 0 };
+        let sane = orders.len() == expected;
+        check(sane, "orders", orders.len(), "one between each two layers, for Mixing::Permutation only")?;
+
+        let (sees, moves) = match config.architecture {
+            Architecture::Coupling => (dim / 2, dim - dim / 2),
+            Architecture::MaskedAutoregressive => ((dim - 1).max(1), dim),
+        };
+        let outputs = moves.saturating_mul(config.transform.params());
+        let conditioner = [&[features(sees, config.octaves)], &config.hidden[..], &[outputs]].concat();
+        let learned = if config.mixing == Mixing::Linear { layers - 1 } else { 0 };
+        let tensors = layers * 2 * (config.hidden.len() + 1) + learned;
+        let mixers = [learned.saturating_mul(dim), dim];
+        stored.fits(tensors, &[&conditioner, &[layers, outputs], &mixers])?;
+
+        // The orders that are drawn here are replaced.
+        let mut chain = Chain::new(&config, &mut seeded(0));
+        let parameters = stored.parameters(&chain.layout())?;
+        chain.mixers_mut().zip(orders).try_for_each(|(mixer, order)| mixer.set_order(order))?;
+        Ok(Flow { config, chain, parameters, standardiser })
+    }
+}

@@ -1,0 +1,399 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::FORMAT;
+use crate::data::Standardiser;
+use crate::error::{Error, Result};
+use crate::nn::Layout;
+use crate::train::Parameters;
+
+/// The entry of the file's metadata that is ours.
+const ENTRY: &str = "quadrivium";
+
+/// Before the names of the numbers that an optimiser moves; their average has the plain names.
+const TRAINING: &str = "training.";
+
+/// Bytes that hold the length of the header.
+const PREFIX: usize = 8;
+
+/// The longest header that the format allows.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+fn broken(what: impl Into<String>) -> Error {
+    Error::Format { what: what.into() }
+}
+
+fn bad_json(error: serde_json::Error) -> Error {
+    broken(format!("the header: {error}"))
+}
+
+/// A named array on its way to a file.
+pub(crate) struct Tensor<'a> {
+    name: String,
+    shape: Vec<usize>,
+    numbers: Numbers<'a>,
+}
+
+enum Numbers<'a> {
+    F32(&'a [f32]),
+    F64(Cow<'a, [f64]>),
+}
+
+impl<'a> Tensor<'a> {
+    pub fn f32(name: impl Into<String>, shape: &[usize], numbers: &'a [f32]) -> Self {
+        Tensor { name: name.into(), shape: shape.to_vec(), numbers: Numbers::F32(numbers) }
+    }
+
+    pub fn f64(name: impl Into<String>, shape: &[usize], numbers: impl Into<Cow<'a, [f64]>>) -> Self {
+        Tensor { name: name.into(), shape: shape.to_vec(), numbers: Numbers::F64(numbers.into()) }
+    }
+
+    /// Both copies of a network's numbers.
+    pub fn parameters(layout: &Layout, parameters: &'a Parameters) -> Vec<Self> {
+        let copies = [("", &parameters.average), (TRAINING, &parameters.p)];
+        let named = |(prefix, numbers): (&'static str, &'a Vec<f32>)| {
+            let tensor = move |t: &crate::nn::Tensor| {
+                Tensor::f32(format!("{prefix}{}", t.name), &t.shape, &numbers[t.range.clone()])
+            };
+            layout.tensors().iter().map(tensor)
+        };
+        copies.into_iter().flat_map(named).collect()
+    }
+
+    fn dtype(&self) -> Dtype {
+        match self.numbers {
+            Numbers::F32(_) => Dtype::F32,
+            Numbers::F64(_) => Dtype::F64,
+        }
+    }
+
+    /// Little-endian, row-major.
+    fn bytes(&self) -> Vec<u8> {
+        match &self.numbers {
+            Numbers::F32(numbers) => numbers.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Numbers::F64(numbers) => numbers.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        match &self.numbers {
+            Numbers::F32(numbers) => numbers.iter().all(|v| v.is_finite()),
+            Numbers::F64(numbers) => numbers.iter().all(|v| v.is_finite()),
+        }
+    }
+}
+
+/// Columns of the Fourier features of `dim` coordinates.
+pub(crate) fn features(dim: usize, octaves: usize) -> usize {
+    dim.saturating_mul(1 + 2 * octaves)
+}
+
+/// What stands in the header for one array.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Where its bytes begin and end, behind the header.
+    data_offsets: (usize, usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Dtype {
+    // The wider first: all stay aligned if they are written in this order.
+    F64,
+    F32,
+}
+
+impl Dtype {
+    fn width(self) -> usize {
+        match self {
+            Dtype::F64 => 8,
+            Dtype::F32 => 4,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    metadata: BTreeMap<String, String>,
+    #[serde(flatten)]
+    tensors: BTreeMap<String, Entry>,
+}
+
+/// The text of our metadata.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    format: u64,
+    /// Of `model` as it is written and of all tensors, in hexadecimal. Whoever changes numbers drops it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+    model: Box<RawValue>,
+}
+
+/// What any version's envelope has.
+#[derive(Deserialize)]
+struct Version {
+    format: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Model<C, F> {
+    kind: String,
+    /// The version of the crate that wrote the file, for people.
+    library: String,
+    config: C,
+    fitted: F,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    kind: String,
+}
+
+/// What the first training fixes, for models that fix nothing else.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Units {
+    pub standardiser: Standardiser,
+}
+
+/// The file of a model.
+///
+/// # Errors
+/// [`Error::Format`] for a number that is not finite: such a model would not load.
+pub(crate) fn encode<C: Serialize, F: Serialize>(
+    kind: &str,
+    config: &C,
+    fitted: &F,
+    mut tensors: Vec<Tensor>,
+) -> Result<Vec<u8>> {
+    if let Some(tensor) = tensors.iter().find(|tensor| !tensor.is_finite()) {
+        return Err(broken(format!("tensor {} holds a number that is not finite", tensor.name)));
+    }
+    let library = env!("CARGO_PKG_VERSION").to_string();
+    let model = Model { kind: kind.to_string(), library, config, fitted };
+    let model = serde_json::value::to_raw_value(&model).map_err(bad_json)?;
+
+    tensors.sort_by_key(Tensor::dtype);
+    let mut header = Header { metadata: BTreeMap::new(), tensors: BTreeMap::new() };
+    let mut data = Vec::new();
+    for tensor in &tensors {
+        let start = data.len();
+        data.extend(tensor.bytes());
+        let entry =
+            Entry { dtype: tensor.dtype(), shape: tensor.shape.clone(), data_offsets: (start, data.len()) };
+        header.tensors.insert(tensor.name.clone(), entry);
+    }
+    let checksum = Some(checksum(model.get(), &header.tensors, &data));
+    let envelope = Envelope { format: FORMAT, checksum, model };
+    header.metadata.insert(ENTRY.into(), serde_json::to_string(&envelope).map_err(bad_json)?);
+
+    let mut text = serde_json::to_vec(&header).map_err(bad_json)?;
+    // The data begin at a multiple of 8, as the format asks.
+    text.resize(text.len().next_multiple_of(PREFIX), b' ');
+    Ok([&(text.len() as u64).to_le_bytes(), &text[..], &data].concat())
+}
+
+/// FNV-1a of the text, and of names, types, shapes and bytes of the tensors in the order of their names: a
+/// tool may write them in another. Each step is a bijection of the sum so far, so a change of one byte is
+/// always seen.
+fn checksum(model: &str, tensors: &BTreeMap<String, Entry>, data: &[u8]) -> String {
+    let mut sum = 0xCBF2_9CE4_8422_2325u64;
+    let mut add = |bytes: &[u8]| {
+        for &byte in bytes {
+            sum = (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+        }
+    };
+    add(model.as_bytes());
+    for (name, entry) in tensors {
+        add(name.as_bytes());
+        add(&[0, entry.dtype.width() as u8]);
+        entry.shape.iter().for_each(|&n| add(&(n as u64).to_le_bytes()));
+        add(&data[entry.data_offsets.0..entry.data_offsets.1]);
+    }
+    format!("{sum:016x}")
+}
+
+/// How long a file is whose first bytes are these: `Err` with how many more it takes to tell.
+pub(super) fn extent(start: &[u8]) -> Result<Result<u64, u64>> {
+    let Some((prefix, rest)) = start.split_first_chunk::<PREFIX>() else {
+        return Ok(Err((PREFIX - start.len()) as u64));
+    };
+    let header = u64::from_le_bytes(*prefix);
+    if header > LONGEST_HEADER {
+        return Err(broken(format!(
+            "the first 8 bytes announce a header of {header} bytes: expected at most {LONGEST_HEADER}"
+        )));
+    }
+    let missing = header.saturating_sub(rest.len() as u64);
+    if missing > 0 {
+        return Ok(Err(missing));
+    }
+    let header: Header = serde_json::from_slice(&rest[..header as usize]).map_err(bad_json)?;
+    let end = header.tensors.values().map(|entry| entry.data_offsets.1).max().unwrap_or(0);
+    Ok(Ok((start.len() as u64).saturating_add(end as u64)))
+}
+
+/// A file taken apart: what it says, and where its numbers stand. Nothing is copied yet.
+pub(crate) struct Stored<'a> {
+    model: Box<RawValue>,
+    checksum: Option<String>,
+    tensors: BTreeMap<String, Entry>,
+    data: &'a [u8],
+}
+
+impl<'a> Stored<'a> {
+    /// # Errors
+    /// [`Error::Format`] for bytes that are not such a file, [`Error::FormatVersion`] for a newer one.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let Ok(end) = extent(bytes)? else {
+            return Err(broken(format!("{} bytes end within the header", bytes.len())));
+        };
+        let (prefix, rest) = bytes.split_first_chunk::<PREFIX>().expect("seen above");
+        let (text, data) = rest.split_at(u64::from_le_bytes(*prefix) as usize);
+        let Header { metadata, tensors } = serde_json::from_slice(text).map_err(bad_json)?;
+        tile(&tensors, data.len(), end)?;
+        let Some(envelope) = metadata.get(ENTRY) else {
+            return Err(broken("no metadata of this crate: the file is of another program"));
+        };
+        let Version { format } = serde_json::from_str(envelope).map_err(bad_json)?;
+        if format > FORMAT {
+            return Err(Error::FormatVersion { found: format, newest: FORMAT });
+        }
+        if format == 0 {
+            return Err(broken("format 0: the first was 1"));
+        }
+        let Envelope { checksum, model, .. } = serde_json::from_str(envelope).map_err(bad_json)?;
+        Ok(Stored { model, checksum, tensors, data })
+    }
+
+    /// Which model it is.
+    pub fn kind(&self) -> Result<String> {
+        let Kind { kind } = serde_json::from_str(self.model.get()).map_err(bad_json)?;
+        Ok(kind)
+    }
+
+    /// Config and what training fixed, of a file of that kind whose checksum is right.
+    pub fn read<C: DeserializeOwned, F: DeserializeOwned>(&self, kind: &str) -> Result<(C, F)> {
+        let found = self.kind()?;
+        if found != kind {
+            return Err(broken(format!("a model of kind {found:?}: expected {kind:?}")));
+        }
+        if let Some(stated) = &self.checksum {
+            let sum = checksum(self.model.get(), &self.tensors, self.data);
+            if *stated != sum {
+                return Err(broken(format!("checksum {sum}, stated {stated}: the file is damaged")));
+            }
+        }
+        let Model { config, fitted, .. } =
+            serde_json::from_str::<Model<C, F>>(self.model.get()).map_err(bad_json)?;
+        Ok((config, fitted))
+    }
+
+    /// That there are as many tensors, and no other.
+    pub fn count(&self, expected: usize) -> Result<()> {
+        let found = self.tensors.len();
+        if found == expected { Ok(()) } else { Err(broken(format!("{found} tensors: expected {expected}"))) }
+    }
+
+    /// Refuses a config whose networks the file cannot hold, before anything is made of its sizes: `tensors`
+    /// are those of the layouts, and each product of neighbours in `chains` is a number of weights.
+    pub fn fits(&self, tensors: usize, chains: &[&[usize]]) -> Result<()> {
+        // Each has a copy in training.
+        self.count(tensors.saturating_mul(2))?;
+        let most = self.data.len() / 8;
+        for pair in chains.iter().flat_map(|chain| chain.windows(2)) {
+            if pair[0].checked_mul(pair[1]).is_none_or(|weights| weights > most) {
+                return Err(broken(format!(
+                    "the config has layers of {} and {} units, and the file {most} parameters",
+                    pair[0], pair[1]
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, name: &str) -> Result<&[usize]> {
+        let entry = self.tensors.get(name).ok_or_else(|| broken(format!("no tensor {name}")))?;
+        Ok(&entry.shape)
+    }
+
+    fn find(&self, dtype: Dtype, name: &str, shape: &[usize]) -> Result<&'a [u8]> {
+        let found = self.shape(name)?;
+        if found != shape {
+            return Err(broken(format!("tensor {name} has shape {found:?}: expected {shape:?}")));
+        }
+        let entry = &self.tensors[name];
+        if entry.dtype != dtype {
+            return Err(broken(format!("tensor {name} is of type {:?}: expected {dtype:?}", entry.dtype)));
+        }
+        Ok(&self.data[entry.data_offsets.0..entry.data_offsets.1])
+    }
+
+    /// The numbers of a tensor of that shape, each finite.
+    pub fn f64(&self, name: &str, shape: &[usize]) -> Result<Vec<f64>> {
+        let bytes = self.find(Dtype::F64, name, shape)?;
+        let numbers: Vec<f64> = bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect();
+        all_finite(name, numbers.iter().all(|v| v.is_finite()))?;
+        Ok(numbers)
+    }
+
+    /// The numbers of a tensor of that shape, each finite.
+    pub fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let bytes = self.find(Dtype::F32, name, shape)?;
+        let numbers: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        all_finite(name, numbers.iter().all(|v| v.is_finite()))?;
+        Ok(numbers)
+    }
+
+    /// Both copies of a network's numbers. All shapes are compared before the first is read.
+    pub fn parameters(&self, layout: &Layout) -> Result<Parameters> {
+        let name = |prefix: &str, tensor: &crate::nn::Tensor| format!("{prefix}{}", tensor.name);
+        for prefix in ["", TRAINING] {
+            for tensor in layout.tensors() {
+                self.find(Dtype::F32, &name(prefix, tensor), &tensor.shape)?;
+            }
+        }
+        let copy = |prefix: &str| {
+            let mut numbers = Vec::with_capacity(layout.num_params());
+            for tensor in layout.tensors() {
+                numbers.extend(self.f32(&name(prefix, tensor), &tensor.shape)?);
+            }
+            Ok(numbers)
+        };
+        Ok(Parameters { average: copy("")?, p: copy(TRAINING)? })
+    }
+}
+
+fn all_finite(name: &str, finite: bool) -> Result<()> {
+    if finite { Ok(()) } else { Err(broken(format!("tensor {name} holds a number that is not finite"))) }
+}
+
+/// The tensors must fill the data from end to end, each as long as its shape says.
+fn tile(tensors: &BTreeMap<String, Entry>, len: usize, end: u64) -> Result<()> {
+    let mut entries: Vec<_> = tensors.iter().collect();
+    entries.sort_by_key(|(_, entry)| entry.data_offsets);
+    let mut at = 0;
+    for (name, Entry { dtype, shape, data_offsets: (start, stop) }) in entries {
+        let size = shape.iter().try_fold(dtype.width(), |size, &n| size.checked_mul(n));
+        if *start != at || size.is_none_or(|size| at.checked_add(size) != Some(*stop)) {
+            return Err(broken(format!(
+                "tensor {name} of shape {shape:?} stands at bytes {start} to {stop}, the one before ends at {at}"
+            )));
+        }
+        at = *stop;
+    }
+    if at != len {
+        return Err(broken(format!("{len} bytes of numbers: expected {at} (a file of {end} bytes in all)")));
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Models as files.
+//!
+//! Every model of this crate can be saved and loaded, and a loaded model gives the same bits for the same
+//! seed: it draws, scores and trains on as the one that was saved. One exception: of a
+//! [`FlowMatching`] only a [Gaussian source](crate::Source::Gaussian) can be saved; one from a toy
+//! distribution or from rows is an [`Error::Format`].
+//!
+//! ```
+//! use quadrivium::persist::{self, Persist};
+//! use quadrivium::{data::Toy, prelude::*};
+//!
+//! let mut rng = quadrivium::seeded(0);
+//! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
+//! let mut model = Vae::new(VaeConfig::default(), &mut rng)?;
+//! model.train(&data, &TrainOptions { steps: 5, ..Default::default() }, &mut rng, &mut Silent)?;
+//!
+//! let folder = std::env::temp_dir();
+//! let path = folder.join("moons.safetensors");
+//! model.save(&path)?;
+//! let vae = Vae::load(&path)?;
+//! assert_eq!(vae.decode(vae.encode(data.x())?.mean.view())?, model.reconstruct(data.x())?);
+//! // Of whatever kind the file says.
+//! let any: Box<dyn Generative> = persist::load(&path)?;
+//! assert_eq!(any.card().name, "VAE");
+//! # std::fs::remove_file(&path).ok();
+//! # Ok::<(), quadrivium::Error>(())
+//! ```
+//!
+//! # The file
+//!
+//! is a [safetensors](https://github.com/huggingface/safetensors) file, which Python, JavaScript and others
+//! read too. A layer is y = x·W + b with W: (in, out).
+//!
+//! | tensor | |
+//! | --- | --- |
+//! | `decoder.1.weight`, … | the moving average of the parameters, which samples and scores |
+//! | `training.decoder.1.weight`, … | the parameters as the optimiser left them, from which training goes on |
+//!
+//! A model without networks has its own: `weights`, `means`, `covariances` of a mixture, `rows`, `shift`,
+//! `factor` of a kernel density. The metadata has one entry, `quadrivium`, a text in JSON:
+//!
+//! | field | |
+//! | --- | --- |
+//! | `format` | version of these rules, now 1 |
+//! | `checksum` | of `model` and the tensors; a tool that changes numbers leaves it out |
+//! | `model.kind` | which model, as [`Persist::kind`] |
+//! | `model.library` | the version of this crate that wrote the file |
+//! | `model.config` | the model's config |
+//! | `model.fitted` | what the first training fixes: the standardiser, ranges of bins, orders of coordinates |
+//!
+//! Numbers in JSON have as many digits as it takes to read the same bits. What an optimiser remembers
+//! between steps is not saved: every training starts its moments anew.
+//!
+//! # What is refused
+//!
+//! A file is untrusted. Its config is validated as by `new`, and the shapes of its tensors are compared with
+//! the config's before memory is taken for either; a damaged, truncated or foreign file is an
+//! [`Error::Format`], one of a later format an [`Error::FormatVersion`]. A file of the same format with a
+//! field that this version does not know is refused, too, by the field's name; a field that is missing takes
+//! its default.
+
+mod file;
+pub(crate) mod format;
+
+use std::path::Path;
+
+use self::format::Stored;
+use crate::{
+    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMatching, Gan, GaussianMixture, Generative,
+    KernelDensity, Result, ScoreModel, Vae,
+};
+
+/// The newest format that this version reads, and the one that it writes.
+pub const FORMAT: u64 = 1;
+
+/// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
+pub trait Persist: Generative {
+    /// The name of the kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`,
+    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `score` or `vae`.
+    fn kind() -> &'static str
+    where
+        Self: Sized;
+
+    /// The bytes of the file. The same model gives the same.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a parameter that is not finite, and for a [`FlowMatching`] whose source is not
+    /// Gaussian.
+    fn to_bytes(&self) -> Result<Vec<u8>>;
+
+    /// The model of such bytes.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for bytes that are no file of this kind, or a damaged one; [`Error::FormatVersion`]
+    /// for a later format; [`Error::Config`] for a config that `new` would refuse.
+    fn from_bytes(bytes: &[u8]) -> Result<Self>
+    where
+        Self: Sized;
+
+    /// Writes the model to `path`, replacing what is there, all or nothing: see [`save`].
+    ///
+    /// # Errors
+    /// As [`to_bytes`](Persist::to_bytes), and [`Error::Io`].
+    fn save(&self, path: impl AsRef<Path>) -> Result<()>
+    where
+        Self: Sized,
+    {
+        save(self, path)
+    }
+
+    /// Reads a model of this kind from `path`.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Persist::from_bytes), and [`Error::Io`].
+    fn load(path: impl AsRef<Path>) -> Result<Self>
+    where
+        Self: Sized,
+    {
+        Self::from_bytes(&file::read(path.as_ref())?)
+    }
+}
+
+/// Writes a model to `path`, replacing what is there. The bytes go to a new file beside it that reaches the
+/// disk and then takes its name: a crash leaves the old file or the new one, never a part.
+///
+/// # Errors
+/// As [`Persist::to_bytes`], and [`Error::Io`].
+pub fn save(model: &dyn Persist, path: impl AsRef<Path>) -> Result<()> {
+    file::write(path.as_ref(), &model.to_bytes()?)
+}
+
+/// Reads a model of whatever kind from `path`.
+///
+/// # Errors
+/// As [`from_bytes`], and [`Error::Io`].
+pub fn load(path: impl AsRef<Path>) -> Result<Box<dyn Persist>> {
+    from_bytes(&file::read(path.as_ref())?)
+}
+
+/// The model of a file's bytes, of whatever kind.
+///
+/// # Errors
+/// As [`Persist::from_bytes`].
+pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
+    let kinds = [
+        reader::<Autoregressive>(),
+        reader::<Diffusion>(),
+        reader::<EnergyModel>(),
+        reader::<Flow>(),
+        reader::<FlowMatching>(),
+        reader::<Gan>(),
+        reader::<GaussianMixture>(),
+        reader::<KernelDensity>(),
+        reader::<ScoreModel>(),
+        reader::<Vae>(),
+    ];
+    let found = Stored::parse(bytes)?.kind()?;
+    match kinds.iter().find(|(kind, _)| *kind == found) {
+        Some((_, read)) => read(bytes),
+        None => Err(Error::Format {
+            what: format!("a model of kind {found:?}: expected one of {:?}", kinds.map(|(kind, _)| kind)),
+        }),
+    }
+}
+
+type Reader = fn(&[u8]) -> Result<Box<dyn Persist>>;
+
+fn reader<M: Persist + 'static>() -> (&'static str, Reader) {
+    (M::kind(), |bytes| Ok(Box::new(M::from_bytes(bytes)?)))
+}

@@ -1,0 +1,315 @@
+//! Files of models: what a reader of the format sees, and what becomes of a damaged or hostile one.
+#![cfg(feature = "safetensors")]
+
+use quadrivium::data::Toy;
+use quadrivium::ndarray::{Array2, array};
+use quadrivium::persist::{self, Persist};
+use quadrivium::prelude::*;
+use quadrivium::rand::Rng;
+use quadrivium::seeded;
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+
+fn moons() -> Dataset {
+    Dataset::new(Toy::moons(0.1).unwrap().sample(300, &mut seeded(1))).unwrap()
+}
+
+fn drawn(model: &dyn Generative) -> Array2<f32> {
+    model.sample(20, &SampleOptions::default(), &mut seeded(5)).unwrap().x
+}
+
+/// One small model of each kind, trained a little.
+fn models() -> Vec<Box<dyn Persist>> {
+    let mut rng = seeded(3);
+    let rng = &mut rng;
+    let hidden = || vec![6, 6];
+    let head = Head::Bins { bins: 5 };
+    let autoregressive = AutoregressiveConfig { hidden: hidden(), head, ..Default::default() };
+    let (generator_hidden, critic_hidden) = (hidden(), hidden());
+    let gan = GanConfig { generator_hidden, critic_hidden, ..Default::default() };
+    let flow = FlowConfig { hidden: hidden(), mixing: Mixing::Permutation, ..Default::default() };
+    let sampler = Sampler::Ddim { steps: 4, eta: 0.0 };
+    let diffusion = DiffusionConfig { hidden: hidden(), sampler, ..Default::default() };
+    let coupling = Coupling::OptimalTransport { rows: 16 };
+    let matching = FlowMatchingConfig { hidden: hidden(), coupling, ..Default::default() };
+    let components = ComponentCount::Fixed(3);
+    let mixture = GaussianMixtureConfig { components, max_iter: 5, ..Default::default() };
+    let mut models: Vec<Box<dyn Persist>> = vec![
+        Box::new(Autoregressive::new(autoregressive, rng).unwrap()),
+        Box::new(Flow::new(flow, rng).unwrap()),
+        Box::new(Vae::new(VaeConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
+        Box::new(Gan::new(gan, rng).unwrap()),
+        Box::new(Diffusion::new(diffusion, rng).unwrap()),
+        Box::new(EnergyModel::new(EnergyConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
+        Box::new(ScoreModel::new(ScoreConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
+        Box::new(FlowMatching::new(matching, rng).unwrap()),
+        Box::new(GaussianMixture::new(mixture).unwrap()),
+        Box::new(KernelDensity::new(KernelDensityConfig::default()).unwrap()),
+    ];
+    for model in &mut models {
+        let options = TrainOptions { steps: 2, batch: 32, ..Default::default() };
+        model.train(&moons(), &options, rng, &mut Silent).unwrap();
+    }
+    models
+}
+
+fn header(bytes: &[u8]) -> usize {
+    u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize
+}
+
+/// The file with its header changed, and no checksum that would tell.
+fn rewrite(bytes: &[u8], change: impl Fn(&mut Value, &mut Value)) -> Vec<u8> {
+    let (text, data) = bytes[8..].split_at(header(bytes));
+    let mut header: Value = serde_json::from_slice(text).unwrap();
+    let mut entry: Value =
+        serde_json::from_str(header["__metadata__"]["quadrivium"].as_str().unwrap()).unwrap();
+    entry.as_object_mut().unwrap().remove("checksum");
+    change(&mut header, &mut entry);
+    header["__metadata__"]["quadrivium"] = entry.to_string().into();
+    let text = header.to_string().into_bytes();
+    [&(text.len() as u64).to_le_bytes(), &text[..], data].concat()
+}
+
+/// What loading says, and that it takes no more memory than such a file may.
+fn load(bytes: &[u8]) -> Result<Box<dyn Persist>> {
+    let mut loaded = None;
+    let most = allocation_counter::measure(|| loaded = Some(persist::from_bytes(bytes))).bytes_max;
+    // Of the default diffusion's levels and plan there are a few hundred bytes per timestep, whatever the file.
+    let limit = 30 * bytes.len() as u64 + 500_000;
+    assert!(most < limit, "{most} bytes of memory for a file of {}", bytes.len());
+    loaded.unwrap()
+}
+
+#[test]
+fn the_reference_implementation_reads_the_files() {
+    for model in models() {
+        let bytes = model.to_bytes().unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let entry: Value =
+            serde_json::from_str(&metadata.metadata().as_ref().unwrap()["quadrivium"]).unwrap();
+        assert_eq!(entry["format"], json!(persist::FORMAT));
+        assert_eq!(entry["model"]["config"]["dim"], json!(2));
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        assert!(file.len() >= 3);
+        // What it writes from that is the same model, in whatever order it does.
+        let metadata = Some(metadata.metadata().clone().unwrap().into_iter().collect());
+        let again = safetensors::serialize(file.iter(), metadata).unwrap();
+        assert_eq!(drawn(load(&again).unwrap().as_ref()), drawn(model.as_ref()));
+    }
+    let vae = Vae::new(VaeConfig { hidden: vec![5], ..Default::default() }, &mut seeded(0)).unwrap();
+    let bytes = vae.to_bytes().unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    for prefix in ["", "training."] {
+        let weight = file.tensor(&format!("{prefix}decoder.1.weight")).unwrap();
+        assert_eq!(weight.shape(), [18, 5]);
+    }
+}
+
+#[test]
+fn a_file_survives_the_disk_and_replaces_the_old_one() {
+    let folder = std::env::temp_dir().join(format!("quadrivium-persist-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("model.safetensors");
+    for model in models() {
+        persist::save(model.as_ref(), &path).unwrap();
+        assert_eq!(drawn(persist::load(&path).unwrap().as_ref()), drawn(model.as_ref()));
+    }
+    let names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["model.safetensors"], "no temporary file is left");
+    // The last was a kernel density.
+    let error = Vae::load(&path).unwrap_err();
+    assert!(error.to_string().contains("\"kernel_density\": expected \"vae\""), "{error}");
+    assert!(matches!(Vae::load(folder.join("none")), Err(Error::Io { .. })));
+    let vae = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
+    assert!(matches!(vae.save(folder.join("no/such/folder")), Err(Error::Io { .. })));
+    assert!(matches!(vae.save(&folder), Err(Error::Io { .. })));
+    let left = std::fs::read_dir(std::env::temp_dir()).unwrap();
+    let prefix = format!(".quadrivium-persist-{}", std::process::id());
+    assert!(!left.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)));
+
+    // A file that goes on for ever, and one whose first bytes announce more than there is.
+    std::fs::write(&path, [&1e6f64.to_le_bytes()[..], b"{}"].concat()).unwrap();
+    assert!(matches!(Vae::load(&path), Err(Error::Format { .. })));
+    if cfg!(target_os = "linux") {
+        assert!(matches!(Vae::load("/dev/zero"), Err(Error::Format { .. })));
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_damaged_file_is_refused_or_changes_nothing() {
+    let mut rng = seeded(9);
+    for model in models() {
+        let bytes = model.to_bytes().unwrap();
+        let (end, rows) = (8 + header(&bytes), drawn(model.as_ref()));
+        let check = |bytes: &[u8], what: &str| match load(bytes) {
+            // Spaces at the end of a header may be other spaces.
+            Ok(loaded) => assert_eq!(drawn(loaded.as_ref()), rows, "{what}"),
+            Err(Error::Format { .. } | Error::FormatVersion { .. }) => {}
+            Err(error) => panic!("{what}: {error}"),
+        };
+        let mut damaged = bytes.clone();
+        for at in 0..end {
+            damaged[at] ^= 1 << rng.random_range(0..8);
+            check(&damaged, &format!("bit of byte {at}"));
+            damaged[at] = rng.random();
+            check(&damaged, &format!("byte {at}"));
+            damaged[at] = bytes[at];
+        }
+        for _ in 0..200 {
+            let at = rng.random_range(end..bytes.len());
+            damaged[at] ^= 1 << rng.random_range(0..8);
+            assert!(matches!(load(&damaged), Err(Error::Format { .. })), "a bit of the numbers, byte {at}");
+            damaged[at] = bytes[at];
+        }
+        for len in (0..200).map(|k| k * bytes.len() / 200).chain(bytes.len() - 9..bytes.len()) {
+            assert!(matches!(load(&bytes[..len]), Err(Error::Format { .. })), "the first {len} bytes");
+        }
+        assert!(matches!(load(&[&bytes[..], b"0"].concat()), Err(Error::Format { .. })));
+    }
+    for len in [0, 1, 7, 8, 9, 100, 1000] {
+        let noise: Vec<u8> = (0..len).map(|_| rng.random()).collect();
+        assert!(matches!(load(&noise), Err(Error::Format { .. })));
+        assert!(matches!(load(&vec![b'{'; len]), Err(Error::Format { .. })));
+    }
+}
+
+#[test]
+fn sizes_that_the_file_does_not_hold_take_no_memory() {
+    for model in models() {
+        let bytes = model.to_bytes().unwrap();
+        let plain = rewrite(&bytes, |_, _| ());
+        assert_eq!(drawn(load(&plain).unwrap().as_ref()), drawn(model.as_ref()), "without a checksum");
+        let config: Value = {
+            let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+            let text = &metadata.metadata().as_ref().unwrap()["quadrivium"];
+            serde_json::from_str::<Value>(text).unwrap()["model"]["config"].clone()
+        };
+        for (field, value) in config.as_object().unwrap() {
+            for n in [7, 999, 1_000_000_000, u64::MAX] {
+                let claim = match value {
+                    Value::Number(number) if number.is_u64() => json!(n),
+                    Value::Array(_) => json!([n, n]),
+                    _ => continue,
+                };
+                let claimed = rewrite(&bytes, |_, entry| entry["model"]["config"][field] = claim.clone());
+                let loaded = load(&claimed);
+                // Others, as the steps of a sampler, are no sizes of what is stored.
+                let sizes = ["dim", "hidden", "layers", "time_features", "octaves"];
+                if sizes.iter().any(|name| field.ends_with(name)) {
+                    assert!(loaded.is_err(), "{field} = {claim}");
+                }
+            }
+        }
+        // Many layers of one unit: each would be a tensor.
+        let deep = rewrite(&bytes, |_, entry| {
+            for (field, value) in entry["model"]["config"].as_object_mut().unwrap() {
+                if field.ends_with("hidden") {
+                    *value = json!(vec![1; 10_000]);
+                }
+            }
+        });
+        assert_eq!(load(&deep).is_err(), config.to_string().contains("hidden"));
+    }
+}
+
+#[test]
+fn a_hostile_header_is_refused_by_name() {
+    let vae = Vae::new(VaeConfig { hidden: vec![4], ..Default::default() }, &mut seeded(0)).unwrap();
+    let bytes = vae.to_bytes().unwrap();
+    let says = |change: &dyn Fn(&mut Value, &mut Value)| match load(&rewrite(&bytes, change)) {
+        Ok(_) => panic!("loaded"),
+        Err(error) => error.to_string(),
+    };
+    let newer = says(&|_, entry| *entry = json!({ "format": 7, "whatever": 1 }));
+    assert_eq!(newer, "the file has format 7, this version reads up to 1: update quadrivium");
+    assert!(says(&|_, entry| entry["format"] = json!(0)).contains("format 0"));
+    assert!(says(&|_, entry| entry["model"]["kind"] = json!("vase")).contains("kind \"vase\""));
+    assert!(says(&|_, entry| entry["model"]["config"]["betta"] = json!(1)).contains("unknown field `betta`"));
+    assert!(says(&|_, entry| entry["model"]["config"]["min_sd"] = json!(0)).contains("VaeConfig::min_sd"));
+    let scale = says(&|_, entry| entry["model"]["fitted"]["standardiser"]["scale"][1] = json!(0.0));
+    assert!(scale.contains("Standardiser::scale"), "{scale}");
+    let few = says(&|_, entry| entry["model"]["fitted"]["standardiser"]["shift"] = json!([0.0]));
+    assert!(few.contains("Standardiser::shift"), "{few}");
+    let name = "decoder.1.bias";
+    let shape = says(&|header, _| header[name]["shape"] = json!([2, 2]));
+    assert!(shape.contains("decoder.1.bias has shape [2, 2]: expected [4]"), "{shape}");
+    assert!(says(&|header, _| header[name]["dtype"] = json!("F16")).contains("F16"));
+    let offsets = |a: u64, b: u64| says(&|header, _| header[name]["data_offsets"] = json!([a, b]));
+    for (a, b) in [(0, 16), (16, 0), (u64::MAX - 16, u64::MAX), (u64::MAX, u64::MAX)] {
+        assert!(offsets(a, b).contains("stands at bytes"), "{}", offsets(a, b));
+    }
+    let product = says(&|header, _| header[name]["shape"] = json!([u64::MAX, u64::MAX]));
+    assert!(product.contains("stands at bytes"), "{product}");
+    let renamed = says(&|header, _| {
+        let tensor = header.as_object_mut().unwrap().remove(name).unwrap();
+        header["other"] = tensor;
+    });
+    assert!(renamed.contains("no tensor decoder.1.bias"), "{renamed}");
+    assert!(says(&|header, _| header["more"] = json!({})).contains("missing field"));
+    assert!(says(&|_, entry| *entry = json!(3)).contains("header"));
+    // A field that a later version adds is missing here, and takes its default.
+    let older = rewrite(&bytes, |_, entry| {
+        entry["model"]["config"].as_object_mut().unwrap().remove("draws").unwrap();
+    });
+    assert_eq!(Vae::from_bytes(&older).unwrap().config(), vae.config());
+    let foreign = safetensors::serialize::<&str, safetensors::tensor::TensorView, _>([], None).unwrap();
+    assert!(matches!(load(&foreign), Err(Error::Format { what }) if what.contains("another program")));
+
+    let mut nan = rewrite(&bytes, |_, _| ());
+    let len = nan.len();
+    nan[len - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(matches!(load(&nan), Err(Error::Format { what }) if what.contains("not finite")));
+}
+
+#[test]
+fn what_is_not_in_the_contract_s_list_comes_back_too() {
+    let rows = Dataset::new(array![[-1.0, 0.3], [1.0, 0.1], [0.4, -2.0]]).unwrap();
+    let mut column = GaussianMixtureConfig { dim: 1, ..Default::default() };
+    column.components = ComponentCount::Fixed(2);
+    let (means, variances) = (array![[-1.0], [1.0]], array![[[0.5]], [[0.1]]]);
+    let one_column = AutoregressiveConfig { dim: 1, hidden: vec![4], ..Default::default() };
+    let flow = FlowConfig { dim: 3, hidden: vec![4], layers: 3, ..Default::default() };
+    let rng = &mut seeded(4);
+    let models: Vec<Box<dyn Persist>> = vec![
+        Box::new(KernelDensity::from_parameters(&rows, array![[0.5, 0.1], [0.1, 0.3]].view()).unwrap()),
+        Box::new(
+            GaussianMixture::from_parameters(column, &[0.3, 0.7], means.view(), variances.view()).unwrap(),
+        ),
+        Box::new(Autoregressive::new(one_column, rng).unwrap()),
+        Box::new(Flow::new(FlowConfig { mixing: Mixing::Permutation, ..flow.clone() }, rng).unwrap()),
+        Box::new(Flow::new(FlowConfig { mixing: Mixing::Linear, octaves: 0, ..flow.clone() }, rng).unwrap()),
+        Box::new(Flow::new(FlowConfig { layers: 1, ..flow }, rng).unwrap()),
+        Box::new(Vae::new(VaeConfig { hidden: vec![], ..Default::default() }, rng).unwrap()),
+        Box::new(EnergyModel::new(EnergyConfig { hidden: vec![], ..Default::default() }, rng).unwrap()),
+    ];
+    for model in models {
+        let loaded = load(&model.to_bytes().unwrap()).unwrap();
+        assert_eq!(drawn(loaded.as_ref()), drawn(model.as_ref()), "{}", model.card().name);
+        assert!(loaded.to_bytes().unwrap() == model.to_bytes().unwrap());
+    }
+}
+
+#[test]
+fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
+    let path = std::env::temp_dir().join(format!("quadrivium-source-{}", std::process::id()));
+    let matching = |source| {
+        let config = FlowMatchingConfig { hidden: vec![4], source, ..Default::default() };
+        FlowMatching::new(config, &mut seeded(0)).unwrap()
+    };
+    for source in [Source::Toy(Toy::moons(0.1).unwrap()), Source::Rows(moons().into())] {
+        match matching(source).save(&path) {
+            Err(Error::Format { what }) => {
+                assert!(what.contains("only a Gaussian source can be saved"), "{what}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(!path.exists(), "nothing is written");
+    }
+    let gaussian = matching(Source::Gaussian);
+    let bytes = gaussian.to_bytes().unwrap();
+    assert_eq!(FlowMatching::from_bytes(&bytes).unwrap().config(), gaussian.config());
+    // A later version may save others: their files are not read as if they were Gaussian.
+    let other = rewrite(&bytes, |_, entry| entry["model"]["config"]["source"] = json!("Rows"));
+    assert!(matches!(load(&other), Err(Error::Format { what }) if what.contains("unknown field `source`")));
+}

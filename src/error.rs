@@ -125,6 +125,14 @@ pub enum Error {
         /// The newest that this version reads.
         newest: u64,
     },
+    /// A training cannot go on from the file that its options name.
+    #[error("checkpoint {path}: {what}; to start anew, remove it")]
+    Checkpoint {
+        /// The file.
+        path: String,
+        /// Why not.
+        what: String,
+    },
     /// Reading or writing failed.
     #[error("{path}: {source}")]
     Io {

@@ -87,7 +87,7 @@
 //! | [`flow_matching`] | continuous flows from any source, with optimal-transport couplings |
 //! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
-//! | [`train`] | Adam, averaging, schedule, the sharded loop |
+//! | [`train`] | Adam, averaging, schedule, the sharded loop, checkpoints |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
 //! | [`metrics`] | coverage, distances, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
@@ -113,6 +113,7 @@ pub mod data;
 pub mod diffusion;
 pub mod energy;
 pub mod error;
+mod file;
 pub mod flow;
 pub mod flow_matching;
 pub mod generative;
@@ -147,13 +148,13 @@ pub use rand;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, ComponentCount,
-        Coupling, Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel, EnergyTraining, Error,
-        Flow, FlowConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig, GaussianMixture,
-        GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig, LikelihoodKind,
-        LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result, SampleOptions, Sampler,
-        Samples, Schedule, ScoreConfig, ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop,
-        TrainOptions, TrainReport, Transform, Vae, VaeConfig,
+        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, Checkpoint,
+        ComponentCount, Coupling, Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel,
+        EnergyTraining, Error, Flow, FlowConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig,
+        GaussianMixture, GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig,
+        LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result,
+        SampleOptions, Sampler, Samples, Schedule, ScoreConfig, ScoreModel, ScoreTraining, Sde, Silent,
+        Source, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
     };
 }
 

@@ -663,3 +663,24 @@ fn a_source_beyond_numbers_is_an_error() {
         assert!(matches!(error, Error::Diverged { .. }), "{error}");
     }
 }
+
+#[test]
+fn an_interrupted_training_goes_on_to_the_same_bits() {
+    let path = std::env::temp_dir().join(format!("quadrivium-contract-{}", std::process::id()));
+    let options = TrainOptions { shards: 3, validation: 0.2, validate_every: 3, ..short(11) };
+    let resumable =
+        TrainOptions { checkpoint: Some(Checkpoint { path: path.clone(), every: 4 }), ..options.clone() };
+    let data = moons(200);
+    for ((mut whole, mut first), mut second) in models().into_iter().zip(models()).zip(models()) {
+        let name = name(&*whole);
+        let report = whole.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+        let mut six = |step: &Step<'_>| {
+            if step.step == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        first.train(&data, &resumable, &mut seeded(2), &mut six).unwrap();
+        assert_eq!(second.train(&data, &resumable, &mut seeded(2), &mut Silent).unwrap(), report, "{name}");
+        assert_eq!(sample(&*second, 20, 4), sample(&*whole, 20, 4), "{name}");
+        // The baselines write none.
+        std::fs::remove_file(&path).ok();
+    }
+}

@@ -64,6 +64,7 @@ impl AdversarialLoss {
 }
 
 /// The critic's side of the game: mean of on_real(D(x)) + on_fake(D(G(z))) + penalty.
+#[derive(Debug)]
 pub(super) struct Critic<'a, F> {
     pub(super) loss: AdversarialLoss,
     pub(super) critic: &'a Sequential,
@@ -200,6 +201,7 @@ impl<F: Real> Critic<'_, F> {
 }
 
 /// The generator's side of the game: mean of on_generated(D(G(z))). It sees no data.
+#[derive(Debug)]
 pub(super) struct Generator<'a, F> {
     pub(super) loss: AdversarialLoss,
     pub(super) critic: &'a Sequential,

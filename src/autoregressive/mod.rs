@@ -229,7 +229,7 @@ impl Generative for Autoregressive {
         self.standardiser = rows.standardiser.clone();
         let objective = ChainRuleNll { made: &self.made, conditionals: &self.conditionals };
         let optimiser = &self.config.optimiser;
-        train::fit(&objective, &mut self.parameters, &rows, optimiser, options, observer)
+        train::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales the σ of a mixture by T, and takes the shares π, or those of the

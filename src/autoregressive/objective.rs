@@ -9,6 +9,7 @@ use crate::train::{Objective, Progress};
 
 /// −Σᵢ ln p(x_i | y_i), y = MADE(x; p): the loss of a row is exactly its negative log-likelihood, and draws
 /// no noise.
+#[derive(Debug)]
 pub(super) struct ChainRuleNll<'m> {
     pub made: &'m Made,
     pub conditionals: &'m [Conditional],

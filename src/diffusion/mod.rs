@@ -203,7 +203,7 @@ impl Generative for Diffusion {
         let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
         *standardiser = rows.standardiser.clone();
         let objective = NoiseMse { net: &self.net, levels };
-        fit(&objective, parameters, &rows, &self.config.optimiser, options, observer)
+        fit(objective, parameters, &rows, &self.config.optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales all noise that enters: x_T ~ N(0, T²I), and T·ξ for the ξ of each

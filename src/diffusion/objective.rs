@@ -8,12 +8,14 @@ use crate::numeric::rng::Rng;
 use crate::train::{Objective, Progress};
 
 /// E ‖ε − ε̂(α x₀ + σ ε, λ)‖² / d over rows x₀, noise ε ~ N(0, I) and levels (Ho et al. 2020, eq. 14).
+#[derive(Debug)]
 pub(crate) struct NoiseMse<'a> {
     pub(crate) net: &'a NoiseNet,
     pub(crate) levels: Levels<'a>,
 }
 
 /// Where training takes its noise levels from, uniformly.
+#[derive(Debug)]
 pub(crate) enum Levels<'a> {
     /// The levels of t = 1 … T.
     Timesteps(&'a [NoiseLevel]),

@@ -40,7 +40,6 @@
 //! 0.009 nats with it, to hundreds without. *Drift*: only differences of energies have a gradient, so all may
 //! rise or fall together, by a hundred nats in 250 steps; a small magnitude penalty holds them.
 
-mod chains;
 mod likelihood;
 mod network;
 mod objective;
@@ -60,10 +59,9 @@ use rand::RngCore;
 pub use self::sampling::{Acceptance, Langevin};
 pub use self::score::{ScoreConfig, ScoreModel, ScoreTraining};
 
-use self::chains::Persistence;
 use self::likelihood::LogPartition;
 use self::network::Energy;
-use self::objective::DenoisingScore;
+use self::objective::{Contrast, DenoisingScore};
 use crate::data::Standardiser;
 use crate::error::{Result, check};
 use crate::generative::*;
@@ -362,13 +360,15 @@ impl Generative for EnergyModel {
         let trained = match self.config.training {
             EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
                 let langevin = Langevin { steps, ..self.config.langevin };
-                let persistence = Persistence { chains, langevin, restart, magnitude };
-                chains::train(self, persistence, &rows, options, observer)
+                let chains = chains.div_ceil(options.shards);
+                let contrast = Contrast::new(&self.energy, langevin, chains, restart, magnitude);
+                let optimiser = &self.config.optimiser;
+                train::fit(contrast, &mut self.parameters, &rows, optimiser, options, observer)
             }
             EnergyTraining::DenoisingScoreMatching { sigma } => {
                 let objective = DenoisingScore { energy: &self.energy, sigma };
                 let optimiser = &self.config.optimiser;
-                train::fit(&objective, &mut self.parameters, &rows, optimiser, options, observer)
+                train::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
             }
         };
         self.refresh();

@@ -11,6 +11,7 @@ use crate::train::{Objective, Progress};
 
 /// E ‖ε − σ ∇E(x + σε)‖² / d over rows x and noise ε ~ N(0, I): σ² times ‖s(x̃) − (x − x̃)/σ²‖² with s = −∇E
 /// (Vincent 2011, eq. 9), which σ does not blow up.
+#[derive(Debug)]
 pub(super) struct DenoisingScore<'a> {
     pub(super) energy: &'a Energy,
     pub(super) sigma: f64,
@@ -80,6 +81,11 @@ impl<F: Real> Objective<F> for DenoisingScore<'_> {
 
 /// E(x⁺) − E(x⁻) + magnitude · (f(x⁺)² + f(x⁻)²), means over rows x⁺ of data and rows x⁻ of the chains (Du &
 /// Mordatch 2019, algorithm 1). For x⁻ ~ exp(−E)/Z and no magnitude its gradient is that of −ln p(x⁺).
+///
+/// Persistent contrastive divergence (Tieleman 2008): in each step the chains move a little under the present
+/// energy and stand for exp(−E)/Z; the energy falls at the data and rises at the chains. They live with the
+/// shards, each with its share of them, and so follow from the shards' streams.
+#[derive(Debug)]
 pub(super) struct Contrast<'a, F> {
     pub(super) energy: &'a Energy,
     pub(super) langevin: Langevin,
@@ -109,9 +115,34 @@ pub(super) struct ContrastScratch<F> {
     pass: Pass<F>,
 }
 
+impl<'a, F: Real> Contrast<'a, F> {
+    /// With `chains` chains to a shard.
+    pub(super) fn new(
+        energy: &'a Energy,
+        langevin: Langevin,
+        chains: usize,
+        restart: f64,
+        magnitude: f64,
+    ) -> Self {
+        let unknown = vec![F::zero(); energy.num_params()];
+        Contrast { energy, langevin, chains, restart, magnitude, now: (unknown.clone(), unknown) }
+    }
+}
+
 impl<F: Real> Objective<F> for Contrast<'_, F> {
     type Noise = Chains<F>;
     type Scratch = ContrastScratch<F>;
+
+    fn follow(&mut self, params: &[F]) {
+        let (p, t) = &mut self.now;
+        p.copy_from_slice(params);
+        self.energy.transpose(p, t);
+    }
+
+    /// Where the chains stand, and whose turn it is.
+    fn memory<'a>(&self, chains: &'a mut Chains<F>) -> Option<(&'a mut Vec<F>, &'a mut usize)> {
+        Some((&mut chains.all, &mut chains.next))
+    }
 
     fn part_names(&self) -> &'static [&'static str] {
         &["data energy", "chain energy"]
@@ -187,6 +218,7 @@ impl<F: Real> Objective<F> for Contrast<'_, F> {
 /// With s = −ε̂/σ this is 2σ² (vᵀ(∂s/∂x)v + ½‖s‖²) (Song et al. 2019, variance-reduced). Unlike [`NoiseMse`] it never
 /// looks at ε. In the mean, Eᵥ vᵀJv = tr J and Stein's identity E⟨ε, ε̂⟩ = σ E tr(∂ε̂/∂x) make it that
 /// loss less 1, the mean of ‖ε‖²/d.
+#[derive(Debug)]
 pub(super) struct SlicedScore<'a>(pub(super) NoiseMse<'a>);
 
 /// What chance gives: the levels, the noise, and v.

@@ -262,10 +262,10 @@ impl Generative for ScoreModel {
         let (parameters, optimiser) = (&mut self.parameters, &self.config.optimiser);
         match self.config.training {
             ScoreTraining::Denoising => {
-                train::fit(&denoising, parameters, &rows, optimiser, options, observer)
+                train::fit(denoising, parameters, &rows, optimiser, options, observer)
             }
             ScoreTraining::Sliced => {
-                train::fit(&SlicedScore(denoising), parameters, &rows, optimiser, options, observer)
+                train::fit(SlicedScore(denoising), parameters, &rows, optimiser, options, observer)
             }
         }
     }

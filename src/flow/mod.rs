@@ -249,7 +249,7 @@ impl Generative for Flow {
         let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
         self.standardiser = rows.standardiser.clone();
         let objective = ChangeOfVariables { chain: &self.chain };
-        train::fit(&objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
+        train::fit(objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales the u that they are made of by T.

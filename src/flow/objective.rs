@@ -8,6 +8,7 @@ use crate::train::{Objective, Progress};
 
 /// −ln N(u; 0, I) − ln |det ∂u/∂x|, u = f(x; p): the loss of a row is exactly its negative log-likelihood,
 /// and draws no noise.
+#[derive(Debug)]
 pub(super) struct ChangeOfVariables<'m> {
     pub chain: &'m Chain,
 }

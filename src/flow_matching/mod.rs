@@ -287,7 +287,7 @@ impl Generative for FlowMatching {
         *standardiser = rows.standardiser.clone();
         let FlowMatchingConfig { source, coupling, optimiser, .. } = &self.config;
         let objective = VelocityMse { net: &self.net, source, units: standardiser, coupling: *coupling };
-        fit(&objective, parameters, &rows, optimiser, options, observer)
+        fit(objective, parameters, &rows, optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales the source rows about the data's mean, in standard units T·x₀; of a

@@ -12,6 +12,7 @@ use crate::train::{Objective, Progress, TILE};
 
 /// E ‖v̂(x_t, t) − (x₁ − x₀)‖² / d with x_t = (1 − t) x₀ + t x₁, over data x₁, source rows x₀ and times t
 /// (Lipman et al. 2023, eq. 23 with σ_min = 0; Liu et al. 2023, eq. 1).
+#[derive(Debug)]
 pub(super) struct VelocityMse<'a> {
     pub(super) net: &'a VelocityNet,
     pub(super) source: &'a Source,

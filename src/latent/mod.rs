@@ -315,7 +315,7 @@ impl Generative for Vae {
         self.standardiser = rows.standardiser.clone();
         let VaeConfig { beta, beta_warmup, ref optimiser, .. } = self.config;
         let elbo = Elbo { networks: &self.networks, beta, warmup: beta_warmup };
-        train::fit(&elbo, &mut self.parameters, &rows, optimiser, options, observer)
+        train::fit(elbo, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales both noises: z ~ N(0, T²I), x = m(z) + T·s(z)·ε.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::FORMAT;
 use crate::data::Standardiser;
 use crate::error::{Error, Result};
+use crate::file::Digest;
 use crate::nn::Layout;
 use crate::train::Parameters;
 
@@ -202,24 +203,18 @@ pub(crate) fn encode<C: Serialize, F: Serialize>(
     Ok([&(text.len() as u64).to_le_bytes(), &text[..], &data].concat())
 }
 
-/// FNV-1a of the text, and of names, types, shapes and bytes of the tensors in the order of their names: a
-/// tool may write them in another. Each step is a bijection of the sum so far, so a change of one byte is
-/// always seen.
+/// Of the text, and of names, types, shapes and bytes of the tensors in the order of their names: a tool may
+/// write them in another.
 fn checksum(model: &str, tensors: &BTreeMap<String, Entry>, data: &[u8]) -> String {
-    let mut sum = 0xCBF2_9CE4_8422_2325u64;
-    let mut add = |bytes: &[u8]| {
-        for &byte in bytes {
-            sum = (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
-        }
-    };
-    add(model.as_bytes());
+    let mut digest = Digest::new();
+    digest.add(model.as_bytes());
     for (name, entry) in tensors {
-        add(name.as_bytes());
-        add(&[0, entry.dtype.width() as u8]);
-        entry.shape.iter().for_each(|&n| add(&(n as u64).to_le_bytes()));
-        add(&data[entry.data_offsets.0..entry.data_offsets.1]);
+        digest.add(name.as_bytes());
+        digest.add(&[0, entry.dtype.width() as u8]);
+        entry.shape.iter().for_each(|&n| digest.add(&(n as u64).to_le_bytes()));
+        digest.add(&data[entry.data_offsets.0..entry.data_offsets.1]);
     }
-    format!("{sum:016x}")
+    format!("{:016x}", digest.sum())
 }
 
 /// How long a file is whose first bytes are these: `Err` with how many more it takes to tell.

@@ -59,12 +59,13 @@
 //! field that this version does not know is refused, too, by the field's name; a field that is missing takes
 //! its default.
 
-mod file;
 pub(crate) mod format;
+mod read;
 
 use std::path::Path;
 
 use self::format::Stored;
+use self::read::read;
 use crate::{
     Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMatching, Gan, GaussianMixture, Generative,
     KernelDensity, Result, ScoreModel, Vae,
@@ -116,7 +117,7 @@ pub trait Persist: Generative {
     where
         Self: Sized,
     {
-        Self::from_bytes(&file::read(path.as_ref())?)
+        Self::from_bytes(&read(path.as_ref())?)
     }
 }
 
@@ -126,7 +127,7 @@ pub trait Persist: Generative {
 /// # Errors
 /// As [`Persist::to_bytes`], and [`Error::Io`].
 pub fn save(model: &dyn Persist, path: impl AsRef<Path>) -> Result<()> {
-    file::write(path.as_ref(), &model.to_bytes()?)
+    crate::file::write(path.as_ref(), &model.to_bytes()?)
 }
 
 /// Reads a model of whatever kind from `path`.
@@ -134,7 +135,7 @@ pub fn save(model: &dyn Persist, path: impl AsRef<Path>) -> Result<()> {
 /// # Errors
 /// As [`from_bytes`], and [`Error::Io`].
 pub fn load(path: impl AsRef<Path>) -> Result<Box<dyn Persist>> {
-    from_bytes(&file::read(path.as_ref())?)
+    from_bytes(&read(path.as_ref())?)
 }
 
 /// The model of a file's bytes, of whatever kind.
@@ -156,7 +157,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
     ];
     let found = Stored::parse(bytes)?.kind()?;
     match kinds.iter().find(|(kind, _)| *kind == found) {
-        Some((_, read)) => read(bytes),
+        Some((_, from_bytes)) => from_bytes(bytes),
         None => Err(Error::Format {
             what: format!("a model of kind {found:?}: expected one of {:?}", kinds.map(|(kind, _)| kind)),
         }),

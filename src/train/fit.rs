@@ -1,16 +1,15 @@
-use std::ops::ControlFlow;
-
-use ndarray::{ArrayView2, s};
+use ndarray::ArrayView2;
 use rand::Rng as _;
 
+use super::checkpoint::Carry;
 use super::objective::{Gradient, Objective, Progress};
 use super::optimiser::{Adam, OptimiserConfig};
 use super::rows::Rows;
+use super::run::{Training, run};
 use crate::error::{Error, Result};
-use crate::generative::{Observer, Step, Stop, TrainOptions, TrainReport};
+use crate::generative::{Observer, TrainOptions, TrainReport};
 use crate::nn::Weights;
 use crate::numeric::rng::{Rng, Streams};
-use crate::numeric::tiles::TILE;
 
 /// A network's numbers: those that train, and their moving average, which samples and scores.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +25,11 @@ impl Parameters {
     pub fn new(p: Vec<f32>) -> Self {
         Parameters { average: p.clone(), p }
     }
+
+    fn carry(&mut self, carry: &mut Carry) -> Result<()> {
+        carry.parameters(&mut self.p)?;
+        carry.parameters(&mut self.average)
+    }
 }
 
 /// The parameters in training, with those of the step before: an update whose loss turns out not finite is
@@ -33,12 +37,13 @@ impl Parameters {
 pub(crate) struct Trainee {
     now: Parameters,
     before: Parameters,
+    best: Option<Parameters>,
     adam: Adam,
 }
 
 impl Trainee {
     pub(crate) fn new(start: &Parameters) -> Self {
-        Trainee { now: start.clone(), before: start.clone(), adam: Adam::new(start.p.len()) }
+        Trainee { now: start.clone(), before: start.clone(), best: None, adam: Adam::new(start.p.len()) }
     }
 
     pub(crate) fn now(&self) -> &Parameters {
@@ -50,9 +55,24 @@ impl Trainee {
         self.before
     }
 
-    /// The present parameters.
+    /// The parameters marked as best, else the present ones.
     pub(crate) fn finish(self) -> Parameters {
-        self.now
+        self.best.unwrap_or(self.now)
+    }
+
+    pub(crate) fn mark_best(&mut self) {
+        self.best = Some(self.now.clone());
+    }
+
+    pub(crate) fn carry(&mut self, carry: &mut Carry) -> Result<()> {
+        self.now.carry(carry)?;
+        self.before.carry(carry)?;
+        let mut marked = usize::from(self.best.is_some());
+        carry.count(&mut marked)?;
+        if marked == 1 {
+            self.best.get_or_insert_with(|| self.now.clone()).carry(carry)?;
+        }
+        self.adam.carry(carry)
     }
 
     /// One optimiser step along a gradient whose mean loss was `loss`.
@@ -103,92 +123,88 @@ pub(crate) fn random_rows<'a>(x: ArrayView2<'a, f32>) -> impl Fn(&mut Rng, &mut 
 /// Trains `parameters` on `rows`.
 ///
 /// # Errors
-/// [`Error::Diverged`] for a loss or a gradient that is not finite: `parameters` are then the last good ones.
+/// [`Error::Diverged`] for a loss or a gradient that is not finite, and of a checkpoint [`Error::Checkpoint`]
+/// and [`Error::Io`]: `parameters` are then the last good ones.
 pub fn fit<O: Objective<f32>>(
-    objective: &O,
+    objective: O,
     parameters: &mut Parameters,
     rows: &Rows,
-    config: &OptimiserConfig,
+    optimiser: &OptimiserConfig,
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<TrainReport> {
-    let Rows { training, validation, streams, .. } = rows;
-    let (dim, names, held_out) = (training.ncols(), objective.part_names(), validation.nrows());
-    // The loss as it is when warm-ups are over, with the same noise at every call: differences are the
-    // parameters'.
-    let end = Progress { step: options.steps, steps: options.steps };
-    let loss_of = |p: &[f32], x: ArrayView2<f32>| mean_loss(objective, p, x, end, *streams);
-
-    let mut trainee = Trainee::new(parameters);
-    let mut gradient = Gradient::new(objective, parameters.p.len(), options.batch, options.shards);
-    let mut report = TrainReport {
-        loss: Vec::with_capacity(options.steps),
-        parts: names.iter().map(|&name| (name, Vec::with_capacity(options.steps))).collect(),
-        validation: Vec::new(),
-        stop: Stop::Completed,
+    let gradient = Gradient::new(&objective, parameters.p.len(), options.batch, options.shards);
+    let mut descent = Descent {
+        objective,
+        optimiser,
+        rows: rows.training.view(),
+        trainee: Trainee::new(parameters),
+        gradient,
     };
-    let mut best: Option<(f64, usize, Parameters)> = None;
-    let fill = random_rows(training.view());
+    let ran = run(&mut descent, rows, options, observer);
+    let Descent { trainee, .. } = descent;
+    *parameters = if ran.is_ok() { trainee.finish() } else { trainee.last_good() };
+    ran
+}
 
-    for step in 0..options.steps {
-        let progress = Progress { step, steps: options.steps };
-        let family = streams.family(step as u64);
-        let loss = gradient.compute(objective, &trainee.now().p, dim, progress, family, &fill);
-        if let Err(error) = trainee.step(config, progress, "loss", loss, gradient.sum()) {
-            *parameters = trainee.last_good();
-            return Err(error);
-        }
-        report.loss.push(loss);
-        report.parts.iter_mut().zip(gradient.parts()).for_each(|((_, all), &part)| all.push(part));
+/// One network down the gradient of one objective.
+struct Descent<'a, O: Objective<f32>> {
+    objective: O,
+    optimiser: &'a OptimiserConfig,
+    rows: ArrayView2<'a, f32>,
+    trainee: Trainee,
+    gradient: Gradient<O>,
+}
 
-        let done = step + 1;
-        if held_out > 0 && (done.is_multiple_of(options.validate_every) || done == options.steps) {
-            let loss = loss_of(&trainee.now().average, validation.view());
-            if !loss.is_finite() {
-                *parameters = trainee.last_good();
-                return Err(Error::Diverged { step, what: format!("validation loss = {loss}") });
-            }
-            report.validation.push((done, loss));
-            if let Some(patience) = options.patience {
-                if best.as_ref().is_none_or(|(least, _, _)| loss < *least) {
-                    best = Some((loss, report.validation.len(), trainee.now().clone()));
-                }
-                let since = best.as_ref().map_or(0, |(_, at, _)| report.validation.len() - at);
-                if since >= patience {
-                    report.stop = Stop::Patience;
-                }
-            }
-        }
-        let seen = Step {
-            step,
-            steps: options.steps,
-            loss,
-            part_names: names,
-            parts: gradient.parts(),
-            validation: report.validation.last().map(|&(_, loss)| loss),
-        };
-        if let ControlFlow::Break(()) = observer.step(&seen) {
-            report.stop = Stop::Interrupted;
-        }
-        if report.stop != Stop::Completed {
-            break;
-        }
+impl<O: Objective<f32>> Training for Descent<'_, O> {
+    fn identity(&self) -> String {
+        // Pretty, so that arrays are not abridged.
+        format!("{:#?} {:?}", self.objective, self.optimiser)
     }
-    if let Some((_, _, best)) = best {
-        *parameters = best;
-        return Ok(report);
+
+    fn part_names(&self) -> &'static [&'static str] {
+        self.objective.part_names()
     }
-    // No loss has seen the last update yet.
-    let some = training.slice(s![..TILE.min(training.nrows()), ..]);
-    let losses = [loss_of(&trainee.now().p, some), loss_of(&trainee.now().average, some)];
-    match losses.iter().find(|loss| !loss.is_finite()) {
-        None => *parameters = trainee.finish(),
-        Some(loss) => {
-            *parameters = trainee.last_good();
-            return Err(Error::Diverged { step: report.loss.len(), what: format!("loss = {loss}") });
-        }
+
+    fn step(&mut self, progress: Progress, streams: Streams) -> Result<f64> {
+        let Descent { objective, optimiser, rows, trainee, gradient } = self;
+        let p = &trainee.now().p;
+        objective.follow(p);
+        let loss = gradient.compute(objective, p, rows.ncols(), progress, streams, random_rows(*rows));
+        trainee.step(optimiser, progress, "loss", loss, gradient.sum())?;
+        Ok(loss)
     }
-    Ok(report)
+
+    fn parts(&self) -> &[f64] {
+        self.gradient.parts()
+    }
+
+    /// By the averaged parameters. The loss is as when warm-ups are over, with the same noise at every call:
+    /// differences are the parameters'.
+    fn validate(&mut self, x: ArrayView2<f32>, progress: Progress, streams: Streams) -> f64 {
+        let end = Progress { step: progress.steps, ..progress };
+        let p = &self.trainee.now().average;
+        self.objective.follow(p);
+        mean_loss(&self.objective, p, x, end, streams)
+    }
+
+    fn last_losses(&mut self, x: ArrayView2<f32>, progress: Progress, streams: Streams) -> [f64; 2] {
+        let end = Progress { step: progress.steps, ..progress };
+        let Parameters { p, average } = self.trainee.now();
+        [p, average].map(|p| {
+            self.objective.follow(p);
+            mean_loss(&self.objective, p, x, end, streams)
+        })
+    }
+
+    fn mark_best(&mut self) {
+        self.trainee.mark_best();
+    }
+
+    fn carry(&mut self, carry: &mut Carry) -> Result<()> {
+        self.trainee.carry(carry)?;
+        self.gradient.carry(&self.objective, carry)
+    }
 }
 
 /// The mean loss over all rows of x, with noise that depends on `streams` and the row's tile alone.

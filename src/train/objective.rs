@@ -1,3 +1,7 @@
+use std::fmt::Debug;
+
+use super::checkpoint::Carry;
+use crate::error::Result;
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, Streams};
@@ -14,7 +18,7 @@ pub struct Progress {
 
 /// A loss and its gradient, with the randomness taken out: first [`draw`](Objective::draw) all noise for some
 /// rows, then [`loss_grad`](Objective::loss_grad) is a plain function, which a test can difference.
-pub trait Objective<F: Real = f32>: Sync {
+pub trait Objective<F: Real = f32>: Sync + Debug {
     /// The noise of some rows, and whatever else depends on chance or on the progress.
     type Noise: Default + Send;
     /// Buffers, kept from call to call.
@@ -28,6 +32,19 @@ pub trait Objective<F: Real = f32>: Sync {
     /// Rows that `loss_grad` sees together, at most a shard's: [`TILE`], unless the loss needs more at once.
     fn tile(&self) -> usize {
         TILE
+    }
+
+    /// Told the parameters that the next minibatch, or the next measurement, is for: for noise that depends on
+    /// them.
+    fn follow(&mut self, p: &[F]) {
+        let _ = p;
+    }
+
+    /// What a shard's noise remembers from step to step, as numbers and a count: part of a checkpoint. Most
+    /// remember nothing.
+    fn memory<'a>(&self, noise: &'a mut Self::Noise) -> Option<(&'a mut Vec<F>, &'a mut usize)> {
+        let _ = noise;
+        None
     }
 
     /// Fills t with p, each matrix transposed: see [`Weights`].
@@ -129,6 +146,17 @@ impl<O: Objective<f32>> Gradient<O> {
         }
         self.parts.iter_mut().for_each(|part| *part /= batch as f64);
         self.shards.iter().map(|s| s.loss).sum::<f64>() / batch as f64
+    }
+
+    /// What the shards remember.
+    pub(super) fn carry(&mut self, objective: &O, carry: &mut Carry) -> Result<()> {
+        for shard in &mut self.shards {
+            if let Some((numbers, count)) = objective.memory(&mut shard.noise) {
+                carry.numbers(numbers)?;
+                carry.count(count)?;
+            }
+        }
+        Ok(())
     }
 
     /// ∂(mean loss)/∂p of the last `compute`.

@@ -1,3 +1,4 @@
+use super::checkpoint::Carry;
 use crate::error::{Result, check};
 use crate::numeric::simd::vectorise;
 use crate::train::Progress;
@@ -114,6 +115,14 @@ impl Adam {
     /// Moments of zero for `num_params` numbers.
     pub fn new(num_params: usize) -> Self {
         Adam { m: vec![0.0; num_params], v: vec![0.0; num_params], step: 0 }
+    }
+
+    pub(crate) fn carry(&mut self, carry: &mut Carry) -> Result<()> {
+        let mut step = self.step as usize;
+        carry.count(&mut step)?;
+        self.step = step as i32;
+        carry.parameters(&mut self.m)?;
+        carry.parameters(&mut self.v)
     }
 
     /// One step along −g from p to `next`, its average from `average` to `next_average`. Returns ‖g‖ before

@@ -7,12 +7,13 @@ use ndarray::Array2;
 use super::*;
 use crate::data::Standardiser;
 use crate::error::Error;
-use crate::generative::{Dataset, Silent, Step, Stop, TrainOptions};
+use crate::generative::{Checkpoint, Dataset, Silent, Step, Stop, TrainOptions};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
 
 /// loss(x) = ½‖x + noise − p‖²: p finds the mean of the rows.
+#[derive(Debug, Clone, Copy)]
 struct Mean {
     dim: usize,
     noise: f32,
@@ -101,7 +102,7 @@ fn run(
     options: &TrainOptions,
 ) -> (crate::Result<crate::TrainReport>, Parameters) {
     let mut parameters = Parameters::new(vec![0.0; 2]);
-    let report = fit(objective, &mut parameters, &prepared(options), config, options, &mut Silent);
+    let report = fit(*objective, &mut parameters, &prepared(options), config, options, &mut Silent);
     (report, parameters)
 }
 
@@ -155,7 +156,7 @@ fn patience_keeps_the_best_parameters() {
     let mut stop_at = |step: &Step<'_>| {
         if step.step + 1 == at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    fit(&MEAN, &mut again, &prepared(&shorter), &wild, &shorter, &mut stop_at).unwrap();
+    fit(MEAN, &mut again, &prepared(&shorter), &wild, &shorter, &mut stop_at).unwrap();
     assert_eq!(again, parameters);
 }
 
@@ -229,4 +230,28 @@ fn the_optimisers_options_matter() {
             other => panic!("{field}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn patience_survives_an_interruption() {
+    let folder = std::env::temp_dir();
+    let path = folder.join(format!("quadrivium-patience-{}", std::process::id()));
+    let wild = OptimiserConfig { lr: 0.5, decay: Decay::Constant, ema: 0.0, warmup: 0, ..config() };
+    let patient = TrainOptions { validation: 0.2, validate_every: 2, patience: Some(5), ..options(10_000) };
+    let (whole, best) = run(&MEAN, &wild, &patient);
+    let whole = whole.unwrap();
+    let resumable =
+        TrainOptions { checkpoint: Some(Checkpoint { path: path.clone(), every: 3 }), ..patient.clone() };
+    // A step at a time, each in a process that knows nothing.
+    for steps in 1..=whole.loss.len() {
+        let mut parameters = Parameters::new(vec![0.0; 2]);
+        let mut once = |_: &Step<'_>| ControlFlow::Break(());
+        let report = fit(MEAN, &mut parameters, &prepared(&resumable), &wild, &resumable, &mut once).unwrap();
+        assert_eq!(report.loss, whole.loss[..steps]);
+        let ended = steps == whole.loss.len();
+        assert_eq!(report.stop, if ended { Stop::Patience } else { Stop::Interrupted });
+    }
+    let (again, parameters) = run(&MEAN, &wild, &resumable);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!((again.unwrap(), parameters), (whole, best));
 }

@@ -277,7 +277,7 @@ impl Generative for KernelDensity {
     /// not go on from an earlier one but replaces it.
     ///
     /// A step is a bandwidth that is tried: one for a rule, up to 24 for cross-validation. `steps`, `shards`,
-    /// `validate_every` and `patience` have no effect. The loss is the leave-one-out NLL, exact, of the rows
+    /// `validate_every`, `patience` and `checkpoint` have no effect. The loss is the leave-one-out NLL, exact, of the rows
     /// that cross-validation takes; for a rule, of `batch` rows, drawn without replacement. Its part is h.
     /// Held-out rows are scored once, at the end.
     ///

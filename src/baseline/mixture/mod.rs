@@ -306,8 +306,8 @@ impl Generative for GaussianMixture {
     /// first after [`from_parameters`](GaussianMixture::from_parameters), is one run from the present
     /// parameters.
     ///
-    /// A step is an iteration, on as many threads as there are; `steps`, `batch` and `shards` have no effect:
-    /// `max_iter` and `tol` end a run. Held-out rows are scored every `validate_every` iterations and at the
+    /// A step is an iteration, on as many threads as there are; `steps`, `batch`, `shards` and `checkpoint`
+    /// have no effect: `max_iter` and `tol` end a run. Held-out rows are scored every `validate_every` iterations and at the
     /// end of a run; `patience` ends a run. The observer sees the iterations of all runs; the report is of
     /// the one that was kept, and `loss` is its mean NLL of the training rows after each iteration.
     ///

@@ -1,16 +1,17 @@
+//! What all files of this crate share: they are written whole or not at all, and a digest tells a damaged one.
+
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::format::extent;
 use crate::error::{Error, Result};
 
 /// `bytes` under `path`: all of them, or what was there before.
 ///
 /// They go to a new file in the same folder, reach the disk, and take the name: a crash leaves the old file
 /// or the new one, never a part.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let named = |source| Error::Io { path: path.display().to_string(), source };
     let temporary = beside(path).map_err(named)?;
     let written = (|| {
@@ -47,22 +48,22 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(folder(path).join(hidden))
 }
 
-/// The bytes of a model's file, and no more than one byte beyond what its header announces: a file of another
-/// kind, or an endless one, is not read through.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    let named = |source| Error::Io { path: path.display().to_string(), source };
-    let file = File::open(path).map_err(named)?;
-    let mut bytes = Vec::new();
-    loop {
-        let (missing, last) = match extent(&bytes)? {
-            Err(missing) => (missing, false),
-            // One more shows whether the file goes on.
-            Ok(end) => ((end - bytes.len() as u64).saturating_add(1), true),
-        };
-        let got = (&file).take(missing).read_to_end(&mut bytes).map_err(named)?;
-        // What ends too early is told from the bytes.
-        if last || (got as u64) < missing {
-            return Ok(bytes);
+/// FNV-1a, 64 bits. Each step is a bijection of the sum so far, so a change of one byte is always seen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Digest(u64);
+
+impl Digest {
+    pub(crate) fn new() -> Self {
+        Digest(0xCBF2_9CE4_8422_2325)
+    }
+
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }
+    }
+
+    pub(crate) fn sum(self) -> u64 {
+        self.0
     }
 }

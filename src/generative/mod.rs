@@ -1,12 +1,16 @@
 //! The contract that every model keeps: [`Generative`], what goes in, and what comes out.
 
+mod options;
+
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rand::RngCore;
 
-use crate::error::{Error, Result, check};
+use crate::error::{Error, Result};
 use crate::map::Card;
+
+pub use options::{Checkpoint, LikelihoodOptions, SampleOptions, TrainOptions};
 
 /// A model that learns p(x) from rows of data and draws new rows.
 ///
@@ -56,7 +60,8 @@ pub trait Generative<T = f32>: Send + Sync {
     /// [`dim`](Generative::dim), [`Error::TooFewRows`] if fewer than two are left to train on,
     /// [`Error::ConstantColumn`] and [`Error::NarrowColumn`] for a column without a usable spread, and
     /// [`Error::Diverged`] if the loss or its gradient stops being finite: then the model holds its last good
-    /// parameters.
+    /// parameters. With a checkpoint, [`Error::Checkpoint`] if it is of another training, [`Error::Io`] if it
+    /// can be neither read nor written.
     fn train(
         &mut self,
         data: &Dataset<T>,
@@ -172,97 +177,6 @@ pub(crate) fn check_rows(what: &'static str, x: ArrayView2<f32>, dim: usize) -> 
         return Err(Error::Shape { what, got: x.shape().to_vec(), expected: format!("(n, {dim})") });
     }
     check_finite(what, x)
-}
-
-/// What every training understands. What belongs to a model (learning rate, schedule, …) is in its config.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrainOptions {
-    /// Optimiser steps (for a GAN: generator steps). At least 1. Default 2000.
-    pub steps: usize,
-    /// Rows per step, drawn with replacement. At least 1. Default 256.
-    pub batch: usize,
-    /// Parts of a minibatch with a random stream and a gradient of their own, summed in order: the most
-    /// threads that a step can use, and part of the result's definition. 1 to `batch`. Default 2.
-    pub shards: usize,
-    /// Share of the rows held out to measure the loss on. 0 (none) up to, not including, 1. Default 0.
-    pub validation: f64,
-    /// Steps between two measurements of the validation loss. At least 1. Default 100.
-    pub validate_every: usize,
-    /// Stop after this many validations without a new best, and keep the best parameters. `None` (never) or
-    /// at least 1. Default `None`.
-    pub patience: Option<usize>,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        TrainOptions {
-            steps: 2000,
-            batch: 256,
-            shards: 2,
-            validation: 0.0,
-            validate_every: 100,
-            patience: None,
-        }
-    }
-}
-
-impl TrainOptions {
-    /// # Errors
-    /// [`Error::Config`] naming the first field out of range.
-    pub fn validate(&self) -> Result<()> {
-        check(self.steps >= 1, "TrainOptions::steps", self.steps, "at least 1")?;
-        check(self.batch >= 1, "TrainOptions::batch", self.batch, "at least 1")?;
-        check((1..=self.batch).contains(&self.shards), "TrainOptions::shards", self.shards, "1 to batch")?;
-        check(
-            (0.0..1.0).contains(&self.validation),
-            "TrainOptions::validation",
-            self.validation,
-            "0 or more, less than 1",
-        )?;
-        check(self.validate_every >= 1, "TrainOptions::validate_every", self.validate_every, "at least 1")?;
-        check(self.patience != Some(0), "TrainOptions::patience", self.patience, "None or at least 1")?;
-        check(
-            self.patience.is_none() || self.validation > 0.0,
-            "TrainOptions::patience",
-            self.patience,
-            "None while validation is 0",
-        )
-    }
-}
-
-/// What every sampler understands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SampleOptions {
-    /// Scale of the randomness: 1 samples the model, less draws less varied rows. Each model's `sample`
-    /// says what it scales. More than 0, at most 1e6: beyond, f32 runs out of range. Default 1.
-    pub temperature: f64,
-}
-
-impl Default for SampleOptions {
-    fn default() -> Self {
-        SampleOptions { temperature: 1.0 }
-    }
-}
-
-impl SampleOptions {
-    /// # Errors
-    /// [`Error::Config`] naming the first field out of range.
-    pub fn validate(&self) -> Result<()> {
-        check(
-            self.temperature > 0.0 && self.temperature <= 1e6,
-            "SampleOptions::temperature",
-            self.temperature,
-            "more than 0, at most 1e6",
-        )
-    }
-}
-
-/// What every likelihood understands.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct LikelihoodOptions {
-    /// Seed of whatever noise the estimate needs (latent draws, divergence probes). The noise is keyed by
-    /// this seed and a row's content, so a batch scores as its rows do. Default 0.
-    pub seed: u64,
 }
 
 /// Rows drawn, and what they cost.

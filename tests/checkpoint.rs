@@ -1,0 +1,205 @@
+//! Trainings that go on from a file: after a kill, and beside files that are not theirs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use quadrivium::data::Toy;
+use quadrivium::ndarray::Array2;
+use quadrivium::prelude::*;
+use quadrivium::seeded;
+
+/// A folder of its own, removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("quadrivium-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn checkpoint(&self, every: usize) -> Checkpoint {
+        Checkpoint { path: self.0.join("checkpoint"), every }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn moons() -> Dataset {
+    Dataset::new(Toy::moons(0.1).unwrap().sample(300, &mut seeded(1))).unwrap()
+}
+
+fn drawn(model: &dyn Generative) -> Array2<f32> {
+    model.sample(20, &SampleOptions::default(), &mut seeded(5)).unwrap().x
+}
+
+/// A network under validation and patience, a game, and chains that live from step to step.
+fn model(name: &str) -> Box<dyn Generative> {
+    let mut rng = seeded(3);
+    match name {
+        "VAE" => Box::new(Vae::new(VaeConfig::default(), &mut rng).unwrap()),
+        "GAN" => Box::new(Gan::new(GanConfig::default(), &mut rng).unwrap()),
+        "EBM" => Box::new(EnergyModel::new(EnergyConfig::default(), &mut rng).unwrap()),
+        other => panic!("no model {other}"),
+    }
+}
+
+fn options(name: &str, steps: usize, checkpoint: Option<Checkpoint>) -> TrainOptions {
+    let patience = (name == "VAE").then_some(1000);
+    TrainOptions {
+        steps,
+        batch: 64,
+        validation: 0.1,
+        validate_every: 7,
+        patience,
+        checkpoint,
+        ..Default::default()
+    }
+}
+
+fn bits(x: &Array2<f32>) -> Vec<u8> {
+    x.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// Run by the test below, in a process of its own.
+#[test]
+#[ignore = "trains until it is killed"]
+fn child() {
+    let Ok(arguments) = std::env::var("QUADRIVIUM_CHILD") else { return };
+    let [name, steps, folder] = arguments.split('\n').collect::<Vec<_>>()[..] else { panic!("{arguments}") };
+    let path = Path::new(folder).join("checkpoint");
+    let options = options(name, steps.parse().unwrap(), Some(Checkpoint { path, every: 1 }));
+    let mut model = model(name);
+    let report = model.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+    let losses = report.loss.iter().flat_map(|loss| loss.to_le_bytes()).collect();
+    std::fs::write(Path::new(folder).join("result"), [bits(&drawn(&*model)), losses].concat()).unwrap();
+}
+
+#[test]
+fn a_killed_training_ends_in_the_same_bits() {
+    for (name, steps) in [("VAE", 120), ("GAN", 60), ("EBM", 40)] {
+        let mut whole = model(name);
+        let report = whole.train(&moons(), &options(name, steps, None), &mut seeded(2), &mut Silent).unwrap();
+        let losses = report.loss.iter().flat_map(|loss| loss.to_le_bytes()).collect();
+        let expected = [bits(&drawn(&*whole)), losses].concat();
+
+        let folder = Folder::new(name);
+        let (path, result) = (folder.checkpoint(1).path, folder.0.join("result"));
+        let mut kills = 0;
+        while !result.exists() {
+            let before = std::fs::read(&path).ok();
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["child", "--exact", "--ignored"])
+                .env("QUADRIVIUM_CHILD", format!("{name}\n{steps}\n{}", folder.0.display()))
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            // Killed (SIGKILL, where there are signals) as soon as it has got a little further: somewhere in
+            // a step, or in a writing. The fourth may go to its end.
+            while kills < 4 && child.try_wait().unwrap().is_none() {
+                if std::fs::read(&path).ok() != before {
+                    child.kill().unwrap();
+                    kills += 1;
+                    break;
+                }
+            }
+            let status = child.wait().unwrap();
+            assert!(status.success() || status.code().is_none() || cfg!(not(unix)), "{name}: {status}");
+        }
+        assert!(kills > 0, "{name} was never killed");
+        assert!(std::fs::read(&result).unwrap() == expected, "{name}, killed {kills} times, ends elsewhere");
+    }
+}
+
+/// A small model, trained for five steps with a checkpoint in this folder.
+fn train(
+    folder: &Folder,
+    change: impl FnOnce(&mut VaeConfig, &mut TrainOptions, &mut u64, &mut u64),
+) -> Result<TrainReport> {
+    let mut config =
+        VaeConfig { hidden: vec![4], encoder_octaves: 0, decoder_octaves: 0, ..Default::default() };
+    let mut options = options("small", 5, Some(folder.checkpoint(2)));
+    let (mut start, mut seed) = (0, 1);
+    change(&mut config, &mut options, &mut start, &mut seed);
+    let mut vae = Vae::new(config, &mut seeded(start)).unwrap();
+    vae.train(&moons(), &options, &mut seeded(seed), &mut Silent)
+}
+
+#[test]
+fn the_checkpoint_of_another_training_is_refused_by_what_differs() {
+    let folder = Folder::new("others");
+    let whole = train(&folder, |_, _, _, _| ()).unwrap();
+    assert_eq!(train(&folder, |_, _, _, _| ()).unwrap(), whole);
+    let refused = |what: &str, report: Result<TrainReport>| match report {
+        Err(Error::Checkpoint { what: found, .. }) => {
+            assert!(found.contains(what), "{found}: expected {what}")
+        }
+        other => panic!("{what}: {other:?}"),
+    };
+    refused("config", train(&folder, |config, _, _, _| config.beta = 0.5));
+    refused("config", train(&folder, |config, _, _, _| config.optimiser.lr = 0.5));
+    refused("options", train(&folder, |_, options, _, _| options.steps = 6));
+    refused("random generator", train(&folder, |_, _, _, seed| *seed = 7));
+    refused("parameters at the start", train(&folder, |_, _, start, _| *start = 7));
+    // How often it is written is no part of the result.
+    let often = |_: &mut VaeConfig, options: &mut TrainOptions, _: &mut u64, _: &mut u64| {
+        options.checkpoint = Some(folder.checkpoint(1));
+    };
+    assert_eq!(train(&folder, often).unwrap(), whole);
+
+    let mut vae = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
+    let never = TrainOptions { checkpoint: Some(folder.checkpoint(0)), ..Default::default() };
+    let report = vae.train(&moons(), &never, &mut seeded(1), &mut Silent);
+    assert!(matches!(report, Err(Error::Config { field: "Checkpoint::every", .. })), "{report:?}");
+}
+
+#[test]
+fn other_rows_are_another_training() {
+    let folder = Folder::new("rows");
+    let options = options("small", 5, Some(folder.checkpoint(2)));
+    let train = |data: Dataset| {
+        let mut vae = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
+        vae.train(&data, &options, &mut seeded(1), &mut Silent)
+    };
+    train(moons()).unwrap();
+    let mut x = moons().x().to_owned();
+    x[[17, 1]] += 1e-6;
+    let report = train(Dataset::new(x).unwrap());
+    assert!(matches!(&report, Err(Error::Checkpoint { what, .. }) if what.contains("data")), "{report:?}");
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let folder = Folder::new("damaged");
+    train(&folder, |_, _, _, _| ()).unwrap();
+    let path = folder.checkpoint(1).path;
+    let good = std::fs::read(&path).unwrap();
+    let refused = |bytes: &[u8], what: String| {
+        std::fs::write(&path, bytes).unwrap();
+        let report = train(&folder, |_, _, _, _| ());
+        assert!(matches!(report, Err(Error::Checkpoint { .. })), "{what}: {report:?}");
+    };
+    for at in (0..good.len()).step_by(13) {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << (at % 8);
+        refused(&bytes, format!("bit flipped in byte {at}"));
+        refused(&good[..at], format!("cut at {at}"));
+    }
+    refused(&[&good[..], b"more"].concat(), "longer".into());
+    refused(b"", "empty".into());
+    std::fs::write(&path, &good).unwrap();
+    train(&folder, |_, _, _, _| ()).unwrap();
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_an_io_error() {
+    let folder = Folder::new("nowhere");
+    let nowhere = |_: &mut VaeConfig, options: &mut TrainOptions, _: &mut u64, _: &mut u64| {
+        options.checkpoint = Some(Checkpoint { path: folder.0.join("none").join("checkpoint"), every: 1 });
+    };
+    assert!(matches!(train(&folder, nowhere), Err(Error::Io { .. })));
+}

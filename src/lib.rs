@@ -91,6 +91,7 @@
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
 //! | [`metrics`] | coverage, distances, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
+//! | [`observe`] | watching a training: bar, log, stop from outside |
 //! | `persist` | models as files, with the feature `safetensors` |
 //!
 //! # Conventions
@@ -105,6 +106,8 @@
 //! number of threads, call inside `rayon::ThreadPool::install`, or set `RAYON_NUM_THREADS`.
 //!
 //! `safetensors`: every model is saved to a file and loaded again, `persist`.
+//!
+//! `progress`: a bar that shows a training, `observe::Bar`.
 
 pub mod adversarial;
 pub mod autoregressive;
@@ -122,6 +125,7 @@ pub mod map;
 pub mod metrics;
 pub mod nn;
 pub mod numeric;
+pub mod observe;
 #[cfg(feature = "safetensors")]
 pub mod persist;
 pub mod train;

@@ -1,0 +1,116 @@
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use crate::generative::{Observer, Step};
+
+/// Writes the steps of a training as lines of JSON: `step` (steps done), `steps`, `seconds` since the log was
+/// made, `loss`, `parts` by name, and `validation`, the latest or `null`.
+///
+/// A line that cannot be written ends the log and not the training: [`finish`](JsonLines::finish) tells.
+#[derive(Debug)]
+pub struct JsonLines<W> {
+    out: W,
+    every: usize,
+    started: Instant,
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> JsonLines<W> {
+    /// Each `every`-th step (0 is as 1), and the last, to `out`. For a file, give a
+    /// [`BufWriter`](std::io::BufWriter).
+    pub fn new(out: W, every: usize) -> Self {
+        JsonLines { out, every: every.max(1), started: Instant::now(), failed: None }
+    }
+
+    /// The writer, flushed.
+    ///
+    /// # Errors
+    /// The first that writing met with.
+    pub fn finish(mut self) -> io::Result<W> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => self.out.flush().map(|()| self.out),
+        }
+    }
+
+    fn write(&mut self, step: &Step<'_>) -> io::Result<()> {
+        let (done, seconds) = (step.step + 1, self.started.elapsed().as_secs_f64());
+        write!(self.out, r#"{{"step":{done},"steps":{},"seconds":{seconds:.3},"loss":"#, step.steps)?;
+        number(&mut self.out, Some(step.loss))?;
+        self.out.write_all(br#","parts":{"#)?;
+        for (i, (name, &part)) in step.part_names.iter().zip(step.parts).enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            // The crate's names are plain words, which Rust quotes as JSON does.
+            write!(self.out, "{comma}{name:?}:")?;
+            number(&mut self.out, Some(part))?;
+        }
+        self.out.write_all(br#"},"validation":"#)?;
+        number(&mut self.out, step.validation)?;
+        self.out.write_all(b"}\n")
+    }
+}
+
+/// JSON has no infinities.
+fn number(out: &mut impl Write, v: Option<f64>) -> io::Result<()> {
+    match v.filter(|v| v.is_finite()) {
+        Some(v) => write!(out, "{v:?}"),
+        None => out.write_all(b"null"),
+    }
+}
+
+impl<W: Write> Observer for JsonLines<W> {
+    fn step(&mut self, step: &Step<'_>) -> ControlFlow<()> {
+        let done = step.step + 1;
+        if self.failed.is_none() && (done.is_multiple_of(self.every) || done == step.steps) {
+            self.failed = self.write(step).err();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Step<'_> = Step {
+        step: 0,
+        steps: 5,
+        loss: 0.1,
+        part_names: &["data energy", "kl"],
+        parts: &[1e-30, f64::NAN],
+        validation: Some(-2.5),
+    };
+
+    #[test]
+    fn each_line_is_json() {
+        let mut log = JsonLines::new(Vec::new(), 2);
+        for step in 0..5 {
+            assert!(log.step(&Step { step, ..STEP.clone() }).is_continue());
+        }
+        let lines = String::from_utf8(log.finish().unwrap()).unwrap();
+        let lines: Vec<serde_json::Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 4, 5]);
+        assert_eq!((&lines[0]["loss"], &lines[0]["steps"]), (&0.1.into(), &5.into()));
+        assert_eq!(lines[0]["parts"], serde_json::json!({ "data energy": 1e-30, "kl": null }));
+        assert_eq!(lines[0]["validation"], -2.5);
+        assert!(lines[0]["seconds"].is_f64());
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_log_and_not_the_training() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut log = JsonLines::new(Full, 1);
+        assert!(log.step(&STEP).is_continue() && log.step(&STEP).is_continue());
+        assert_eq!(log.finish().err().unwrap().kind(), io::ErrorKind::StorageFull);
+    }
+}

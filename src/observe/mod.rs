@@ -1,0 +1,114 @@
+//! Watching a training: a bar, a log, a stop from outside. Any `FnMut(&Step) -> ControlFlow<()>` is an
+//! [`Observer`], too.
+//!
+//! Early stopping needs no observer: [`patience`](crate::TrainOptions::patience) ends a training that no
+//! longer gets better on held-out rows, and keeps the best parameters.
+//!
+//! ```
+//! use quadrivium::observe::{All, Interrupt, JsonLines};
+//! use quadrivium::{data::Toy, prelude::*, seeded};
+//!
+//! let mut rng = seeded(0);
+//! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
+//! let mut vae = Vae::new(VaeConfig::default(), &mut rng)?;
+//! let options = TrainOptions { steps: 30, validation: 0.1, validate_every: 10, patience: Some(2), ..Default::default() };
+//!
+//! // A handler of Ctrl-C would hold another clone and raise it.
+//! let interrupt = Interrupt::default();
+//! let mut log = JsonLines::new(Vec::new(), 10);
+//! let report =
+//!     vae.train(&data, &options, &mut rng, &mut All(vec![&mut log, &mut interrupt.clone()]))?;
+//! assert_eq!(report.stop, Stop::Completed);
+//!
+//! let log = String::from_utf8(log.finish().unwrap()).unwrap();
+//! assert_eq!(log.lines().count(), 3);
+//! assert!(log.starts_with(r#"{"step":10,"steps":30,"seconds":0."#));
+//! # Ok::<(), quadrivium::Error>(())
+//! ```
+
+#[cfg(feature = "progress")]
+mod bar;
+mod json_lines;
+mod sparkline;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::generative::{Observer, Step};
+
+#[cfg(feature = "progress")]
+pub use bar::Bar;
+pub use json_lines::JsonLines;
+pub use sparkline::sparkline;
+
+/// Several observers of one training, in order. All see each step; it ends if one of them breaks.
+pub struct All<'a>(pub Vec<&'a mut dyn Observer>);
+
+impl Observer for All<'_> {
+    fn step(&mut self, step: &Step<'_>) -> ControlFlow<()> {
+        let mut all = ControlFlow::Continue(());
+        for observer in &mut self.0 {
+            // Each is asked, whatever the one before it said.
+            if observer.step(step).is_break() {
+                all = ControlFlow::Break(());
+            }
+        }
+        all
+    }
+}
+
+/// A flag that ends a training after its present step, for signal handlers and other threads. The model keeps
+/// what it has learned. Clones are the same flag.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Asks the training to end. Whether it had been asked before.
+    pub fn raise(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it was asked to end.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Observer for Interrupt {
+    fn step(&mut self, _: &Step<'_>) -> ControlFlow<()> {
+        if self.is_raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Autoregressive, AutoregressiveConfig, Dataset, Generative, Stop, TrainOptions, seeded};
+
+    #[test]
+    fn one_that_breaks_ends_the_training_and_all_have_seen_it() {
+        let mut rng = seeded(0);
+        let data = Dataset::new(ndarray::Array2::from_shape_fn((50, 1), |(r, _)| (r * r) as f32)).unwrap();
+        let config = AutoregressiveConfig { dim: 1, hidden: vec![4], ..Default::default() };
+        let mut model = Autoregressive::new(config, &mut rng).unwrap();
+        let options = TrainOptions { steps: 10, ..Default::default() };
+        let (interrupt, mut before, mut after) = (Interrupt::default(), 0, 0);
+        let mut flag = interrupt.clone();
+        let mut first = |step: &Step<'_>| {
+            before += 1;
+            if step.step == 3 {
+                assert!(!interrupt.raise() && interrupt.raise());
+            }
+            ControlFlow::Continue(())
+        };
+        let mut last = |_: &Step<'_>| {
+            after += 1;
+            ControlFlow::Continue(())
+        };
+        let mut all = All(vec![&mut first, &mut flag, &mut last]);
+        let report = model.train(&data, &options, &mut rng, &mut all).unwrap();
+        assert_eq!((report.stop, report.loss.len()), (Stop::Interrupted, 4));
+        assert_eq!((before, after), (4, 4));
+    }
+}

@@ -270,7 +270,7 @@ fn options_out_of_range_name_their_field() {
             FlowMatchingConfig { activation: LeakyRelu { slope: 1e39 }, ..base() },
         ),
         (
-            "optimiser.lr",
+            "OptimiserConfig::lr",
             FlowMatchingConfig { optimiser: OptimiserConfig { lr: 0.0, ..base().optimiser }, ..base() },
         ),
     ];

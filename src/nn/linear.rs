@@ -74,12 +74,29 @@ impl Linear {
 
 /// sum += 1ᵀG.
 fn add_sum_of_rows<F: Real>(g: &[F], sum: &mut [F]) {
+    // Columns whose sums stay in registers from row to row; of narrow rows several are one wide one.
+    const BLOCK: usize = 64;
     let columns = sum.len();
+    let width = if BLOCK.is_multiple_of(columns) { BLOCK } else { columns };
     vectorise(
         #[inline(always)]
         move || {
-            for row in g.chunks_exact(columns) {
+            let rows = g.chunks_exact(width);
+            for row in rows.remainder().chunks_exact(columns) {
                 sum.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
+            }
+            let whole = width / BLOCK * BLOCK;
+            for first in (0..whole).step_by(BLOCK) {
+                let mut block = [F::zero(); BLOCK];
+                for row in rows.clone() {
+                    block.iter_mut().zip(&row[first..first + BLOCK]).for_each(|(sum, &g)| *sum += g);
+                }
+                for part in block.chunks(columns) {
+                    sum[first..].iter_mut().zip(part).for_each(|(sum, &part)| *sum += part);
+                }
+            }
+            for row in rows {
+                sum.iter_mut().zip(row).skip(whole).for_each(|(sum, &g)| *sum += g);
             }
         },
     );

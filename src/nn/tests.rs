@@ -254,6 +254,22 @@ fn layers_together_are_layers_one_by_one() {
 }
 
 #[test]
+fn biases_take_the_sum_of_all_rows() {
+    for (rows, outputs) in [(1, 2), (37, 2), (64, 2), (5, 3), (9, 32), (3, 64), (4, 65), (2, 130)] {
+        // Whole numbers, so that no order of the sum rounds.
+        let dy: Vec<f64> = (0..rows * outputs).map(|i| ((i * 7919) % 101) as f64).collect();
+        let layer = Linear::new(1, outputs, 1.0);
+        let p = vec![0.0; layer.num_params()];
+        let (mut dp, w) = (vec![1.0; p.len()], Weights { p: &p, t: &p });
+        layer.backward(w, &vec![0.0; rows], &[], &dy, Some(&mut dp), None, &mut []);
+        for (o, &db) in dp[outputs..].iter().enumerate() {
+            let sum: f64 = dy[o..].iter().step_by(outputs).sum();
+            assert_eq!(db, 1.0 + sum, "output {o} of {outputs}, {rows} rows");
+        }
+    }
+}
+
+#[test]
 fn one_layer_is_a_network_too() {
     check(Sequential::new(vec![Layer::Linear(Linear::new(2, 3, 1.0))]), |_| false);
 }

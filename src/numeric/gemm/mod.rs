@@ -47,7 +47,7 @@ pub enum Epilogue<'a, F> {
     Times(&'a [F]),
 }
 
-/// A matrix (rows, cols) by strides: element (i, j) is `data[i * row + j * col]`.
+/// A matrix (rows, cols) by strides, one of which is 1: element (i, j) is `data[i * row + j * col]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Strided<'a, F> {
     data: &'a [F],
@@ -323,6 +323,21 @@ fn panel<S: Simd, F: Vector<S>, const MR: usize, const NV: usize>(simd: S, g: &m
     }
 }
 
+/// The first NV vectors of x.
+#[inline(always)]
+fn load<S: Simd, F: Vector<S>, const NV: usize>(x: &[F]) -> [F::V; NV] {
+    *F::load(&x[..NV * F::LANES]).first_chunk().expect("NV vectors")
+}
+
+/// acc += a·b.
+#[inline(always)]
+fn add_multiple<S: Simd, F: Vector<S>, const NV: usize>(simd: S, acc: &mut [F::V; NV], a: F, b: &[F::V; NV]) {
+    let a = F::splat(simd, a);
+    for v in 0..NV {
+        acc[v] = F::fma(simd, a, b[v], acc[v]);
+    }
+}
+
 /// Rows i…i+MR, columns j…j+NV·LANES.
 #[inline(always)]
 fn block<S: Simd, F: Vector<S>, const MR: usize, const NV: usize>(
@@ -336,23 +351,33 @@ fn block<S: Simd, F: Vector<S>, const MR: usize, const NV: usize>(
     match g.init {
         Init::Zero => {}
         Init::Bias(bias) => {
-            let bias = F::load(&bias[j..j + width]);
-            acc = [std::array::from_fn(|v| bias[v]); MR];
+            acc = [load::<S, F, NV>(&bias[j..]); MR];
         }
         Init::Accumulate => {
             for (r, acc) in acc.iter_mut().enumerate() {
-                let c = F::load(&g.c[(i + r) * g.n + j..][..width]);
-                *acc = std::array::from_fn(|v| c[v]);
+                *acc = load::<S, F, NV>(&g.c[(i + r) * g.n + j..]);
             }
         }
     }
-    for kk in 0..g.k {
-        let b = F::load(&g.b[kk * g.ldb + j..][..width]);
-        let b: [F::V; NV] = std::array::from_fn(|v| b[v]);
-        for (r, acc) in acc.iter_mut().enumerate() {
-            let a = F::splat(simd, g.a.data[(i + r) * g.a.row + kk * g.a.col]);
-            for v in 0..NV {
-                acc[v] = F::fma(simd, a, b[v], acc[v]);
+    // The same sums for contiguous rows and for contiguous columns of A, so that bounds are checked outside or
+    // once for all rows.
+    if g.a.col == 1 {
+        let mut rows = [g.a.data; MR];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = &g.a.data[(i + r) * g.a.row..][..g.k];
+        }
+        for kk in 0..g.k {
+            let b = load::<S, F, NV>(&g.b[kk * g.ldb + j..]);
+            for (acc, row) in acc.iter_mut().zip(rows) {
+                add_multiple::<S, F, NV>(simd, acc, row[kk], &b);
+            }
+        }
+    } else {
+        for kk in 0..g.k {
+            let b = load::<S, F, NV>(&g.b[kk * g.ldb + j..]);
+            let column = &g.a.data[kk * g.a.col + i..][..MR];
+            for (acc, &a) in acc.iter_mut().zip(column) {
+                add_multiple::<S, F, NV>(simd, acc, a, &b);
             }
         }
     }

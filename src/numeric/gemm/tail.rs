@@ -4,7 +4,7 @@
 
 use pulp::Simd;
 
-use super::{Epilogue, Gemm, Init, Vector};
+use super::{Epilogue, Gemm, Init, Vector, load};
 
 /// Inner products longer than this are cut, so that the part of B that is reordered fits the stack.
 const DEPTH: usize = 128;
@@ -115,7 +115,7 @@ fn narrow<S: Simd, F: Vector<S>, const W: usize>(simd: S, g: &mut Gemm<F>, j: us
         let c = columns::<F, W>(g.c, i * g.n + j);
         match g.init {
             Init::Zero => *c = [F::zero(); W],
-            Init::Bias(bias) => *c = std::array::from_fn(|w| bias[j + w]),
+            Init::Bias(bias) => *c = *bias[j..].first_chunk().expect("W numbers"),
             Init::Accumulate => {}
         }
     }
@@ -131,7 +131,7 @@ fn narrow<S: Simd, F: Vector<S>, const W: usize>(simd: S, g: &mut Gemm<F>, j: us
 /// W numbers of c: a width known to the compiler, which else calls memcpy for two numbers.
 #[inline(always)]
 fn columns<F, const W: usize>(c: &mut [F], at: usize) -> &mut [F; W] {
-    (&mut c[at..at + W]).try_into().expect("W numbers")
+    c[at..].first_chunk_mut().expect("W numbers")
 }
 
 /// Inner products of vectors, for contiguous rows of A.
@@ -181,12 +181,15 @@ fn rows_along_k<S: Simd, F: Vector<S>, const W: usize, const R: usize>(
     (start, depth): (usize, usize),
     b: [&[F::V]; W],
 ) {
-    let rows: [&[F]; R] = std::array::from_fn(|r| &g.a.data[(i + r) * g.a.row + start..][..depth]);
+    let mut rows = [g.a.data; R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = &g.a.data[(i + r) * g.a.row + start..][..depth];
+    }
     let mut acc = [[F::splat(simd, F::zero()); W]; R];
     let whole = depth / F::LANES;
     for kk in 0..whole {
         for (acc, row) in acc.iter_mut().zip(rows) {
-            let a = F::load(&row[kk * F::LANES..][..F::LANES])[0];
+            let [a] = load::<S, F, 1>(&row[kk * F::LANES..]);
             for w in 0..W {
                 acc[w] = F::fma(simd, a, b[w][kk], acc[w]);
             }
@@ -245,7 +248,7 @@ fn rows_along_m<S: Simd, F: Vector<S>, const W: usize, const NV: usize>(
         let a = &g.a.data[i + kk * g.a.col..][..rows];
         let b = &g.b[kk * g.ldb + j..][..W];
         let a: [F::V; NV] = match rows == NV * F::LANES {
-            true => std::array::from_fn(|v| F::load(a)[v]),
+            true => load::<S, F, NV>(a),
             false => [F::load_part(simd, a); NV],
         };
         for (acc, &b) in acc.iter_mut().zip(b) {

@@ -1,0 +1,156 @@
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use quadrivium::persist;
+use quadrivium::prelude::*;
+use quadrivium::seeded;
+
+use crate::failure::{Failure, Outcome, of_columns, of_file, say};
+use crate::input::{Data, Treatment, prepare};
+use crate::recipe::{Extent, Kind, Settings};
+
+/// Fit a model to rows, and save it.
+///
+/// Ctrl-C ends the training and saves what it has learned; a second one ends the program.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    data: Data,
+    /// Which model.
+    #[arg(short, long, value_enum)]
+    model: Kind,
+    /// File for the model, in safetensors format.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Optimiser steps. Default: by the kind of model and the number of rows.
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Rows per step. Default: by the kind of model and the number of rows.
+    #[arg(long)]
+    batch: Option<usize>,
+    /// The same seed gives the same model, to the bit.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Share of the rows held out to measure the loss on.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    validation: f64,
+    /// Stop after this many validations without a new best one, and keep the best model. Needs --validation.
+    #[arg(long, value_name = "N")]
+    patience: Option<usize>,
+    /// Steps between two validations.
+    #[arg(long, value_name = "STEPS", default_value_t = 100)]
+    validate_every: usize,
+    #[command(flatten)]
+    treatment: Treatment,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub fn run(args: &Args) -> Outcome<()> {
+    let fields = args.settings.read()?;
+    writable(&args.output)?;
+    let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
+    let extent = Extent { rows: table.x.nrows(), dim: table.x.ncols() };
+    let mut rng = seeded(args.seed);
+    let mut model = args.model.untrained(extent, &fields, &mut rng)?;
+    let name = args.data.name();
+    let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
+
+    let recipe = args.model.training(extent);
+    let batch = args.batch.unwrap_or(recipe.batch);
+    let options = TrainOptions {
+        steps: args.steps.unwrap_or(recipe.steps),
+        batch,
+        shards: recipe.shards.min(batch),
+        validation: args.validation,
+        validate_every: args.validate_every,
+        patience: args.patience,
+    };
+    options.validate()?;
+    let interrupted = on_interrupt()?;
+    let bar = bar(options.steps, &model.card().name);
+    let start = Instant::now();
+    let trained = model.train(&data, &options, &mut rng, &mut observer(&bar, &interrupted));
+    bar.finish_and_clear();
+    let report = trained.map_err(|error| of_columns(&name, &table.names, error))?;
+
+    persist::save_with(model.as_ref(), &columns, &args.output)
+        .map_err(|error| of_file(args.output.display(), error))?;
+    say(format_args!(
+        "{}: {} rows of {} ({}); {}, {:.1} s",
+        model.card().name,
+        extent.rows,
+        extent.dim,
+        table.names.join(", "),
+        summary(&report),
+        start.elapsed().as_secs_f64(),
+    ));
+    say(format_args!("saved to {}", args.output.display()));
+    if report.stop == Stop::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+}
+
+/// Refuses before the training what would be refused after it.
+fn writable(path: &Path) -> Outcome<()> {
+    if path == Path::new("-") {
+        return Err(Failure::Usage("a model goes to a file, not to standard output".into()));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) || path.is_dir() {
+        let message = format!("{}: expected the name of a file in a folder that exists", path.display());
+        return Err(Failure::Operation(message));
+    }
+    Ok(())
+}
+
+fn summary(report: &TrainReport) -> String {
+    let steps = report.loss.len();
+    let stop = match report.stop {
+        Stop::Completed => "",
+        Stop::Interrupted => " until Ctrl-C",
+        Stop::Patience => " until patience ended, the best kept",
+    };
+    // The last tenth: a single minibatch says little.
+    let last = &report.loss[steps - steps.div_ceil(10).min(steps)..];
+    let loss = last.iter().sum::<f64>() / last.len().max(1) as f64;
+    let best = report.validation.iter().map(|(_, loss)| *loss).reduce(f64::min);
+    let best = best.map_or(String::new(), |best| format!(", best validation loss {best:.4}"));
+    format!("{steps} steps{stop}, loss {loss:.4}{best}")
+}
+
+/// Set by the first Ctrl-C; the second ends the program.
+fn on_interrupt() -> Outcome<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            process::exit(130);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|error| Failure::Operation(format!("Ctrl-C: {error}")))?;
+    Ok(interrupted)
+}
+
+/// Seen only where standard error is a terminal.
+fn bar(steps: usize, name: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta}");
+    ProgressBar::new(steps as u64).with_style(style.expect("a valid template")).with_prefix(name.to_owned())
+}
+
+fn observer(bar: &ProgressBar, interrupted: &AtomicBool) -> impl FnMut(&Step<'_>) -> ControlFlow<()> {
+    move |step| {
+        // Drawing a bar is slower than a small step.
+        if step.step.is_multiple_of(20) {
+            bar.set_position(step.step as u64);
+            bar.set_message(format!("loss {:.3}", step.loss));
+        }
+        match interrupted.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}

@@ -105,6 +105,8 @@
 //! number of threads, call inside `rayon::ThreadPool::install`, or set `RAYON_NUM_THREADS`.
 //!
 //! `safetensors`: every model is saved to a file and loaded again, `persist`.
+//!
+//! `cli`: the program `quadrivium`, which fits, draws, scores and compares from the command line.
 
 pub mod adversarial;
 pub mod autoregressive;

@@ -43,7 +43,7 @@ impl<R: BufRead> Lines<R> {
             }
             if self.text.len() as u64 > LONGEST_LINE {
                 let expected = format!("a line of at most {LONGEST_LINE} bytes");
-                return Err(parse(self.number, 0, "a longer one", expected));
+                return Err(parse(self.number, 0, &String::from_utf8_lossy(&self.text[..64]), expected));
             }
             if self.number == 1 && self.text.starts_with(b"\xef\xbb\xbf") {
                 self.text.drain(..3);
@@ -57,7 +57,7 @@ impl<R: BufRead> Lines<R> {
             Err(error) => {
                 let before = &self.text[..error.valid_up_to()];
                 let column = before.iter().filter(|&&b| b == b',').count();
-                Err(parse(self.number, column, "bytes that are not UTF-8", "UTF-8 text"))
+                Err(parse(self.number, column, "bytes that are not UTF-8", "UTF-8 text, or NPY"))
             }
         }
     }
@@ -124,7 +124,7 @@ impl<R: BufRead> TextRows<R> {
     pub fn new(reader: R, header: Header) -> Result<(Self, Option<Vec<String>>, usize)> {
         let mut lines = Lines { reader, number: 0, text: Vec::new() };
         let Some((line, first)) = lines.next()?.map(|(line, text)| (line, text.to_owned())) else {
-            return Err(parse(1, 0, "", "a table: the input is empty"));
+            return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
         };
         let separator = separator(&first);
         let cells = Cells { rest: Some(&first), separator };
@@ -211,7 +211,7 @@ fn names(cells: Cells, line: u64) -> Result<Vec<String>> {
 /// `column` counts from 0 here, from 1 in the message.
 fn parse(line: u64, column: usize, found: &str, expected: impl Into<String>) -> Error {
     // A hostile cell is as long as its line.
-    let found = match found.char_indices().nth(60) {
+    let found = match found.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &found[..end]),
         None => found.to_owned(),
     };
@@ -280,5 +280,138 @@ impl<W: Write> CsvWriter<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.writer.flush()?;
         Ok(self.writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::*;
+    use crate::data::{Table, TableReader};
+
+    fn read(text: &str) -> Result<Table> {
+        Table::from_reader(text.as_bytes())
+    }
+
+    #[test]
+    fn reads_what_spreadsheets_write() {
+        let plain = read("a,b\n1,-2.5e3\n3,4\n").unwrap();
+        assert_eq!(plain.x, array![[1.0, -2500.0], [3.0, 4.0]]);
+        for same in [
+            "a,b\r\n1,-2500\r\n3,4\r\n",
+            "a,b\n1,-2500\n3,4",
+            "\u{feff}a, b\n\n 1 ,-2500.0\n \n\"3\",+4\n\n",
+            "\"a\",\"b\"\n1e0,-2.5E+3\n3.,4\n",
+            "a\tb\n1\t-2500\n3\t4\n",
+            "a;b\n1;-2500\n\" 3 \";4\n",
+        ] {
+            assert_eq!(read(same).unwrap(), plain, "{same:?}");
+        }
+        let quoted = read("\"a, \"\"b\"\"\",c;d\n1,2\n").unwrap();
+        assert_eq!(quoted.names, ["a, \"b\"", "c;d"]);
+    }
+
+    #[test]
+    fn a_first_line_of_numbers_is_a_row() {
+        let table = read("\n1,2\n3,4\n").unwrap();
+        assert_eq!((table.names, table.x), (vec!["x1".into(), "x2".into()], array![[1.0, 2.0], [3.0, 4.0]]));
+        let with = |header| TableReader::new("0,1\n3,4\n".as_bytes(), header).unwrap();
+        assert_eq!(with(Header::Present).names(), ["0", "1"]);
+        assert!(with(Header::Present).is_named() && !with(Header::Detect).is_named());
+        assert_eq!(with(Header::Present).table(9).unwrap().x, array![[3.0, 4.0]]);
+        let named = TableReader::new("a,b\n3,4\n".as_bytes(), Header::Absent).unwrap().table(9);
+        assert!(matches!(named, Err(Error::Parse { line: 1, column: 1, .. })));
+    }
+
+    #[test]
+    fn every_error_has_its_place() {
+        for (text, at, what, wants) in [
+            ("a,a\n1,2\n", (1, 2), "a", "not used before"),
+            ("a,\n1,2\n", (1, 2), "", "the name of a column"),
+            ("a,b\n1,2\n3,x\n", (3, 2), "x", "finite number (b)"),
+            ("a,b\n1,-inf\n", (2, 2), "-inf", "finite number (b)"),
+            ("a,b\n1,1e39\n", (2, 2), "1e39", "finite number (b)"),
+            ("a,b\n1,2\n3\n", (3, 2), "the end of the line", "2 values"),
+            ("a,b\n1,2\n3,4\n5", (4, 2), "the end of the line", "2 values"),
+            ("a,b\n1,2,9\n", (2, 3), "9", "the end of the line"),
+            ("a;b\n1,5;2\n", (2, 1), "1,5", "finite number (a)"),
+            ("a,b\n\"1,2\n", (2, 1), "\"1,2", "finite number (a)"),
+            ("a,b\n1,2\n\n\n3,x\n", (5, 2), "x", "finite number (b)"),
+            ("a,b\r\n\r\n1,2\r\n3,x\r\n", (4, 2), "x", "finite number (b)"),
+            ("1,2\nx,2\n", (2, 1), "x", "finite number (x1)"),
+        ] {
+            match read(text).unwrap_err() {
+                Error::Parse { line, column, found, expected } => {
+                    assert_eq!(((line, column), found.as_str()), (at, what), "{text:?}");
+                    assert!(expected.contains(wants), "{text:?}: {expected}");
+                }
+                other => panic!("{text:?}: {other}"),
+            }
+        }
+        for empty in ["", "\n\n", "a,b\n"] {
+            assert!(matches!(read(empty), Err(Error::TooFewRows { got: 0, least: 1, .. })), "{empty:?}");
+        }
+        let latin = Table::from_reader(&b"a,b\n1,2\n3,\xe9\n"[..]).unwrap_err();
+        assert!(matches!(latin, Error::Parse { line: 3, column: 2, .. }), "{latin}");
+    }
+
+    #[test]
+    fn missing_values_are_told_by_row_and_column() {
+        for cell in ["", "NA", "n/a", "NaN", "null", "None", "?", "\"\"", " "] {
+            match read(&format!("a,b\n1,2\n\n3,{cell}\n")).unwrap_err() {
+                Error::MissingValue { line: 4, row: 2, column: 2, name, .. } => assert_eq!(name, "b"),
+                other => panic!("{cell:?}: {other}"),
+            }
+        }
+        // A first line with a gap is a row all the same.
+        let error = read("1,NA\n3,4\n").unwrap_err();
+        assert!(matches!(error, Error::MissingValue { line: 1, row: 1, column: 2, .. }), "{error}");
+    }
+
+    /// An endless line of one byte, and how much of it was read.
+    struct Endless(u8, usize);
+
+    impl Read for Endless {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            bytes.fill(self.0);
+            self.1 += bytes.len();
+            Ok(bytes.len())
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_not_read_through() {
+        for byte in *b"\0,1\"" {
+            let mut endless = Endless(byte, 0);
+            let error = Table::from_reader(&mut endless).unwrap_err();
+            assert!(matches!(error, Error::Parse { line: 1, .. }), "{error}");
+            assert!(error.to_string().len() < 500 && endless.1 < 2 << 24, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_bits() {
+        let mut rng = crate::seeded(3);
+        let mut random = || loop {
+            let value = f32::from_bits(rand::RngCore::next_u32(&mut rng));
+            if value.is_finite() {
+                return value;
+            }
+        };
+        let mut x = Array2::from_shape_simple_fn((500, 3), &mut random);
+        x.row_mut(0).assign(&array![0.0, -0.0, f32::MIN_POSITIVE / 4.0]);
+        x.row_mut(1).assign(&array![f32::MAX, -1.0, 16_777_216.0]);
+        let mut writer = CsvWriter::new(Vec::new(), &["a \"b\"", " c", "d"]).unwrap();
+        writer.rows(x.view()).unwrap();
+        let text = writer.finish().unwrap();
+        assert!(text.len() < 500 * 3 * 17);
+        let table = Table::from_reader(&text[..]).unwrap();
+        assert!(table.x.iter().zip(&x).all(|(a, b)| a.to_bits() == b.to_bits()));
+        assert_eq!(table.names[0], "a \"b\"");
+
+        let mut writer = CsvWriter::new(Vec::new(), &["nats"]).unwrap();
+        writer.rows(array![[0.1], [f64::NEG_INFINITY], [-1e-300]].view()).unwrap();
+        assert_eq!(writer.finish().unwrap(), b"nats\n0.1\n-inf\n-1e-300\n");
     }
 }

@@ -103,7 +103,7 @@ impl<R: BufRead> TableReader<R> {
     /// Reads as much as it takes to know the columns: all of them are selected. `header` is for text.
     ///
     /// # Errors
-    /// [`Error::Parse`] for an empty text or a name twice, [`Error::Npy`] for an NPY file of anything but a
+    /// [`Error::TooFewRows`] for an empty text, [`Error::Parse`] for a name twice, [`Error::Npy`] for an NPY file of anything but a
     /// table of numbers, [`Error::Io`].
     pub fn new(mut reader: R, header: Header) -> Result<Self> {
         let start = reader.fill_buf().map_err(unreadable)?;
@@ -240,5 +240,42 @@ fn at(path: &Path, error: Error) -> Error {
     match error {
         Error::Io { source, .. } => named(path, source),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_are_not_selected_may_hold_anything() {
+        let text = "id,a,b\nx,1,\ny,2,NA\n";
+        let reader = || TableReader::new(text.as_bytes(), Header::Detect).unwrap();
+        assert_eq!(reader().select(&["a"]).unwrap().table(9).unwrap().x, ndarray::array![[1.0], [2.0]]);
+        // A second selection is of the first.
+        let twice = reader().select(&["b", "a"]).unwrap().select(&["2"]).unwrap();
+        assert_eq!(twice.names(), ["a"]);
+        let error = reader().select(&["b", "a"]).unwrap().table(9).unwrap_err();
+        assert!(matches!(error, Error::MissingValue { line: 2, row: 1, column: 3, .. }), "{error}");
+    }
+
+    #[test]
+    fn as_many_rows_as_asked_for() {
+        let text: String = (0..10_000).map(|i| format!("{i}\n")).collect();
+        let reader = || TableReader::new(text.as_bytes(), Header::Detect).unwrap();
+        assert_eq!(reader().table(5000).unwrap().x.nrows(), 5000);
+        assert_eq!(reader().table(usize::MAX).unwrap().x[[9999, 0]], 9999.0);
+    }
+
+    #[test]
+    fn files_are_named_when_they_cannot_be_read() {
+        let error = read_table("no/such/file.csv").unwrap_err();
+        assert!(error.to_string().starts_with("no/such/file.csv: "), "{error}");
+        let folder = std::env::temp_dir();
+        let error = read_table(&folder).unwrap_err();
+        assert!(
+            matches!(&error, Error::Io { path, .. } if *path == folder.display().to_string()),
+            "{error:?}"
+        );
     }
 }

@@ -46,3 +46,45 @@ impl Dataset {
         Ok((part(&order[rows..])?, part(&order[..rows])?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::numeric::rng::seeded;
+
+    #[test]
+    fn every_row_is_in_one_part_by_chance() {
+        let data = Dataset::new(Array2::from_shape_fn((50, 2), |(i, j)| (2 * i + j) as f32)).unwrap();
+        let split = |part, seed| data.hold_out(part, &mut seeded(seed)).unwrap();
+        let mut counts = [0; 50];
+        for seed in 0..400 {
+            let (train, test) = split(HeldOut::Rows(10), seed);
+            let mut rows: Vec<u32> = test.x().column(0).iter().map(|&v| v as u32 / 2).collect();
+            rows.iter().for_each(|&row| counts[row as usize] += 1);
+            rows.extend(train.x().rows().into_iter().map(|row| {
+                assert_eq!(row[1], row[0] + 1.0);
+                row[0] as u32 / 2
+            }));
+            rows.sort_unstable();
+            assert!(rows.into_iter().eq(0..50));
+        }
+        // 400 draws of a share of 0.2: 80 of sd 8; one of 50 is beyond 5 sd once in 30,000.
+        assert!(counts.iter().all(|count: &i32| (count - 80).abs() < 40), "{counts:?}");
+        assert_eq!(split(HeldOut::Share(0.2), 3), split(HeldOut::Rows(10), 3));
+        assert_ne!(split(HeldOut::Rows(10), 3), split(HeldOut::Rows(10), 4));
+    }
+
+    #[test]
+    fn no_part_is_empty() {
+        let data = Dataset::new(Array2::zeros((3, 1))).unwrap();
+        for part in [HeldOut::Rows(0), HeldOut::Rows(3), HeldOut::Share(0.9)] {
+            assert!(matches!(data.hold_out(part, &mut seeded(0)), Err(Error::TooFewRows { .. })), "{part:?}");
+        }
+        for share in [0.0, 1.0, -0.5, f64::NAN] {
+            let refused = data.hold_out(HeldOut::Share(share), &mut seeded(0));
+            assert!(matches!(refused, Err(Error::Config { field: "HeldOut::Share", .. })), "{share}");
+        }
+    }
+}

@@ -125,3 +125,52 @@ impl Table {
         Ok(Table { names: self.names.clone(), x: dequantise(self.x.view(), &self.widths(), rng)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn columns_are_told_apart() {
+        for (values, kind) in [
+            (array![1.0, 2.0, -3.0], ColumnKind::Whole),
+            (array![0.0, 1.0, 0.0], ColumnKind::Whole),
+            (array![0.0, -1.0, 3e9], ColumnKind::Whole),
+            (array![1.0, 2.0, 2.5], ColumnKind::Continuous),
+            (array![1e9, 2e9, 3e9], ColumnKind::Continuous),
+            (array![2.5, 2.5, 2.5], ColumnKind::Constant),
+            (array![0.0, -0.0, 0.0], ColumnKind::Constant),
+            (array![4.0], ColumnKind::Constant),
+            (array![], ColumnKind::Constant),
+        ] {
+            assert_eq!(ColumnKind::of(values.view()), kind, "{values}");
+        }
+    }
+
+    #[test]
+    fn columns_are_selected_by_name_or_number() {
+        let table = Table::from_reader("a,b,3\n1,2,3\n4,5,6\n".as_bytes()).unwrap();
+        let part = table.select(&["3", "1"]).unwrap();
+        assert_eq!((part.names, part.x), (vec!["3".into(), "a".into()], array![[3.0, 1.0], [6.0, 4.0]]));
+        let error = table.select(&["a", "d"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"no column "d": expected one of ["a", "b", "3"], or a number from 1 to 3"#
+        );
+        for none in ["0", "4", "-1", ""] {
+            assert!(matches!(table.select(&[none]), Err(Error::NoColumn { .. })), "{none}");
+        }
+        assert!(matches!(table.select(&["a", "1"]), Err(Error::Config { .. })));
+        assert!(matches!(table.select(&[""; 0]), Err(Error::Config { .. })));
+    }
+
+    #[test]
+    fn all_columns_can_be_constant() {
+        let mut table = Table::from_reader("a,b\n1,2\n1,2\n".as_bytes()).unwrap();
+        assert_eq!(table.drop_constant(), ["a", "b"]);
+        assert_eq!(table.x.dim(), (2, 0));
+    }
+}

@@ -36,19 +36,19 @@ pub fn save_with(model: &dyn Persist, columns: &[Column], path: impl AsRef<Path>
     file::write(path.as_ref(), &annotate(&model.to_bytes()?, ENTRY, text)?)
 }
 
-/// [`load`](super::load) with the columns, where the file has them.
+/// [`load`](super::load) with the columns: none if the file does not name them.
 ///
 /// # Errors
 /// As [`load`](super::load), and [`Error::Format`](crate::Error::Format) for columns that are not the model's.
-pub fn load_with(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Option<Vec<Column>>)> {
+pub fn load_with(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Vec<Column>)> {
     let bytes = file::read(path.as_ref())?;
     let model = from_bytes(&bytes)?;
     let stored = Stored::parse(&bytes)?;
-    let Some(text) = stored.note(ENTRY) else { return Ok((model, None)) };
+    let Some(text) = stored.note(ENTRY) else { return Ok((model, Vec::new())) };
     let columns: Vec<Column> =
         serde_json::from_str(text).map_err(|error| broken(format!("the columns: {error}")))?;
     check(&columns, model.dim())?;
-    Ok((model, Some(columns)))
+    Ok((model, columns))
 }
 
 fn check(columns: &[Column], dim: usize) -> Result<()> {

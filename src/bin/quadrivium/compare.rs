@@ -14,9 +14,10 @@ use quadrivium::prelude::*;
 use quadrivium::seeded;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Outcome, of_columns, of_file, of_writing, say};
+use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::input::{Data, Treatment, prepare};
 use crate::recipe::{Extent, Kind};
+use crate::values::share;
 
 /// Train every model on a part of the rows, and rank them on the rest.
 ///
@@ -38,7 +39,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Share of the rows held out.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = 0.2)]
     held_out: f64,
     /// A twentieth of the training: shows that everything runs, not how good it gets.
     #[arg(long)]
@@ -160,12 +161,9 @@ pub fn run(args: &Args) -> Outcome<()> {
         });
         format!("{result:#}\n")
     } else {
-        let (learned, held) = (train.rows(), measured.test.nrows());
+        let (learned, held) = (counted(train.rows(), "row"), measured.test.nrows());
         let mut text = format!("{}\n\n", table_of(&rows, &chance));
-        text += &format!(
-            "{learned} rows to learn from, {held} held-out rows to measure on, seed {}.\n",
-            args.seed
-        );
+        text += &format!("{learned} to learn from, {held} held out to measure on, seed {}.\n", args.seed);
         if args.quick {
             text += "Quick: a twentieth of the training, so the ranking means little.\n";
         }

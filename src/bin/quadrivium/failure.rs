@@ -57,3 +57,8 @@ pub fn of_columns(name: impl fmt::Display, names: &[String], error: Error) -> Fa
 pub fn say(message: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{message}");
 }
+
+/// "1 row", "2 rows".
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,8 +1,5 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,9 +7,11 @@ use quadrivium::persist;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
 
-use crate::failure::{Failure, Outcome, of_columns, of_file, say};
+use crate::failure::{Failure, Outcome, counted, of_columns, of_file, say};
 use crate::input::{Data, Treatment, prepare};
+use crate::interrupt;
 use crate::recipe::{Extent, Kind, Settings};
+use crate::values::{positive, share};
 
 /// Fit a model to rows, and save it.
 ///
@@ -28,22 +27,22 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Optimiser steps. Default: by the kind of model and the number of rows.
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = positive)]
     steps: Option<usize>,
     /// Rows per step. Default: by the kind of model and the number of rows.
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = positive)]
     batch: Option<usize>,
     /// The same seed gives the same model, to the bit.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Share of the rows held out to measure the loss on.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    validation: f64,
-    /// Stop after this many validations without a new best one, and keep the best model. Needs --validation.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    validation: Option<f64>,
+    /// Stop after this many validations without a new best one, and keep the best model.
+    #[arg(long, value_name = "N", value_parser = positive, requires = "validation")]
     patience: Option<usize>,
     /// Steps between two validations.
-    #[arg(long, value_name = "STEPS", default_value_t = 100)]
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 100)]
     validate_every: usize,
     #[command(flatten)]
     treatment: Treatment,
@@ -52,6 +51,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
+    interrupt::watch()?;
     let fields = args.settings.read()?;
     writable(&args.output)?;
     let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
@@ -67,25 +67,23 @@ pub fn run(args: &Args) -> Outcome<()> {
         steps: args.steps.unwrap_or(recipe.steps),
         batch,
         shards: recipe.shards.min(batch),
-        validation: args.validation,
+        validation: args.validation.unwrap_or(0.0),
         validate_every: args.validate_every,
         patience: args.patience,
     };
-    options.validate()?;
-    let interrupted = on_interrupt()?;
     let bar = bar(options.steps, &model.card().name);
     let start = Instant::now();
-    let trained = model.train(&data, &options, &mut rng, &mut observer(&bar, &interrupted));
+    let trained = model.train(&data, &options, &mut rng, &mut observer(&bar));
     bar.finish_and_clear();
     let report = trained.map_err(|error| of_columns(&name, &table.names, error))?;
 
     persist::save_with(model.as_ref(), &columns, &args.output)
         .map_err(|error| of_file(args.output.display(), error))?;
     say(format_args!(
-        "{}: {} rows of {} ({}); {}, {:.1} s",
+        "{}: {} of {} ({}); {}, {:.1} s",
         model.card().name,
-        extent.rows,
-        extent.dim,
+        counted(extent.rows, "row"),
+        counted(extent.dim, "column"),
         table.names.join(", "),
         summary(&report),
         start.elapsed().as_secs_f64(),
@@ -119,20 +117,7 @@ fn summary(report: &TrainReport) -> String {
     let loss = last.iter().sum::<f64>() / last.len().max(1) as f64;
     let best = report.validation.iter().map(|(_, loss)| *loss).reduce(f64::min);
     let best = best.map_or(String::new(), |best| format!(", best validation loss {best:.4}"));
-    format!("{steps} steps{stop}, loss {loss:.4}{best}")
-}
-
-/// Set by the first Ctrl-C; the second ends the program.
-fn on_interrupt() -> Outcome<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            process::exit(130);
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::Operation(format!("Ctrl-C: {error}")))?;
-    Ok(interrupted)
+    format!("{}{stop}, loss {loss:.4}{best}", counted(steps, "step"))
 }
 
 /// Seen only where standard error is a terminal.
@@ -141,14 +126,14 @@ fn bar(steps: usize, name: &str) -> ProgressBar {
     ProgressBar::new(steps as u64).with_style(style.expect("a valid template")).with_prefix(name.to_owned())
 }
 
-fn observer(bar: &ProgressBar, interrupted: &AtomicBool) -> impl FnMut(&Step<'_>) -> ControlFlow<()> {
+fn observer(bar: &ProgressBar) -> impl FnMut(&Step<'_>) -> ControlFlow<()> {
     move |step| {
         // Drawing a bar is slower than a small step.
         if step.step.is_multiple_of(20) {
             bar.set_position(step.step as u64);
             bar.set_message(format!("loss {:.3}", step.loss));
         }
-        match interrupted.load(Ordering::Relaxed) {
+        match interrupt::interrupted() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }

@@ -22,13 +22,12 @@ pub fn run(args: &Args) -> Outcome<()> {
     let (model, columns) = load(&args.model)?;
     let card = model.card();
     let stored = stored(model.as_ref(), &args.model)?;
-    let names = columns.as_ref().map(|columns| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>());
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let bytes = fs::metadata(&args.model).map(|found| found.len()).unwrap_or_default();
     let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();
     let text = if args.json {
-        let columns = columns.map(|columns| {
-            columns.iter().map(|c| json!({"name": c.name, "width": c.width})).collect::<Vec<_>>()
-        });
+        let columns: Vec<Value> =
+            columns.iter().map(|column| json!({"name": column.name, "width": column.width})).collect();
         let info = json!({
             "kind": stored["kind"],
             "name": card.name,
@@ -49,7 +48,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         });
         format!("{info:#}\n")
     } else {
-        let names = names.map_or("not named in the file".into(), |names| names.join(", "));
+        let names = if names.is_empty() { "not named".into() } else { names.join(", ") };
         let lines = [
             ("kind", stored["kind"].as_str().unwrap_or_default().to_owned()),
             ("model", format!("{} ({})", card.name, card.paradigm)),

@@ -9,7 +9,7 @@ use quadrivium::data::{ColumnKind, Header, Table, TableReader};
 use quadrivium::persist::{self, Column, Persist};
 use quadrivium::seeded;
 
-use crate::failure::{Failure, Outcome, of_file, say};
+use crate::failure::{Failure, Outcome, counted, of_file, say};
 
 /// A table of numbers, and which part of it.
 #[derive(clap::Args)]
@@ -80,9 +80,9 @@ impl Data {
 
     /// The rows to be read, in the order of a model's columns: those asked for, or else those with the names
     /// that the model knows, or else, without names, all.
-    pub fn open_for(&self, model: &dyn Persist, columns: Option<&[Column]>) -> Outcome<Reader> {
+    pub fn open_for(&self, model: &dyn Persist, columns: &[Column]) -> Outcome<Reader> {
         let mut reader = self.open()?;
-        if let (true, true, Some(columns)) = (self.columns.is_empty(), reader.is_named(), columns) {
+        if self.columns.is_empty() && reader.is_named() && !columns.is_empty() {
             let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
             reader = reader.select(&names).map_err(|error| {
                 let Failure::Operation(message) = of_file(self.name(), error) else { unreachable!() };
@@ -93,8 +93,8 @@ impl Data {
         }
         let (found, dim) = (reader.names().len(), model.dim());
         if found != dim {
-            let message =
-                format!("{}: {found} columns, the model has {dim}: choose them by --columns", self.name());
+            let found = counted(found, "column");
+            let message = format!("{}: {found}, the model has {dim}: choose them by --columns", self.name());
             return Err(Failure::Operation(message));
         }
         Ok(reader)
@@ -173,8 +173,8 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     Ok((table, columns))
 }
 
-/// A model and, where its file has them, its columns.
-pub fn load(path: &Path) -> Outcome<(Box<dyn Persist>, Option<Vec<Column>>)> {
+/// A model and its columns: none if its file does not name them.
+pub fn load(path: &Path) -> Outcome<(Box<dyn Persist>, Vec<Column>)> {
     if path == Path::new("-") {
         return Err(Failure::Usage("a model is read from a file, not from standard input".into()));
     }

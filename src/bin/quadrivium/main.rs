@@ -6,10 +6,12 @@ mod failure;
 mod fit;
 mod info;
 mod input;
+mod interrupt;
 mod output;
 mod recipe;
 mod sample;
 mod score;
+mod values;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,7 @@ use failure::{Failure, Outcome, say};
 /// standard input by "-". Messages go to standard error, results to standard output or to -o.
 ///
 /// The exit code is 0 if it worked, 1 if not, 2 for a command that was not understood, 130 after Ctrl-C.
+/// RAYON_NUM_THREADS sets the number of threads; it does not change a bit of any result.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -62,6 +65,7 @@ fn exit_code(outcome: Outcome<()>) -> ExitCode {
             say(format_args!("error: {message}\n\nFor more information, try '--help'."));
             ExitCode::from(2)
         }
+        // What a shell makes of a program that Ctrl-C ended.
         Err(Failure::Interrupted) => ExitCode::from(130),
     }
 }

@@ -5,9 +5,11 @@ use quadrivium::ndarray::{Array2, ArrayView2};
 use quadrivium::persist::Column;
 use quadrivium::{SampleOptions, seeded};
 
-use crate::failure::{Outcome, of_file};
+use crate::failure::{Failure, Outcome, of_file};
 use crate::input::load;
+use crate::interrupt;
 use crate::output::Output;
+use crate::values::temperature;
 
 /// Draw rows from a model.
 ///
@@ -24,7 +26,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Scale of the randomness: below 1, less varied rows.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, value_parser = temperature, allow_negative_numbers = true, default_value_t = 1.0)]
     temperature: f64,
     /// Columns that --dequantise spread in training: as drawn, not rounded to whole numbers again.
     #[arg(long)]
@@ -34,24 +36,25 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
+    interrupt::watch()?;
     let (model, columns) = load(&args.model)?;
     let options = SampleOptions { temperature: args.temperature };
-    options.validate()?;
-    let names: Vec<String> = match &columns {
-        Some(columns) => columns.iter().map(|column| column.name.clone()).collect(),
-        None => (1..=model.dim()).map(|column| format!("x{column}")).collect(),
+    let numbered: Vec<String> = (1..=model.dim()).map(|column| format!("x{column}")).collect();
+    let names: Vec<&str> = match columns.is_empty() {
+        true => numbered.iter().map(String::as_str).collect(),
+        false => columns.iter().map(|column| column.name.as_str()).collect(),
     };
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let rounded = columns.filter(|columns| !args.raw && columns.iter().any(|column| column.width > 0.0));
+    let rounds = !args.raw && columns.iter().any(|column| column.width > 0.0);
 
     let mut rows = args.output.create(&names, Some(args.count))?;
     let mut failure = None;
     let mut sink = |x: ArrayView2<f32>| {
-        let written = match &rounded {
-            Some(columns) => rows.write(round(x, columns).view()),
-            None => rows.write(x),
-        };
+        let written = if rounds { rows.write(round(x, &columns).view()) } else { rows.write(x) };
         match written {
+            Ok(()) if interrupt::interrupted() => {
+                failure = Some(Failure::Interrupted);
+                ControlFlow::Break(())
+            }
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failure = Some(error);

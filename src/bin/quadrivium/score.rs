@@ -6,8 +6,9 @@ use quadrivium::persist::Column;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
 
-use crate::failure::{Failure, Outcome, of_file, say};
+use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::input::{Data, block_rows, load};
+use crate::interrupt;
 use crate::output::Output;
 
 /// Score rows with a model: the log-likelihood of each, in nats, as a density in the units of the data.
@@ -32,18 +33,19 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
+    interrupt::watch()?;
     let (model, columns) = load(&args.model)?;
     let kind = model.card().likelihood;
     if kind == LikelihoodKind::Unavailable {
         let message = format!(
-            "{}: a {} has no likelihood: its samples can be compared with rows (`quadrivium compare`), rows not scored",
+            "{}: a model of kind {} gives no likelihood; `quadrivium compare` measures its samples against rows",
             args.model.display(),
             model.card().name
         );
         return Err(Failure::Operation(message));
     }
-    let mut reader = args.data.open_for(model.as_ref(), columns.as_deref())?;
-    let spread = Spread::of(columns.filter(|_| !args.raw));
+    let mut reader = args.data.open_for(model.as_ref(), &columns)?;
+    let spread = if args.raw { None } else { Spread::of(columns) };
     let names: &[&str] = match kind {
         LikelihoodKind::Estimate => &["nats", "std_error"],
         _ => &["nats"],
@@ -59,6 +61,9 @@ pub fn run(args: &Args) -> Outcome<()> {
         let mut x = x.map_err(|error| of_file(args.data.name(), error))?;
         if x.nrows() == 0 {
             break;
+        }
+        if interrupt::interrupted() {
+            return Err(Failure::Interrupted);
         }
         if let Some(spread) = &spread {
             x = dequantise(x.view(), &spread.widths, &mut rng)?;
@@ -109,8 +114,7 @@ struct Spread {
 }
 
 impl Spread {
-    fn of(columns: Option<Vec<Column>>) -> Option<Self> {
-        let columns = columns?;
+    fn of(columns: Vec<Column>) -> Option<Self> {
         let widths: Vec<f64> = columns.iter().map(|column| column.width).collect();
         let spread = columns.into_iter().filter(|column| column.width > 0.0);
         let names: Vec<String> = spread.map(|column| column.name).collect();
@@ -161,12 +165,16 @@ impl Total {
             }
             LikelihoodKind::Unavailable => "no log-likelihood",
         };
-        let counted = self.rows - self.impossible;
-        let error = (self.squares / counted.saturating_sub(1).max(1) as f64 / counted.max(1) as f64).sqrt();
+        let n = self.rows - self.impossible;
+        let error = (self.squares / n.saturating_sub(1).max(1) as f64 / n.max(1) as f64).sqrt();
         let impossible = match self.impossible {
             0 => String::new(),
-            rows => format!("; {rows} rows have density 0 and are not in the mean"),
+            rows => format!("; of them {rows} with density 0, not in the mean"),
         };
-        format!("{claim}: mean {:.4} ± {error:.4} nats over {} rows{impossible}", self.mean, self.rows)
+        format!(
+            "{claim}: mean {:.4} ± {error:.4} nats over {}{impossible}",
+            self.mean,
+            counted(self.rows, "row")
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! Tables in NumPy's NPY format (NEP 1): a short text that says type, order and shape, then the numbers.
 //!
-//! Written here rather than taken from a crate: those that read it allocate whatever length a header
-//! announces, and bring a parser of Python that needs a C compiler.
+//! Written here rather than taken from a crate: a file is untrusted, and those that read it allocate whatever
+//! length a header announces, and bring a whole grammar of Python.
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
@@ -372,3 +372,6 @@ impl<W: Write, T: NpyNumber> NpyWriter<W, T> {
         self.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

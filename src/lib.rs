@@ -108,6 +108,8 @@
 //! `safetensors`: every model is saved to a file and loaded again, `persist`.
 //!
 //! `progress`: a bar that shows a training, `observe::Bar`.
+//!
+//! `cli`: the program `quadrivium`, which fits, draws, scores and compares from the command line.
 
 pub mod adversarial;
 pub mod autoregressive;

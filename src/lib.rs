@@ -92,6 +92,7 @@
 //! | [`metrics`] | coverage, distances, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
 //! | `persist` | models as files, with the feature `safetensors` |
+//! | `report` | pictures, with the feature `plot` |
 //!
 //! # Conventions
 //!
@@ -105,6 +106,8 @@
 //! number of threads, call inside `rayon::ThreadPool::install`, or set `RAYON_NUM_THREADS`.
 //!
 //! `safetensors`: every model is saved to a file and loaded again, `persist`.
+//!
+//! `plot`: samples, densities, trainings and trade-offs as pictures, SVG and PNG, `report`.
 
 pub mod adversarial;
 pub mod autoregressive;
@@ -123,6 +126,8 @@ pub mod nn;
 pub mod numeric;
 #[cfg(feature = "safetensors")]
 pub mod persist;
+#[cfg(feature = "plot")]
+pub mod report;
 pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};

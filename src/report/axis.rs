@@ -114,11 +114,16 @@ impl Axis {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, at least `raw`.
+/// 1, 2 or 5 times a power of ten, near `raw`.
 fn nice_step(raw: f64) -> f64 {
     let power = 10f64.powf(raw.max(1e-300).log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|m| m * power >= raw * (1.0 - 1e-9)).unwrap_or(10.0);
-    step * power
+    power
+        * match raw / power {
+            ..1.5 => 1.0,
+            ..3.5 => 2.0,
+            ..7.5 => 5.0,
+            _ => 10.0,
+        }
 }
 
 fn linear_label(v: f64, digits: usize) -> String {
@@ -130,7 +135,9 @@ fn linear_label(v: f64, digits: usize) -> String {
 
 fn power_label(digit: u8, exponent: i32) -> String {
     match exponent {
-        -4..=-1 => format!("{:.*}", exponent.unsigned_abs() as usize, f64::from(digit) * 10f64.powi(exponent)),
+        -4..=-1 => {
+            format!("{:.*}", exponent.unsigned_abs() as usize, f64::from(digit) * 10f64.powi(exponent))
+        }
         0..=4 => format!("{}", u64::from(digit) * 10u64.pow(exponent as u32)),
         _ => {
             let raised: String = (exponent.to_string().chars())
@@ -157,7 +164,7 @@ pub(super) const LEFT: f64 = 64.0;
 /// Below a plot.
 pub(super) const BELOW: f64 = 46.0;
 /// Right of a plot, where nothing stands there.
-pub(super) const RIGHT: f64 = 14.0;
+pub(super) const RIGHT: f64 = 24.0;
 
 impl Frame {
     /// A plot of the given height below what the picture holds already.
@@ -167,10 +174,7 @@ impl Frame {
     }
 
     pub(super) fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        (
-            self.corner.0 + self.size.0 * self.x.place(x),
-            self.corner.1 + self.size.1 * (1.0 - self.y.place(y)),
-        )
+        (self.corner.0 + self.size.0 * self.x.place(x), self.corner.1 + self.size.1 * (1.0 - self.y.place(y)))
     }
 
     /// Grid, ticks, labels and names.

@@ -51,8 +51,7 @@ pub fn steps_vs_quality(title: &str, measure: &str, curves: &[Curve], floor: Opt
         }
     }
     let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
-    draft.description =
-        format!("{measure} against network evaluations per row for {}.", names.join(", "));
+    draft.description = format!("{measure} against network evaluations per row for {}.", names.join(", "));
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
 }
@@ -66,11 +65,14 @@ fn line_key(series: usize) -> impl Fn(&mut Svg, (f64, f64)) {
     }
 }
 
+/// The series of the loss on held-out rows.
+const HELD_OUT: usize = style::SERIES - 1;
+
 /// Steps that one point of a training curve stands for are at most this many parts of the training.
 const BINS: usize = 160;
 
 /// The loss, its parts and the validation loss of a training. A line is the mean over neighbouring steps, the band
-/// about the loss the least and the most of them; a point is a validation.
+/// about the loss the least and the most of them; the loss on held-out rows is shown as it was measured.
 ///
 /// The axis holds 98 % of what is shown, so that a wild start does not flatten the rest.
 ///
@@ -93,7 +95,7 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
     let keys: Vec<_> = (0..series.len()).map(line_key).collect();
     let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> = Vec::new();
     entries.extend(series.iter().zip(&keys).map(|((name, _), key)| (*name, key as _)));
-    let held_out = mark_key(style::SERIES - 1);
+    let held_out = line_key(HELD_OUT);
     if !report.validation.is_empty() {
         entries.push(("held-out rows", &held_out));
     }
@@ -103,7 +105,8 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
     frame.draw(&mut draft.svg);
     frame.clipped(&mut draft.svg, |svg| {
         let mut band = Path::default();
-        let (low, high) = (|bin: &Bin| frame.at((bin.step, bin.low)), |bin: &Bin| frame.at((bin.step, bin.high)));
+        let (low, high) =
+            (|bin: &Bin| frame.at((bin.step, bin.low)), |bin: &Bin| frame.at((bin.step, bin.high)));
         band.ring(series[0].1.iter().map(low).chain(series[0].1.iter().rev().map(high)));
         svg.path("q-band q0", &band);
         for (k, (_, bins)) in series.iter().enumerate() {
@@ -115,8 +118,12 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
                 mark_key(k)(svg, frame.at((bin.step, bin.mean)));
             }
         }
-        for &(step, loss) in &report.validation {
-            held_out(svg, frame.at((step as f64, loss)));
+        let checks = || report.validation.iter().map(|&(step, loss)| frame.at((step as f64, loss)));
+        let mut line = Path::default();
+        line.polyline(checks());
+        svg.path(&format!("q-line {}", style::colour(HELD_OUT)), &line);
+        for at in checks().step_by(report.validation.len().div_ceil(9).max(1)) {
+            mark_key(HELD_OUT)(svg, at);
         }
     });
     let last = series[0].1.last().map_or(f64::NAN, |bin| bin.mean);

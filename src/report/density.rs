@@ -205,14 +205,10 @@ impl DensityMap {
         traced.iter().map(path).collect()
     }
 
-    /// Shaded regions and lines that hold 50, 90 and 99 % of the density.
-    pub(super) fn draw_contours(&self, frame: &Frame, svg: &mut Svg, between: impl FnOnce(&mut Svg)) {
+    /// The regions that hold 50, 90 and 99 % of the density.
+    pub(super) fn draw_contours(&self, frame: &Frame, svg: &mut Svg) {
         let rings = self.rings(frame, &self.levels_holding(&[0.5, 0.9, 0.99]));
-        frame.clipped(svg, |svg| {
-            rings.iter().for_each(|ring| svg.path("q-land", ring));
-            between(svg);
-            rings.iter().for_each(|ring| svg.path("q-true", ring));
-        });
+        rings.iter().for_each(|ring| svg.path("q-land", ring));
     }
 }
 
@@ -254,8 +250,7 @@ pub fn heat_map(title: &str, density: &DensityMap) -> Result<Picture> {
         if density.unnormalised { ", up to a constant" } else { "" }
     );
     let frame = plane_frame(&draft, density.window, 84.0);
-    let levels: Vec<f64> =
-        (1..BANDS).map(|band| peak - DEPTH + DEPTH * band as f64 / BANDS as f64).collect();
+    let levels: Vec<f64> = (1..BANDS).map(|band| peak - DEPTH + DEPTH * band as f64 / BANDS as f64).collect();
     let colour = |band: usize| style::viridis(band as f64 / (BANDS - 1) as f64);
     draft.svg.slab(&colour(0), frame.corner, frame.size);
     let rings = density.rings(&frame, &levels);
@@ -267,7 +262,7 @@ pub fn heat_map(title: &str, density: &DensityMap) -> Result<Picture> {
     // The bar, a slab of colour for each band.
     let (left, top) = (frame.corner.0 + frame.size.0 + 16.0, frame.corner.1);
     let height = frame.size.1;
-    for band in 0..BANDS {
+    for band in (0..BANDS).rev() {
         let from = top + height * (BANDS - 1 - band) as f64 / BANDS as f64;
         // Each slab reaches below the next, so that no light shows between.
         draft.svg.slab(&colour(band), (left, from), (14.0, top + height - from));

@@ -19,7 +19,10 @@ impl Box4 {
     }
 
     fn within(&self, other: &Box4) -> bool {
-        self.left >= other.left && self.right <= other.right && self.top >= other.top && self.bottom <= other.bottom
+        self.left >= other.left
+            && self.right <= other.right
+            && self.top >= other.top
+            && self.bottom <= other.bottom
     }
 }
 
@@ -31,7 +34,8 @@ const MARK: f64 = 7.0;
 /// A box for each mark's label, within `bounds`: the nearest place that is free of marks and of other labels, or,
 /// where all are taken, the one that covers the least. Crowded marks choose first.
 pub(super) fn place(marks: &[((f64, f64), &str)], bounds: Box4) -> Vec<Box4> {
-    let around = |(x, y): (f64, f64)| Box4 { left: x - MARK, top: y - MARK, right: x + MARK, bottom: y + MARK };
+    let around =
+        |(x, y): (f64, f64)| Box4 { left: x - MARK, top: y - MARK, right: x + MARK, bottom: y + MARK };
     let mut taken: Vec<Box4> = marks.iter().map(|(at, _)| around(*at)).collect();
     let crowd = |k: usize| {
         let (x, y) = marks[k].0;
@@ -60,8 +64,22 @@ pub(super) fn place(marks: &[((f64, f64), &str)], bounds: Box4) -> Vec<Box4> {
 /// Places about a mark, the nearest first; right before left, above before below.
 fn candidates(at: (f64, f64), size: (f64, f64)) -> impl Iterator<Item = Box4> {
     let sides = [
-        (1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, -1.0), (-1.0, 1.0),
-        (0.5, -1.0), (0.5, 1.0), (-0.5, -1.0), (-0.5, 1.0), (1.0, -0.5), (1.0, 0.5), (-1.0, -0.5), (-1.0, 0.5),
+        (1.0, 0.0),
+        (-1.0, 0.0),
+        (0.0, -1.0),
+        (0.0, 1.0),
+        (1.0, -1.0),
+        (1.0, 1.0),
+        (-1.0, -1.0),
+        (-1.0, 1.0),
+        (0.5, -1.0),
+        (0.5, 1.0),
+        (-0.5, -1.0),
+        (-0.5, 1.0),
+        (1.0, -0.5),
+        (1.0, 0.5),
+        (-1.0, -0.5),
+        (-1.0, 0.5),
     ];
     let rings = (0..24).map(|ring| 8.0 * f64::from(ring));
     rings.flat_map(move |far| sides.into_iter().map(move |(right, down)| beside(at, size, right, down, far)))

@@ -24,14 +24,21 @@ pub fn scatter(title: &str, x: ArrayView2<f32>, truth: Option<&DensityMap>) -> R
     legend_over(&mut draft, &label, truth.is_some());
     let frame = plane_frame(&draft, window, PLAIN);
     frame.draw(&mut draft.svg);
-    let (dots, series) = (dots(&frame), "q-dots q0");
-    match truth {
-        Some(truth) => truth.draw_contours(&frame, &mut draft.svg, |svg| svg.path(series, &dots)),
-        None => frame.clipped(&mut draft.svg, |svg| svg.path(series, &dots)),
-    }
+    let dots = dots(&frame);
+    draw_over(truth, &frame, &mut draft.svg, |svg| svg.path("q-dots q0", &dots));
     draft.description = format!("Scatter of {label}{}.", over(truth.is_some()));
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
+}
+
+/// What `draw` draws, over the contours, within the frame.
+fn draw_over(truth: Option<&DensityMap>, frame: &Frame, svg: &mut Svg, draw: impl FnOnce(&mut Svg)) {
+    frame.clipped(svg, |svg| {
+        if let Some(truth) = truth {
+            truth.draw_contours(frame, svg);
+        }
+        draw(svg);
+    });
 }
 
 fn over(contours: bool) -> String {
@@ -73,7 +80,6 @@ fn region_key(svg: &mut Svg, (x, y): (f64, f64)) {
         let mut path = Path::default();
         path.ring([(x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r)]);
         svg.path("q-land", &path);
-        svg.path("q-true", &path);
     }
 }
 
@@ -114,8 +120,8 @@ pub fn trajectories(title: &str, states: ArrayView3<f32>, truth: Option<&Density
         path.polyline([(x - 7.0, y + 3.0), (x - 2.0, y - 3.0), (x + 2.0, y + 2.0), (x + 7.0, y - 3.0)]);
         svg.path("q-thin q6", &path);
     };
-    let start = |svg: &mut Svg, at| svg.path("q-open q1", &circle(at, 3.0));
-    let end = |svg: &mut Svg, at| svg.path("q-mark q0", &circle(at, 3.2));
+    let start = |svg: &mut Svg, at| svg.path("q-open q1", &circles([at], 3.0));
+    let end = |svg: &mut Svg, at| svg.path("q-mark q0", &circles([at], 3.2));
     let ways = format!("{n} ways of {} steps", steps - 1);
     let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> =
         vec![("noise", &start), (&ways, &way), ("rows drawn", &end)];
@@ -125,32 +131,29 @@ pub fn trajectories(title: &str, states: ArrayView3<f32>, truth: Option<&Density
     draft.legend(&entries);
     let frame = plane_frame(&draft, window, PLAIN);
     frame.draw(&mut draft.svg);
-    let at = |row: usize, step: usize| {
-        frame.at((states[[row, step, 0]].into(), states[[row, step, 1]].into()))
-    };
-    let draw = |svg: &mut Svg| {
+    let at =
+        |row: usize, step: usize| frame.at((states[[row, step, 0]].into(), states[[row, step, 1]].into()));
+    draw_over(truth, &frame, &mut draft.svg, |svg| {
         let mut ways = Path::default();
         (0..n).for_each(|row| ways.polyline((0..steps).map(|step| at(row, step))));
         svg.path("q-thin q6", &ways);
-        (0..n).for_each(|row| svg.path("q-open q1", &circle(at(row, 0), 2.4)));
-        (0..n).for_each(|row| svg.path("q-mark q0", &circle(at(row, steps - 1), 2.8)));
-    };
-    match truth {
-        Some(truth) => truth.draw_contours(&frame, &mut draft.svg, draw),
-        None => frame.clipped(&mut draft.svg, draw),
-    }
+        svg.path("q-open q1", &circles((0..n).map(|row| at(row, 0)), 2.4));
+        svg.path("q-mark q0", &circles((0..n).map(|row| at(row, steps - 1)), 2.8));
+    });
     draft.description =
         format!("The ways of {n} rows from noise to data in {} steps{}.", steps - 1, over(truth.is_some()));
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
 }
 
-fn circle((x, y): (f64, f64), r: f64) -> Path {
+fn circles(centres: impl IntoIterator<Item = (f64, f64)>, r: f64) -> Path {
     let mut path = Path::default();
-    path.ring((0..10).map(|k| {
-        let (sin, cos) = (f64::from(k) * std::f64::consts::TAU / 10.0).sin_cos();
-        (x + r * cos, y + r * sin)
-    }));
+    for (x, y) in centres {
+        path.ring((0..10).map(|k| {
+            let (sin, cos) = (f64::from(k) * std::f64::consts::TAU / 10.0).sin_cos();
+            (x + r * cos, y + r * sin)
+        }));
+    }
     path
 }
 
@@ -184,30 +187,21 @@ pub fn snapshots(
     // As the plane's own shape, whatever the picture's width.
     let high = side * plane_frame(&draft, window, PLAIN).size.1 / (draft.width - LEFT - PLAIN);
     for (k, ((caption, _), x)) in panels.iter().zip(&views).enumerate() {
-        let corner = (
-            MARGIN + (side + gap) * (k % columns) as f64,
-            top + 20.0 + (high + 30.0) * (k / columns) as f64,
-        );
+        let corner =
+            (MARGIN + (side + gap) * (k % columns) as f64, top + 20.0 + (high + 30.0) * (k / columns) as f64);
         let axes = (Axis::linear("", window.x), Axis::linear("", window.y));
         let frame = Frame { corner, size: (side, high), x: axes.0, y: axes.1 };
         draft.svg.text("q-text", (corner.0 + 0.5 * side, corner.1 - 6.0), Anchor::Middle, caption);
         let dots = dots(&frame, window, *x);
-        match truth {
-            Some(truth) => truth.draw_contours(&frame, &mut draft.svg, |svg| svg.path("q-dots q0", &dots)),
-            None => frame.clipped(&mut draft.svg, |svg| svg.path("q-dots q0", &dots)),
-        }
+        draw_over(truth, &frame, &mut draft.svg, |svg| svg.path("q-dots q0", &dots));
         let mut edge = Path::default();
         let (right, bottom) = (corner.0 + side, corner.1 + high);
         edge.ring([corner, (right, corner.1), (right, bottom), (corner.0, bottom)]);
         draft.svg.path("q-axis", &edge);
     }
     let captions: Vec<&str> = panels.iter().map(|(caption, _)| caption.as_str()).collect();
-    draft.description = format!(
-        "{} panels of rows{}: {}.",
-        panels.len(),
-        over(truth.is_some()),
-        captions.join(", ")
-    );
+    draft.description =
+        format!("{} panels of rows{}: {}.", panels.len(), over(truth.is_some()), captions.join(", "));
     draft.height = top + 20.0 + (high + 30.0) * panels.len().div_ceil(columns) as f64 - 10.0;
     Ok(draft.finish())
 }

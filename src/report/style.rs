@@ -15,11 +15,10 @@ pub(super) const CSS: &str = "\
 .q-grid{stroke:#d8dee4;stroke-width:1;fill:none}\
 .q-lead{stroke:#57606a;stroke-width:.8;fill:none}\
 .q-dash{stroke:#1c2128;stroke-width:1.2;fill:none;stroke-dasharray:5 4}\
-.q-true{stroke:#1c2128;stroke-width:1;fill:none;stroke-linejoin:round}\
-.q-land{fill:#57606a;fill-opacity:.16}\
+.q-land{fill:#57606a;fill-opacity:.15;stroke:#57606a;stroke-width:.7;stroke-linejoin:round}\
 .q-dots{fill:none;stroke:currentColor;stroke-width:2.6;stroke-linecap:round;stroke-opacity:.55}\
 .q-line{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}\
-.q-thin{fill:none;stroke:currentColor;stroke-width:.8;stroke-opacity:.45;stroke-linejoin:round}\
+.q-thin{fill:none;stroke:currentColor;stroke-width:.9;stroke-opacity:.75;stroke-linejoin:round}\
 .q-band{fill:currentColor;fill-opacity:.2;stroke:none}\
 .q-mark{fill:currentColor;stroke:#fff;stroke-width:.8}\
 .q-open{fill:none;stroke:currentColor;stroke-width:1.2}\
@@ -31,8 +30,8 @@ pub(super) const CSS: &str = "\
 .q-soft{fill:#9da7b3}\
 .q-axis,.q-lead{stroke:#9da7b3}\
 .q-grid{stroke:#2b323b}\
-.q-dash,.q-true{stroke:#e6edf3}\
-.q-land{fill:#9da7b3}\
+.q-dash{stroke:#e6edf3}\
+.q-land{fill:#9da7b3;stroke:#9da7b3}\
 .q-mark{stroke:#14181d}\
 .q0{color:#3d9be0}.q6{color:#9da7b3}\
 }";
@@ -83,7 +82,18 @@ pub(super) fn mark(series: usize, (x, y): (f64, f64)) -> Path {
         _ => {
             let (a, b) = (5.4, 1.8);
             let plus = [
-                (-b, -a), (b, -a), (b, -b), (a, -b), (a, b), (b, b), (b, a), (-b, a), (-b, b), (-a, b), (-a, -b), (-b, -b),
+                (-b, -a),
+                (b, -a),
+                (b, -b),
+                (a, -b),
+                (a, b),
+                (b, b),
+                (b, a),
+                (-b, a),
+                (-b, b),
+                (-a, b),
+                (-a, -b),
+                (-b, -b),
             ];
             polygon(&mut path, &plus);
         }

@@ -52,20 +52,21 @@ impl Path {
         self.step('l', at);
     }
 
-    /// A line through the points; those that would not be seen beside the last one are left out.
+    /// A line through the points, but for those that a straight line passes closely enough.
     pub(super) fn polyline(&mut self, points: impl IntoIterator<Item = (f64, f64)>) {
         let mut points = points.into_iter();
         let Some(first) = points.next() else { return };
         self.move_to(first);
-        let (mut drawn, mut last) = (first, first);
+        let (mut drawn, mut passed) = (first, Vec::new());
         for at in points {
-            last = at;
-            if (at.0 - drawn.0).hypot(at.1 - drawn.1) >= 0.7 {
-                self.line_to(at);
-                drawn = at;
+            if passed.len() >= 64 || passed.iter().any(|&by| distance(by, drawn, at) > SEEN) {
+                drawn = passed[passed.len() - 1];
+                self.line_to(drawn);
+                passed.clear();
             }
+            passed.push(at);
         }
-        if drawn != last {
+        if let Some(&last) = passed.last() {
             self.line_to(last);
         }
     }
@@ -91,6 +92,18 @@ impl Path {
     }
 }
 
+/// Pixels by which a line may pass a point beside it.
+const SEEN: f64 = 0.2;
+
+/// From p to the nearest point between a and b.
+fn distance(p: (f64, f64), a: (f64, f64), b: (f64, f64)) -> f64 {
+    let (along, to) = ((b.0 - a.0, b.1 - a.1), (p.0 - a.0, p.1 - a.1));
+    let square = along.0 * along.0 + along.1 * along.1;
+    let share = if square > 0.0 { (along.0 * to.0 + along.1 * to.1) / square } else { 0.0 };
+    let share = share.clamp(0.0, 1.0);
+    (to.0 - share * along.0).hypot(to.1 - share * along.1)
+}
+
 /// Where a text is held.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
@@ -112,11 +125,6 @@ impl Svg {
     fn push(&mut self, args: std::fmt::Arguments<'_>) {
         self.body.write_fmt(args).expect("a string takes everything");
         self.body.push('\n');
-    }
-
-    pub(super) fn rect(&mut self, class: &str, (x, y): (f64, f64), (w, h): (f64, f64)) {
-        let [x, y, w, h] = [x, y, w, h].map(num);
-        self.push(format_args!(r#"<rect class="{class}" x="{x}" y="{y}" width="{w}" height="{h}"/>"#));
     }
 
     /// A rectangle of a colour that is the same in light and dark.
@@ -157,12 +165,7 @@ impl Svg {
     }
 
     /// What `draw` draws is cut off at the rectangle's edges.
-    pub(super) fn clipped(
-        &mut self,
-        (x, y): (f64, f64),
-        (w, h): (f64, f64),
-        draw: impl FnOnce(&mut Svg),
-    ) {
+    pub(super) fn clipped(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), draw: impl FnOnce(&mut Svg)) {
         // A nested picture in the coordinates of the outer one needs no id, which a page could hold twice.
         let [x, y, w, h] = [x, y, w, h].map(num);
         self.push(format_args!(

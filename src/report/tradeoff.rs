@@ -24,18 +24,18 @@ pub struct Tradeoff<'a> {
 /// # Errors
 /// [`Error::TooFewRows`] for no points, [`Error::NonFinite`] and [`Error::Config`] for a number that is not
 /// finite or not more than 0.
-pub fn tradeoffs(
-    title: &str,
-    measure: &str,
-    points: &[Tradeoff<'_>],
-    floor: Option<f64>,
-) -> Result<Picture> {
+pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Option<f64>) -> Result<Picture> {
     let crowded = points.len() > 9;
     let mut draft = Draft::new(title, if crowded { 720.0 } else { 480.0 });
     let times = points.iter().map(|point| point.micros);
     let x = Axis::around("µs per row, drawn in bulk", "Tradeoff::micros", Scale::Logarithmic, times)?;
     let qualities = points.iter().map(|point| point.quality).chain(floor);
-    let y = Axis::around(&format!("{measure} (less is better)"), "Tradeoff::quality", Scale::Logarithmic, qualities)?;
+    let y = Axis::around(
+        &format!("{measure} (less is better)"),
+        "Tradeoff::quality",
+        Scale::Logarithmic,
+        qualities,
+    )?;
 
     let mut paradigms: Vec<Paradigm> = Vec::new();
     for point in points {

@@ -138,14 +138,6 @@ impl Draft {
         Draft { svg, title: title.into(), description: String::new(), width, height }
     }
 
-    /// Lines of small print.
-    fn note(&mut self, text: &str) {
-        for line in svg::wrapped(text, 12.0, self.width - 2.0 * MARGIN) {
-            self.height += 17.0;
-            self.svg.text("q-soft", (MARGIN, self.height - 2.0), Anchor::Start, &line);
-        }
-    }
-
     /// Keys with their labels, in as many lines as they need; `key` draws around the point that it is given.
     fn legend(&mut self, entries: &[(&str, &dyn Fn(&mut Svg, (f64, f64)))]) {
         let (mut x, mut fresh) = (MARGIN, true);

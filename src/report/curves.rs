@@ -51,7 +51,8 @@ pub fn steps_vs_quality(title: &str, measure: &str, curves: &[Curve], floor: Opt
         }
     }
     let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
-    draft.description = format!("{measure} against network evaluations per row for {}.", names.join(", "));
+    draft.description =
+        format!("Lines of {measure} against network evaluations per row: {}.", names.join(", "));
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
 }

@@ -47,7 +47,7 @@ pub(super) fn place(marks: &[((f64, f64), &str)], bounds: Box4) -> Vec<Box4> {
     let mut placed = vec![bounds; marks.len()];
     for k in order {
         let (at, label) = marks[k];
-        let size = (text_width(label, SIZE) + 2.0, SIZE + 2.0);
+        let size = (1.06 * text_width(label, SIZE) + 2.0, SIZE + 2.0);
         let covered = |b: &Box4| taken.iter().map(|t| b.overlap(t)).sum::<f64>();
         let candidates = || candidates(at, size).filter(|b| b.within(&bounds));
         let chosen = candidates()

@@ -177,7 +177,15 @@ pub fn snapshots(
     let window = truth.map_or(around, DensityMap::window);
     let mut draft = Draft::new(title, 480.0);
     let outside: usize = views.iter().map(|x| rows_outside(window, *x)).sum();
-    let label = rows_label(all.nrows(), outside);
+    let first = views[0].nrows();
+    let label = match views.iter().all(|x| x.nrows() == first) {
+        true => format!("{first} rows in each panel"),
+        false => format!("{} rows", all.nrows()),
+    };
+    let label = match outside {
+        0 => label,
+        _ => format!("{label}, {outside} in all outside the frames"),
+    };
     legend_over(&mut draft, &label, truth.is_some());
 
     let columns = panels.len().min(3);

@@ -75,8 +75,14 @@ pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Opt
         let series = style::series_of(point.paradigm);
         draft.svg.path(&format!("q-mark {}", style::colour(series)), &style::mark(series, *at));
     }
-    for ((_, name), label) in marks.iter().zip(&boxes) {
-        draft.svg.text("q-text q-label", (label.left + 1.0, label.bottom - 3.5), Anchor::Start, name);
+    for ((at, name), label) in marks.iter().zip(&boxes) {
+        // Held where it is nearest to its mark, so that a browser's wider font grows away from it.
+        let (x, anchor) = match (label.left > at.0, label.right < at.0) {
+            (true, _) => (label.left, Anchor::Start),
+            (_, true) => (label.right, Anchor::End),
+            _ => (0.5 * (label.left + label.right), Anchor::Middle),
+        };
+        draft.svg.text("q-label", (x, label.bottom - 3.5), anchor, name);
     }
     let best = points.iter().min_by(|a, b| a.quality.total_cmp(&b.quality));
     let fastest = points.iter().min_by(|a, b| a.micros.total_cmp(&b.micros));
@@ -84,7 +90,7 @@ pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Opt
         return Err(Error::TooFewRows { what: "points", got: 0, least: 1 });
     };
     draft.description = format!(
-        "{measure} against µs per row for {} models. Fastest: {}, {:.3} µs. Nearest to the truth: {}, {:.3e}.",
+        "{} models by {measure} and µs per row. Fastest: {}, {:.3} µs. Nearest to the truth: {}, {:.5}.",
         points.len(),
         fastest.name,
         fastest.micros,

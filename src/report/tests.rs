@@ -225,10 +225,11 @@ fn no_label_lies_over_another_or_over_a_mark() {
             })
             .collect();
         let marks: Vec<_> = at.iter().map(|&at| (at, "DPM-Solver++-20")).collect();
-        let boxes = place(&marks, bounds);
+        let line = Box4 { top: 269.0, bottom: 271.0, ..bounds };
+        let boxes = place(&marks, bounds, Some(line));
         for (k, one) in boxes.iter().enumerate() {
             assert!(one.left >= bounds.left && one.right <= bounds.right && one.bottom <= bounds.bottom);
-            for other in &boxes[k + 1..] {
+            for other in boxes[k + 1..].iter().chain([&line]) {
                 assert_eq!(one.overlap(other), 0.0, "crowd {crowd}");
             }
             for &(x, y) in &at {

@@ -93,6 +93,7 @@
 //! | [`numeric`] | number types, random streams, kernels, solvers |
 //! | [`observe`] | watching a training: bar, log, stop from outside |
 //! | `persist` | models as files, with the feature `safetensors` |
+//! | `report` | pictures, with the feature `plot` |
 //!
 //! # Conventions
 //!
@@ -110,6 +111,8 @@
 //! `progress`: a bar that shows a training, `observe::Bar`.
 //!
 //! `cli`: the program `quadrivium`, which fits, draws, scores and compares from the command line.
+//!
+//! `plot`: samples, densities, trainings and trade-offs as pictures, SVG and PNG, `report`.
 
 pub mod adversarial;
 pub mod autoregressive;
@@ -130,6 +133,8 @@ pub mod numeric;
 pub mod observe;
 #[cfg(feature = "safetensors")]
 pub mod persist;
+#[cfg(feature = "plot")]
+pub mod report;
 pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};

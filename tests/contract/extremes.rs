@@ -235,3 +235,15 @@ fn a_source_beyond_numbers_is_an_error() {
         assert!(matches!(error, Error::Diverged { .. }), "{error}");
     }
 }
+
+#[test]
+fn an_endless_training_can_be_broken_off() {
+    for mut model in models() {
+        let options = TrainOptions { steps: usize::MAX, validation: 0.1, validate_every: 2, ..short(1) };
+        let mut third = |step: &Step<'_>| {
+            if step.step == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let report = model.train(&moons(200), &options, &mut seeded(0), &mut third).unwrap();
+        assert!(report.loss.len() <= 3 && report.loss.iter().all(|loss| loss.is_finite()));
+    }
+}

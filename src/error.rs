@@ -99,6 +99,12 @@ pub enum Error {
         /// The row it worked on, from 0.
         row: usize,
     },
+    /// A picture of a density was asked of a model that has none.
+    #[error("{model} has no likelihood: its density cannot be shown")]
+    NoLikelihood {
+        /// The model, by its card.
+        model: String,
+    },
     /// A text file does not read as a table of numbers.
     #[error("line {line}, column {column}: found {found:?}, expected {expected}")]
     Parse {

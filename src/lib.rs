@@ -93,6 +93,7 @@
 //! | [`numeric`] | number types, random streams, kernels, solvers |
 //! | [`observe`] | watching a training: bar, log, stop from outside |
 //! | `persist` | models as files, with the feature `safetensors` |
+//! | `report` | pictures, with the feature `plot` |
 //!
 //! # Conventions
 //!
@@ -108,6 +109,8 @@
 //! `safetensors`: every model is saved to a file and loaded again, `persist`.
 //!
 //! `progress`: a bar that shows a training, `observe::Bar`.
+//!
+//! `plot`: samples, densities, trainings and trade-offs as pictures, SVG and PNG, `report`.
 
 pub mod adversarial;
 pub mod autoregressive;
@@ -128,6 +131,8 @@ pub mod numeric;
 pub mod observe;
 #[cfg(feature = "safetensors")]
 pub mod persist;
+#[cfg(feature = "plot")]
+pub mod report;
 pub mod train;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};

@@ -3,8 +3,12 @@
 //!
 //! `cargo run --release --example tradeoffs` · `-- --help` explains the options.
 
+#[cfg(feature = "plot")]
+mod album;
 mod measure;
 mod models;
+#[cfg(feature = "plot")]
+mod page;
 mod relatives;
 mod report;
 mod source;
@@ -13,6 +17,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "plot")]
+use album::Album;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use quadrivium::prelude::*;
@@ -43,6 +49,9 @@ struct Args {
     /// Write every figure to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with the table and pictures to this folder, index.html, and the pictures as SVG and PNG.
+    #[arg(long, value_name = "DIR", hide = cfg!(not(feature = "plot")))]
+    report: Option<PathBuf>,
 }
 
 /// What `--quick` divides the training steps by.
@@ -59,6 +68,12 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    if cfg!(not(feature = "plot")) && args.report.is_some() {
+        return Err(
+            "--report draws pictures: run with `cargo run --release --features plot --example tradeoffs`"
+                .into(),
+        );
+    }
     let mut sources: Vec<Source> = args.data.iter().map(|&name| Source::Named(name)).collect();
     sources.extend(args.csv.clone().map(Source::Csv));
     if sources.is_empty() {
@@ -70,8 +85,12 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
     };
     let started = Instant::now();
     let mut all = Vec::new();
+    #[cfg(feature = "plot")]
+    let mut albums = Vec::new();
     for source in &sources {
-        let results = compare(source, args, effort)?;
+        let (results, _album) = compare(source, args, effort)?;
+        #[cfg(feature = "plot")]
+        albums.extend(_album);
         println!("\n## {}\n", results.data);
         println!("What the field predicts:\n\n{}\n", report::predictions(&results));
         println!("What was measured:\n\n{}\n\n{}\n", results.table(), results.reference());
@@ -84,6 +103,22 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
         args.seeds,
         started.elapsed().as_secs_f64()
     );
+    #[cfg(feature = "plot")]
+    if let Some(dir) = &args.report {
+        let sets = if all.len() == 1 { "one data set".into() } else { format!("{} data sets", all.len()) };
+        let how = format!(
+            "Each model trained and measured on {sets}, {} seed(s), {threads} thread(s), in {:.0} s{}. Pictures are of the first seed.",
+            args.seeds,
+            started.elapsed().as_secs_f64(),
+            if args.quick {
+                "; a quick run, which shows that everything works, not how good it gets"
+            } else {
+                ""
+            }
+        );
+        page::write(dir, &all, &albums, &how)?;
+        println!("Page and pictures: {}", dir.join("index.html").display());
+    }
     if let Some(path) = &args.json {
         let json = report::json(&all, args.seeds as usize, threads);
         std::fs::write(path, format!("{json:#}\n")).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -91,11 +126,21 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The table of one data set: every model, every seed.
-fn compare(source: &Source, args: &Args, effort: Effort) -> Result<Results> {
+/// Without the feature `plot` there are none.
+#[cfg(not(feature = "plot"))]
+type Album = std::convert::Infallible;
+
+/// The table of one data set: every model, every seed; and its pictures, where a report is wanted.
+fn compare(source: &Source, args: &Args, effort: Effort) -> Result<(Results, Option<Album>)> {
+    #[cfg_attr(not(feature = "plot"), expect(unused_mut, reason = "pictures fill it"))]
+    let mut album: Option<Album> = None;
     let mut results = Results { data: source.label(), splits: Vec::new(), figures: Vec::new() };
     for seed in 0..args.seeds {
         let split = source.split(seed, effort.bulk)?;
+        #[cfg(feature = "plot")]
+        if args.report.is_some() && seed == 0 {
+            album = Some(Album::new(&split, effort, args.quick)?);
+        }
         let mut rng = quadrivium::seeded(seed);
         let mut figures = Vec::new();
         let (dim, rule) = (split.train.dim(), Rule::new(split.train.rows()));
@@ -110,16 +155,31 @@ fn compare(source: &Source, args: &Args, effort: Effort) -> Result<Results> {
             let name = candidate.model().card().name.to_string();
             let bar = bar(&format!("{} · seed {seed} · {name}", results.data), options.steps);
             let start = Instant::now();
-            candidate.model().train(&split.train, &options, &mut rng, &mut progress(&bar))?;
+            let _training = candidate.model().train(&split.train, &options, &mut rng, &mut progress(&bar))?;
             let train_s = start.elapsed().as_secs_f64();
             bar.set_message("drawing and scoring");
-            figures.extend(measure_all(candidate.into_views(args.all)?, &split, effort, train_s, seed)?);
+            #[cfg(feature = "plot")]
+            let diffusion = candidate.diffusion().cloned();
+            #[cfg(feature = "plot")]
+            if let Some(album) = album.as_mut().filter(|_| seed == 0) {
+                album.trained(&candidate, &_training)?;
+            }
+            let measured = measure_all(candidate.into_views(args.all)?, &split, effort, train_s, seed)?;
+            #[cfg(feature = "plot")]
+            if let Some((album, diffusion)) = album.as_mut().filter(|_| seed == 0).zip(diffusion) {
+                album.steps(&diffusion, &measured)?;
+            }
+            figures.extend(measured);
             bar.finish_and_clear();
+        }
+        #[cfg(feature = "plot")]
+        if let Some(album) = album.as_mut().filter(|_| seed == 0) {
+            album.drift(&split, rule, seed)?;
         }
         results.splits.push(Summary::from(&split));
         results.figures.push(figures);
     }
-    Ok(results)
+    Ok((results, album))
 }
 
 fn measure_all(

@@ -9,6 +9,7 @@ use crate::source::{Name, Source};
 pub enum Candidate {
     One(Box<dyn Generative>),
     Diffusion(Box<Diffusion>),
+    FlowMatching(Box<FlowMatching>),
 }
 
 impl Candidate {
@@ -16,6 +17,25 @@ impl Candidate {
         match self {
             Candidate::One(model) => model.as_mut(),
             Candidate::Diffusion(model) => model.as_mut(),
+            Candidate::FlowMatching(model) => model.as_mut(),
+        }
+    }
+
+    /// The model as it is.
+    #[cfg(feature = "plot")]
+    pub fn view(&self) -> &dyn Generative {
+        match self {
+            Candidate::One(model) => model.as_ref(),
+            Candidate::Diffusion(model) => model.as_ref(),
+            Candidate::FlowMatching(model) => model.as_ref(),
+        }
+    }
+
+    #[cfg(feature = "plot")]
+    pub fn diffusion(&self) -> Option<&Diffusion> {
+        match self {
+            Candidate::Diffusion(model) => Some(model),
+            _ => None,
         }
     }
 
@@ -23,6 +43,7 @@ impl Candidate {
     pub fn into_views(self, all: bool) -> Result<Vec<Box<dyn Generative>>> {
         let model = match self {
             Candidate::One(model) => return Ok(vec![model]),
+            Candidate::FlowMatching(model) => return Ok(vec![model]),
             Candidate::Diffusion(model) => model,
         };
         let mut samplers =
@@ -77,17 +98,14 @@ pub fn candidates(
     let (ar, ddpm) = (AutoregressiveConfig::default(), DiffusionConfig::default());
     let autoregressive = AutoregressiveConfig { dim, head, octaves: rule.octaves(ar.octaves, 2), ..ar };
     let vae = VaeConfig { dim, ..Default::default() };
-    let gan = GanConfig { dim, ..Default::default() };
+    let (gan, long) = wasserstein(dim, rule);
     // At the rates that suit the other games this one stalls at once; slower, it shows what it is known for.
     let slow = OptimiserConfig { lr: 1e-3, ..gan.optimiser.clone() };
     let minimax =
         GanConfig { loss: AdversarialLoss::Minimax, critic_lr: 5e-4, optimiser: slow, ..gan.clone() };
     let r1 = GanConfig { loss: AdversarialLoss::NonSaturatingR1 { gamma: 1.0 }, ..gan.clone() };
-    let games = [
-        (minimax, options(5000, 128, (1000, 128))),
-        (r1, options(8000, 128, (1000, 128))),
-        (gan, options(12_000, 128, (2000, 128))),
-    ];
+    let games =
+        [(minimax, options(5000, 128, (1000, 128))), (r1, options(8000, 128, (1000, 128))), (gan, long)];
     let diffusion = DiffusionConfig { dim, octaves: rule.octaves(ddpm.octaves, 1), ..ddpm };
 
     let mut all: Vec<(Candidate, TrainOptions)> = vec![
@@ -102,4 +120,9 @@ pub fn candidates(
         options(8000, 256, (500, 128)),
     ));
     Ok(all)
+}
+
+/// The WGAN-GP of the table, with its training.
+pub fn wasserstein(dim: usize, rule: Rule) -> (GanConfig, TrainOptions) {
+    (GanConfig { dim, ..Default::default() }, rule.options(12_000, 128, (2000, 128)))
 }

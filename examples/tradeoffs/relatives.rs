@@ -15,15 +15,15 @@ pub fn relatives(
     rng: &mut Rng,
 ) -> Result<Vec<(Candidate, TrainOptions)>> {
     let mut all: Vec<(Candidate, TrainOptions)> = Vec::new();
-    let mut add = |model: Box<dyn Generative>, options| all.push((Candidate::One(model), options));
+    let mut add = |candidate, options| all.push((candidate, options));
 
     // Yardsticks. Twenty-five components are the grid's own number, and enough for the rest.
     let components = if rule.small { ComponentCount::Bic { max: 10 } } else { ComponentCount::Fixed(25) };
     let mixture = GaussianMixtureConfig { dim, components, restarts: 1, ..Default::default() };
-    add(Box::new(GaussianMixture::new(mixture)?), rule.options(1, 1, (1, 1)));
+    add(one(GaussianMixture::new(mixture)?), rule.options(1, 1, (1, 1)));
     let bandwidth = Bandwidth::CrossValidated { rows: 300 };
     let kernel = KernelDensity::new(KernelDensityConfig { dim, bandwidth })?;
-    add(Box::new(kernel), rule.options(1, 256, (1, 128)));
+    add(one(kernel), rule.options(1, 256, (1, 128)));
 
     // Flows. A coupling needs two columns.
     let spline = match rule.small {
@@ -39,7 +39,7 @@ pub fn relatives(
     let masked = FlowConfig { architecture: Architecture::MaskedAutoregressive, ..spline.clone() };
     for (config, steps) in [(affine, 4000), (spline, 3000), (masked, 3000)] {
         if dim > 1 || config.architecture == Architecture::MaskedAutoregressive {
-            add(Box::new(Flow::new(config, rng)?), rule.options(steps, 256, (100, 128)));
+            add(one(Flow::new(config, rng)?), rule.options(steps, 256, (100, 128)));
         }
     }
     let matching = match rule.small {
@@ -49,7 +49,8 @@ pub fn relatives(
             FlowMatchingConfig { dim, coupling, ..Default::default() }
         }
     };
-    add(Box::new(FlowMatching::new(matching, rng)?), rule.options(4000, 512, (300, 256)));
+    let matching = Candidate::FlowMatching(Box::new(FlowMatching::new(matching, rng)?));
+    add(matching, rule.options(4000, 512, (300, 256)));
 
     // Energies and scores. The density's constant is known where the plane can be summed over.
     let normalisation = match dim {
@@ -63,11 +64,15 @@ pub fn relatives(
     };
     let training = EnergyTraining::DenoisingScoreMatching { sigma };
     let denoised = EnergyConfig { training, ..chains.clone() };
-    add(Box::new(EnergyModel::new(chains, rng)?), rule.options(3000, 256, (200, 128)));
-    add(Box::new(EnergyModel::new(denoised, rng)?), rule.options(4000, 256, (300, 128)));
+    add(one(EnergyModel::new(chains, rng)?), rule.options(3000, 256, (200, 128)));
+    add(one(EnergyModel::new(denoised, rng)?), rule.options(4000, 256, (300, 128)));
     for training in [ScoreTraining::Denoising, ScoreTraining::Sliced] {
         let config = ScoreConfig { dim, training, octaves: rule.octaves(4, 1), ..Default::default() };
-        add(Box::new(ScoreModel::new(config, rng)?), rule.options(5000, 256, (500, 128)));
+        add(one(ScoreModel::new(config, rng)?), rule.options(5000, 256, (500, 128)));
     }
     Ok(all)
+}
+
+fn one(model: impl Generative + 'static) -> Candidate {
+    Candidate::One(Box::new(model))
 }

@@ -95,13 +95,26 @@ impl Results {
 
     /// What was measured, a model per row.
     pub fn table(&self) -> Table {
+        let (header, rows) = self.cells();
         let mut table = markdown();
+        table.set_header(header.clone());
+        table.add_rows(rows);
+        for column in 1..header.len() {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+    }
+
+    /// The table's heads, and the cells of its rows.
+    pub fn cells(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
+        let mut rows = Vec::new();
         let mut header = vec!["model", "nfe", "µs alone", "µs in bulk", "likelihood", "NLL", "gap"];
         if self.has_modes() {
             header.extend(["modes", "fair", "in 3σ", "spread", "reverse KL"]);
         }
         header.extend(["energy distance", "train s"]);
-        table.set_header(header.clone());
         for model in 0..self.models() {
             let first = &self.figures[0][model];
             let stat = |value: fn(&Figures) -> Option<f64>| self.stat(model, value);
@@ -127,14 +140,28 @@ impl Results {
                 ]);
             }
             row.extend([dash(stat(|f| Some(f.energy)).map(|s| s.show(4))), time(|f| Some(f.train_s))]);
-            table.add_row(row);
+            rows.push(row);
         }
-        for column in 1..header.len() {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        table
+        (header, rows)
+    }
+
+    /// Of each model: its name and paradigm, µs per row in bulk, energy distance.
+    #[cfg(feature = "plot")]
+    pub fn latency_and_quality(&self) -> Vec<(String, quadrivium::map::Paradigm, f64, f64)> {
+        let mean =
+            |model, value: fn(&Figures) -> Option<f64>| self.stat(model, value).map_or(f64::NAN, |s| s.mean);
+        let row = |model: usize| {
+            let card = &self.figures[0][model].card;
+            let (micros, energy) = (mean(model, |f| Some(f.us_bulk)), mean(model, |f| Some(f.energy)));
+            (card.name.to_string(), card.paradigm, micros, energy)
+        };
+        (0..self.models()).map(row).collect()
+    }
+
+    /// The energy distance of the truth from itself.
+    #[cfg(feature = "plot")]
+    pub fn energy_floor(&self) -> Option<f64> {
+        self.split_stat(|s| Some(s.energy_floor)).map(|s| s.mean)
     }
 
     /// The truth's own figures, which the table's are read against.
@@ -325,8 +352,16 @@ fn markdown() -> Table {
 
 /// What the map says of each model before anything is measured.
 pub fn predictions(results: &Results) -> Table {
+    let (header, rows) = predictions_cells(results);
     let mut table = markdown();
-    table.set_header([
+    table.set_header(header);
+    table.add_rows(rows);
+    table
+}
+
+/// The same as heads and cells.
+pub fn predictions_cells(results: &Results) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let header = vec![
         "model",
         "paradigm",
         "training objective",
@@ -336,11 +371,11 @@ pub fn predictions(results: &Results) -> Table {
         "nfe",
         "likelihood",
         "failure modes",
-    ]);
-    for figures in &results.figures[0] {
+    ];
+    let row = |figures: &Figures| {
         let card = &figures.card;
         let failures: Vec<String> = card.failures.iter().map(|f| f.to_string()).collect();
-        table.add_row([
+        vec![
             card.name.to_string(),
             card.paradigm.to_string(),
             card.objective.to_string(),
@@ -350,9 +385,9 @@ pub fn predictions(results: &Results) -> Table {
             card.nfe.to_string(),
             card.likelihood.to_string(),
             failures.join(", "),
-        ]);
-    }
-    table
+        ]
+    };
+    (header, results.figures[0].iter().map(row).collect())
 }
 
 /// Every figure, for machines. A number that is not finite is null.

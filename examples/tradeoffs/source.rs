@@ -32,6 +32,9 @@ pub enum Source {
 pub struct Split {
     pub train: Dataset,
     pub test: Array2<f32>,
+    /// The distribution itself, where it is known.
+    #[cfg(feature = "plot")]
+    pub toy: Option<Toy>,
     /// What was done to the rows, where that matters for the figures.
     pub note: &'static str,
     /// Exact, in nats, where the truth is known.
@@ -99,6 +102,8 @@ impl Source {
             test,
             modes: toy.modes(),
             energy_floor,
+            #[cfg(feature = "plot")]
+            toy: Some(toy),
         })
     }
 }
@@ -112,7 +117,18 @@ fn split_real(mut x: Array2<f32>, note: &'static str, rng: &mut Rng) -> Result<S
     let energy_floor =
         metrics::energy_distance(units.apply(train.x().to_owned()).view(), units.apply(test.clone()).view())?;
     let reference = gaussian(train.x(), test.view());
-    Ok(Split { train, test, note, entropy: None, reference, modes: None, units, energy_floor })
+    Ok(Split {
+        train,
+        test,
+        note,
+        entropy: None,
+        reference,
+        modes: None,
+        units,
+        energy_floor,
+        #[cfg(feature = "plot")]
+        toy: None,
+    })
 }
 
 /// log p of `test` under the Gaussian with the mean and covariance of `train`, if that has a density.

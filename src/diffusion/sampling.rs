@@ -1,4 +1,4 @@
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, Array3, ArrayView2};
 use rand::RngCore;
 
 use super::likelihood::probability_flow;
@@ -145,8 +145,75 @@ impl Diffusion {
         Ok(eps_hat)
     }
 
+    /// The ways to the rows that [`sample`](crate::Generative::sample) gives from the same state of `rng`, shape
+    /// (n, states, dim) in the units of the data: the noise, then the rows after each network evaluation, or, of
+    /// [`Sampler::Ode`](super::Sampler::Ode), after each step. The last states are those rows, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for options out of range, or for more than fits into memory.
+    ///
+    /// ```
+    /// use quadrivium::{prelude::*, seeded};
+    ///
+    /// let model = Diffusion::new(DiffusionConfig::default(), &mut seeded(0))?;
+    /// let quick = model.with_sampler(Sampler::Ddim { steps: 20, eta: 0.0 })?;
+    /// let path = quick.sample_path(5, &SampleOptions::default(), &mut seeded(1))?;
+    /// assert_eq!(path.dim(), (5, 21, 2));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn sample_path(
+        &self,
+        n: usize,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+    ) -> Result<Array3<f32>> {
+        let (predictor, dim) = (self.predictor(), self.config.dim);
+        let reverse = self.reverse(&predictor);
+        let steps = match &self.plan {
+            Plan::Steps(steps) => steps.len(),
+            Plan::Ode { steps, .. } => *steps,
+        };
+        tiles::sample_paths(
+            n,
+            (steps + 1, dim),
+            options,
+            rng,
+            |temperature, streams, scratch: &mut (Vec<f32>, _), ways| {
+                let (x, scratch) = scratch;
+                x.resize(ways.len() / (steps + 1), 0.0);
+                let mut state = 0;
+                reverse.walk(temperature, streams, scratch, x, |x| {
+                    tiles::note_state(ways, state, dim, x, |x| x);
+                    state += 1;
+                });
+                self.fitted.standardiser.restore(ways);
+            },
+        )
+    }
+
     pub(super) fn reverse<'a>(&'a self, predictor: &'a Network<'a, f32>) -> Reverse<'a, Network<'a, f32>> {
         Reverse { predictor, plan: &self.plan, standardiser: &self.fitted.standardiser }
+    }
+}
+
+impl<P: NoisePredictor> Reverse<'_, P> {
+    /// z ~ N(0, T²I), then the plan with T·ξ for ξ: rows x: (n, d) in standard units, shown at each state; the
+    /// evaluations spent.
+    fn walk(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        scratch: &mut Scratch<f32, P::Scratch>,
+        x: &mut [f32],
+        mut seen: impl FnMut(&[f32]),
+    ) -> usize {
+        let d = self.predictor.dim();
+        streams.fill(x.len() / d, &mut scratch.rngs);
+        for (x, rng) in x.chunks_exact_mut(d).zip(&mut scratch.rngs) {
+            x.fill_with(|| temperature as f32 * f32::normal(rng));
+        }
+        seen(x);
+        denoise(self.predictor, self.plan, temperature, x, scratch, seen)
     }
 }
 
@@ -168,7 +235,6 @@ impl<P: NoisePredictor> DrawTile for Reverse<'_, P> {
         self.predictor.dim()
     }
 
-    /// z ~ N(0, T²I), then the plan with T·ξ for ξ.
     fn draw_tile(
         &self,
         temperature: f64,
@@ -176,24 +242,20 @@ impl<P: NoisePredictor> DrawTile for Reverse<'_, P> {
         scratch: &mut Self::Scratch,
         x: &mut [f32],
     ) -> usize {
-        let d = self.predictor.dim();
-        streams.fill(x.len() / d, &mut scratch.rngs);
-        for (x, rng) in x.chunks_exact_mut(d).zip(&mut scratch.rngs) {
-            x.fill_with(|| temperature as f32 * f32::normal(rng));
-        }
-        let nfe = denoise(self.predictor, self.plan, temperature, x, scratch);
+        let nfe = self.walk(temperature, streams, scratch, x, |_| {});
         self.standardiser.restore(x);
         nfe
     }
 }
 
-/// Carries out a plan on rows x: (n, d), in place; the evaluations spent.
+/// Carries out a plan on rows x: (n, d), at most a tile, in place, shown after each step; the evaluations spent.
 pub(super) fn denoise<F: Real, P: NoisePredictor<F>>(
     predictor: &P,
     plan: &Plan,
     temperature: f64,
     x: &mut [F],
     Scratch { rngs, memory, state, at, ode, kept }: &mut Scratch<F, P::Scratch>,
+    mut seen: impl FnMut(&[F]),
 ) -> usize {
     let d = predictor.dim();
     match plan {
@@ -209,13 +271,14 @@ pub(super) fn denoise<F: Real, P: NoisePredictor<F>>(
                         x.iter_mut().for_each(|x| *x += noise * F::normal(rng));
                     }
                 }
+                seen(x);
             }
             steps.len()
         }
         Plan::Ode { method, steps, span } => {
             state.clear();
             state.extend(x.iter().map(|x| x.f64()));
-            let nfe = ode::fixed(*method, *steps, *span, d, state, ode, |_, lambda, z, dz| {
+            let slope = |_: &[usize], lambda: &[f64], z: &[f64], dz: &mut [f64]| {
                 // In equal steps all rows are at one time.
                 let level = NoiseLevel::at_log_snr(lambda[0]);
                 at.clear();
@@ -224,9 +287,11 @@ pub(super) fn denoise<F: Real, P: NoisePredictor<F>>(
                 for ((dz, &z), eps) in dz.iter_mut().zip(z).zip(eps_hat) {
                     *dz = probability_flow(level.sigma, z, eps.f64());
                 }
-            });
-            x.iter_mut().zip(&*state).for_each(|(x, &z)| *x = F::of(z));
-            nfe
+            };
+            ode::fixed_watched(*method, *steps, *span, d, state, ode, slope, |state| {
+                x.iter_mut().zip(state).for_each(|(x, &z)| *x = F::of(z));
+                seen(x);
+            })
         }
     }
 }

@@ -1,9 +1,10 @@
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, Array3, ArrayView2};
+use rand::RngCore;
 
 use super::likelihood::{Field, Scratch as FieldScratch};
 use super::{Fitted, FlowMatching};
 use crate::error::{Result, check};
-use crate::generative::check_rows;
+use crate::generative::{SampleOptions, check_rows};
 use crate::numeric::ode::Method;
 use crate::numeric::tiles::{self, DrawTile, RowStreams};
 use crate::numeric::transport;
@@ -60,18 +61,75 @@ impl FlowMatching {
         tiles::for_each_tile(rows, self.config.dim, |scratch: &mut Scratch, _, x| {
             scratch.z.clear();
             scratch.z.extend(x.iter().map(|&z| f64::from(z)));
-            self.carry(scratch, x);
+            self.carry(scratch, x, |_| {});
             Ok(())
         })?;
         Ok(x)
     }
 
-    /// The scratch's source rows z, in standard units, to rows x of the data; the evaluations spent on each.
-    fn carry(&self, Scratch { z, transport }: &mut Scratch, x: &mut [f32]) -> usize {
+    /// The ways to the rows that [`sample`](crate::Generative::sample) gives from the same state of `rng`, shape
+    /// (n, steps + 1, dim) in the units of the data: the source's rows, then the rows after each step. The last
+    /// states are those rows, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for options out of range, or for more than fits into memory.
+    ///
+    /// ```
+    /// use quadrivium::{prelude::*, seeded};
+    ///
+    /// let model = FlowMatching::new(FlowMatchingConfig::default(), &mut seeded(0))?;
+    /// let path = model.sample_path(5, &SampleOptions::default(), &mut seeded(1))?;
+    /// assert_eq!(path.dim(), (5, 26, 2));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn sample_path(
+        &self,
+        n: usize,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+    ) -> Result<Array3<f32>> {
+        let (states, dim) = (self.config.sampler.steps + 1, self.config.dim);
+        tiles::sample_paths(
+            n,
+            (states, dim),
+            options,
+            rng,
+            |temperature, streams, scratch: &mut (Vec<f32>, Scratch), ways| {
+                let (x, scratch) = scratch;
+                x.resize(ways.len() / states, 0.0);
+                self.start(temperature, streams, x.len(), scratch);
+                tiles::note_state(ways, 0, dim, &scratch.z, |z| z as f32);
+                let mut state = 0;
+                self.carry(scratch, x, |z| {
+                    state += 1;
+                    tiles::note_state(ways, state, dim, z, |z| z as f32);
+                });
+                self.fitted.standardiser.restore(ways);
+            },
+        )
+    }
+
+    /// T·x₀ for source rows x₀, `len` numbers in all, in standard units.
+    fn start(&self, temperature: f64, streams: RowStreams, len: usize, Scratch { z, .. }: &mut Scratch) {
+        z.resize(len, 0.0);
+        for (r, z) in z.chunks_exact_mut(self.config.dim).enumerate() {
+            self.config.source.draw(&self.fitted.standardiser, &mut streams.row(r), z);
+            z.iter_mut().for_each(|z| *z *= temperature);
+        }
+    }
+
+    /// The scratch's source rows z, in standard units, to rows x of the data, at most a tile, shown after each
+    /// step in standard units; the evaluations spent on each.
+    fn carry(
+        &self,
+        Scratch { z, transport }: &mut Scratch,
+        x: &mut [f32],
+        seen: impl FnMut(&[f64]),
+    ) -> usize {
         let Fitted { parameters, standardiser } = &*self.fitted;
         let field = Field { net: &self.net, p: &parameters.average };
         let FlowSteps { method, steps } = self.config.sampler;
-        let nfe = transport::flow(&field, (method, steps), (0.0, 1.0), z, transport);
+        let nfe = transport::flow_watched(&field, (method, steps), (0.0, 1.0), z, transport, seen);
         x.iter_mut().zip(z).for_each(|(x, z)| *x = *z as f32);
         standardiser.restore(x);
         nfe
@@ -85,7 +143,6 @@ impl DrawTile for FlowMatching {
         self.config.dim
     }
 
-    /// T·x₀ for source rows x₀, then the steps.
     fn draw_tile(
         &self,
         temperature: f64,
@@ -93,11 +150,7 @@ impl DrawTile for FlowMatching {
         scratch: &mut Scratch,
         x: &mut [f32],
     ) -> usize {
-        scratch.z.resize(x.len(), 0.0);
-        for (r, z) in scratch.z.chunks_exact_mut(self.config.dim).enumerate() {
-            self.config.source.draw(&self.fitted.standardiser, &mut streams.row(r), z);
-            z.iter_mut().for_each(|z| *z *= temperature);
-        }
-        self.carry(scratch, x)
+        self.start(temperature, streams, x.len(), scratch);
+        self.carry(scratch, x, |_| {})
     }
 }

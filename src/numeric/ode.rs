@@ -270,7 +270,21 @@ pub fn fixed(
     dim: usize,
     out: &mut [f64],
     s: &mut Scratch,
+    f: impl FnMut(&[usize], &[f64], &[f64], &mut [f64]),
+) -> usize {
+    fixed_watched(method, steps, (start, end), dim, out, s, f, |_| {})
+}
+
+/// [`fixed`] with each tile's rows shown after each step.
+pub(crate) fn fixed_watched(
+    method: Method,
+    steps: usize,
+    (start, end): (f64, f64),
+    dim: usize,
+    out: &mut [f64],
+    s: &mut Scratch,
     mut f: impl FnMut(&[usize], &[f64], &[f64], &mut [f64]),
+    mut seen: impl FnMut(&[f64]),
 ) -> usize {
     let (h, stages) = ((end - start) / steps as f64, method.stages());
     for buffer in s.k.iter_mut().chain([&mut s.at]) {
@@ -294,6 +308,7 @@ pub fn fixed(
             for (j, y) in y.iter_mut().enumerate() {
                 *y += h * stages.iter().zip(&s.k).map(|((_, weight), k)| weight * k[j]).sum::<f64>();
             }
+            seen(y);
         }
     }
     stages.len() * steps

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, Array3, ArrayView2};
 use rand::RngCore;
 
 use super::rng::{Rng, Streams};
@@ -101,11 +101,54 @@ pub(crate) fn sample(
 ) -> Result<Samples> {
     options.validate()?;
     let (dim, streams) = (model.columns(), Streams::from_rng(rng));
-    let mut x = Vec::new();
-    let len = n.checked_mul(dim).filter(|&len| x.try_reserve_exact(len).is_ok());
-    x.resize(len.ok_or_else(|| Error::config("n", n, "rows that fit into memory"))?, 0.0);
+    let mut x = zeroed(n, dim)?;
     let nfe = draw(model, options, streams, 0, &mut x);
     Ok(Samples { x: Array2::from_shape_vec((n, dim), x).expect("n rows of dim columns"), nfe })
+}
+
+/// n rows of `width` zeros.
+fn zeroed(n: usize, width: usize) -> Result<Vec<f32>> {
+    let mut x = Vec::new();
+    let len = n.checked_mul(width).filter(|&len| x.try_reserve_exact(len).is_ok());
+    x.resize(len.ok_or_else(|| Error::config("n", n, "rows that fit into memory"))?, 0.0);
+    Ok(x)
+}
+
+/// The ways to the rows of [`sample`], (n, states, columns): `walk` fills the ways of a tile, (rows, states,
+/// columns), in the units of the data.
+pub(crate) fn sample_paths<S: Default>(
+    n: usize,
+    (states, columns): (usize, usize),
+    options: &SampleOptions,
+    rng: &mut dyn RngCore,
+    walk: impl Fn(f64, RowStreams, &mut S, &mut [f32]) + Sync,
+) -> Result<Array3<f32>> {
+    options.validate()?;
+    let streams = Streams::from_rng(rng);
+    // `states` are at most a few million.
+    let mut ways = zeroed(n, states * columns)?;
+    let walked = for_each_tile(&mut ways, states * columns, |scratch: &mut S, first, ways| {
+        walk(options.temperature, RowStreams { streams, first: first as u64 }, scratch, ways);
+        Ok(())
+    });
+    debug_assert!(walked.is_ok(), "no tile fails");
+    Ok(Array3::from_shape_vec((n, states, columns), ways).expect("n ways"))
+}
+
+/// Notes where rows x: (n, columns) are in their ways: (n, states, columns).
+pub(crate) fn note_state<T: Copy>(
+    ways: &mut [f32],
+    state: usize,
+    columns: usize,
+    x: &[T],
+    number: impl Fn(T) -> f32,
+) {
+    let n = x.len() / columns;
+    let states = ways.len() / x.len().max(1);
+    for row in 0..n {
+        let to = &mut ways[(row * states + state) * columns..][..columns];
+        to.iter_mut().zip(&x[row * columns..]).for_each(|(to, &from)| *to = number(from));
+    }
 }
 
 /// The rows of [`sample`], handed to `sink` in blocks, in constant memory.

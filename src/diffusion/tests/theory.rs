@@ -44,7 +44,7 @@ fn drawn(mixture: &DiffusedMixture, sampler: Sampler, z: &[f64]) -> Vec<f64> {
     let config = config(sampler);
     let plan = sampler.plan(&config, &config.schedule.levels(config.timesteps));
     let mut x = z.to_vec();
-    assert_eq!(denoise(mixture, &plan, 1.0, &mut x, &mut Scratch::default()), sampler.nfe(20_000));
+    assert_eq!(denoise(mixture, &plan, 1.0, &mut x, &mut Scratch::default(), |_| {}), sampler.nfe(20_000));
     x
 }
 

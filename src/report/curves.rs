@@ -1,0 +1,178 @@
+use super::axis::{Axis, BELOW, Frame, RIGHT, Scale};
+use super::svg::{Path, Svg};
+use super::tradeoff::{dash_key, draw_floor, mark_key};
+use super::{Draft, Picture, style};
+use crate::error::{Error, Result};
+use crate::generative::{Stop, TrainReport};
+
+/// A line in the chart of [`steps_vs_quality`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// Its name.
+    pub name: String,
+    /// (network evaluations, how far the rows are from the truth), each more than 0.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Quality against network evaluations per row, a line with marks for each curve, both axes logarithmic;
+/// `measure` names the quality, and `floor` is what the truth itself would score.
+///
+/// # Errors
+/// [`Error::TooFewRows`] for no points, [`Error::NonFinite`] and [`Error::Config`] for a number that is not
+/// finite or not more than 0.
+pub fn steps_vs_quality(title: &str, measure: &str, curves: &[Curve], floor: Option<f64>) -> Result<Picture> {
+    let mut draft = Draft::new(title, 480.0);
+    let points = || curves.iter().flat_map(|curve| curve.points.iter().copied());
+    let (log, nfe) = (Scale::Logarithmic, points().map(|point| point.0));
+    let x = Axis::around("network evaluations per row", "Curve::points", log, nfe)?;
+    let quality = points().map(|point| point.1).chain(floor);
+    let y = Axis::around(&format!("{measure} (less is better)"), "Curve::points", log, quality)?;
+
+    let keys: Vec<_> = (0..curves.len()).map(line_key).collect();
+    let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> = Vec::new();
+    entries.extend(curves.iter().zip(&keys).map(|(curve, key)| (curve.name.as_str(), key as _)));
+    if floor.is_some() {
+        entries.push(("two samples of the truth", &dash_key));
+    }
+    draft.legend(&entries);
+    let frame = Frame::below(&draft, 300.0, RIGHT, x, y);
+    frame.draw(&mut draft.svg);
+    if let Some(floor) = floor {
+        draw_floor(&mut draft.svg, &frame, floor);
+    }
+    for (series, curve) in curves.iter().enumerate() {
+        let mut points = curve.points.clone();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut line = Path::default();
+        line.polyline(points.iter().map(|&point| frame.at(point)));
+        draft.svg.path(&format!("q-line {}", style::colour(series)), &line);
+        for &point in &points {
+            mark_key(series)(&mut draft.svg, frame.at(point));
+        }
+    }
+    let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
+    draft.description = format!("{measure} against network evaluations per row for {}.", names.join(", "));
+    draft.height = frame.corner.1 + frame.size.1 + BELOW;
+    Ok(draft.finish())
+}
+
+fn line_key(series: usize) -> impl Fn(&mut Svg, (f64, f64)) {
+    move |svg, (x, y)| {
+        let mut path = Path::default();
+        path.polyline([(x - 8.0, y), (x + 8.0, y)]);
+        svg.path(&format!("q-line {}", style::colour(series)), &path);
+        mark_key(series)(svg, (x, y));
+    }
+}
+
+/// The series of the loss on held-out rows.
+const HELD_OUT: usize = style::SERIES - 1;
+
+/// Steps that one point of a training curve stands for are at most this many parts of the training.
+const BINS: usize = 160;
+
+/// The loss, its parts and the validation loss of a training. A line is the mean over neighbouring steps, the band
+/// about the loss the least and the most of them; the loss on held-out rows is shown as it was measured.
+///
+/// The axis holds 98 % of what is shown, so that a wild start does not flatten the rest.
+///
+/// # Errors
+/// [`Error::TooFewRows`] for a report without steps, [`Error::NonFinite`] for a value that is not finite.
+pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
+    let steps = report.loss.len();
+    let mut series: Vec<(&str, Vec<Bin>)> = vec![("loss", bins("TrainReport::loss", &report.loss)?)];
+    // A loss whose parts are one says everything.
+    if report.parts.len() > 1 {
+        for (name, values) in &report.parts {
+            series.push((name, bins("TrainReport::parts", values)?));
+        }
+    }
+    let means = series.iter().flat_map(|(_, bins)| bins.iter().map(|bin| bin.mean));
+    let validation = report.validation.iter().map(|&(_, loss)| loss);
+    let y = Axis::around("loss", "TrainReport::validation", Scale::Linear, robust(means.chain(validation)))?;
+
+    let mut draft = Draft::new(title, 480.0);
+    let keys: Vec<_> = (0..series.len()).map(line_key).collect();
+    let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> = Vec::new();
+    entries.extend(series.iter().zip(&keys).map(|((name, _), key)| (*name, key as _)));
+    let held_out = line_key(HELD_OUT);
+    if !report.validation.is_empty() {
+        entries.push(("held-out rows", &held_out));
+    }
+    draft.legend(&entries);
+    let x = Axis::linear("step", (0.0, steps as f64));
+    let frame = Frame::below(&draft, 260.0, RIGHT, x, y);
+    frame.draw(&mut draft.svg);
+    frame.clipped(&mut draft.svg, |svg| {
+        let mut band = Path::default();
+        let (low, high) =
+            (|bin: &Bin| frame.at((bin.step, bin.low)), |bin: &Bin| frame.at((bin.step, bin.high)));
+        band.ring(series[0].1.iter().map(low).chain(series[0].1.iter().rev().map(high)));
+        svg.path("q-band q0", &band);
+        for (k, (_, bins)) in series.iter().enumerate() {
+            let mut line = Path::default();
+            line.polyline(bins.iter().map(|bin| frame.at((bin.step, bin.mean))));
+            svg.path(&format!("q-line {}", style::colour(k)), &line);
+            // A few marks, for those who do not tell the colours apart.
+            for bin in bins.iter().skip(bins.len() / 12).step_by(bins.len().div_ceil(6)) {
+                mark_key(k)(svg, frame.at((bin.step, bin.mean)));
+            }
+        }
+        let checks = || report.validation.iter().map(|&(step, loss)| frame.at((step as f64, loss)));
+        let mut line = Path::default();
+        line.polyline(checks());
+        svg.path(&format!("q-line {}", style::colour(HELD_OUT)), &line);
+        for at in checks().step_by(report.validation.len().div_ceil(9).max(1)) {
+            mark_key(HELD_OUT)(svg, at);
+        }
+    });
+    let last = series[0].1.last().map_or(f64::NAN, |bin| bin.mean);
+    draft.description = format!(
+        "Loss over {steps} steps of training, {last:.3} at the end{}{}.",
+        match report.validation.last() {
+            Some((_, loss)) => format!("; on held-out rows {loss:.3}"),
+            None => String::new(),
+        },
+        match report.stop {
+            Stop::Completed => "",
+            Stop::Interrupted => "; it was interrupted",
+            Stop::Patience => "; it stopped when the loss on held-out rows no longer fell",
+        }
+    );
+    draft.height = frame.corner.1 + frame.size.1 + BELOW;
+    Ok(draft.finish())
+}
+
+/// Neighbouring steps.
+struct Bin {
+    step: f64,
+    mean: f64,
+    low: f64,
+    high: f64,
+}
+
+fn bins(what: &'static str, values: &[f64]) -> Result<Vec<Bin>> {
+    if values.is_empty() {
+        return Err(Error::TooFewRows { what, got: 0, least: 1 });
+    }
+    if let Some(row) = values.iter().position(|v| !v.is_finite()) {
+        return Err(Error::NonFinite { what, row, column: 0, value: values[row] });
+    }
+    let width = values.len().div_ceil(BINS);
+    let bin = |(k, values): (usize, &[f64])| Bin {
+        step: (k * width) as f64 + 0.5 * values.len() as f64,
+        // Each divided first: a sum of losses near the end of f64 would overflow.
+        mean: values.iter().map(|v| v / values.len() as f64).sum(),
+        low: values.iter().copied().fold(f64::INFINITY, f64::min),
+        high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    };
+    Ok(values.chunks(width).enumerate().map(bin).collect())
+}
+
+/// The values but for the outermost of a hundred on each side; one that is not finite stays.
+fn robust(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let out = values.len() / 100;
+    if values.iter().all(|v| v.is_finite()) { values[out..values.len() - out].to_vec() } else { values }
+}

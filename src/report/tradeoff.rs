@@ -1,0 +1,113 @@
+use super::axis::{Axis, BELOW, Frame, RIGHT, Scale};
+use super::labels::{self, Box4};
+use super::svg::{Anchor, Path, Svg};
+use super::{Draft, Picture, style};
+use crate::error::{Error, Result};
+use crate::map::Paradigm;
+
+/// A model in the chart of [`tradeoffs`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tradeoff<'a> {
+    /// Its label.
+    pub name: &'a str,
+    /// Its colour and mark.
+    pub paradigm: Paradigm,
+    /// What a row costs, in µs; more than 0.
+    pub micros: f64,
+    /// How far its rows are from the truth; more than 0, less is better.
+    pub quality: f64,
+}
+
+/// Quality against latency, a mark for each model, both axes logarithmic; `measure` names the quality, and
+/// `floor` is what the truth itself would score.
+///
+/// # Errors
+/// [`Error::TooFewRows`] for no points, [`Error::NonFinite`] and [`Error::Config`] for a number that is not
+/// finite or not more than 0.
+pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Option<f64>) -> Result<Picture> {
+    let crowded = points.len() > 9;
+    let mut draft = Draft::new(title, if crowded { 720.0 } else { 480.0 });
+    let times = points.iter().map(|point| point.micros);
+    let x = Axis::around("µs per row, drawn in bulk", "Tradeoff::micros", Scale::Logarithmic, times)?;
+    let qualities = points.iter().map(|point| point.quality).chain(floor);
+    let y = Axis::around(
+        &format!("{measure} (less is better)"),
+        "Tradeoff::quality",
+        Scale::Logarithmic,
+        qualities,
+    )?;
+
+    let mut paradigms: Vec<Paradigm> = Vec::new();
+    for point in points {
+        if !paradigms.contains(&point.paradigm) {
+            paradigms.push(point.paradigm);
+        }
+    }
+    let names: Vec<String> = paradigms.iter().map(|paradigm| paradigm.to_string()).collect();
+    let keys: Vec<_> = paradigms.iter().map(|&paradigm| mark_key(style::series_of(paradigm))).collect();
+    let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> = Vec::new();
+    entries.extend(names.iter().zip(&keys).map(|(name, key)| (name.as_str(), key as _)));
+    if floor.is_some() {
+        entries.push(("two samples of the truth", &dash_key));
+    }
+    draft.legend(&entries);
+
+    let frame = Frame::below(&draft, if crowded { 460.0 } else { 330.0 }, RIGHT, x, y);
+    frame.draw(&mut draft.svg);
+    if let Some(floor) = floor {
+        draw_floor(&mut draft.svg, &frame, floor);
+    }
+    let ((left, top), (width, height)) = (frame.corner, frame.size);
+    let bounds = Box4 { left: left + 3.0, top: top + 2.0, right: left + width, bottom: top + height - 2.0 };
+    let at = |point: &Tradeoff<'_>| frame.at((point.micros, point.quality));
+    let marks: Vec<_> = points.iter().map(|point| (at(point), point.name)).collect();
+    let boxes = labels::place(&marks, bounds);
+    // Lines from labels that found no place beside their mark, then marks, then labels.
+    let mut leads = Path::default();
+    for ((at, _), label) in marks.iter().zip(&boxes) {
+        let near = (at.0.clamp(label.left, label.right), at.1.clamp(label.top, label.bottom));
+        if (at.0 - near.0).hypot(at.1 - near.1) > 16.0 {
+            leads.polyline([*at, near]);
+        }
+    }
+    draft.svg.path("q-lead", &leads);
+    for (point, (at, _)) in points.iter().zip(&marks) {
+        let series = style::series_of(point.paradigm);
+        draft.svg.path(&format!("q-mark {}", style::colour(series)), &style::mark(series, *at));
+    }
+    for ((_, name), label) in marks.iter().zip(&boxes) {
+        draft.svg.text("q-text q-label", (label.left + 1.0, label.bottom - 3.5), Anchor::Start, name);
+    }
+    let best = points.iter().min_by(|a, b| a.quality.total_cmp(&b.quality));
+    let fastest = points.iter().min_by(|a, b| a.micros.total_cmp(&b.micros));
+    let (Some(best), Some(fastest)) = (best, fastest) else {
+        return Err(Error::TooFewRows { what: "points", got: 0, least: 1 });
+    };
+    draft.description = format!(
+        "{measure} against µs per row for {} models. Fastest: {}, {:.3} µs. Nearest to the truth: {}, {:.3e}.",
+        points.len(),
+        fastest.name,
+        fastest.micros,
+        best.name,
+        best.quality
+    );
+    draft.height = top + height + BELOW;
+    Ok(draft.finish())
+}
+
+pub(super) fn mark_key(series: usize) -> impl Fn(&mut Svg, (f64, f64)) {
+    move |svg, at| svg.path(&format!("q-mark {}", style::colour(series)), &style::mark(series, at))
+}
+
+pub(super) fn dash_key(svg: &mut Svg, (x, y): (f64, f64)) {
+    let mut path = Path::default();
+    path.polyline([(x - 8.0, y), (x + 8.0, y)]);
+    svg.path("q-dash", &path);
+}
+
+pub(super) fn draw_floor(svg: &mut Svg, frame: &Frame, floor: f64) {
+    let y = frame.at((1.0, floor)).1;
+    let mut path = Path::default();
+    path.polyline([(frame.corner.0, y), (frame.corner.0 + frame.size.0, y)]);
+    svg.path("q-dash", &path);
+}

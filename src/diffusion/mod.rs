@@ -130,7 +130,7 @@ const LOG_SNR_END: f64 = -5.0;
 ///
 /// ```
 /// use quadrivium::data::Toy;
-/// use quadrivium::{Dataset, Diffusion, DiffusionConfig, Generative, SampleOptions, Sampler, Silent, TrainOptions};
+/// use quadrivium::prelude::*;
 ///
 /// let mut rng = quadrivium::seeded(0);
 /// let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;

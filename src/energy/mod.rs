@@ -9,10 +9,11 @@
 //! ```text
 //! model       p(x) = exp(−E(x))/Z,   Z = ∫ exp(−E(x)) dx
 //! score       s(x) = ∇ ln p(x) = −∇E(x), without Z
-//! sampling    z′ = z − (h²/2) ∇E(z) + h ξ,   ξ ~ N(0, I), a Langevin move of length h
+//! sampling    z′ = z − (h²/2) ∇E(z) + h ξ,   ξ ~ N(0, I)
 //! ```
 //!
-//! Three ways around Z ([`EnergyTraining`], [`ScoreTraining`]):
+//! E is the network, h the length of a Langevin move, ξ its noise. Three ways around Z ([`EnergyTraining`],
+//! [`ScoreTraining`]):
 //!
 //! | | minimises | learns |
 //! | --- | --- | --- |
@@ -146,8 +147,8 @@ pub enum EnergyTraining {
         /// The weight α of α (f(x⁺)² + f(x⁻)²), which keeps energies from drifting. 0 or more.
         magnitude: f64,
     },
-    /// Denoising score matching (Vincent 2011): ∇E points from a blurred row to where it came from. No chains,
-    /// but what is learned is the density blurred by σ.
+    /// Denoising score matching (Vincent 2011): ∇E points from a blurred row to where it came from. No
+    /// chains, but what is learned is the density blurred by σ.
     DenoisingScoreMatching {
         /// σ, the blur. 1e-6 to 1e6.
         sigma: f64,
@@ -186,8 +187,8 @@ pub struct EnergyConfig {
     /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
     /// 1, beside the coordinate itself. At most 14. Default 5.
     pub octaves: usize,
-    /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is N(0, w²I).
-    /// 0.01 to 10. Default 1.
+    /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is
+    /// N(0, w²I). 0.01 to 10. Default 1.
     pub width: f64,
     /// The objective. Default [`EnergyTraining::PersistentChains`] with 1024 chains of 20 evaluations, no
     /// restarts and a magnitude of 1e-5.
@@ -283,8 +284,8 @@ impl EnergyConfig {
 
 /// A density p(x) = exp(−E(x))/Z with a network for E.
 ///
-/// In standard units z, E = f(z̃) + ‖z‖²/2w²: f is a network, z̃ is z cut to ±10 on each axis, and the confinement
-/// makes exp(−E) integrable whatever f is. It is part of the model.
+/// In standard units z, E = f(z̃) + ‖z‖²/2w²: f is a network, z̃ is z cut to ±10 on each axis, and the
+/// confinement makes exp(−E) integrable whatever f is. It is part of the model.
 ///
 /// ```
 /// use quadrivium::energy::{Langevin, Normalisation};
@@ -395,7 +396,8 @@ impl Generative for EnergyModel {
     /// nothing about the fit; held-out rows are compared with chains that have just started.
     ///
     /// # Errors
-    /// As the trait says, and [`Error::Config`](crate::Error::Config) for a `patience` with persistent chains.
+    /// As the trait says, and [`Error::Config`](crate::Error::Config) for a `patience` with persistent
+    /// chains.
     fn train(
         &mut self,
         data: &Dataset,
@@ -449,8 +451,9 @@ impl Generative for EnergyModel {
     /// −E(x) in the units of the data, or, with [`Normalisation::Quadrature`], −E(x) − ln Z. `options` change
     /// nothing.
     ///
-    /// The standard error of the estimate is the change of ln Z from half as many intervals, the same for all
-    /// rows, plus a millionth of the energy for f32. Nothing is cut off: beyond ±10 the energy has a closed form.
+    /// The standard error of the estimate is the change of ln Z from half as many intervals, the same for
+    /// all rows, plus a millionth of the energy for f32. Nothing is cut off: beyond ±10 the energy has a
+    /// closed form.
     fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         check_rows("x", x, self.dim())?;
         let mut nats = tiles::score(x, |_, scratch, x, nats| {

@@ -65,8 +65,8 @@
 //!   loss alone estimates a distance.
 //! - **Mode collapse.** Modes that the generator has left do not pull it back. *See*:
 //!   [`mode_coverage`](crate::metrics::mode_coverage) where modes are known, recall of
-//!   [`prdc`](crate::metrics::prdc()) where not: minimax, at its best rates, holds 7 of 25 with a fair
-//!   share, the other two games all 25. *Change*: the game, then more steps.
+//!   [`prdc`](crate::metrics::prdc()) where not: minimax, at lower rates at which it does learn, holds 7 of 25
+//!   with a fair share, the other two games all 25. *Change*: the game, then more steps.
 //! - **Oscillation.** Two players who each improve need not converge. *See*: draws that get worse between
 //!   two looks. The moving average of the parameters, which is what draws, averages it out. *Change*: lower
 //!   both learning rates.

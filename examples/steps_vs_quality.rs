@@ -15,6 +15,8 @@ use quadrivium::data::{DiffusedMixture, Modes, Toy};
 use quadrivium::diffusion::sample_with;
 use quadrivium::ndarray::Array2;
 use quadrivium::numeric::rng::{Rng, Streams};
+#[cfg(feature = "plot")]
+use quadrivium::report::{Curve, Picture, steps_vs_quality};
 use quadrivium::{metrics, prelude::*, seeded};
 use serde_json::{Value, json};
 
@@ -37,6 +39,9 @@ struct Args {
     /// Write every figure to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw the trained diffusion's curve into this file, .svg or .png.
+    #[arg(long, value_name = "FILE", hide = cfg!(not(feature = "plot")))]
+    plot: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -94,6 +99,10 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    if cfg!(not(feature = "plot")) && args.plot.is_some() {
+        let command = "cargo run --release --features plot --example steps_vs_quality";
+        return Err(format!("--plot draws a picture: run with `{command}`").into());
+    }
     let toy = args.data.toy()?;
     let mixture = if args.analytic { toy.diffused() } else { None };
     if args.analytic && mixture.is_none() {
@@ -106,6 +115,10 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let report = Report { seeds };
     println!("## {}: quality against network evaluations\n\n{}\n", toy.name(), report.table());
     report.reading(rows).iter().for_each(|line| println!("- {line}"));
+    #[cfg(feature = "plot")]
+    if let Some(path) = &args.plot {
+        report.picture(toy.name())?.save(path)?;
+    }
     if let Some(path) = &args.json {
         let json = report.json(toy.name());
         std::fs::write(path, format!("{json:#}\n")).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -337,6 +350,28 @@ impl Report {
             None => "No sampler reaches the floor (mean + 2 sd).".into(),
         });
         lines
+    }
+
+    /// Energy distance against network evaluations, a line for each sampler.
+    #[cfg(feature = "plot")]
+    fn picture(&self, data: &str) -> Result<Picture> {
+        let mut curves: Vec<Curve> = Vec::new();
+        for (r, row) in self.rows().iter().enumerate() {
+            let Some((energy, _)) = self.trained(r, |row| Some(row.quality.energy)).filter(|s| s.0 > 0.0)
+            else {
+                continue;
+            };
+            // A sampler's name ends in its steps.
+            let name = row.card.name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+            let point = (row.nfe as f64, energy);
+            match curves.iter_mut().find(|curve| curve.name == name) {
+                Some(curve) => curve.points.push(point),
+                None => curves.push(Curve { name: name.into(), points: vec![point] }),
+            }
+        }
+        let title = format!("Quality against network evaluations, {data}");
+        let floor = Some(self.floor(|q| Some(q.energy)).0).filter(|floor| *floor > 0.0);
+        steps_vs_quality(&title, "energy distance", &curves, floor)
     }
 
     fn json(&self, data: &str) -> Value {

@@ -117,6 +117,36 @@ pub enum Error {
         /// What should stand there.
         expected: String,
     },
+    /// A cell of a table holds no value, and no model takes rows with gaps.
+    #[error(
+        "line {line}, column {column} ({name}): {found:?} in row {row} is a missing value: fill it in, or leave out the row or the column"
+    )]
+    MissingValue {
+        /// Line, from 1, as an editor shows it.
+        line: u64,
+        /// Row of the data, from 1.
+        row: u64,
+        /// Column of the table, from 1.
+        column: usize,
+        /// The column's name.
+        name: String,
+        /// What stands there: nothing, `NA`, `NaN`, `null`, `none`, `?`.
+        found: String,
+    },
+    /// A table has no such column.
+    #[error("no column {name:?}: expected one of {names:?}, or a number from 1 to {}", names.len())]
+    NoColumn {
+        /// The column asked for.
+        name: String,
+        /// Those that there are.
+        names: Vec<String>,
+    },
+    /// A file is no table of numbers in NPY format, or a damaged one.
+    #[error("not a table in NPY format: {what}")]
+    Npy {
+        /// What is wrong with it.
+        what: String,
+    },
     /// A file is no model of this crate, or a damaged one.
     #[error("not a model's file: {what}")]
     Format {

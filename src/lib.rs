@@ -114,6 +114,8 @@
 //!
 //! `progress`: a bar that shows a training, `observe::Bar`.
 //!
+//! `cli`: the program `quadrivium`, which fits, draws, scores and compares from the command line.
+//!
 //! `plot`: samples, densities, trainings and trade-offs as pictures, SVG and PNG, `report`.
 
 pub mod adversarial;

@@ -1,6 +1,9 @@
 //! Steps do not allocate: a training and a sampler ask for memory as often for many steps as for few.
 
 use quadrivium::data::Toy;
+use quadrivium::diffusion::Method;
+use quadrivium::energy::{Acceptance, Langevin};
+use quadrivium::flow_matching::FlowSteps;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
 
@@ -29,12 +32,13 @@ fn models() -> Vec<Box<dyn Generative>> {
     let coupling = Coupling::OptimalTransport { rows: 64 };
     let gan = |loss| GanConfig { loss, ..GanConfig::default() };
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.1 };
-    let sliced = ScoreTraining::Sliced;
+    let score = |training| ScoreConfig { training, ..ScoreConfig::default() };
     let masked = FlowConfig { architecture: Architecture::MaskedAutoregressive, ..FlowConfig::default() };
     vec![
         Box::new(Autoregressive::new(AutoregressiveConfig::default(), rng).unwrap()),
         Box::new(Autoregressive::new(AutoregressiveConfig { head, ..Default::default() }, rng).unwrap()),
         Box::new(Vae::new(VaeConfig::default(), rng).unwrap()),
+        Box::new(Gan::new(gan(AdversarialLoss::Minimax), rng).unwrap()),
         Box::new(Gan::new(gan(AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }), rng).unwrap()),
         Box::new(Gan::new(gan(AdversarialLoss::WassersteinGp { lambda: 0.1 }), rng).unwrap()),
         Box::new(Diffusion::new(DiffusionConfig::default(), rng).unwrap()),
@@ -42,7 +46,8 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(Flow::new(FlowConfig { transform: Transform::Affine, ..masked }, rng).unwrap()),
         Box::new(EnergyModel::new(EnergyConfig::default(), rng).unwrap()),
         Box::new(EnergyModel::new(EnergyConfig { training: denoising, ..Default::default() }, rng).unwrap()),
-        Box::new(ScoreModel::new(ScoreConfig { training: sliced, ..Default::default() }, rng).unwrap()),
+        Box::new(ScoreModel::new(score(ScoreTraining::Denoising), rng).unwrap()),
+        Box::new(ScoreModel::new(score(ScoreTraining::Sliced), rng).unwrap()),
         Box::new(FlowMatching::new(FlowMatchingConfig { coupling, ..Default::default() }, rng).unwrap()),
     ]
 }
@@ -61,15 +66,46 @@ fn training_steps_do_not_allocate() {
     }
 }
 
+/// Allocations of drawing rows with models of so many steps, which `make` makes.
+fn assert_draws_are_free<M: Generative>(what: &str, make: impl Fn(usize) -> Result<M>) {
+    assert_steps_are_free(what, |steps| {
+        let model = make(steps).unwrap();
+        allocations(|| {
+            model.sample(150, &SampleOptions::default(), &mut seeded(1)).unwrap();
+        })
+    });
+}
+
 #[test]
 fn sampling_steps_do_not_allocate() {
     let model = Diffusion::new(DiffusionConfig::default(), &mut seeded(0)).unwrap();
+    let schedule = Schedule::Continuous(Sde::EXPLODING);
+    let sde = Diffusion::new(DiffusionConfig { schedule, ..Default::default() }, &mut seeded(0)).unwrap();
     for eta in [0.0, 1.0] {
-        assert_steps_are_free("DDIM", |steps| {
-            let model = model.with_sampler(Sampler::Ddim { steps, eta }).unwrap();
-            allocations(|| {
-                model.sample(150, &SampleOptions::default(), &mut seeded(1)).unwrap();
-            })
+        assert_draws_are_free("DDIM", |steps| model.with_sampler(Sampler::Ddim { steps, eta }));
+    }
+    assert_draws_are_free("DDPM", |timesteps| {
+        Diffusion::new(DiffusionConfig { timesteps, ..Default::default() }, &mut seeded(0))
+    });
+    assert_draws_are_free("Heun", |steps| model.with_sampler(Sampler::Heun { steps }));
+    assert_draws_are_free("DPM-Solver++", |steps| model.with_sampler(Sampler::DpmSolver { steps }));
+    assert_draws_are_free("Euler-Maruyama", |steps| sde.with_sampler(Sampler::EulerMaruyama { steps }));
+    let snr = 0.16;
+    assert_draws_are_free("corrector", |steps| sde.with_sampler(Sampler::PredictorCorrector { steps, snr }));
+    for method in [Method::Euler, Method::Heun, Method::Rk4] {
+        assert_draws_are_free("ODE", |steps| sde.with_sampler(Sampler::Ode { method, steps }));
+        assert_draws_are_free("flow matching", |steps| {
+            let sampler = FlowSteps { method, steps };
+            FlowMatching::new(FlowMatchingConfig { sampler, ..Default::default() }, &mut seeded(0))
         });
     }
+    for acceptance in [Acceptance::Always, Acceptance::Metropolis] {
+        assert_draws_are_free("Langevin", |steps| {
+            let langevin = Langevin { steps, acceptance, ..Default::default() };
+            EnergyModel::new(EnergyConfig { langevin, ..Default::default() }, &mut seeded(0))
+        });
+    }
+    assert_draws_are_free("annealed Langevin", |steps_per_level| {
+        ScoreModel::new(ScoreConfig { steps_per_level, ..Default::default() }, &mut seeded(0))
+    });
 }

@@ -3,7 +3,7 @@
 
 use quadrivium::data::Toy;
 use quadrivium::ndarray::{Array2, array};
-use quadrivium::persist::{self, Persist};
+use quadrivium::persist::{self, Column, Persist};
 use quadrivium::prelude::*;
 use quadrivium::rand::Rng;
 use quadrivium::seeded;
@@ -312,4 +312,44 @@ fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
     // A later version may save others: their files are not read as if they were Gaussian.
     let other = rewrite(&bytes, |_, entry| entry["model"]["config"]["source"] = json!("Rows"));
     assert!(matches!(load(&other), Err(Error::Format { what }) if what.contains("unknown field `source`")));
+}
+
+#[test]
+fn columns_travel_with_the_model() {
+    let path = std::env::temp_dir().join(format!("quadrivium-columns-{}.safetensors", std::process::id()));
+    let column = |name: &str, width| Column { name: name.into(), width };
+    for model in models() {
+        let columns = [column("a, \"b\"", 0.0), column("ü\n", 1.0)];
+        persist::save_with(model.as_ref(), &columns, &path).unwrap();
+        let (loaded, read) = persist::load_with(&path).unwrap();
+        assert_eq!(read, columns);
+        assert_eq!(loaded.to_bytes().unwrap(), model.to_bytes().unwrap());
+        // Who reads models only does not see them, and Python does.
+        assert_eq!(persist::load(&path).unwrap().to_bytes().unwrap(), model.to_bytes().unwrap());
+        let bytes = std::fs::read(&path).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert!(metadata.metadata().as_ref().unwrap()["quadrivium.columns"].contains("width"));
+
+        persist::save(model.as_ref(), &path).unwrap();
+        assert_eq!(persist::load_with(&path).unwrap().1, []);
+    }
+    let model = &models()[0];
+    for bad in [
+        &[column("a", 0.0)][..],
+        &[column("a", 0.0), column("a", 0.0)],
+        &[column("a", 0.0), column("", 0.0)],
+        &[column("a", 0.0), column("b", -1.0)],
+        &[column("a", 0.0), column("b", f64::NAN)],
+    ] {
+        let refused = persist::save_with(model.as_ref(), bad, &path);
+        assert!(matches!(refused, Err(Error::Format { .. })), "{bad:?}");
+    }
+    for bad in ["", "{}", "[]", "[{\"name\":\"a\"}]", "[{\"name\":\"a\"},{\"name\":\"a\"}]", "[1,2]"] {
+        let file = rewrite(&model.to_bytes().unwrap(), |header, _| {
+            header["__metadata__"]["quadrivium.columns"] = bad.into();
+        });
+        std::fs::write(&path, file).unwrap();
+        assert!(matches!(persist::load_with(&path), Err(Error::Format { .. })), "{bad:?}");
+    }
+    std::fs::remove_file(&path).ok();
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quadrivium::data::{Modes, Standardiser, Toy, dequantise, read_csv, shuffle_rows};
+use quadrivium::data::{Modes, Standardiser, Toy, dequantise, read_table, shuffle_rows};
 use quadrivium::ndarray::{Array1, Array2, ArrayView2, Axis};
 use quadrivium::numeric::rng::{Rng, Streams};
 use quadrivium::{Dataset, Result, metrics};
@@ -79,7 +79,7 @@ impl Source {
             Source::Named(Name::Checkerboard) => Toy::checkerboard(),
             Source::Named(Name::Faithful) => {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/faithful.csv");
-                let x = dequantise(read_csv(path)?.x.view(), &[1.0 / 60.0, 1.0], &mut rng)?;
+                let x = dequantise(read_table(path)?.x.view(), &[1.0 / 60.0, 1.0], &mut rng)?;
                 let note = "Eruptions were recorded to the second and waiting times to the minute: uniform noise of those widths is \
                             added, so that they have a density. ";
                 return split_real(x, note, &mut rng);
@@ -87,7 +87,7 @@ impl Source {
             Source::Csv(path) => {
                 let note = "Rows are taken as they stand: where values repeat (rounded columns), add noise as wide as the rounding \
                             first, or a flexible density grows spikes. ";
-                return split_real(read_csv(path)?.x, note, &mut rng);
+                return split_real(read_table(path)?.x, note, &mut rng);
             }
         };
         let train = Dataset::new(toy.sample(TRAIN_ROWS, &mut rng))?;

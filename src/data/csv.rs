@@ -1,153 +1,294 @@
-//! Tables of numbers in text files.
+//! Tables of numbers as text: lines of values with a separator between them.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::borrow::Cow;
+use std::io::{self, BufRead, Read, Write};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
-use ndarray::{Array2, Axis};
+use ndarray::ArrayView2;
 
+use super::reader::Selection;
 use crate::error::{Error, Result};
 
-/// Named columns of numbers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Table {
-    /// The header, in the order of the columns; no name twice.
-    pub names: Vec<String>,
-    /// The values, shape (rows, names).
-    pub x: Array2<f32>,
+/// Whether the first line of a text table names its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Header {
+    /// It does unless it holds nothing but numbers and missing values. Columns without names are `x1`, `x2`, ….
+    #[default]
+    Detect,
+    /// It does, even if the names are numbers.
+    Present,
+    /// It does not.
+    Absent,
 }
 
-/// Reads a comma-separated file of numbers under a header: [`Table::from_reader`] on a file.
-///
-/// # Errors
-/// As [`Table::from_reader`]; [`Error::Io`] names the path.
-pub fn read_csv(path: impl AsRef<Path>) -> Result<Table> {
-    let path = path.as_ref();
-    let named = |source| Error::Io { path: path.display().to_string(), source };
-    let file = File::open(path).map_err(named)?;
-    Table::from_reader(file).map_err(|error| match error {
-        Error::Io { source, .. } => named(source),
-        other => other,
-    })
+/// The longest line that is taken into memory: 16 MiB, some million columns.
+const LONGEST_LINE: u64 = 1 << 24;
+
+/// Lines of a text, one in memory at a time.
+struct Lines<R> {
+    reader: R,
+    /// The line in `text`, from 1.
+    number: u64,
+    text: Vec<u8>,
 }
 
-impl Table {
-    /// Reads a header line and at least one row of comma-separated finite numbers; spaces around them and
-    /// empty lines do not count.
-    ///
-    /// # Errors
-    /// [`Error::Parse`] with line, column and what was found: no header, a first line of numbers, a name
-    /// twice; a missing value, text, NaN, an infinity, a number beyond f32; a row with too few or too many
-    /// values (a truncated file ends in one); bytes that are not UTF-8. [`Error::TooFewRows`] for a header
-    /// alone. [`Error::Io`] if reading fails.
-    ///
-    /// ```
-    /// use quadrivium::data::Table;
-    ///
-    /// let table = Table::from_reader("eruptions,waiting\n3.6,79\n1.8,54\n".as_bytes())?;
-    /// assert_eq!(table.names, ["eruptions", "waiting"]);
-    /// assert_eq!(table.x[[1, 0]], 1.8);
-    /// let error = Table::from_reader("a,b\n1,2\n3,n/a\n".as_bytes()).unwrap_err();
-    /// assert_eq!(error.to_string(), r#"line 3, column 2: found "n/a", expected a finite number (b)"#);
-    /// # Ok::<(), quadrivium::Error>(())
-    /// ```
-    pub fn from_reader(mut reader: impl Read) -> Result<Self> {
-        let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes).map_err(|source| Error::Io { path: "the reader".into(), source })?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let before = &bytes[..error.valid_up_to()];
-            let line = before.rsplit(|&b| b == b'\n').next().unwrap_or_default();
-            let column = line.iter().filter(|&&b| b == b',').count();
-            parse(line_of(&bytes, before.len()), column, "bytes that are not UTF-8", "UTF-8 text")
-        })?;
-
-        // Flexible, so that a ragged row is told here, with its column.
-        let mut records = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(Trim::All)
-            .from_reader(text.as_bytes());
-        let mut record = StringRecord::new();
-        let mut next = |record: &mut StringRecord| -> Option<usize> {
-            let found = records.read_record(record).expect("UTF-8 in memory, any number of fields");
-            // A record's position is where the one before it ended; empty lines may lie between.
-            let start = record.position().map_or(0, |p| p.byte() as usize);
-            let empty = bytes[start..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-            found.then_some(start + empty)
-        };
-        let Some(start) = next(&mut record) else {
-            return Err(parse(1, 0, "", "a header of column names"));
-        };
-        let names = header(&record, line_of(&bytes, start))?;
-        let mut values = Vec::new();
-        while let Some(start) = next(&mut record) {
-            let wrong = |column: usize, found: &str, expected: String| {
-                Err(parse(line_of(&bytes, start), column, found, expected))
-            };
-            for (column, found) in record.iter().enumerate() {
-                let Some(name) = names.get(column) else {
-                    return wrong(column, found, format!("the end of the line after {column} values"));
-                };
-                match found.parse::<f32>() {
-                    Ok(value) if value.is_finite() => values.push(value),
-                    _ => return wrong(column, found, format!("a finite number ({name})")),
-                }
+impl<R: BufRead> Lines<R> {
+    /// The next line that is not empty, and its number.
+    fn next(&mut self) -> Result<Option<(u64, &str)>> {
+        loop {
+            self.text.clear();
+            self.number += 1;
+            let read = (&mut self.reader).take(LONGEST_LINE + 1).read_until(b'\n', &mut self.text);
+            if read.map_err(unreadable)? == 0 {
+                return Ok(None);
             }
-            if record.len() < names.len() {
-                return wrong(record.len(), "the end of the line", format!("{} values", names.len()));
+            if self.text.len() as u64 > LONGEST_LINE {
+                let expected = format!("a line of at most {LONGEST_LINE} bytes");
+                return Err(parse(self.number, 0, &String::from_utf8_lossy(&self.text[..64]), expected));
+            }
+            if self.number == 1 && self.text.starts_with(b"\xef\xbb\xbf") {
+                self.text.drain(..3);
+            }
+            if !self.text.trim_ascii().is_empty() {
+                break;
             }
         }
-        if values.is_empty() {
+        match std::str::from_utf8(&self.text) {
+            Ok(text) => Ok(Some((self.number, text.trim_end_matches(['\r', '\n'])))),
+            Err(error) => {
+                let before = &self.text[..error.valid_up_to()];
+                let column = before.iter().filter(|&&b| b == b',').count();
+                Err(parse(self.number, column, "bytes that are not UTF-8", "UTF-8 text, or NPY"))
+            }
+        }
+    }
+}
+
+/// The cells of a line, as written but for the spaces around them.
+#[derive(Clone)]
+struct Cells<'a> {
+    rest: Option<&'a str>,
+    separator: u8,
+}
+
+impl<'a> Iterator for Cells<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let rest = self.rest?;
+        let mut quoted = false;
+        let end = rest.bytes().position(|byte| {
+            quoted ^= byte == b'"';
+            byte == self.separator && !quoted
+        });
+        let (cell, rest) = match end {
+            Some(end) => (&rest[..end], Some(&rest[end + 1..])),
+            None => (rest, None),
+        };
+        self.rest = rest;
+        Some(cell.trim())
+    }
+}
+
+/// A cell without its quotes; a quote within is written twice.
+fn unquote(cell: &str) -> Cow<'_, str> {
+    match cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')) {
+        Some(within) if within.contains('"') => within.replace("\"\"", "\"").into(),
+        Some(within) => within.trim().into(),
+        None => cell.into(),
+    }
+}
+
+/// What people write where there is no value.
+fn is_missing(cell: &str) -> bool {
+    ["", "na", "n/a", "nan", "null", "none", "?"].iter().any(|word| cell.eq_ignore_ascii_case(word))
+}
+
+/// A comma, unless the first line has none and does have a tab or a semicolon.
+fn separator(first: &str) -> u8 {
+    let mut candidates = [b',', b'\t', b';'].into_iter();
+    candidates.find(|&c| first.as_bytes().contains(&c)).unwrap_or(b',')
+}
+
+/// The rows of a text table.
+pub(super) struct TextRows<R> {
+    lines: Lines<R>,
+    separator: u8,
+    /// A first line that was a row, not a header.
+    first: Option<(u64, String)>,
+    /// Rows read.
+    row: u64,
+}
+
+impl<R: BufRead> TextRows<R> {
+    /// Reads the first line: the names of the columns, if it holds them, and how many columns there are.
+    pub fn new(reader: R, header: Header) -> Result<(Self, Option<Vec<String>>, usize)> {
+        let mut lines = Lines { reader, number: 0, text: Vec::new() };
+        let Some((line, first)) = lines.next()?.map(|(line, text)| (line, text.to_owned())) else {
             return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
-        }
-        let shape = (values.len() / names.len(), names.len());
-        let x = Array2::from_shape_vec(shape, values).expect("each row has a value for each name");
-        Ok(Table { names, x })
+        };
+        let separator = separator(&first);
+        let cells = Cells { rest: Some(&first), separator };
+        let is_value = |cell: &str| is_missing(cell) || cell.parse::<f64>().is_ok();
+        let named = match header {
+            Header::Present => true,
+            Header::Absent => false,
+            Header::Detect => !cells.clone().all(|cell| is_value(&unquote(cell))),
+        };
+        let dim = cells.clone().count();
+        let names = if named { Some(names(cells, line)?) } else { None };
+        let first = (!named).then_some((line, first));
+        Ok((TextRows { lines, separator, first, row: 0 }, names, dim))
     }
 
-    /// The columns of these names, in this order.
-    ///
-    /// # Errors
-    /// [`Error::Config`] with the first name that the table does not have.
-    pub fn select(&self, names: &[&str]) -> Result<Table> {
-        let find = |name: &&str| {
-            let place = self.names.iter().position(|n| n == name);
-            place.ok_or_else(|| Error::config("names", name, "a column of the table"))
+    /// Appends the selected values of the next row; false at the end.
+    pub fn next(&mut self, selection: &Selection, values: &mut Vec<f32>) -> Result<bool> {
+        let first = self.first.take();
+        let (number, line) = match &first {
+            Some((number, line)) => (*number, line.as_str()),
+            None => match self.lines.next()? {
+                Some(line) => line,
+                None => return Ok(false),
+            },
         };
-        let columns = names.iter().map(find).collect::<Result<Vec<_>>>()?;
-        let names = names.iter().map(|&name| name.to_owned()).collect();
-        Ok(Table { names, x: self.x.select(Axis(1), &columns) })
+        self.row += 1;
+        let dim = selection.names().len();
+        let start = values.len();
+        values.resize(start + selection.dim(), 0.0);
+        let mut found = 0;
+        for (column, cell) in (Cells { rest: Some(line), separator: self.separator }).enumerate() {
+            if column == dim {
+                let expected = format!("the end of the line after {dim} values");
+                return Err(parse(number, column, cell, expected));
+            }
+            found += 1;
+            if let Some(place) = selection.place(column) {
+                let name = &selection.names()[column];
+                values[start + place] = number_in(cell).map_err(|missing| match missing {
+                    true => Error::MissingValue {
+                        line: number,
+                        row: self.row,
+                        column: column + 1,
+                        name: name.clone(),
+                        found: cell.to_owned(),
+                    },
+                    false => parse(number, column, cell, format!("a finite number ({name})")),
+                })?;
+            }
+        }
+        if found < dim {
+            return Err(parse(number, found, "the end of the line", format!("{dim} values")));
+        }
+        Ok(true)
     }
 }
 
-fn header(record: &StringRecord, line: u64) -> Result<Vec<String>> {
-    for (column, name) in record.iter().enumerate() {
-        if name.parse::<f64>().is_ok() {
-            return Err(parse(line, column, name, "a column name: the first line is the header"));
-        }
-        if record.iter().take(column).any(|earlier| earlier == name) {
-            return Err(parse(line, column, name, "a name not used before"));
-        }
+/// The number in a cell, or whether it is missing.
+fn number_in(cell: &str) -> Result<f32, bool> {
+    let cell = if cell.starts_with('"') { unquote(cell) } else { cell.into() };
+    match cell.parse::<f32>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err(is_missing(&cell)),
     }
-    Ok(record.iter().map(str::to_owned).collect())
+}
+
+fn names(cells: Cells, line: u64) -> Result<Vec<String>> {
+    let mut seen = std::collections::HashSet::new();
+    cells
+        .enumerate()
+        .map(|(column, cell)| {
+            let name = unquote(cell).into_owned();
+            if name.is_empty() {
+                return Err(parse(line, column, cell, "the name of a column"));
+            }
+            if !seen.insert(name.clone()) {
+                return Err(parse(line, column, &name, "a name not used before"));
+            }
+            Ok(name)
+        })
+        .collect()
 }
 
 /// `column` counts from 0 here, from 1 in the message.
 fn parse(line: u64, column: usize, found: &str, expected: impl Into<String>) -> Error {
-    Error::Parse { line, column: column + 1, found: found.to_owned(), expected: expected.into() }
+    // A hostile cell is as long as its line.
+    let found = match found.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &found[..end]),
+        None => found.to_owned(),
+    };
+    Error::Parse { line, column: column + 1, found, expected: expected.into() }
 }
 
-/// The line, from 1, of the byte at `offset`.
-fn line_of(bytes: &[u8], offset: usize) -> u64 {
-    1 + bytes[..offset].iter().filter(|&&b| b == b'\n').count() as u64
+pub(super) fn unreadable(source: io::Error) -> Error {
+    Error::Io { path: "the reader".into(), source }
+}
+
+/// Writes rows as comma-separated text under a header, in digits that read as the same bits.
+///
+/// ```
+/// use quadrivium::{data::CsvWriter, ndarray::array};
+///
+/// let mut text = Vec::new();
+/// let mut writer = CsvWriter::new(&mut text, &["a", "b, c"])?;
+/// writer.rows(array![[1.0f32, 0.1], [1e-9, 3.0]].view())?;
+/// assert_eq!(text, b"a,\"b, c\"\n1,0.1\n1e-9,3\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct CsvWriter<W> {
+    writer: W,
+}
+
+impl<W: Write> CsvWriter<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// Those of `writer`, here and below.
+    pub fn new(mut writer: W, names: &[impl AsRef<str>]) -> io::Result<Self> {
+        for (column, name) in names.iter().map(AsRef::as_ref).enumerate() {
+            let comma = if column > 0 { "," } else { "" };
+            match name.contains([',', ';', '\t', '"', '\n', '\r']) || name.trim() != name {
+                true => write!(writer, "{comma}\"{}\"", name.replace('"', "\"\""))?,
+                false => write!(writer, "{comma}{name}")?,
+            }
+        }
+        writer.write_all(b"\n")?;
+        Ok(CsvWriter { writer })
+    }
+
+    /// Writes the rows of x, (n, names): f32 or f64.
+    pub fn rows<T: Copy + Into<f64> + std::fmt::Display + std::fmt::LowerExp>(
+        &mut self,
+        x: ArrayView2<T>,
+    ) -> io::Result<()> {
+        for row in x.rows() {
+            for (column, &value) in row.iter().enumerate() {
+                let comma = if column > 0 { "," } else { "" };
+                // The shortest digits that read as the same number; without the zeros of an extreme one.
+                match value.into().abs() {
+                    size if size == 0.0 || (1e-5..1e16).contains(&size) => {
+                        write!(self.writer, "{comma}{value}")?
+                    }
+                    size if size.is_infinite() => write!(self.writer, "{comma}{value}")?,
+                    _ => write!(self.writer, "{comma}{value:e}")?,
+                }
+            }
+            self.writer.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// What was written to, flushed.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.writer.flush()?;
+        Ok(self.writer)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::array;
+    use ndarray::{Array2, array};
 
     use super::*;
+    use crate::data::{Table, TableReader};
 
     fn read(text: &str) -> Result<Table> {
         Table::from_reader(text.as_bytes())
@@ -160,32 +301,45 @@ mod tests {
         for same in [
             "a,b\r\n1,-2500\r\n3,4\r\n",
             "a,b\n1,-2500\n3,4",
-            "\u{feff}a, b\n\n 1 ,-2500.0\n\n\"3\",+4\n\n",
+            "\u{feff}a, b\n\n 1 ,-2500.0\n \n\"3\",+4\n\n",
             "\"a\",\"b\"\n1e0,-2.5E+3\n3.,4\n",
+            "a\tb\n1\t-2500\n3\t4\n",
+            "a;b\n1;-2500\n\" 3 \";4\n",
         ] {
             assert_eq!(read(same).unwrap(), plain, "{same:?}");
         }
+        let quoted = read("\"a, \"\"b\"\"\",c;d\n1,2\n").unwrap();
+        assert_eq!(quoted.names, ["a, \"b\"", "c;d"]);
+    }
+
+    #[test]
+    fn a_first_line_of_numbers_is_a_row() {
+        let table = read("\n1,2\n3,4\n").unwrap();
+        assert_eq!((table.names, table.x), (vec!["x1".into(), "x2".into()], array![[1.0, 2.0], [3.0, 4.0]]));
+        let with = |header| TableReader::new("0,1\n3,4\n".as_bytes(), header).unwrap();
+        assert_eq!(with(Header::Present).names(), ["0", "1"]);
+        assert!(with(Header::Present).is_named() && !with(Header::Detect).is_named());
+        assert_eq!(with(Header::Present).table(9).unwrap().x, array![[3.0, 4.0]]);
+        let named = TableReader::new("a,b\n3,4\n".as_bytes(), Header::Absent).unwrap().table(9);
+        assert!(matches!(named, Err(Error::Parse { line: 1, column: 1, .. })));
     }
 
     #[test]
     fn every_error_has_its_place() {
         for (text, at, what, wants) in [
-            ("", (1, 1), "", "header"),
-            ("\n\n", (1, 1), "", "header"),
-            ("1,2\n3,4\n", (1, 1), "1", "column name"),
             ("a,a\n1,2\n", (1, 2), "a", "not used before"),
-            ("a,b\n1,2\n3,\n", (3, 2), "", "finite number (b)"),
-            ("a,b\n1,2\n,4\n", (3, 1), "", "finite number (a)"),
+            ("a,\n1,2\n", (1, 2), "", "the name of a column"),
             ("a,b\n1,2\n3,x\n", (3, 2), "x", "finite number (b)"),
-            ("a,b\nNaN,2\n", (2, 1), "NaN", "finite number (a)"),
             ("a,b\n1,-inf\n", (2, 2), "-inf", "finite number (b)"),
             ("a,b\n1,1e39\n", (2, 2), "1e39", "finite number (b)"),
             ("a,b\n1,2\n3\n", (3, 2), "the end of the line", "2 values"),
             ("a,b\n1,2\n3,4\n5", (4, 2), "the end of the line", "2 values"),
             ("a,b\n1,2,9\n", (2, 3), "9", "the end of the line"),
-            ("a;b\n1;2\n", (2, 1), "1;2", "finite number (a;b)"),
+            ("a;b\n1,5;2\n", (2, 1), "1,5", "finite number (a)"),
+            ("a,b\n\"1,2\n", (2, 1), "\"1,2", "finite number (a)"),
             ("a,b\n1,2\n\n\n3,x\n", (5, 2), "x", "finite number (b)"),
             ("a,b\r\n\r\n1,2\r\n3,x\r\n", (4, 2), "x", "finite number (b)"),
+            ("1,2\nx,2\n", (2, 1), "x", "finite number (x1)"),
         ] {
             match read(text).unwrap_err() {
                 Error::Parse { line, column, found, expected } => {
@@ -195,29 +349,69 @@ mod tests {
                 other => panic!("{text:?}: {other}"),
             }
         }
-        assert!(matches!(read("a,b\n"), Err(Error::TooFewRows { got: 0, least: 1, .. })));
+        for empty in ["", "\n\n", "a,b\n"] {
+            assert!(matches!(read(empty), Err(Error::TooFewRows { got: 0, least: 1, .. })), "{empty:?}");
+        }
         let latin = Table::from_reader(&b"a,b\n1,2\n3,\xe9\n"[..]).unwrap_err();
         assert!(matches!(latin, Error::Parse { line: 3, column: 2, .. }), "{latin}");
     }
 
     #[test]
-    fn files_are_named_when_they_cannot_be_read() {
-        let error = read_csv("no/such/file.csv").unwrap_err();
-        assert!(error.to_string().starts_with("no/such/file.csv: "), "{error}");
-        let folder = std::env::temp_dir();
-        let error = read_csv(&folder).unwrap_err();
-        assert!(
-            matches!(&error, Error::Io { path, .. } if *path == folder.display().to_string()),
-            "{error:?}"
-        );
+    fn missing_values_are_told_by_row_and_column() {
+        for cell in ["", "NA", "n/a", "NaN", "null", "None", "?", "\"\"", " "] {
+            match read(&format!("a,b\n1,2\n\n3,{cell}\n")).unwrap_err() {
+                Error::MissingValue { line: 4, row: 2, column: 2, name, .. } => assert_eq!(name, "b"),
+                other => panic!("{cell:?}: {other}"),
+            }
+        }
+        // A first line with a gap is a row all the same.
+        let error = read("1,NA\n3,4\n").unwrap_err();
+        assert!(matches!(error, Error::MissingValue { line: 1, row: 1, column: 2, .. }), "{error}");
+    }
+
+    /// An endless line of one byte, and how much of it was read.
+    struct Endless(u8, usize);
+
+    impl Read for Endless {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            bytes.fill(self.0);
+            self.1 += bytes.len();
+            Ok(bytes.len())
+        }
     }
 
     #[test]
-    fn columns_are_selected_by_name() {
-        let table = read("a,b,c\n1,2,3\n4,5,6\n").unwrap();
-        let part = table.select(&["c", "a"]).unwrap();
-        assert_eq!((part.names, part.x), (vec!["c".into(), "a".into()], array![[3.0, 1.0], [6.0, 4.0]]));
-        let error = table.select(&["a", "d"]).unwrap_err();
-        assert_eq!(error.to_string(), r#"names = "d": expected a column of the table"#);
+    fn an_endless_line_is_not_read_through() {
+        for byte in *b"\0,1\"" {
+            let mut endless = Endless(byte, 0);
+            let error = Table::from_reader(&mut endless).unwrap_err();
+            assert!(matches!(error, Error::Parse { line: 1, .. }), "{error}");
+            assert!(error.to_string().len() < 500 && endless.1 < 2 << 24, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_bits() {
+        let mut rng = crate::seeded(3);
+        let mut random = || loop {
+            let value = f32::from_bits(rand::RngCore::next_u32(&mut rng));
+            if value.is_finite() {
+                return value;
+            }
+        };
+        let mut x = Array2::from_shape_simple_fn((500, 3), &mut random);
+        x.row_mut(0).assign(&array![0.0, -0.0, f32::MIN_POSITIVE / 4.0]);
+        x.row_mut(1).assign(&array![f32::MAX, -1.0, 16_777_216.0]);
+        let mut writer = CsvWriter::new(Vec::new(), &["a \"b\"", " c", "d"]).unwrap();
+        writer.rows(x.view()).unwrap();
+        let text = writer.finish().unwrap();
+        assert!(text.len() < 500 * 3 * 17);
+        let table = Table::from_reader(&text[..]).unwrap();
+        assert!(table.x.iter().zip(&x).all(|(a, b)| a.to_bits() == b.to_bits()));
+        assert_eq!(table.names[0], "a \"b\"");
+
+        let mut writer = CsvWriter::new(Vec::new(), &["nats"]).unwrap();
+        writer.rows(array![[0.1], [f64::NEG_INFINITY], [-1e-300]].view()).unwrap();
+        assert_eq!(writer.finish().unwrap(), b"nats\n0.1\n-inf\n-1e-300\n");
     }
 }

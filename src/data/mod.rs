@@ -1,31 +1,41 @@
 //! Where rows come from, and what is done to them before a model sees them.
 //!
 //! [`Toy`]: distributions whose density and entropy are known, so that a claim about a model is a
-//! measurement; mixtures know it under a diffusion's noise too ([`DiffusedMixture`]). [`read_csv`]: tables of numbers. [`shuffle_rows`], [`dequantise`]: on the way into a
-//! [`Dataset`](crate::Dataset). [`Standardiser`]: the change of units inside every model, with the
-//! log-determinant that each likelihood needs.
+//! measurement; mixtures know it under a diffusion's noise too ([`DiffusedMixture`]). [`Table`], [`TableReader`]:
+//! your own rows, from text or NPY, whole or in blocks; [`ColumnKind`] says what stands in a column.
+//! [`dequantise`], [`shuffle_rows`], [`Dataset::hold_out`](crate::Dataset::hold_out): on the way into and out
+//! of a [`Dataset`](crate::Dataset). [`CsvWriter`], [`NpyWriter`]: the way out. [`Standardiser`]: the change
+//! of units inside every model, with the log-determinant that each likelihood needs.
 //!
 //! ```
 //! use quadrivium::{Dataset, data};
 //!
 //! let mut rng = quadrivium::seeded(0);
-//! let mut table = data::Table::from_reader("waiting\n79\n54\n74\n62\n85\n".as_bytes())?;
-//! data::shuffle_rows(&mut table.x, &mut rng);
-//! let x = data::dequantise(table.x.view(), &[1.0], &mut rng)?;
-//! let (train, test) = Dataset::new(x)?.split(4)?;
+//! let table = data::Table::from_reader("waiting\n79\n54\n74\n62\n85\n".as_bytes())?;
+//! assert_eq!(table.kinds(), [data::ColumnKind::Whole]);
+//! let data = Dataset::new(table.dequantise(&mut rng)?.x)?;
+//! let (train, test) = data.hold_out(data::HeldOut::Share(0.2), &mut rng)?;
 //! assert_eq!((train.rows(), test.rows()), (4, 1));
 //! # Ok::<(), quadrivium::Error>(())
 //! ```
 
 mod csv;
+mod npy;
+mod reader;
+mod split;
 mod standardise;
+mod table;
 mod toy;
 
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng as _, RngCore};
 
-pub use csv::{Table, read_csv};
+pub use csv::{CsvWriter, Header};
+pub use npy::{NpyNumber, NpyWriter};
+pub use reader::{TableReader, open_table, read_table};
+pub use split::HeldOut;
 pub use standardise::Standardiser;
+pub use table::{ColumnKind, Table};
 pub use toy::{DiffusedMixture, Modes, Toy};
 
 use crate::error::{Error, Result, check};

@@ -248,7 +248,8 @@ impl<P: NoisePredictor> DrawTile for Reverse<'_, P> {
     }
 }
 
-/// Carries out a plan on rows x: (n, d), at most a tile, in place, shown after each step; the evaluations spent.
+/// Carries out a plan on rows x: (n, d) in place, shown after each step (by an
+/// [`Plan::Ode`] tile after tile); the evaluations spent.
 pub(super) fn denoise<F: Real, P: NoisePredictor<F>>(
     predictor: &P,
     plan: &Plan,
@@ -288,10 +289,13 @@ pub(super) fn denoise<F: Real, P: NoisePredictor<F>>(
                     *dz = probability_flow(level.sigma, z, eps.f64());
                 }
             };
-            ode::fixed_watched(*method, *steps, *span, d, state, ode, slope, |state| {
-                x.iter_mut().zip(state).for_each(|(x, &z)| *x = F::of(z));
-                seen(x);
-            })
+            let nfe = ode::fixed_watched(*method, *steps, *span, d, state, ode, slope, |state| {
+                memory.clear();
+                memory.extend(state.iter().map(|&z| F::of(z)));
+                seen(memory);
+            });
+            x.iter_mut().zip(&*state).for_each(|(x, &z)| *x = F::of(z));
+            nfe
         }
     }
 }

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::{Layout, Network, Primal, Weights};
 use crate::numeric::Real;
-use crate::numeric::gemm::{self, Init, Strided, gemm, gemm_leaky};
+use crate::numeric::gemm::{self, Epilogue, Init, Strided, gemm, gemm_with};
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 
@@ -39,31 +39,67 @@ impl Linear {
         gemm((i, o, n), Strided::transposed(x, i), g, o, Init::Accumulate, &mut dp[self.weights()]);
     }
 
-    /// db += 1ᵀG.
-    fn add_db<F: Real>(&self, g: &[F], dp: &mut [F]) {
-        let (db, outputs) = (&mut dp[self.bias()], self.outputs);
-        vectorise(
-            #[inline(always)]
-            move || {
-                for row in g.chunks_exact(outputs) {
-                    db.iter_mut().zip(row).for_each(|(db, &g)| *db += g);
-                }
-            },
-        );
-    }
-
-    /// y = max(h, slope·h), h = x·W + b: the layer and a (leaky) ReLU behind it.
-    pub(super) fn infer_leaky<F: Real>(&self, p: &[F], x: &[F], slope: F, y: &mut [F]) {
+    /// y = x·W + b, and what comes behind it.
+    pub(super) fn infer_with<F: Real>(&self, p: &[F], x: &[F], epilogue: Epilogue<F>, y: &mut [F]) {
         let (n, i, o) = (y.len() / self.outputs, self.inputs, self.outputs);
         let (w, init) = (&p[self.weights()], Init::Bias(&p[self.bias()]));
-        gemm_leaky((n, o, i), Strided::rows(x, i), w, o, init, slope, y);
+        gemm_with((n, o, i), Strided::rows(x, i), w, o, init, epilogue, y);
     }
 
-    /// G·Wᵀ.
-    fn to_inputs<F: Real>(&self, w: Weights<F>, g: &[F], out: &mut [F]) {
-        let (n, i, o) = (g.len() / self.outputs, self.inputs, self.outputs);
-        gemm((n, i, o), Strided::rows(g, o), &w.t[self.weights()], i, Init::Zero, out);
+    /// [`Network::backward`], and what comes behind dx.
+    pub(super) fn backward_with<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        dy: &[F],
+        dp: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        epilogue: Epilogue<F>,
+    ) {
+        if let Some(dp) = dp {
+            self.add_dw(x, dy, dp);
+            add_sum_of_rows(dy, &mut dp[self.bias()]);
+        }
+        if let Some(dx) = dx {
+            self.to_inputs(w, dy, epilogue, dx);
+        }
     }
+
+    /// G·Wᵀ, and what comes behind it.
+    fn to_inputs<F: Real>(&self, w: Weights<F>, g: &[F], epilogue: Epilogue<F>, out: &mut [F]) {
+        let (n, i, o) = (g.len() / self.outputs, self.inputs, self.outputs);
+        gemm_with((n, i, o), Strided::rows(g, o), &w.t[self.weights()], i, Init::Zero, epilogue, out);
+    }
+}
+
+/// sum += 1ᵀG.
+fn add_sum_of_rows<F: Real>(g: &[F], sum: &mut [F]) {
+    // Columns whose sums stay in registers from row to row; of narrow rows several are one wide one.
+    const BLOCK: usize = 64;
+    let columns = sum.len();
+    let width = if BLOCK.is_multiple_of(columns) { BLOCK } else { columns };
+    vectorise(
+        #[inline(always)]
+        move || {
+            let rows = g.chunks_exact(width);
+            for row in rows.remainder().chunks_exact(columns) {
+                sum.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
+            }
+            let whole = width / BLOCK * BLOCK;
+            for first in (0..whole).step_by(BLOCK) {
+                let mut block = [F::zero(); BLOCK];
+                for row in rows.clone() {
+                    block.iter_mut().zip(&row[first..first + BLOCK]).for_each(|(sum, &g)| *sum += g);
+                }
+                for part in block.chunks(columns) {
+                    sum[first..].iter_mut().zip(part).for_each(|(sum, &part)| *sum += part);
+                }
+            }
+            for row in rows {
+                sum.iter_mut().zip(row).skip(whole).for_each(|(sum, &g)| *sum += g);
+            }
+        },
+    );
 }
 
 impl Network for Linear {
@@ -99,7 +135,7 @@ impl Network for Linear {
         0
     }
     fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], _: &mut [F]) {
-        self.infer_leaky(p, x, F::one(), y);
+        self.infer_with(p, x, Epilogue::None, y);
     }
     fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
         self.infer(p, x, y, cache);
@@ -114,13 +150,7 @@ impl Network for Linear {
         dx: Option<&mut [F]>,
         _: &mut [F],
     ) {
-        if let Some(dp) = dp {
-            self.add_dw(x, dy, dp);
-            self.add_db(dy, dp);
-        }
-        if let Some(dx) = dx {
-            self.to_inputs(w, dy, dx);
-        }
+        self.backward_with(w, x, dy, dp, dx, Epilogue::None);
     }
     fn jvp<F: Real>(&self, p: &[F], _: &[F], _: &[F], xdot: &[F], ydot: &mut [F], _: &mut [F]) {
         let (n, i, o) = (ydot.len() / self.outputs, self.inputs, self.outputs);
@@ -140,17 +170,17 @@ impl Network for Linear {
         if let Some(dp) = dp {
             if let Some(dy) = dy {
                 self.add_dw(at.x, dy, dp);
-                self.add_db(dy, dp);
+                add_sum_of_rows(dy, &mut dp[self.bias()]);
             }
             self.add_dw(at.xdot, dydot, dp);
         }
         match (dx, dy) {
-            (Some(dx), Some(dy)) => self.to_inputs(w, dy, dx),
+            (Some(dx), Some(dy)) => self.to_inputs(w, dy, Epilogue::None, dx),
             (Some(dx), None) => dx.fill(F::zero()),
             (None, _) => {}
         }
         if let Some(dxdot) = dxdot {
-            self.to_inputs(w, dydot, dxdot);
+            self.to_inputs(w, dydot, Epilogue::None, dxdot);
         }
     }
 }
@@ -173,9 +203,25 @@ impl Masked {
         Masked { linear: Linear::new(inputs, outputs, gain), closed }
     }
 
-    /// See [`Linear::infer_leaky`].
-    pub(super) fn infer_leaky<F: Real>(&self, p: &[F], x: &[F], slope: F, y: &mut [F]) {
-        self.linear.infer_leaky(p, x, slope, y);
+    /// The product, which need not look at the mask.
+    pub(super) fn product(&self) -> &Linear {
+        &self.linear
+    }
+
+    /// See [`Linear::backward_with`].
+    pub(super) fn backward_with<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        dy: &[F],
+        mut dp: Option<&mut [F]>,
+        dx: Option<&mut [F]>,
+        epilogue: Epilogue<F>,
+    ) {
+        self.linear.backward_with(w, x, dy, dp.as_deref_mut(), dx, epilogue);
+        if let Some(dp) = dp {
+            self.clear(dp);
+        }
     }
 
     fn clear<F: Real>(&self, p: &mut [F]) {
@@ -230,16 +276,13 @@ impl Network for Masked {
         &self,
         w: Weights<F>,
         x: &[F],
-        cache: &[F],
+        _: &[F],
         dy: &[F],
-        mut dp: Option<&mut [F]>,
+        dp: Option<&mut [F]>,
         dx: Option<&mut [F]>,
-        scratch: &mut [F],
+        _: &mut [F],
     ) {
-        self.linear.backward(w, x, cache, dy, dp.as_deref_mut(), dx, scratch);
-        if let Some(dp) = dp {
-            self.clear(dp);
-        }
+        self.backward_with(w, x, dy, dp, dx, Epilogue::None);
     }
     fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]) {
         self.linear.jvp(p, x, cache, xdot, ydot, tangents);

@@ -3,6 +3,7 @@ use std::ops::Range;
 use super::activation::Elementwise;
 use super::{Activation, Fourier, Layout, Linear, Masked, Network, Primal, Weights};
 use crate::numeric::Real;
+use crate::numeric::gemm::Epilogue;
 use crate::numeric::rng::Rng;
 
 /// What a [`Sequential`] is made of.
@@ -29,6 +30,24 @@ impl Layer {
             Layer::Fourier(_) => false,
             Layer::Residual(inner) => inner.layers.iter().all(Layer::is_straight),
         }
+    }
+
+    /// The product of this layer and the slope of a (leaky) ReLU behind it, which is then done before the
+    /// product's sums leave their registers.
+    fn bent_by<F: Real>(&self, behind: &Layer) -> Option<(&Linear, F)> {
+        let product = match self {
+            Layer::Linear(linear) => linear,
+            Layer::Masked(masked) => masked.product(),
+            _ => return None,
+        };
+        let Layer::Activation(f) = behind else { return None };
+        Some((product, f.slope_below()?))
+    }
+
+    /// Whether this is a product above an activation, whose f′ then multiplies dx before it leaves its
+    /// registers.
+    fn bends_back(&self, below: &Layer) -> bool {
+        matches!((self, below), (Layer::Linear(_) | Layer::Masked(_), Layer::Activation(_)))
     }
 }
 
@@ -206,32 +225,24 @@ impl Sequential {
     fn last(&self) -> usize {
         self.layers.len() - 1
     }
+}
 
-    /// Runs `layer(i, f_i, range, h_i, h_{i+1}, own)` in order, with the h between and each layer's own part
-    /// laid out in `buffer` as own₀ h₁ own₁ h₂ own₂ …, so that the reverse pass reads it from the end.
-    fn ascend<F: Real>(
-        &self,
-        first: &[F],
-        end: &mut [F],
-        mut buffer: &mut [F],
-        width: impl Fn(&Layer) -> usize,
-        mut layer: impl FnMut(&Layer, Range<usize>, &[F], &mut [F], &mut [F]),
-    ) {
-        let rows = first.len() / self.in_dim();
-        let mut input = first;
-        for (i, f, range) in self.parts() {
-            let (own, rest) = buffer.split_at_mut(rows * width(f));
-            if i == self.last() {
-                return layer(f, range, input, end, own);
-            }
-            let (h, rest) = rest.split_at_mut(rows * f.out_dim());
-            layer(f, range, input, h, own);
-            (input, buffer) = (h, rest);
-        }
+/// Takes the parts of a buffer in order: the h between the layers and each layer's own part, laid out as own₀ h₁ own₁
+/// h₂ own₂ …
+struct Ascent<'a, F> {
+    buffer: &'a mut [F],
+    rows: usize,
+}
+
+impl<'a, F> Ascent<'a, F> {
+    fn take(&mut self, width: usize) -> &'a mut [F] {
+        let (part, rest) = std::mem::take(&mut self.buffer).split_at_mut(self.rows * width);
+        self.buffer = rest;
+        part
     }
 }
 
-/// The reverse of `ascend`: takes the parts of a buffer from its end.
+/// The reverse: takes the parts from the buffer's end.
 struct Descent<'a, F> {
     buffer: &'a [F],
     rows: usize,
@@ -288,12 +299,8 @@ impl Network for Sequential {
         let (mut here, mut next) = (here, next);
         let mut parts = self.parts().peekable();
         while let Some((i, layer, range)) = parts.next() {
-            // A (leaky) ReLU behind a product is done before the product's sums leave their registers.
-            let slope = match (layer, parts.peek()) {
-                (Layer::Linear(_) | Layer::Masked(_), Some((_, Layer::Activation(f), _))) => f.slope_below(),
-                _ => None,
-            };
-            if slope.is_some() {
+            let bent = parts.peek().and_then(|(_, behind, _)| layer.bent_by(behind));
+            if bent.is_some() {
                 parts.next();
             }
             let (taken, given) = (rows * layer.in_dim(), rows * layer.out_dim());
@@ -304,19 +311,40 @@ impl Network for Sequential {
             }
             let input = if i == 0 { x } else { &here[..taken] };
             let output = if last { &mut *y } else { &mut next[..given] };
-            match (layer, slope) {
-                (Layer::Linear(linear), Some(slope)) => linear.infer_leaky(&p[range], input, slope, output),
-                (Layer::Masked(masked), Some(slope)) => masked.infer_leaky(&p[range], input, slope, output),
-                _ => layer.infer(&p[range], input, output, inner),
+            match bent {
+                Some((product, slope)) => {
+                    product.infer_with(&p[range], input, Epilogue::Leaky { slope }, output)
+                }
+                None => layer.infer(&p[range], input, output, inner),
             }
             std::mem::swap(&mut here, &mut next);
         }
     }
 
     fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
-        self.ascend(x, y, cache, Layer::cache_width, |layer, range, input, output, own| {
-            layer.forward(&p[range], input, output, own)
-        });
+        let mut cache = Ascent { buffer: cache, rows: x.len() / self.in_dim() };
+        let (mut input, mut y) = (x, y);
+        let mut parts = self.parts().peekable();
+        while let Some((_, layer, range)) = parts.next() {
+            let own = cache.take(layer.cache_width());
+            let bent = parts.peek().and_then(|(_, behind, _)| layer.bent_by(behind));
+            let slopes = bent.and_then(|_| {
+                // Nobody reads the h between: f″ = 0.
+                cache.take(layer.out_dim());
+                parts.next().map(|(_, f, _)| cache.take(f.cache_width()))
+            });
+            let output = match parts.peek() {
+                Some(_) => cache.take(layer.out_dim()),
+                None => std::mem::take(&mut y),
+            };
+            match bent.zip(slopes) {
+                Some(((product, slope), d)) => {
+                    product.infer_with(&p[range], input, Epilogue::LeakyWithSlopes { slope, d }, output)
+                }
+                None => layer.forward(&p[range], input, output, own),
+            }
+            input = output;
+        }
     }
 
     fn backward<F: Real>(
@@ -334,13 +362,25 @@ impl Network for Sequential {
         let (next, inner) = rest.split_at_mut(rows * self.widest);
         let (mut here, mut next) = (here, next);
         let mut cache = Descent { buffer: &cache[..rows * self.cache_width()], rows };
-        for (i, layer, range) in self.parts().rev() {
+        let mut parts = self.parts().rev().peekable();
+        while let Some((i, layer, range)) = parts.next() {
             let own = cache.take(layer.cache_width());
             let input = if i == 0 { x } else { cache.take(layer.in_dim()) };
             let dy = if i == self.last() { dy } else { &here[..rows * layer.out_dim()] };
-            let dx = if i == 0 { dx.take() } else { Some(&mut next[..rows * layer.in_dim()]) };
-            let dp = dp.as_deref_mut().map(|dp| &mut dp[range.clone()]);
-            layer.backward(w.slice(range), input, own, dy, dp, dx, inner);
+            // An activation below a product has no turn of its own: its f′ is the product's epilogue.
+            let below = parts.next_if(|(_, below, _)| layer.bends_back(below));
+            let slopes = below.as_ref().map(|(_, f, _)| cache.take(f.cache_width()));
+            let first = below.map_or(i, |(below, ..)| below);
+            if first > 0 && first < i {
+                cache.take(layer.in_dim());
+            }
+            let dx = if first == 0 { dx.take() } else { Some(&mut next[..rows * layer.in_dim()]) };
+            let (w, dp) = (w.slice(range.clone()), dp.as_deref_mut().map(|dp| &mut dp[range]));
+            match (layer, slopes) {
+                (Layer::Linear(f), Some(d)) => f.backward_with(w, input, dy, dp, dx, Epilogue::Times(d)),
+                (Layer::Masked(f), Some(d)) => f.backward_with(w, input, dy, dp, dx, Epilogue::Times(d)),
+                _ => layer.backward(w, input, own, dy, dp, dx, inner),
+            }
             std::mem::swap(&mut here, &mut next);
         }
     }
@@ -373,13 +413,20 @@ impl Network for Sequential {
 
     fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]) {
         let rows = x.len() / self.in_dim();
-        let (mut cache, mut input) = (cache, x);
-        self.ascend(xdot, ydot, tangents, Layer::tangent_width, |layer, range, hdot, next, own| {
+        let mut tangents = Ascent { buffer: tangents, rows };
+        let (mut cache, mut x, mut hdot, mut ydot) = (cache, x, xdot, ydot);
+        for (i, layer, range) in self.parts() {
+            let own = tangents.take(layer.tangent_width());
             let (kept, rest) = cache.split_at(rows * layer.cache_width());
-            layer.jvp(&p[range], input, kept, hdot, next, own);
+            let next = match i == self.last() {
+                true => std::mem::take(&mut ydot),
+                false => tangents.take(layer.out_dim()),
+            };
+            layer.jvp(&p[range], x, kept, hdot, next, own);
             // Behind the last layer there is no h, and `rest` is not read again.
-            (input, cache) = rest.split_at(rest.len().min(rows * layer.out_dim()));
-        });
+            (x, cache) = rest.split_at(rest.len().min(rows * layer.out_dim()));
+            hdot = next;
+        }
     }
 
     fn jvp_backward<F: Real>(

@@ -204,6 +204,71 @@ fn compositions() {
     );
 }
 
+/// Activations that run as part of a product give what they give alone, to the bit: at both ends, on both sides,
+/// behind a mask, with a slope that changes the sign, and at widths around the vectors.
+#[test]
+fn layers_together_are_layers_one_by_one() {
+    let mut rng = seeded(11);
+    let leaky = |slope| Activation::LeakyRelu { slope };
+    let layers = vec![
+        leaky(-0.3).layer(5),
+        Layer::Linear(Linear::new(5, 70, 1.0)),
+        Activation::Relu.layer(70),
+        Layer::Masked(Masked::new(70, 2, 1.0, |i, o| i % 2 == o)),
+        leaky(0.2).layer(2),
+        Layer::Linear(Linear::new(2, 64, 1.0)),
+        Activation::Silu.layer(64),
+        Layer::Linear(Linear::new(64, 33, 1.0)),
+        leaky(-0.5).layer(33),
+    ];
+    let alone: Vec<Sequential> = layers.iter().map(|layer| Sequential::new(vec![layer.clone()])).collect();
+    let net = Sequential::new(layers);
+    let mut p = vec![0.0; net.num_params()];
+    net.init(&mut p, &mut rng);
+    let mut t = p.clone();
+    net.transpose(&p, &mut t);
+    for rows in [1, 6, 37] {
+        let (x, dy) = (normals(rows * 5, &mut rng), normals(rows * 33, &mut rng));
+        let mut together = Tape::default();
+        together.forward(&net, &p, &x);
+        let (mut dp, mut dx) = (vec![0.5; p.len()], vec![f64::NAN; x.len()]);
+        together.backward(&net, Weights { p: &p, t: &t }, &dy, Some(&mut dp), Some(&mut dx));
+
+        let mut tapes = vec![Tape::default(); alone.len()];
+        let (mut h, mut start, mut ranges) = (x.clone(), 0, Vec::new());
+        for (layer, tape) in alone.iter().zip(&mut tapes) {
+            ranges.push(start..start + layer.num_params());
+            start += layer.num_params();
+            h = tape.forward(layer, &p[ranges[ranges.len() - 1].clone()], &h).to_vec();
+        }
+        assert_eq!(together.y(), h, "{rows} rows");
+        let (mut one_by_one, mut dh) = (vec![0.5; p.len()], dy);
+        for ((layer, tape), range) in alone.iter().zip(&mut tapes).zip(ranges).rev() {
+            let mut below = vec![f64::NAN; rows * layer.in_dim()];
+            let w = Weights { p: &p, t: &t }.slice(range.clone());
+            tape.backward(layer, w, &dh, Some(&mut one_by_one[range]), Some(&mut below));
+            dh = below;
+        }
+        assert_eq!((dx, dp), (dh, one_by_one), "{rows} rows");
+    }
+}
+
+#[test]
+fn biases_take_the_sum_of_all_rows() {
+    for (rows, outputs) in [(1, 2), (37, 2), (64, 2), (5, 3), (9, 32), (3, 64), (4, 65), (2, 130)] {
+        // Whole numbers, so that no order of the sum rounds.
+        let dy: Vec<f64> = (0..rows * outputs).map(|i| ((i * 7919) % 101) as f64).collect();
+        let layer = Linear::new(1, outputs, 1.0);
+        let p = vec![0.0; layer.num_params()];
+        let (mut dp, w) = (vec![1.0; p.len()], Weights { p: &p, t: &p });
+        layer.backward(w, &vec![0.0; rows], &[], &dy, Some(&mut dp), None, &mut []);
+        for (o, &db) in dp[outputs..].iter().enumerate() {
+            let sum: f64 = dy[o..].iter().step_by(outputs).sum();
+            assert_eq!(db, 1.0 + sum, "output {o} of {outputs}, {rows} rows");
+        }
+    }
+}
+
 #[test]
 fn one_layer_is_a_network_too() {
     check(Sequential::new(vec![Layer::Linear(Linear::new(2, 3, 1.0))]), |_| false);

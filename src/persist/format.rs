@@ -24,7 +24,7 @@ const PREFIX: usize = 8;
 /// The longest header that the format allows.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-fn broken(what: impl Into<String>) -> Error {
+pub(super) fn broken(what: impl Into<String>) -> Error {
     Error::Format { what: what.into() }
 }
 
@@ -196,11 +196,7 @@ pub(crate) fn encode<C: Serialize, F: Serialize>(
     let checksum = Some(checksum(model.get(), &header.tensors, &data));
     let envelope = Envelope { format: FORMAT, checksum, model };
     header.metadata.insert(ENTRY.into(), serde_json::to_string(&envelope).map_err(bad_json)?);
-
-    let mut text = serde_json::to_vec(&header).map_err(bad_json)?;
-    // The data begin at a multiple of 8, as the format asks.
-    text.resize(text.len().next_multiple_of(PREFIX), b' ');
-    Ok([&(text.len() as u64).to_le_bytes(), &text[..], &data].concat())
+    join(&header, &data)
 }
 
 /// Of the text, and of names, types, shapes and bytes of the tensors in the order of their names: a tool may
@@ -215,6 +211,32 @@ fn checksum(model: &str, tensors: &BTreeMap<String, Entry>, data: &[u8]) -> Stri
         digest.add(&data[entry.data_offsets.0..entry.data_offsets.1]);
     }
     format!("{:016x}", digest.sum())
+}
+
+/// The file with one more entry in its metadata, beside ours.
+pub(super) fn annotate(bytes: &[u8], entry: &str, note: String) -> Result<Vec<u8>> {
+    let (mut header, data) = split(bytes)?;
+    header.metadata.insert(entry.into(), note);
+    join(&header, data)
+}
+
+fn join(header: &Header, data: &[u8]) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(header).map_err(bad_json)?;
+    // The data begin at a multiple of 8, as the format asks.
+    text.resize(text.len().next_multiple_of(PREFIX), b' ');
+    Ok([&(text.len() as u64).to_le_bytes(), &text[..], data].concat())
+}
+
+/// Header and data of a whole file.
+fn split(bytes: &[u8]) -> Result<(Header, &[u8])> {
+    let Ok(end) = extent(bytes)? else {
+        return Err(broken(format!("{} bytes end within the header", bytes.len())));
+    };
+    let (prefix, rest) = bytes.split_first_chunk::<PREFIX>().expect("seen above");
+    let (text, data) = rest.split_at(u64::from_le_bytes(*prefix) as usize);
+    let header: Header = serde_json::from_slice(text).map_err(bad_json)?;
+    tile(&header.tensors, data.len(), end)?;
+    Ok((header, data))
 }
 
 /// How long a file is whose first bytes are these: `Err` with how many more it takes to tell.
@@ -241,6 +263,8 @@ pub(super) fn extent(start: &[u8]) -> Result<Result<u64, u64>> {
 pub(crate) struct Stored<'a> {
     model: Box<RawValue>,
     checksum: Option<String>,
+    /// The metadata beside ours.
+    notes: BTreeMap<String, String>,
     tensors: BTreeMap<String, Entry>,
     data: &'a [u8],
 }
@@ -249,31 +273,30 @@ impl<'a> Stored<'a> {
     /// # Errors
     /// [`Error::Format`] for bytes that are not such a file, [`Error::FormatVersion`] for a newer one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
-        let Ok(end) = extent(bytes)? else {
-            return Err(broken(format!("{} bytes end within the header", bytes.len())));
-        };
-        let (prefix, rest) = bytes.split_first_chunk::<PREFIX>().expect("seen above");
-        let (text, data) = rest.split_at(u64::from_le_bytes(*prefix) as usize);
-        let Header { metadata, tensors } = serde_json::from_slice(text).map_err(bad_json)?;
-        tile(&tensors, data.len(), end)?;
-        let Some(envelope) = metadata.get(ENTRY) else {
+        let (Header { mut metadata, tensors }, data) = split(bytes)?;
+        let Some(envelope) = metadata.remove(ENTRY) else {
             return Err(broken("no metadata of this crate: the file is of another program"));
         };
-        let Version { format } = serde_json::from_str(envelope).map_err(bad_json)?;
+        let Version { format } = serde_json::from_str(&envelope).map_err(bad_json)?;
         if format > FORMAT {
             return Err(Error::FormatVersion { found: format, newest: FORMAT });
         }
         if format == 0 {
             return Err(broken("format 0: the first was 1"));
         }
-        let Envelope { checksum, model, .. } = serde_json::from_str(envelope).map_err(bad_json)?;
-        Ok(Stored { model, checksum, tensors, data })
+        let Envelope { checksum, model, .. } = serde_json::from_str(&envelope).map_err(bad_json)?;
+        Ok(Stored { model, checksum, notes: metadata, tensors, data })
     }
 
     /// Which model it is.
     pub fn kind(&self) -> Result<String> {
         let Kind { kind } = serde_json::from_str(self.model.get()).map_err(bad_json)?;
         Ok(kind)
+    }
+
+    /// An entry of the metadata beside ours.
+    pub fn note(&self, entry: &str) -> Option<&str> {
+        self.notes.get(entry).map(String::as_str)
     }
 
     /// Config and what training fixed, of a file of that kind whose checksum is right.

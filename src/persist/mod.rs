@@ -48,6 +48,8 @@
 //! | `model.config` | the model's config |
 //! | `model.fitted` | what the first training fixes: the standardiser, ranges of bins, orders of coordinates |
 //!
+//! A second entry, `quadrivium.columns`, may name the columns of the training's table: [`save_with`].
+//!
 //! Numbers in JSON have as many digits as it takes to read the same bits. What an optimiser remembers
 //! between steps is not saved: every training starts its moments anew.
 //!
@@ -59,11 +61,13 @@
 //! field that this version does not know is refused, too, by the field's name; a field that is missing takes
 //! its default.
 
+mod columns;
 pub(crate) mod format;
 mod read;
 
 use std::path::Path;
 
+pub use self::columns::{Column, load_with, save_with};
 use self::format::Stored;
 use self::read::read;
 use crate::{

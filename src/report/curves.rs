@@ -1,7 +1,7 @@
 use super::axis::{Axis, BELOW, Frame, RIGHT, Scale};
 use super::svg::{Path, Svg};
 use super::tradeoff::{dash_key, draw_floor, mark_key};
-use super::{Draft, Picture, style};
+use super::{Draft, Entry, Picture, style};
 use crate::error::{Error, Result};
 use crate::generative::{Stop, TrainReport};
 
@@ -29,7 +29,7 @@ pub fn steps_vs_quality(title: &str, measure: &str, curves: &[Curve], floor: Opt
     let y = Axis::around(&format!("{measure} (less is better)"), "Curve::points", log, quality)?;
 
     let keys: Vec<_> = (0..curves.len()).map(line_key).collect();
-    let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> = Vec::new();
+    let mut entries: Vec<Entry<'_>> = Vec::new();
     entries.extend(curves.iter().zip(&keys).map(|(curve, key)| (curve.name.as_str(), key as _)));
     if floor.is_some() {
         entries.push(("two samples of the truth", &dash_key));
@@ -51,7 +51,8 @@ pub fn steps_vs_quality(title: &str, measure: &str, curves: &[Curve], floor: Opt
         }
     }
     let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
-    draft.description = format!("{measure} against network evaluations per row for {}.", names.join(", "));
+    draft.description =
+        format!("Lines of {measure} against network evaluations per row: {}.", names.join(", "));
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
 }
@@ -93,7 +94,7 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
 
     let mut draft = Draft::new(title, 480.0);
     let keys: Vec<_> = (0..series.len()).map(line_key).collect();
-    let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> = Vec::new();
+    let mut entries: Vec<Entry<'_>> = Vec::new();
     entries.extend(series.iter().zip(&keys).map(|((name, _), key)| (*name, key as _)));
     let held_out = line_key(HELD_OUT);
     if !report.validation.is_empty() {

@@ -162,7 +162,7 @@ impl DensityMap {
     }
 
     /// The levels above which the shares of the density's mass lie that the window holds.
-    fn levels_holding(&self, shares: &[f64]) -> Vec<f64> {
+    pub(super) fn levels_holding(&self, shares: &[f64]) -> Vec<f64> {
         let peak = self.peak();
         let mut nats: Vec<f64> = self.nats.iter().copied().collect();
         nats.sort_by(|a, b| b.total_cmp(a));
@@ -182,7 +182,7 @@ impl DensityMap {
     }
 
     /// The borders of the regions where ln p is at least each of the `levels`, as rings in a frame.
-    fn rings(&self, frame: &Frame, levels: &[f64]) -> Vec<Path> {
+    pub(super) fn rings(&self, frame: &Frame, levels: &[f64]) -> Vec<Path> {
         let cells = self.nats.ncols();
         let Window { x, y } = self.window;
         let step = |side: (f64, f64)| (side.1 - side.0) / cells as f64;

@@ -32,11 +32,11 @@ pub(super) const SIZE: f64 = 12.0;
 const MARK: f64 = 7.0;
 
 /// A box for each mark's label, within `bounds`: the nearest place that is free of marks and of other labels, or,
-/// where all are taken, the one that covers the least. Crowded marks choose first.
-pub(super) fn place(marks: &[((f64, f64), &str)], bounds: Box4) -> Vec<Box4> {
+/// where all are taken, the one that covers the least. Crowded marks choose first. A label also keeps off `line`.
+pub(super) fn place(marks: &[((f64, f64), &str)], bounds: Box4, line: Option<Box4>) -> Vec<Box4> {
     let around =
         |(x, y): (f64, f64)| Box4 { left: x - MARK, top: y - MARK, right: x + MARK, bottom: y + MARK };
-    let mut taken: Vec<Box4> = marks.iter().map(|(at, _)| around(*at)).collect();
+    let mut taken: Vec<Box4> = marks.iter().map(|(at, _)| around(*at)).chain(line).collect();
     let crowd = |k: usize| {
         let (x, y) = marks[k].0;
         marks.iter().filter(|((a, b), _)| (a - x).abs() < 90.0 && (b - y).abs() < 30.0).count()
@@ -47,7 +47,7 @@ pub(super) fn place(marks: &[((f64, f64), &str)], bounds: Box4) -> Vec<Box4> {
     let mut placed = vec![bounds; marks.len()];
     for k in order {
         let (at, label) = marks[k];
-        let size = (text_width(label, SIZE) + 2.0, SIZE + 2.0);
+        let size = (1.06 * text_width(label, SIZE) + 2.0, SIZE + 2.0);
         let covered = |b: &Box4| taken.iter().map(|t| b.overlap(t)).sum::<f64>();
         let candidates = || candidates(at, size).filter(|b| b.within(&bounds));
         let chosen = candidates()

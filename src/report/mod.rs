@@ -124,6 +124,9 @@ struct Draft {
     height: f64,
 }
 
+/// A line of a legend: its label, and what draws its key around a point.
+type Entry<'a> = (&'a str, &'a dyn Fn(&mut Svg, (f64, f64)));
+
 /// Side margin.
 const MARGIN: f64 = 14.0;
 
@@ -138,8 +141,8 @@ impl Draft {
         Draft { svg, title: title.into(), description: String::new(), width, height }
     }
 
-    /// Keys with their labels, in as many lines as they need; `key` draws around the point that it is given.
-    fn legend(&mut self, entries: &[(&str, &dyn Fn(&mut Svg, (f64, f64)))]) {
+    /// Keys with their labels, in as many lines as they need.
+    fn legend(&mut self, entries: &[Entry<'_>]) {
         let (mut x, mut fresh) = (MARGIN, true);
         for (label, key) in entries {
             let width = 24.0 + svg::text_width(label, 12.0);

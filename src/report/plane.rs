@@ -3,7 +3,7 @@ use ndarray::{ArrayView2, ArrayView3, Axis as Along, s};
 use super::axis::{Axis, BELOW, Frame, LEFT};
 use super::density::{DensityMap, PLAIN, Window, check_plane, plane_frame};
 use super::svg::{Anchor, Path, Svg};
-use super::{Draft, MARGIN, Picture};
+use super::{Draft, Entry, MARGIN, Picture};
 use crate::error::{Error, Result, check};
 use crate::generative::check_finite;
 
@@ -85,7 +85,7 @@ fn region_key(svg: &mut Svg, (x, y): (f64, f64)) {
 
 fn legend_over(draft: &mut Draft, label: &str, contours: bool) {
     let dots = dot_key("q-dots q0");
-    let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> = vec![(label, &dots)];
+    let mut entries: Vec<Entry<'_>> = vec![(label, &dots)];
     if contours {
         entries.push((CONTOURS, &region_key));
     }
@@ -123,8 +123,7 @@ pub fn trajectories(title: &str, states: ArrayView3<f32>, truth: Option<&Density
     let start = |svg: &mut Svg, at| svg.path("q-open q1", &circles([at], 3.0));
     let end = |svg: &mut Svg, at| svg.path("q-mark q0", &circles([at], 3.2));
     let ways = format!("{n} ways of {} steps", steps - 1);
-    let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> =
-        vec![("noise", &start), (&ways, &way), ("rows drawn", &end)];
+    let mut entries: Vec<Entry<'_>> = vec![("noise", &start), (&ways, &way), ("rows drawn", &end)];
     if truth.is_some() {
         entries.push((CONTOURS, &region_key));
     }
@@ -177,7 +176,15 @@ pub fn snapshots(
     let window = truth.map_or(around, DensityMap::window);
     let mut draft = Draft::new(title, 480.0);
     let outside: usize = views.iter().map(|x| rows_outside(window, *x)).sum();
-    let label = rows_label(all.nrows(), outside);
+    let first = views[0].nrows();
+    let label = match views.iter().all(|x| x.nrows() == first) {
+        true => format!("{first} rows in each panel"),
+        false => format!("{} rows", all.nrows()),
+    };
+    let label = match outside {
+        0 => label,
+        _ => format!("{label}, {outside} in all outside the frames"),
+    };
     legend_over(&mut draft, &label, truth.is_some());
 
     let columns = panels.len().min(3);

@@ -11,6 +11,7 @@ pub(super) const CSS: &str = "\
 .q-text{fill:#1c2128;font-size:13px}\
 .q-title{fill:#1c2128;font-size:16px}\
 .q-soft{fill:#57606a;font-size:12px}\
+.q-label{fill:#1c2128;font-size:12px}\
 .q-axis{stroke:#57606a;stroke-width:1;fill:none}\
 .q-grid{stroke:#d8dee4;stroke-width:1;fill:none}\
 .q-lead{stroke:#57606a;stroke-width:.8;fill:none}\
@@ -26,12 +27,13 @@ pub(super) const CSS: &str = "\
 .q4{color:#e69f00}.q5{color:#56b4e9}.q6{color:#57606a}\
 @media(prefers-color-scheme:dark){\
 .q-bg{fill:#14181d}\
-.q-text,.q-title{fill:#e6edf3}\
+.q-text,.q-title,.q-label{fill:#e6edf3}\
 .q-soft{fill:#9da7b3}\
 .q-axis,.q-lead{stroke:#9da7b3}\
 .q-grid{stroke:#2b323b}\
 .q-dash{stroke:#e6edf3}\
 .q-land{fill:#9da7b3;stroke:#9da7b3}\
+.q-dots{stroke-opacity:.8}\
 .q-mark{stroke:#14181d}\
 .q0{color:#3d9be0}.q6{color:#9da7b3}\
 }";

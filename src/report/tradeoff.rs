@@ -1,7 +1,7 @@
 use super::axis::{Axis, BELOW, Frame, RIGHT, Scale};
 use super::labels::{self, Box4};
 use super::svg::{Anchor, Path, Svg};
-use super::{Draft, Picture, style};
+use super::{Draft, Entry, Picture, style};
 use crate::error::{Error, Result};
 use crate::map::Paradigm;
 
@@ -45,7 +45,7 @@ pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Opt
     }
     let names: Vec<String> = paradigms.iter().map(|paradigm| paradigm.to_string()).collect();
     let keys: Vec<_> = paradigms.iter().map(|&paradigm| mark_key(style::series_of(paradigm))).collect();
-    let mut entries: Vec<(&str, &dyn Fn(&mut Svg, (f64, f64)))> = Vec::new();
+    let mut entries: Vec<Entry<'_>> = Vec::new();
     entries.extend(names.iter().zip(&keys).map(|(name, key)| (name.as_str(), key as _)));
     if floor.is_some() {
         entries.push(("two samples of the truth", &dash_key));
@@ -61,7 +61,9 @@ pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Opt
     let bounds = Box4 { left: left + 3.0, top: top + 2.0, right: left + width, bottom: top + height - 2.0 };
     let at = |point: &Tradeoff<'_>| frame.at((point.micros, point.quality));
     let marks: Vec<_> = points.iter().map(|point| (at(point), point.name)).collect();
-    let boxes = labels::place(&marks, bounds);
+    let line =
+        floor.map(|floor| frame.at((1.0, floor)).1).map(|y| Box4 { top: y - 1.0, bottom: y + 1.0, ..bounds });
+    let boxes = labels::place(&marks, bounds, line);
     // Lines from labels that found no place beside their mark, then marks, then labels.
     let mut leads = Path::default();
     for ((at, _), label) in marks.iter().zip(&boxes) {
@@ -75,8 +77,14 @@ pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Opt
         let series = style::series_of(point.paradigm);
         draft.svg.path(&format!("q-mark {}", style::colour(series)), &style::mark(series, *at));
     }
-    for ((_, name), label) in marks.iter().zip(&boxes) {
-        draft.svg.text("q-text q-label", (label.left + 1.0, label.bottom - 3.5), Anchor::Start, name);
+    for ((at, name), label) in marks.iter().zip(&boxes) {
+        // Held where it is nearest to its mark, so that a browser's wider font grows away from it.
+        let (x, anchor) = match (label.left > at.0, label.right < at.0) {
+            (true, _) => (label.left, Anchor::Start),
+            (_, true) => (label.right, Anchor::End),
+            _ => (0.5 * (label.left + label.right), Anchor::Middle),
+        };
+        draft.svg.text("q-label", (x, label.bottom - 3.5), anchor, name);
     }
     let best = points.iter().min_by(|a, b| a.quality.total_cmp(&b.quality));
     let fastest = points.iter().min_by(|a, b| a.micros.total_cmp(&b.micros));
@@ -84,7 +92,7 @@ pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Opt
         return Err(Error::TooFewRows { what: "points", got: 0, least: 1 });
     };
     draft.description = format!(
-        "{measure} against µs per row for {} models. Fastest: {}, {:.3} µs. Nearest to the truth: {}, {:.3e}.",
+        "{} models by {measure} and µs per row. Fastest: {}, {:.3} µs. Nearest to the truth: {}, {:.5}.",
         points.len(),
         fastest.name,
         fastest.micros,

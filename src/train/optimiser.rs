@@ -66,23 +66,23 @@ impl OptimiserConfig {
     pub fn validate(&self) -> Result<()> {
         let positive = |v: f64| v > 0.0 && v.is_finite();
         let share = |v: f64| (0.0..1.0).contains(&v);
-        check(positive(self.lr), "optimiser.lr", self.lr, "more than 0, finite")?;
-        check(share(self.beta1), "optimiser.beta1", self.beta1, "0 or more, less than 1")?;
-        check(share(self.beta2), "optimiser.beta2", self.beta2, "0 or more, less than 1")?;
-        check(positive(self.eps), "optimiser.eps", self.eps, "more than 0, finite")?;
+        check(positive(self.lr), "OptimiserConfig::lr", self.lr, "more than 0, finite")?;
+        check(share(self.beta1), "OptimiserConfig::beta1", self.beta1, "0 or more, less than 1")?;
+        check(share(self.beta2), "OptimiserConfig::beta2", self.beta2, "0 or more, less than 1")?;
+        check(positive(self.eps), "OptimiserConfig::eps", self.eps, "more than 0, finite")?;
         check(
             self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
-            "optimiser.weight_decay",
+            "OptimiserConfig::weight_decay",
             self.weight_decay,
             "0 or more, finite",
         )?;
         check(
             self.clip_norm.is_none_or(positive),
-            "optimiser.clip_norm",
+            "OptimiserConfig::clip_norm",
             self.clip_norm,
             "None, or more than 0, finite",
         )?;
-        check(share(self.ema), "optimiser.ema", self.ema, "0 or more, less than 1")
+        check(share(self.ema), "OptimiserConfig::ema", self.ema, "0 or more, less than 1")
     }
 
     /// The learning rate of a step.

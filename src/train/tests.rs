@@ -217,13 +217,13 @@ fn the_optimisers_options_matter() {
         assert_ne!(run(&MEAN, &variant, &options(30)).1.average, base.average, "{variant:?}");
     }
     for (field, bad) in [
-        ("optimiser.lr", OptimiserConfig { lr: 0.0, ..config() }),
-        ("optimiser.beta1", OptimiserConfig { beta1: 1.0, ..config() }),
-        ("optimiser.beta2", OptimiserConfig { beta2: -0.1, ..config() }),
-        ("optimiser.eps", OptimiserConfig { eps: f64::NAN, ..config() }),
-        ("optimiser.weight_decay", OptimiserConfig { weight_decay: -1.0, ..config() }),
-        ("optimiser.clip_norm", OptimiserConfig { clip_norm: Some(0.0), ..config() }),
-        ("optimiser.ema", OptimiserConfig { ema: 1.0, ..config() }),
+        ("OptimiserConfig::lr", OptimiserConfig { lr: 0.0, ..config() }),
+        ("OptimiserConfig::beta1", OptimiserConfig { beta1: 1.0, ..config() }),
+        ("OptimiserConfig::beta2", OptimiserConfig { beta2: -0.1, ..config() }),
+        ("OptimiserConfig::eps", OptimiserConfig { eps: f64::NAN, ..config() }),
+        ("OptimiserConfig::weight_decay", OptimiserConfig { weight_decay: -1.0, ..config() }),
+        ("OptimiserConfig::clip_norm", OptimiserConfig { clip_norm: Some(0.0), ..config() }),
+        ("OptimiserConfig::ema", OptimiserConfig { ema: 1.0, ..config() }),
     ] {
         match bad.validate() {
             Err(Error::Config { field: named, .. }) => assert_eq!(named, field),

@@ -244,7 +244,7 @@ fn a_config_out_of_range_is_named() {
         ("GanConfig::critic_octaves", |c| c.critic_octaves = 15),
         ("GanConfig::critic_steps", |c| c.critic_steps = 0),
         ("GanConfig::critic_lr", |c| c.critic_lr = 0.0),
-        ("optimiser.lr", |c| c.optimiser.lr = -1.0),
+        ("OptimiserConfig::lr", |c| c.optimiser.lr = -1.0),
     ];
     for (name, spoil) in bad {
         let mut config = GanConfig::default();

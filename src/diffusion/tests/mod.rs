@@ -309,6 +309,34 @@ fn a_view_shares_the_parameters_until_one_trains() {
 }
 
 #[test]
+fn ways_end_in_the_rows_that_are_drawn() {
+    let (model, _) = trained(small(), 5);
+    let (options, n) = (SampleOptions { temperature: 0.7 }, 150);
+    let rk4 = crate::numeric::ode::Method::Rk4;
+    for (sampler, states) in [
+        (Sampler::Ddpm, 21),
+        (Sampler::Ddim { steps: 9, eta: 0.5 }, 10),
+        (Sampler::Heun { steps: 5 }, 10),
+        (Sampler::DpmSolver { steps: 6 }, 7),
+        (Sampler::PredictorCorrector { steps: 4, snr: 0.16 }, 8),
+        (Sampler::Ode { method: rk4, steps: 7 }, 8),
+    ] {
+        let view = model.with_sampler(sampler).unwrap();
+        let path = view.sample_path(n, &options, &mut seeded(5)).unwrap();
+        assert_eq!(path.dim(), (n, states, 2), "{sampler:?}");
+        let at = |state| path.index_axis(Axis(1), state);
+        assert_eq!(at(states - 1), view.sample(n, &options, &mut seeded(5)).unwrap().x, "{sampler:?}");
+        // The first state is noise as wide as the temperature, in the units of the data.
+        let (noise, scale) = (at(0).column(0).std(0.0), view.fitted.standardiser.scale()[0] as f32);
+        assert!((noise / scale - 0.7).abs() < 0.15, "{sampler:?}: {noise}");
+        (1..states).for_each(|state| assert_ne!(at(state - 1), at(state), "{sampler:?}, {state}"));
+    }
+    assert_eq!(model.sample_path(0, &options, &mut seeded(5)).unwrap().dim(), (0, 21, 2));
+    assert!(model.sample_path(usize::MAX / 8, &options, &mut seeded(5)).is_err());
+    assert!(model.sample_path(1, &SampleOptions { temperature: 0.0 }, &mut seeded(5)).is_err());
+}
+
+#[test]
 fn far_rows_score_low_and_the_farther_the_lower() {
     let (model, _) = trained(DiffusionConfig { hidden: vec![32, 32], ..DiffusionConfig::default() }, 100);
     let distances = [10.0, 30.0, 1e2, 1e3, 1e5, 1e9, f32::MAX];

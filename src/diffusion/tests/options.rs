@@ -106,7 +106,7 @@ fn options_out_of_range_name_their_field() {
             DiffusionConfig { solver: Solver::Fixed { method: Method::Rk4, steps: 0 }, ..base() },
         ),
         (
-            "optimiser.lr",
+            "OptimiserConfig::lr",
             DiffusionConfig { optimiser: OptimiserConfig { lr: 0.0, ..base().optimiser }, ..base() },
         ),
     ];

@@ -488,7 +488,7 @@ fn a_config_out_of_range_is_named() {
             (c.dim, c.normalisation) = (3, Normalisation::Quadrature { intervals: 8 })
         }),
         ("Activation::LeakyRelu::slope", |c| c.activation = Activation::LeakyRelu { slope: f64::NAN }),
-        ("optimiser.lr", |c| c.optimiser.lr = -1.0),
+        ("OptimiserConfig::lr", |c| c.optimiser.lr = -1.0),
     ];
     for (name, spoil) in bad {
         let mut config = EnergyConfig::default();

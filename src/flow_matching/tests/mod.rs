@@ -166,6 +166,25 @@ fn samples_are_source_rows_carried_along() {
 }
 
 #[test]
+fn ways_lead_from_the_source_to_the_rows_that_are_drawn() {
+    let (model, _) = trained(small(), 50);
+    let path = model.sample_path(150, &SampleOptions::default(), &mut seeded(14)).unwrap();
+    assert_eq!(path.dim(), (150, 26, 2));
+    let at = |state| path.index_axis(ndarray::Axis(1), state);
+    assert_eq!(at(25), draw(&model, 150));
+    let carried = model.transport(at(0)).unwrap();
+    assert!(at(25).iter().zip(&carried).all(|(a, b)| (a - b).abs() < 1e-4));
+    let sampler = FlowSteps { method: crate::numeric::ode::Method::Euler, steps: 2 };
+    let (model, _) = trained(FlowMatchingConfig { sampler, ..small() }, 50);
+    let path = model.sample_path(3, &SampleOptions::default(), &mut seeded(14)).unwrap();
+    assert_eq!(path.dim(), (3, 3, 2));
+    (1..3).for_each(|state| {
+        let at = |state| path.index_axis(ndarray::Axis(1), state);
+        assert!(at(state).iter().zip(&at(state - 1)).all(|(a, b)| a != b));
+    });
+}
+
+#[test]
 fn every_option_changes_something() {
     let base = FlowMatchingConfig { hidden: vec![16, 16], ..FlowMatchingConfig::default() };
     let x = array![[2.0, 0.1], [0.5, -0.3]];
@@ -270,7 +289,7 @@ fn options_out_of_range_name_their_field() {
             FlowMatchingConfig { activation: LeakyRelu { slope: 1e39 }, ..base() },
         ),
         (
-            "optimiser.lr",
+            "OptimiserConfig::lr",
             FlowMatchingConfig { optimiser: OptimiserConfig { lr: 0.0, ..base().optimiser }, ..base() },
         ),
     ];

@@ -26,7 +26,28 @@ pub enum Init<'a, F> {
     Accumulate,
 }
 
-/// A matrix (rows, cols) by strides: element (i, j) is `data[i * row + j * col]`.
+/// What happens to the numbers of C before they leave their registers.
+#[derive(Debug)]
+pub enum Epilogue<'a, F> {
+    /// Nothing.
+    None,
+    /// A (leaky) ReLU: max(c, slope·c).
+    Leaky {
+        /// The slope below 0, at most 1.
+        slope: F,
+    },
+    /// The same, and its derivative in `d`: (m, n).
+    LeakyWithSlopes {
+        /// The slope below 0.
+        slope: F,
+        /// Filled with 1 where c > 0, else with the slope.
+        d: &'a mut [F],
+    },
+    /// C ⊙ d, `d`: (m, n): the chain rule of an activation whose derivative is d.
+    Times(&'a [F]),
+}
+
+/// A matrix (rows, cols) by strides, one of which is 1: element (i, j) is `data[i * row + j * col]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Strided<'a, F> {
     data: &'a [F],
@@ -58,21 +79,20 @@ pub fn gemm<F: Real>(
     init: Init<F>,
     c: &mut [F],
 ) {
-    gemm_leaky(shape, a, b, ldb, init, F::one(), c);
+    gemm_with(shape, a, b, ldb, init, Epilogue::None, c);
 }
 
-/// [`gemm`] with max(c, slope·c), a (leaky) ReLU, in place of each c before it leaves its register; `slope` at
-/// most 1.
+/// [`gemm`], and the epilogue.
 ///
 /// # Panics
 /// As [`gemm`].
-pub fn gemm_leaky<F: Real>(
+pub fn gemm_with<F: Real>(
     (m, n, k): (usize, usize, usize),
     a: Strided<F>,
     b: &[F],
     ldb: usize,
     init: Init<F>,
-    slope: F,
+    epilogue: Epilogue<F>,
     c: &mut [F],
 ) {
     if m == 0 || n == 0 {
@@ -84,7 +104,13 @@ pub fn gemm_leaky<F: Real>(
     if let Init::Bias(bias) = init {
         assert!(bias.len() >= n, "bias holds {} of {n}", bias.len());
     }
-    F::run_gemm(Gemm { m, n, k, a, b, ldb, init, slope, c });
+    let slopes = match &epilogue {
+        Epilogue::LeakyWithSlopes { d, .. } => d.len(),
+        Epilogue::Times(d) => d.len(),
+        Epilogue::None | Epilogue::Leaky { .. } => m * n,
+    };
+    assert!(slopes >= m * n, "d holds {slopes} of {m} x {n}");
+    F::run_gemm(Gemm { m, n, k, a, b, ldb, init, epilogue, c });
 }
 
 /// t (cols, rows) = the transpose of a (rows, cols), both row-major.
@@ -118,7 +144,7 @@ pub struct Gemm<'a, F> {
     b: &'a [F],
     ldb: usize,
     init: Init<'a, F>,
-    slope: F,
+    epilogue: Epilogue<'a, F>,
     c: &'a mut [F],
 }
 
@@ -132,13 +158,16 @@ trait Vector<S: Simd>: Real {
     fn store(x: &mut [Self]) -> &mut [Self::V];
     fn store_part(simd: S, x: &mut [Self], v: Self::V);
     fn fma(simd: S, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn times(simd: S, a: Self::V, b: Self::V) -> Self::V;
     /// max(v, slope·v).
     fn leaky(simd: S, v: Self::V, slope: Self::V) -> Self::V;
+    /// `above` where v > 0, else `below`.
+    fn by_sign(simd: S, v: Self::V, above: Self::V, below: Self::V) -> Self::V;
     fn total(simd: S, v: Self::V) -> Self;
 }
 
 macro_rules! vector {
-    ($type:ty, $v:ident, $lanes:ident, $splat:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident, $mul_add:ident, $mul:ident, $max:ident, $sum:ident) => {
+    ($type:ty, $v:ident, $lanes:ident, $splat:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident, $mul_add:ident, $mul:ident, $max:ident, $greater:ident, $select:ident, $sum:ident) => {
         impl<S: Simd> Vector<S> for $type {
             type V = S::$v;
             const LANES: usize = S::$lanes;
@@ -167,8 +196,16 @@ macro_rules! vector {
                 simd.$mul_add(a, b, c)
             }
             #[inline(always)]
+            fn times(simd: S, a: S::$v, b: S::$v) -> S::$v {
+                simd.$mul(a, b)
+            }
+            #[inline(always)]
             fn leaky(simd: S, v: S::$v, slope: S::$v) -> S::$v {
                 simd.$max(v, simd.$mul(slope, v))
+            }
+            #[inline(always)]
+            fn by_sign(simd: S, v: S::$v, above: S::$v, below: S::$v) -> S::$v {
+                simd.$select(simd.$greater(v, simd.$splat(0.0)), above, below)
             }
             #[inline(always)]
             fn total(simd: S, v: S::$v) -> Self {
@@ -198,6 +235,8 @@ vector!(
     mul_add_f32s,
     mul_f32s,
     max_f32s,
+    greater_than_f32s,
+    select_f32s,
     reduce_sum_f32s
 );
 vector!(
@@ -212,6 +251,8 @@ vector!(
     mul_add_f64s,
     mul_f64s,
     max_f64s,
+    greater_than_f64s,
+    select_f64s,
     reduce_sum_f64s
 );
 
@@ -282,6 +323,21 @@ fn panel<S: Simd, F: Vector<S>, const MR: usize, const NV: usize>(simd: S, g: &m
     }
 }
 
+/// The first NV vectors of x.
+#[inline(always)]
+fn load<S: Simd, F: Vector<S>, const NV: usize>(x: &[F]) -> [F::V; NV] {
+    *F::load(&x[..NV * F::LANES]).first_chunk().expect("NV vectors")
+}
+
+/// acc += a·b.
+#[inline(always)]
+fn add_multiple<S: Simd, F: Vector<S>, const NV: usize>(simd: S, acc: &mut [F::V; NV], a: F, b: &[F::V; NV]) {
+    let a = F::splat(simd, a);
+    for v in 0..NV {
+        acc[v] = F::fma(simd, a, b[v], acc[v]);
+    }
+}
+
 /// Rows i…i+MR, columns j…j+NV·LANES.
 #[inline(always)]
 fn block<S: Simd, F: Vector<S>, const MR: usize, const NV: usize>(
@@ -295,37 +351,72 @@ fn block<S: Simd, F: Vector<S>, const MR: usize, const NV: usize>(
     match g.init {
         Init::Zero => {}
         Init::Bias(bias) => {
-            let bias = F::load(&bias[j..j + width]);
-            acc = [std::array::from_fn(|v| bias[v]); MR];
+            acc = [load::<S, F, NV>(&bias[j..]); MR];
         }
         Init::Accumulate => {
             for (r, acc) in acc.iter_mut().enumerate() {
-                let c = F::load(&g.c[(i + r) * g.n + j..][..width]);
-                *acc = std::array::from_fn(|v| c[v]);
+                *acc = load::<S, F, NV>(&g.c[(i + r) * g.n + j..]);
             }
         }
     }
-    for kk in 0..g.k {
-        let b = F::load(&g.b[kk * g.ldb + j..][..width]);
-        let b: [F::V; NV] = std::array::from_fn(|v| b[v]);
-        for (r, acc) in acc.iter_mut().enumerate() {
-            let a = F::splat(simd, g.a.data[(i + r) * g.a.row + kk * g.a.col]);
-            for v in 0..NV {
-                acc[v] = F::fma(simd, a, b[v], acc[v]);
+    // The same sums for contiguous rows and for contiguous columns of A, so that bounds are checked outside or
+    // once for all rows.
+    if g.a.col == 1 {
+        let mut rows = [g.a.data; MR];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = &g.a.data[(i + r) * g.a.row..][..g.k];
+        }
+        for kk in 0..g.k {
+            let b = load::<S, F, NV>(&g.b[kk * g.ldb + j..]);
+            for (acc, row) in acc.iter_mut().zip(rows) {
+                add_multiple::<S, F, NV>(simd, acc, row[kk], &b);
+            }
+        }
+    } else {
+        for kk in 0..g.k {
+            let b = load::<S, F, NV>(&g.b[kk * g.ldb + j..]);
+            let column = &g.a.data[kk * g.a.col + i..][..MR];
+            for (acc, &a) in acc.iter_mut().zip(column) {
+                add_multiple::<S, F, NV>(simd, acc, a, &b);
             }
         }
     }
-    if g.slope != F::one() {
-        let slope = F::splat(simd, g.slope);
-        // Plain loops: a closure would not be compiled for these vectors.
-        for acc in &mut acc {
-            for v in acc {
-                *v = F::leaky(simd, *v, slope);
+    // Each case stores for itself: sums that meet again behind the cases would do so on the stack. Plain loops: a
+    // closure would not be compiled for these vectors.
+    let at = |r: usize| (i + r) * g.n + j..(i + r) * g.n + j + width;
+    match &mut g.epilogue {
+        Epilogue::None => {
+            for (r, acc) in acc.iter().enumerate() {
+                F::store(&mut g.c[at(r)]).copy_from_slice(acc);
             }
         }
-    }
-    for (r, acc) in acc.iter().enumerate() {
-        F::store(&mut g.c[(i + r) * g.n + j..][..width]).copy_from_slice(acc);
+        Epilogue::Leaky { slope } => {
+            let slope = F::splat(simd, *slope);
+            for (r, acc) in acc.iter().enumerate() {
+                let c = F::store(&mut g.c[at(r)]);
+                for v in 0..NV {
+                    c[v] = F::leaky(simd, acc[v], slope);
+                }
+            }
+        }
+        Epilogue::LeakyWithSlopes { slope, d } => {
+            let (one, slope) = (F::splat(simd, F::one()), F::splat(simd, *slope));
+            for (r, acc) in acc.iter().enumerate() {
+                let (c, d) = (F::store(&mut g.c[at(r)]), F::store(&mut d[at(r)]));
+                for v in 0..NV {
+                    let slope = F::by_sign(simd, acc[v], one, slope);
+                    (c[v], d[v]) = (F::times(simd, slope, acc[v]), slope);
+                }
+            }
+        }
+        Epilogue::Times(d) => {
+            for (r, acc) in acc.iter().enumerate() {
+                let (c, d) = (F::store(&mut g.c[at(r)]), F::load(&d[at(r)]));
+                for v in 0..NV {
+                    c[v] = F::times(simd, d[v], acc[v]);
+                }
+            }
+        }
     }
 }
 

@@ -4,14 +4,55 @@
 
 use pulp::Simd;
 
-use super::{Gemm, Init, Vector};
+use super::{Epilogue, Gemm, Init, Vector, load};
 
 /// Inner products longer than this are cut, so that the part of B that is reordered fits the stack.
 const DEPTH: usize = 128;
 
+/// Rows of C whose sums are computed side by side.
+const ROWS: usize = 4;
+
 #[inline(always)]
 pub(super) fn tail<S: Simd, F: Vector<S>>(simd: S, g: &mut Gemm<F>, j: usize) {
-    let width = g.n - j;
+    match g.n - j {
+        1 => narrow::<S, F, 1>(simd, g, j),
+        2 => narrow::<S, F, 2>(simd, g, j),
+        3 => narrow::<S, F, 3>(simd, g, j),
+        4 => narrow::<S, F, 4>(simd, g, j),
+        _ => padded(simd, g, j),
+    }
+    let at = |i: usize| i * g.n + j..(i + 1) * g.n;
+    match &mut g.epilogue {
+        Epilogue::None => {}
+        &mut Epilogue::Leaky { slope } => {
+            for i in 0..g.m {
+                g.c[at(i)].iter_mut().for_each(|c| *c = if *c > F::zero() { *c } else { slope * *c });
+            }
+        }
+        Epilogue::LeakyWithSlopes { slope, d } => {
+            for i in 0..g.m {
+                for (c, d) in g.c[at(i)].iter_mut().zip(&mut d[at(i)]) {
+                    *d = if *c > F::zero() { F::one() } else { *slope };
+                    *c *= *d;
+                }
+            }
+        }
+        Epilogue::Times(d) => {
+            for i in 0..g.m {
+                g.c[at(i)].iter_mut().zip(&d[at(i)]).for_each(|(c, &d)| *c *= d);
+            }
+        }
+    }
+}
+
+/// Pieces of 0 … k: (start, depth).
+fn pieces(k: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..k).step_by(DEPTH).map(move |start| (start, DEPTH.min(k - start)))
+}
+
+/// More than four columns, fewer than a vector.
+#[inline(always)]
+fn padded<S: Simd, F: Vector<S>>(simd: S, g: &mut Gemm<F>, j: usize) {
     for i in 0..g.m {
         let c = &mut g.c[i * g.n + j..(i + 1) * g.n];
         match g.init {
@@ -20,28 +61,14 @@ pub(super) fn tail<S: Simd, F: Vector<S>>(simd: S, g: &mut Gemm<F>, j: usize) {
             Init::Accumulate => {}
         }
     }
-    for start in (0..g.k).step_by(DEPTH) {
-        let depth = DEPTH.min(g.k - start);
-        match width {
-            1 => narrow::<S, F, 1>(simd, g, j, start, depth),
-            2 => narrow::<S, F, 2>(simd, g, j, start, depth),
-            3 => narrow::<S, F, 3>(simd, g, j, start, depth),
-            4 => narrow::<S, F, 4>(simd, g, j, start, depth),
-            _ => padded(simd, g, j, start, depth),
-        }
-    }
-    if g.slope != F::one() {
-        for row in g.c.chunks_exact_mut(g.n).take(g.m) {
-            for c in &mut row[j..] {
-                *c = if *c > F::zero() { *c } else { g.slope * *c };
-            }
-        }
+    for (start, depth) in pieces(g.k) {
+        padded_piece(simd, g, j, start, depth);
     }
 }
 
 /// Adds A·B over k = start … start + depth for the columns from `j` on, fewer than a vector.
 #[inline(always)]
-fn padded<S: Simd, F: Vector<S>>(simd: S, g: &mut Gemm<F>, j: usize, start: usize, depth: usize) {
+fn padded_piece<S: Simd, F: Vector<S>>(simd: S, g: &mut Gemm<F>, j: usize, start: usize, depth: usize) {
     let mut b = [F::splat(simd, F::zero()); DEPTH];
     for (kk, b) in b[..depth].iter_mut().enumerate() {
         let at = (start + kk) * g.ldb;
@@ -81,20 +108,30 @@ fn padded_rows<S: Simd, F: Vector<S>, const MR: usize>(
     }
 }
 
-/// The same for W columns.
+/// W columns.
 #[inline(always)]
-fn narrow<S: Simd, F: Vector<S>, const W: usize>(
-    simd: S,
-    g: &mut Gemm<F>,
-    j: usize,
-    start: usize,
-    depth: usize,
-) {
-    if g.a.col == 1 {
-        along_k::<S, F, W>(simd, g, j, start, depth);
-    } else {
-        along_m::<S, F, W>(simd, g, j, start, depth);
+fn narrow<S: Simd, F: Vector<S>, const W: usize>(simd: S, g: &mut Gemm<F>, j: usize) {
+    for i in 0..g.m {
+        let c = columns::<F, W>(g.c, i * g.n + j);
+        match g.init {
+            Init::Zero => *c = [F::zero(); W],
+            Init::Bias(bias) => *c = *bias[j..].first_chunk().expect("W numbers"),
+            Init::Accumulate => {}
+        }
     }
+    for (start, depth) in pieces(g.k) {
+        if g.a.col == 1 {
+            along_k::<S, F, W>(simd, g, j, start, depth);
+        } else {
+            along_m::<S, F, W>(simd, g, j, start, depth);
+        }
+    }
+}
+
+/// W numbers of c: a width known to the compiler, which else calls memcpy for two numbers.
+#[inline(always)]
+fn columns<F, const W: usize>(c: &mut [F], at: usize) -> &mut [F; W] {
+    c[at..].first_chunk_mut().expect("W numbers")
 }
 
 /// Inner products of vectors, for contiguous rows of A.
@@ -123,23 +160,53 @@ fn along_k<S: Simd, F: Vector<S>, const W: usize>(
         }
     }
     let b: [&[F::V]; W] = std::array::from_fn(|v| F::load(&b[v]));
-    for i in 0..g.m {
-        let row = &g.a.data[i * g.a.row + start..][..depth];
-        let whole = F::load(row);
-        let mut acc = [F::splat(simd, F::zero()); W];
-        for (kk, &a) in whole.iter().enumerate() {
-            for (acc, b) in acc.iter_mut().zip(b) {
-                *acc = F::fma(simd, a, b[kk], *acc);
+    let mut i = 0;
+    while i + ROWS <= g.m {
+        rows_along_k::<S, F, W, ROWS>(simd, g, i, j, (start, depth), b);
+        i += ROWS;
+    }
+    while i < g.m {
+        rows_along_k::<S, F, W, 1>(simd, g, i, j, (start, depth), b);
+        i += 1;
+    }
+}
+
+/// Rows i…i+R: W·R sums, whose chains run beside each other.
+#[inline(always)]
+fn rows_along_k<S: Simd, F: Vector<S>, const W: usize, const R: usize>(
+    simd: S,
+    g: &mut Gemm<F>,
+    i: usize,
+    j: usize,
+    (start, depth): (usize, usize),
+    b: [&[F::V]; W],
+) {
+    let mut rows = [g.a.data; R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = &g.a.data[(i + r) * g.a.row + start..][..depth];
+    }
+    let mut acc = [[F::splat(simd, F::zero()); W]; R];
+    let whole = depth / F::LANES;
+    for kk in 0..whole {
+        for (acc, row) in acc.iter_mut().zip(rows) {
+            let [a] = load::<S, F, 1>(&row[kk * F::LANES..]);
+            for w in 0..W {
+                acc[w] = F::fma(simd, a, b[w][kk], acc[w]);
             }
         }
-        if whole.len() * F::LANES < depth {
-            let a = F::load_part(simd, &row[whole.len() * F::LANES..]);
-            for (acc, b) in acc.iter_mut().zip(b) {
-                *acc = F::fma(simd, a, b[whole.len()], *acc);
+    }
+    if whole * F::LANES < depth {
+        for (acc, row) in acc.iter_mut().zip(rows) {
+            let a = F::load_part(simd, &row[whole * F::LANES..]);
+            for w in 0..W {
+                acc[w] = F::fma(simd, a, b[w][whole], acc[w]);
             }
         }
-        for (c, acc) in g.c[i * g.n + j..].iter_mut().zip(acc) {
-            *c += F::total(simd, acc);
+    }
+    for (r, acc) in acc.into_iter().enumerate() {
+        let c = columns::<F, W>(g.c, (i + r) * g.n + j);
+        for w in 0..W {
+            c[w] += F::total(simd, acc[w]);
         }
     }
 }
@@ -181,7 +248,7 @@ fn rows_along_m<S: Simd, F: Vector<S>, const W: usize, const NV: usize>(
         let a = &g.a.data[i + kk * g.a.col..][..rows];
         let b = &g.b[kk * g.ldb + j..][..W];
         let a: [F::V; NV] = match rows == NV * F::LANES {
-            true => std::array::from_fn(|v| F::load(a)[v]),
+            true => load::<S, F, NV>(a),
             false => [F::load_part(simd, a); NV],
         };
         for (acc, &b) in acc.iter_mut().zip(b) {

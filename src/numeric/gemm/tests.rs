@@ -51,12 +51,23 @@ fn check<F: Real>() {
                         let (mut fast, mut slow) = (dirty.clone(), dirty.clone());
                         gemm((m, n, k), a, &b, ldb, init, &mut fast);
                         naive(m, n, k, a, &b, ldb, init, &mut slow);
+                        let with = |epilogue: Epilogue<F>| {
+                            let mut c = dirty.clone();
+                            gemm_with((m, n, k), a, &b, ldb, init, epilogue, &mut c);
+                            c
+                        };
                         for slope in [-0.5, 0.0, 0.2].map(F::of) {
-                            let mut leaky = dirty.clone();
-                            gemm_leaky((m, n, k), a, &b, ldb, init, slope, &mut leaky);
-                            let bent = fast.iter().map(|&c| if c > F::zero() { c } else { slope * c });
-                            assert!(bent.eq(leaky), "{m} x {n} x {k}, {init:?}, slope {slope}");
+                            let what = format!("{m} x {n} x {k}, {init:?}, slope {slope}");
+                            let slopes = fast.iter().map(|&c| if c > F::zero() { F::one() } else { slope });
+                            let slopes: Vec<F> = slopes.collect();
+                            let bent: Vec<F> = fast.iter().zip(&slopes).map(|(&c, &d)| d * c).collect();
+                            assert_eq!(with(Epilogue::Leaky { slope }), bent, "{what}");
+                            let mut d = dirty.clone();
+                            assert_eq!(with(Epilogue::LeakyWithSlopes { slope, d: &mut d }), bent, "{what}");
+                            assert_eq!(d, slopes, "{what}");
                         }
+                        let scaled: Vec<F> = fast.iter().zip(&dirty).map(|(&c, &d)| d * c).collect();
+                        assert_eq!(with(Epilogue::Times(&dirty)), scaled, "{m} x {n} x {k}, {init:?}");
                         for (at, (fast, slow)) in fast.iter().zip(&slow).enumerate() {
                             let error = (*fast - *slow).abs().f64();
                             let bound = 4.0 * F::epsilon().f64() * (k as f64 + 4.0);

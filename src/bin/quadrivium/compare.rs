@@ -1,0 +1,299 @@
+use std::cmp::Ordering;
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use quadrivium::data::{HeldOut, Standardiser};
+use quadrivium::metrics::{self, Nll, Prdc};
+use quadrivium::ndarray::{Array2, ArrayView2, s};
+use quadrivium::prelude::*;
+use quadrivium::seeded;
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
+use crate::input::{Data, Treatment, prepare};
+use crate::recipe::{Extent, Kind};
+use crate::values::share;
+
+/// Train every model on a part of the rows, and rank them on the rest.
+///
+/// Likelihoods are of held-out rows, in nats; each with its kind, since a bound or an estimate is a weaker claim
+/// than an exact value. Distances are between drawn and held-out rows, columns in units of their standard
+/// deviation; the line "(training rows)" has as many training rows in the place of drawn ones: what chance
+/// alone leaves.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    data: Data,
+    /// Compare these only.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,…")]
+    models: Vec<Kind>,
+    /// What to rank by.
+    #[arg(long, value_enum, default_value_t = By::Nll)]
+    by: By,
+    /// Seed of the split and of every model.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Share of the rows held out.
+    #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = 0.2)]
+    held_out: f64,
+    /// A twentieth of the training: shows that everything runs, not how good it gets.
+    #[arg(long)]
+    quick: bool,
+    /// Write JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// File for the result; "-" is standard output.
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    #[command(flatten)]
+    treatment: Treatment,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum By {
+    /// Negative log-likelihood of held-out rows; models without one follow, by energy distance.
+    Nll,
+    /// Energy distance.
+    Energy,
+    /// Sliced Wasserstein-2 distance.
+    W2,
+    /// Seconds of training.
+    Time,
+}
+
+/// What `--quick` divides the training steps by.
+const QUICK: usize = 20;
+
+/// The most held-out rows that are scored, and that distances are measured on: those grow with the square.
+const MEASURED: usize = 2000;
+
+/// Neighbours of precision, recall, density and coverage.
+const NEIGHBOURS: usize = 5;
+
+/// What was measured of one model.
+struct Row {
+    name: String,
+    likelihood: LikelihoodKind,
+    nll: Option<Nll>,
+    distances: Distances,
+    train_s: f64,
+    /// Microseconds per row drawn.
+    draw_us: f64,
+}
+
+struct Distances {
+    energy: f64,
+    w2: f64,
+    prdc: Option<Prdc>,
+}
+
+/// The rows to measure on, and their units.
+struct Measured {
+    test: Array2<f32>,
+    units: Standardiser,
+    /// Rows that a model draws: as many as of the training rows are measured.
+    drawn: usize,
+}
+
+impl Measured {
+    fn distances(&self, x: ArrayView2<f32>) -> Result<Distances> {
+        let x = self.units.apply(x.to_owned());
+        let test = self.units.apply(self.test.clone());
+        let enough = x.nrows().min(test.nrows()) > NEIGHBOURS;
+        Ok(Distances {
+            energy: metrics::energy_distance(x.view(), test.view())?,
+            w2: metrics::sliced_wasserstein2(x.view(), test.view(), 100, &mut seeded(0))?,
+            prdc: enough.then(|| metrics::prdc(test.view(), x.view(), NEIGHBOURS)).transpose()?,
+        })
+    }
+}
+
+pub fn run(args: &Args) -> Outcome<()> {
+    let (table, _) = prepare(&args.data, &args.treatment, args.seed)?;
+    let (name, names) = (args.data.name(), table.names);
+    let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
+    let split = data.hold_out(HeldOut::Share(args.held_out), &mut seeded(args.seed));
+    let (train, test) = split.map_err(|error| of_file(&name, error))?;
+    let units = Standardiser::identity(train.dim()).fitted(train.x());
+    let units = units.map_err(|error| of_columns(&name, &names, error))?;
+    let few = |data: &Dataset| data.x().slice(s![..data.rows().min(MEASURED), ..]).to_owned();
+    let measured = Measured { test: few(&test), units, drawn: train.rows().min(MEASURED) };
+
+    let kinds = if args.models.is_empty() { Kind::value_variants() } else { &args.models };
+    let mut rows = Vec::new();
+    let mut failed = Vec::new();
+    for &kind in kinds {
+        match measure(kind, &train, &measured, args) {
+            Ok(row) => rows.push(row),
+            Err(Failure::Operation(message)) => failed.push((kind, message)),
+            Err(other) => return Err(other),
+        }
+    }
+    let chance = measured.distances(few(&train).view())?;
+    rows.sort_by(|a, b| order(args.by, a, b));
+    for (kind, message) in &failed {
+        say(format_args!("{}: {message}", name_of(*kind)));
+    }
+    if rows.is_empty() {
+        return Err(Failure::Operation(format!("{name}: no model could be trained")));
+    }
+
+    let text = if args.json {
+        let rows: Vec<Value> = rows.iter().map(json_of).collect();
+        let failed: Vec<Value> =
+            failed.iter().map(|(kind, error)| json!({"kind": name_of(*kind), "error": error})).collect();
+        let result = json!({
+            "data": name,
+            "columns": names,
+            "train_rows": train.rows(),
+            "held_out_rows": test.rows(),
+            "measured_rows": measured.test.nrows(),
+            "seed": args.seed,
+            "quick": args.quick,
+            "models": rows,
+            "failed": failed,
+            "training_rows": distances_json(&chance),
+        });
+        format!("{result:#}\n")
+    } else {
+        let (learned, held) = (counted(train.rows(), "row"), measured.test.nrows());
+        let mut text = format!("{}\n\n", table_of(&rows, &chance));
+        text += &format!("{learned} to learn from, {held} held out to measure on, seed {}.\n", args.seed);
+        if args.quick {
+            text += "Quick: a twentieth of the training, so the ranking means little.\n";
+        }
+        text
+    };
+    let written = match args.output.as_os_str() == "-" {
+        true => io::stdout().write_all(text.as_bytes()),
+        false => fs::write(&args.output, text),
+    };
+    written.map_err(|error| of_writing(args.output.display(), error))
+}
+
+fn name_of(kind: Kind) -> String {
+    kind.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+}
+
+fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Outcome<Row> {
+    let extent = Extent { rows: train.rows(), dim: train.dim() };
+    let mut rng = seeded(args.seed);
+    let mut model = kind.untrained(extent, &[], &mut rng)?;
+    let mut options = kind.training(extent);
+    if args.quick {
+        options.steps = options.steps.div_ceil(QUICK);
+    }
+    let name = model.card().name.to_string();
+    let style = ProgressStyle::with_template("{prefix:20} {wide_bar} {pos}/{len} {msg}");
+    let bar = ProgressBar::new(options.steps as u64).with_style(style.expect("a valid template"));
+    bar.set_prefix(name.clone());
+    let start = Instant::now();
+    let mut observer = |step: &Step<'_>| {
+        if step.step.is_multiple_of(50) {
+            bar.set_position(step.step as u64);
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    let trained = model.train(train, &options, &mut rng, &mut observer);
+    bar.set_message("drawing and scoring");
+    trained?;
+    let train_s = start.elapsed().as_secs_f64();
+
+    let count = measured.drawn;
+    let start = Instant::now();
+    let drawn = model.sample(count, &SampleOptions::default(), &mut rng)?;
+    let draw_us = start.elapsed().as_secs_f64() * 1e6 / count as f64;
+    let scored = model.log_likelihood(measured.test.view(), &LikelihoodOptions::default())?;
+    let distances = measured.distances(drawn.x.view())?;
+    bar.finish_and_clear();
+    Ok(Row { name, likelihood: scored.kind(), nll: Nll::of(&scored), distances, train_s, draw_us })
+}
+
+fn order(by: By, a: &Row, b: &Row) -> Ordering {
+    let energy = a.distances.energy.total_cmp(&b.distances.energy);
+    match by {
+        By::Nll => match (a.nll, b.nll) {
+            (Some(a), Some(b)) => a.mean.total_cmp(&b.mean),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => energy,
+        },
+        By::Energy => energy,
+        By::W2 => a.distances.w2.total_cmp(&b.distances.w2),
+        By::Time => a.train_s.total_cmp(&b.train_s),
+    }
+}
+
+fn table_of(rows: &[Row], chance: &Distances) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    table.set_header([
+        "",
+        "model",
+        "likelihood",
+        "NLL (nats)",
+        "energy",
+        "W2",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "train s",
+        "µs a row",
+    ]);
+    let distances = |d: &Distances| {
+        let share =
+            |value: fn(&Prdc) -> f64| d.prdc.as_ref().map_or("–".into(), |d| format!("{:.3}", value(d)));
+        [
+            format!("{:.4}", d.energy),
+            format!("{:.3}", d.w2),
+            share(|d| d.precision),
+            share(|d| d.recall),
+            share(|d| d.density),
+            share(|d| d.coverage),
+        ]
+    };
+    for (place, row) in rows.iter().enumerate() {
+        let nll = row.nll.map_or("–".into(), |nll| format!("{:.3} ± {:.3}", nll.mean, nll.std_error));
+        let mut cells = vec![(place + 1).to_string(), row.name.clone(), row.likelihood.to_string(), nll];
+        cells.extend(distances(&row.distances));
+        cells.extend([format!("{:.2}", row.train_s), format!("{:.2}", row.draw_us)]);
+        table.add_row(cells);
+    }
+    let mut last = vec![String::new(), "(training rows)".into(), String::new(), String::new()];
+    last.extend(distances(chance));
+    last.extend([String::new(), String::new()]);
+    table.add_row(last);
+    for column in table.column_iter_mut().skip(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn json_of(row: &Row) -> Value {
+    json!({
+        "model": row.name,
+        "likelihood": row.likelihood.to_string(),
+        "nll": row.nll.map(|nll| nll.mean),
+        "nll_std_error": row.nll.map(|nll| nll.std_error),
+        "distances": distances_json(&row.distances),
+        "train_s": row.train_s,
+        "draw_us_per_row": row.draw_us,
+    })
+}
+
+fn distances_json(distances: &Distances) -> Value {
+    json!({
+        "energy": distances.energy,
+        "sliced_w2": distances.w2,
+        "precision": distances.prdc.as_ref().map(|d| d.precision),
+        "recall": distances.prdc.as_ref().map(|d| d.recall),
+        "density": distances.prdc.as_ref().map(|d| d.density),
+        "coverage": distances.prdc.as_ref().map(|d| d.coverage),
+    })
+}

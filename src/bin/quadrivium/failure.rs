@@ -1,0 +1,64 @@
+//! What can end the program, and what it says to people.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use quadrivium::Error;
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub enum Failure {
+    /// It could not be done.
+    Operation(String),
+    /// It was not asked for rightly.
+    Usage(String),
+    /// Ctrl-C; what there was to save is saved.
+    Interrupted,
+    /// The reader of standard output is gone.
+    ClosedPipe,
+}
+
+pub type Outcome<T> = Result<T, Failure>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Operation(error.to_string())
+    }
+}
+
+/// A failure that has to do with a file, or a stream, of that name.
+pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
+    Failure::Operation(match error {
+        Error::Io { source, .. } => format!("{name}: {source}"),
+        other => format!("{name}: {other}"),
+    })
+}
+
+/// A failure to write to a file, or a stream, of that name.
+pub fn of_writing(name: impl fmt::Display, error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+        _ => Failure::Operation(format!("{name}: {error}")),
+    }
+}
+
+/// The same with the names of columns where the error has their numbers.
+pub fn of_columns(name: impl fmt::Display, names: &[String], error: Error) -> Failure {
+    match error {
+        Error::ConstantColumn { column, .. } | Error::NarrowColumn { column, .. } => {
+            let column = names.get(column).map_or("", String::as_str);
+            Failure::Operation(format!("{name}: ({column}) {error}"))
+        }
+        other => of_file(name, other),
+    }
+}
+
+/// A line on standard error. If that is closed, nobody listens.
+pub fn say(message: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+/// "1 row", "2 rows".
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,146 @@
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use quadrivium::observe::{All, Bar, JsonLines};
+use quadrivium::persist;
+use quadrivium::prelude::*;
+use quadrivium::seeded;
+
+use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
+use crate::input::{Data, Treatment, prepare};
+use crate::interrupt;
+use crate::recipe::{Extent, Kind, Settings};
+use crate::values::{positive, share};
+
+/// Fit a model to rows, and save it.
+///
+/// Ctrl-C ends the training and saves what it has learned; a second one ends the program.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    data: Data,
+    /// Which model.
+    #[arg(short, long, value_enum)]
+    model: Kind,
+    /// File for the model, in safetensors format.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Optimiser steps. Default: by the kind of model and the number of rows.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    steps: Option<usize>,
+    /// Rows per step. Default: by the kind of model and the number of rows.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    batch: Option<usize>,
+    /// The same seed gives the same model, to the bit.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Share of the rows held out to measure the loss on.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    validation: Option<f64>,
+    /// Stop after this many validations without a new best one, and keep the best model.
+    #[arg(long, value_name = "N", value_parser = positive, requires = "validation")]
+    patience: Option<usize>,
+    /// Steps between two validations.
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 100)]
+    validate_every: usize,
+    /// File to go on from: the same command, killed at any moment and run again, ends in the same model.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Steps between two writings of the checkpoint.
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 500, requires = "checkpoint")]
+    checkpoint_every: usize,
+    /// File that gets a line of JSON for every tenth step, behind what it holds.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    #[command(flatten)]
+    treatment: Treatment,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub fn run(args: &Args) -> Outcome<()> {
+    let mut interrupt = interrupt::watch()?;
+    let fields = args.settings.read()?;
+    writable(&args.output)?;
+    let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
+    let extent = Extent { rows: table.x.nrows(), dim: table.x.ncols() };
+    let mut rng = seeded(args.seed);
+    let mut model = args.model.untrained(extent, &fields, &mut rng)?;
+    let name = args.data.name();
+    let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
+
+    let recipe = args.model.training(extent);
+    let batch = args.batch.unwrap_or(recipe.batch);
+    let options = TrainOptions {
+        steps: args.steps.unwrap_or(recipe.steps),
+        batch,
+        shards: recipe.shards.min(batch),
+        validation: args.validation.unwrap_or(0.0),
+        validate_every: args.validate_every,
+        patience: args.patience,
+        checkpoint: args.checkpoint.clone().map(|path| Checkpoint { path, every: args.checkpoint_every }),
+    };
+    let mut log = args.log.as_deref().map(open_log).transpose()?;
+    let mut bar = Bar::new(&model.card().name);
+    let mut observers = All(vec![&mut bar, &mut interrupt]);
+    if let Some(log) = &mut log {
+        observers.0.push(log);
+    }
+    let start = Instant::now();
+    let trained = model.train(&data, &options, &mut rng, &mut observers);
+    drop(bar);
+    let report = trained.map_err(|error| of_columns(&name, &table.names, error))?;
+    if let (Some(log), Some(path)) = (log, &args.log) {
+        log.finish().map_err(|error| of_writing(path.display(), error))?;
+    }
+
+    persist::save_with(model.as_ref(), &columns, &args.output)
+        .map_err(|error| of_file(args.output.display(), error))?;
+    say(format_args!(
+        "{}: {} of {} ({}); {}, {:.1} s",
+        model.card().name,
+        counted(extent.rows, "row"),
+        counted(extent.dim, "column"),
+        table.names.join(", "),
+        summary(&report),
+        start.elapsed().as_secs_f64(),
+    ));
+    say(format_args!("saved to {}", args.output.display()));
+    if report.stop == Stop::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+}
+
+fn open_log(path: &Path) -> Outcome<JsonLines<BufWriter<File>>> {
+    let file = File::options().create(true).append(true).open(path);
+    let file = file.map_err(|error| of_writing(path.display(), error))?;
+    Ok(JsonLines::new(BufWriter::new(file), 10))
+}
+
+/// Refuses before the training what would be refused after it.
+fn writable(path: &Path) -> Outcome<()> {
+    if path == Path::new("-") {
+        return Err(Failure::Usage("a model goes to a file, not to standard output".into()));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) || path.is_dir() {
+        let message = format!("{}: expected the name of a file in a folder that exists", path.display());
+        return Err(Failure::Operation(message));
+    }
+    Ok(())
+}
+
+fn summary(report: &TrainReport) -> String {
+    let steps = report.loss.len();
+    let stop = match report.stop {
+        Stop::Completed => "",
+        Stop::Interrupted => " until Ctrl-C",
+        Stop::Patience => " until patience ended, the best kept",
+    };
+    // The last tenth: a single minibatch says little.
+    let last = &report.loss[steps - steps.div_ceil(10).min(steps)..];
+    let loss = last.iter().sum::<f64>() / last.len().max(1) as f64;
+    let best = report.validation.iter().map(|(_, loss)| *loss).reduce(f64::min);
+    let best = best.map_or(String::new(), |best| format!(", best validation loss {best:.4}"));
+    format!("{}{stop}, loss {loss:.4}{best}", counted(steps, "step"))
+}

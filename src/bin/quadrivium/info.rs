@@ -1,0 +1,78 @@
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use quadrivium::persist::{FORMAT, Persist};
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Outcome, of_file, of_writing};
+use crate::input::load;
+
+/// Say what a model's file holds.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model's file.
+    model: PathBuf,
+    /// As JSON, with the whole config.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Outcome<()> {
+    let (model, columns) = load(&args.model)?;
+    let card = model.card();
+    let stored = stored(model.as_ref(), &args.model)?;
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let bytes = fs::metadata(&args.model).map(|found| found.len()).unwrap_or_default();
+    let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();
+    let text = if args.json {
+        let columns: Vec<Value> =
+            columns.iter().map(|column| json!({"name": column.name, "width": column.width})).collect();
+        let info = json!({
+            "kind": stored["kind"],
+            "name": card.name,
+            "dim": model.dim(),
+            "columns": columns,
+            "parameters": model.num_params(),
+            "paradigm": card.paradigm.to_string(),
+            "objective": card.objective.to_string(),
+            "measures": card.discrepancy.to_string(),
+            "sampling": card.sampling.to_string(),
+            "nfe": card.nfe,
+            "latency": card.latency.to_string(),
+            "likelihood": card.likelihood.to_string(),
+            "failures": failures,
+            "format": FORMAT,
+            "bytes": bytes,
+            "config": stored["config"],
+        });
+        format!("{info:#}\n")
+    } else {
+        let names = if names.is_empty() { "not named".into() } else { names.join(", ") };
+        let lines = [
+            ("kind", stored["kind"].as_str().unwrap_or_default().to_owned()),
+            ("model", format!("{} ({})", card.name, card.paradigm)),
+            ("columns", format!("{}: {names}", model.dim())),
+            ("parameters", model.num_params().to_string()),
+            ("objective", format!("{}, which measures {}", card.objective, card.discrepancy)),
+            ("sampling", format!("{}; latency {}", card.sampling, card.latency)),
+            ("likelihood", card.likelihood.to_string()),
+            ("may fail by", failures.join(", ")),
+            ("file", format!("format {FORMAT}, {bytes} bytes")),
+            ("config", stored["config"].to_string()),
+        ];
+        lines.iter().map(|(what, text)| format!("{what:<12}{text}\n")).collect()
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(|error| of_writing("standard output", error))
+}
+
+/// Kind and config as the model's file holds them.
+fn stored(model: &dyn Persist, path: &Path) -> Outcome<Value> {
+    let bytes = model.to_bytes().map_err(|error| of_file(path.display(), error))?;
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let broken = |error: serde_json::Error| Failure::Operation(format!("{}: {error}", path.display()));
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).map_err(broken)?;
+    let ours = header["__metadata__"]["quadrivium"].as_str().unwrap_or_default();
+    let mut entry: Value = serde_json::from_str(ours).map_err(broken)?;
+    Ok(entry["model"].take())
+}

@@ -1,0 +1,187 @@
+//! Rows and models that come in.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use quadrivium::data::{ColumnKind, Header, Table, TableReader};
+use quadrivium::persist::{self, Column, Persist};
+use quadrivium::seeded;
+
+use crate::failure::{Failure, Outcome, counted, of_file, say};
+
+/// A table of numbers, and which part of it.
+#[derive(clap::Args)]
+pub struct Data {
+    /// The rows: text or NPY, told apart by content; "-" is standard input.
+    data: PathBuf,
+    /// Columns to use, in this order: names, or numbers from 1.
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Whether the first line of a text names the columns.
+    #[arg(long, value_enum, default_value_t = HeaderLine::Auto)]
+    header: HeaderLine,
+    /// Read this many rows and no more.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rows: Option<u64>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum HeaderLine {
+    /// It does unless it holds nothing but numbers.
+    Auto,
+    Yes,
+    No,
+}
+
+pub type Reader = TableReader<Box<dyn BufRead>>;
+
+impl Data {
+    /// What to call it in a message.
+    pub fn name(&self) -> String {
+        if self.is_stdin() { "standard input".into() } else { self.data.display().to_string() }
+    }
+
+    fn is_stdin(&self) -> bool {
+        self.data == Path::new("-")
+    }
+
+    /// The most rows to read.
+    pub fn most(&self) -> usize {
+        self.rows.map_or(usize::MAX, |rows| rows.try_into().unwrap_or(usize::MAX))
+    }
+
+    fn open_all(&self) -> Outcome<Reader> {
+        let reader: Box<dyn BufRead> = match self.is_stdin() {
+            true => Box::new(BufReader::with_capacity(BUFFER, io::stdin())),
+            false => {
+                let open = File::open(&self.data);
+                let failed = |error| Failure::Operation(format!("{}: {error}", self.name()));
+                Box::new(BufReader::with_capacity(BUFFER, open.map_err(failed)?))
+            }
+        };
+        let header = match self.header {
+            HeaderLine::Auto => Header::Detect,
+            HeaderLine::Yes => Header::Present,
+            HeaderLine::No => Header::Absent,
+        };
+        TableReader::new(reader, header).map_err(|error| of_file(self.name(), error))
+    }
+
+    /// The rows to be read, of the columns asked for.
+    pub fn open(&self) -> Outcome<Reader> {
+        let reader = self.open_all()?;
+        match self.columns.is_empty() {
+            true => Ok(reader),
+            false => reader.select(&self.columns).map_err(|error| of_file(self.name(), error)),
+        }
+    }
+
+    /// The rows to be read, in the order of a model's columns: those asked for, or else those with the names
+    /// that the model knows, or else, without names, all.
+    pub fn open_for(&self, model: &dyn Persist, columns: &[Column]) -> Outcome<Reader> {
+        let mut reader = self.open()?;
+        if self.columns.is_empty() && reader.is_named() && !columns.is_empty() {
+            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+            reader = reader.select(&names).map_err(|error| {
+                let Failure::Operation(message) = of_file(self.name(), error) else { unreachable!() };
+                Failure::Operation(format!(
+                    "{message}; the model's columns are {names:?}, --columns picks others"
+                ))
+            })?;
+        }
+        let (found, dim) = (reader.names().len(), model.dim());
+        if found != dim {
+            let found = counted(found, "column");
+            let message = format!("{}: {found}, the model has {dim}: choose them by --columns", self.name());
+            return Err(Failure::Operation(message));
+        }
+        Ok(reader)
+    }
+
+    /// The whole table.
+    pub fn read(&self) -> Outcome<Table> {
+        self.open()?.table(self.most()).map_err(|error| of_file(self.name(), error))
+    }
+}
+
+const BUFFER: usize = 1 << 16;
+
+/// What to do with columns that have no density.
+#[derive(clap::Args)]
+pub struct Treatment {
+    /// Spread columns of whole numbers over their rounding by uniform noise: k over k − ½ to k + ½.
+    #[arg(long)]
+    dequantise: bool,
+    /// Leave out columns that hold one value only.
+    #[arg(long)]
+    drop_constant: bool,
+}
+
+/// The rows as a model shall see them, with their columns, and word of what was done to them.
+pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table, Vec<Column>)> {
+    let mut table = data.read()?;
+    let name = data.name();
+    let names_of = |table: &Table, wanted: ColumnKind| -> Vec<String> {
+        let kinds = table.kinds();
+        table
+            .names
+            .iter()
+            .zip(kinds)
+            .filter(|(_, kind)| *kind == wanted)
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    let constant = names_of(&table, ColumnKind::Constant);
+    if table.x.nrows() == 1 {
+        return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
+    }
+    if treatment.drop_constant && !constant.is_empty() {
+        if constant.len() == table.names.len() {
+            return Err(Failure::Operation(format!("{name}: every column holds one value only")));
+        }
+        say(format_args!("{name}: left out, as they hold one value only: {}", constant.join(", ")));
+        table.drop_constant();
+    } else if let Some(first) = constant.first() {
+        let column = table.names.iter().position(|name| name == first).unwrap_or_default();
+        return Err(Failure::Operation(format!(
+            "{name}: column {first} holds {} in all {} rows, so there is nothing to learn: leave it out by \
+             --drop-constant, or choose columns by --columns",
+            table.x[[0, column]],
+            table.x.nrows(),
+        )));
+    }
+    let whole = names_of(&table, ColumnKind::Whole);
+    let mut widths = vec![0.0; table.names.len()];
+    if treatment.dequantise {
+        widths = table.widths();
+        table = table.dequantise(&mut seeded(seed)).map_err(|error| of_file(&name, error))?;
+        match whole.is_empty() {
+            true => say(format_args!("{name}: no column of whole numbers: --dequantise changes nothing")),
+            false => say(format_args!("{name}: spread over their rounding: {}", whole.join(", "))),
+        }
+    } else if !whole.is_empty() {
+        say(format_args!(
+            "{name}: whole numbers only: {}. Their density has no upper bound, so neither has a likelihood: \
+             --dequantise spreads them",
+            whole.join(", ")
+        ));
+    }
+    let columns =
+        table.names.iter().cloned().zip(widths).map(|(name, width)| Column { name, width }).collect();
+    Ok((table, columns))
+}
+
+/// A model and its columns: none if its file does not name them.
+pub fn load(path: &Path) -> Outcome<(Box<dyn Persist>, Vec<Column>)> {
+    if path == Path::new("-") {
+        return Err(Failure::Usage("a model is read from a file, not from standard input".into()));
+    }
+    persist::load_with(path).map_err(|error| of_file(path.display(), error))
+}
+
+/// Rows to take at a time: enough for the models' tiles, and some megabytes at most.
+pub fn block_rows(dim: usize) -> usize {
+    ((1 << 18) / dim.max(1)).clamp(1, 4096)
+}

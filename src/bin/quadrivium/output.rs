@@ -1,0 +1,153 @@
+//! Rows that go out.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use quadrivium::data::{CsvWriter, NpyNumber, NpyWriter};
+use quadrivium::ndarray::ArrayView2;
+
+use crate::failure::{Failure, Outcome, of_writing};
+
+/// Where rows go, and how they are written.
+#[derive(clap::Args)]
+pub struct Output {
+    /// File for the result; "-" is standard output.
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// How to write it. Default: NPY for a file that ends in .npy, else CSV.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    Csv,
+    Npy,
+}
+
+/// Numbers that either format takes.
+pub trait Number: NpyNumber + Into<f64> + fmt::Display + fmt::LowerExp {}
+
+impl Number for f32 {}
+impl Number for f64 {}
+
+impl Output {
+    fn is_stdout(&self) -> bool {
+        self.output == Path::new("-")
+    }
+
+    fn name(&self) -> String {
+        if self.is_stdout() { "standard output".into() } else { self.output.display().to_string() }
+    }
+
+    fn format(&self) -> Format {
+        let npy = self.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
+        self.format.unwrap_or(if npy { Format::Npy } else { Format::Csv })
+    }
+
+    /// Opens it for rows of these columns; their number, where it is known in advance.
+    ///
+    /// A file takes its name only when all is written: what had that name until then may be the input, and is
+    /// kept if anything goes wrong.
+    pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
+        let (format, name) = (self.format(), self.name());
+        if format == Format::Npy && rows.is_none() && self.is_stdout() {
+            let message = "NPY begins with the number of rows, which this input does not tell in advance: \
+                           name a file by -o, or write CSV";
+            return Err(Failure::Usage(message.into()));
+        }
+        let (file, target) = match self.is_stdout() {
+            true => (None, None),
+            false => {
+                let (file, temporary) = create(&self.output).map_err(|error| of_writing(&name, error))?;
+                (Some(BufWriter::with_capacity(BUFFER, file)), Some((temporary, self.output.clone())))
+            }
+        };
+        let opened = match (format, rows, file) {
+            (Format::Npy, None, Some(file)) => NpyWriter::new(file, 0, names.len()).map(Writer::Counted),
+            (Format::Npy, rows, file) => {
+                NpyWriter::new(boxed(file), rows.unwrap_or(0), names.len()).map(Writer::Npy)
+            }
+            (Format::Csv, _, file) => CsvWriter::new(boxed(file), names).map(Writer::Csv),
+        };
+        let writer = opened.map_err(|error| of_writing(&name, error))?;
+        Ok(Rows { writer: Some(writer), name, target })
+    }
+}
+
+const BUFFER: usize = 1 << 16;
+
+fn boxed(file: Option<BufWriter<File>>) -> Box<dyn Write> {
+    match file {
+        Some(file) => Box::new(file),
+        None => Box::new(BufWriter::with_capacity(BUFFER, io::stdout())),
+    }
+}
+
+/// A new file that shall become `path`, and its name until then; a device is written to as it is.
+fn create(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Ok((File::options().write(true).open(path)?, None));
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    Ok((File::options().write(true).create_new(true).open(&temporary)?, Some(temporary)))
+}
+
+enum Writer<T> {
+    Csv(CsvWriter<Box<dyn Write>>),
+    Npy(NpyWriter<Box<dyn Write>, T>),
+    Counted(NpyWriter<BufWriter<File>, T>),
+}
+
+/// Rows on their way out.
+pub struct Rows<T> {
+    /// None once it is finished.
+    writer: Option<Writer<T>>,
+    name: String,
+    /// The name until all is written, if there is one, and the name then.
+    target: Option<(Option<PathBuf>, PathBuf)>,
+}
+
+impl<T: Number> Rows<T> {
+    /// Writes the rows of x.
+    pub fn write(&mut self, x: ArrayView2<T>) -> Outcome<()> {
+        let x = x.as_standard_layout();
+        let numbers = x.as_slice().expect("standard layout");
+        let written = match self.writer.as_mut().expect("not finished") {
+            Writer::Csv(writer) => writer.rows(x.view()),
+            Writer::Npy(writer) => writer.write(numbers),
+            Writer::Counted(writer) => writer.write(numbers),
+        };
+        written.map_err(|error| of_writing(&self.name, error))
+    }
+
+    /// All rows are written.
+    pub fn finish(mut self) -> Outcome<()> {
+        let finished = match self.writer.take().expect("not finished") {
+            Writer::Csv(writer) => writer.finish().map(drop),
+            Writer::Npy(writer) => writer.finish().map(drop),
+            Writer::Counted(writer) => writer.finish_counted().map(drop),
+        };
+        let renamed = finished.and_then(|()| match &self.target {
+            Some((Some(temporary), path)) => fs::rename(temporary, path),
+            _ => Ok(()),
+        });
+        renamed.map_err(|error| of_writing(&self.name, error))?;
+        self.target = None;
+        Ok(())
+    }
+}
+
+impl<T> Drop for Rows<T> {
+    fn drop(&mut self) {
+        if let Some((Some(temporary), _)) = &self.target {
+            // What went wrong has been told.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+use std::path::PathBuf;
+
+use quadrivium::data::dequantise;
+use quadrivium::ndarray::{Array2, Axis, stack};
+use quadrivium::persist::Column;
+use quadrivium::prelude::*;
+use quadrivium::seeded;
+
+use crate::failure::{Failure, Outcome, counted, of_file, say};
+use crate::input::{Data, block_rows, load};
+use crate::interrupt;
+use crate::output::Output;
+
+/// Score rows with a model: the log-likelihood of each, in nats, as a density in the units of the data.
+///
+/// Writes a column `nats`, and a column `std_error` where the value is an estimate. Standard error says which
+/// kind of likelihood it is: exact, a lower bound, an ODE's or another estimate, or one up to an unknown
+/// constant. However many rows there are, a block of them is in memory.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model's file.
+    model: PathBuf,
+    #[command(flatten)]
+    data: Data,
+    /// Seed of what noise the likelihood needs.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Columns that --dequantise spread in training: score the values as they stand.
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub fn run(args: &Args) -> Outcome<()> {
+    let interrupt = interrupt::watch()?;
+    let (model, columns) = load(&args.model)?;
+    let kind = model.card().likelihood;
+    if kind == LikelihoodKind::Unavailable {
+        let message = format!(
+            "{}: a model of kind {} gives no likelihood; `quadrivium compare` measures its samples against rows",
+            args.model.display(),
+            model.card().name
+        );
+        return Err(Failure::Operation(message));
+    }
+    let mut reader = args.data.open_for(model.as_ref(), &columns)?;
+    let spread = if args.raw { None } else { Spread::of(columns) };
+    let names: &[&str] = match kind {
+        LikelihoodKind::Estimate => &["nats", "std_error"],
+        _ => &["nats"],
+    };
+    let announced = reader.announced_rows().map(|rows| rows.min(args.data.most() as u64));
+    let mut out = args.output.create(names, announced)?;
+    let options = LikelihoodOptions { seed: args.seed };
+    let mut total = Total::default();
+    let mut rng = seeded(args.seed);
+    let block = block_rows(model.dim());
+    loop {
+        let x = reader.block(block.min(args.data.most() - total.rows));
+        let mut x = x.map_err(|error| of_file(args.data.name(), error))?;
+        if x.nrows() == 0 {
+            break;
+        }
+        if interrupt.is_raised() {
+            return Err(Failure::Interrupted);
+        }
+        if let Some(spread) = &spread {
+            x = dequantise(x.view(), &spread.widths, &mut rng)?;
+        }
+        let scored = model.log_likelihood(x.view(), &options);
+        let scored = scored.map_err(|error| of_file(args.data.name(), at(error, total.rows)))?;
+        let nats = numbers(&scored)?;
+        total.add(&nats);
+        out.write(nats.view())?;
+    }
+    out.finish()?;
+    if total.rows == 0 {
+        return Err(Failure::Operation(format!("{}: no rows", args.data.name())));
+    }
+    if let Some(spread) = spread {
+        say(format_args!("{}", spread.explain()));
+    }
+    say(format_args!("{}", total.explain(kind)));
+    Ok(())
+}
+
+/// Values, and standard errors where they are estimates: (n, 1) or (n, 2).
+fn numbers(scored: &LogLikelihood) -> Outcome<Array2<f64>> {
+    match scored {
+        LogLikelihood::Estimate { nats, std_error } => {
+            Ok(stack(Axis(1), &[nats.view(), std_error.view()]).expect("as many of both"))
+        }
+        LogLikelihood::Unnormalised(nats) => Ok(nats.view().insert_axis(Axis(1)).to_owned()),
+        other => match other.nats() {
+            Some(nats) => Ok(nats.view().insert_axis(Axis(1)).to_owned()),
+            None => Err(Failure::Operation("the model has no likelihood".into())),
+        },
+    }
+}
+
+/// The error with its row counted from the start of the data.
+fn at(error: Error, before: usize) -> Error {
+    match error {
+        Error::NotConverged { what, budget, row } => Error::NotConverged { what, budget, row: row + before },
+        other => other,
+    }
+}
+
+/// Columns that training saw spread over their rounding, and that are scored so, too.
+struct Spread {
+    widths: Vec<f64>,
+    names: Vec<String>,
+}
+
+impl Spread {
+    fn of(columns: Vec<Column>) -> Option<Self> {
+        let widths: Vec<f64> = columns.iter().map(|column| column.width).collect();
+        let spread = columns.into_iter().filter(|column| column.width > 0.0);
+        let names: Vec<String> = spread.map(|column| column.name).collect();
+        (!names.is_empty()).then_some(Spread { widths, names })
+    }
+
+    fn explain(&self) -> String {
+        format!(
+            "spread over their rounding, as in training: {}. The mean is at most that of the log-probability \
+             of the whole numbers; --raw scores the values as they stand",
+            self.names.join(", ")
+        )
+    }
+}
+
+/// Running mean and spread of the scores (Welford 1962).
+#[derive(Default)]
+struct Total {
+    rows: usize,
+    mean: f64,
+    squares: f64,
+    /// Rows without any density.
+    impossible: usize,
+}
+
+impl Total {
+    fn add(&mut self, nats: &Array2<f64>) {
+        for &value in nats.column(0) {
+            self.rows += 1;
+            if value == f64::NEG_INFINITY {
+                self.impossible += 1;
+                continue;
+            }
+            let off = value - self.mean;
+            self.mean += off / (self.rows - self.impossible) as f64;
+            self.squares += off * (value - self.mean);
+        }
+    }
+
+    fn explain(&self, kind: LikelihoodKind) -> String {
+        let claim = match kind {
+            LikelihoodKind::Exact => "exact log-likelihood",
+            LikelihoodKind::LowerBound => "lower bound on the log-likelihood",
+            LikelihoodKind::OdeEstimate => "estimate of the log-likelihood, by an ODE",
+            LikelihoodKind::Estimate => "noisy estimate of the log-likelihood",
+            LikelihoodKind::Unnormalised => {
+                "log-likelihood up to an unknown constant (only differences between rows mean anything)"
+            }
+            LikelihoodKind::Unavailable => "no log-likelihood",
+        };
+        let n = self.rows - self.impossible;
+        let error = (self.squares / n.saturating_sub(1).max(1) as f64 / n.max(1) as f64).sqrt();
+        let impossible = match self.impossible {
+            0 => String::new(),
+            rows => format!("; of them {rows} with density 0, not in the mean"),
+        };
+        format!(
+            "{claim}: mean {:.4} ± {error:.4} nats over {}{impossible}",
+            self.mean,
+            counted(self.rows, "row")
+        )
+    }
+}

@@ -1,0 +1,152 @@
+use ndarray::{Array2, Axis, array, s};
+
+use super::*;
+use crate::data::{Header, Table, TableReader};
+
+fn file(text: &str, data: &[u8]) -> Vec<u8> {
+    [MAGIC, &[1, 0], &(text.len() as u16).to_le_bytes(), text.as_bytes(), data].concat()
+}
+
+fn read(bytes: &[u8]) -> Result<Table> {
+    TableReader::new(bytes, Header::Detect)?.table(usize::MAX)
+}
+
+/// As `numpy.save` writes it.
+fn of(descr: &str, order: &str, shape: &str, data: &[u8]) -> Result<Table> {
+    let text = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}   \n");
+    read(&file(&text, data))
+}
+
+fn refused(result: Result<Table>) -> String {
+    match result {
+        Err(error @ Error::Npy { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_type_of_number_is_read() {
+    let expected = array![[1.0, 0.0], [3.0, 1.0]];
+    macro_rules! check {
+        ($($number:ty: $descr:literal),+) => {$({
+            let numbers = [1 as $number, 0 as $number, 3 as $number, 1 as $number];
+            let little: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let big: Vec<u8> = numbers.iter().flat_map(|v| v.to_be_bytes()).collect();
+            assert_eq!(of(concat!("<", $descr), "False", "(2, 2)", &little).unwrap().x, expected);
+            assert_eq!(of(concat!(">", $descr), "False", "(2, 2)", &big).unwrap().x, expected);
+        })+};
+    }
+    check!(f32: "f4", f64: "f8", i8: "i1", i16: "i2", i32: "i4", i64: "i8");
+    check!(u8: "u1", u16: "u2", u32: "u4", u64: "u8");
+    assert_eq!(of("|b1", "False", "(2, 2)", &[1, 0, 0, 1]).unwrap().x, array![[1.0, 0.0], [0.0, 1.0]]);
+    assert_eq!(of("<i2", "False", "(2,)", &[0xFE, 0xFF, 2, 0]).unwrap().x, array![[-2.0], [2.0]]);
+    assert_eq!(of("<i8", "False", "(1,)", &i64::MIN.to_le_bytes()).unwrap().x, array![[i64::MIN as f32]]);
+    assert_eq!(of("<u8", "False", "(1,)", &[0xFF; 8]).unwrap().x, array![[u64::MAX as f32]]);
+}
+
+#[test]
+fn either_order_and_any_block_gives_the_same_rows() {
+    let x = Array2::from_shape_fn((7, 3), |(i, j)| (10 * i + j) as f32);
+    let rows: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let columns: Vec<u8> = x.t().iter().flat_map(|v| v.to_le_bytes()).collect();
+    for (order, data) in [("False", &rows), ("True", &columns)] {
+        let text = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': (7, 3)}}");
+        let file = file(&text, data);
+        assert_eq!(read(&file).unwrap().x, x);
+        let reader = TableReader::new(&file[..], Header::Detect).unwrap();
+        assert_eq!((reader.announced_rows(), reader.is_named()), (Some(7), false));
+        let mut reader = reader.select(&["3", "x1"]).unwrap();
+        let (mut row, part) = (0, x.select(Axis(1), &[2, 0]));
+        for expected in [3, 3, 1, 0, 0] {
+            assert_eq!(reader.block(3).unwrap(), part.slice(s![row..row + expected, ..]), "{order} {row}");
+            row += expected;
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let x = array![[1.5f32, -0.0], [f32::MAX, 1e-40]];
+    let write = |rows| {
+        let mut writer = NpyWriter::new(io::Cursor::new(Vec::new()), rows, 2).unwrap();
+        writer.write(x.as_slice().unwrap()).unwrap();
+        writer
+    };
+    let whole = write(2).finish().unwrap().into_inner();
+    assert_eq!(whole.len(), 128 + 16);
+    assert_eq!(write(0).finish_counted().unwrap().into_inner(), whole);
+    assert!(write(3).finish().is_err());
+    let read = read(&whole).unwrap().x;
+    assert!(read.iter().zip(&x).all(|(a, b)| a.to_bits() == b.to_bits()));
+    // The longest header there can be.
+    assert_eq!(header("<f8", u64::MAX, usize::MAX).len(), 128);
+}
+
+#[test]
+fn values_without_a_place_in_f32_are_told() {
+    for value in [f64::NAN, 1e300, f64::INFINITY] {
+        let data: Vec<u8> = [0.0, 0.0, 0.0, value].iter().flat_map(|v: &f64| v.to_le_bytes()).collect();
+        let error = of("<f8", "False", "(2, 2)", &data).unwrap_err();
+        assert!(matches!(error, Error::NonFinite { row: 1, column: 1, .. }), "{error}");
+    }
+}
+
+#[test]
+fn damaged_and_hostile_files_are_refused() {
+    for (order, shape, says) in [
+        ("False", "(4, 2)", "ends after 2 of the 4 rows"),
+        ("True", "(4, 2)", "ends after 2 of the 4 rows"),
+        ("False", "(1, 2)", "goes on after the 1 rows"),
+        ("False", "(18446744073709551615, 2)", "can be"),
+        ("False", "(4611686018427387904, 16384)", "can be"),
+        ("False", "(99999999999999999999, 2)", "a size"),
+        ("False", "(1, 100000000)", "16384"),
+        ("False", "(2, 0)", "can be"),
+        ("False", "()", "rows and columns"),
+        ("False", "(2, 2, 1)", "rows and columns"),
+        ("False", "(-1, 2)", "a size"),
+        ("False", "4", "\"(\""),
+        ("Maybe", "(2, 2)", "True or False"),
+    ] {
+        let message = refused(of("<f4", order, shape, &[0; 16]));
+        assert!(message.contains(says), "{order} {shape}: {message}");
+    }
+    for descr in ["<f2", "<c8", "|O", "<U4", "<f9", "f4", "<i3", "<f", "|S7", "", "<é1"] {
+        assert!(refused(of(descr, "False", "(1,)", &[0; 4])).contains("type"), "{descr}");
+    }
+    let nested = "(".repeat(5000);
+    for text in [
+        "",
+        "{",
+        "{}",
+        "{'descr': '<f4'}",
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'more': 1}",
+        "{'descr': '<f4",
+        &nested,
+        &format!("{{'shape': {nested}"),
+    ] {
+        refused(read(&file(text, &[0; 4])));
+    }
+    let good = file("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", &[0; 4]);
+    for end in MAGIC.len()..good.len() {
+        refused(read(&good[..end]));
+    }
+    refused(read(&[MAGIC, &[2, 0, 255, 255, 255, 255]].concat()));
+    refused(read(&[MAGIC, &[9, 0, 0, 0]].concat()));
+    refused(read(&[MAGIC, &[1, 0, 1, 0, 0xFF]].concat()));
+}
+
+#[test]
+fn memory_grows_with_what_is_there() {
+    for order in ["False", "True"] {
+        let text = format!("{{'descr': '<f8', 'fortran_order': {order}, 'shape': (1000000000, 16384)}}");
+        let bytes = file(&text, &[0; 100]);
+        let most = allocation_counter::measure(|| {
+            let reader = TableReader::new(&bytes[..], Header::Detect).unwrap();
+            assert!(reader.table(usize::MAX).is_err());
+        });
+        // The names of the columns, and places for them.
+        assert!(most.bytes_max < 4 << 20, "{} bytes", most.bytes_max);
+    }
+}

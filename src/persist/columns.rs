@@ -1,0 +1,68 @@
+//! What a model's file says of the table that the model was trained on.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::format::{Stored, annotate, broken};
+use super::read::read;
+use super::{Persist, from_bytes};
+use crate::error::Result;
+
+/// The entry of the metadata.
+const ENTRY: &str = "quadrivium.columns";
+
+/// A column of the rows that a model learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// The width that its values were spread over by [`dequantise`](crate::data::dequantise); 0 for values as
+    /// they stood.
+    #[serde(default)]
+    pub width: f64,
+}
+
+/// [`save`](super::save) with the columns of the training's table beside the model, as the entry
+/// `quadrivium.columns` of the file's metadata: a list in JSON. Whoever reads only models does not see it.
+///
+/// # Errors
+/// As [`save`](super::save); [`Error::Format`](crate::Error::Format) for columns that are not the model's:
+/// one for each, each with a name of its own and a finite width of 0 or more.
+pub fn save_with(model: &dyn Persist, columns: &[Column], path: impl AsRef<Path>) -> Result<()> {
+    check(columns, model.dim())?;
+    let text = serde_json::to_string(columns).map_err(|error| broken(format!("the columns: {error}")))?;
+    crate::file::write(path.as_ref(), &annotate(&model.to_bytes()?, ENTRY, text)?)
+}
+
+/// [`load`](super::load) with the columns: none if the file does not name them.
+///
+/// # Errors
+/// As [`load`](super::load), and [`Error::Format`](crate::Error::Format) for columns that are not the model's.
+pub fn load_with(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Vec<Column>)> {
+    let bytes = read(path.as_ref())?;
+    let model = from_bytes(&bytes)?;
+    let stored = Stored::parse(&bytes)?;
+    let Some(text) = stored.note(ENTRY) else { return Ok((model, Vec::new())) };
+    let columns: Vec<Column> =
+        serde_json::from_str(text).map_err(|error| broken(format!("the columns: {error}")))?;
+    check(&columns, model.dim())?;
+    Ok((model, columns))
+}
+
+fn check(columns: &[Column], dim: usize) -> Result<()> {
+    if columns.len() != dim {
+        return Err(broken(format!("{} columns are named: the model has {dim}", columns.len())));
+    }
+    let mut seen = HashSet::new();
+    for Column { name, width } in columns {
+        if !seen.insert(name) || name.is_empty() || !width.is_finite() || *width < 0.0 {
+            return Err(broken(format!(
+                "a column {name:?} of width {width}: expected a name of its own and a width of 0 or more"
+            )));
+        }
+    }
+    Ok(())
+}

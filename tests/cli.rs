@@ -1,0 +1,407 @@
+//! The program `quadrivium` as a user runs it: files, pipes, messages and exit codes.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const FAITHFUL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/faithful.csv");
+
+/// A folder of a test's own, gone when the test is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("quadrivium-cli-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// A model of the given kind, trained a little on Old Faithful.
+    fn fit(&self, kind: &str, more: &[&str]) -> String {
+        let model = self.path(&format!("{kind}.safetensors"));
+        let steps = ["fit", "--model", kind, FAITHFUL, "-o", &model, "--steps", "20"];
+        ok(&[&steps[..], more].concat());
+        model
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quadrivium"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// What it wrote to standard output; it must have worked.
+fn ok(args: &[&str]) -> String {
+    let output = run(args);
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What it said; it must have failed with that code.
+fn fails(args: &[&str], code: i32) -> String {
+    let output = run(args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+    assert_eq!(output.stdout, b"", "{args:?}");
+    stderr(&output).to_owned()
+}
+
+fn with_stdin(args: &[&str], input: &[u8]) -> Output {
+    let mut child =
+        command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn fit_info_sample_score() {
+    let folder = Folder::new("trip");
+    let model = folder.fit("vae", &["--seed", "3"]);
+    let info = ok(&["info", &model]);
+    for word in ["vae", "eruptions, waiting", "lower bound", "posterior collapse", "format 1"] {
+        assert!(info.contains(word), "{word}: {info}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
+    assert_eq!((json["kind"].as_str(), json["dim"].as_u64()), (Some("vae"), Some(2)));
+    assert_eq!(json["columns"][1]["name"], "waiting");
+
+    let text = ok(&["sample", &model, "-n", "5000", "--seed", "1"]);
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("eruptions,waiting"));
+    assert_eq!(lines.clone().count(), 5000);
+    assert!(lines.all(|line| line.split(',').filter(|v| v.parse::<f32>().is_ok()).count() == 2));
+    // The same seed, the same bytes, and more rows begin with fewer.
+    assert_eq!(ok(&["sample", &model, "-n", "5000", "--seed", "1"]), text);
+    assert!(text.starts_with(&ok(&["sample", &model, "-n", "10", "--seed", "1"])));
+    assert_ne!(ok(&["sample", &model, "-n", "5000", "--seed", "2"]), text);
+    assert_eq!(ok(&["sample", &model, "-n", "0"]), "eruptions,waiting\n");
+
+    let scored = run(&["score", &model, FAITHFUL]);
+    assert!(stderr(&scored).contains("lower bound on the log-likelihood: mean -"), "{}", stderr(&scored));
+    let nats = String::from_utf8(scored.stdout).unwrap();
+    assert_eq!(nats.lines().next(), Some("nats"));
+    let nats: Vec<f64> = nats.lines().skip(1).map(|line| line.parse().unwrap()).collect();
+    assert_eq!(nats.len(), 272);
+
+    // The same training, the same bytes.
+    let again = folder.path("again.safetensors");
+    ok(&["fit", "-m", "vae", FAITHFUL, "-o", &again, "--steps", "20", "--seed", "3"]);
+    assert_eq!(fs::read(&again).unwrap(), fs::read(&model).unwrap());
+}
+
+#[test]
+fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
+    let folder = Folder::new("kinds");
+    for (kind, says) in [
+        ("autoregressive", "exact"),
+        ("diffusion", "by an ODE"),
+        ("energy", "noisy estimate"),
+        ("flow", "exact"),
+        ("flow_matching", "by an ODE"),
+        ("gaussian_mixture", "exact"),
+        ("kernel_density", "exact"),
+    ] {
+        let model = folder.fit(kind, &[]);
+        assert_eq!(ok(&["sample", &model, "-n", "3"]).lines().count(), 4, "{kind}");
+        let scored = run(&["score", &model, FAITHFUL, "--rows", "5"]);
+        assert!(stderr(&scored).contains(says), "{kind}: {}", stderr(&scored));
+        let header = if kind == "energy" { "nats,std_error\n" } else { "nats\n" };
+        let text = String::from_utf8(scored.stdout).unwrap();
+        assert!(text.starts_with(header) && text.lines().count() == 6, "{kind}: {text}");
+    }
+    for kind in ["gan", "score"] {
+        let model = folder.fit(kind, &[]);
+        assert!(fails(&["score", &model, FAITHFUL], 1).contains("no likelihood"), "{kind}");
+    }
+    // One column: a coupling flow is no choice.
+    folder.fit("flow", &["--columns", "waiting"]);
+}
+
+#[test]
+fn text_npy_and_pipes_carry_the_same_numbers() {
+    let folder = Folder::new("formats");
+    let model = folder.fit("autoregressive", &[]);
+    let (csv, npy) = (folder.path("rows.csv"), folder.path("rows.npy"));
+    for path in [&csv, &npy] {
+        ok(&["sample", &model, "-n", "9000", "-o", path]);
+    }
+    let scores = ok(&["score", &model, &csv]);
+    assert_eq!(scores.lines().count(), 9001);
+    assert_eq!(ok(&["score", &model, &npy]), scores);
+    for path in [&csv, &npy] {
+        let piped = with_stdin(&["score", &model, "-"], &fs::read(path).unwrap());
+        assert_eq!(
+            String::from_utf8(piped.stdout).unwrap(),
+            scores,
+            "{}",
+            String::from_utf8_lossy(&piped.stderr)
+        );
+    }
+    let piped = run(&["sample", &model, "-n", "9000", "--format", "npy"]).stdout;
+    assert_eq!(piped, fs::read(&npy).unwrap());
+
+    // Scores as NPY: the count is known in advance, or put in when the end is there.
+    let (known, counted) = (folder.path("known.npy"), folder.path("counted.npy"));
+    ok(&["score", &model, &npy, "-o", &known]);
+    ok(&["score", &model, &csv, "-o", &counted]);
+    assert_eq!(fs::read(&known).unwrap(), fs::read(&counted).unwrap());
+    assert!(fs::read(&known).unwrap().starts_with(b"\x93NUMPY"));
+    assert!(fails(&["score", &model, &csv, "--format", "npy"], 2).contains("number of rows"));
+
+    // The input may be the output: it is replaced when all is read.
+    ok(&["score", &model, &csv, "-o", &csv]);
+    assert_eq!(fs::read_to_string(&csv).unwrap(), scores);
+    // An output that fails leaves what was there, and nothing else.
+    let bad = folder.write("bad.csv", "eruptions,waiting\n1,2\n1,x\n");
+    let files = || fs::read_dir(&folder.0).unwrap().count();
+    let before = files();
+    assert!(fails(&["score", &model, &bad, "-o", &bad], 1).contains("line 3, column 2"));
+    assert_eq!((fs::read_to_string(&bad).unwrap().len(), files()), (26, before));
+}
+
+#[test]
+fn columns_are_found_by_name_and_chosen_by_number() {
+    let folder = Folder::new("columns");
+    let model = folder.fit("gaussian_mixture", &[]);
+    let faithful = fs::read_to_string(FAITHFUL).unwrap();
+    let swapped: String = faithful
+        .lines()
+        .enumerate()
+        .map(|(i, line)| {
+            let (a, b) = line.split_once(',').unwrap();
+            format!("{b};note {i};{a}\n")
+        })
+        .collect();
+    let swapped = folder.write("swapped.csv", swapped);
+    let scores = ok(&["score", &model, FAITHFUL]);
+    assert_eq!(ok(&["score", &model, &swapped]), scores);
+    assert_eq!(ok(&["score", &model, &swapped, "--columns", "3,1"]), scores);
+    assert_ne!(ok(&["score", &model, &swapped, "--columns", "1,eruptions"]), scores);
+    assert!(
+        fails(&["score", &model, &swapped, "--columns", "waiting"], 1).contains("1 column, the model has 2")
+    );
+    assert!(fails(&["score", &model, &swapped, "--columns", "3,4"], 1).contains("no column \"4\""));
+    let other = folder.write("other.csv", "a,b\n1,2\n");
+    assert!(
+        fails(&["score", &model, &other], 1).contains("the model's columns are [\"eruptions\", \"waiting\"]")
+    );
+    // Without names, by place.
+    let unnamed = folder.write("unnamed.csv", faithful.split_once('\n').unwrap().1);
+    assert_eq!(ok(&["score", &model, &unnamed]), scores);
+
+    let one = folder.path("one.safetensors");
+    ok(&["fit", "-m", "gaussian_mixture", &swapped, "-o", &one, "--columns", "3"]);
+    assert!(ok(&["sample", &one, "-n", "1"]).starts_with("eruptions\n"));
+}
+
+#[test]
+fn columns_without_a_density_are_told() {
+    let folder = Folder::new("density");
+    let rows: String = (0..40).map(|i| format!("{},{},7\n", f64::from(i).sin(), i % 5)).collect();
+    let data = folder.write("data.csv", format!("a,count,c\n{rows}"));
+    let model = folder.path("model.safetensors");
+    let fit = ["fit", "-m", "gaussian_mixture", &data, "-o", &model];
+    let message = fails(&fit, 1);
+    assert!(
+        message.contains("column c holds 7 in all 40 rows") && message.contains("--drop-constant"),
+        "{message}"
+    );
+
+    let output = run(&[&fit[..], &["--drop-constant"]].concat());
+    let message = stderr(&output);
+    assert!(output.status.success() && message.contains("hold one value only: c\n"), "{message}");
+    assert!(message.contains("whole numbers only: count.") && message.contains("--dequantise"), "{message}");
+
+    let output = run(&[&fit[..], &["--columns", "a,count", "--dequantise"]].concat());
+    let message = stderr(&output);
+    assert!(output.status.success() && message.contains("spread over their rounding: count\n"), "{message}");
+    // Drawn rows are whole again, unless told not to be.
+    let whole =
+        |text: &str| text.lines().skip(1).all(|line| line.split_once(',').unwrap().1.parse::<i32>().is_ok());
+    assert!(whole(&ok(&["sample", &model, "-n", "50"])));
+    assert!(!whole(&ok(&["sample", &model, "-n", "50", "--raw"])));
+    let scored = run(&["score", &model, &data]);
+    assert!(stderr(&scored).contains("as in training: count"), "{}", stderr(&scored));
+    let raw = run(&["score", &model, &data, "--raw"]);
+    assert!(!stderr(&raw).contains("as in training") && raw.stdout != scored.stdout);
+}
+
+#[test]
+fn bad_input_is_told_by_line_and_column() {
+    let folder = Folder::new("bad");
+    let model = folder.path("model.safetensors");
+    for (text, says) in [
+        ("a,b\n1,2\n3,x\n", "line 3, column 2: found \"x\", expected a finite number (b)"),
+        ("a,b\n1,2\n\n3,NA\n", "line 4, column 2 (b): \"NA\" in row 2 is a missing value"),
+        ("a,b\n1,2\n3\n", "line 3, column 2: found \"the end of the line\""),
+        ("a,a\n1,2\n", "line 1, column 2: found \"a\", expected a name not used before"),
+        ("", "0 rows"),
+        ("a,b\n", "0 rows"),
+        ("a,b\n1,2\n", "one row"),
+    ] {
+        let data = folder.write("data.csv", text);
+        let message = fails(&["fit", "-m", "vae", &data, "-o", &model], 1);
+        assert!(
+            message.starts_with(&format!("error: {data}: ")) && message.contains(says),
+            "{text:?}: {message}"
+        );
+    }
+    let piped = with_stdin(&["fit", "-m", "vae", "-", "-o", &model], b"a\n1\n?\n");
+    assert!(stderr(&piped).starts_with("error: standard input: line 3, column 1 (a)"), "{}", stderr(&piped));
+    let cut = folder.write("cut.npy", b"\x93NUMPY\x01\x00");
+    assert!(fails(&["fit", "-m", "vae", &cut, "-o", &model], 1).contains("not a table in NPY format"));
+    let absent = folder.path("absent.csv");
+    assert!(fails(&["fit", "-m", "vae", &absent, "-o", &model], 1).contains("absent.csv: "));
+    assert!(fails(&["info", FAITHFUL], 1).contains("not a model's file"));
+    assert!(!Path::new(&model).exists());
+}
+
+#[test]
+fn bad_commands_are_told_before_work_is_done() {
+    let folder = Folder::new("usage");
+    let model = folder.path("model.safetensors");
+    let fit = ["fit", "-m", "vae", FAITHFUL, "-o", &model];
+    for more in [
+        &["--steps", "0"][..],
+        &["--validation", "1"],
+        &["--patience", "3"],
+        &["--set", "hidden"],
+        &["--model", "other"],
+        &["--rows", "0"],
+    ] {
+        fails(&[&fit[..], more].concat(), 2);
+    }
+    for (more, says) in [
+        (&["--set", "latnt=0"][..], "latent_dim"),
+        (&["--set", "latent_dim=0"], "VaeConfig::latent_dim = 0"),
+        (&["--set", "optimiser.lr=-1"], "optimiser.lr"),
+        (&["--set", "optimiser.rate=1"], "weight_decay"),
+        (&["--set", "dim=3"], "2 columns"),
+        (&["--config", FAITHFUL], "faithful.csv: "),
+    ] {
+        let message = fails(&[&fit[..], more].concat(), 1);
+        assert!(message.contains(says), "{more:?}: {message}");
+    }
+    let nowhere = folder.path("no/such/model.safetensors");
+    assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("a folder that exists"));
+    assert!(!Path::new(&model).exists());
+    fails(&["sample", "-"], 2);
+    fails(&["sample", FAITHFUL, "--temperature", "-1"], 2);
+    fails(&[], 2);
+}
+
+#[test]
+fn settings_reach_the_model() {
+    let folder = Folder::new("settings");
+    let config = folder.write("config.json", r#"{"hidden": [8], "latent_dim": 1}"#);
+    let model =
+        folder.fit("vae", &["--config", &config, "--set", "latent_dim=3", "--set", "optimiser.lr=0.001"]);
+    let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
+    let config = &json["config"];
+    assert_eq!((&config["hidden"], &config["latent_dim"]), (&serde_json::json!([8]), &serde_json::json!(3)));
+    assert_eq!(config["optimiser"]["lr"], 0.001);
+    // What `info` shows can be given back.
+    let whole = folder.write("whole.json", config.to_string());
+    let again = folder.path("again.safetensors");
+    ok(&["fit", "-m", "vae", FAITHFUL, "-o", &again, "--steps", "20", "--config", &whole]);
+    assert_eq!(fs::read(&again).unwrap(), fs::read(&model).unwrap());
+}
+
+#[test]
+fn compare_ranks_every_model() {
+    let table = ok(&["compare", FAITHFUL, "--dequantise", "--quick"]);
+    for word in [
+        "autoregressive",
+        "VAE",
+        "WGAN-GP",
+        "DDIM-50",
+        "(training rows)",
+        "ODE estimate",
+        "217 rows to learn from",
+    ] {
+        assert!(table.contains(word), "{word}: {table}");
+    }
+    let command =
+        ["compare", FAITHFUL, "--quick", "--json", "--models", "gaussian_mixture,gan,kernel_density"];
+    let result: serde_json::Value = serde_json::from_str(&ok(&command)).unwrap();
+    let models = result["models"].as_array().unwrap();
+    assert_eq!(models.len(), 3);
+    assert!(models[0]["nll"].as_f64().unwrap() <= models[1]["nll"].as_f64().unwrap());
+    assert_eq!((models[2]["model"].as_str(), models[2]["nll"].as_f64()), (Some("WGAN-GP"), None));
+    assert!(models.iter().all(|model| model["distances"]["energy"].as_f64().unwrap() >= 0.0));
+    let by_energy: serde_json::Value =
+        serde_json::from_str(&ok(&[&command[..], &["--by", "energy"]].concat())).unwrap();
+    let energies: Vec<f64> = by_energy["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| model["distances"]["energy"].as_f64().unwrap())
+        .collect();
+    assert!(energies.is_sorted(), "{energies:?}");
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let folder = Folder::new("pipe");
+    let model = folder.fit("gan", &[]);
+    let mut child = command(&["sample", &model, "-n", "100000000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut start = [0; 18];
+    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"eruptions,waiting\n");
+    // Standard output is closed now.
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_the_model() {
+    use std::io::{BufRead, BufReader};
+
+    let folder = Folder::new("interrupt");
+    let model = folder.path("model.safetensors");
+    let mut child = command(&["fit", "-m", "gan", FAITHFUL, "-o", &model, "--steps", "1000000000"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut messages = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    // It speaks of the data when it already listens to signals.
+    messages.read_line(&mut line).unwrap();
+    assert!(line.contains("whole numbers"), "{line}");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    messages.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("until Ctrl-C") && rest.contains("saved to"), "{rest}");
+    assert_eq!(ok(&["sample", &model, "-n", "2"]).lines().count(), 3);
+}

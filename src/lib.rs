@@ -94,6 +94,10 @@
 //! | [`observe`] | watching a training: bar, log, stop from outside |
 //! | `persist` | models as files, with the feature `safetensors` |
 //! | `report` | pictures, with the feature `plot` |
+//! | [`error`] | what a caller can be told, with the numbers |
+//! | [`faq`] | questions that come up, answered |
+//!
+//! The page of each paradigm has its formula, a picture, an example, and what can go wrong.
 //!
 //! # Conventions
 //!
@@ -121,6 +125,8 @@ pub mod data;
 pub mod diffusion;
 pub mod energy;
 pub mod error;
+#[doc = include_str!("../docs/FAQ.md")]
+pub mod faq {}
 mod file;
 pub mod flow;
 pub mod flow_matching;

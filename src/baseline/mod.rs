@@ -1,12 +1,74 @@
-//! Classical references under the same trait: densities in closed form, without a network. They are the
-//! yardstick that a neural model must beat to be worth its cost, and where rows are few they often win.
+//! Classical references under the same trait: densities in closed form, without a network.
 //!
-//! | model | p(x) | fitted by | what goes wrong |
-//! | --- | --- | --- | --- |
-//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | EM | stops at a local optimum; edges and curves need many components |
-//! | [`KernelDensity`] | (1/n) Σⱼ N(x; xⱼ, H) | a rule, or cross-validation, for H | one width for all places; rows needed grow exponentially with dimension |
+//! They are the yardstick that a neural model must beat to be worth its cost, and where rows are few they
+//! often win. Both score exactly, sum in f64 from the rows as they stand, and draw in one pass.
 //!
-//! Both sum in f64 from the rows as they stand, score exactly, and draw in one pass.
+//! # Formula
+//!
+//! | model | p(x) | fitted by |
+//! | --- | --- | --- |
+//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | expectation–maximisation from several starts; the number of components by BIC |
+//! | [`KernelDensity`] | (1/n) Σⱼ N(x; xⱼ, H), H = h² Σ | a rule, or the leave-one-out likelihood, for h |
+//!
+//! wₖ, μₖ, Σₖ are the weight, mean and covariance of component k; xⱼ are the n training rows, Σ their
+//! covariance, h the bandwidth.
+//!
+//! # Picture
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/pictures/baseline_density.svg"))]
+//!
+//! # Example
+//!
+//! What the bandwidth does: the rule is right for one Gaussian, and blurs two moons; too narrow a kernel
+//! learns the rows by heart.
+//!
+//! ```
+//! use quadrivium::{data::Toy, prelude::*, seeded};
+//!
+//! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
+//! let data = Dataset::new(moons.sample(2_000, &mut rng))?;
+//! let test = moons.sample(1_000, &mut rng);
+//! // NLL of training rows and of others.
+//! let mut nll = |bandwidth| -> Result<(f64, f64)> {
+//!     let mut model = KernelDensity::new(KernelDensityConfig { bandwidth, ..Default::default() })?;
+//!     model.train(&data, &TrainOptions::default(), &mut rng, &mut Silent)?;
+//!     let of = |x| -> Result<f64> {
+//!         Ok(-model.log_likelihood(x, &LikelihoodOptions::default())?.nats().unwrap().mean().unwrap())
+//!     };
+//!     Ok((of(data.x())?, of(test.view())?))
+//! };
+//! let (rule, chosen) = (nll(Bandwidth::Scott)?, nll(Bandwidth::CrossValidated { rows: 500 })?);
+//! let narrow = nll(Bandwidth::Fixed(0.01))?;
+//! assert!(chosen.1 + 0.2 < rule.1, "the entropy is 1.008: {chosen:?} {rule:?}");
+//! assert!(narrow.0 < 0.0 && narrow.1 > 2.0, "by heart: {narrow:?}");
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # What can go wrong
+//!
+//! - **One width for all places** is too wide for a peak and too narrow for a tail, and the rules are too
+//!   wide for everything with more than one mode. *See*: on 5000 rows of two moons held-out rows score 1.30
+//!   nats with Scott's h = 0.24, 1.02 with the cross-validated 0.066, 2.95 with 0.01 (whose training rows
+//!   score −0.17). *Change*: [`Bandwidth::CrossValidated`].
+//! - **The curse of dimension.** A kernel density's error falls as n^(−4/(d + 4)), d columns: each more
+//!   wants many times the rows.
+//! - **Repeated rows.** Cross-validation narrows the kernels without end, and a component on one repeated
+//!   row has an infinite likelihood; [`reg_covar`](GaussianMixtureConfig::reg_covar) bounds it. *Change*:
+//!   [`dequantise`](crate::data::dequantise) rounded columns.
+//! - **Local optima.** A component that covers two modes does not split, and two that share a mode do not
+//!   part. *See*: likelihoods that differ from seed to seed. *Change*:
+//!   [`restarts`](GaussianMixtureConfig::restarts).
+//! - **Edges and curves** are chains of ellipses: on the checkerboard 25 components stay 0.21 nats short,
+//!   where a spline flow stays 0.04.
+//!
+//! # Papers
+//!
+//! Dempster, Laird & Rubin 1977, [Maximum likelihood from incomplete data via the EM
+//! algorithm](https://doi.org/10.1111/j.2517-6161.1977.tb01600.x) · Schwarz 1978, [Estimating the dimension
+//! of a model](https://doi.org/10.1214/aos/1176344136) · Rosenblatt 1956, [Remarks on some nonparametric
+//! estimates of a density function](https://doi.org/10.1214/aoms/1177728190) · Parzen 1962, [On estimation
+//! of a probability density function and mode](https://doi.org/10.1214/aoms/1177704472) · Scott 1992,
+//! [Multivariate density estimation](https://doi.org/10.1002/9780470316849)
 
 mod kernel;
 mod lanes;

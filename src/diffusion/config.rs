@@ -5,8 +5,8 @@ use crate::generative::Divergence;
 use crate::nn::{Activation, timed};
 use crate::train::OptimiserConfig;
 
-/// What a [`Diffusion`](super::Diffusion) is made of. Lengths are in standard deviations of the columns, on which the network
-/// works.
+/// What a [`Diffusion`](super::Diffusion) is made of. Lengths are in standard deviations of the columns, on
+/// which the network works.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",

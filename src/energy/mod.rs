@@ -1,44 +1,101 @@
 //! The energy-based paradigm: a density up to its constant, or only its slope.
 //!
-//! **Model.** p(x) = exp(−E(x))/Z, a network for the energy E ([`EnergyModel`]). Nothing asks the network to be
-//! invertible or to generate, and the price is Z = ∫ exp(−E), which no one knows. The score s = ∇ ln p = −∇E
-//! does not depend on Z; a network may also learn s alone ([`ScoreModel`]).
+//! A network gives every row an energy, low where rows are likely, and nothing asks it to be invertible or
+//! to generate ([`EnergyModel`]); or it gives the slope alone ([`ScoreModel`]). The price is a constant
+//! that no one knows, and chains to draw rows.
 //!
-//! **Objective.** Three ways around Z ([`EnergyTraining`], [`ScoreTraining`]):
+//! # Formula
+//!
+//! ```text
+//! model       p(x) = exp(−E(x))/Z,   Z = ∫ exp(−E(x)) dx
+//! score       s(x) = ∇ ln p(x) = −∇E(x), without Z
+//! sampling    z′ = z − (h²/2) ∇E(z) + h ξ,   ξ ~ N(0, I)
+//! ```
+//!
+//! E is the network, h the length of a Langevin move, ξ its noise. Three ways around Z ([`EnergyTraining`],
+//! [`ScoreTraining`]):
 //!
 //! | | minimises | learns |
 //! | --- | --- | --- |
-//! | persistent chains (Hinton 2002; Tieleman 2008; Du & Mordatch 2019) | E[E(x⁺)] − E[E(x⁻)], x⁻ from chains that move along under the present energy | p: with x⁻ ~ exp(−E)/Z the gradient is that of −ln p |
-//! | denoising (Vincent 2011, eq. 9) | E‖s(x̃) − (x − x̃)/σ²‖², x̃ = x + σε | p blurred by σ |
+//! | persistent chains (Hinton 2002; Tieleman 2008; Du & Mordatch 2019) | E[E(x⁺)] − E[E(x⁻)], x⁺ a row, x⁻ from chains that move along under the present energy | p: with x⁻ ~ exp(−E)/Z the gradient is that of −ln p |
+//! | denoising (Vincent 2011, eq. 9) | E‖s(x̃) − (x − x̃)/σ²‖², x̃ = x + σε, ε ~ N(0, I) | p blurred by σ |
 //! | sliced (Song et al. 2019, variance-reduced) | E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction | the score of whatever rows it sees |
 //!
-//! The last two differentiate a derivative once more, exactly: for s = −∇E, a `jvp` along u = ∂loss/∂s and its
-//! reverse; for a network s, a `jvp` along v and its reverse. A scalar energy learns at one σ. A score
+//! The last two differentiate a derivative once more, exactly: for s = −∇E, a `jvp` along u = ∂loss/∂s and
+//! its reverse; for a network s, a `jvp` along v and its reverse. A scalar energy learns at one σ. A score
 //! network takes σ as an input and learns a whole ladder (NCSN, Song & Ermon 2019): then it is the noise
 //! predictor of a [`Diffusion`](crate::Diffusion), ε̂ = −σs, and shares its code.
 //!
-//! **Sampling.** Langevin moves, z′ = z − (h²/2) ∇E + hξ, each proposal accepted or refused after Metropolis
-//! ([`Langevin`]); the same moves carry the chains in training. On a ladder, a few moves at each level of
-//! noise, from the largest down (annealed Langevin dynamics).
+//! **Sampling**: Langevin moves, each proposal accepted or refused after Metropolis ([`Langevin`]); the
+//! same moves carry the chains in training. On a ladder, a few moves at each level of noise, from the
+//! largest down (annealed Langevin dynamics). **Likelihood**: −E(x), up to a constant; in one or two
+//! columns [`Normalisation::Quadrature`] finds Z. A field s need not be the slope of anything, so a
+//! [`ScoreModel`] has none.
 //!
-//! **Likelihood.** −E(x), up to a constant; in one or two columns [`Normalisation::Quadrature`] finds Z. A field
-//! s need not be the slope of anything, so a [`ScoreModel`] has none.
+//! # Picture
 //!
-//! **What goes wrong.** Figures are on the grid of 25 narrow modes, 0.018 wide in standard units, shortfalls in
-//! nats against the truth. *Denoising at one σ*: rows blurred by σ = 0.02 never lie between the modes, so
-//! nothing is learned of the energy there, nor of one mode's weight against another's: 2.5 to 4.3 short. A
-//! larger σ joins the modes and blurs them. A ladder of σ has both, and annealed sampling draws rows whose
-//! energy distance from the truth's is 1 to 2 times that of two samples of the truth. *Young chains*: if a share of 0.05 of the chains starts anew
-//! each time, the model learns where young chains go, not where exp(−E) has its mass (Nijkamp et al. 2019):
-//! after 1000 steps 0.997 of the samples lie in the modes, and the density is 0.56 short. Without restarts
-//! it is 0.18, and 0.025 after 3000 steps; but now samples need the time that the chains had, and after 400
-//! moves 0.07 of them are still on their way. *Slow mixing*: a step that suits a mode does not leave it. With
-//! steps of at most 0.05 the chains stay where they started, the energy of the rest runs away, and the
-//! density is thousands of nats short. So the chain also tries steps as long as the data are wide; the modes
-//! cover a hundredth of the plane they lie in, and some land in another. In many dimensions none would.
-//! *Unadjusted steps*: without Metropolis the long steps are draws from nothing: two moons are learned to
-//! 0.009 nats with it, to hundreds without. *Drift*: only differences of energies have a gradient, so all may
-//! rise or fall together, by a hundred nats in 250 steps; a small magnitude penalty holds them.
+#![cfg_attr(doc, doc = include_str!("../../docs/pictures/energy_density.svg"))]
+//!
+//! # Example
+//!
+//! An energy compares rows without its constant; by quadrature the constant is found.
+//!
+//! ```
+//! use quadrivium::energy::Normalisation;
+//! use quadrivium::{data::Toy, prelude::*, seeded};
+//!
+//! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
+//! let score = |normalisation| -> Result<LogLikelihood> {
+//!     let mut rng = seeded(1);
+//!     let config = EnergyConfig { hidden: vec![32, 32], normalisation, ..Default::default() };
+//!     let mut model = EnergyModel::new(config, &mut rng)?;
+//!     model.train(&data, &TrainOptions { steps: 30, ..Default::default() }, &mut rng, &mut Silent)?;
+//!     model.log_likelihood(data.x(), &LikelihoodOptions::default())
+//! };
+//! let without = score(Normalisation::None)?;
+//! let with = score(Normalisation::Quadrature { intervals: 128 })?;
+//! let (LogLikelihood::Unnormalised(energies), LogLikelihood::Estimate { nats, .. }) = (without, with) else {
+//!     unreachable!("as the options say");
+//! };
+//! // In every row they differ by the same: ln Z.
+//! let log_z = &energies - &nats;
+//! assert!(log_z.std(0.0) < 1e-6 && log_z[0].abs() > 0.01, "{log_z}");
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # What can go wrong
+//!
+//! Figures are on the grid of 25 narrow modes, 0.018 wide in standard units, shortfalls in nats against the
+//! truth.
+//!
+//! - **Denoising at one σ.** Rows blurred by σ = 0.02 never lie between the modes, so nothing is learned of
+//!   the energy there, nor of one mode's weight against another's: 2.5 to 4.3 short. A larger σ joins the
+//!   modes and blurs them. *Change*: a ladder of σ has both, and annealed sampling draws rows whose energy
+//!   distance from the truth's is 1 to 2 times that of two samples of the truth.
+//! - **Young chains.** If a share of 0.05 of the chains starts anew each time, the model learns where young
+//!   chains go, not where exp(−E) has its mass (Nijkamp et al. 2019): after 1000 steps 0.997 of the samples
+//!   lie in the modes, and the density is 0.56 short. *See*: good samples beside a poor normalised score.
+//!   Without restarts it is 0.18, and 0.025 after 3000 steps; but now samples need the time that the chains
+//!   had, and after 400 moves 0.07 of them are still on their way.
+//! - **Slow mixing.** A step that suits a mode does not leave it. With steps of at most 0.05 the chains
+//!   stay where they started, the energy of the rest runs away, and the density is thousands of nats short.
+//!   So the chain also tries steps as long as the data are wide; the modes cover a hundredth of the plane
+//!   they lie in, and some land in another. In many dimensions none would.
+//! - **Unadjusted steps.** Without Metropolis the long steps are draws from nothing: two moons are learned
+//!   to 0.009 nats with it, to hundreds without.
+//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together, by a
+//!   hundred nats in 250 steps; a small magnitude penalty holds them.
+//!
+//! # Papers
+//!
+//! Hinton 2002, [Training products of experts](https://doi.org/10.1162/089976602760128018) · Tieleman 2008,
+//! [Training restricted Boltzmann machines](https://doi.org/10.1145/1390156.1390290) · Vincent 2011, [A
+//! connection between score matching and denoising autoencoders](https://doi.org/10.1162/NECO_a_00142) · Du
+//! & Mordatch 2019, [Implicit generation and modeling with energy-based
+//! models](https://arxiv.org/abs/1903.08689) · Nijkamp et al. 2019, [Learning non-convergent non-persistent
+//! short-run MCMC](https://arxiv.org/abs/1904.09770) · Song et al. 2019, [Sliced score
+//! matching](https://arxiv.org/abs/1905.07088) · Song & Ermon 2019, [Generative modeling by estimating
+//! gradients of the data distribution](https://arxiv.org/abs/1907.05600)
 
 mod likelihood;
 mod network;
@@ -90,8 +147,8 @@ pub enum EnergyTraining {
         /// The weight α of α (f(x⁺)² + f(x⁻)²), which keeps energies from drifting. 0 or more.
         magnitude: f64,
     },
-    /// Denoising score matching (Vincent 2011): ∇E points from a blurred row to where it came from. No chains,
-    /// but what is learned is the density blurred by σ.
+    /// Denoising score matching (Vincent 2011): ∇E points from a blurred row to where it came from. No
+    /// chains, but what is learned is the density blurred by σ.
     DenoisingScoreMatching {
         /// σ, the blur. 1e-6 to 1e6.
         sigma: f64,
@@ -130,8 +187,8 @@ pub struct EnergyConfig {
     /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
     /// 1, beside the coordinate itself. At most 14. Default 5.
     pub octaves: usize,
-    /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is N(0, w²I).
-    /// 0.01 to 10. Default 1.
+    /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is
+    /// N(0, w²I). 0.01 to 10. Default 1.
     pub width: f64,
     /// The objective. Default [`EnergyTraining::PersistentChains`] with 1024 chains of 20 evaluations, no
     /// restarts and a magnitude of 1e-5.
@@ -227,8 +284,8 @@ impl EnergyConfig {
 
 /// A density p(x) = exp(−E(x))/Z with a network for E.
 ///
-/// In standard units z, E = f(z̃) + ‖z‖²/2w²: f is a network, z̃ is z cut to ±10 on each axis, and the confinement
-/// makes exp(−E) integrable whatever f is. It is part of the model.
+/// In standard units z, E = f(z̃) + ‖z‖²/2w²: f is a network, z̃ is z cut to ±10 on each axis, and the
+/// confinement makes exp(−E) integrable whatever f is. It is part of the model.
 ///
 /// ```
 /// use quadrivium::energy::{Langevin, Normalisation};
@@ -339,7 +396,8 @@ impl Generative for EnergyModel {
     /// nothing about the fit; held-out rows are compared with chains that have just started.
     ///
     /// # Errors
-    /// As the trait says, and [`Error::Config`](crate::Error::Config) for a `patience` with persistent chains.
+    /// As the trait says, and [`Error::Config`](crate::Error::Config) for a `patience` with persistent
+    /// chains.
     fn train(
         &mut self,
         data: &Dataset,
@@ -393,8 +451,9 @@ impl Generative for EnergyModel {
     /// −E(x) in the units of the data, or, with [`Normalisation::Quadrature`], −E(x) − ln Z. `options` change
     /// nothing.
     ///
-    /// The standard error of the estimate is the change of ln Z from half as many intervals, the same for all
-    /// rows, plus a millionth of the energy for f32. Nothing is cut off: beyond ±10 the energy has a closed form.
+    /// The standard error of the estimate is the change of ln Z from half as many intervals, the same for
+    /// all rows, plus a millionth of the energy for f32. Nothing is cut off: beyond ±10 the energy has a
+    /// closed form.
     fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         check_rows("x", x, self.dim())?;
         let mut nats = tiles::score(x, |_, scratch, x, nats| {

@@ -1,24 +1,79 @@
 //! Normalizing flows: a density as an invertible map of a normal one.
 //!
-//! **Objective.** f maps rows to u ~ N(0, I), with a Jacobian whose determinant is cheap. By the change of
-//! variables the likelihood is exact:
+//! A chain of invertible layers carries rows to normal noise, each with a Jacobian whose determinant is
+//! cheap. Read forward it gives the exact likelihood, read backward it draws.
 //!
-//! ln p(x) = ln N(f(x); 0, I) + ln |det ∂f/∂x|
+//! # Formula
 //!
-//! f is a chain of layers. Each moves some coordinates, one by one, by an increasing map of the line,
-//! y_i = T(x_i; θ_i), whose θ_i a network, the conditioner, reads off coordinates that come before x_i: the
-//! Jacobian is triangular, and ln |det| = Σ ln T′(x_i; θ_i). Two ways to say what comes before
-//! ([`Architecture`]): a coupling (RealNVP, Dinh et al. 2017) moves the second half given the first, a masked
-//! autoregressive flow (MAF, Papamakarios et al. 2017) each coordinate given all before it. Two maps of the
-//! line ([`Transform`]): shift and scale, or a monotone rational-quadratic spline (Durkan et al. 2019).
-//! Between layers the coordinates are mixed ([`Mixing`]), so that each gets its turn.
+//! ```text
+//! model       ln p(x) = ln N(f(x); 0, I) + ln |det ∂f/∂x|
+//! a layer     yᵢ = T(xᵢ; θᵢ),   ln |det| = Σᵢ ln T′(xᵢ; θᵢ)
+//! objective   −ln p(x)
+//! sampling    x = f⁻¹(u),   u ~ N(0, I)
+//! ```
 //!
-//! **Sampling.** x = f⁻¹(u), u ~ N(0, I). The half that passes tells a coupling's θ at once: one pass. An
-//! autoregressive layer finds its coordinates one after the other: as many passes as there are coordinates.
+//! f is the chain, T an increasing map of the line, θᵢ its parameters, which a network, the conditioner,
+//! reads off coordinates that come before xᵢ, so that the Jacobian is triangular. Two ways to say what
+//! comes before ([`Architecture`]): a coupling (RealNVP, Dinh et al. 2017) moves the second half given the
+//! first, a masked autoregressive flow (MAF, Papamakarios et al. 2017) each coordinate given all before it.
+//! Two maps of the line ([`Transform`]): shift and scale, or a monotone rational-quadratic spline (Durkan
+//! et al. 2019). Between layers the coordinates are mixed ([`Mixing`]), so that each gets its turn.
 //!
-//! **What goes wrong.** A continuous map cannot tear the one normal bump into separate modes: thin bridges
-//! stay between them, the thicker the fewer layers there are. Affine layers need many to bend it at all;
-//! splines bend within their box, and beyond it the density has the tails of the base.
+//! **Sampling**: the half that passes tells a coupling's θ at once: one pass. An autoregressive layer finds
+//! its coordinates one after the other: as many passes as there are coordinates.
+//!
+//! # Picture
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/pictures/flow_density.svg"))]
+//!
+//! # Example
+//!
+//! An exact likelihood has a floor, the entropy of the data: what is left above it is KL(data ‖ model).
+//!
+//! ```
+//! use quadrivium::metrics::Nll;
+//! use quadrivium::{data::Toy, prelude::*, seeded};
+//!
+//! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
+//! let data = Dataset::new(moons.sample(5_000, &mut rng))?;
+//! let transform = Transform::Spline { bins: 8, bound: 4.0 };
+//! let config = FlowConfig { transform, hidden: vec![32], ..Default::default() };
+//! let mut flow = Flow::new(config, &mut rng)?;
+//!
+//! let test = moons.sample(2_000, &mut rng);
+//! let gap = |flow: &Flow| -> Result<Nll> {
+//!     let score = flow.log_likelihood(test.view(), &LikelihoodOptions::default())?;
+//!     Ok(Nll::of(&score).expect("exact").gap(moons.entropy().expect("known")))
+//! };
+//! let before = gap(&flow)?;
+//! flow.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut Silent)?;
+//! let after = gap(&flow)?;
+//! assert!(before.mean > 0.8 && after.mean < 0.3, "{before:?} {after:?}");
+//! assert!(after.mean > -3.0 * after.std_error, "none beats the truth");
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # What can go wrong
+//!
+//! - **Bridges between modes.** A continuous map cannot tear the one normal bump into separate modes: thin
+//!   bridges stay, the thicker the fewer layers. *See*: rows drawn between modes. On the grid of 25 modes
+//!   18 % of the rows of an affine coupling lie within 3σ of a mode and its NLL is 2.2 nats above the
+//!   truth; of splines it is 97.9 % and 0.015 nats. *Change*: [`Transform::Spline`], then more layers.
+//! - **Tails and edges.** Splines bend within their box, and beyond it the density has the tails of the
+//!   base. *Change*: a larger `bound`.
+//! - **Few rows.** An exact likelihood overfits without a sign in the training loss. *See*: the validation
+//!   loss of [`TrainReport`]. *Change*: [`patience`](TrainOptions::patience), fewer `octaves` and bins.
+//! - **Repeated values** have an unbounded density: [`dequantise`](crate::data::dequantise) first.
+//! - **A temperature below 1** scales u, and takes outer modes away rather than sharpen them: 0.7 leaves
+//!   the spread of a mode at 1.09 of the true one (1.11 at 1), and the KL of mode shares grows from 0.002
+//!   to 0.13 nats.
+//!
+//! # Papers
+//!
+//! Dinh et al. 2017, [Density estimation using Real NVP](https://arxiv.org/abs/1605.08803) · Papamakarios
+//! et al. 2017, [Masked autoregressive flow](https://arxiv.org/abs/1705.07057) · Kingma & Dhariwal 2018,
+//! [Glow](https://arxiv.org/abs/1807.03039) · Durkan et al. 2019, [Neural spline
+//! flows](https://arxiv.org/abs/1906.04032)
 
 mod chain;
 mod conditioner;

@@ -162,7 +162,7 @@ impl Draft {
         let (w, h) = (svg::num(width), svg::num(height.ceil()));
         let text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" \
-             font-family=\"Inter, system-ui, sans-serif\">\n<title>{}</title>\n<desc>{}</desc>\n<style>{}</style>\n\
+             style=\"max-width:100%;height:auto\" font-family=\"Inter, system-ui, sans-serif\">\n<title>{}</title>\n<desc>{}</desc>\n<style>{}</style>\n\
              <rect class=\"q-bg\" width=\"{w}\" height=\"{h}\"/>\n{}</svg>\n",
             svg::escaped(&title),
             svg::escaped(&description),

@@ -11,7 +11,8 @@
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 //! let mut vae = Vae::new(VaeConfig::default(), &mut rng)?;
-//! let options = TrainOptions { steps: 30, validation: 0.1, validate_every: 10, patience: Some(2), ..Default::default() };
+//! let held_out = TrainOptions { validation: 0.1, validate_every: 10, patience: Some(2), ..Default::default() };
+//! let options = TrainOptions { steps: 30, ..held_out };
 //!
 //! // A handler of Ctrl-C would hold another clone and raise it.
 //! let interrupt = Interrupt::default();

@@ -1,6 +1,6 @@
 //! What all files of this crate share: they are written whole or not at all, and a digest tells a damaged one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,23 @@ use crate::error::{Error, Result};
 /// They go to a new file in the same folder, reach the disk, and take the name: a crash leaves the old file
 /// or the new one, never a part.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // A name that no other writer takes: of this process, and the next of its numbers.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    write_by(path, &format!("{}-{number}.tmp", std::process::id()), bytes)
+}
+
+/// [`write`] for a file that has one writer, who may be killed: the new file has one name, so that what a kill
+/// leaves of it is written over.
+pub(crate) fn write_again(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_by(path, "tmp", bytes)
+}
+
+fn write_by(path: &Path, ending: &str, bytes: &[u8]) -> Result<()> {
     let named = |source| Error::Io { path: path.display().to_string(), source };
-    let temporary = beside(path).map_err(named)?;
+    let temporary = beside(path, ending).map_err(named)?;
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
@@ -35,16 +48,15 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A name that no other writer takes: of this process, and the next of its numbers.
-fn beside(path: &Path) -> io::Result<PathBuf> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
+/// A hidden name in the same folder.
+fn beside(path: &Path, ending: &str) -> io::Result<PathBuf> {
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
     };
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
-    hidden.push(format!(".{}-{number}.tmp", std::process::id()));
+    hidden.push(".");
+    hidden.push(ending);
     Ok(folder(path).join(hidden))
 }
 

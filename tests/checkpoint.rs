@@ -61,57 +61,75 @@ fn options(name: &str, steps: usize, checkpoint: Option<Checkpoint>) -> TrainOpt
     }
 }
 
-fn bits(x: &Array2<f32>) -> Vec<u8> {
-    x.iter().flat_map(|v| v.to_le_bytes()).collect()
+/// What a training came to, bit by bit.
+fn result(report: &TrainReport, model: &dyn Generative) -> Vec<u8> {
+    let losses = report.loss.iter().flat_map(|loss| loss.to_le_bytes());
+    drawn(model).iter().flat_map(|v| v.to_le_bytes()).chain(losses).collect()
 }
 
-/// Run by the test below, in a process of its own.
+/// Run by the test below, in a process of its own: after step `halt` it says that it is there, and waits.
 #[test]
-#[ignore = "trains until it is killed"]
+#[ignore = "waits to be killed"]
 fn child() {
     let Ok(arguments) = std::env::var("QUADRIVIUM_CHILD") else { return };
-    let [name, steps, folder] = arguments.split('\n').collect::<Vec<_>>()[..] else { panic!("{arguments}") };
-    let path = Path::new(folder).join("checkpoint");
-    let options = options(name, steps.parse().unwrap(), Some(Checkpoint { path, every: 1 }));
+    let [name, steps, halt, folder] = arguments.split('\n').collect::<Vec<_>>()[..] else {
+        panic!("{arguments}")
+    };
+    let (steps, halt): (usize, usize) = (steps.parse().unwrap(), halt.parse().unwrap());
+    let folder = Path::new(folder);
+    let options = options(name, steps, Some(Checkpoint { path: folder.join("checkpoint"), every: 4 }));
     let mut model = model(name);
-    let report = model.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
-    let losses = report.loss.iter().flat_map(|loss| loss.to_le_bytes()).collect();
-    std::fs::write(Path::new(folder).join("result"), [bits(&drawn(&*model)), losses].concat()).unwrap();
+    let mut observer = |step: &Step<'_>| {
+        if step.step == halt {
+            std::fs::write(folder.join("halted"), "").unwrap();
+            std::thread::sleep(std::time::Duration::from_secs(60));
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    let report = model.train(&moons(), &options, &mut seeded(2), &mut observer).unwrap();
+    std::fs::write(folder.join("result"), result(&report, &*model)).unwrap();
 }
 
 #[test]
 fn a_killed_training_ends_in_the_same_bits() {
-    for (name, steps) in [("VAE", 120), ("GAN", 60), ("EBM", 40)] {
+    for name in ["VAE", "GAN", "EBM"] {
+        let steps = 30;
         let mut whole = model(name);
         let report = whole.train(&moons(), &options(name, steps, None), &mut seeded(2), &mut Silent).unwrap();
-        let losses = report.loss.iter().flat_map(|loss| loss.to_le_bytes()).collect();
-        let expected = [bits(&drawn(&*whole)), losses].concat();
+        let expected = result(&report, &*whole);
 
         let folder = Folder::new(name);
-        let (path, result) = (folder.checkpoint(1).path, folder.0.join("result"));
-        let mut kills = 0;
-        while !result.exists() {
-            let before = std::fs::read(&path).ok();
+        // Before the first writing, between two, just before one; the last time it goes to its end.
+        for halt in [2, 9, 15, usize::MAX] {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["child", "--exact", "--ignored"])
-                .env("QUADRIVIUM_CHILD", format!("{name}\n{steps}\n{}", folder.0.display()))
+                .env("QUADRIVIUM_CHILD", format!("{name}\n{steps}\n{halt}\n{}", folder.0.display()))
                 .stdout(std::process::Stdio::null())
                 .spawn()
                 .unwrap();
-            // Killed (SIGKILL, where there are signals) as soon as it has got a little further: somewhere in
-            // a step, or in a writing. The fourth may go to its end.
-            while kills < 4 && child.try_wait().unwrap().is_none() {
-                if std::fs::read(&path).ok() != before {
-                    child.kill().unwrap();
-                    kills += 1;
-                    break;
-                }
+            let halted = folder.0.join("halted");
+            while !halted.exists() && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            if halt < steps {
+                assert!(halted.exists(), "{name} ended before step {halt}");
+                // SIGKILL, where there are signals.
+                child.kill().unwrap();
+                std::fs::remove_file(halted).unwrap();
             }
             let status = child.wait().unwrap();
-            assert!(status.success() || status.code().is_none() || cfg!(not(unix)), "{name}: {status}");
+            assert_eq!(status.success(), halt > steps, "{name}: {status}");
+            // As a kill within a writing leaves it.
+            if halt == 9 {
+                std::fs::write(folder.0.join(".checkpoint.tmp"), "quadrivium chec").unwrap();
+            }
         }
-        assert!(kills > 0, "{name} was never killed");
-        assert!(std::fs::read(&result).unwrap() == expected, "{name}, killed {kills} times, ends elsewhere");
+        let found = std::fs::read(folder.0.join("result")).unwrap();
+        assert!(found == expected, "{name} ends elsewhere after three kills");
+        let mut files: Vec<_> =
+            std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["checkpoint", "result"], "{name}");
     }
 }
 

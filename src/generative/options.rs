@@ -110,7 +110,8 @@ impl TrainOptions {
 pub struct Checkpoint {
     /// The file.
     pub path: PathBuf,
-    /// Steps between two writings. At least 1.
+    /// Steps between two writings. At least 1. A writing waits for the disk, for some milliseconds: as long as
+    /// ten or twenty steps of a small network take.
     pub every: usize,
 }
 

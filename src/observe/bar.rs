@@ -1,5 +1,6 @@
 use std::fmt::Write;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
 
@@ -25,6 +26,8 @@ pub struct Bar {
     bar: ProgressBar,
     /// Sum and number of the losses in each part seen so far.
     losses: Vec<(f64, f64)>,
+    /// When the message was last made.
+    shown: Option<Instant>,
 }
 
 impl Bar {
@@ -43,7 +46,7 @@ impl Bar {
             .with_prefix(name.to_string())
             .with_finish(ProgressFinish::Abandon);
         bar.set_style(style);
-        Bar { bar, losses: Vec::with_capacity(PARTS) }
+        Bar { bar, losses: Vec::with_capacity(PARTS), shown: None }
     }
 
     fn message(&self, validation: Option<f64>) -> String {
@@ -70,9 +73,14 @@ impl Observer for Bar {
             *sum += step.loss;
             *n += 1.0;
         }
-        self.bar.set_message(self.message(step.validation));
         self.bar.inc(1);
-        if step.step + 1 == step.steps {
+        let last = step.step + 1 == step.steps;
+        // As often as anyone can read it.
+        if last || self.shown.is_none_or(|shown| shown.elapsed() > Duration::from_millis(100)) {
+            self.shown = Some(Instant::now());
+            self.bar.set_message(self.message(step.validation));
+        }
+        if last {
             self.bar.finish();
         }
         ControlFlow::Continue(())

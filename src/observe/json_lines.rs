@@ -7,6 +7,9 @@ use crate::generative::{Observer, Step};
 /// Writes the steps of a training as lines of JSON: `step` (steps done), `steps`, `seconds` since the log was
 /// made, `loss`, `parts` by name, and `validation`, the latest or `null`.
 ///
+/// A training that goes on from a checkpoint does the steps since its last writing again, and so writes their
+/// lines again, with seconds of its own.
+///
 /// A line that cannot be written ends the log and not the training: [`finish`](JsonLines::finish) tells.
 #[derive(Debug)]
 pub struct JsonLines<W> {

@@ -121,17 +121,18 @@ impl<'a> Saved<'a> {
         self.identity.iter().for_each(|(_, digest)| bytes.extend(digest.to_le_bytes()));
         bytes.extend(out(carry)?);
         bytes.extend(digest([&bytes[..]]).to_le_bytes());
-        file::write(&self.checkpoint.path, &bytes)
+        file::write_again(&self.checkpoint.path, &bytes)
     }
 
-    /// Brings the training to where the file's stood; leaves it where it is if there is no file.
+    /// Brings the training to where the file's stood; leaves it where it is if there is no file. Whether
+    /// there was one.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for a file of another training, or a damaged one; [`Error::Io`].
-    pub(super) fn restore(&self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<()> {
+    pub(super) fn restore(&self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<bool> {
         let path = self.checkpoint.path.display().to_string();
         let bytes = match self.read() {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(source) => return Err(Error::Io { path, source }),
             Ok(bytes) => bytes,
         };
@@ -146,11 +147,11 @@ impl<'a> Saved<'a> {
         let mut back = Carry(Way::Back(whole.strip_prefix(MAGIC).unwrap_or_default()));
         for (what, digest) in self.identity {
             if u64::from_le_bytes(back.bytes([0; 8])?) != digest {
-                return Err(refused(&format!("of another training: the {what} differ")));
+                return Err(refused(&format!("of another training: not the same {what}")));
             }
         }
         carry(&mut back)?;
-        if let Way::Back([]) = back.0 { Ok(()) } else { Err(refused("longer than its training's")) }
+        if let Way::Back([]) = back.0 { Ok(true) } else { Err(refused("longer than its training's")) }
     }
 
     /// The file's bytes; of a file that is none of ours, the first.

@@ -117,7 +117,10 @@ pub(crate) fn run(
         None => None,
         Some(checkpoint) => {
             let saved = Saved::new(checkpoint, options, rows, training)?;
-            saved.restore(|carry| course.carry(carry).and_then(|()| training.carry(carry)))?;
+            if !saved.restore(|carry| course.carry(carry).and_then(|()| training.carry(carry)))? {
+                // A file that cannot be written is better known now than after hours.
+                saved.write(|carry| course.carry(carry).and_then(|()| training.carry(carry)))?;
+            }
             Some(saved)
         }
     };

@@ -220,6 +220,29 @@ fn columns_are_found_by_name_and_chosen_by_number() {
 }
 
 #[test]
+fn names_that_look_like_values_stay_names() {
+    let folder = Folder::new("names");
+    let rows = fs::read_to_string(FAITHFUL).unwrap();
+    let rows = rows.split_once('\n').unwrap().1;
+    let (model, drawn) = (folder.path("model.safetensors"), folder.path("drawn.csv"));
+    for header in ["2019,2020", "None,nan", "2019,b"] {
+        let data = folder.write("data.csv", format!("{header}\n{rows}"));
+        ok(&["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--header", "yes"]);
+        ok(&["sample", &model, "-n", "30", "-o", &drawn]);
+        assert_eq!(ok(&["score", &model, &drawn]).lines().count(), 31, "{header}");
+        // The model knows the names of its data, quoted or not.
+        assert_eq!(ok(&["score", &model, &data]).lines().count(), 273, "{header}");
+        assert_eq!(ok(&["score", &model, &data, "--header", "yes"]).lines().count(), 273, "{header}");
+        let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
+        assert_eq!(json["columns"][0]["name"].as_str(), header.split(',').next(), "{header}");
+        // Nobody else has to be told, either.
+        ok(&["fit", "-m", "gaussian_mixture", &drawn, "-o", &model]);
+        let again: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
+        assert_eq!(again["columns"][1]["name"], json["columns"][1]["name"], "{header}");
+    }
+}
+
+#[test]
 fn columns_without_a_density_are_told() {
     let folder = Folder::new("density");
     let rows: String = (0..40).map(|i| format!("{},{},7\n", f64::from(i).sin(), i % 5)).collect();

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 /// Whether the first line of a text table names its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It does unless it holds nothing but numbers and missing values. Columns without names are `x1`, `x2`, ….
+    /// It does unless it holds nothing but numbers and missing values; what stands in quotes is a name.
+    /// Columns without names are `x1`, `x2`, ….
     #[default]
     Detect,
     /// It does, even if the names are numbers.
@@ -103,6 +104,11 @@ fn is_missing(cell: &str) -> bool {
     ["", "na", "n/a", "nan", "null", "none", "?"].iter().any(|word| cell.eq_ignore_ascii_case(word))
 }
 
+/// Whether a cell reads as a number or as the lack of one; then it is no name, unless it is told to be.
+fn is_value(cell: &str) -> bool {
+    is_missing(cell) || cell.parse::<f64>().is_ok()
+}
+
 /// A comma, unless the first line has none and does have a tab or a semicolon.
 fn separator(first: &str) -> u8 {
     let mut candidates = [b',', b'\t', b';'].into_iter();
@@ -121,18 +127,22 @@ pub(super) struct TextRows<R> {
 
 impl<R: BufRead> TextRows<R> {
     /// Reads the first line: the names of the columns, if it holds them, and how many columns there are.
-    pub fn new(reader: R, header: Header) -> Result<(Self, Option<Vec<String>>, usize)> {
+    /// A first line of just the `expected` names holds them, whatever they look like.
+    pub fn new(reader: R, header: Header, expected: &[&str]) -> Result<(Self, Option<Vec<String>>, usize)> {
         let mut lines = Lines { reader, number: 0, text: Vec::new() };
         let Some((line, first)) = lines.next()?.map(|(line, text)| (line, text.to_owned())) else {
             return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
         };
         let separator = separator(&first);
         let cells = Cells { rest: Some(&first), separator };
-        let is_value = |cell: &str| is_missing(cell) || cell.parse::<f64>().is_ok();
         let named = match header {
             Header::Present => true,
             Header::Absent => false,
-            Header::Detect => !cells.clone().all(|cell| is_value(&unquote(cell))),
+            // A quoted cell does not read as a number here.
+            Header::Detect => {
+                let as_expected = cells.clone().map(unquote).eq(expected.iter().copied());
+                as_expected || !cells.clone().all(is_value)
+            }
         };
         let dim = cells.clone().count();
         let names = if named { Some(names(cells, line)?) } else { None };
@@ -245,7 +255,9 @@ impl<W: Write> CsvWriter<W> {
     pub fn new(mut writer: W, names: &[impl AsRef<str>]) -> io::Result<Self> {
         for (column, name) in names.iter().map(AsRef::as_ref).enumerate() {
             let comma = if column > 0 { "," } else { "" };
-            match name.contains([',', ';', '\t', '"', '\n', '\r']) || name.trim() != name {
+            let quoted = name.contains([',', ';', '\t', '"', '\n', '\r']) || name.trim() != name;
+            // In quotes `2019` and `none` read as names, too.
+            match quoted || is_value(name) {
                 true => write!(writer, "{comma}\"{}\"", name.replace('"', "\"\""))?,
                 false => write!(writer, "{comma}{name}")?,
             }
@@ -322,6 +334,22 @@ mod tests {
         assert_eq!(with(Header::Present).table(9).unwrap().x, array![[3.0, 4.0]]);
         let named = TableReader::new("a,b\n3,4\n".as_bytes(), Header::Absent).unwrap().table(9);
         assert!(matches!(named, Err(Error::Parse { line: 1, column: 1, .. })));
+    }
+
+    #[test]
+    fn names_that_look_like_values_are_quoted() {
+        let names = ["2019", "None", "nan", "1e3"];
+        let mut writer = CsvWriter::new(Vec::new(), &names).unwrap();
+        writer.rows(array![[1.0f32, 2.0, 3.0, 4.0]].view()).unwrap();
+        let table = Table::from_reader(&writer.finish().unwrap()[..]).unwrap();
+        assert_eq!((table.names, table.x), (names.map(String::from).into(), array![[1.0, 2.0, 3.0, 4.0]]));
+        // Without quotes only who expects them takes them for names.
+        let text = "2019,None\n1,2\n".as_bytes();
+        assert!(!TableReader::new(text, Header::Detect).unwrap().is_named());
+        let reader = TableReader::expecting(text, Header::Detect, &["2019", "None"]).unwrap();
+        assert_eq!(reader.table(9).unwrap().x, array![[1.0, 2.0]]);
+        assert!(!TableReader::expecting(text, Header::Absent, &["2019", "None"]).unwrap().is_named());
+        assert!(!TableReader::expecting(text, Header::Detect, &["2019"]).unwrap().is_named());
     }
 
     #[test]

@@ -105,14 +105,23 @@ impl<R: BufRead> TableReader<R> {
     /// # Errors
     /// [`Error::TooFewRows`] for an empty text, [`Error::Parse`] for a name twice, [`Error::Npy`] for an NPY file of anything but a
     /// table of numbers, [`Error::Io`].
-    pub fn new(mut reader: R, header: Header) -> Result<Self> {
+    pub fn new(reader: R, header: Header) -> Result<Self> {
+        Self::expecting(reader, header, &[])
+    }
+
+    /// The same where the names of the columns are known: for [`Header::Detect`], a first line of just these is
+    /// a header, even if they look like numbers or missing values.
+    ///
+    /// # Errors
+    /// As [`new`](TableReader::new).
+    pub fn expecting(mut reader: R, header: Header, names: &[&str]) -> Result<Self> {
         let start = reader.fill_buf().map_err(unreadable)?;
         let (rows, names, dim) = if start.starts_with(npy::MAGIC) {
             let rows = NpyRows::new(reader)?;
             let dim = rows.dim();
             (Rows::Npy(rows), None, dim)
         } else {
-            let (rows, names, dim) = TextRows::new(reader, header)?;
+            let (rows, names, dim) = TextRows::new(reader, header, names)?;
             (Rows::Text(rows), names, dim)
         };
         let named = names.is_some();

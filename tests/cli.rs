@@ -332,6 +332,28 @@ fn bad_commands_are_told_before_work_is_done() {
     }
     let nowhere = folder.path("no/such/model.safetensors");
     assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("a folder that exists"));
+    let text = folder.write("old.checkpoint", "no checkpoint");
+    for (more, says) in [
+        (&["--checkpoint", &nowhere][..], "a folder that exists"),
+        (&["--log", folder.0.to_str().unwrap()], "a folder that exists"),
+        // Not the rows are at fault.
+        (&["--checkpoint", &text], "error: checkpoint "),
+    ] {
+        let message = fails(&[&fit[..], more].concat(), 1);
+        assert!(message.contains(says) && !message.contains("faithful.csv"), "{more:?}: {message}");
+    }
+    let dotted = folder.path("./model.safetensors");
+    let copy = folder.write("copy.csv", fs::read(FAITHFUL).unwrap());
+    for (files, says) in [
+        ([copy.as_str(), &copy, "--seed", "0"], "the rows and for the model"),
+        ([copy.as_str(), &model, "--log", &copy], "the rows and for the log"),
+        ([copy.as_str(), &model, "--checkpoint", &dotted], "the model and for the checkpoint"),
+    ] {
+        let [data, output, flag, path] = files;
+        let message = fails(&["fit", "-m", "vae", data, "-o", output, flag, path], 2);
+        assert!(message.contains(says), "{message}");
+    }
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(FAITHFUL).unwrap());
     assert!(!Path::new(&model).exists());
     fails(&["sample", "-"], 2);
     fails(&["sample", FAITHFUL, "--temperature", "-1"], 2);

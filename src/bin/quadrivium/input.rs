@@ -43,6 +43,11 @@ impl Data {
         if self.is_stdin() { "standard input".into() } else { self.data.display().to_string() }
     }
 
+    /// The file, unless it is standard input.
+    pub fn path(&self) -> Option<&Path> {
+        (!self.is_stdin()).then_some(self.data.as_path())
+    }
+
     fn is_stdin(&self) -> bool {
         self.data == Path::new("-")
     }

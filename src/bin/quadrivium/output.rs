@@ -87,6 +87,16 @@ fn boxed(file: Option<BufWriter<File>>) -> Box<dyn Write> {
     }
 }
 
+/// Refuses a path that cannot become a file.
+pub fn in_a_folder(path: &Path) -> Outcome<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) || path.is_dir() {
+        let message = format!("{}: expected the name of a file in a folder that exists", path.display());
+        return Err(Failure::Operation(message));
+    }
+    Ok(())
+}
+
 /// A new file that shall become `path`, and its name until then; a device is written to as it is.
 fn create(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {

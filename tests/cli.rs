@@ -429,6 +429,21 @@ fn a_closed_pipe_ends_it_quietly() {
 
 #[cfg(unix)]
 #[test]
+fn an_interrupt_that_nobody_sees_ends_the_program() {
+    let folder = Folder::new("unseen");
+    let (data, model) = (folder.path("rows.fifo"), folder.path("model.safetensors"));
+    assert!(Command::new("mkfifo").arg(&data).status().unwrap().success());
+    let mut child = command(&["fit", "-m", "vae", &data, "-o", &model]).spawn().unwrap();
+    // It is open when the program opens it: from then on it waits for rows, and listens to signals.
+    let rows = fs::File::options().write(true).open(&data).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(rows);
+    assert!(!Path::new(&model).exists());
+}
+
+#[cfg(unix)]
+#[test]
 fn an_interrupt_keeps_the_model() {
     use std::io::{BufRead, BufReader};
 

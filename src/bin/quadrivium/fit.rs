@@ -17,7 +17,8 @@ use crate::values::{positive, share};
 
 /// Fit a model to rows, and save it.
 ///
-/// Ctrl-C ends the training and saves what it has learned; a second one ends the program.
+/// Ctrl-C ends the training and saves what it has learned; a second one ends the program. So does the first if
+/// no step comes to its end within two seconds, or within twice the longest step so far.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
 use quadrivium::data::{CsvWriter, NpyNumber, NpyWriter};
@@ -105,7 +106,20 @@ fn create(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
-    Ok((File::options().write(true).create_new(true).open(&temporary)?, Some(temporary)))
+    let file = File::options().write(true).create_new(true).open(&temporary)?;
+    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(temporary.clone());
+    Ok((file, Some(temporary)))
+}
+
+/// The one file that has no name of its own yet.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Before an end of the program that drops nothing.
+pub fn remove_unfinished() {
+    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // It may have got its name by now.
+        let _ = fs::remove_file(path);
+    }
 }
 
 enum Writer<T> {

@@ -177,6 +177,9 @@ fn text_npy_and_pipes_carry_the_same_numbers() {
     ok(&["score", &model, &csv, "-o", &csv]);
     assert_eq!(fs::read_to_string(&csv).unwrap(), scores);
     // An output that fails leaves what was there, and nothing else.
+    let (empty, kept) = (folder.write("empty.csv", "eruptions,waiting\n"), folder.write("kept.csv", "kept"));
+    assert!(fails(&["score", &model, &empty, "-o", &kept], 1).contains("no rows"));
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
     let bad = folder.write("bad.csv", "eruptions,waiting\n1,2\n1,x\n");
     let files = || fs::read_dir(&folder.0).unwrap().count();
     let before = files();

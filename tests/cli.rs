@@ -217,6 +217,24 @@ fn columns_are_found_by_name_and_chosen_by_number() {
     let unnamed = folder.write("unnamed.csv", faithful.split_once('\n').unwrap().1);
     assert_eq!(ok(&["score", &model, &unnamed]), scores);
 
+    // An index without a name, and a name twice that nobody asked for.
+    let rows = faithful.lines().skip(1).enumerate();
+    let indexed: String = rows.map(|(i, line)| format!("{i},{line},{i}\n")).collect();
+    let indexed = folder.write("indexed.csv", format!(",eruptions,waiting,\n{indexed}"));
+    assert_eq!(ok(&["score", &model, &indexed]), scores);
+    let twice = folder.write(
+        "twice.csv",
+        fs::read_to_string(&indexed).unwrap().replacen(",eruptions", "n,eruptions", 1).replacen(
+            "waiting,",
+            "waiting,n",
+            1,
+        ),
+    );
+    assert_eq!(ok(&["score", &model, &twice, "--columns", "eruptions,waiting"]), scores);
+    assert!(
+        fails(&["score", &model, &twice, "--columns", "n,waiting"], 1).contains("a name not used before")
+    );
+
     let one = folder.path("one.safetensors");
     ok(&["fit", "-m", "gaussian_mixture", &swapped, "-o", &one, "--columns", "3"]);
     assert!(ok(&["sample", &one, "-n", "1"]).starts_with("eruptions\n"));

@@ -119,6 +119,8 @@ fn separator(first: &str) -> u8 {
 pub(super) struct TextRows<R> {
     lines: Lines<R>,
     separator: u8,
+    /// The number of the first line.
+    header: u64,
     /// A first line that was a row, not a header.
     first: Option<(u64, String)>,
     /// Rows read.
@@ -145,9 +147,14 @@ impl<R: BufRead> TextRows<R> {
             }
         };
         let dim = cells.clone().count();
-        let names = if named { Some(names(cells, line)?) } else { None };
+        let names = named.then(|| names(cells));
         let first = (!named).then_some((line, first));
-        Ok((TextRows { lines, separator, first, row: 0 }, names, dim))
+        Ok((TextRows { lines, separator, header: line, first, row: 0 }, names, dim))
+    }
+
+    /// The error of a name that other columns have, too.
+    pub fn twice(&self, column: usize, name: &str) -> Error {
+        parse(self.header, column, name, "a name not used before, or columns chosen by number")
     }
 
     /// Appends the selected values of the next row; false at the end.
@@ -201,21 +208,13 @@ fn number_in(cell: &str) -> Result<f32, bool> {
     }
 }
 
-fn names(cells: Cells, line: u64) -> Result<Vec<String>> {
-    let mut seen = std::collections::HashSet::new();
-    cells
-        .enumerate()
-        .map(|(column, cell)| {
-            let name = unquote(cell).into_owned();
-            if name.is_empty() {
-                return Err(parse(line, column, cell, "the name of a column"));
-            }
-            if !seen.insert(name.clone()) {
-                return Err(parse(line, column, &name, "a name not used before"));
-            }
-            Ok(name)
-        })
-        .collect()
+/// The names in a header; an index often has none, and gets its number.
+fn names(cells: Cells) -> Vec<String> {
+    let name = |(column, cell)| match unquote(cell) {
+        name if name.is_empty() => format!("x{}", column + 1),
+        name => name.into_owned(),
+    };
+    cells.enumerate().map(name).collect()
 }
 
 /// `column` counts from 0 here, from 1 in the message.
@@ -353,10 +352,28 @@ mod tests {
     }
 
     #[test]
+    fn an_index_without_a_name_gets_its_number() {
+        let table = read(",x,y\n0,1,2\n1,3,4\n").unwrap();
+        assert_eq!(table.names, ["x1", "x", "y"]);
+        assert_eq!(table.select(&["x", "y"]).unwrap().x, array![[1.0, 2.0], [3.0, 4.0]]);
+    }
+
+    #[test]
+    fn a_name_twice_is_told_where_it_matters() {
+        let reader = || TableReader::new("a,b,a\n1,2,3\n".as_bytes(), Header::Detect).unwrap();
+        assert_eq!(reader().select(&["b"]).unwrap().block(9).unwrap(), array![[2.0]]);
+        assert_eq!(reader().select(&["3", "2"]).unwrap().block(9).unwrap(), array![[3.0, 2.0]]);
+        for wrong in [&["a"][..], &["1", "3"], &["b", "a"]] {
+            let error = reader().select(wrong).and_then(|mut reader| reader.block(9)).unwrap_err();
+            assert!(matches!(error, Error::Parse { line: 1, column: 3, .. }), "{wrong:?}: {error}");
+        }
+        assert!(matches!(reader().block(9), Err(Error::Parse { line: 1, column: 3, .. })));
+    }
+
+    #[test]
     fn every_error_has_its_place() {
         for (text, at, what, wants) in [
             ("a,a\n1,2\n", (1, 2), "a", "not used before"),
-            ("a,\n1,2\n", (1, 2), "", "the name of a column"),
             ("a,b\n1,2\n3,x\n", (3, 2), "x", "finite number (b)"),
             ("a,b\n1,-inf\n", (2, 2), "-inf", "finite number (b)"),
             ("a,b\n1,1e39\n", (2, 2), "1e39", "finite number (b)"),

@@ -309,6 +309,7 @@ fn bad_input_is_told_by_line_and_column() {
         ("a,b\n1,2\n\n3,NA\n", "line 4, column 2 (b): \"NA\" in row 2 is a missing value"),
         ("a,b\n1,2\n3\n", "line 3, column 2: found \"the end of the line\""),
         ("a,a\n1,2\n", "line 1, column 2: found \"a\", expected a name not used before"),
+        ("1,2x\n3,4\n", "line 1: is it a header? Column 2 holds \"2x\""),
         ("", "0 rows"),
         ("a,b\n", "0 rows"),
         ("a,b\n1,2\n", "one row"),

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 /// Whether the first line of a text table names its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It does unless it holds nothing but numbers and missing values; what stands in quotes is a name.
-    /// Columns without names are `x1`, `x2`, ….
+    /// It does unless it holds nothing but numbers and missing values; what stands in quotes is a name. One of
+    /// numbers and words is refused. Columns without names are `x1`, `x2`, ….
     #[default]
     Detect,
     /// It does, even if the names are numbers.
@@ -106,7 +106,12 @@ fn is_missing(cell: &str) -> bool {
 
 /// Whether a cell reads as a number or as the lack of one; then it is no name, unless it is told to be.
 fn is_value(cell: &str) -> bool {
-    is_missing(cell) || cell.parse::<f64>().is_ok()
+    is_missing(cell) || is_number(cell)
+}
+
+/// A finite one: `nan` is a missing value, and `inf` may be a name.
+fn is_number(cell: &str) -> bool {
+    cell.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
 /// A comma, unless the first line has none and does have a tab or a semicolon.
@@ -143,7 +148,12 @@ impl<R: BufRead> TextRows<R> {
             // A quoted cell does not read as a number here.
             Header::Detect => {
                 let as_expected = cells.clone().map(unquote).eq(expected.iter().copied());
-                as_expected || !cells.clone().all(is_value)
+                let mut names = cells.clone().enumerate().filter(|(_, cell)| !is_value(cell));
+                let name = if as_expected { None } else { names.next() };
+                if let (Some((column, found)), true) = (name, cells.clone().any(is_number)) {
+                    return Err(Error::MixedHeader { line, column: column + 1, found: shortened(found) });
+                }
+                as_expected || name.is_some()
             }
         };
         let dim = cells.clone().count();
@@ -219,12 +229,15 @@ fn names(cells: Cells) -> Vec<String> {
 
 /// `column` counts from 0 here, from 1 in the message.
 fn parse(line: u64, column: usize, found: &str, expected: impl Into<String>) -> Error {
-    // A hostile cell is as long as its line.
-    let found = match found.char_indices().nth(40) {
+    Error::Parse { line, column: column + 1, found: shortened(found), expected: expected.into() }
+}
+
+/// A hostile cell is as long as its line.
+fn shortened(found: &str) -> String {
+    match found.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &found[..end]),
         None => found.to_owned(),
-    };
-    Error::Parse { line, column: column + 1, found, expected: expected.into() }
+    }
 }
 
 pub(super) fn unreadable(source: io::Error) -> Error {
@@ -349,6 +362,16 @@ mod tests {
         assert_eq!(reader.table(9).unwrap().x, array![[1.0, 2.0]]);
         assert!(!TableReader::expecting(text, Header::Absent, &["2019", "None"]).unwrap().is_named());
         assert!(!TableReader::expecting(text, Header::Detect, &["2019"]).unwrap().is_named());
+    }
+
+    #[test]
+    fn a_first_line_of_numbers_and_words_is_not_guessed_at() {
+        for (text, at) in [("1,2x\n3,4\n", 2), ("a,2\n3,4\n", 1), ("\"1\",2\n", 1)] {
+            let error = read(text).unwrap_err();
+            assert!(matches!(error, Error::MixedHeader { line: 1, column, .. } if column == at), "{error}");
+            assert!(TableReader::new(text.as_bytes(), Header::Present).unwrap().is_named());
+            assert!(!TableReader::new(text.as_bytes(), Header::Absent).unwrap().is_named());
+        }
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl<R: BufRead> TableReader<R> {
     /// Reads as much as it takes to know the columns: all of them are selected. `header` is for text.
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] for an empty text, [`Error::Parse`] for one that is not UTF-8, [`Error::Npy`] for an NPY file of anything but a
+    /// [`Error::TooFewRows`] for an empty text, [`Error::MixedHeader`] for one whose first line may be either, [`Error::Parse`]
+    /// for one that is not UTF-8, [`Error::Npy`] for an NPY file of anything but a
     /// table of numbers, [`Error::Io`].
     pub fn new(reader: R, header: Header) -> Result<Self> {
         Self::expecting(reader, header, &[])

@@ -30,6 +30,10 @@ impl From<Error> for Failure {
 pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
     Failure::Operation(match error {
         Error::Io { source, .. } => format!("{name}: {source}"),
+        Error::MixedHeader { line, column, found } => format!(
+            "{name}: line {line}: is it a header? Column {column} holds {found:?}, others numbers: \
+             --header yes or --header no decides"
+        ),
         other => format!("{name}: {other}"),
     })
 }

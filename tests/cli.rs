@@ -359,6 +359,18 @@ fn bad_commands_are_told_before_work_is_done() {
     }
     let nowhere = folder.path("no/such/model.safetensors");
     assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("a folder that exists"));
+    let checkpoint = folder.path("checkpoint");
+    let patience = ["--patience", "3", "--validation", "0.2"];
+    for (kind, more, says) in [
+        ("gaussian_mixture", &["--checkpoint", &checkpoint][..], "--checkpoint"),
+        ("kernel_density", &["--checkpoint", &checkpoint], "--checkpoint"),
+        ("kernel_density", &patience, "--patience"),
+        ("gan", &patience, "--patience"),
+        ("energy", &patience, "--patience"),
+    ] {
+        let message = fails(&[&["fit", "-m", kind, FAITHFUL, "-o", &model], more].concat(), 2);
+        assert!(message.contains(&format!("error: {says}")), "{kind}: {message}");
+    }
     let text = folder.write("old.checkpoint", "no checkpoint");
     for (more, says) in [
         (&["--checkpoint", &nowhere][..], "a folder that exists"),

@@ -63,6 +63,18 @@ pub struct Args {
 }
 
 impl Args {
+    /// Refuses flags that would do nothing.
+    fn model_takes_flags(&self) -> Outcome<()> {
+        let (mixture, kernels) = (self.model == Kind::GaussianMixture, self.model == Kind::KernelDensity);
+        if self.checkpoint.is_some() && (mixture || kernels) {
+            return Err(Failure::Usage("--checkpoint: this model is fitted in one go".into()));
+        }
+        if self.patience.is_some() && kernels {
+            return Err(Failure::Usage("--patience: kernels are not trained by steps".into()));
+        }
+        Ok(())
+    }
+
     /// The files to be written, and what is to be in them.
     fn files(&self) -> Vec<(&'static str, &Path)> {
         let mut files = vec![("the model", self.output.as_path())];
@@ -74,6 +86,7 @@ impl Args {
 
 pub fn run(args: &Args) -> Outcome<()> {
     let mut interrupt = interrupt::watch()?;
+    args.model_takes_flags()?;
     let fields = args.settings.read()?;
     let files = args.files();
     files.iter().try_for_each(|(what, path)| writable(what, path))?;
@@ -105,7 +118,12 @@ pub fn run(args: &Args) -> Outcome<()> {
     let start = Instant::now();
     let trained = model.train(&data, &options, &mut rng, &mut observers);
     drop(bar);
-    let report = trained.map_err(|error| of_columns(&name, &table.names, error))?;
+    let report = trained.map_err(|error| match error {
+        Error::Config { field: "TrainOptions::patience", expected, .. } => {
+            Failure::Usage(format!("--patience: this model expects {expected}"))
+        }
+        other => of_columns(&name, &table.names, other),
+    })?;
     persist::save_with(model.as_ref(), &columns, &args.output)
         .map_err(|error| of_file(args.output.display(), error))?;
     if let (Some(log), Some(path)) = (log, &args.log) {

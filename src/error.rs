@@ -117,6 +117,18 @@ pub enum Error {
         /// What should stand there.
         expected: String,
     },
+    /// Some cells of a text's first line are numbers and others are not: it may be a header or a row.
+    #[error(
+        "line {line}: is it a header? Column {column} holds {found:?}, others numbers: Header::Present or Header::Absent decides"
+    )]
+    MixedHeader {
+        /// Line, from 1, as an editor shows it.
+        line: u64,
+        /// The first column without a number, from 1.
+        column: usize,
+        /// What stands there.
+        found: String,
+    },
     /// A cell of a table holds no value, and no model takes rows with gaps.
     #[error(
         "line {line}, column {column} ({name}): {found:?} in row {row} is a missing value: fill it in, or leave out the row or the column"
@@ -134,7 +146,7 @@ pub enum Error {
         found: String,
     },
     /// A table has no such column.
-    #[error("no column {name:?}: expected one of {names:?}, or a number from 1 to {}", names.len())]
+    #[error("no column {name:?}: expected one of {}, or a number from 1 to {}", listed(names), names.len())]
     NoColumn {
         /// The column asked for.
         name: String,
@@ -177,6 +189,14 @@ pub enum Error {
         /// The system's word.
         source: std::io::Error,
     },
+}
+
+/// The first ten of the names: a file can have thousands.
+fn listed(names: &[String]) -> String {
+    match names.get(..10) {
+        Some(first) if names.len() > 10 => format!("{first:?} and {} more", names.len() - 10),
+        _ => format!("{names:?}"),
+    }
 }
 
 impl Error {

@@ -177,6 +177,9 @@ fn text_npy_and_pipes_carry_the_same_numbers() {
     ok(&["score", &model, &csv, "-o", &csv]);
     assert_eq!(fs::read_to_string(&csv).unwrap(), scores);
     // An output that fails leaves what was there, and nothing else.
+    let (empty, kept) = (folder.write("empty.csv", "eruptions,waiting\n"), folder.write("kept.csv", "kept"));
+    assert!(fails(&["score", &model, &empty, "-o", &kept], 1).contains("no rows"));
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
     let bad = folder.write("bad.csv", "eruptions,waiting\n1,2\n1,x\n");
     let files = || fs::read_dir(&folder.0).unwrap().count();
     let before = files();
@@ -214,9 +217,50 @@ fn columns_are_found_by_name_and_chosen_by_number() {
     let unnamed = folder.write("unnamed.csv", faithful.split_once('\n').unwrap().1);
     assert_eq!(ok(&["score", &model, &unnamed]), scores);
 
+    // An index without a name, and a name twice that nobody asked for.
+    let rows = faithful.lines().skip(1).enumerate();
+    let indexed: String = rows.map(|(i, line)| format!("{i},{line},{i}\n")).collect();
+    let indexed = folder.write("indexed.csv", format!(",eruptions,waiting,\n{indexed}"));
+    assert_eq!(ok(&["score", &model, &indexed]), scores);
+    let twice = folder.write(
+        "twice.csv",
+        fs::read_to_string(&indexed).unwrap().replacen(",eruptions", "n,eruptions", 1).replacen(
+            "waiting,",
+            "waiting,n",
+            1,
+        ),
+    );
+    assert_eq!(ok(&["score", &model, &twice, "--columns", "eruptions,waiting"]), scores);
+    assert!(
+        fails(&["score", &model, &twice, "--columns", "n,waiting"], 1).contains("a name not used before")
+    );
+
     let one = folder.path("one.safetensors");
     ok(&["fit", "-m", "gaussian_mixture", &swapped, "-o", &one, "--columns", "3"]);
     assert!(ok(&["sample", &one, "-n", "1"]).starts_with("eruptions\n"));
+}
+
+#[test]
+fn names_that_look_like_values_stay_names() {
+    let folder = Folder::new("names");
+    let rows = fs::read_to_string(FAITHFUL).unwrap();
+    let rows = rows.split_once('\n').unwrap().1;
+    let (model, drawn) = (folder.path("model.safetensors"), folder.path("drawn.csv"));
+    for header in ["2019,2020", "None,nan", "2019,b"] {
+        let data = folder.write("data.csv", format!("{header}\n{rows}"));
+        ok(&["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--header", "yes"]);
+        ok(&["sample", &model, "-n", "30", "-o", &drawn]);
+        assert_eq!(ok(&["score", &model, &drawn]).lines().count(), 31, "{header}");
+        // The model knows the names of its data, quoted or not.
+        assert_eq!(ok(&["score", &model, &data]).lines().count(), 273, "{header}");
+        assert_eq!(ok(&["score", &model, &data, "--header", "yes"]).lines().count(), 273, "{header}");
+        let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
+        assert_eq!(json["columns"][0]["name"].as_str(), header.split(',').next(), "{header}");
+        // Nobody else has to be told, either.
+        ok(&["fit", "-m", "gaussian_mixture", &drawn, "-o", &model]);
+        let again: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
+        assert_eq!(again["columns"][1]["name"], json["columns"][1]["name"], "{header}");
+    }
 }
 
 #[test]
@@ -241,9 +285,14 @@ fn columns_without_a_density_are_told() {
     let message = stderr(&output);
     assert!(output.status.success() && message.contains("spread over their rounding: count\n"), "{message}");
     // Drawn rows are whole again, unless told not to be.
-    let whole =
-        |text: &str| text.lines().skip(1).all(|line| line.split_once(',').unwrap().1.parse::<i32>().is_ok());
-    assert!(whole(&ok(&["sample", &model, "-n", "50"])));
+    let whole = |text: &str| {
+        text.lines()
+            .skip(1)
+            .map(|line| line.split_once(',').unwrap().1)
+            .all(|v| v.parse::<i32>().is_ok() && v != "-0")
+    };
+    let drawn = ok(&["sample", &model, "-n", "500"]);
+    assert!(whole(&drawn) && drawn.contains(",0\n"), "{drawn}");
     assert!(!whole(&ok(&["sample", &model, "-n", "50", "--raw"])));
     let scored = run(&["score", &model, &data]);
     assert!(stderr(&scored).contains("as in training: count"), "{}", stderr(&scored));
@@ -260,6 +309,7 @@ fn bad_input_is_told_by_line_and_column() {
         ("a,b\n1,2\n\n3,NA\n", "line 4, column 2 (b): \"NA\" in row 2 is a missing value"),
         ("a,b\n1,2\n3\n", "line 3, column 2: found \"the end of the line\""),
         ("a,a\n1,2\n", "line 1, column 2: found \"a\", expected a name not used before"),
+        ("1,2x\n3,4\n", "line 1: is it a header? Column 2 holds \"2x\""),
         ("", "0 rows"),
         ("a,b\n", "0 rows"),
         ("a,b\n1,2\n", "one row"),
@@ -299,7 +349,7 @@ fn bad_commands_are_told_before_work_is_done() {
     for (more, says) in [
         (&["--set", "latnt=0"][..], "latent_dim"),
         (&["--set", "latent_dim=0"], "VaeConfig::latent_dim = 0"),
-        (&["--set", "optimiser.lr=-1"], "optimiser.lr"),
+        (&["--set", "optimiser.lr=-1"], "lr = -1"),
         (&["--set", "optimiser.rate=1"], "weight_decay"),
         (&["--set", "dim=3"], "2 columns"),
         (&["--config", FAITHFUL], "faithful.csv: "),
@@ -309,6 +359,40 @@ fn bad_commands_are_told_before_work_is_done() {
     }
     let nowhere = folder.path("no/such/model.safetensors");
     assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("a folder that exists"));
+    let checkpoint = folder.path("checkpoint");
+    let patience = ["--patience", "3", "--validation", "0.2"];
+    for (kind, more, says) in [
+        ("gaussian_mixture", &["--checkpoint", &checkpoint][..], "--checkpoint"),
+        ("kernel_density", &["--checkpoint", &checkpoint], "--checkpoint"),
+        ("kernel_density", &patience, "--patience"),
+        ("gan", &patience, "--patience"),
+        ("energy", &patience, "--patience"),
+    ] {
+        let message = fails(&[&["fit", "-m", kind, FAITHFUL, "-o", &model], more].concat(), 2);
+        assert!(message.contains(&format!("error: {says}")), "{kind}: {message}");
+    }
+    let text = folder.write("old.checkpoint", "no checkpoint");
+    for (more, says) in [
+        (&["--checkpoint", &nowhere][..], "a folder that exists"),
+        (&["--log", folder.0.to_str().unwrap()], "a folder that exists"),
+        // Not the rows are at fault.
+        (&["--checkpoint", &text], "error: checkpoint "),
+    ] {
+        let message = fails(&[&fit[..], more].concat(), 1);
+        assert!(message.contains(says) && !message.contains(&format!("error: {FAITHFUL}")), "{message}");
+    }
+    let dotted = folder.path("./model.safetensors");
+    let copy = folder.write("copy.csv", fs::read(FAITHFUL).unwrap());
+    for (files, says) in [
+        ([copy.as_str(), &copy, "--seed", "0"], "the rows and for the model"),
+        ([copy.as_str(), &model, "--log", &copy], "the rows and for the log"),
+        ([copy.as_str(), &model, "--checkpoint", &dotted], "the model and for the checkpoint"),
+    ] {
+        let [data, output, flag, path] = files;
+        let message = fails(&["fit", "-m", "vae", data, "-o", output, flag, path], 2);
+        assert!(message.contains(says), "{message}");
+    }
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(FAITHFUL).unwrap());
     assert!(!Path::new(&model).exists());
     fails(&["sample", "-"], 2);
     fails(&["sample", FAITHFUL, "--temperature", "-1"], 2);
@@ -380,6 +464,21 @@ fn a_closed_pipe_ends_it_quietly() {
     // Standard output is closed now.
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_that_nobody_sees_ends_the_program() {
+    let folder = Folder::new("unseen");
+    let (data, model) = (folder.path("rows.fifo"), folder.path("model.safetensors"));
+    assert!(Command::new("mkfifo").arg(&data).status().unwrap().success());
+    let mut child = command(&["fit", "-m", "vae", &data, "-o", &model]).spawn().unwrap();
+    // It is open when the program opens it: from then on it waits for rows, and listens to signals.
+    let rows = fs::File::options().write(true).open(&data).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(rows);
+    assert!(!Path::new(&model).exists());
 }
 
 #[cfg(unix)]

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 /// Whether the first line of a text table names its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It does unless it holds nothing but numbers and missing values. Columns without names are `x1`, `x2`, ….
+    /// It does unless it holds nothing but numbers and missing values; what stands in quotes is a name. One of
+    /// numbers and words is refused. Columns without names are `x1`, `x2`, ….
     #[default]
     Detect,
     /// It does, even if the names are numbers.
@@ -103,6 +104,16 @@ fn is_missing(cell: &str) -> bool {
     ["", "na", "n/a", "nan", "null", "none", "?"].iter().any(|word| cell.eq_ignore_ascii_case(word))
 }
 
+/// Whether a cell reads as a number or as the lack of one; then it is no name, unless it is told to be.
+fn is_value(cell: &str) -> bool {
+    is_missing(cell) || is_number(cell)
+}
+
+/// A finite one: `nan` is a missing value, and `inf` may be a name.
+fn is_number(cell: &str) -> bool {
+    cell.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
 /// A comma, unless the first line has none and does have a tab or a semicolon.
 fn separator(first: &str) -> u8 {
     let mut candidates = [b',', b'\t', b';'].into_iter();
@@ -113,6 +124,8 @@ fn separator(first: &str) -> u8 {
 pub(super) struct TextRows<R> {
     lines: Lines<R>,
     separator: u8,
+    /// The number of the first line.
+    header: u64,
     /// A first line that was a row, not a header.
     first: Option<(u64, String)>,
     /// Rows read.
@@ -121,23 +134,37 @@ pub(super) struct TextRows<R> {
 
 impl<R: BufRead> TextRows<R> {
     /// Reads the first line: the names of the columns, if it holds them, and how many columns there are.
-    pub fn new(reader: R, header: Header) -> Result<(Self, Option<Vec<String>>, usize)> {
+    /// A first line of just the `expected` names holds them, whatever they look like.
+    pub fn new(reader: R, header: Header, expected: &[&str]) -> Result<(Self, Option<Vec<String>>, usize)> {
         let mut lines = Lines { reader, number: 0, text: Vec::new() };
         let Some((line, first)) = lines.next()?.map(|(line, text)| (line, text.to_owned())) else {
             return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
         };
         let separator = separator(&first);
         let cells = Cells { rest: Some(&first), separator };
-        let is_value = |cell: &str| is_missing(cell) || cell.parse::<f64>().is_ok();
         let named = match header {
             Header::Present => true,
             Header::Absent => false,
-            Header::Detect => !cells.clone().all(|cell| is_value(&unquote(cell))),
+            // A quoted cell does not read as a number here.
+            Header::Detect => {
+                let as_expected = cells.clone().map(unquote).eq(expected.iter().copied());
+                let mut names = cells.clone().enumerate().filter(|(_, cell)| !is_value(cell));
+                let name = if as_expected { None } else { names.next() };
+                if let (Some((column, found)), true) = (name, cells.clone().any(is_number)) {
+                    return Err(Error::MixedHeader { line, column: column + 1, found: shortened(found) });
+                }
+                as_expected || name.is_some()
+            }
         };
         let dim = cells.clone().count();
-        let names = if named { Some(names(cells, line)?) } else { None };
+        let names = named.then(|| names(cells));
         let first = (!named).then_some((line, first));
-        Ok((TextRows { lines, separator, first, row: 0 }, names, dim))
+        Ok((TextRows { lines, separator, header: line, first, row: 0 }, names, dim))
+    }
+
+    /// The error of a name that other columns have, too.
+    pub fn twice(&self, column: usize, name: &str) -> Error {
+        parse(self.header, column, name, "a name not used before, or columns chosen by number")
     }
 
     /// Appends the selected values of the next row; false at the end.
@@ -191,31 +218,26 @@ fn number_in(cell: &str) -> Result<f32, bool> {
     }
 }
 
-fn names(cells: Cells, line: u64) -> Result<Vec<String>> {
-    let mut seen = std::collections::HashSet::new();
-    cells
-        .enumerate()
-        .map(|(column, cell)| {
-            let name = unquote(cell).into_owned();
-            if name.is_empty() {
-                return Err(parse(line, column, cell, "the name of a column"));
-            }
-            if !seen.insert(name.clone()) {
-                return Err(parse(line, column, &name, "a name not used before"));
-            }
-            Ok(name)
-        })
-        .collect()
+/// The names in a header; an index often has none, and gets its number.
+fn names(cells: Cells) -> Vec<String> {
+    let name = |(column, cell)| match unquote(cell) {
+        name if name.is_empty() => format!("x{}", column + 1),
+        name => name.into_owned(),
+    };
+    cells.enumerate().map(name).collect()
 }
 
 /// `column` counts from 0 here, from 1 in the message.
 fn parse(line: u64, column: usize, found: &str, expected: impl Into<String>) -> Error {
-    // A hostile cell is as long as its line.
-    let found = match found.char_indices().nth(40) {
+    Error::Parse { line, column: column + 1, found: shortened(found), expected: expected.into() }
+}
+
+/// A hostile cell is as long as its line.
+fn shortened(found: &str) -> String {
+    match found.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &found[..end]),
         None => found.to_owned(),
-    };
-    Error::Parse { line, column: column + 1, found, expected: expected.into() }
+    }
 }
 
 pub(super) fn unreadable(source: io::Error) -> Error {
@@ -245,7 +267,9 @@ impl<W: Write> CsvWriter<W> {
     pub fn new(mut writer: W, names: &[impl AsRef<str>]) -> io::Result<Self> {
         for (column, name) in names.iter().map(AsRef::as_ref).enumerate() {
             let comma = if column > 0 { "," } else { "" };
-            match name.contains([',', ';', '\t', '"', '\n', '\r']) || name.trim() != name {
+            let quoted = name.contains([',', ';', '\t', '"', '\n', '\r']) || name.trim() != name;
+            // In quotes `2019` and `none` read as names, too.
+            match quoted || is_value(name) {
                 true => write!(writer, "{comma}\"{}\"", name.replace('"', "\"\""))?,
                 false => write!(writer, "{comma}{name}")?,
             }
@@ -325,10 +349,54 @@ mod tests {
     }
 
     #[test]
+    fn names_that_look_like_values_are_quoted() {
+        let names = ["2019", "None", "nan", "1e3"];
+        let mut writer = CsvWriter::new(Vec::new(), &names).unwrap();
+        writer.rows(array![[1.0f32, 2.0, 3.0, 4.0]].view()).unwrap();
+        let table = Table::from_reader(&writer.finish().unwrap()[..]).unwrap();
+        assert_eq!((table.names, table.x), (names.map(String::from).into(), array![[1.0, 2.0, 3.0, 4.0]]));
+        // Without quotes only who expects them takes them for names.
+        let text = "2019,None\n1,2\n".as_bytes();
+        assert!(!TableReader::new(text, Header::Detect).unwrap().is_named());
+        let reader = TableReader::expecting(text, Header::Detect, &["2019", "None"]).unwrap();
+        assert_eq!(reader.table(9).unwrap().x, array![[1.0, 2.0]]);
+        assert!(!TableReader::expecting(text, Header::Absent, &["2019", "None"]).unwrap().is_named());
+        assert!(!TableReader::expecting(text, Header::Detect, &["2019"]).unwrap().is_named());
+    }
+
+    #[test]
+    fn a_first_line_of_numbers_and_words_is_not_guessed_at() {
+        for (text, at) in [("1,2x\n3,4\n", 2), ("a,2\n3,4\n", 1), ("\"1\",2\n", 1)] {
+            let error = read(text).unwrap_err();
+            assert!(matches!(error, Error::MixedHeader { line: 1, column, .. } if column == at), "{error}");
+            assert!(TableReader::new(text.as_bytes(), Header::Present).unwrap().is_named());
+            assert!(!TableReader::new(text.as_bytes(), Header::Absent).unwrap().is_named());
+        }
+    }
+
+    #[test]
+    fn an_index_without_a_name_gets_its_number() {
+        let table = read(",x,y\n0,1,2\n1,3,4\n").unwrap();
+        assert_eq!(table.names, ["x1", "x", "y"]);
+        assert_eq!(table.select(&["x", "y"]).unwrap().x, array![[1.0, 2.0], [3.0, 4.0]]);
+    }
+
+    #[test]
+    fn a_name_twice_is_told_where_it_matters() {
+        let reader = || TableReader::new("a,b,a\n1,2,3\n".as_bytes(), Header::Detect).unwrap();
+        assert_eq!(reader().select(&["b"]).unwrap().block(9).unwrap(), array![[2.0]]);
+        assert_eq!(reader().select(&["3", "2"]).unwrap().block(9).unwrap(), array![[3.0, 2.0]]);
+        for wrong in [&["a"][..], &["1", "3"], &["b", "a"]] {
+            let error = reader().select(wrong).and_then(|mut reader| reader.block(9)).unwrap_err();
+            assert!(matches!(error, Error::Parse { line: 1, column: 3, .. }), "{wrong:?}: {error}");
+        }
+        assert!(matches!(reader().block(9), Err(Error::Parse { line: 1, column: 3, .. })));
+    }
+
+    #[test]
     fn every_error_has_its_place() {
         for (text, at, what, wants) in [
             ("a,a\n1,2\n", (1, 2), "a", "not used before"),
-            ("a,\n1,2\n", (1, 2), "", "the name of a column"),
             ("a,b\n1,2\n3,x\n", (3, 2), "x", "finite number (b)"),
             ("a,b\n1,-inf\n", (2, 2), "-inf", "finite number (b)"),
             ("a,b\n1,1e39\n", (2, 2), "1e39", "finite number (b)"),

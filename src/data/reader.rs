@@ -1,5 +1,6 @@
 //! Rows of a file, block by block.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -103,16 +104,26 @@ impl<R: BufRead> TableReader<R> {
     /// Reads as much as it takes to know the columns: all of them are selected. `header` is for text.
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] for an empty text, [`Error::Parse`] for a name twice, [`Error::Npy`] for an NPY file of anything but a
+    /// [`Error::TooFewRows`] for an empty text, [`Error::MixedHeader`] for one whose first line may be either, [`Error::Parse`]
+    /// for one that is not UTF-8, [`Error::Npy`] for an NPY file of anything but a
     /// table of numbers, [`Error::Io`].
-    pub fn new(mut reader: R, header: Header) -> Result<Self> {
+    pub fn new(reader: R, header: Header) -> Result<Self> {
+        Self::expecting(reader, header, &[])
+    }
+
+    /// The same where the names of the columns are known: for [`Header::Detect`], a first line of just these is
+    /// a header, even if they look like numbers or missing values.
+    ///
+    /// # Errors
+    /// As [`new`](TableReader::new).
+    pub fn expecting(mut reader: R, header: Header, names: &[&str]) -> Result<Self> {
         let start = reader.fill_buf().map_err(unreadable)?;
         let (rows, names, dim) = if start.starts_with(npy::MAGIC) {
             let rows = NpyRows::new(reader)?;
             let dim = rows.dim();
             (Rows::Npy(rows), None, dim)
         } else {
-            let (rows, names, dim) = TextRows::new(reader, header)?;
+            let (rows, names, dim) = TextRows::new(reader, header, names)?;
             (Rows::Text(rows), names, dim)
         };
         let named = names.is_some();
@@ -124,16 +135,42 @@ impl<R: BufRead> TableReader<R> {
     /// present columns, or else the number of one, from 1.
     ///
     /// # Errors
-    /// [`Error::NoColumn`] with the names that there are, [`Error::Config`] for a column twice or for none.
-    pub fn select(mut self, columns: &[impl AsRef<str>]) -> Result<Self> {
-        let chosen = find_columns(&self.names_of_all(), columns)?;
+    /// [`Error::NoColumn`] with the names that there are, [`Error::Config`] for a column twice or for none,
+    /// [`Error::Parse`] for a name that several columns have.
+    pub fn select(mut self, wanted: &[impl AsRef<str>]) -> Result<Self> {
+        let chosen = find_columns(&self.names_of_all(), wanted)?;
         let columns: Vec<usize> = chosen.iter().map(|&c| self.selection.columns[c]).collect();
+        for (wanted, &column) in wanted.iter().zip(&columns) {
+            // By a name that stands for several columns: which?
+            let name = &self.selection.names[column];
+            let others = self.selection.columns.iter().filter(|&&c| self.selection.names[c] == *name);
+            if let (true, Some(&other)) = (wanted.as_ref() == name, others.clone().nth(1)) {
+                return Err(self.twice(other));
+            }
+        }
         self.selection.places.fill(None);
         for (place, &column) in columns.iter().enumerate() {
             self.selection.places[column] = Some(place);
         }
         self.selection.columns = columns;
         Ok(self)
+    }
+
+    fn twice(&self, column: usize) -> Error {
+        match &self.rows {
+            Rows::Text(rows) => rows.twice(column, &self.selection.names[column]),
+            Rows::Npy(_) => unreachable!("an NPY file names no columns"),
+        }
+    }
+
+    /// No two of the columns that are read have the same name.
+    fn check_names(&self) -> Result<()> {
+        let mut seen = HashSet::new();
+        let mut columns = self.selection.columns.iter();
+        match columns.find(|&&column| !seen.insert(self.selection.names[column].as_str())) {
+            Some(&column) => Err(self.twice(column)),
+            None => Ok(()),
+        }
     }
 
     fn names_of_all(&self) -> Vec<String> {
@@ -161,10 +198,13 @@ impl<R: BufRead> TableReader<R> {
     /// The next rows, `most` at most: fewer at the end, and then none.
     ///
     /// # Errors
-    /// [`Error::MissingValue`], and [`Error::Parse`] for text that is no finite number of f32 and for rows
+    /// [`Error::Parse`] for two columns of one name. [`Error::MissingValue`], and [`Error::Parse`] for text that is no finite number of f32 and for rows
     /// with too few or too many values, by line and column. [`Error::NonFinite`] for such a value in an NPY
     /// file, [`Error::Npy`] for one that ends early or goes on. [`Error::Io`].
     pub fn block(&mut self, most: usize) -> Result<Array2<f32>> {
+        if self.read == 0 {
+            self.check_names()?;
+        }
         let mut values = Vec::new();
         let dim = self.selection.dim();
         match &mut self.rows {

@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn columns_are_selected_by_name_or_number() {
-        let table = Table::from_reader("a,b,3\n1,2,3\n4,5,6\n".as_bytes()).unwrap();
+        let table = Table::from_reader("a,b,\"3\"\n1,2,3\n4,5,6\n".as_bytes()).unwrap();
         let part = table.select(&["3", "1"]).unwrap();
         assert_eq!((part.names, part.x), (vec!["3".into(), "a".into()], array![[3.0, 1.0], [6.0, 4.0]]));
         let error = table.select(&["a", "d"]).unwrap_err();

@@ -30,6 +30,10 @@ impl From<Error> for Failure {
 pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
     Failure::Operation(match error {
         Error::Io { source, .. } => format!("{name}: {source}"),
+        Error::MixedHeader { line, column, found } => format!(
+            "{name}: line {line}: is it a header? Column {column} holds {found:?}, others numbers: \
+             --header yes or --header no decides"
+        ),
         other => format!("{name}: {other}"),
     })
 }
@@ -42,13 +46,15 @@ pub fn of_writing(name: impl fmt::Display, error: io::Error) -> Failure {
     }
 }
 
-/// The same with the names of columns where the error has their numbers.
+/// A failure of the training on a file of that name: with the names of columns where the error has their
+/// numbers, and with another file's name where the error is not about the rows.
 pub fn of_columns(name: impl fmt::Display, names: &[String], error: Error) -> Failure {
     match error {
         Error::ConstantColumn { column, .. } | Error::NarrowColumn { column, .. } => {
             let column = names.get(column).map_or("", String::as_str);
             Failure::Operation(format!("{name}: ({column}) {error}"))
         }
+        Error::Io { .. } | Error::Checkpoint { .. } => error.into(),
         other => of_file(name, other),
     }
 }

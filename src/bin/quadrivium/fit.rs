@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,12 +11,14 @@ use quadrivium::seeded;
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::input::{Data, Treatment, prepare};
 use crate::interrupt;
+use crate::output::in_a_folder;
 use crate::recipe::{Extent, Kind, Settings};
 use crate::values::{positive, share};
 
 /// Fit a model to rows, and save it.
 ///
-/// Ctrl-C ends the training and saves what it has learned; a second one ends the program.
+/// Ctrl-C ends the training and saves what it has learned; a second one ends the program. So does the first if
+/// no step comes to its end within two seconds, or within twice the longest step so far.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -60,10 +62,35 @@ pub struct Args {
     settings: Settings,
 }
 
+impl Args {
+    /// Refuses flags that would do nothing.
+    fn model_takes_flags(&self) -> Outcome<()> {
+        let (mixture, kernels) = (self.model == Kind::GaussianMixture, self.model == Kind::KernelDensity);
+        if self.checkpoint.is_some() && (mixture || kernels) {
+            return Err(Failure::Usage("--checkpoint: this model is fitted in one go".into()));
+        }
+        if self.patience.is_some() && kernels {
+            return Err(Failure::Usage("--patience: kernels are not trained by steps".into()));
+        }
+        Ok(())
+    }
+
+    /// The files to be written, and what is to be in them.
+    fn files(&self) -> Vec<(&'static str, &Path)> {
+        let mut files = vec![("the model", self.output.as_path())];
+        files.extend(self.checkpoint.as_deref().map(|path| ("the checkpoint", path)));
+        files.extend(self.log.as_deref().map(|path| ("the log", path)));
+        files
+    }
+}
+
 pub fn run(args: &Args) -> Outcome<()> {
     let mut interrupt = interrupt::watch()?;
+    args.model_takes_flags()?;
     let fields = args.settings.read()?;
-    writable(&args.output)?;
+    let files = args.files();
+    files.iter().try_for_each(|(what, path)| writable(what, path))?;
+    distinct(&args.data, &files)?;
     let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
     let extent = Extent { rows: table.x.nrows(), dim: table.x.ncols() };
     let mut rng = seeded(args.seed);
@@ -91,13 +118,17 @@ pub fn run(args: &Args) -> Outcome<()> {
     let start = Instant::now();
     let trained = model.train(&data, &options, &mut rng, &mut observers);
     drop(bar);
-    let report = trained.map_err(|error| of_columns(&name, &table.names, error))?;
+    let report = trained.map_err(|error| match error {
+        Error::Config { field: "TrainOptions::patience", expected, .. } => {
+            Failure::Usage(format!("--patience: this model expects {expected}"))
+        }
+        other => of_columns(&name, &table.names, other),
+    })?;
+    persist::save_with(model.as_ref(), &columns, &args.output)
+        .map_err(|error| of_file(args.output.display(), error))?;
     if let (Some(log), Some(path)) = (log, &args.log) {
         log.finish().map_err(|error| of_writing(path.display(), error))?;
     }
-
-    persist::save_with(model.as_ref(), &columns, &args.output)
-        .map_err(|error| of_file(args.output.display(), error))?;
     say(format_args!(
         "{}: {} of {} ({}); {}, {:.1} s",
         model.card().name,
@@ -118,16 +149,42 @@ fn open_log(path: &Path) -> Outcome<JsonLines<BufWriter<File>>> {
 }
 
 /// Refuses before the training what would be refused after it.
-fn writable(path: &Path) -> Outcome<()> {
+fn writable(what: &str, path: &Path) -> Outcome<()> {
     if path == Path::new("-") {
-        return Err(Failure::Usage("a model goes to a file, not to standard output".into()));
+        return Err(Failure::Usage(format!("{what} goes to a file, not to standard output")));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if folder.is_some_and(|folder| !folder.is_dir()) || path.is_dir() {
-        let message = format!("{}: expected the name of a file in a folder that exists", path.display());
-        return Err(Failure::Operation(message));
+    in_a_folder(path)
+}
+
+/// Refuses one file for two things, of which the later would destroy the earlier.
+fn distinct(data: &Data, files: &[(&str, &Path)]) -> Outcome<()> {
+    let mut seen: Vec<(&str, PathBuf)> =
+        data.path().map(|path| ("the rows", resolved(path))).into_iter().collect();
+    for &(what, path) in files {
+        // A device, such as the null device, keeps nothing.
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            continue;
+        }
+        let file = resolved(path);
+        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == file) {
+            let message = format!("{}: one file for {other} and for {what}", path.display());
+            return Err(Failure::Usage(message));
+        }
+        seen.push((what, file));
     }
     Ok(())
+}
+
+/// The path without links and dots, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    if let Ok(path) = fs::canonicalize(path) {
+        return path;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(folder), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
 }
 
 fn summary(report: &TrainReport) -> String {

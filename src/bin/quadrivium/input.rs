@@ -43,6 +43,11 @@ impl Data {
         if self.is_stdin() { "standard input".into() } else { self.data.display().to_string() }
     }
 
+    /// The file, unless it is standard input.
+    pub fn path(&self) -> Option<&Path> {
+        (!self.is_stdin()).then_some(self.data.as_path())
+    }
+
     fn is_stdin(&self) -> bool {
         self.data == Path::new("-")
     }
@@ -52,7 +57,7 @@ impl Data {
         self.rows.map_or(usize::MAX, |rows| rows.try_into().unwrap_or(usize::MAX))
     }
 
-    fn open_all(&self) -> Outcome<Reader> {
+    fn open_all(&self, expected: &[&str]) -> Outcome<Reader> {
         let reader: Box<dyn BufRead> = match self.is_stdin() {
             true => Box::new(BufReader::with_capacity(BUFFER, io::stdin())),
             false => {
@@ -66,12 +71,16 @@ impl Data {
             HeaderLine::Yes => Header::Present,
             HeaderLine::No => Header::Absent,
         };
-        TableReader::new(reader, header).map_err(|error| of_file(self.name(), error))
+        TableReader::expecting(reader, header, expected).map_err(|error| of_file(self.name(), error))
     }
 
     /// The rows to be read, of the columns asked for.
     pub fn open(&self) -> Outcome<Reader> {
-        let reader = self.open_all()?;
+        self.open_expecting(&[])
+    }
+
+    fn open_expecting(&self, expected: &[&str]) -> Outcome<Reader> {
+        let reader = self.open_all(expected)?;
         match self.columns.is_empty() {
             true => Ok(reader),
             false => reader.select(&self.columns).map_err(|error| of_file(self.name(), error)),
@@ -81,9 +90,9 @@ impl Data {
     /// The rows to be read, in the order of a model's columns: those asked for, or else those with the names
     /// that the model knows, or else, without names, all.
     pub fn open_for(&self, model: &dyn Persist, columns: &[Column]) -> Outcome<Reader> {
-        let mut reader = self.open()?;
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let mut reader = self.open_expecting(&names)?;
         if self.columns.is_empty() && reader.is_named() && !columns.is_empty() {
-            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
             reader = reader.select(&names).map_err(|error| {
                 let Failure::Operation(message) = of_file(self.name(), error) else { unreachable!() };
                 Failure::Operation(format!(

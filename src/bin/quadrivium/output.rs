@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
 use quadrivium::data::{CsvWriter, NpyNumber, NpyWriter};
@@ -87,6 +88,16 @@ fn boxed(file: Option<BufWriter<File>>) -> Box<dyn Write> {
     }
 }
 
+/// Refuses a path that cannot become a file.
+pub fn in_a_folder(path: &Path) -> Outcome<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) || path.is_dir() {
+        let message = format!("{}: expected the name of a file in a folder that exists", path.display());
+        return Err(Failure::Operation(message));
+    }
+    Ok(())
+}
+
 /// A new file that shall become `path`, and its name until then; a device is written to as it is.
 fn create(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -95,7 +106,20 @@ fn create(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
-    Ok((File::options().write(true).create_new(true).open(&temporary)?, Some(temporary)))
+    let file = File::options().write(true).create_new(true).open(&temporary)?;
+    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(temporary.clone());
+    Ok((file, Some(temporary)))
+}
+
+/// The one file that has no name of its own yet.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Before an end of the program that drops nothing.
+pub fn remove_unfinished() {
+    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // It may have got its name by now.
+        let _ = fs::remove_file(path);
+    }
 }
 
 enum Writer<T> {

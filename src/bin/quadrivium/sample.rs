@@ -76,7 +76,8 @@ fn round(x: ArrayView2<f32>, columns: &[Column]) -> Array2<f32> {
     let mut x = x.to_owned();
     for (mut values, column) in x.columns_mut().into_iter().zip(columns) {
         if column.width > 0.0 {
-            values.mapv_inplace(|v| ((f64::from(v) / column.width).round() * column.width) as f32);
+            // + 0: what rounds to -0 is 0.
+            values.mapv_inplace(|v| ((f64::from(v) / column.width).round() * column.width + 0.0) as f32);
         }
     }
     x

@@ -74,10 +74,10 @@ pub fn run(args: &Args) -> Outcome<()> {
         total.add(&nats);
         out.write(nats.view())?;
     }
-    out.finish()?;
     if total.rows == 0 {
         return Err(Failure::Operation(format!("{}: no rows", args.data.name())));
     }
+    out.finish()?;
     if let Some(spread) = spread {
         say(format_args!("{}", spread.explain()));
     }

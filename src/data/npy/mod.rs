@@ -332,8 +332,12 @@ impl<W: Write, T: NpyNumber> NpyWriter<W, T> {
     /// Writes the header of `rows` rows of `columns` numbers.
     ///
     /// # Errors
-    /// Those of `writer`, here and below.
+    /// Those of `writer`, here and below. [`io::ErrorKind::InvalidInput`] for more than 2⁶⁴ numbers.
     pub fn new(mut writer: W, rows: u64, columns: usize) -> io::Result<Self> {
+        if rows.checked_mul(columns as u64).is_none() {
+            let what = format!("{rows} rows of {columns} numbers are more than any file holds");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
         writer.write_all(&header(T::DESCR, rows, columns))?;
         Ok(NpyWriter { writer, columns, rows, written: 0, bytes: Vec::new(), number: PhantomData })
     }

@@ -100,6 +100,7 @@ use crate::error::Error;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
 use crate::nn::{Activation, Fourier, Layer, Network, REACH, Sequential, mlp, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
@@ -137,21 +138,22 @@ pub enum AdversarialLoss {
     serde(default, deny_unknown_fields)
 )]
 pub struct GanConfig {
-    /// Columns of a row. At least 1. Default 2.
+    /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
     /// The game. Default [`AdversarialLoss::WassersteinGp`] with λ = 0.1.
     pub loss: AdversarialLoss,
-    /// Coordinates of z. At least 1; with fewer than `dim`, rows lie on a surface. Default 2.
+    /// Coordinates of z. 1 to 65,536; with fewer than `dim`, rows lie on a surface. Default 2.
     pub latent_dim: usize,
-    /// Units of the generator's hidden layers; none makes it affine in its features. Default five layers of
-    /// 64.
+    /// Units of the generator's hidden layers, each 1 to 65,536, with at most 2²⁸ parameters; none makes it
+    /// affine in its features. Default five layers of 64.
     pub generator_hidden: Vec<usize>,
     /// Between the generator's layers. Default [`Activation::Silu`].
     pub generator_activation: Activation,
     /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. More let
     /// G turn faster, from mode to mode. At most 14. Default 3.
     pub generator_octaves: usize,
-    /// Units of the critic's hidden layers; none makes it affine in its features. Default three layers of 64.
+    /// Units of the critic's hidden layers, bounded likewise; none makes it affine in its features. Default
+    /// three layers of 64.
     pub critic_hidden: Vec<usize>,
     /// Between the critic's layers. Default [`Activation::LeakyRelu`] of slope 0.2 (Radford et al. 2016).
     pub critic_activation: Activation,
@@ -196,8 +198,7 @@ impl GanConfig {
     /// # Errors
     /// [`Error::Config`] naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        let units = |hidden: &[usize]| hidden.iter().all(|&units| units >= 1);
-        check(self.dim >= 1, "GanConfig::dim", self.dim, "at least 1")?;
+        check_width("GanConfig::dim", self.dim)?;
         match self.loss {
             AdversarialLoss::Minimax => {}
             AdversarialLoss::NonSaturatingR1 { gamma } => {
@@ -217,13 +218,8 @@ impl GanConfig {
                 )?;
             }
         }
-        check(self.latent_dim >= 1, "GanConfig::latent_dim", self.latent_dim, "at least 1")?;
-        check(
-            units(&self.generator_hidden),
-            "GanConfig::generator_hidden",
-            &self.generator_hidden,
-            "layers of at least 1 unit",
-        )?;
+        check_width("GanConfig::latent_dim", self.latent_dim)?;
+        check_hidden("GanConfig::generator_hidden", &self.generator_hidden)?;
         let most = most_octaves(REACH);
         check(
             self.generator_octaves <= most,
@@ -231,13 +227,13 @@ impl GanConfig {
             self.generator_octaves,
             "0 to 14",
         )?;
-        check(
-            units(&self.critic_hidden),
-            "GanConfig::critic_hidden",
-            &self.critic_hidden,
-            "layers of at least 1 unit",
-        )?;
+        let inputs = self.latent_dim * (1 + 2 * self.generator_octaves);
+        let params = count_params(inputs, &self.generator_hidden, self.dim);
+        check_params("GanConfig::generator_hidden", &self.generator_hidden, params)?;
+        check_hidden("GanConfig::critic_hidden", &self.critic_hidden)?;
         check(self.critic_octaves <= most, "GanConfig::critic_octaves", self.critic_octaves, "0 to 14")?;
+        let params = count_params(self.dim * (1 + 2 * self.critic_octaves), &self.critic_hidden, 1);
+        check_params("GanConfig::critic_hidden", &self.critic_hidden, params)?;
         check(self.critic_steps >= 1, "GanConfig::critic_steps", self.critic_steps, "at least 1")?;
         check(
             self.critic_lr > 0.0 && self.critic_lr.is_finite(),

@@ -97,6 +97,7 @@ use crate::data::Standardiser;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::nn::limits::{check_params, check_some_hidden, check_width, count_params};
 use crate::nn::{Activation, REACH, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
@@ -110,10 +111,11 @@ use crate::train::{self, OptimiserConfig, Parameters, Rows};
     serde(default, deny_unknown_fields)
 )]
 pub struct AutoregressiveConfig {
-    /// Columns of a row. At least 1. Default 2.
+    /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
     /// Units of each hidden layer, shared evenly among the degrees. At least one layer, and in each at least
-    /// `dim − 1` (and 1) units, so that every coordinate is seen. Default `[128, 128]`.
+    /// `dim − 1` (and 1) units, so that every coordinate is seen, at most 65,536, and 2²⁸ parameters, the
+    /// masked ones too. Default `[128, 128]`.
     pub hidden: Vec<usize>,
     /// Between the layers. Default [`Activation::Silu`].
     pub activation: Activation,
@@ -164,12 +166,13 @@ impl AutoregressiveConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "AutoregressiveConfig::dim", self.dim, "at least 1")?;
+        check_width("AutoregressiveConfig::dim", self.dim)?;
+        check_some_hidden("AutoregressiveConfig::hidden", &self.hidden)?;
         check(
-            !self.hidden.is_empty() && self.hidden.iter().all(|&units| units >= 1 && units >= self.dim - 1),
+            self.hidden.iter().all(|&units| units >= self.dim - 1),
             "AutoregressiveConfig::hidden",
             &self.hidden,
-            "one or more layers of at least dim − 1 (and 1) units",
+            "layers of at least dim − 1 units",
         )?;
         check(self.octaves <= most_octaves(REACH), "AutoregressiveConfig::octaves", self.octaves, "0 to 14")?;
         match self.head {
@@ -181,6 +184,10 @@ impl AutoregressiveConfig {
                 check((1..=65_536).contains(&bins), "Head::Bins::bins", bins, "1 to 65536")?
             }
         }
+        let (inputs, outputs) =
+            ((self.dim - 1) * (1 + 2 * self.octaves), Conditional::new(self.head).outputs());
+        let params = count_params(inputs, &self.hidden, self.dim * outputs);
+        check_params("AutoregressiveConfig::hidden", &self.hidden, params)?;
         self.activation.validate()?;
         self.optimiser.validate()
     }

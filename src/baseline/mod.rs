@@ -74,5 +74,8 @@ mod kernel;
 mod lanes;
 mod mixture;
 
+/// The most columns of a baseline: a covariance has dim² entries, and to factor it takes dim³ operations.
+const MOST_COLUMNS: usize = 4096;
+
 pub use kernel::{Bandwidth, KernelDensity, KernelDensityConfig};
 pub use mixture::{ComponentCount, GaussianMixture, GaussianMixtureConfig};

@@ -2,6 +2,7 @@ use super::sampler::MOST_STEPS;
 use super::{ReverseVariance, Sampler, Schedule, Solver};
 use crate::error::{Result, check};
 use crate::generative::Divergence;
+use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
 use crate::train::OptimiserConfig;
 
@@ -14,9 +15,9 @@ use crate::train::OptimiserConfig;
     serde(default, deny_unknown_fields)
 )]
 pub struct DiffusionConfig {
-    /// Columns of a row. At least 1. Default 2.
+    /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// Units of each hidden layer. At least one layer of at least one unit. Default `[128, 128, 128]`.
+    /// Units of each hidden layer. At least one layer, in each 1 to 65,536 units, with at most 2²⁸ parameters. Default `[128, 128, 128]`.
     pub hidden: Vec<usize>,
     /// Between the layers. Default [`Activation::Silu`].
     pub activation: Activation,
@@ -24,7 +25,7 @@ pub struct DiffusionConfig {
     /// itself, faded out where the noise hides them. Structure of width w needs 2ᵏ near 1/w. 0 (raw
     /// coordinates) to 13. Default 4.
     pub octaves: usize,
-    /// Sines and cosines that embed the noise level. Even, at least 2. Default 32.
+    /// Sines and cosines that embed the noise level. Even, 2 to 65,536. Default 32.
     pub time_features: usize,
     /// How fast the noise grows. Default [`Schedule::Cosine`].
     pub schedule: Schedule,
@@ -88,20 +89,12 @@ impl DiffusionConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "DiffusionConfig::dim", self.dim, "at least 1")?;
-        check(
-            !self.hidden.is_empty() && self.hidden.iter().all(|&h| h >= 1),
-            "DiffusionConfig::hidden",
-            &self.hidden,
-            "at least one layer of at least one unit",
-        )?;
+        check_width("DiffusionConfig::dim", self.dim)?;
+        check_some_hidden("DiffusionConfig::hidden", &self.hidden)?;
         check(self.octaves <= timed::OCTAVES, "DiffusionConfig::octaves", self.octaves, "0 to 13")?;
-        check(
-            self.time_features >= 2 && self.time_features.is_multiple_of(2),
-            "DiffusionConfig::time_features",
-            self.time_features,
-            "even, at least 2",
-        )?;
+        check_time_features("DiffusionConfig::time_features", self.time_features)?;
+        let params = timed::count_params(self.dim, &self.hidden, self.octaves, self.time_features);
+        check_params("DiffusionConfig::hidden", &self.hidden, params)?;
         self.schedule.validate()?;
         let counts = (1..=MOST_STEPS).contains(&self.timesteps);
         check(counts, "DiffusionConfig::timesteps", self.timesteps, "1 to 1,000,000")?;
@@ -119,10 +112,10 @@ impl DiffusionConfig {
             "less than the noise at the schedule's end",
         )?;
         check(
-            self.divergence != Some(Divergence::Hutchinson { probes: 0 }),
+            !matches!(self.divergence, Some(Divergence::Hutchinson { probes: 0 | 4097.. })),
             "DiffusionConfig::divergence",
             self.divergence,
-            "at least 1 probe",
+            "1 to 4096 probes",
         )?;
         self.sampler.validate(self.timesteps)?;
         self.solver.validate()?;

@@ -123,6 +123,7 @@ use crate::data::Standardiser;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
 use crate::nn::{Activation, REACH, Weights, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
@@ -135,7 +136,8 @@ pub enum EnergyTraining {
     /// Persistent contrastive divergence (Tieleman 2008; Du & Mordatch 2019): −ln p itself, its gradient
     /// estimated by chains that live through the training.
     PersistentChains {
-        /// Chains in all, shared among the shards; at least as many run as a minibatch has rows. At least 1.
+        /// Chains in all, shared among the shards; at least as many run as a minibatch has rows. 1 to
+        /// 16,777,216, with at most 2²⁸ coordinates.
         chains: usize,
         /// Network evaluations of a chain each time it moves, with the step lengths and the acceptance of
         /// [`EnergyConfig::langevin`]. At least 1 (2 for a move with [`Acceptance::Metropolis`]); Du &
@@ -177,9 +179,10 @@ pub enum Normalisation {
     serde(default, deny_unknown_fields)
 )]
 pub struct EnergyConfig {
-    /// Columns of a row. At least 1. Default 2.
+    /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// Units of each hidden layer; none makes f affine in its features. Default `[128, 128]`.
+    /// Units of each hidden layer, 1 to 65,536, with at most 2²⁸ parameters; none makes f affine in its
+    /// features. Default `[128, 128]`.
     pub hidden: Vec<usize>,
     /// Between the layers. The slope of the energy moves the chains, and denoising takes its derivative: a
     /// smooth one. Default [`Activation::Silu`].
@@ -226,18 +229,20 @@ impl EnergyConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "EnergyConfig::dim", self.dim, "at least 1")?;
-        check(
-            self.hidden.iter().all(|&units| units >= 1),
-            "EnergyConfig::hidden",
-            &self.hidden,
-            "layers of at least 1 unit",
-        )?;
+        check_width("EnergyConfig::dim", self.dim)?;
+        check_hidden("EnergyConfig::hidden", &self.hidden)?;
         check(self.octaves <= most_octaves(REACH), "EnergyConfig::octaves", self.octaves, "0 to 14")?;
+        let params = count_params(self.dim * (1 + 2 * self.octaves), &self.hidden, 1);
+        check_params("EnergyConfig::hidden", &self.hidden, params)?;
         check((0.01..=10.0).contains(&self.width), "EnergyConfig::width", self.width, "0.01 to 10")?;
         match self.training {
             EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
-                check(chains >= 1, "EnergyTraining::PersistentChains::chains", chains, "at least 1")?;
+                check(
+                    (1..=1 << 24).contains(&chains) && chains * self.dim <= 1 << 28,
+                    "EnergyTraining::PersistentChains::chains",
+                    chains,
+                    "1 to 16,777,216, and chains × dim at most 268,435,456",
+                )?;
                 check(
                     steps >= self.langevin.acceptance.least_steps(),
                     "EnergyTraining::PersistentChains::steps",

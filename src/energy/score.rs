@@ -11,6 +11,7 @@ use crate::diffusion::{DiffusionConfig, NoiseLevel};
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
@@ -37,15 +38,15 @@ pub enum ScoreTraining {
     serde(default, deny_unknown_fields)
 )]
 pub struct ScoreConfig {
-    /// Columns of a row. At least 1. Default 2.
+    /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// Units of each hidden layer. At least one layer of at least one unit. Default `[128, 128, 128]`.
+    /// Units of each hidden layer. At least one layer, in each 1 to 65,536 units, with at most 2²⁸ parameters. Default `[128, 128, 128]`.
     pub hidden: Vec<usize>,
     /// Between the layers; for [`ScoreTraining::Sliced`] a smooth one. Default [`Activation::Silu`].
     pub activation: Activation,
     /// Fourier features of each coordinate, as [`DiffusionConfig::octaves`]. 0 to 13. Default 4.
     pub octaves: usize,
-    /// Sines and cosines that embed the noise level. Even, at least 2. Default 32.
+    /// Sines and cosines that embed the noise level. Even, 2 to 65,536. Default 32.
     pub time_features: usize,
     /// How the score is learned. Default [`ScoreTraining::Denoising`].
     pub training: ScoreTraining,
@@ -91,20 +92,12 @@ impl ScoreConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "ScoreConfig::dim", self.dim, "at least 1")?;
-        check(
-            !self.hidden.is_empty() && self.hidden.iter().all(|&h| h >= 1),
-            "ScoreConfig::hidden",
-            &self.hidden,
-            "at least one layer of at least one unit",
-        )?;
+        check_width("ScoreConfig::dim", self.dim)?;
+        check_some_hidden("ScoreConfig::hidden", &self.hidden)?;
         check(self.octaves <= timed::OCTAVES, "ScoreConfig::octaves", self.octaves, "0 to 13")?;
-        check(
-            self.time_features >= 2 && self.time_features.is_multiple_of(2),
-            "ScoreConfig::time_features",
-            self.time_features,
-            "even, at least 2",
-        )?;
+        check_time_features("ScoreConfig::time_features", self.time_features)?;
+        let params = timed::count_params(self.dim, &self.hidden, self.octaves, self.time_features);
+        check_params("ScoreConfig::hidden", &self.hidden, params)?;
         let (least, most) = (self.sigma_min, self.sigma_max);
         check((1e-6..=1e6).contains(&least), "ScoreConfig::sigma_min", least, "1e-6 to 1e6")?;
         check(

@@ -99,6 +99,7 @@ use crate::data::Standardiser;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::nn::limits::{check_params, check_some_hidden, check_width, count_params};
 use crate::nn::{Activation, REACH, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
@@ -112,7 +113,7 @@ use crate::train::{self, OptimiserConfig, Parameters, Rows};
     serde(default, deny_unknown_fields)
 )]
 pub struct FlowConfig {
-    /// Columns of a row. At least 1; at least 2 for couplings. Default 2.
+    /// Columns of a row. 1 to 65,536; at least 2 for couplings. Default 2.
     pub dim: usize,
     /// Which coordinates a layer moves given which. Default [`Architecture::Coupling`].
     pub architecture: Architecture,
@@ -122,9 +123,9 @@ pub struct FlowConfig {
     pub layers: usize,
     /// What happens to the coordinates between two layers. Default [`Mixing::Reverse`].
     pub mixing: Mixing,
-    /// Units of each hidden layer of a conditioner. At least one layer, and in each at least 1; for
-    /// [`Architecture::MaskedAutoregressive`] at least `dim − 1`, so that every coordinate is seen. Default
-    /// `[64, 64]`.
+    /// Units of each hidden layer of a conditioner. At least one layer, and in each 1 to 65,536; for
+    /// [`Architecture::MaskedAutoregressive`] at least `dim − 1`, so that every coordinate is seen. All
+    /// conditioners and mixings together have at most 2²⁸ parameters. Default `[64, 64]`.
     pub hidden: Vec<usize>,
     /// Between the layers of a conditioner. Default [`Activation::Silu`].
     pub activation: Activation,
@@ -197,7 +198,7 @@ impl FlowConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "FlowConfig::dim", self.dim, "at least 1")?;
+        check_width("FlowConfig::dim", self.dim)?;
         let masked = self.architecture == Architecture::MaskedAutoregressive;
         check(
             masked || self.dim >= 2,
@@ -206,18 +207,27 @@ impl FlowConfig {
             "at least 2 for Architecture::Coupling, which moves one half given the other",
         )?;
         check((1..=1024).contains(&self.layers), "FlowConfig::layers", self.layers, "1 to 1024")?;
-        let least = if masked { (self.dim - 1).max(1) } else { 1 };
+        check_some_hidden("FlowConfig::hidden", &self.hidden)?;
         check(
-            !self.hidden.is_empty() && self.hidden.iter().all(|&units| units >= least),
+            !masked || self.hidden.iter().all(|&units| units >= self.dim - 1),
             "FlowConfig::hidden",
             &self.hidden,
-            "one or more layers of at least 1 unit (dim − 1 for Architecture::MaskedAutoregressive)",
+            "layers of at least dim − 1 units for Architecture::MaskedAutoregressive",
         )?;
         check(self.octaves <= most_octaves(REACH), "FlowConfig::octaves", self.octaves, "0 to 14")?;
         if let Transform::Spline { bins, bound } = self.transform {
             check((2..=256).contains(&bins), "Transform::Spline::bins", bins, "2 to 256")?;
             check((1e-3..=1e3).contains(&bound), "Transform::Spline::bound", bound, "0.001 to 1000")?;
         }
+        let (sees, moves) = match self.architecture {
+            Architecture::Coupling => (self.dim / 2, self.dim.div_ceil(2)),
+            Architecture::MaskedAutoregressive => ((self.dim - 1).max(1), self.dim),
+        };
+        let inputs = sees * (1 + 2 * self.octaves);
+        let conditioner = count_params(inputs, &self.hidden, moves * self.transform.params());
+        let mixing = if self.mixing == Mixing::Linear { self.dim * self.dim } else { 0 };
+        let params = conditioner.saturating_add(mixing).saturating_mul(self.layers);
+        check_params("FlowConfig::hidden", &self.hidden, params)?;
         self.activation.validate()?;
         self.optimiser.validate()
     }

@@ -104,6 +104,7 @@ use crate::generative::{
     SampleOptions, Samples, TrainOptions, TrainReport,
 };
 use crate::map::{Card, Objective, Sampling};
+use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
@@ -118,16 +119,16 @@ use crate::train::{OptimiserConfig, Parameters, Rows, fit};
     serde(default, deny_unknown_fields)
 )]
 pub struct FlowMatchingConfig {
-    /// Columns of a row. At least 1. Default 2.
+    /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// Units of each hidden layer. At least one layer of at least one unit. Default `[128, 128, 128]`.
+    /// Units of each hidden layer. At least one layer, in each 1 to 65,536 units, with at most 2²⁸ parameters. Default `[128, 128, 128]`.
     pub hidden: Vec<usize>,
     /// Between the layers. Default [`Activation::Silu`].
     pub activation: Activation,
     /// Fourier features of each coordinate: sin and cos of 2ᵏ rad, k = 0 … octaves − 1, beside the coordinate
     /// itself. Structure of width w needs 2ᵏ near 1/w. 0 (raw coordinates) to 13. Default 4.
     pub octaves: usize,
-    /// Sines and cosines that embed the time. Even, at least 2. Default 32.
+    /// Sines and cosines that embed the time. Even, 2 to 65,536. Default 32.
     pub time_features: usize,
     /// Where the flow starts. Default [`Source::Gaussian`], the only one that a file of a model can hold.
     #[cfg_attr(feature = "safetensors", serde(skip))]
@@ -183,20 +184,12 @@ impl FlowMatchingConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "FlowMatchingConfig::dim", self.dim, "at least 1")?;
-        check(
-            !self.hidden.is_empty() && self.hidden.iter().all(|&h| h >= 1),
-            "FlowMatchingConfig::hidden",
-            &self.hidden,
-            "at least one layer of at least one unit",
-        )?;
+        check_width("FlowMatchingConfig::dim", self.dim)?;
+        check_some_hidden("FlowMatchingConfig::hidden", &self.hidden)?;
         check(self.octaves <= timed::OCTAVES, "FlowMatchingConfig::octaves", self.octaves, "0 to 13")?;
-        check(
-            self.time_features >= 2 && self.time_features.is_multiple_of(2),
-            "FlowMatchingConfig::time_features",
-            self.time_features,
-            "even, at least 2",
-        )?;
+        check_time_features("FlowMatchingConfig::time_features", self.time_features)?;
+        let params = timed::count_params(self.dim, &self.hidden, self.octaves, self.time_features);
+        check_params("FlowMatchingConfig::hidden", &self.hidden, params)?;
         check(
             self.source.dim().is_none_or(|dim| dim == self.dim),
             "FlowMatchingConfig::source",
@@ -210,10 +203,10 @@ impl FlowMatchingConfig {
             "2 to 65,536 rows",
         )?;
         check(
-            self.divergence != Some(Divergence::Hutchinson { probes: 0 }),
+            !matches!(self.divergence, Some(Divergence::Hutchinson { probes: 0 | 4097.. })),
             "FlowMatchingConfig::divergence",
             self.divergence,
-            "at least 1 probe",
+            "1 to 4096 probes",
         )?;
         self.sampler.validate()?;
         self.solver.validate()?;

@@ -236,7 +236,7 @@ pub enum Divergence {
     Exact,
     /// Hutchinson's estimator with this many probes per row.
     Hutchinson {
-        /// Random probes per row.
+        /// Random probes per row. 1 to 4096.
         probes: usize,
     },
 }

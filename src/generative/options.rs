@@ -9,10 +9,10 @@ use crate::error::{Result, check};
 pub struct TrainOptions {
     /// Optimiser steps (for a GAN: generator steps). At least 1. Default 2000.
     pub steps: usize,
-    /// Rows per step, drawn with replacement. At least 1. Default 256.
+    /// Rows per step, drawn with replacement. 1 to 16,777,216. Default 256.
     pub batch: usize,
     /// Parts of a minibatch with a random stream and a gradient of their own, summed in order: the most
-    /// threads that a step can use, and part of the result's definition. 1 to `batch`. Default 2.
+    /// threads that a step can use, and part of the result's definition. 1 to `batch`, at most 1024. Default 2.
     pub shards: usize,
     /// Share of the rows held out to measure the loss on. 0 (none) up to, not including, 1. Default 0.
     pub validation: f64,
@@ -45,8 +45,9 @@ impl TrainOptions {
     /// [`Error::Config`] naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         check(self.steps >= 1, "TrainOptions::steps", self.steps, "at least 1")?;
-        check(self.batch >= 1, "TrainOptions::batch", self.batch, "at least 1")?;
-        check((1..=self.batch).contains(&self.shards), "TrainOptions::shards", self.shards, "1 to batch")?;
+        check((1..=1 << 24).contains(&self.batch), "TrainOptions::batch", self.batch, "1 to 16,777,216")?;
+        let shards = (1..=self.batch.min(1024)).contains(&self.shards);
+        check(shards, "TrainOptions::shards", self.shards, "1 to batch, at most 1024")?;
         check(
             (0.0..1.0).contains(&self.validation),
             "TrainOptions::validation",

@@ -96,6 +96,7 @@ use crate::error::Error;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
 use crate::nn::{Activation, REACH, Tape, most_octaves};
 use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
@@ -109,13 +110,13 @@ use crate::train::{self, OptimiserConfig, Parameters, Rows};
     serde(default, deny_unknown_fields)
 )]
 pub struct VaeConfig {
-    /// Columns of a row. At least 1. Default 2.
+    /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// Columns of z. At least 1. Default 2.
+    /// Columns of z. 1 to 65,536. Default 2.
     pub latent_dim: usize,
-    /// Units of each hidden layer, in the encoder and in the decoder. Each at least 1; without a layer and
-    /// without octaves both means are affine, and with [`DecoderVariance::Shared`] the model is factor
-    /// analysis. Default `[64, 64, 64]`.
+    /// Units of each hidden layer, in the encoder and in the decoder. Each 1 to 65,536, with at most 2²⁸
+    /// parameters in all; without a layer and without octaves both means are affine, and with
+    /// [`DecoderVariance::Shared`] the model is factor analysis. Default `[64, 64, 64]`.
     pub hidden: Vec<usize>,
     /// Between the layers. Default [`Activation::Tanh`], which makes the steepest decoder.
     pub activation: Activation,
@@ -138,7 +139,7 @@ pub struct VaeConfig {
     /// 0.2.
     pub beta_warmup: f64,
     /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound,
-    /// at K passes of the decoder. At least 1. Default 500.
+    /// at K passes of the decoder. 1 to 16,777,216. Default 500.
     pub draws: usize,
     /// How the parameters move. Default: a learning rate of 8e-3, and the rest as in [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
@@ -178,20 +179,26 @@ impl VaeConfig {
     /// # Errors
     /// [`Error::Config`] naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "VaeConfig::dim", self.dim, "at least 1")?;
-        check(self.latent_dim >= 1, "VaeConfig::latent_dim", self.latent_dim, "at least 1")?;
-        let units = self.hidden.iter().all(|&units| units >= 1);
-        check(units, "VaeConfig::hidden", &self.hidden, "layers of at least 1 unit")?;
+        check_width("VaeConfig::dim", self.dim)?;
+        check_width("VaeConfig::latent_dim", self.latent_dim)?;
+        check_hidden("VaeConfig::hidden", &self.hidden)?;
         let most = most_octaves(REACH);
         check(self.encoder_octaves <= most, "VaeConfig::encoder_octaves", self.encoder_octaves, "0 to 14")?;
         check(self.decoder_octaves <= most, "VaeConfig::decoder_octaves", self.decoder_octaves, "0 to 14")?;
+        let part = |inputs, octaves, outputs: usize| {
+            count_params(inputs * (1 + 2 * octaves), &self.hidden, 2 * outputs)
+        };
+        let encoder = part(self.dim, self.encoder_octaves, self.latent_dim);
+        let decoder = part(self.latent_dim, self.decoder_octaves, self.dim);
+        check_params("VaeConfig::hidden", &self.hidden, encoder.saturating_add(decoder))?;
         let positive = self.min_sd > 0.0 && self.min_sd.is_finite();
         check(positive, "VaeConfig::min_sd", self.min_sd, "more than 0, finite")?;
         let beta = self.beta >= 0.0 && self.beta.is_finite();
         check(beta, "VaeConfig::beta", self.beta, "0 or more, finite")?;
         let share = (0.0..=1.0).contains(&self.beta_warmup);
         check(share, "VaeConfig::beta_warmup", self.beta_warmup, "0 to 1")?;
-        check(self.draws >= 1, "VaeConfig::draws", self.draws, "at least 1")?;
+        let draws = (1..=1 << 24).contains(&self.draws);
+        check(draws, "VaeConfig::draws", self.draws, "1 to 16,777,216")?;
         self.activation.validate()?;
         self.optimiser.validate()
     }

@@ -1,5 +1,6 @@
+use super::limits::check_time_features;
 use super::{Layout, Network, Primal, Weights};
-use crate::error::{Result, check};
+use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
@@ -45,9 +46,9 @@ impl Fourier {
     /// The embedding of one number t in `width` columns: frequencies 10000^(−k/K), K = width/2, k = 0 … K−1.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) unless `width` is even and positive.
+    /// [`Error::Config`](crate::Error::Config) unless `width` is even, 2 to 65,536.
     pub fn time(width: usize) -> Result<Self> {
-        check(width > 0 && width.is_multiple_of(2), "time_features", width, "even, at least 2")?;
+        check_time_features("time_features", width)?;
         let half = width / 2;
         let frequencies = (0..half).map(|k| 1e4f64.powf(-(k as f64) / half as f64)).collect();
         Ok(Fourier { dim: 1, raw: false, frequencies, reach: f64::INFINITY })

@@ -20,6 +20,7 @@
 mod activation;
 mod fourier;
 mod layout;
+pub(crate) mod limits;
 mod linear;
 mod sequential;
 mod tape;

@@ -1,6 +1,8 @@
 use std::ops::Range;
 
-use super::{Activation, Fourier, Layer, Linear, Network, Primal, Sequential, Weights, grow, most_octaves};
+use super::{
+    Activation, Fourier, Layer, Linear, Network, Primal, Sequential, Weights, grow, limits, most_octaves,
+};
 use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
@@ -62,6 +64,12 @@ pub(crate) struct Pass<F> {
 /// x̃.
 pub(crate) fn clamp<F: Real>(x: F) -> F {
     x.max(F::of(-REACH)).min(F::of(REACH))
+}
+
+/// How many parameters a [`Timed`] has; a count beyond usize is the largest.
+pub(crate) fn count_params(dim: usize, hidden: &[usize], octaves: usize, time_features: usize) -> usize {
+    // Both kinds of features go into the first layer.
+    limits::count_params(Blurred { dim, octaves }.count() + time_features, hidden, dim)
 }
 
 impl Timed {

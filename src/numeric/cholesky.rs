@@ -7,6 +7,14 @@ pub(crate) fn ln_det(l: &[f64], d: usize) -> f64 {
     (0..d).map(|i| l[i * (d + 1)].ln()).sum()
 }
 
+/// The matrix with this diagonal, row-major.
+pub(crate) fn diagonal(entries: &[f64]) -> Vec<f64> {
+    let d = entries.len();
+    let mut c = vec![0.0; d * d];
+    c.iter_mut().step_by(d + 1).zip(entries).for_each(|(to, &entry)| *to = entry);
+    c
+}
+
 /// The lower factor of a symmetric positive definite matrix, row-major.
 pub(crate) fn cholesky(c: ArrayView2<f64>) -> Option<Vec<f64>> {
     let d = c.nrows();

@@ -23,7 +23,9 @@ fn bad_input_is_a_typed_error() {
         let bad = [
             ("TrainOptions::steps", TrainOptions { steps: 0, ..short(1) }),
             ("TrainOptions::batch", TrainOptions { batch: 0, ..short(1) }),
+            ("TrainOptions::batch", TrainOptions { batch: 1 << 40, ..short(1) }),
             ("TrainOptions::shards", TrainOptions { shards: 0, ..short(1) }),
+            ("TrainOptions::shards", TrainOptions { shards: 1025, batch: 2000, ..short(1) }),
             ("TrainOptions::shards", TrainOptions { shards: 65, ..short(1) }),
             ("TrainOptions::validation", TrainOptions { validation: 1.0, ..short(1) }),
             ("TrainOptions::validation", TrainOptions { validation: f64::NAN, ..short(1) }),
@@ -150,6 +152,116 @@ fn every_temperature_that_is_accepted_gives_numbers() {
         }
     }
     assert!(SampleOptions { temperature: 1.1e6 }.validate().is_err());
+}
+
+/// The field that a refusal names.
+fn refused<T>(made: Result<T>) -> &'static str {
+    match made {
+        Err(Error::Config { field, .. }) => field,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+#[test]
+fn a_config_beyond_any_memory_is_refused_before_it_takes_any() {
+    const HUGE: usize = 1_000_000_000_000;
+    let rng = &mut seeded(0);
+    macro_rules! refuses {
+        ($model:ident, $config:ident { $($field:ident: $value:expr),+ }, $expected:expr) => {{
+            let config = $config { $($field: $value,)+ ..Default::default() };
+            assert_eq!(refused($model::new(config, rng)), $expected);
+        }};
+    }
+    // Each column count and each layer, alone and where a product of what is accepted is too much.
+    macro_rules! each_size {
+        ($model:ident, $config:ident) => {{
+            for dim in [0, 65_537, HUGE, usize::MAX] {
+                refuses!($model, $config { dim: dim }, concat!(stringify!($config), "::dim"));
+            }
+            for units in [0, 65_537, HUGE, usize::MAX] {
+                let field = concat!(stringify!($config), "::hidden");
+                refuses!($model, $config { hidden: vec![64, units] }, field);
+            }
+            refuses!($model, $config { hidden: vec![65_536; 2] }, concat!(stringify!($config), "::hidden"));
+            let field = concat!(stringify!($config), "::hidden");
+            refuses!($model, $config { dim: 65_536, hidden: vec![65_536] }, field);
+        }};
+    }
+    each_size!(Autoregressive, AutoregressiveConfig);
+    each_size!(Flow, FlowConfig);
+    each_size!(Vae, VaeConfig);
+    each_size!(EnergyModel, EnergyConfig);
+    each_size!(ScoreModel, ScoreConfig);
+    each_size!(Diffusion, DiffusionConfig);
+    each_size!(FlowMatching, FlowMatchingConfig);
+    let wide = Head::Bins { bins: 65_536 };
+    refuses!(
+        Autoregressive,
+        AutoregressiveConfig { hidden: vec![8192], head: wide },
+        "AutoregressiveConfig::hidden"
+    );
+    refuses!(Flow, FlowConfig { layers: 1024, hidden: vec![512; 2] }, "FlowConfig::hidden");
+    refuses!(Flow, FlowConfig { dim: 20_000, mixing: Mixing::Linear, hidden: vec![1] }, "FlowConfig::hidden");
+    for units in [0, HUGE, usize::MAX] {
+        refuses!(Gan, GanConfig { dim: units }, "GanConfig::dim");
+        refuses!(Gan, GanConfig { latent_dim: units }, "GanConfig::latent_dim");
+        refuses!(Gan, GanConfig { generator_hidden: vec![units] }, "GanConfig::generator_hidden");
+        refuses!(Gan, GanConfig { critic_hidden: vec![64, units] }, "GanConfig::critic_hidden");
+        refuses!(Vae, VaeConfig { latent_dim: units }, "VaeConfig::latent_dim");
+        refuses!(Vae, VaeConfig { draws: units }, "VaeConfig::draws");
+        let divergence = Some(Divergence::Hutchinson { probes: units });
+        refuses!(Diffusion, DiffusionConfig { divergence: divergence }, "DiffusionConfig::divergence");
+        refuses!(
+            FlowMatching,
+            FlowMatchingConfig { divergence: divergence },
+            "FlowMatchingConfig::divergence"
+        );
+    }
+    refuses!(Gan, GanConfig { generator_hidden: vec![65_536; 2] }, "GanConfig::generator_hidden");
+    refuses!(Gan, GanConfig { critic_hidden: vec![65_536; 2] }, "GanConfig::critic_hidden");
+    refuses!(Vae, VaeConfig { dim: 65_536, latent_dim: 65_536, hidden: vec![] }, "VaeConfig::hidden");
+    refuses!(ScoreModel, ScoreConfig { time_features: HUGE }, "ScoreConfig::time_features");
+    refuses!(Diffusion, DiffusionConfig { time_features: HUGE }, "DiffusionConfig::time_features");
+    refuses!(FlowMatching, FlowMatchingConfig { time_features: HUGE }, "FlowMatchingConfig::time_features");
+    for (dim, chains) in [(2, 0), (2, HUGE), (2, usize::MAX), (1000, 1 << 20)] {
+        let training = EnergyTraining::PersistentChains { chains, steps: 20, restart: 0.0, magnitude: 0.0 };
+        let field = "EnergyTraining::PersistentChains::chains";
+        refuses!(EnergyModel, EnergyConfig { dim: dim, training: training }, field);
+    }
+}
+
+#[test]
+fn a_baseline_of_many_columns_starts_at_once_or_is_refused() {
+    let kernels = |dim| KernelDensity::new(KernelDensityConfig { dim, ..Default::default() });
+    let mixture = |dim, components, restarts| {
+        GaussianMixture::new(GaussianMixtureConfig { dim, components, restarts, ..Default::default() })
+    };
+    let two = ComponentCount::Fixed(2);
+    for dim in [0, 4097, 16_384, usize::MAX] {
+        assert_eq!(refused(kernels(dim)), "KernelDensityConfig::dim");
+        assert_eq!(refused(mixture(dim, two, 1)), "GaussianMixtureConfig::dim");
+    }
+    for most in [0, 65_537, usize::MAX] {
+        for components in [ComponentCount::Fixed(most), ComponentCount::Bic { max: most }] {
+            assert_eq!(refused(mixture(2, components, 1)), "GaussianMixtureConfig::components");
+        }
+    }
+    assert_eq!(refused(mixture(4096, ComponentCount::Fixed(17), 1)), "GaussianMixtureConfig::components");
+    assert_eq!(refused(mixture(2, two, usize::MAX)), "GaussianMixtureConfig::restarts");
+    // N(0, I) of 2048 columns: to factor it would take seconds for each model.
+    let models: [Box<dyn Generative>; 2] =
+        [Box::new(kernels(2048).unwrap()), Box::new(mixture(2048, two, 1).unwrap())];
+    let few = Dataset::new(Array2::from_shape_fn((9, 2048), |(r, c)| (r * r + c) as f32)).unwrap();
+    for mut model in models {
+        let nats = model.log_likelihood(Array2::ones((1, 2048)).view(), &LikelihoodOptions::default());
+        let expected = -1024.0 * (1.0 + std::f64::consts::TAU.ln());
+        assert!((nats.unwrap().nats().unwrap()[0] - expected).abs() < 1e-9, "{}", name(model.as_ref()));
+        if model.card().name.starts_with("KDE") {
+            let trained = model.train(&few, &short(1), &mut seeded(0), &mut Silent);
+            assert!(matches!(trained, Err(Error::TooFewRows { got: 9, least: 2049, .. })), "{trained:?}");
+        }
+    }
 }
 
 /// The ends of what the configs accept, where numbers are largest and smallest.

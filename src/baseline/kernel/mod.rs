@@ -32,12 +32,13 @@ use rand::RngCore;
 
 use self::likelihood::log_sums;
 use self::objective::{LeaveOneOut, TRIALS, scott, silverman};
+use super::MOST_COLUMNS;
 use super::lanes::Lanes;
 use crate::data::Standardiser;
 use crate::error::{Error, Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
-use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
+use crate::numeric::cholesky::{cholesky, diagonal, invert_lower, ln_det};
 use crate::numeric::tiles;
 use crate::train;
 
@@ -49,7 +50,7 @@ use crate::train;
     serde(default, deny_unknown_fields)
 )]
 pub struct KernelDensityConfig {
-    /// Columns of a row. At least 1. Default 2.
+    /// Columns of a row. 1 to 4096. Default 2.
     pub dim: usize,
     /// How h is found. Default [`Bandwidth::CrossValidated`] on 1000 rows.
     pub bandwidth: Bandwidth,
@@ -83,7 +84,7 @@ impl KernelDensityConfig {
     /// # Errors
     /// [`Error::Config`] naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "KernelDensityConfig::dim", self.dim, "at least 1")?;
+        check((1..=MOST_COLUMNS).contains(&self.dim), "KernelDensityConfig::dim", self.dim, "1 to 4096")?;
         let (bandwidth, expected) = match self.bandwidth {
             Bandwidth::Fixed(h) => ((1e-100..=1e100).contains(&h), "1e-100 to 1e100"),
             Bandwidth::CrossValidated { rows } => (rows >= 1, "at least 1 row"),
@@ -133,6 +134,12 @@ struct Sphere {
 }
 
 impl Sphere {
+    /// No change: Σ = I.
+    fn identity(dim: usize) -> Self {
+        let l = diagonal(&vec![1.0; dim]);
+        Sphere { shift: vec![0.0; dim], whiten: l.clone(), l }
+    }
+
     /// `None` unless the covariance is symmetric and positive definite.
     fn new(shift: Vec<f64>, covariance: ArrayView2<f64>) -> Option<Self> {
         let l = cholesky(covariance)?;
@@ -166,8 +173,7 @@ impl KernelDensity {
     pub fn new(config: KernelDensityConfig) -> Result<Self> {
         config.validate()?;
         let dim = config.dim;
-        let sphere = Sphere::new(vec![0.0; dim], Array2::eye(dim).view()).expect("I is positive definite");
-        Ok(KernelDensity::on(config, Array2::zeros((1, dim)), sphere, 1.0))
+        Ok(KernelDensity::on(config, Array2::zeros((1, dim)), Sphere::identity(dim), 1.0))
     }
 
     /// Kernels N(·, H) on the rows of `data`; covariance: H, (dim, dim), in the units of the data, squared.
@@ -175,7 +181,7 @@ impl KernelDensity {
     ///
     /// # Errors
     /// [`Error::Shape`] unless H has the shape (dim, dim), [`Error::Config`] unless it is symmetric and positive
-    /// definite.
+    /// definite, and for more than 4096 columns.
     ///
     /// ```
     /// use quadrivium::{ndarray::array, prelude::*};
@@ -189,6 +195,8 @@ impl KernelDensity {
     /// ```
     pub fn from_parameters(data: &Dataset, covariance: ArrayView2<f64>) -> Result<Self> {
         let dim = data.dim();
+        let config = KernelDensityConfig { dim, ..Default::default() };
+        config.validate()?;
         if covariance.dim() != (dim, dim) {
             return Err(Error::Shape {
                 what: "covariance",
@@ -201,7 +209,6 @@ impl KernelDensity {
             let rows: Vec<_> = covariance.rows().into_iter().map(|row| row.to_vec()).collect();
             Error::config("covariance", rows, "symmetric and positive definite")
         })?;
-        let config = KernelDensityConfig { dim, ..Default::default() };
         Ok(KernelDensity::on(config, data.x().to_owned(), sphere, 1.0))
     }
 

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, Array3, Axis};
 
 use crate::baseline::lanes::LANES;
 use crate::numeric::Real;
-use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
+use crate::numeric::cholesky::{cholesky, diagonal, invert_lower, ln_det};
 
 /// Half of a squared distance that still leaves room for a sum; e to its negative is 0.
 const FAR: f64 = 1e300;
@@ -32,15 +32,22 @@ impl Gaussians {
         let d = means.ncols();
         let factor = |(k, c)| cholesky(c).ok_or(k);
         let l: Vec<_> = covariances.axis_iter(Axis(0)).enumerate().map(factor).collect::<Result<_, _>>()?;
+        let whiten = l.iter().map(|l| invert_lower(l, d)).collect();
+        Ok(Gaussians::factored(weights, means, covariances, l, whiten))
+    }
+
+    /// With L and L⁻¹ of each component.
+    fn factored(
+        weights: Array1<f64>,
+        means: Array2<f64>,
+        covariances: Array3<f64>,
+        l: Vec<Vec<f64>>,
+        whiten: Vec<Vec<f64>>,
+    ) -> Self {
+        let d = means.ncols();
         let peak = |(w, l): (&f64, &Vec<f64>)| w.ln() - 0.5 * d as f64 * TAU.ln() - ln_det(l, d);
-        Ok(Gaussians {
-            whiten: l.iter().map(|l| invert_lower(l, d)).collect(),
-            peak: weights.iter().zip(&l).map(peak).collect(),
-            l,
-            weights,
-            means,
-            covariances,
-        })
+        let peak = weights.iter().zip(&l).map(peak).collect();
+        Gaussians { weights, means, covariances, l, whiten, peak }
     }
 
     /// Equally many rows to each mean, spread by `sd` along the axes.
@@ -48,7 +55,10 @@ impl Gaussians {
         let (k, d) = means.dim();
         let covariances =
             Array3::from_shape_fn((k, d, d), |(_, i, j)| if i == j { sd[i] * sd[i] } else { 0.0 });
-        Gaussians::new(Array1::from_elem(k, 1.0 / k as f64), means, covariances).expect("positive variances")
+        // What the factorisation of a diagonal gives, without its d³ operations.
+        let inverse: Vec<f64> = sd.iter().map(|sd| 1.0 / sd).collect();
+        let (l, whiten) = (vec![diagonal(sd); k], vec![diagonal(&inverse); k]);
+        Gaussians::factored(Array1::from_elem(k, 1.0 / k as f64), means, covariances, l, whiten)
     }
 
     pub fn dim(&self) -> usize {

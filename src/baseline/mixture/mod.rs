@@ -31,6 +31,7 @@ use self::gaussians::Gaussians;
 use self::likelihood::Scratch;
 use self::objective::{Assign, Em, Run, expect};
 use self::start::start;
+use super::MOST_COLUMNS;
 use super::lanes::Lanes;
 use crate::data::Standardiser;
 use crate::error::{Error, Result, check};
@@ -50,13 +51,13 @@ const BLOCK: usize = 256;
     serde(default, deny_unknown_fields)
 )]
 pub struct GaussianMixtureConfig {
-    /// Columns of a row. At least 1. Default 2.
+    /// Columns of a row. 1 to 4096. Default 2.
     pub dim: usize,
     /// How many components. Default: the best of 1 to 25 by [`ComponentCount::Bic`]. It takes thirteen times as
     /// long as 25 alone, but does not learn few rows by heart.
     pub components: ComponentCount,
     /// Runs of EM in a first training, each from another k-means++ start; the one of the highest likelihood
-    /// is kept. At least 1. Default 3.
+    /// is kept. 1 to 1000. Default 3.
     pub restarts: usize,
     /// A run ends when an iteration gains less than this, in nats per row. 0 or more. Default 1e-5.
     pub tol: f64,
@@ -72,15 +73,18 @@ pub struct GaussianMixtureConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum ComponentCount {
-    /// This many. At least 1.
+    /// This many. 1 to 65,536, their covariances together at most 2²⁸ numbers.
     Fixed(usize),
     /// The number from 1 to `max` with the least Bayesian information criterion (Schwarz 1978) on the training
     /// rows, −2 ln L + num_params·ln n. A first training fits them all, `restarts` times each.
     Bic {
-        /// The most. At least 1.
+        /// The most. Bounded likewise.
         max: usize,
     },
 }
+
+/// The most numbers in all covariances together: 2 GiB.
+const MOST_ENTRIES: usize = 1 << 28;
 
 impl Default for GaussianMixtureConfig {
     fn default() -> Self {
@@ -99,10 +103,16 @@ impl GaussianMixtureConfig {
     /// # Errors
     /// [`Error::Config`] naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
-        check(self.dim >= 1, "GaussianMixtureConfig::dim", self.dim, "at least 1")?;
-        let some = self.most_components() >= 1;
-        check(some, "GaussianMixtureConfig::components", self.components, "at least 1")?;
-        check(self.restarts >= 1, "GaussianMixtureConfig::restarts", self.restarts, "at least 1")?;
+        check((1..=MOST_COLUMNS).contains(&self.dim), "GaussianMixtureConfig::dim", self.dim, "1 to 4096")?;
+        let most = (MOST_ENTRIES / (self.dim * self.dim)).min(65_536);
+        check(
+            (1..=most).contains(&self.most_components()),
+            "GaussianMixtureConfig::components",
+            self.components,
+            "1 to 65,536, and components × dim² at most 268,435,456",
+        )?;
+        let restarts = (1..=1000).contains(&self.restarts);
+        check(restarts, "GaussianMixtureConfig::restarts", self.restarts, "1 to 1000")?;
         let tol = self.tol >= 0.0 && self.tol.is_finite();
         check(tol, "GaussianMixtureConfig::tol", self.tol, "0 or more, finite")?;
         check(self.max_iter >= 1, "GaussianMixtureConfig::max_iter", self.max_iter, "at least 1")?;
@@ -344,7 +354,7 @@ impl Generative for GaussianMixture {
             true => vec![None],
             false => counts.flat_map(|k| std::iter::repeat_n(Some(k), config.restarts)).collect(),
         };
-        let steps = runs.len() * config.max_iter;
+        let steps = runs.len().saturating_mul(config.max_iter);
         let mut done = 0;
         let mut kept: Option<(f64, Run)> = None;
         for (r, components) in runs.into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Steps do not allocate: a training and a sampler ask for memory as often for many steps as for few.
 
-use quadrivium::data::Toy;
+use quadrivium::data::{Header, TableReader, Toy};
 use quadrivium::diffusion::Method;
 use quadrivium::energy::{Acceptance, Langevin};
 use quadrivium::flow_matching::FlowSteps;
@@ -108,4 +108,20 @@ fn sampling_steps_do_not_allocate() {
     assert_draws_are_free("annealed Langevin", |steps_per_level| {
         ScoreModel::new(ScoreConfig { steps_per_level, ..Default::default() }, &mut seeded(0))
     });
+}
+
+/// What an NPY header announces is not there until it is read.
+#[test]
+fn memory_grows_with_what_a_file_holds() {
+    for order in ["False", "True"] {
+        let text = format!("{{'descr': '<f8', 'fortran_order': {order}, 'shape': (1000000000, 16384)}}");
+        let file = [b"\x93NUMPY\x01\x00", &(text.len() as u16).to_le_bytes()[..], text.as_bytes(), &[0; 100]];
+        let file = file.concat();
+        let most = allocation_counter::measure(|| {
+            let reader = TableReader::new(&file[..], Header::Detect).unwrap();
+            assert!(reader.table(usize::MAX).is_err());
+        });
+        // The names of the columns, and places for them.
+        assert!(most.bytes_max < 4 << 20, "{} bytes", most.bytes_max);
+    }
 }

@@ -136,17 +136,3 @@ fn damaged_and_hostile_files_are_refused() {
     refused(read(&[MAGIC, &[9, 0, 0, 0]].concat()));
     refused(read(&[MAGIC, &[1, 0, 1, 0, 0xFF]].concat()));
 }
-
-#[test]
-fn memory_grows_with_what_is_there() {
-    for order in ["False", "True"] {
-        let text = format!("{{'descr': '<f8', 'fortran_order': {order}, 'shape': (1000000000, 16384)}}");
-        let bytes = file(&text, &[0; 100]);
-        let most = allocation_counter::measure(|| {
-            let reader = TableReader::new(&bytes[..], Header::Detect).unwrap();
-            assert!(reader.table(usize::MAX).is_err());
-        });
-        // The names of the columns, and places for them.
-        assert!(most.bytes_max < 4 << 20, "{} bytes", most.bytes_max);
-    }
-}

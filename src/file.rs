@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
@@ -11,14 +10,16 @@ use crate::error::{Error, Result};
 ///
 /// They go to a new file in the same folder, reach the disk, and take the name: a crash leaves the old file
 /// or the new one, never a part.
+#[cfg(feature = "safetensors")]
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     // A name that no other writer takes: of this process, and the next of its numbers.
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     write_by(path, &format!("{}-{number}.tmp", std::process::id()), bytes)
 }
 
-/// [`write`] for a file that has one writer, who may be killed: the new file has one name, so that what a kill
+/// The same for a file that has one writer, who may be killed: the new file has one name, so that what a kill
 /// leaves of it is written over.
 pub(crate) fn write_again(path: &Path, bytes: &[u8]) -> Result<()> {
     write_by(path, "tmp", bytes)

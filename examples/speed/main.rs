@@ -11,9 +11,11 @@ mod peer;
 mod workloads;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;
 
 use limits::Limits;
@@ -35,7 +37,7 @@ struct Args {
     /// Numbers of threads.
     #[arg(long, value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u8).range(1..))]
     threads: Vec<u8>,
-    /// Turns: ours, the peer's, ours, the peer's, … The median of the turns counts.
+    /// Turns: ours, the peer's, and again. The median of the turns' ratios counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
     turns: u8,
     /// Write every figure to this file.
@@ -54,6 +56,9 @@ enum PeerName {
 /// About how long one turn measures.
 const SECONDS: f64 = 0.4;
 
+/// How long a turn is taken again while something else runs on the same cores.
+const PATIENCE: Duration = Duration::from_secs(6);
+
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> std::process::ExitCode {
@@ -68,23 +73,39 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-/// One line of the table.
+/// A workload on so many threads: milliseconds, turn by turn.
 struct Row {
     workload: &'static Workload,
     threads: usize,
-    /// Milliseconds of each turn, sorted.
     ours: Vec<f64>,
-    theirs: Vec<f64>,
+    /// On one thread.
     floor: f64,
+    /// The peer's; empty without one.
+    theirs: Vec<f64>,
+    /// Ours on one thread in the same turn; empty if this is that, or one thread is not asked for.
+    alone: Vec<f64>,
+    /// Measurements thrown away, because something else ran on the same core.
+    disturbed: usize,
 }
 
-fn median(sorted: &[f64]) -> Option<f64> {
-    (!sorted.is_empty()).then(|| sorted[sorted.len() / 2])
+/// The median of the turns, the least and the most.
+struct Figure {
+    median: f64,
+    least: f64,
+    most: f64,
 }
 
-impl Row {
-    fn ours(&self) -> f64 {
-        median(&self.ours).expect("at least one turn")
+impl Figure {
+    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = values.collect();
+        sorted.sort_by(f64::total_cmp);
+        let (&least, &most) = sorted.first().zip(sorted.last())?;
+        Some(Figure { median: sorted[sorted.len() / 2], least, most })
+    }
+
+    /// Of a quotient, taken in each turn: what slows both down drops out.
+    fn ratio(over: &[f64], under: &[f64]) -> Option<Self> {
+        Self::of(over.iter().zip(under).map(|(over, under)| over / under))
     }
 }
 
@@ -98,21 +119,15 @@ fn run(args: &Args) -> Result<()> {
         "One thread of this machine: {:.0} GFLOP/s, {:.0} GB/s from L2; SiLU {:.2}, ReLU {:.3} ns a value.\n",
         limits.gflops, limits.gbytes, limits.silu, limits.relu
     );
-    let mut rows = Vec::new();
+    let mut contestants = Vec::new();
     for &threads in &args.threads {
-        let threads = usize::from(threads);
-        let mut peer = match args.peer {
-            Some(PeerName::Jax) => Some(Peer::start(&args.python, threads)?),
-            None => None,
-        };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        for workload in WORKLOADS {
-            if args.only.is_empty() || args.only.iter().any(|name| name == workload.name) {
-                eprintln!("{} on {threads} thread(s)", workload.name);
-                let floor = limits.floor_ms(workload.cost);
-                let (ours, theirs) = take_turns(workload, args.turns, &pool, peer.as_mut())?;
-                rows.push(Row { workload, threads, ours, theirs, floor });
-            }
+        contestants.push(Contestants::new(usize::from(threads), args)?);
+    }
+    let mut rows = Vec::new();
+    for workload in WORKLOADS {
+        if args.only.is_empty() || args.only.iter().any(|name| name == workload.name) {
+            eprintln!("{}", workload.name);
+            rows.extend(take_turns(workload, args.turns, &limits, &mut contestants)?);
         }
     }
     println!("{}\n", table(&rows));
@@ -121,9 +136,10 @@ fn run(args: &Args) -> Result<()> {
         .filter(|w| rows.iter().any(|row| row.workload.name == w.name))
         .for_each(|w| println!("- {}: {}", w.name, w.what));
     println!(
-        "\nMilliseconds: the median of {} turns (least to most). The floor is the arithmetic at the rates \
-         above, on one thread.",
-        args.turns
+        "\nThe median of {} turns (least to most); times in milliseconds. The floor is the arithmetic at the rates \
+         above, on one thread. {} turns were taken again because something else ran on the same cores.",
+        args.turns,
+        rows.iter().map(|row| row.disturbed).sum::<usize>()
     );
     if let Some(path) = &args.json {
         std::fs::write(path, format!("{:#}\n", json(&rows)))
@@ -132,29 +148,82 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds of ours and of the peer's turns, each sorted.
-fn take_turns(
-    workload: &Workload,
-    turns: u8,
-    pool: &rayon::ThreadPool,
-    mut peer: Option<&mut Peer>,
-) -> Result<(Vec<f64>, Vec<f64>)> {
-    let mut run = (workload.prepare)();
-    // Warm-up, and for the peer compilation.
-    pool.install(|| run(1));
-    if let Some(peer) = peer.as_mut() {
-        peer.milliseconds(workload.name, 0.01)?;
+/// Those who take turns on so many threads.
+struct Contestants {
+    threads: usize,
+    pool: ThreadPool,
+    peer: Option<Peer>,
+}
+
+impl Contestants {
+    fn new(threads: usize, args: &Args) -> Result<Self> {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let peer = match args.peer {
+            Some(PeerName::Jax) => Some(Peer::start(&args.python, threads)?),
+            None => None,
+        };
+        Ok(Contestants { threads, pool, peer })
     }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..turns {
-        ours.push(pool.install(|| milliseconds(&mut run)));
-        if let Some(peer) = peer.as_mut() {
-            theirs.extend(peer.milliseconds(workload.name, SECONDS)?);
+
+    /// Milliseconds of ours and of the peer's, next to each other; again and again for [`PATIENCE`] while
+    /// something else runs on the same cores, which counts as `disturbed`.
+    fn turn(
+        &mut self,
+        run: &mut Run,
+        workload: &str,
+        limits: &Limits,
+        disturbed: &mut usize,
+    ) -> Result<(f64, Option<f64>)> {
+        let disturbs = |pool: &ThreadPool| pool.broadcast(|_| limits.disturbed()).contains(&true);
+        let started = Instant::now();
+        loop {
+            let before = disturbs(&self.pool);
+            let ours = self.pool.install(|| milliseconds(run));
+            let theirs = match &mut self.peer {
+                Some(peer) => peer.milliseconds(workload, SECONDS)?,
+                None => None,
+            };
+            let quiet = !before && !disturbs(&self.pool);
+            if quiet || started.elapsed() > PATIENCE {
+                return Ok((ours, theirs));
+            }
+            *disturbed += 1;
         }
     }
-    ours.sort_by(f64::total_cmp);
-    theirs.sort_by(f64::total_cmp);
-    Ok((ours, theirs))
+}
+
+/// For each number of threads ours and the peer's, and again: the machine's speed changes with what its
+/// neighbours do, so only what was measured next to each other is compared.
+fn take_turns(
+    workload: &'static Workload,
+    turns: u8,
+    limits: &Limits,
+    contestants: &mut [Contestants],
+) -> Result<Vec<Row>> {
+    let mut run = (workload.prepare)();
+    let mut rows = Vec::new();
+    for Contestants { threads, pool, peer } in &mut *contestants {
+        // Warm-up, and for the peer compilation.
+        pool.install(|| run(1));
+        if let Some(peer) = peer {
+            peer.milliseconds(workload.name, 0.01)?;
+        }
+        let (floor, ours, theirs, alone) = (limits.floor_ms(workload.cost), vec![], vec![], vec![]);
+        rows.push(Row { workload, threads: *threads, ours, floor, theirs, alone, disturbed: 0 });
+    }
+    for _ in 0..turns {
+        let mut alone = None;
+        for (row, contestants) in rows.iter_mut().zip(&mut *contestants) {
+            let (ours, theirs) = contestants.turn(&mut run, workload.name, limits, &mut row.disturbed)?;
+            row.ours.push(ours);
+            row.theirs.extend(theirs);
+            row.alone.extend(alone);
+            if row.threads == 1 {
+                alone = Some(ours);
+            }
+        }
+    }
+    Ok(rows)
 }
 
 /// The median of seven blocks that fill [`SECONDS`] together; a long call counts by itself.
@@ -174,48 +243,49 @@ fn table(rows: &[Row]) -> Table {
     table.load_preset(presets::ASCII_MARKDOWN).set_header([
         "workload",
         "threads",
-        "ours",
-        "floor",
+        "ours, ms",
+        "floor, ms",
+        "JAX, ms",
         "ours ÷ floor",
-        "JAX",
         "ours ÷ JAX",
         "gain of threads",
     ]);
+    let milliseconds = |turns: &[f64]| Figure::of(turns.iter().copied()).map(|figure| digits(figure.median));
+    let ratio = |over: &[f64], under: &[f64]| {
+        let Figure { median, least, most } = Figure::ratio(over, under)?;
+        Some(format!("{median:.2} ({least:.2}–{most:.2})"))
+    };
     for row in rows {
-        let alone = rows.iter().find(|r| r.workload.name == row.workload.name && r.threads == 1);
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
-        let one = row.threads == 1;
-        table.add_row([
-            row.workload.name.to_string(),
-            row.threads.to_string(),
-            format!("{} ({})", figure(row.ours()), spread(&row.ours)),
-            or_dash(one.then(|| figure(row.floor))),
-            or_dash(one.then(|| format!("{:.2}", row.ours() / row.floor))),
-            or_dash(median(&row.theirs).map(|ms| format!("{} ({})", figure(ms), spread(&row.theirs)))),
-            or_dash(median(&row.theirs).map(|ms| format!("{:.2}", row.ours() / ms))),
-            or_dash(alone.filter(|_| !one).map(|alone| format!("{:.2}", alone.ours() / row.ours()))),
-        ]);
+        // The floor is one thread's.
+        let floors = if row.threads == 1 { vec![row.floor; row.ours.len()] } else { vec![] };
+        let cells = [
+            milliseconds(&row.ours),
+            milliseconds(&floors),
+            milliseconds(&row.theirs),
+            ratio(&row.ours, &floors),
+            ratio(&row.ours, &row.theirs),
+            ratio(&row.alone, &row.ours),
+        ];
+        let names = [row.workload.name.to_string(), row.threads.to_string()];
+        table.add_row(names.into_iter().chain(cells.map(|cell| cell.unwrap_or_else(|| "–".into()))));
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     table
 }
 
 /// Three digits.
-fn figure(ms: f64) -> String {
+fn digits(ms: f64) -> String {
     let digits = (2.0 - ms.log10().floor()).clamp(0.0, 6.0) as usize;
     format!("{ms:.digits$}")
 }
 
-fn spread(sorted: &[f64]) -> String {
-    format!("{}–{}", figure(sorted[0]), figure(sorted[sorted.len() - 1]))
-}
-
 fn json(rows: &[Row]) -> serde_json::Value {
+    let median = |turns: &[f64]| Figure::of(turns.iter().copied()).map(|figure| figure.median);
     let row = |row: &Row| {
         json!({
             "workload": row.workload.name,
             "threads": row.threads,
-            "ours_ms": row.ours(),
+            "ours_ms": median(&row.ours),
             "floor_ms": row.floor,
             "peer_ms": median(&row.theirs),
         })

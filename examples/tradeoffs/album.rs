@@ -10,6 +10,7 @@ use quadrivium::{prelude::*, seeded};
 
 use crate::measure::{Effort, Figures};
 use crate::models::{self, Candidate, Rule};
+pub use crate::page::write;
 use crate::report::Results;
 use crate::source::Split;
 

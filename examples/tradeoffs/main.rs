@@ -5,6 +5,9 @@
 
 #[cfg(feature = "plot")]
 mod album;
+#[cfg(not(feature = "plot"))]
+#[path = "no_album.rs"]
+mod album;
 mod measure;
 mod models;
 #[cfg(feature = "plot")]
@@ -17,10 +20,10 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "plot")]
 use album::Album;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use quadrivium::observe::{All, Interrupt};
 use quadrivium::prelude::*;
 
 use measure::{Effort, Figures, measure, score};
@@ -67,13 +70,17 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
-    if cfg!(not(feature = "plot")) && args.report.is_some() {
-        return Err(
-            "--report draws pictures: run with `cargo run --release --features plot --example tradeoffs`"
-                .into(),
-        );
-    }
+type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn run(args: &Args) -> Outcome<()> {
+    let interrupt = Interrupt::default();
+    let raised = interrupt.clone();
+    ctrlc::set_handler(move || {
+        // Who asks twice does not want to wait.
+        if raised.raise() {
+            std::process::exit(130);
+        }
+    })?;
     let mut sources: Vec<Source> = args.data.iter().map(|&name| Source::Named(name)).collect();
     sources.extend(args.csv.clone().map(Source::Csv));
     if sources.is_empty() {
@@ -84,13 +91,13 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
         false => Effort { bulk: 10_000, scored: 2_000, single: Duration::from_millis(100) },
     };
     let started = Instant::now();
-    let mut all = Vec::new();
-    #[cfg(feature = "plot")]
-    let mut albums = Vec::new();
+    let (mut all, mut albums) = (Vec::new(), Vec::new());
     for source in &sources {
-        let (results, _album) = compare(source, args, effort)?;
-        #[cfg(feature = "plot")]
-        albums.extend(_album);
+        let (results, album) = compare(source, args, effort, &interrupt)?;
+        if results.figures.is_empty() {
+            break;
+        }
+        albums.extend(album);
         println!("\n## {}\n", results.data);
         println!("What the field predicts:\n\n{}\n", report::predictions(&results));
         println!("What was measured:\n\n{}\n\n{}\n", results.table(), results.reference());
@@ -103,7 +110,9 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
         args.seeds,
         started.elapsed().as_secs_f64()
     );
-    #[cfg(feature = "plot")]
+    if interrupt.is_raised() {
+        return Err("interrupted: what is above was measured before that, no file is written".into());
+    }
     if let Some(dir) = &args.report {
         let sets = if all.len() == 1 { "one data set".into() } else { format!("{} data sets", all.len()) };
         let how = format!(
@@ -116,7 +125,7 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
                 ""
             }
         );
-        page::write(dir, &all, &albums, &how)?;
+        album::write(dir, &all, &albums, &how)?;
         println!("Page and pictures: {}", dir.join("index.html").display());
     }
     if let Some(path) = &args.json {
@@ -126,21 +135,23 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Without the feature `plot` there are none.
-#[cfg(not(feature = "plot"))]
-type Album = std::convert::Infallible;
-
-/// The table of one data set: every model, every seed; and its pictures, where a report is wanted.
-fn compare(source: &Source, args: &Args, effort: Effort) -> Result<(Results, Option<Album>)> {
-    #[cfg_attr(not(feature = "plot"), expect(unused_mut, reason = "pictures fill it"))]
-    let mut album: Option<Album> = None;
+/// The table of one data set: every model, every seed, or as many as there are before an interruption; and its
+/// pictures, where a report is wanted.
+fn compare(
+    source: &Source,
+    args: &Args,
+    effort: Effort,
+    interrupt: &Interrupt,
+) -> Outcome<(Results, Option<Album>)> {
+    let mut album = None;
     let mut results = Results { data: source.label(), splits: Vec::new(), figures: Vec::new() };
     for seed in 0..args.seeds {
         let split = source.split(seed, effort.bulk)?;
-        #[cfg(feature = "plot")]
         if args.report.is_some() && seed == 0 {
             album = Some(Album::new(&split, effort, args.quick)?);
         }
+        // One seed is drawn.
+        let mut album = album.as_mut().filter(|_| seed == 0);
         let mut rng = quadrivium::seeded(seed);
         let mut figures = Vec::new();
         let (dim, rule) = (split.train.dim(), Rule::new(split.train.rows()));
@@ -154,30 +165,39 @@ fn compare(source: &Source, args: &Args, effort: Effort) -> Result<(Results, Opt
             }
             let name = candidate.model().card().name.to_string();
             let bar = bar(&format!("{} · seed {seed} · {name}", results.data), options.steps);
+            let (mut progress, mut interrupted) = (progress(&bar), interrupt.clone());
+            let mut observers = All(vec![&mut progress, &mut interrupted]);
             let start = Instant::now();
-            let _training = candidate.model().train(&split.train, &options, &mut rng, &mut progress(&bar))?;
+            let training = candidate.model().train(&split.train, &options, &mut rng, &mut observers)?;
             let train_s = start.elapsed().as_secs_f64();
+            // Half a training is not what the table is about.
+            if interrupt.is_raised() {
+                break;
+            }
             bar.set_message("drawing and scoring");
-            #[cfg(feature = "plot")]
             let diffusion = candidate.diffusion().cloned();
-            #[cfg(feature = "plot")]
-            if let Some(album) = album.as_mut().filter(|_| seed == 0) {
-                album.trained(&candidate, &_training)?;
+            if let Some(album) = &mut album {
+                album.trained(&candidate, &training)?;
             }
             let measured = measure_all(candidate.into_views(args.all)?, &split, effort, train_s, seed)?;
-            #[cfg(feature = "plot")]
-            if let Some((album, diffusion)) = album.as_mut().filter(|_| seed == 0).zip(diffusion) {
+            if let Some((album, diffusion)) = album.as_mut().zip(diffusion) {
                 album.steps(&diffusion, &measured)?;
             }
             figures.extend(measured);
             bar.finish_and_clear();
         }
-        #[cfg(feature = "plot")]
-        if let Some(album) = album.as_mut().filter(|_| seed == 0) {
+        // A seed that not all models have seen counts only if there is no other.
+        if interrupt.is_raised() && (seed > 0 || figures.is_empty()) {
+            break;
+        }
+        if let Some(album) = album.filter(|_| !interrupt.is_raised()) {
             album.drift(&split, rule, seed)?;
         }
         results.splits.push(Summary::from(&split));
         results.figures.push(figures);
+        if interrupt.is_raised() {
+            break;
+        }
     }
     Ok((results, album))
 }

@@ -31,7 +31,6 @@ impl Candidate {
         }
     }
 
-    #[cfg(feature = "plot")]
     pub fn diffusion(&self) -> Option<&Diffusion> {
         match self {
             Candidate::Diffusion(model) => Some(model),

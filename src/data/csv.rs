@@ -30,6 +30,8 @@ struct Lines<R> {
     /// The line in `text`, from 1.
     number: u64,
     text: Vec<u8>,
+    /// Between the cells, once the first line has told it.
+    separator: Option<u8>,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -56,8 +58,9 @@ impl<R: BufRead> Lines<R> {
         match std::str::from_utf8(&self.text) {
             Ok(text) => Ok(Some((self.number, text.trim_end_matches(['\r', '\n'])))),
             Err(error) => {
-                let before = &self.text[..error.valid_up_to()];
-                let column = before.iter().filter(|&&b| b == b',').count();
+                let text = String::from_utf8_lossy(&self.text);
+                let separator = self.separator.unwrap_or_else(|| separator(&text));
+                let column = Cells { rest: Some(&text[..error.valid_up_to()]), separator }.count() - 1;
                 Err(parse(self.number, column, "bytes that are not UTF-8", "UTF-8 text, or NPY"))
             }
         }
@@ -114,10 +117,11 @@ fn is_number(cell: &str) -> bool {
     cell.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
-/// A comma, unless the first line has none and does have a tab or a semicolon.
+/// A comma, unless the first line has none outside of quotes and does have a tab or a semicolon.
 fn separator(first: &str) -> u8 {
     let mut candidates = [b',', b'\t', b';'].into_iter();
-    candidates.find(|&c| first.as_bytes().contains(&c)).unwrap_or(b',')
+    let separates = |&separator: &u8| Cells { rest: Some(first), separator }.nth(1).is_some();
+    candidates.find(separates).unwrap_or(b',')
 }
 
 /// The rows of a text table.
@@ -136,11 +140,12 @@ impl<R: BufRead> TextRows<R> {
     /// Reads the first line: the names of the columns, if it holds them, and how many columns there are.
     /// A first line of just the `expected` names holds them, whatever they look like.
     pub fn new(reader: R, header: Header, expected: &[&str]) -> Result<(Self, Option<Vec<String>>, usize)> {
-        let mut lines = Lines { reader, number: 0, text: Vec::new() };
+        let mut lines = Lines { reader, number: 0, text: Vec::new(), separator: None };
         let Some((line, first)) = lines.next()?.map(|(line, text)| (line, text.to_owned())) else {
             return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
         };
         let separator = separator(&first);
+        lines.separator = Some(separator);
         let cells = Cells { rest: Some(&first), separator };
         let named = match header {
             Header::Present => true,
@@ -420,8 +425,10 @@ mod tests {
         for empty in ["", "\n\n", "a,b\n"] {
             assert!(matches!(read(empty), Err(Error::TooFewRows { got: 0, least: 1, .. })), "{empty:?}");
         }
-        let latin = Table::from_reader(&b"a,b\n1,2\n3,\xe9\n"[..]).unwrap_err();
-        assert!(matches!(latin, Error::Parse { line: 3, column: 2, .. }), "{latin}");
+        for text in [&b"a,b\n1,2\n3,\xe9\n"[..], b"\"a,\";b\n1;2\n3;\xe9\n"] {
+            let latin = Table::from_reader(text).unwrap_err();
+            assert!(matches!(latin, Error::Parse { line: 3, column: 2, .. }), "{latin}");
+        }
     }
 
     #[test]

@@ -332,6 +332,10 @@ fn columns_travel_with_the_model() {
 
         persist::save(model.as_ref(), &path).unwrap();
         assert_eq!(persist::load_with(&path).unwrap().1, []);
+        let described = persist::describe(&path).unwrap();
+        assert_eq!((described.format, described.library.as_str()), (1, env!("CARGO_PKG_VERSION")));
+        let config: Value = serde_json::from_str(&described.config).unwrap();
+        assert_eq!(config["dim"], json!(2), "{}", described.kind);
     }
     let model = &models()[0];
     for bad in [

@@ -159,6 +159,14 @@ struct Kind {
     kind: String,
 }
 
+/// The parts of [`Model`] that people read.
+#[derive(Deserialize)]
+struct Said {
+    kind: String,
+    library: String,
+    config: Box<RawValue>,
+}
+
 /// What the first training fixes, for models that fix nothing else.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -261,6 +269,8 @@ pub(super) fn extent(start: &[u8]) -> Result<Result<u64, u64>> {
 
 /// A file taken apart: what it says, and where its numbers stand. Nothing is copied yet.
 pub(crate) struct Stored<'a> {
+    /// The version of the rules by which it was written.
+    pub format: u64,
     model: Box<RawValue>,
     checksum: Option<String>,
     /// The metadata beside ours.
@@ -285,13 +295,19 @@ impl<'a> Stored<'a> {
             return Err(broken("format 0: the first was 1"));
         }
         let Envelope { checksum, model, .. } = serde_json::from_str(&envelope).map_err(bad_json)?;
-        Ok(Stored { model, checksum, notes: metadata, tensors, data })
+        Ok(Stored { format, model, checksum, notes: metadata, tensors, data })
     }
 
     /// Which model it is.
     pub fn kind(&self) -> Result<String> {
         let Kind { kind } = serde_json::from_str(self.model.get()).map_err(bad_json)?;
         Ok(kind)
+    }
+
+    /// Kind, library and config as they stand.
+    pub fn said(&self) -> Result<(String, String, String)> {
+        let Said { kind, library, config } = serde_json::from_str(self.model.get()).map_err(bad_json)?;
+        Ok((kind, library, config.get().to_string()))
     }
 
     /// An entry of the metadata beside ours.

@@ -168,6 +168,30 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
     }
 }
 
+/// What a model's file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Which model, as [`Persist::kind`].
+    pub kind: String,
+    /// The version of the file's rules, at most [`FORMAT`].
+    pub format: u64,
+    /// The version of this crate that wrote it.
+    pub library: String,
+    /// The model's config: a text in JSON, without the fields that the file leaves to their defaults.
+    pub config: String,
+}
+
+/// Reads what a file says of itself; whether its numbers keep the promise, [`load`] tells.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Format`] for a file that is no model's, [`Error::FormatVersion`] for a later format.
+pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
+    let bytes = read(path.as_ref())?;
+    let stored = Stored::parse(&bytes)?;
+    let (kind, library, config) = stored.said()?;
+    Ok(Description { kind, format: stored.format, library, config })
+}
+
 type Reader = fn(&[u8]) -> Result<Box<dyn Persist>>;
 
 fn reader<M: Persist + 'static>() -> (&'static str, Reader) {

@@ -1,11 +1,11 @@
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use quadrivium::persist::{FORMAT, Persist};
+use quadrivium::persist::describe;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Outcome, of_file, of_writing};
+use crate::failure::{Outcome, of_file, of_writing};
 use crate::input::load;
 
 /// Say what a model's file holds.
@@ -21,7 +21,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome<()> {
     let (model, columns) = load(&args.model)?;
     let card = model.card();
-    let stored = stored(model.as_ref(), &args.model)?;
+    let stored = describe(&args.model).map_err(|error| of_file(args.model.display(), error))?;
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let bytes = fs::metadata(&args.model).map(|found| found.len()).unwrap_or_default();
     let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();
@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         let columns: Vec<Value> =
             columns.iter().map(|column| json!({"name": column.name, "width": column.width})).collect();
         let info = json!({
-            "kind": stored["kind"],
+            "kind": stored.kind,
             "name": card.name,
             "dim": model.dim(),
             "columns": columns,
@@ -42,15 +42,16 @@ pub fn run(args: &Args) -> Outcome<()> {
             "latency": card.latency.to_string(),
             "likelihood": card.likelihood.to_string(),
             "failures": failures,
-            "format": FORMAT,
+            "format": stored.format,
+            "library": stored.library,
             "bytes": bytes,
-            "config": stored["config"],
+            "config": serde_json::from_str::<Value>(&stored.config).unwrap_or_default(),
         });
         format!("{info:#}\n")
     } else {
         let names = if names.is_empty() { "not named".into() } else { names.join(", ") };
         let lines = [
-            ("kind", stored["kind"].as_str().unwrap_or_default().to_owned()),
+            ("kind", stored.kind),
             ("model", format!("{} ({})", card.name, card.paradigm)),
             ("columns", format!("{}: {names}", model.dim())),
             ("parameters", model.num_params().to_string()),
@@ -58,21 +59,13 @@ pub fn run(args: &Args) -> Outcome<()> {
             ("sampling", format!("{}; latency {}", card.sampling, card.latency)),
             ("likelihood", card.likelihood.to_string()),
             ("may fail by", failures.join(", ")),
-            ("file", format!("format {FORMAT}, {bytes} bytes")),
-            ("config", stored["config"].to_string()),
+            (
+                "file",
+                format!("format {}, {bytes} bytes, written by version {}", stored.format, stored.library),
+            ),
+            ("config", stored.config),
         ];
         lines.iter().map(|(what, text)| format!("{what:<12}{text}\n")).collect()
     };
     io::stdout().write_all(text.as_bytes()).map_err(|error| of_writing("standard output", error))
-}
-
-/// Kind and config as the model's file holds them.
-fn stored(model: &dyn Persist, path: &Path) -> Outcome<Value> {
-    let bytes = model.to_bytes().map_err(|error| of_file(path.display(), error))?;
-    let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
-    let broken = |error: serde_json::Error| Failure::Operation(format!("{}: {error}", path.display()));
-    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).map_err(broken)?;
-    let ours = header["__metadata__"]["quadrivium"].as_str().unwrap_or_default();
-    let mut entry: Value = serde_json::from_str(ours).map_err(broken)?;
-    Ok(entry["model"].take())
 }

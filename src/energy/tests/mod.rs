@@ -1,6 +1,7 @@
-//! What the energies and scores learn, held against what is known; the chains; bad input.
+//! What the energies and scores learn, held against what is known; the chains.
 
 mod derivatives;
+mod options;
 
 use ndarray::{Array1, Array2, Axis, array, s};
 
@@ -272,71 +273,6 @@ fn moons() -> Dataset {
 }
 
 #[test]
-fn every_option_of_an_energy_matters() {
-    type Change = fn(&mut EnergyConfig);
-    let rows = |config| drawn(&trained(config, &moons(), &options(4)), 20);
-    let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
-    let changes: [Change; 9] = [
-        |c| c.hidden = vec![12, 9],
-        |c| c.activation = Activation::Tanh,
-        |c| c.octaves = 2,
-        |c| c.width = 1.5,
-        |c| c.langevin.steps = 31,
-        |c| c.langevin.first = 0.9,
-        |c| c.langevin.last = 0.03,
-        |c| c.langevin.acceptance = Acceptance::Always,
-        |c| c.optimiser.lr *= 2.0,
-    ];
-    for base in [small(CHAINS), small(denoising)] {
-        let unchanged = rows(base.clone());
-        assert_eq!(rows(base.clone()), unchanged);
-        for (i, change) in changes.iter().enumerate() {
-            let mut config = base.clone();
-            change(&mut config);
-            assert_ne!(rows(config), unchanged, "{:?}, change {i}", base.training);
-        }
-    }
-    let of = |chains, steps, restart, magnitude| {
-        rows(small(EnergyTraining::PersistentChains { chains, steps, restart, magnitude }))
-    };
-    let unchanged = of(256, 8, 0.0, 0.0);
-    for other in [of(512, 8, 0.0, 0.0), of(256, 9, 0.0, 0.0), of(256, 8, 0.5, 0.0), of(256, 8, 0.0, 1.0)] {
-        assert_ne!(other, unchanged);
-    }
-    assert_ne!(rows(small(denoising)), rows(small(EnergyTraining::DenoisingScoreMatching { sigma: 0.3 })));
-}
-
-#[test]
-fn every_option_of_a_score_matters() {
-    type Change = fn(&mut ScoreConfig);
-    let rows = |config| {
-        let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
-        model.train(&moons(), &options(4), &mut seeded(2), &mut Silent).unwrap();
-        drawn(&model, 20)
-    };
-    let changes: [Change; 11] = [
-        |c| c.hidden = vec![12, 9],
-        |c| c.activation = Activation::Tanh,
-        |c| c.octaves = 2,
-        |c| c.time_features = 16,
-        |c| c.training = ScoreTraining::Sliced,
-        |c| c.sigma_max = 2.0,
-        |c| c.sigma_min = 0.02,
-        |c| c.levels = 5,
-        |c| c.steps_per_level = 3,
-        |c| c.step = 0.2,
-        |c| c.optimiser.lr *= 2.0,
-    ];
-    let base = small_score(ScoreTraining::Denoising);
-    let unchanged = rows(base.clone());
-    for (i, change) in changes.iter().enumerate() {
-        let mut config = base.clone();
-        change(&mut config);
-        assert_ne!(rows(config), unchanged, "change {i}");
-    }
-}
-
-#[test]
 fn the_ladder_falls_in_one_ratio() {
     for levels in [1, 2, 7] {
         let config = ScoreConfig { levels, ..Default::default() };
@@ -397,33 +333,6 @@ fn chains_go_on_from_step_to_step() {
 }
 
 #[test]
-fn held_out_rows_are_measured_and_patience_is_refused_where_it_means_nothing() {
-    let held = TrainOptions { validation: 0.2, validate_every: 2, ..options(5) };
-    let mut model = EnergyModel::new(small(CHAINS), &mut seeded(1)).unwrap();
-    let report = model.train(&moons(), &held, &mut seeded(2), &mut Silent).unwrap();
-    assert_eq!(report.validation.iter().map(|v| v.0).collect::<Vec<_>>(), [2, 4, 5]);
-    let patient = TrainOptions { patience: Some(3), ..held };
-    let refused = model.train(&moons(), &patient, &mut seeded(2), &mut Silent);
-    assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::patience", .. })), "{refused:?}");
-    let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
-    let mut model = EnergyModel::new(small(denoising), &mut seeded(1)).unwrap();
-    assert!(model.train(&moons(), &patient, &mut seeded(2), &mut Silent).is_ok());
-}
-
-#[test]
-fn a_divergence_leaves_the_last_good_parameters() {
-    for training in [CHAINS, EnergyTraining::DenoisingScoreMatching { sigma: 0.2 }] {
-        let mut config = small(training);
-        (config.optimiser.lr, config.optimiser.warmup) = (1e30, 0);
-        let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
-        let run = model.train(&moons(), &options(50), &mut seeded(2), &mut Silent);
-        assert!(matches!(run, Err(Error::Diverged { .. })), "{training:?}: {run:?}");
-        assert!(model.parameters.p.iter().chain(&model.parameters.average).all(|p| p.is_finite()));
-        assert!(drawn(&model, 50).iter().all(|x| x.is_finite()));
-    }
-}
-
-#[test]
 fn samples_are_a_prefix_and_any_temperature_gives_numbers() {
     let energy = trained(small(CHAINS), &moons(), &options(4));
     let unadjusted = Langevin { acceptance: Acceptance::Always, ..energy.config().langevin };
@@ -447,74 +356,4 @@ fn far_rows_score_low_and_finite() {
     let (nats, error) = estimate(&model, &array![[1e3, 0.0], [f32::MAX, f32::MIN], [0.0, -1e30]]);
     assert!(nats.iter().all(|v| v.is_finite() && *v < -1e3), "{nats}");
     assert!(error.iter().all(|v| v.is_finite()));
-}
-
-#[test]
-fn a_config_out_of_range_is_named() {
-    type Spoil<C> = fn(&mut C);
-    let chains = |chains, steps, restart, magnitude| EnergyTraining::PersistentChains {
-        chains,
-        steps,
-        restart,
-        magnitude,
-    };
-    for (name, training) in [
-        ("EnergyTraining::PersistentChains::chains", chains(0, 8, 0.0, 0.0)),
-        ("EnergyTraining::PersistentChains::steps", chains(9, 0, 0.0, 0.0)),
-        ("EnergyTraining::PersistentChains::restart", chains(9, 8, 1.1, 0.0)),
-        ("EnergyTraining::PersistentChains::magnitude", chains(9, 8, 0.0, f64::NAN)),
-        (
-            "EnergyTraining::DenoisingScoreMatching::sigma",
-            EnergyTraining::DenoisingScoreMatching { sigma: 0.0 },
-        ),
-    ] {
-        match EnergyModel::new(small(training), &mut seeded(0)) {
-            Err(Error::Config { field, .. }) => assert_eq!(field, name),
-            other => panic!("{name}: {other:?}"),
-        }
-    }
-    let bad: [(&str, Spoil<EnergyConfig>); 11] = [
-        ("EnergyConfig::dim", |c| c.dim = 0),
-        ("EnergyConfig::hidden", |c| c.hidden = vec![4, 0]),
-        ("EnergyConfig::octaves", |c| c.octaves = 15),
-        ("EnergyConfig::width", |c| c.width = 0.0),
-        ("Langevin::steps", |c| c.langevin.steps = 0),
-        ("Langevin::first", |c| c.langevin.first = f64::INFINITY),
-        ("Langevin::last", |c| c.langevin.last = 0.0),
-        ("Normalisation::Quadrature::intervals", |c| {
-            c.normalisation = Normalisation::Quadrature { intervals: 9 }
-        }),
-        ("EnergyConfig::normalisation", |c| {
-            (c.dim, c.normalisation) = (3, Normalisation::Quadrature { intervals: 8 })
-        }),
-        ("Activation::LeakyRelu::slope", |c| c.activation = Activation::LeakyRelu { slope: f64::NAN }),
-        ("OptimiserConfig::lr", |c| c.optimiser.lr = -1.0),
-    ];
-    for (name, spoil) in bad {
-        let mut config = EnergyConfig::default();
-        spoil(&mut config);
-        match EnergyModel::new(config, &mut seeded(0)) {
-            Err(Error::Config { field, .. }) => assert_eq!(field, name),
-            other => panic!("{name}: {other:?}"),
-        }
-    }
-    let bad: [(&str, Spoil<ScoreConfig>); 9] = [
-        ("ScoreConfig::dim", |c| c.dim = 0),
-        ("ScoreConfig::hidden", |c| c.hidden = vec![]),
-        ("ScoreConfig::octaves", |c| c.octaves = 14),
-        ("ScoreConfig::time_features", |c| c.time_features = 3),
-        ("ScoreConfig::sigma_min", |c| c.sigma_min = 0.0),
-        ("ScoreConfig::sigma_max", |c| c.sigma_max = 0.001),
-        ("ScoreConfig::levels", |c| c.levels = 0),
-        ("ScoreConfig::steps_per_level", |c| c.steps_per_level = 0),
-        ("ScoreConfig::step", |c| c.step = 4.0),
-    ];
-    for (name, spoil) in bad {
-        let mut config = ScoreConfig::default();
-        spoil(&mut config);
-        match ScoreModel::new(config, &mut seeded(0)) {
-            Err(Error::Config { field, .. }) => assert_eq!(field, name),
-            other => panic!("{name}: {other:?}"),
-        }
-    }
 }

@@ -69,7 +69,7 @@ fn result(report: &TrainReport, model: &dyn Generative) -> Vec<u8> {
 
 /// Run by the test below, in a process of its own: after step `halt` it says that it is there, and waits.
 #[test]
-#[ignore = "waits to be killed"]
+#[ignore = "a part of the test below, which starts it as a process of its own"]
 fn child() {
     let Ok(arguments) = std::env::var("QUADRIVIUM_CHILD") else { return };
     let [name, steps, halt, folder] = arguments.split('\n').collect::<Vec<_>>()[..] else {

@@ -1,21 +1,20 @@
 use std::cmp::Ordering;
-use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
 use quadrivium::data::{HeldOut, Standardiser};
 use quadrivium::metrics::{self, Nll, Prdc};
 use quadrivium::ndarray::{Array2, ArrayView2, s};
+use quadrivium::observe::Bar;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
+use crate::failure::{Failure, Outcome, counted, of_columns, of_file, say};
 use crate::input::{Data, Treatment, prepare};
+use crate::output;
 use crate::recipe::{Extent, Kind};
 use crate::values::share;
 
@@ -114,6 +113,7 @@ impl Measured {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
+    output::in_a_folder(&args.output)?;
     let (table, _) = prepare(&args.data, &args.treatment, args.seed)?;
     let (name, names) = (args.data.name(), table.names);
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
@@ -124,7 +124,8 @@ pub fn run(args: &Args) -> Outcome<()> {
     let few = |data: &Dataset| data.x().slice(s![..data.rows().min(MEASURED), ..]).to_owned();
     let measured = Measured { test: few(&test), units, drawn: train.rows().min(MEASURED) };
 
-    let kinds = if args.models.is_empty() { Kind::value_variants() } else { &args.models };
+    let all = Kind::value_variants().iter();
+    let kinds = all.filter(|kind| args.models.is_empty() || args.models.contains(kind));
     let mut rows = Vec::new();
     let mut failed = Vec::new();
     for &kind in kinds {
@@ -169,11 +170,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         }
         text
     };
-    let written = match args.output.as_os_str() == "-" {
-        true => io::stdout().write_all(text.as_bytes()),
-        false => fs::write(&args.output, text),
-    };
-    written.map_err(|error| of_writing(args.output.display(), error))
+    output::write_text(&args.output, &text)
 }
 
 fn name_of(kind: Kind) -> String {
@@ -189,19 +186,8 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
         options.steps = options.steps.div_ceil(QUICK);
     }
     let name = model.card().name.to_string();
-    let style = ProgressStyle::with_template("{prefix:20} {wide_bar} {pos}/{len} {msg}");
-    let bar = ProgressBar::new(options.steps as u64).with_style(style.expect("a valid template"));
-    bar.set_prefix(name.clone());
     let start = Instant::now();
-    let mut observer = |step: &Step<'_>| {
-        if step.step.is_multiple_of(50) {
-            bar.set_position(step.step as u64);
-        }
-        std::ops::ControlFlow::Continue(())
-    };
-    let trained = model.train(train, &options, &mut rng, &mut observer);
-    bar.set_message("drawing and scoring");
-    trained?;
+    model.train(train, &options, &mut rng, &mut Bar::new(&name))?;
     let train_s = start.elapsed().as_secs_f64();
 
     let count = measured.drawn;
@@ -210,7 +196,6 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
     let draw_us = start.elapsed().as_secs_f64() * 1e6 / count as f64;
     let scored = model.log_likelihood(measured.test.view(), &LikelihoodOptions::default())?;
     let distances = measured.distances(drawn.x.view())?;
-    bar.finish_and_clear();
     Ok(Row { name, likelihood: scored.kind(), nll: Nll::of(&scored), distances, train_s, draw_us })
 }
 

@@ -98,6 +98,21 @@ pub fn in_a_folder(path: &Path) -> Outcome<()> {
     Ok(())
 }
 
+/// A text to a file, which takes its name only when all is written; "-" is standard output.
+pub fn write_text(path: &Path, text: &str) -> Outcome<()> {
+    let written = match path == Path::new("-") {
+        true => io::stdout().write_all(text.as_bytes()),
+        false => create(path).and_then(|(mut file, temporary)| {
+            file.write_all(text.as_bytes())?;
+            temporary.map_or(Ok(()), |temporary| fs::rename(temporary, path))
+        }),
+    };
+    written.map_err(|error| {
+        remove_unfinished();
+        of_writing(path.display(), error)
+    })
+}
+
 /// A new file that shall become `path`, and its name until then; a device is written to as it is.
 fn create(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {

@@ -1,8 +1,11 @@
 //! The program `quadrivium` as a user runs it: files, pipes, messages and exit codes.
 
+mod endings;
+mod refusals;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 const FAITHFUL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/faithful.csv");
@@ -301,105 +304,6 @@ fn columns_without_a_density_are_told() {
 }
 
 #[test]
-fn bad_input_is_told_by_line_and_column() {
-    let folder = Folder::new("bad");
-    let model = folder.path("model.safetensors");
-    for (text, says) in [
-        ("a,b\n1,2\n3,x\n", "line 3, column 2: found \"x\", expected a finite number (b)"),
-        ("a,b\n1,2\n\n3,NA\n", "line 4, column 2 (b): \"NA\" in row 2 is a missing value"),
-        ("a,b\n1,2\n3\n", "line 3, column 2: found \"the end of the line\""),
-        ("a,a\n1,2\n", "line 1, column 2: found \"a\", expected a name not used before"),
-        ("1,2x\n3,4\n", "line 1: is it a header? Column 2 holds \"2x\""),
-        ("", "0 rows"),
-        ("a,b\n", "0 rows"),
-        ("a,b\n1,2\n", "one row"),
-    ] {
-        let data = folder.write("data.csv", text);
-        let message = fails(&["fit", "-m", "vae", &data, "-o", &model], 1);
-        assert!(
-            message.starts_with(&format!("error: {data}: ")) && message.contains(says),
-            "{text:?}: {message}"
-        );
-    }
-    let piped = with_stdin(&["fit", "-m", "vae", "-", "-o", &model], b"a\n1\n?\n");
-    assert!(stderr(&piped).starts_with("error: standard input: line 3, column 1 (a)"), "{}", stderr(&piped));
-    let cut = folder.write("cut.npy", b"\x93NUMPY\x01\x00");
-    assert!(fails(&["fit", "-m", "vae", &cut, "-o", &model], 1).contains("not a table in NPY format"));
-    let absent = folder.path("absent.csv");
-    assert!(fails(&["fit", "-m", "vae", &absent, "-o", &model], 1).contains("absent.csv: "));
-    assert!(fails(&["info", FAITHFUL], 1).contains("not a model's file"));
-    assert!(!Path::new(&model).exists());
-}
-
-#[test]
-fn bad_commands_are_told_before_work_is_done() {
-    let folder = Folder::new("usage");
-    let model = folder.path("model.safetensors");
-    let fit = ["fit", "-m", "vae", FAITHFUL, "-o", &model];
-    for more in [
-        &["--steps", "0"][..],
-        &["--validation", "1"],
-        &["--patience", "3"],
-        &["--set", "hidden"],
-        &["--model", "other"],
-        &["--rows", "0"],
-    ] {
-        fails(&[&fit[..], more].concat(), 2);
-    }
-    for (more, says) in [
-        (&["--set", "latnt=0"][..], "latent_dim"),
-        (&["--set", "latent_dim=0"], "VaeConfig::latent_dim = 0"),
-        (&["--set", "optimiser.lr=-1"], "lr = -1"),
-        (&["--set", "optimiser.rate=1"], "weight_decay"),
-        (&["--set", "dim=3"], "2 columns"),
-        (&["--config", FAITHFUL], "faithful.csv: "),
-    ] {
-        let message = fails(&[&fit[..], more].concat(), 1);
-        assert!(message.contains(says), "{more:?}: {message}");
-    }
-    let nowhere = folder.path("no/such/model.safetensors");
-    assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("a folder that exists"));
-    let checkpoint = folder.path("checkpoint");
-    let patience = ["--patience", "3", "--validation", "0.2"];
-    for (kind, more, says) in [
-        ("gaussian_mixture", &["--checkpoint", &checkpoint][..], "--checkpoint"),
-        ("kernel_density", &["--checkpoint", &checkpoint], "--checkpoint"),
-        ("kernel_density", &patience, "--patience"),
-        ("gan", &patience, "--patience"),
-        ("energy", &patience, "--patience"),
-    ] {
-        let message = fails(&[&["fit", "-m", kind, FAITHFUL, "-o", &model], more].concat(), 2);
-        assert!(message.contains(&format!("error: {says}")), "{kind}: {message}");
-    }
-    let text = folder.write("old.checkpoint", "no checkpoint");
-    for (more, says) in [
-        (&["--checkpoint", &nowhere][..], "a folder that exists"),
-        (&["--log", folder.0.to_str().unwrap()], "a folder that exists"),
-        // Not the rows are at fault.
-        (&["--checkpoint", &text], "error: checkpoint "),
-    ] {
-        let message = fails(&[&fit[..], more].concat(), 1);
-        assert!(message.contains(says) && !message.contains(&format!("error: {FAITHFUL}")), "{message}");
-    }
-    let dotted = folder.path("./model.safetensors");
-    let copy = folder.write("copy.csv", fs::read(FAITHFUL).unwrap());
-    for (files, says) in [
-        ([copy.as_str(), &copy, "--seed", "0"], "the rows and for the model"),
-        ([copy.as_str(), &model, "--log", &copy], "the rows and for the log"),
-        ([copy.as_str(), &model, "--checkpoint", &dotted], "the model and for the checkpoint"),
-    ] {
-        let [data, output, flag, path] = files;
-        let message = fails(&["fit", "-m", "vae", data, "-o", output, flag, path], 2);
-        assert!(message.contains(says), "{message}");
-    }
-    assert_eq!(fs::read(&copy).unwrap(), fs::read(FAITHFUL).unwrap());
-    assert!(!Path::new(&model).exists());
-    fails(&["sample", "-"], 2);
-    fails(&["sample", FAITHFUL, "--temperature", "-1"], 2);
-    fails(&[], 2);
-}
-
-#[test]
 fn settings_reach_the_model() {
     let folder = Folder::new("settings");
     let config = folder.write("config.json", r#"{"hidden": [8], "latent_dim": 1}"#);
@@ -447,60 +351,12 @@ fn compare_ranks_every_model() {
         .map(|model| model["distances"]["energy"].as_f64().unwrap())
         .collect();
     assert!(energies.is_sorted(), "{energies:?}");
-}
 
-#[test]
-fn a_closed_pipe_ends_it_quietly() {
-    let folder = Folder::new("pipe");
-    let model = folder.fit("gan", &[]);
-    let mut child = command(&["sample", &model, "-n", "100000000"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut start = [0; 18];
-    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
-    assert_eq!(&start, b"eruptions,waiting\n");
-    // Standard output is closed now.
-    let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
-}
-
-#[cfg(unix)]
-#[test]
-fn an_interrupt_that_nobody_sees_ends_the_program() {
-    let folder = Folder::new("unseen");
-    let (data, model) = (folder.path("rows.fifo"), folder.path("model.safetensors"));
-    assert!(Command::new("mkfifo").arg(&data).status().unwrap().success());
-    let mut child = command(&["fit", "-m", "vae", &data, "-o", &model]).spawn().unwrap();
-    // It is open when the program opens it: from then on it waits for rows, and listens to signals.
-    let rows = fs::File::options().write(true).open(&data).unwrap();
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    drop(rows);
-    assert!(!Path::new(&model).exists());
-}
-
-#[cfg(unix)]
-#[test]
-fn an_interrupt_keeps_the_model() {
-    use std::io::{BufRead, BufReader};
-
-    let folder = Folder::new("interrupt");
-    let model = folder.path("model.safetensors");
-    let mut child = command(&["fit", "-m", "gan", FAITHFUL, "-o", &model, "--steps", "1000000000"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut messages = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    // It speaks of the data when it already listens to signals.
-    messages.read_line(&mut line).unwrap();
-    assert!(line.contains("whole numbers"), "{line}");
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let mut rest = String::new();
-    messages.read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains("until Ctrl-C") && rest.contains("saved to"), "{rest}");
-    assert_eq!(ok(&["sample", &model, "-n", "2"]).lines().count(), 3);
+    // Twice the same is once; a file that cannot be is told before the work.
+    let folder = Folder::new("compare");
+    let out = folder.path("ranked.md");
+    ok(&["compare", FAITHFUL, "--quick", "--models", "vae,vae", "-o", &out]);
+    let ranked = fs::read_to_string(&out).unwrap();
+    assert_eq!(ranked.matches("| VAE ").count(), 1, "{ranked}");
+    fails(&["compare", FAITHFUL, "-o", &folder.path("none/ranked.md")], 1);
 }

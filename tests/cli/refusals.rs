@@ -1,0 +1,105 @@
+//! What it does not take: rows and commands, told with their place, before any work.
+
+use std::fs;
+use std::path::Path;
+
+use super::{FAITHFUL, Folder, fails, stderr, with_stdin};
+
+#[test]
+fn bad_input_is_told_by_line_and_column() {
+    let folder = Folder::new("bad");
+    let model = folder.path("model.safetensors");
+    for (text, says) in [
+        ("a,b\n1,2\n3,x\n", "line 3, column 2: found \"x\", expected a finite number (b)"),
+        ("a,b\n1,2\n\n3,NA\n", "line 4, column 2 (b): \"NA\" in row 2 is a missing value"),
+        ("a,b\n1,2\n3\n", "line 3, column 2: found \"the end of the line\""),
+        ("a,a\n1,2\n", "line 1, column 2: found \"a\", expected a name not used before"),
+        ("1,2x\n3,4\n", "line 1: is it a header? Column 2 holds \"2x\""),
+        ("", "0 rows"),
+        ("a,b\n", "0 rows"),
+        ("a,b\n1,2\n", "one row"),
+    ] {
+        let data = folder.write("data.csv", text);
+        let message = fails(&["fit", "-m", "vae", &data, "-o", &model], 1);
+        assert!(
+            message.starts_with(&format!("error: {data}: ")) && message.contains(says),
+            "{text:?}: {message}"
+        );
+    }
+    let piped = with_stdin(&["fit", "-m", "vae", "-", "-o", &model], b"a\n1\n?\n");
+    assert!(stderr(&piped).starts_with("error: standard input: line 3, column 1 (a)"), "{}", stderr(&piped));
+    let cut = folder.write("cut.npy", b"\x93NUMPY\x01\x00");
+    assert!(fails(&["fit", "-m", "vae", &cut, "-o", &model], 1).contains("not a table in NPY format"));
+    let absent = folder.path("absent.csv");
+    assert!(fails(&["fit", "-m", "vae", &absent, "-o", &model], 1).contains("absent.csv: "));
+    assert!(fails(&["info", FAITHFUL], 1).contains("not a model's file"));
+    assert!(!Path::new(&model).exists());
+}
+
+#[test]
+fn bad_commands_are_told_before_work_is_done() {
+    let folder = Folder::new("usage");
+    let model = folder.path("model.safetensors");
+    let fit = ["fit", "-m", "vae", FAITHFUL, "-o", &model];
+    for more in [
+        &["--steps", "0"][..],
+        &["--validation", "1"],
+        &["--patience", "3"],
+        &["--set", "hidden"],
+        &["--model", "other"],
+        &["--rows", "0"],
+    ] {
+        fails(&[&fit[..], more].concat(), 2);
+    }
+    for (more, says) in [
+        (&["--set", "latnt=0"][..], "latent_dim"),
+        (&["--set", "latent_dim=0"], "VaeConfig::latent_dim = 0"),
+        (&["--set", "optimiser.lr=-1"], "lr = -1"),
+        (&["--set", "optimiser.rate=1"], "weight_decay"),
+        (&["--set", "dim=3"], "2 columns"),
+        (&["--config", FAITHFUL], "faithful.csv: "),
+    ] {
+        let message = fails(&[&fit[..], more].concat(), 1);
+        assert!(message.contains(says), "{more:?}: {message}");
+    }
+    let nowhere = folder.path("no/such/model.safetensors");
+    assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("a folder that exists"));
+    let checkpoint = folder.path("checkpoint");
+    let patience = ["--patience", "3", "--validation", "0.2"];
+    for (kind, more, says) in [
+        ("gaussian_mixture", &["--checkpoint", &checkpoint][..], "--checkpoint"),
+        ("kernel_density", &["--checkpoint", &checkpoint], "--checkpoint"),
+        ("kernel_density", &patience, "--patience"),
+        ("gan", &patience, "--patience"),
+        ("energy", &patience, "--patience"),
+    ] {
+        let message = fails(&[&["fit", "-m", kind, FAITHFUL, "-o", &model], more].concat(), 2);
+        assert!(message.contains(&format!("error: {says}")), "{kind}: {message}");
+    }
+    let text = folder.write("old.checkpoint", "no checkpoint");
+    for (more, says) in [
+        (&["--checkpoint", &nowhere][..], "a folder that exists"),
+        (&["--log", folder.0.to_str().unwrap()], "a folder that exists"),
+        // Not the rows are at fault.
+        (&["--checkpoint", &text], "error: checkpoint "),
+    ] {
+        let message = fails(&[&fit[..], more].concat(), 1);
+        assert!(message.contains(says) && !message.contains(&format!("error: {FAITHFUL}")), "{message}");
+    }
+    let dotted = folder.path("./model.safetensors");
+    let copy = folder.write("copy.csv", fs::read(FAITHFUL).unwrap());
+    for (files, says) in [
+        ([copy.as_str(), &copy, "--seed", "0"], "the rows and for the model"),
+        ([copy.as_str(), &model, "--log", &copy], "the rows and for the log"),
+        ([copy.as_str(), &model, "--checkpoint", &dotted], "the model and for the checkpoint"),
+    ] {
+        let [data, output, flag, path] = files;
+        let message = fails(&["fit", "-m", "vae", data, "-o", output, flag, path], 2);
+        assert!(message.contains(says), "{message}");
+    }
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(FAITHFUL).unwrap());
+    assert!(!Path::new(&model).exists());
+    fails(&["sample", "-"], 2);
+    fails(&["sample", FAITHFUL, "--temperature", "-1"], 2);
+    fails(&[], 2);
+}

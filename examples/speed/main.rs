@@ -57,7 +57,7 @@ enum PeerName {
 const SECONDS: f64 = 0.4;
 
 /// How long a turn is taken again while something else runs on the same cores.
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

@@ -359,4 +359,6 @@ fn compare_ranks_every_model() {
     let ranked = fs::read_to_string(&out).unwrap();
     assert_eq!(ranked.matches("| VAE ").count(), 1, "{ranked}");
     fails(&["compare", FAITHFUL, "-o", &folder.path("none/ranked.md")], 1);
+    let copy = folder.write("copy.csv", fs::read(FAITHFUL).unwrap());
+    assert!(fails(&["compare", &copy, "-o", &copy], 2).contains("for the rows and for the table"));
 }

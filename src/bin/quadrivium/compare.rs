@@ -114,6 +114,7 @@ impl Measured {
 
 pub fn run(args: &Args) -> Outcome<()> {
     output::in_a_folder(&args.output)?;
+    output::distinct(args.data.path(), &[("the table", &args.output)])?;
     let (table, _) = prepare(&args.data, &args.treatment, args.seed)?;
     let (name, names) = (args.data.name(), table.names);
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;

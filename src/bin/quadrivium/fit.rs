@@ -1,4 +1,4 @@
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use quadrivium::seeded;
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::input::{Data, Treatment, prepare};
 use crate::interrupt;
-use crate::output::in_a_folder;
+use crate::output::{distinct, in_a_folder};
 use crate::recipe::{Extent, Kind, Settings};
 use crate::values::{positive, share};
 
@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     let fields = args.settings.read()?;
     let files = args.files();
     files.iter().try_for_each(|(what, path)| writable(what, path))?;
-    distinct(&args.data, &files)?;
+    distinct(args.data.path(), &files)?;
     let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
     let extent = Extent { rows: table.x.nrows(), dim: table.x.ncols() };
     let mut rng = seeded(args.seed);
@@ -154,37 +154,6 @@ fn writable(what: &str, path: &Path) -> Outcome<()> {
         return Err(Failure::Usage(format!("{what} goes to a file, not to standard output")));
     }
     in_a_folder(path)
-}
-
-/// Refuses one file for two things, of which the later would destroy the earlier.
-fn distinct(data: &Data, files: &[(&str, &Path)]) -> Outcome<()> {
-    let mut seen: Vec<(&str, PathBuf)> =
-        data.path().map(|path| ("the rows", resolved(path))).into_iter().collect();
-    for &(what, path) in files {
-        // A device, such as the null device, keeps nothing.
-        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            continue;
-        }
-        let file = resolved(path);
-        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == file) {
-            let message = format!("{}: one file for {other} and for {what}", path.display());
-            return Err(Failure::Usage(message));
-        }
-        seen.push((what, file));
-    }
-    Ok(())
-}
-
-/// The path without links and dots, as far as it exists.
-fn resolved(path: &Path) -> PathBuf {
-    if let Ok(path) = fs::canonicalize(path) {
-        return path;
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match (fs::canonicalize(folder), path.file_name()) {
-        (Ok(folder), Some(name)) => folder.join(name),
-        _ => path.to_owned(),
-    }
 }
 
 fn summary(report: &TrainReport) -> String {

@@ -130,37 +130,11 @@ pub struct Treatment {
 
 /// The rows as a model shall see them, with their columns, and word of what was done to them.
 pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table, Vec<Column>)> {
-    let mut table = data.read()?;
-    let name = data.name();
-    let names_of = |table: &Table, wanted: ColumnKind| -> Vec<String> {
-        let kinds = table.kinds();
-        table
-            .names
-            .iter()
-            .zip(kinds)
-            .filter(|(_, kind)| *kind == wanted)
-            .map(|(name, _)| name.clone())
-            .collect()
-    };
-    let constant = names_of(&table, ColumnKind::Constant);
+    let (mut table, name) = (data.read()?, data.name());
     if table.x.nrows() == 1 {
         return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
     }
-    if treatment.drop_constant && !constant.is_empty() {
-        if constant.len() == table.names.len() {
-            return Err(Failure::Operation(format!("{name}: every column holds one value only")));
-        }
-        say(format_args!("{name}: left out, as they hold one value only: {}", constant.join(", ")));
-        table.drop_constant();
-    } else if let Some(first) = constant.first() {
-        let column = table.names.iter().position(|name| name == first).unwrap_or_default();
-        return Err(Failure::Operation(format!(
-            "{name}: column {first} holds {} in all {} rows, so there is nothing to learn: leave it out by \
-             --drop-constant, or choose columns by --columns",
-            table.x[[0, column]],
-            table.x.nrows(),
-        )));
-    }
+    without_constant(&mut table, &name, treatment.drop_constant)?;
     let whole = names_of(&table, ColumnKind::Whole);
     let mut widths = vec![0.0; table.names.len()];
     if treatment.dequantise {
@@ -180,6 +154,32 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     let columns =
         table.names.iter().cloned().zip(widths).map(|(name, width)| Column { name, width }).collect();
     Ok((table, columns))
+}
+
+fn names_of(table: &Table, wanted: ColumnKind) -> Vec<String> {
+    let kinds = table.names.iter().zip(table.kinds());
+    kinds.filter(|(_, kind)| *kind == wanted).map(|(name, _)| name.clone()).collect()
+}
+
+/// Leaves out columns of one value, or refuses them.
+fn without_constant(table: &mut Table, name: &str, drop: bool) -> Outcome<()> {
+    let constant = names_of(table, ColumnKind::Constant);
+    let Some(first) = constant.first() else { return Ok(()) };
+    if !drop {
+        let column = table.names.iter().position(|name| name == first).unwrap_or_default();
+        return Err(Failure::Operation(format!(
+            "{name}: column {first} holds {} in all {} rows, so there is nothing to learn: leave it out by \
+             --drop-constant, or choose columns by --columns",
+            table.x[[0, column]],
+            table.x.nrows(),
+        )));
+    }
+    if constant.len() == table.names.len() {
+        return Err(Failure::Operation(format!("{name}: every column holds one value only")));
+    }
+    say(format_args!("{name}: left out, as they hold one value only: {}", constant.join(", ")));
+    table.drop_constant();
+    Ok(())
 }
 
 /// A model and its columns: none if its file does not name them.

@@ -98,6 +98,36 @@ pub fn in_a_folder(path: &Path) -> Outcome<()> {
     Ok(())
 }
 
+/// Refuses one file for two things, of which the later would destroy the earlier.
+pub fn distinct(data: Option<&Path>, files: &[(&str, &Path)]) -> Outcome<()> {
+    let mut seen: Vec<(&str, PathBuf)> = data.map(|path| ("the rows", resolved(path))).into_iter().collect();
+    for &(what, path) in files {
+        // A device, such as the null device, keeps nothing.
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            continue;
+        }
+        let file = resolved(path);
+        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == file) {
+            let message = format!("{}: one file for {other} and for {what}", path.display());
+            return Err(Failure::Usage(message));
+        }
+        seen.push((what, file));
+    }
+    Ok(())
+}
+
+/// The path without links and dots, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    if let Ok(path) = fs::canonicalize(path) {
+        return path;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(folder), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
 /// A text to a file, which takes its name only when all is written; "-" is standard output.
 pub fn write_text(path: &Path, text: &str) -> Outcome<()> {
     let written = match path == Path::new("-") {

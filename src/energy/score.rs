@@ -191,9 +191,19 @@ impl ScoreModel {
         })
     }
 
-    /// What it was made with.
+    /// What it was made with, and the moves that it has now.
     pub fn config(&self) -> &ScoreConfig {
         &self.config
+    }
+
+    /// The same score, drawn from by other moves: [`ScoreConfig::steps_per_level`] and [`ScoreConfig::step`].
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for either out of range.
+    pub fn with_moves(&self, steps_per_level: usize, step: f64) -> Result<Self> {
+        let config = ScoreConfig { steps_per_level, step, ..self.config.clone() };
+        config.validate()?;
+        Ok(ScoreModel { config, ..self.clone() })
     }
 
     /// ∇ ln p_σ at the rows x: (n, dim), σ the smallest of the ladder, in the units of the data: nats per

@@ -347,6 +347,10 @@ fn samples_are_a_prefix_and_any_temperature_gives_numbers() {
         }
     }
     assert_ne!(drawn(&energy, 10), drawn(&unadjusted, 10));
+    let shorter = score.with_moves(1, 0.5).unwrap();
+    assert_eq!((shorter.card().nfe, score.card().nfe), (5, 9));
+    assert_eq!(shorter.score(moons().x()).unwrap(), score.score(moons().x()).unwrap());
+    assert!(matches!(score.with_moves(2, 4.0), Err(Error::Config { field: "ScoreConfig::step", .. })));
 }
 
 #[test]

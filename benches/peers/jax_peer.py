@@ -5,6 +5,9 @@ Needs jax and optax. `examples/speed --peer jax` starts it, once per number of t
 fill about that many seconds. A workload that does not exist here is answered by "none". What is compiled stays
 compiled, so a later request for the same name only measures.
 
+Arguments: the number of threads, which run on as many of the first cores; optionally the bits of the vectors that XLA
+shall prefer.
+
 A training step is timed both as one jitted call per step and as a scan over 100 steps, and the faster counts.
 """
 import os
@@ -15,8 +18,10 @@ import time
 THREADS = int(sys.argv[1])
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
 os.environ["JAX_PLATFORMS"] = "cpu"
-if THREADS == 1:
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+os.environ["XLA_FLAGS"] = " ".join(
+    ["--xla_cpu_multi_thread_eigen=false"] * (THREADS == 1)
+    + [f"--xla_cpu_prefer_vector_width={bits}" for bits in sys.argv[2:]]
+)
 
 import jax
 import jax.numpy as jnp
@@ -55,9 +60,11 @@ EPS = mlp_init(KEY, [34, 128, 128, 128, 2])
 
 
 def eps_hat(params, x, embedding):
-    """embedding: (32) for all rows, or (n, 32)."""
-    embedding = jnp.broadcast_to(embedding, (x.shape[0], 32))
-    return mlp(params, jnp.concatenate([x, embedding], 1), jax.nn.silu)
+    """embedding: (n, 32), or (32) for all rows, whose share of the first layer is then computed once."""
+    if embedding.ndim == 2:
+        return mlp(params, jnp.concatenate([x, embedding], 1), jax.nn.silu)
+    (w, b), *others = params
+    return mlp([(w[:2], embedding @ w[2:] + b), *others], x, jax.nn.silu)
 
 
 ADAM = optax.adam(1e-3)

@@ -56,7 +56,7 @@ enum PeerName {
 /// About how long one turn measures.
 const SECONDS: f64 = 0.4;
 
-/// How long a turn is taken again while something else runs on the same cores.
+/// How long a turn is taken again while something else runs on the same cores; a long one, once.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -84,8 +84,10 @@ struct Row {
     theirs: Vec<f64>,
     /// Ours on one thread in the same turn; empty if this is that, or one thread is not asked for.
     alone: Vec<f64>,
-    /// Measurements thrown away, because something else ran on the same core.
-    disturbed: usize,
+    /// Turns that nothing else disturbed, among those that count.
+    quiet: usize,
+    /// Turns that do not count, because something else ran on the same cores.
+    thrown_away: usize,
 }
 
 /// The median of the turns, the least and the most.
@@ -137,9 +139,10 @@ fn run(args: &Args) -> Result<()> {
         .for_each(|w| println!("- {}: {}", w.name, w.what));
     println!(
         "\nThe median of {} turns (least to most); times in milliseconds. The floor is the arithmetic at the rates \
-         above, on one thread. {} turns were taken again because something else ran on the same cores.",
+         above, on one thread. Quiet turns are those in which nothing else ran on the same cores; {} that were not were \
+         thrown away.",
         args.turns,
-        rows.iter().map(|row| row.disturbed).sum::<usize>()
+        rows.iter().map(|row| row.thrown_away).sum::<usize>()
     );
     if let Some(path) = &args.json {
         std::fs::write(path, format!("{:#}\n", json(&rows)))
@@ -148,46 +151,77 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Those who take turns on so many threads.
+/// Those who take turns on so many threads, the same cores for all.
 struct Contestants {
     threads: usize,
     pool: ThreadPool,
-    peer: Option<Peer>,
+    /// The peer, once for each way to start it.
+    peers: Vec<Peer>,
+}
+
+/// What a turn measured, in milliseconds.
+struct Turn {
+    ours: f64,
+    theirs: Option<f64>,
+    quiet: bool,
 }
 
 impl Contestants {
     fn new(threads: usize, args: &Args) -> Result<Self> {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let peer = match args.peer {
-            Some(PeerName::Jax) => Some(Peer::start(&args.python, threads)?),
-            None => None,
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let pool = ThreadPoolBuilder::new().num_threads(threads).start_handler(move |thread| {
+            if let Some(&core) = cores.get(thread) {
+                core_affinity::set_for_current(core);
+            }
+        });
+        let peers = match args.peer {
+            Some(PeerName::Jax) => Peer::start(&args.python, threads)?,
+            None => Vec::new(),
         };
-        Ok(Contestants { threads, pool, peer })
+        Ok(Contestants { threads, pool: pool.build()?, peers })
     }
 
-    /// Milliseconds of ours and of the peer's, next to each other; again and again for [`PATIENCE`] while
-    /// something else runs on the same cores, which counts as `disturbed`.
-    fn turn(
+    /// Both once, without counting: they compile, and fill their caches. The peer's faster way.
+    fn warm_up(&mut self, run: &mut Run, workload: &str) -> Result<Option<usize>> {
+        self.pool.install(|| run(1));
+        let mut fastest = None;
+        for (way, peer) in self.peers.iter_mut().enumerate() {
+            peer.milliseconds(workload, 0.01)?;
+            let Some(ms) = peer.milliseconds(workload, SECONDS)? else { continue };
+            if fastest.is_none_or(|(_, least)| ms < least) {
+                fastest = Some((way, ms));
+            }
+        }
+        Ok(fastest.map(|(way, _)| way))
+    }
+
+    fn turn(&mut self, run: &mut Run, workload: &str, way: Option<usize>, limits: &Limits) -> Result<Turn> {
+        let quiet = || !self.pool.broadcast(|_| limits.disturbed()).contains(&true);
+        let before = quiet();
+        let ours = self.pool.install(|| milliseconds(run));
+        let between = quiet();
+        let theirs = match way {
+            Some(way) => self.peers[way].milliseconds(workload, SECONDS)?,
+            None => None,
+        };
+        Ok(Turn { ours, theirs, quiet: before && between && quiet() })
+    }
+
+    /// A turn that nothing else disturbed, if patience finds one; and how many it threw away.
+    fn quiet_turn(
         &mut self,
         run: &mut Run,
         workload: &str,
+        way: Option<usize>,
         limits: &Limits,
-        disturbed: &mut usize,
-    ) -> Result<(f64, Option<f64>)> {
-        let disturbs = |pool: &ThreadPool| pool.broadcast(|_| limits.disturbed()).contains(&true);
-        let started = Instant::now();
+    ) -> Result<(Turn, usize)> {
+        let (started, mut thrown_away) = (Instant::now(), 0);
         loop {
-            let before = disturbs(&self.pool);
-            let ours = self.pool.install(|| milliseconds(run));
-            let theirs = match &mut self.peer {
-                Some(peer) => peer.milliseconds(workload, SECONDS)?,
-                None => None,
-            };
-            let quiet = !before && !disturbs(&self.pool);
-            if quiet || started.elapsed() > PATIENCE {
-                return Ok((ours, theirs));
+            let turn = self.turn(run, workload, way, limits)?;
+            if turn.quiet || thrown_away > 0 && started.elapsed() > PATIENCE {
+                return Ok((turn, thrown_away));
             }
-            *disturbed += 1;
+            thrown_away += 1;
         }
     }
 }
@@ -201,25 +235,24 @@ fn take_turns(
     contestants: &mut [Contestants],
 ) -> Result<Vec<Row>> {
     let mut run = (workload.prepare)();
-    let mut rows = Vec::new();
-    for Contestants { threads, pool, peer } in &mut *contestants {
-        // Warm-up, and for the peer compilation.
-        pool.install(|| run(1));
-        if let Some(peer) = peer {
-            peer.milliseconds(workload.name, 0.01)?;
-        }
-        let (floor, ours, theirs, alone) = (limits.floor_ms(workload.cost), vec![], vec![], vec![]);
-        rows.push(Row { workload, threads: *threads, ours, floor, theirs, alone, disturbed: 0 });
+    let (mut rows, mut ways) = (Vec::new(), Vec::new());
+    for contestants in &mut *contestants {
+        ways.push(contestants.warm_up(&mut run, workload.name)?);
+        let (threads, floor) = (contestants.threads, limits.floor_ms(workload.cost));
+        let (ours, theirs, alone) = Default::default();
+        rows.push(Row { workload, threads, ours, floor, theirs, alone, quiet: 0, thrown_away: 0 });
     }
     for _ in 0..turns {
         let mut alone = None;
-        for (row, contestants) in rows.iter_mut().zip(&mut *contestants) {
-            let (ours, theirs) = contestants.turn(&mut run, workload.name, limits, &mut row.disturbed)?;
-            row.ours.push(ours);
-            row.theirs.extend(theirs);
+        for ((row, contestants), &way) in rows.iter_mut().zip(&mut *contestants).zip(&ways) {
+            let (turn, thrown_away) = contestants.quiet_turn(&mut run, workload.name, way, limits)?;
+            row.ours.push(turn.ours);
+            row.theirs.extend(turn.theirs);
             row.alone.extend(alone);
+            row.quiet += usize::from(turn.quiet);
+            row.thrown_away += thrown_away;
             if row.threads == 1 {
-                alone = Some(ours);
+                alone = Some(turn.ours);
             }
         }
     }
@@ -249,6 +282,7 @@ fn table(rows: &[Row]) -> Table {
         "ours ÷ floor",
         "ours ÷ JAX",
         "gain of threads",
+        "quiet turns",
     ]);
     let milliseconds = |turns: &[f64]| Figure::of(turns.iter().copied()).map(|figure| digits(figure.median));
     let ratio = |over: &[f64], under: &[f64]| {
@@ -267,7 +301,9 @@ fn table(rows: &[Row]) -> Table {
             ratio(&row.alone, &row.ours),
         ];
         let names = [row.workload.name.to_string(), row.threads.to_string()];
-        table.add_row(names.into_iter().chain(cells.map(|cell| cell.unwrap_or_else(|| "–".into()))));
+        let quiet = format!("{} of {}", row.quiet, row.ours.len());
+        let cells = cells.map(|cell| cell.unwrap_or_else(|| "–".into()));
+        table.add_row(names.into_iter().chain(cells).chain([quiet]));
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     table
@@ -286,8 +322,10 @@ fn json(rows: &[Row]) -> serde_json::Value {
             "workload": row.workload.name,
             "threads": row.threads,
             "ours_ms": median(&row.ours),
+            // One thread's, on however many.
             "floor_ms": row.floor,
             "peer_ms": median(&row.theirs),
+            "quiet_turns": row.quiet,
         })
     };
     json!({ "rows": rows.iter().map(row).collect::<Vec<_>>() })

@@ -31,7 +31,7 @@ pub enum Init<'a, F> {
 pub enum Epilogue<'a, F> {
     /// Nothing.
     None,
-    /// A (leaky) ReLU: max(c, slope·c).
+    /// A (leaky) ReLU: max(c, slope·c). What is not finite stays so, though an infinity may become a NaN.
     Leaky {
         /// The slope below 0, at most 1.
         slope: F,

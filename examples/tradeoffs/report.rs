@@ -237,22 +237,30 @@ impl Results {
         self.stat(model, value).map(|s| s.mean)
     }
 
-    /// Which models of the table beat the Gaussian mixture by NLL.
+    /// Which models of the table beat the Gaussian mixture by NLL, row for row and seed for seed.
     fn against_the_mixture(&self) -> Option<String> {
-        let mut gaps: Vec<(&str, f64)> = (0..self.models())
-            .filter_map(|m| {
-                Some((self.figures[0][m].card.name.as_ref(), self.stat(m, |f: &Figures| f.gap)?.mean))
+        let name = |model: usize| self.figures[0][model].card.name.as_ref();
+        let mixture = (0..self.models()).find(|&model| name(model).starts_with("Gaussian mixture"))?;
+        let mut gains: Vec<(&str, Stat)> = (0..self.models())
+            .filter_map(|model| {
+                let gain = |seed: &Vec<Figures>| Some(seed[mixture].gap? - seed[model].gap?);
+                Some((name(model), Stat::of(self.figures.iter().filter_map(gain))?))
             })
             .collect();
         // A diffusion's samplers share one likelihood.
-        gaps.dedup_by_key(|(_, gap)| *gap);
-        let (_, mixture) = *gaps.iter().find(|(name, _)| name.starts_with("Gaussian mixture"))?;
-        let better: Vec<String> = (gaps.iter().filter(|(_, gap)| *gap < mixture))
-            .map(|(name, gap)| format!("{name} ({:.3} nats)", mixture - gap))
+        gains.dedup_by_key(|(_, gain)| gain.mean);
+        let seeds = self.figures.len() as f64;
+        let better: Vec<String> = (gains.iter())
+            .filter(|(_, gain)| gain.mean > gain.sd.map_or(0.0, |sd| 2.0 * sd / seeds.sqrt()))
+            .map(|(name, gain)| format!("{name} ({} nats)", gain.show(3)))
             .collect();
+        let how = match self.figures.len() {
+            1 => "on this one seed",
+            _ => "by more than two standard errors over the seeds",
+        };
         Some(match better.is_empty() {
-            true => "No model beats the Gaussian mixture by NLL.".into(),
-            false => format!("Better than the Gaussian mixture by NLL: {}.", better.join(", ")),
+            true => format!("No model beats the Gaussian mixture by NLL {how}."),
+            false => format!("Better than the Gaussian mixture by NLL, {how}: {}.", better.join(", ")),
         })
     }
 

@@ -74,12 +74,13 @@
 //!
 //! # Papers
 //!
-//! Ho et al. 2020, [Denoising diffusion probabilistic models](https://arxiv.org/abs/2006.11239) · Song et
-//! al. 2021a, [Denoising diffusion implicit models](https://arxiv.org/abs/2010.02502) · Song et al. 2021b,
-//! [Score-based generative modeling through SDEs](https://arxiv.org/abs/2011.13456) · Kingma et al. 2021,
-//! [Variational diffusion models](https://arxiv.org/abs/2107.00630) · Karras et al. 2022, [Elucidating the
-//! design space of diffusion-based generative models](https://arxiv.org/abs/2206.00364) · Lu et al. 2022,
-//! [DPM-Solver++](https://arxiv.org/abs/2211.01095)
+//! Ho et al. 2020, [Denoising diffusion probabilistic models](https://arxiv.org/abs/2006.11239) · Nichol &
+//! Dhariwal 2021, [Improved denoising diffusion probabilistic models](https://arxiv.org/abs/2102.09672) ·
+//! Song et al. 2021a, [Denoising diffusion implicit models](https://arxiv.org/abs/2010.02502) · Song et al.
+//! 2021b, [Score-based generative modeling through SDEs](https://arxiv.org/abs/2011.13456) · Kingma et al.
+//! 2021, [Variational diffusion models](https://arxiv.org/abs/2107.00630) · Karras et al. 2022,
+//! [Elucidating the design space of diffusion-based generative models](https://arxiv.org/abs/2206.00364) ·
+//! Lu et al. 2022, [DPM-Solver++](https://arxiv.org/abs/2211.01095)
 
 mod config;
 mod likelihood;

@@ -88,14 +88,17 @@
 //!
 //! # Papers
 //!
-//! Hinton 2002, [Training products of experts](https://doi.org/10.1162/089976602760128018) · Tieleman 2008,
-//! [Training restricted Boltzmann machines](https://doi.org/10.1145/1390156.1390290) · Vincent 2011, [A
-//! connection between score matching and denoising autoencoders](https://doi.org/10.1162/NECO_a_00142) · Du
-//! & Mordatch 2019, [Implicit generation and modeling with energy-based
-//! models](https://arxiv.org/abs/1903.08689) · Nijkamp et al. 2019, [Learning non-convergent non-persistent
-//! short-run MCMC](https://arxiv.org/abs/1904.09770) · Song et al. 2019, [Sliced score
-//! matching](https://arxiv.org/abs/1905.07088) · Song & Ermon 2019, [Generative modeling by estimating
-//! gradients of the data distribution](https://arxiv.org/abs/1907.05600)
+//! Roberts & Tweedie 1996, [Exponential convergence of Langevin distributions and their discrete
+//! approximations](https://doi.org/10.2307/3318418) · Hinton 2002, [Training products of
+//! experts](https://doi.org/10.1162/089976602760128018) · Tieleman 2008, [Training restricted Boltzmann
+//! machines](https://doi.org/10.1145/1390156.1390290) · Vincent 2011, [A connection between score matching
+//! and denoising autoencoders](https://doi.org/10.1162/NECO_a_00142) · Du & Mordatch 2019, [Implicit
+//! generation and modeling with energy-based models](https://arxiv.org/abs/1903.08689) · Nijkamp et al.
+//! 2019, [Learning non-convergent non-persistent short-run MCMC](https://arxiv.org/abs/1904.09770) · Song
+//! et al. 2019, [Sliced score matching](https://arxiv.org/abs/1905.07088) · Song & Ermon 2019, [Generative
+//! modeling by estimating gradients of the data distribution](https://arxiv.org/abs/1907.05600) · Song &
+//! Ermon 2020, [Improved techniques for training score-based generative
+//! models](https://arxiv.org/abs/2006.09011)
 
 mod likelihood;
 mod network;

@@ -25,9 +25,9 @@ fn objectives() -> [Objective; 13] {
         ExpectationMaximisation, KernelSmoothing)
 }
 
-fn discrepancies() -> [Discrepancy; 7] {
+fn discrepancies() -> [Discrepancy; 8] {
     all!(Discrepancy: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Wasserstein1, Fisher,
-        Wasserstein2Bound)
+        FisherAtOneLevel, Wasserstein2Bound)
 }
 
 fn latency_laws() -> [LatencyLaw; 3] {
@@ -172,7 +172,7 @@ fn each_method_stands_where_the_field_puts_it() {
             O::ScoreMatching,
             Langevin { steps: 60 },
             P::Energy,
-            D::Fisher,
+            D::FisherAtOneLevel,
             K::Unnormalised,
             L::LinearInSteps,
             F::SlowMixing,

@@ -4,8 +4,8 @@
     python3 benches/cost/measure.py --only quadrivium
 
 Each program is a package of its own in this folder and is built from nothing (`cargo build --release`, sources
-already fetched). CPU seconds are user and system time of the whole build; they hardly depend on what else the
-machine does, the seconds beside them do.
+already fetched). CPU seconds are user and system time of the whole build. Both they and the seconds beside them
+grow when the machine has other work.
 """
 
 import argparse

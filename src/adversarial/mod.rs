@@ -1,8 +1,7 @@
 //! The adversarial paradigm: a generator that has never seen the data, taught by a critic that has.
 //!
 //! The generator maps noise to rows, the critic gives each row a number that tells real from generated, and
-//! each learns against the other. A row is drawn in one pass, no paradigm draws faster; there is no
-//! likelihood.
+//! each learns against the other. A row is drawn in one pass; there is no likelihood.
 //!
 //! # Formula
 //!
@@ -12,13 +11,15 @@
 //! | game | the critic minimises | the generator minimises | at the best critic that is |
 //! | --- | --- | --- | --- |
 //! | minimax (Goodfellow et al. 2014, eq. 1) | −E log σ(D(x)) − E log(1 − σ(D(x̃))) | E log(1 − σ(D(x̃))) | Jensen–Shannon |
-//! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | KL(model‖data) − 2·JS, without the penalty |
-//! | Wasserstein + gradient penalty (Gulrajani et al. 2017, eq. 3) | E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖ − 1)² | −E D(x̃) | Wasserstein-1 |
+//! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | a value whose gradient is that of KL(model‖data) − 2·JS (Arjovsky & Bottou 2017, theorem 2.5), without the penalty |
+//! | Wasserstein + gradient penalty (Gulrajani et al. 2017, eq. 3) | E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖ − 1)² | −E D(x̃) | Wasserstein-1, for large λ |
 //!
-//! where x̂ = εx + (1−ε)x̃, ε uniform on [0, 1]; γ and λ weigh the penalties. In each step of the training
-//! the critic moves [`critic_steps`](GanConfig::critic_steps) times and the generator once. Both penalties
-//! are of ∇ₓD, so their gradient is a second derivative of D. It is exact: a tangent through the critic
-//! along ∂P/∂(∇ₓD), P the penalty, and the reverse of that.
+//! where x̂ = εx + (1−ε)x̃, ε uniform on [0, 1]; γ and λ weigh the penalties. The gradient of the second row
+//! is the generator's while the critic stands; the value itself is KL(model‖data) − KL(model‖m) + ln 2, m the
+//! even mixture of model and data. In each step of the training the critic moves
+//! [`critic_steps`](GanConfig::critic_steps) times and the generator once. Both penalties are of ∇ₓD, so
+//! their gradient is a second derivative of D. It is exact: a tangent through the critic along ∂P/∂(∇ₓD), P
+//! the penalty, and the reverse of that.
 //!
 //! **Likelihood**: none. G gives rows and no density: that is the room which this house lacks. What the
 //! critic knows is open to all: [`Gan::critic`].
@@ -61,12 +62,13 @@
 //!   are near 0 (`critic` 0.06 to 0.14, `generator` −0.01 to −0.06 in steps 100 to 500), D of real rows is
 //!   6.8 and of generated ones −34, and 10 % of the rows lie in modes. *Change*: another game.
 //! - **The losses say nothing of quality.** They are those of a game, and may rise while samples get
-//!   better. *See*: draw rows and measure ([`metrics`](crate::metrics)). The Wasserstein critic's negative
-//!   loss alone estimates a distance.
+//!   better. *See*: draw rows and measure ([`metrics`](crate::metrics)). Only the Wasserstein critic's
+//!   negative loss estimates a distance, in standard units, and only for large λ. A critic of one slope c
+//!   gets cW₁ − λ(c − 1)², at best W₁ + W₁²/4λ: at the default λ = 0.1 that is 1.125 where W₁ is 0.5.
 //! - **Mode collapse.** Modes that the generator has left do not pull it back. *See*:
 //!   [`mode_coverage`](crate::metrics::mode_coverage) where modes are known, recall of
 //!   [`prdc`](crate::metrics::prdc()) where not: minimax, at lower rates at which it does learn, holds 7 of 25
-//!   with a fair share, the other two games all 25. *Change*: the game, then more steps.
+//!   with a fifth of their fair share, the other two games all 25. *Change*: the game, then more steps.
 //! - **Oscillation.** Two players who each improve need not converge. *See*: draws that get worse between
 //!   two looks. The moving average of the parameters, which is what draws, averages it out. *Change*: lower
 //!   both learning rates.
@@ -78,8 +80,13 @@
 //!
 //! Goodfellow et al. 2014, [Generative adversarial networks](https://arxiv.org/abs/1406.2661) · Mescheder
 //! et al. 2018, [Which training methods for GANs do actually converge?](https://arxiv.org/abs/1801.04406) ·
-//! Arjovsky et al. 2017, [Wasserstein GAN](https://arxiv.org/abs/1701.07875) · Gulrajani et al. 2017,
-//! [Improved training of Wasserstein GANs](https://arxiv.org/abs/1704.00028)
+//! Arjovsky & Bottou 2017, [Towards principled methods for training generative adversarial
+//! networks](https://arxiv.org/abs/1701.04862) · Arjovsky et al. 2017, [Wasserstein
+//! GAN](https://arxiv.org/abs/1701.07875) · Gulrajani et al. 2017, [Improved training of Wasserstein
+//! GANs](https://arxiv.org/abs/1704.00028) · Radford et al. 2016, [Unsupervised representation learning
+//! with deep convolutional generative adversarial networks](https://arxiv.org/abs/1511.06434) · Heusel et
+//! al. 2017, [GANs trained by a two time-scale update rule converge to a local Nash
+//! equilibrium](https://arxiv.org/abs/1706.08500)
 
 mod objective;
 #[cfg(feature = "safetensors")]
@@ -121,8 +128,9 @@ pub enum AdversarialLoss {
         /// the critic be steeper near narrow modes: 0.1 to 1 in two dimensions.
         gamma: f64,
     },
-    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), kept at slope 1 between data
-    /// and generated rows (Gulrajani et al. 2017, eq. 3).
+    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), and pays for each slope other
+    /// than 1 between data and generated rows (Gulrajani et al. 2017, eq. 3). The smaller λ, the larger the
+    /// estimate.
     WassersteinGp {
         /// λ of λ E(‖∇D(x̂)‖ − 1)², x in standard deviations. 0 or more; they use 10. Less lets the critic be
         /// steeper near narrow modes: 0.1 is good on narrow mixtures in two dimensions.
@@ -332,7 +340,7 @@ impl Gan {
     ///
     /// In the logistic games it is the log-odds that a row is real, which at the best critic is ln p(x) − ln
     /// p_G(x) (Goodfellow et al. 2014, prop. 1); in the Wasserstein game a potential, in standard deviations,
-    /// known up to a constant.
+    /// known up to a constant and, unless λ is large, steeper than 1.
     ///
     /// # Errors
     /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.

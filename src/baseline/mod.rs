@@ -67,8 +67,9 @@
 //! algorithm](https://doi.org/10.1111/j.2517-6161.1977.tb01600.x) · Schwarz 1978, [Estimating the dimension
 //! of a model](https://doi.org/10.1214/aos/1176344136) · Rosenblatt 1956, [Remarks on some nonparametric
 //! estimates of a density function](https://doi.org/10.1214/aoms/1177728190) · Parzen 1962, [On estimation
-//! of a probability density function and mode](https://doi.org/10.1214/aoms/1177704472) · Scott 1992,
-//! [Multivariate density estimation](https://doi.org/10.1002/9780470316849)
+//! of a probability density function and mode](https://doi.org/10.1214/aoms/1177704472) · Silverman 1986,
+//! [Density estimation for statistics and data analysis](https://doi.org/10.1007/978-1-4899-3324-9) · Scott
+//! 1992, [Multivariate density estimation](https://doi.org/10.1002/9780470316849)
 
 mod kernel;
 mod lanes;

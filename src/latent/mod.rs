@@ -71,8 +71,10 @@
 //!
 //! Kingma & Welling 2014, [Auto-encoding variational Bayes](https://arxiv.org/abs/1312.6114) · Burda et al.
 //! 2016, [Importance weighted autoencoders](https://arxiv.org/abs/1509.00519) · Bowman et al. 2016,
-//! [Generating sentences from a continuous space](https://arxiv.org/abs/1511.06349) · Rybkin et al. 2021,
-//! [Simple and effective VAE training with calibrated decoders](https://arxiv.org/abs/2006.13202)
+//! [Generating sentences from a continuous space](https://arxiv.org/abs/1511.06349) · Higgins et al. 2017,
+//! [β-VAE: learning basic visual concepts with a constrained variational
+//! framework](https://openreview.net/forum?id=Sy2fzU9gl) · Rybkin et al. 2021, [Simple and effective VAE
+//! training with calibrated decoders](https://arxiv.org/abs/2006.13202)
 
 mod likelihood;
 mod network;

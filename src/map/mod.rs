@@ -121,14 +121,18 @@ pub enum Discrepancy {
     ForwardKlBound,
     /// Jensen–Shannon: saturates where data and model do not overlap.
     JensenShannon,
-    /// KL(model ‖ data) − 2·Jensen–Shannon: cheap to miss a mode, dear to invent one (Arjovsky & Bottou 2017,
-    /// theorem 2.5).
+    /// KL(model ‖ data) − 2·Jensen–Shannon: cheap to miss a mode, dear to invent one. It has the gradient
+    /// that the generator gets from the best discriminator while that stands, not the value (Arjovsky &
+    /// Bottou 2017, theorem 2.5).
     ReverseKlLessJs,
-    /// Wasserstein-1: grows with the distance that mass has to travel.
+    /// Wasserstein-1, where the penalty holds the critic to slope 1: grows with the distance that mass has to
+    /// travel.
     Wasserstein1,
     /// Fisher divergence over the noise levels; weighted by g², a bound on the forward KL (Song, Durkan et
     /// al. 2021).
     Fisher,
+    /// Fisher divergence from the data blurred by one noise level: what is learned is the blurred density.
+    FisherAtOneLevel,
     /// The squared error of a velocity field, along the way: with a Lipschitz field a bound on W₂² (Albergo &
     /// Vanden-Eijnden 2023, proposition 3).
     Wasserstein2Bound,
@@ -194,8 +198,8 @@ pub struct Place {
 /// Where this pair stands; `None` for a pair that no method uses.
 ///
 /// Sources: Goodfellow, *Deep Learning*, ch. 20, and Bond-Taylor et al. 2022 (the comparison); Goodfellow et
-/// al. 2014 (Jensen–Shannon); Arjovsky et al. 2017 (Wasserstein-1); Kingma & Welling 2014 (the bound); Song
-/// et al. 2021b (the ODE).
+/// al. 2014 (Jensen–Shannon); Arjovsky et al. 2017 (Wasserstein-1); Kingma & Welling 2014 (the bound);
+/// Vincent 2011 (Fisher); Song et al. 2021b (the ODE).
 pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     use FailureMode::*;
     use Objective as O;
@@ -255,9 +259,12 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
                 &[SlowInSteps, DiscretisationError, Bridges]
             },
         ),
-        (O::ScoreMatching, S::Langevin { .. }) => {
-            (Paradigm::Energy, Discrepancy::Fisher, LikelihoodKind::Unnormalised, &[SlowMixing, SlowInSteps])
-        }
+        (O::ScoreMatching, S::Langevin { .. }) => (
+            Paradigm::Energy,
+            Discrepancy::FisherAtOneLevel,
+            LikelihoodKind::Unnormalised,
+            &[SlowMixing, SlowInSteps],
+        ),
         (O::ScoreMatching | O::SlicedScoreMatching, S::AnnealedLangevin { .. }) => (
             Paradigm::Energy,
             Discrepancy::Fisher,
@@ -376,6 +383,7 @@ words!(Discrepancy {
     Discrepancy::ReverseKlLessJs => "KL(model‖data) − 2·JS",
     Discrepancy::Wasserstein1 => "Wasserstein-1",
     Discrepancy::Fisher => "Fisher, over noise levels",
+    Discrepancy::FisherAtOneLevel => "Fisher, one noise level",
     Discrepancy::Wasserstein2Bound => "bound on Wasserstein-2²",
 });
 

@@ -36,7 +36,11 @@ impl Activation {
         check((-1.0..=1.0).contains(&slope), "Activation::LeakyRelu::slope", slope, "-1 to 1")
     }
 
-    /// The gain that keeps the variance through this activation, for [`Linear::new`](super::Linear::new).
+    /// The gain for [`Linear::new`](super::Linear::new) beside this activation: 1 for tanh, √2 for the rest.
+    ///
+    /// √2 keeps the variance exactly from ReLU to ReLU (He et al. 2015), and is a habit elsewhere: 1/√E f(x)²
+    /// for x ~ N(0, 1) is √(2/(1 + slope²)) for the leaky one, 1.53 for GELU, 1.68 for SiLU, 1.04 for
+    /// softplus. For tanh it is 1.59; 1 keeps small values, where tanh x ≈ x.
     pub fn gain(self) -> f64 {
         match self {
             Activation::Tanh => 1.0,

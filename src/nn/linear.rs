@@ -18,9 +18,9 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer of that shape whose weights start as N(0, gain²/in), its bias as 0. A gain of √2 keeps the
-    /// variance through (leaky) ReLU, SiLU and GELU (He et al. 2015), 1 through tanh or none; 0 starts the
-    /// layer at zero.
+    /// A layer of that shape whose weights start as N(0, gain²/in), its bias as 0. Between ReLUs a gain of √2
+    /// keeps the variance (He et al. 2015), between no activations 1; beside others
+    /// [`Activation::gain`](super::Activation::gain) is customary. 0 starts the layer at zero.
     pub fn new(inputs: usize, outputs: usize, gain: f64) -> Self {
         Linear { inputs, outputs, gain }
     }

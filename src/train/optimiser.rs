@@ -102,8 +102,9 @@ impl OptimiserConfig {
     }
 }
 
-/// Adam with decoupled weight decay, and the moving average of the parameters, in one pass:
-/// m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·(m̂/(√v̂ + ε) + λp), p̄ ← p̄ + (1−ema)(p − p̄).
+/// Clipping, Adam with decoupled weight decay, and the moving average of the parameters, in one pass:
+/// g ← g·min(1, clip_norm/‖g‖), m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·(m̂/(√v̂ + ε) + λp),
+/// p̄ ← p̄ + (1−ema)(p − p̄).
 #[derive(Debug, Clone)]
 pub struct Adam {
     m: Vec<f32>,
@@ -170,7 +171,7 @@ impl Adam {
     }
 }
 
-/// ‖g‖, summed in f64 over f32 partial sums of fixed places.
+/// ‖g‖, squared and summed in f64, in partial sums of fixed places.
 fn norm(g: &[f32]) -> f64 {
     const LANES: usize = 16;
     vectorise(

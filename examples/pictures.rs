@@ -10,9 +10,8 @@ use quadrivium::data::Toy;
 use quadrivium::report::{self, DensityMap, Picture, Window};
 use quadrivium::{prelude::*, seeded};
 
-/// Rows to learn from, and rows in a picture: few enough that a picture stays below 60 KB.
+/// Rows to learn from.
 const TRAIN_ROWS: usize = 20_000;
-const SHOWN: usize = 1_200;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let album = match std::env::args_os().nth(1) {
@@ -34,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     for (file, mut model, options) in models {
         let report = model.train(&train, &options, &mut rng, &mut Silent)?;
-        album.model(file, model.as_ref(), &truth)?;
+        album.density(file, model.as_ref(), truth.window())?;
         if file == "latent" {
             let title = format!("{}: training", model.card().name);
             album.save("training", &report::training_curves(&title, &report)?)?;
@@ -44,14 +43,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut diffusion = Diffusion::new(Default::default(), &mut rng)?;
     diffusion.train(&train, &steps(4000), &mut rng, &mut Silent)?;
     let quick = diffusion.with_sampler(Sampler::Ddim { steps: 50, eta: 0.0 })?;
-    album.model("diffusion", &quick, &truth)?;
     let ways = quick.sample_path(60, &SampleOptions::default(), &mut seeded(1))?;
     let title = "DDIM-50: from noise to data";
     album.save("diffusion_paths", &report::trajectories(title, ways.view(), Some(&truth))?)?;
 
     let mut matching = FlowMatching::new(Default::default(), &mut rng)?;
     matching.train(&train, &steps(3000), &mut rng, &mut Silent)?;
-    album.model("flow_matching", &matching, &truth)?;
     let ways = matching.sample_path(60, &SampleOptions::default(), &mut seeded(1))?;
     let title = "Flow matching: from noise to data";
     album.save("flow_matching_paths", &report::trajectories(title, ways.view(), Some(&truth))?)?;
@@ -60,7 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // the same number of steps asked for give the same minibatches, noise and learning rates.
     let steps = TrainOptions { steps: 6000, batch: 128, ..TrainOptions::default() };
     let mut drawn = Vec::new();
-    for (k, kept) in [20, 100, 400, 1500, 3000, steps.steps].into_iter().enumerate() {
+    for kept in [20, 100, 400, 1500, 3000, steps.steps] {
         let mut rng = seeded(2);
         let mut gan = Gan::new(GanConfig::default(), &mut rng)?;
         let mut until = |step: &Step<'_>| match step.step + 1 < kept {
@@ -69,9 +66,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         gan.train(&train, &steps, &mut rng, &mut until)?;
         drawn.push((format!("{kept} steps"), gan.sample(300, &SampleOptions::default(), &mut seeded(3))?.x));
-        if k == 5 {
-            album.model("adversarial", &gan, &truth)?;
-        }
     }
     let panels: Vec<_> = drawn.iter().map(|(caption, x)| (caption.clone(), x.view())).collect();
     album.save(
@@ -101,17 +95,10 @@ impl Album {
         Ok(())
     }
 
-    /// Rows over the truth's contours and, of a model that has one, the density.
-    fn model(&self, name: &str, model: &dyn Generative, truth: &DensityMap) -> Result<()> {
+    fn density(&self, name: &str, model: &dyn Generative, window: Window) -> Result<()> {
         let card = model.card();
-        let drawn = model.sample(SHOWN, &SampleOptions::default(), &mut seeded(1))?;
-        let title = format!("{}: rows drawn", card.name);
-        self.save(name, &report::scatter(&title, drawn.x.view(), Some(truth))?)?;
-        if card.likelihood != LikelihoodKind::Unavailable {
-            let density = DensityMap::of_model(model, truth.window(), 72, &LikelihoodOptions::default())?;
-            let title = format!("{}: ln p, {}", card.name, card.likelihood);
-            self.save(&format!("{name}_density"), &report::heat_map(&title, &density)?)?;
-        }
-        Ok(())
+        let density = DensityMap::of_model(model, window, 72, &LikelihoodOptions::default())?;
+        let title = format!("{}: ln p, {}", card.name, card.likelihood);
+        self.save(&format!("{name}_density"), &report::heat_map(&title, &density)?)
     }
 }

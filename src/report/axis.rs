@@ -71,6 +71,10 @@ impl Axis {
         ((value - self.low) / (self.high - self.low)).clamp(-1e3, 1e3)
     }
 
+    pub(super) fn holds(&self, value: f64) -> bool {
+        (0.0..=1.0).contains(&self.place(value))
+    }
+
     /// (value, label); the label is empty for a tick between two others.
     pub(super) fn ticks(&self, about: f64) -> Vec<(f64, String)> {
         match self.scale {

@@ -68,6 +68,7 @@ fn line_key(series: usize) -> impl Fn(&mut Svg, (f64, f64)) {
 
 /// The series of the loss on held-out rows.
 const HELD_OUT: usize = style::SERIES - 1;
+const HELD_OUT_ROWS: &str = "held-out rows";
 
 /// Steps that one point of a training curve stands for are at most this many parts of the training.
 const BINS: usize = 160;
@@ -75,7 +76,8 @@ const BINS: usize = 160;
 /// The loss, its parts and the validation loss of a training. A line is the mean over neighbouring steps, the band
 /// about the loss the least and the most of them; the loss on held-out rows is shown as it was measured.
 ///
-/// The axis holds 98 % of what is shown, so that a wild start does not flatten the rest.
+/// The axis holds 98 % of what the lines show, so that a wild start does not flatten the rest; what leaves the frame is
+/// told above it, how far it goes and until when.
 ///
 /// # Errors
 /// [`Error::TooFewRows`] for a report without steps, [`Error::NonFinite`] for a value that is not finite.
@@ -98,9 +100,13 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
     entries.extend(series.iter().zip(&keys).map(|((name, _), key)| (*name, key as _)));
     let held_out = line_key(HELD_OUT);
     if !report.validation.is_empty() {
-        entries.push(("held-out rows", &held_out));
+        entries.push((HELD_OUT_ROWS, &held_out));
     }
     draft.legend(&entries);
+    let beyond = beyond(&y, &series, &report.validation);
+    if let Some(beyond) = &beyond {
+        draft.note(beyond);
+    }
     let x = Axis::linear("step", (0.0, steps as f64));
     let frame = Frame::below(&draft, 260.0, RIGHT, x, y);
     frame.draw(&mut draft.svg);
@@ -129,7 +135,7 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
     });
     let last = series[0].1.last().map_or(f64::NAN, |bin| bin.mean);
     draft.description = format!(
-        "Loss over {steps} steps of training, {last:.3} at the end{}{}.",
+        "Loss over {steps} steps of training, {last:.3} at the end{}{}.{}",
         match report.validation.last() {
             Some((_, loss)) => format!("; on held-out rows {loss:.3}"),
             None => String::new(),
@@ -138,15 +144,52 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
             Stop::Completed => "",
             Stop::Interrupted => "; it was interrupted",
             Stop::Patience => "; it stopped when the loss on held-out rows no longer fell",
-        }
+        },
+        beyond.map_or(String::new(), |beyond| format!(" {beyond}")),
     );
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
 }
 
+/// What the frame does not hold, in a sentence.
+fn beyond(y: &Axis, series: &[(&str, Vec<Bin>)], validation: &[(usize, f64)]) -> Option<String> {
+    let mut lines: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
+    for (k, (name, bins)) in series.iter().enumerate() {
+        // The loss has its band.
+        let shown = |bin: &Bin| if k == 0 { vec![bin.low, bin.high] } else { vec![bin.mean] };
+        let points = bins.iter().flat_map(|bin| shown(bin).into_iter().map(|value| (bin.end, value)));
+        lines.push((name, points.collect()));
+    }
+    lines.push((HELD_OUT_ROWS, validation.iter().map(|&(step, loss)| (step as f64, loss)).collect()));
+    let told: Vec<String> = (lines.into_iter())
+        .filter_map(|(name, points)| {
+            let outside = || points.iter().filter(|point| !y.holds(point.1));
+            let far = |value: f64| (y.place(value) - 0.5).abs();
+            let farthest = outside().max_by(|a, b| far(a.1).total_cmp(&far(b.1)))?.1;
+            let until = outside().map(|point| point.0).fold(0.0, f64::max);
+            Some(format!("{name} to {} (until step {until})", three_digits(farthest)))
+        })
+        .collect();
+    (!told.is_empty()).then(|| format!("Beyond the frame: {}.", told.join(", ")))
+}
+
+/// To three significant digits.
+fn three_digits(v: f64) -> String {
+    match v.abs() {
+        1e6.. => format!("{v:.2e}"),
+        size => {
+            let digits = (2.0 - size.max(1e-9).log10().floor()).clamp(0.0, 11.0) as usize;
+            format!("{v:.digits$}")
+        }
+    }
+    .replace('-', "−")
+}
+
 /// Neighbouring steps.
 struct Bin {
+    /// Their middle, and the last of them.
     step: f64,
+    end: f64,
     mean: f64,
     low: f64,
     high: f64,
@@ -162,6 +205,7 @@ fn bins(what: &'static str, values: &[f64]) -> Result<Vec<Bin>> {
     let width = values.len().div_ceil(BINS);
     let bin = |(k, values): (usize, &[f64])| Bin {
         step: (k * width) as f64 + 0.5 * values.len() as f64,
+        end: (k * width + values.len()) as f64,
         // Each divided first: a sum of losses near the end of f64 would overflow.
         mean: values.iter().map(|v| v / values.len() as f64).sum(),
         low: values.iter().copied().fold(f64::INFINITY, f64::min),

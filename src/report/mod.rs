@@ -156,7 +156,15 @@ impl Draft {
         }
     }
 
-    /// The picture, `below` more pixels high than what is drawn.
+    /// A sentence below what is drawn, in as many lines as it needs.
+    fn note(&mut self, text: &str) {
+        for line in svg::wrapped(text, 12.0, self.width - 2.0 * MARGIN) {
+            self.height += 18.0;
+            self.svg.text("q-soft", (MARGIN, self.height - 2.0), Anchor::Start, &line);
+        }
+    }
+
+    /// The picture, as high as what is drawn.
     fn finish(self) -> Picture {
         let Draft { svg, title, description, width, height } = self;
         let (w, h) = (svg::num(width), svg::num(height.ceil()));

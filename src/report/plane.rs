@@ -26,7 +26,11 @@ pub fn scatter(title: &str, x: ArrayView2<f32>, truth: Option<&DensityMap>) -> R
     frame.draw(&mut draft.svg);
     let dots = dots(&frame);
     draw_over(truth, &frame, &mut draft.svg, |svg| svg.path("q-dots q0", &dots));
-    draft.description = format!("Scatter of {label}{}.", over(truth.is_some()));
+    let (rows, over) = (x.nrows(), over(truth.is_some()));
+    draft.description = match outside {
+        0 => format!("Scatter of {rows} rows{over}."),
+        _ => format!("Scatter of {rows} rows{over}; {outside} of them outside the frame."),
+    };
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
 }

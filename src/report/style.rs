@@ -1,6 +1,7 @@
-//! Colours and marks. Series are told apart by both: the colours are Okabe and Ito's (2008), which every kind of
-//! colour vision tells apart, and each has a mark of its own. Densities are in viridis, whose lightness rises
-//! evenly.
+//! Colours and marks. Series are told apart by both: the colours are those of Okabe and Ito (2008), which every kind
+//! of colour vision tells apart, and each has a mark of its own. On white their orange and their sky blue are too
+//! light to be seen by all (WCAG 2.2, 1.4.11: 3:1), so there they are a brown and an azure; on black, their blue is a
+//! lighter one. Densities are in viridis, whose lightness rises evenly.
 
 use super::svg::Path;
 use crate::map::Paradigm;
@@ -17,14 +18,14 @@ pub(super) const CSS: &str = "\
 .q-lead{stroke:#57606a;stroke-width:.8;fill:none}\
 .q-dash{stroke:#1c2128;stroke-width:1.2;fill:none;stroke-dasharray:5 4}\
 .q-land{fill:#57606a;fill-opacity:.15;stroke:#57606a;stroke-width:.7;stroke-linejoin:round}\
-.q-dots{fill:none;stroke:currentColor;stroke-width:2.6;stroke-linecap:round;stroke-opacity:.55}\
+.q-dots{fill:none;stroke:currentColor;stroke-width:2.6;stroke-linecap:round;stroke-opacity:.72}\
 .q-line{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}\
 .q-thin{fill:none;stroke:currentColor;stroke-width:.9;stroke-opacity:.75;stroke-linejoin:round}\
 .q-band{fill:currentColor;fill-opacity:.2;stroke:none}\
 .q-mark{fill:currentColor;stroke:#fff;stroke-width:.8}\
 .q-open{fill:none;stroke:currentColor;stroke-width:1.2}\
 .q0{color:#0072b2}.q1{color:#d55e00}.q2{color:#009e73}.q3{color:#cc79a7}\
-.q4{color:#e69f00}.q5{color:#56b4e9}.q6{color:#57606a}\
+.q4{color:#7a4d00}.q5{color:#0097fc}.q6{color:#57606a}\
 @media(prefers-color-scheme:dark){\
 .q-bg{fill:#14181d}\
 .q-text,.q-title,.q-label{fill:#e6edf3}\
@@ -35,7 +36,7 @@ pub(super) const CSS: &str = "\
 .q-land{fill:#9da7b3;stroke:#9da7b3}\
 .q-dots{stroke-opacity:.8}\
 .q-mark{stroke:#14181d}\
-.q0{color:#3d9be0}.q6{color:#9da7b3}\
+.q0{color:#3d9be0}.q4{color:#e69f00}.q5{color:#56b4e9}.q6{color:#aab4bf}\
 }";
 
 /// Series beyond these begin again with the first colour.
@@ -106,4 +107,148 @@ pub(super) fn mark(series: usize, (x, y): (f64, f64)) -> Path {
 /// The colour of a density: 0 the lowest, 1 the highest.
 pub(super) fn viridis(v: f64) -> String {
     format!("#{:x}", colorous::VIRIDIS.eval_continuous(v.clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Colour = [f64; 3];
+
+    /// What a class has for a property, in the light theme or in the dark one, which changes some of it.
+    fn value(class: &str, property: &str, dark: bool) -> &'static str {
+        let (light, changed) = CSS.split_once("@media(prefers-color-scheme:dark){").unwrap();
+        let within = |css: &'static str| {
+            css.split('}').filter_map(|rule| rule.split_once('{')).find_map(|(classes, body)| {
+                let mut names = classes.split(',').map(|name| name.trim_start_matches('.'));
+                let mut pairs = body.split(';').filter_map(|pair| pair.split_once(':'));
+                names.any(|name| name == class).then(|| pairs.find(|pair| pair.0 == property))?
+            })
+        };
+        let found = if dark { within(changed).or_else(|| within(light)) } else { within(light) };
+        found.unwrap_or_else(|| panic!("no {property} of {class}")).1
+    }
+
+    /// Red, green and blue as sRGB stores them, 0 to 1.
+    fn rgb(hex: &str) -> Colour {
+        let digits: String = match hex.len() {
+            4 => hex[1..].chars().flat_map(|c| [c, c]).collect(),
+            _ => hex[1..].into(),
+        };
+        [0, 2, 4].map(|k| f64::from(u8::from_str_radix(&digits[k..k + 2], 16).unwrap()) / 255.0)
+    }
+
+    /// The same as amounts of light.
+    fn linear(colour: Colour) -> Colour {
+        colour.map(|v| if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) })
+    }
+
+    fn times(matrix: [Colour; 3], v: Colour) -> Colour {
+        matrix.map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum())
+    }
+
+    /// Of two colours, by WCAG 2.2.
+    fn contrast(a: Colour, b: Colour) -> f64 {
+        let light =
+            |colour| linear(colour).iter().zip([0.2126, 0.7152, 0.0722]).map(|(v, w)| v * w).sum::<f64>();
+        let (a, b) = (light(a) + 0.05, light(b) + 0.05);
+        a.max(b) / a.min(b)
+    }
+
+    fn series(dark: bool) -> Vec<Colour> {
+        (0..SERIES).map(|k| rgb(value(&colour(k), "color", dark))).collect()
+    }
+
+    #[test]
+    fn marks_and_text_stand_out_from_the_ground() {
+        assert!((contrast([0.0; 3], [1.0; 3]) - 21.0).abs() < 1e-9);
+        for dark in [false, true] {
+            let ground = rgb(value("q-bg", "fill", dark));
+            for (k, colour) in series(dark).into_iter().enumerate() {
+                assert!(
+                    contrast(colour, ground) >= 3.0,
+                    "q{k}, dark {dark}: {:.2}",
+                    contrast(colour, ground)
+                );
+            }
+            for line in ["q-axis", "q-lead", "q-dash"] {
+                assert!(contrast(rgb(value(line, "stroke", dark)), ground) >= 3.0, "{line}, dark {dark}");
+            }
+            // What one sees through, in the colour it is drawn in.
+            for (class, k) in [("q-dots", 0), ("q-thin", 6)] {
+                let opacity: f64 = value(class, "stroke-opacity", dark).parse().unwrap();
+                let seen =
+                    std::array::from_fn(|c| opacity * series(dark)[k][c] + (1.0 - opacity) * ground[c]);
+                assert!(contrast(seen, ground) >= 3.0, "{class}, dark {dark}: {:.2}", contrast(seen, ground));
+            }
+            for text in ["q-text", "q-title", "q-soft", "q-label"] {
+                assert!(contrast(rgb(value(text, "fill", dark)), ground) >= 4.5, "{text}, dark {dark}");
+            }
+        }
+    }
+
+    /// In Oklab (Ottosson 2020), where distances are about those that one sees: 0.02 is seen side by side.
+    fn oklab(light: Colour) -> Colour {
+        let cones = times(
+            [
+                [0.4122214708, 0.5363325363, 0.0514459929],
+                [0.2119034982, 0.6806995451, 0.1073969566],
+                [0.0883024619, 0.2817188376, 0.6299787005],
+            ],
+            light,
+        );
+        times(
+            [
+                [0.2104542553, 0.7936177850, -0.0040720468],
+                [1.9779984951, -2.4285922050, 0.4505937099],
+                [0.0259040371, 0.7827717662, -0.8086757660],
+            ],
+            cones.map(|v| v.max(0.0).cbrt()),
+        )
+    }
+
+    #[test]
+    fn every_kind_of_colour_vision_tells_the_series_apart() {
+        // How light is seen (Machado et al. 2009, severity 1).
+        let visions = [
+            ("three cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+            (
+                "protanopia",
+                [
+                    [0.152286, 1.052583, -0.204868],
+                    [0.114503, 0.786281, 0.099216],
+                    [-0.003882, -0.048116, 1.051998],
+                ],
+            ),
+            (
+                "deuteranopia",
+                [
+                    [0.367322, 0.860646, -0.227968],
+                    [0.280085, 0.672501, 0.047413],
+                    [-0.011820, 0.042940, 0.968881],
+                ],
+            ),
+            (
+                "tritanopia",
+                [
+                    [1.255528, -0.076749, -0.178779],
+                    [-0.078411, 0.930809, 0.147602],
+                    [0.004733, 0.691367, 0.303900],
+                ],
+            ),
+        ];
+        for dark in [false, true] {
+            for (name, vision) in visions {
+                let seen: Vec<Colour> = (series(dark).into_iter())
+                    .map(|colour| oklab(times(vision, linear(colour)).map(|v| v.clamp(0.0, 1.0))))
+                    .collect();
+                for (a, one) in seen.iter().enumerate() {
+                    for (b, other) in seen.iter().enumerate().skip(a + 1) {
+                        let apart = one.iter().zip(other).map(|(u, v)| (u - v).powi(2)).sum::<f64>().sqrt();
+                        assert!(apart > 0.05, "q{a} and q{b}, {name}, dark {dark}: {apart:.3}");
+                    }
+                }
+            }
+        }
+    }
 }

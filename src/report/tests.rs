@@ -251,6 +251,41 @@ fn what_xml_cannot_say_is_left_out() {
 }
 
 #[test]
+fn what_leaves_a_frame_is_told() {
+    let calm =
+        TrainReport { loss: vec![1.0, 2.0, 3.0], parts: Vec::new(), validation: vec![(3, 2.0)], ..report() };
+    let picture = training_curves("calm", &calm).unwrap();
+    assert_eq!(
+        picture.description(),
+        "Loss over 3 steps of training, 3.000 at the end; on held-out rows 2.000."
+    );
+    assert!(!picture.svg().contains("Beyond"));
+
+    // The first 7 steps are one point, which alone is beyond the scale of the rest.
+    let wild = |k: usize| if k < 7 { 512.0 } else { 1.0 + (k / 7 % 7) as f64 / 7.0 };
+    let held_out = (1..=10).map(|k| (100 * k, if k == 1 { -77.77 } else { 1.0 })).collect();
+    let wild = TrainReport {
+        loss: (0..1000).map(wild).collect(),
+        parts: Vec::new(),
+        validation: held_out,
+        stop: Stop::Completed,
+    };
+    let picture = training_curves("wild", &wild).unwrap();
+    let told = "Beyond the frame: loss to 512 (until step 7), held-out rows to −77.8 (until step 100).";
+    assert!(picture.description().ends_with(told), "{}", picture.description());
+    assert!(picture.svg().contains("(until step 7)"), "told to those who see it, too");
+
+    let (_, mut x, map) = moons();
+    let picture = scatter("rows", x.view(), Some(&map)).unwrap();
+    let all = "Scatter of 300 rows over the regions that hold 50, 90 and 99 % of the truth.";
+    assert_eq!(picture.description(), all);
+    x[[0, 0]] = 1e3;
+    let picture = scatter("rows", x.view(), Some(&map)).unwrap();
+    assert_eq!(picture.description(), all.replace('.', "; 1 of them outside the frame."));
+    assert!(picture.svg().contains(">300 rows, 1 of them outside the frame<"));
+}
+
+#[test]
 fn odd_rows_make_pictures_too() {
     for x in [
         array![[0.0f32, 0.0]],

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use quadrivium::data::{ColumnKind, Header, Table, TableReader};
 use quadrivium::persist::{self, Column, Persist};
-use quadrivium::seeded;
+use quadrivium::{Error, seeded};
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 
@@ -93,12 +93,7 @@ impl Data {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let mut reader = self.open_expecting(&names)?;
         if self.columns.is_empty() && reader.is_named() && !columns.is_empty() {
-            reader = reader.select(&names).map_err(|error| {
-                let Failure::Operation(message) = of_file(self.name(), error) else { unreachable!() };
-                Failure::Operation(format!(
-                    "{message}; the model's columns are {names:?}, --columns picks others"
-                ))
-            })?;
+            reader = self.by_name(reader, &names)?;
         }
         let (found, dim) = (reader.names().len(), model.dim());
         if found != dim {
@@ -107,6 +102,20 @@ impl Data {
             return Err(Failure::Operation(message));
         }
         Ok(reader)
+    }
+
+    /// The columns of a model's names. A name that is a number is not the number of a column here.
+    fn by_name(&self, reader: Reader, names: &[&str]) -> Outcome<Reader> {
+        let found = reader.names();
+        if let Some(name) = names.iter().find(|name| !found.contains(name)) {
+            let names_of_all = found.into_iter().map(str::to_owned).collect();
+            let error = Error::NoColumn { name: (*name).to_owned(), names: names_of_all };
+            return Err(Failure::Operation(format!(
+                "{}: {error}; the model's columns are {names:?}, --columns picks others",
+                self.name()
+            )));
+        }
+        reader.select(names).map_err(|error| of_file(self.name(), error))
     }
 
     /// The whole table.

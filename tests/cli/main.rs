@@ -220,7 +220,9 @@ fn columns_are_found_by_name_and_chosen_by_number() {
     let years = folder.write("years.csv", faithful.replacen("eruptions,waiting", "1,2", 1));
     let numbers = folder.path("numbers.safetensors");
     ok(&["fit", "-m", "gaussian_mixture", &years, "-o", &numbers, "--header", "yes"]);
-    assert!(fails(&["score", &numbers, &other], 1).contains("no column \"1\": expected one of [\"a\", \"b\"]"));
+    assert!(
+        fails(&["score", &numbers, &other], 1).contains("no column \"1\": expected one of [\"a\", \"b\"]")
+    );
     assert_eq!(ok(&["score", &numbers, &other, "--columns", "1,2"]).lines().count(), 2);
     // Without names, by place.
     let unnamed = folder.write("unnamed.csv", faithful.split_once('\n').unwrap().1);

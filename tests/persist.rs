@@ -271,6 +271,19 @@ fn a_hostile_header_is_refused_by_name() {
 }
 
 #[test]
+fn no_width_of_kernels_scores_as_nan() {
+    let bytes = models().pop().unwrap().to_bytes().unwrap();
+    let with = |h: f64| load(&rewrite(&bytes, |_, entry| entry["model"]["fitted"]["bandwidth"] = json!(h)));
+    for h in [0.0, -1.0, 1e-300, 1e-101, 1e101] {
+        assert!(matches!(with(h), Err(Error::Config { field: "bandwidth", .. })), "{h}");
+    }
+    for h in [1e-100, 1e100] {
+        let nats = with(h).unwrap().log_likelihood(moons().x(), &LikelihoodOptions::default()).unwrap();
+        assert!(nats.nats().unwrap().iter().all(|v| !v.is_nan()), "{h}");
+    }
+}
+
+#[test]
 fn what_is_not_in_the_contract_s_list_comes_back_too() {
     let rows = Dataset::new(array![[-1.0, 0.3], [1.0, 0.1], [0.4, -2.0]]).unwrap();
     let mut column = GaussianMixtureConfig { dim: 1, ..Default::default() };

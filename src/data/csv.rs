@@ -21,6 +21,9 @@ pub enum Header {
     Absent,
 }
 
+/// What is expected of a number that is too large.
+pub(super) const WITHIN: &str = "a number within ±3.4e38, the range of f32";
+
 /// The longest line that is taken into memory: 16 MiB, some million columns.
 const LONGEST_LINE: u64 = 1 << 24;
 
@@ -194,17 +197,10 @@ impl<R: BufRead> TextRows<R> {
             }
             found += 1;
             if let Some(place) = selection.place(column) {
-                let name = &selection.names()[column];
-                values[start + place] = number_in(cell).map_err(|missing| match missing {
-                    true => Error::MissingValue {
-                        line: number,
-                        row: self.row,
-                        column: column + 1,
-                        name: name.clone(),
-                        found: cell.to_owned(),
-                    },
-                    false => parse(number, column, cell, format!("a finite number ({name})")),
-                })?;
+                let Some(value) = number_in(cell) else {
+                    return Err(self.no_number(number, column, &selection.names()[column], cell));
+                };
+                values[start + place] = value;
             }
         }
         if found < dim {
@@ -212,15 +208,25 @@ impl<R: BufRead> TextRows<R> {
         }
         Ok(true)
     }
+
+    /// The error of a cell that holds no number.
+    fn no_number(&self, line: u64, column: usize, name: &str, cell: &str) -> Error {
+        let bare = unquote(cell);
+        if is_missing(&bare) {
+            let (name, found) = (name.to_owned(), cell.to_owned());
+            return Error::MissingValue { line: Some(line), row: self.row, column: column + 1, name, found };
+        }
+        // What reads as infinite and is not called so.
+        let beyond = bare.parse::<f32>().is_ok() && bare.contains(|c: char| c.is_ascii_digit());
+        let expected = if beyond { WITHIN } else { "a finite number" };
+        parse(line, column, cell, format!("{expected} ({name})"))
+    }
 }
 
-/// The number in a cell, or whether it is missing.
-fn number_in(cell: &str) -> Result<f32, bool> {
+/// The number in a cell.
+fn number_in(cell: &str) -> Option<f32> {
     let cell = if cell.starts_with('"') { unquote(cell) } else { cell.into() };
-    match cell.parse::<f32>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err(is_missing(&cell)),
-    }
+    cell.parse().ok().filter(|value: &f32| value.is_finite())
 }
 
 /// The names in a header; an index often has none, and gets its number.
@@ -404,7 +410,8 @@ mod tests {
             ("a,a\n1,2\n", (1, 2), "a", "not used before"),
             ("a,b\n1,2\n3,x\n", (3, 2), "x", "finite number (b)"),
             ("a,b\n1,-inf\n", (2, 2), "-inf", "finite number (b)"),
-            ("a,b\n1,1e39\n", (2, 2), "1e39", "finite number (b)"),
+            ("a,b\n1,1e39\n", (2, 2), "1e39", "within ±3.4e38, the range of f32 (b)"),
+            ("a\n-1e999\n", (2, 1), "-1e999", "within ±3.4e38"),
             ("a,b\n1,2\n3\n", (3, 2), "the end of the line", "2 values"),
             ("a,b\n1,2\n3,4\n5", (4, 2), "the end of the line", "2 values"),
             ("a,b\n1,2,9\n", (2, 3), "9", "the end of the line"),
@@ -435,13 +442,13 @@ mod tests {
     fn missing_values_are_told_by_row_and_column() {
         for cell in ["", "NA", "n/a", "NaN", "null", "None", "?", "\"\"", " "] {
             match read(&format!("a,b\n1,2\n\n3,{cell}\n")).unwrap_err() {
-                Error::MissingValue { line: 4, row: 2, column: 2, name, .. } => assert_eq!(name, "b"),
+                Error::MissingValue { line: Some(4), row: 2, column: 2, name, .. } => assert_eq!(name, "b"),
                 other => panic!("{cell:?}: {other}"),
             }
         }
         // A first line with a gap is a row all the same.
         let error = read("1,NA\n3,4\n").unwrap_err();
-        assert!(matches!(error, Error::MissingValue { line: 1, row: 1, column: 2, .. }), "{error}");
+        assert!(matches!(error, Error::MissingValue { line: Some(1), row: 1, column: 2, .. }), "{error}");
     }
 
     /// An endless line of one byte, and how much of it was read.

@@ -11,7 +11,6 @@ use super::csv::{Header, TextRows, unreadable};
 use super::npy::{self, NpyRows};
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::generative::check_finite;
 
 /// Reads a table of numbers block by block, in the memory of one block: text (comma-, tab- or
 /// semicolon-separated, with or without a header) or NPY, told apart by their first bytes.
@@ -199,8 +198,8 @@ impl<R: BufRead> TableReader<R> {
     ///
     /// # Errors
     /// [`Error::Parse`] for two columns of one name. [`Error::MissingValue`], and [`Error::Parse`] for text that is no finite number of f32 and for rows
-    /// with too few or too many values, by line and column. [`Error::NonFinite`] for such a value in an NPY
-    /// file, [`Error::Npy`] for one that ends early or goes on. [`Error::Io`].
+    /// with too few or too many values, by line and column. [`Error::Number`] for a number of an NPY
+    /// file that is no finite one of f32, [`Error::Npy`] for a file that ends early or goes on. [`Error::Io`].
     pub fn block(&mut self, most: usize) -> Result<Array2<f32>> {
         if self.read == 0 {
             self.check_names()?;
@@ -217,12 +216,6 @@ impl<R: BufRead> TableReader<R> {
             Rows::Npy(rows) => rows.block(most, &self.selection, &mut values)?,
         }
         let x = Array2::from_shape_vec((values.len() / dim, dim), values).expect("whole rows");
-        check_finite("data", x.view()).map_err(|error| match error {
-            Error::NonFinite { what, row, column, value } => {
-                Error::NonFinite { what, row: row + self.read, column: self.selection.columns[column], value }
-            }
-            other => other,
-        })?;
         self.read += x.nrows();
         Ok(x)
     }
@@ -296,7 +289,7 @@ mod tests {
         let twice = reader().select(&["b", "a"]).unwrap().select(&["2"]).unwrap();
         assert_eq!(twice.names(), ["a"]);
         let error = reader().select(&["b", "a"]).unwrap().table(9).unwrap_err();
-        assert!(matches!(error, Error::MissingValue { line: 2, row: 1, column: 3, .. }), "{error}");
+        assert!(matches!(error, Error::MissingValue { line: Some(2), row: 1, column: 3, .. }), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Read, Write};
 use ndarray::ArrayView2;
 
 use super::reader::Selection;
+use super::table::EXACT;
 use crate::error::{Error, Result};
 
 /// Whether the first line of a text table names its columns.
@@ -175,8 +176,13 @@ impl<R: BufRead> TextRows<R> {
         parse(self.header, column, name, "a name not used before, or columns chosen by number")
     }
 
-    /// Appends the selected values of the next row; false at the end.
-    pub fn next(&mut self, selection: &Selection, values: &mut Vec<f32>) -> Result<bool> {
+    /// Appends the selected values of the next row, and counts those that were `rounded`; false at the end.
+    pub fn next(
+        &mut self,
+        selection: &Selection,
+        values: &mut Vec<f32>,
+        rounded: &mut [usize],
+    ) -> Result<bool> {
         let first = self.first.take();
         let (number, line) = match &first {
             Some((number, line)) => (*number, line.as_str()),
@@ -201,6 +207,7 @@ impl<R: BufRead> TextRows<R> {
                     return Err(self.no_number(number, column, &selection.names()[column], cell));
                 };
                 values[start + place] = value;
+                rounded[place] += usize::from(value.abs() >= EXACT && is_rounded(cell, value));
             }
         }
         if found < dim {
@@ -227,6 +234,13 @@ impl<R: BufRead> TextRows<R> {
 fn number_in(cell: &str) -> Option<f32> {
     let cell = if cell.starts_with('"') { unquote(cell) } else { cell.into() };
     cell.parse().ok().filter(|value: &f32| value.is_finite())
+}
+
+/// Whether a cell holds a whole number, and f32 another one.
+fn is_rounded(cell: &str, value: f32) -> bool {
+    let cell = unquote(cell);
+    let digits = cell.strip_suffix(".0").unwrap_or(&cell);
+    digits.parse::<i128>().is_ok_and(|whole| whole != value as i128)
 }
 
 /// The names in a header; an index often has none, and gets its number.

@@ -34,6 +34,8 @@ pub struct TableReader<R> {
     named: bool,
     /// Rows handed out.
     read: usize,
+    /// Of each selected column: whole numbers that f32 does not hold.
+    rounded: Vec<usize>,
 }
 
 enum Rows<R> {
@@ -127,7 +129,8 @@ impl<R: BufRead> TableReader<R> {
         };
         let named = names.is_some();
         let selection = Selection::all(names.unwrap_or_else(|| numbered(dim)));
-        Ok(TableReader { rows, selection, named, read: 0 })
+        let rounded = vec![0; selection.dim()];
+        Ok(TableReader { rows, selection, named, read: 0, rounded })
     }
 
     /// From here on only these columns, in this order; the others may hold anything. Each is a name of the
@@ -151,6 +154,7 @@ impl<R: BufRead> TableReader<R> {
         for (place, &column) in columns.iter().enumerate() {
             self.selection.places[column] = Some(place);
         }
+        self.rounded = vec![0; columns.len()];
         self.selection.columns = columns;
         Ok(self)
     }
@@ -194,6 +198,11 @@ impl<R: BufRead> TableReader<R> {
         }
     }
 
+    /// For each selected column, how many of the whole numbers read so far f32 does not hold: [`Table::rounded`].
+    pub fn rounded(&self) -> &[usize] {
+        &self.rounded
+    }
+
     /// The next rows, `most` at most: fewer at the end, and then none.
     ///
     /// # Errors
@@ -209,11 +218,11 @@ impl<R: BufRead> TableReader<R> {
         match &mut self.rows {
             Rows::Text(rows) => {
                 let mut left = most;
-                while left > 0 && rows.next(&self.selection, &mut values)? {
+                while left > 0 && rows.next(&self.selection, &mut values, &mut self.rounded)? {
                     left -= 1;
                 }
             }
-            Rows::Npy(rows) => rows.block(most, &self.selection, &mut values)?,
+            Rows::Npy(rows) => rows.block(most, &self.selection, &mut values, &mut self.rounded)?,
         }
         let x = Array2::from_shape_vec((values.len() / dim, dim), values).expect("whole rows");
         self.read += x.nrows();
@@ -239,7 +248,7 @@ impl<R: BufRead> TableReader<R> {
         }
         let names = self.names().into_iter().map(str::to_owned).collect();
         let x = Array2::from_shape_vec((values.len() / dim, dim), values).expect("whole rows");
-        Ok(Table { names, x })
+        Ok(Table { names, x, rounded: self.rounded })
     }
 }
 

@@ -312,6 +312,31 @@ fn columns_without_a_density_are_told() {
 }
 
 #[test]
+fn rounding_to_f32_is_told() {
+    let folder = Folder::new("rounding");
+    let model = folder.path("model.safetensors");
+    let table = |id: &dyn Fn(u64) -> u64| {
+        let rows: String = (0..40).map(|i| format!("{},{}\n", f64::from(i as i32).sin(), id(i))).collect();
+        folder.write("data.csv", format!("a,id\n{rows}"))
+    };
+    let fit = |data: &str| run(&["fit", "-m", "gaussian_mixture", data, "-o", &model, "--dequantise"]);
+    for id in [&|i| 20_000_001 + 20 * i, &|i| 1_000_003 * i] as [&dyn Fn(u64) -> u64; 2] {
+        let output = fit(&table(id));
+        let message = stderr(&output);
+        assert!(
+            output.status.success() && message.contains("beyond 16,777,216 are rounded to f32: id ("),
+            "{message}"
+        );
+        assert!(message.contains("--dequantise changes nothing") && !message.contains("spread"), "{message}");
+    }
+    let output = fit(&table(&|i| u64::MAX - i));
+    let message = stderr(&output);
+    assert!(message.contains("in all 40 rows, once they are rounded to f32"), "{message}");
+    let exact = fit(&table(&|i| 16_000_000 + 10 * i));
+    assert!(exact.status.success() && !stderr(&exact).contains("rounded"), "{}", stderr(&exact));
+}
+
+#[test]
 fn settings_reach_the_model() {
     let folder = Folder::new("settings");
     let config = folder.write("config.json", r#"{"hidden": [8], "latent_dim": 1}"#);

@@ -143,14 +143,19 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     if table.x.nrows() == 1 {
         return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
     }
+    tell_rounded(&table, &name);
     without_constant(&mut table, &name, treatment.drop_constant)?;
-    let whole = names_of(&table, ColumnKind::Whole);
+    let spread = table.names.iter().zip(table.widths()).filter(|(_, width)| *width > 0.0);
+    let whole: Vec<String> = spread.map(|(name, _)| name.clone()).collect();
     let mut widths = vec![0.0; table.names.len()];
     if treatment.dequantise {
         widths = table.widths();
         table = table.dequantise(&mut seeded(seed)).map_err(|error| of_file(&name, error))?;
         match whole.is_empty() {
-            true => say(format_args!("{name}: no column of whole numbers: --dequantise changes nothing")),
+            true => say(format_args!(
+                "{name}: no column of whole numbers below 8,388,608, where f32 has fractions: --dequantise \
+                 changes nothing"
+            )),
             false => say(format_args!("{name}: spread over their rounding: {}", whole.join(", "))),
         }
     } else if !whole.is_empty() {
@@ -165,20 +170,31 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     Ok((table, columns))
 }
 
-fn names_of(table: &Table, wanted: ColumnKind) -> Vec<String> {
-    let kinds = table.names.iter().zip(table.kinds());
-    kinds.filter(|(_, kind)| *kind == wanted).map(|(name, _)| name.clone()).collect()
+/// Word of the columns whose values are not those of the file.
+fn tell_rounded(table: &Table, name: &str) {
+    let rounded = table.names.iter().zip(&table.rounded).filter(|(_, values)| **values > 0);
+    let columns: Vec<String> =
+        rounded.map(|(column, &values)| format!("{column} ({})", counted(values, "value"))).collect();
+    if !columns.is_empty() {
+        say(format_args!(
+            "{name}: whole numbers beyond 16,777,216 are rounded to f32: {}. Subtract a constant",
+            columns.join(", ")
+        ));
+    }
 }
 
 /// Leaves out columns of one value, or refuses them.
 fn without_constant(table: &mut Table, name: &str, drop: bool) -> Outcome<()> {
-    let constant = names_of(table, ColumnKind::Constant);
+    let kinds = table.names.iter().zip(table.kinds());
+    let constant = kinds.filter(|(_, kind)| *kind == ColumnKind::Constant).map(|(name, _)| name.clone());
+    let constant: Vec<String> = constant.collect();
     let Some(first) = constant.first() else { return Ok(()) };
     if !drop {
         let column = table.names.iter().position(|name| name == first).unwrap_or_default();
+        let once = if table.rounded[column] > 0 { ", once they are rounded to f32" } else { "" };
         return Err(Failure::Operation(format!(
-            "{name}: column {first} holds {} in all {} rows, so there is nothing to learn: leave it out by \
-             --drop-constant, or choose columns by --columns",
+            "{name}: column {first} holds {} in all {} rows{once}, so there is nothing to learn: leave it out \
+             by --drop-constant, or choose columns by --columns",
             table.x[[0, column]],
             table.x.nrows(),
         )));

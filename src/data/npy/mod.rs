@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 
 use super::csv::{WITHIN, unreadable};
 use super::reader::Selection;
+use super::table::EXACT;
 use crate::error::{Error, Result};
 
 /// What an NPY file begins with; no UTF-8 text does.
@@ -72,11 +73,21 @@ enum Number {
 }
 
 impl Number {
-    fn rounded(self) -> f32 {
+    fn to_f32(self) -> f32 {
         match self {
             Number::Float(v) => v as f32,
             Number::Signed(v) => v as f32,
             Number::Unsigned(v) => v as f32,
+        }
+    }
+
+    /// Whether it is a whole number, and `value` another one. From 2⁵³ on f64 has no others: they say nothing.
+    fn is_rounded(self, value: f32) -> bool {
+        const WHOLE_ANYWAY: f64 = 9_007_199_254_740_992.0;
+        match self {
+            Number::Float(v) => v.fract() == 0.0 && v.abs() < WHOLE_ANYWAY && v != value.into(),
+            Number::Signed(v) => i128::from(v) != value as i128,
+            Number::Unsigned(v) => i128::from(v) != value as i128,
         }
     }
 }
@@ -244,8 +255,14 @@ impl<R: BufRead> NpyRows<R> {
         self.description.rows
     }
 
-    /// Appends the selected values of the next rows, `most` at most.
-    pub fn block(&mut self, most: usize, selection: &Selection, values: &mut Vec<f32>) -> Result<()> {
+    /// Appends the selected values of the next rows, `most` at most, and counts those that were `rounded`.
+    pub fn block(
+        &mut self,
+        most: usize,
+        selection: &Selection,
+        values: &mut Vec<f32>,
+        rounded: &mut [usize],
+    ) -> Result<()> {
         let Description { stored, fortran, rows, columns } = self.description;
         let block = (rows - self.row).min(most as u64);
         if fortran && self.bytes.is_empty() {
@@ -255,18 +272,19 @@ impl<R: BufRead> NpyRows<R> {
             self.fill(block)?;
         }
         for row in 0..block {
-            for &column in selection.columns() {
+            for (&column, rounded) in selection.columns().iter().zip(&mut *rounded) {
                 let place = match fortran {
                     true => column as u64 * rows + self.row + row,
                     false => row * columns + column as u64,
                 };
                 let start = place as usize * stored.bytes;
                 let number = stored.read(&self.bytes[start..start + stored.bytes]);
-                let value = number.rounded();
+                let value = number.to_f32();
                 if let (false, Number::Float(found)) = (value.is_finite(), number) {
                     let name = selection.names()[column].clone();
                     return Err(no_value(self.row + row + 1, column + 1, name, found));
                 }
+                *rounded += usize::from(value.abs() >= EXACT && number.is_rounded(value));
                 values.push(value);
             }
         }

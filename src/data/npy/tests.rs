@@ -105,6 +105,17 @@ fn values_without_a_place_in_f32_are_told() {
 }
 
 #[test]
+fn whole_numbers_that_f32_rounds_are_counted() {
+    let rounded = |descr, data: &[u8]| of(descr, "False", "(2,)", data).unwrap().rounded[0];
+    let bytes = |a: [u8; 8], b: [u8; 8]| [a, b].concat();
+    assert_eq!(rounded("<u8", &bytes(u64::MAX.to_le_bytes(), (1u64 << 63).to_le_bytes())), 1);
+    assert_eq!(rounded("<i8", &bytes((-16_777_217i64).to_le_bytes(), i64::MIN.to_le_bytes())), 1);
+    assert_eq!(rounded("<f8", &bytes(16_777_217f64.to_le_bytes(), 16_777_217.5f64.to_le_bytes())), 1);
+    assert_eq!(rounded("<f8", &bytes(1.2345678901e30f64.to_le_bytes(), 0.1f64.to_le_bytes())), 0);
+    assert_eq!(rounded("<f4", &[1e30f32.to_le_bytes(), 0.1f32.to_le_bytes()].concat()), 0);
+}
+
+#[test]
 fn damaged_and_hostile_files_are_refused() {
     for (order, shape, says) in [
         ("False", "(4, 2)", "ends after 2 of the 4 rows"),

@@ -63,7 +63,8 @@ pub enum Error {
     },
     /// A column's spread is hardly more than the rounding of f32 at its mean.
     #[error(
-        "column {column}: standard deviation {sd} is too little for f32 beside the mean {mean}: subtract a constant"
+        "column {column}: standard deviation {} is too little for f32 beside the mean {}: subtract a constant",
+        *sd as f32, *mean as f32
     )]
     NarrowColumn {
         /// Column, from 0.

@@ -37,6 +37,32 @@ fn bad_input_is_told_by_line_and_column() {
 }
 
 #[test]
+fn columns_without_spread_are_told_by_name() {
+    let folder = Folder::new("spread");
+    // Of 300 rows one has another value, and the default seed holds it out for one of them.
+    let rare = |at: usize| {
+        let rows =
+            (0..300).map(|i| format!("{},{}\n", f64::from(i as i32).sin(), if i == at { 2 } else { 1 }));
+        folder.write("rare.csv", format!("b,a\n{}", rows.collect::<String>()))
+    };
+    let says = (0..60)
+        .map(|at| run(&["compare", &rare(at), "--models", "gan", "--quick"]))
+        .find_map(|output| (output.status.code() == Some(1)).then(|| stderr(&output).to_owned()));
+    let says = says.expect("a fifth of the rows is held out");
+    assert!(
+        says.contains("column a holds 1 in all 240 rows to learn from") && says.contains("--columns"),
+        "{says}"
+    );
+
+    let rows: String =
+        (0..50).map(|i| format!("{},{}\n", f64::from(i).sin(), 1_700_000_000 + 128 * (i % 2))).collect();
+    let narrow = folder.write("narrow.csv", format!("b,t\n{rows}"));
+    let model = folder.path("model.safetensors");
+    let says = fails(&["fit", "-m", "gaussian_mixture", &narrow, "-o", &model], 1);
+    assert!(says.contains("column t has a standard deviation of 64, too little for f32"), "{says}");
+}
+
+#[test]
 fn bad_commands_are_told_before_work_is_done() {
     let folder = Folder::new("usage");
     let model = folder.path("model.safetensors");

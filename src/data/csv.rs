@@ -151,6 +151,10 @@ impl<R: BufRead> TextRows<R> {
         let separator = separator(&first);
         lines.separator = Some(separator);
         let cells = Cells { rest: Some(&first), separator };
+        if let Some(column) = cells.clone().position(|cell| cell.contains('\r') && !cell.starts_with('"')) {
+            let found = cells.clone().nth(column).unwrap_or_default();
+            return Err(parse(line, column, found, "lines that end in \\n or \\r\\n, not in \\r"));
+        }
         let named = match header {
             Header::Present => true,
             Header::Absent => false,
@@ -225,8 +229,16 @@ impl<R: BufRead> TextRows<R> {
         }
         // What reads as infinite and is not called so.
         let beyond = bare.parse::<f32>().is_ok() && bare.contains(|c: char| c.is_ascii_digit());
-        let expected = if beyond { WITHIN } else { "a finite number" };
-        parse(line, column, cell, format!("{expected} ({name})"))
+        let (expected, hint) = if beyond {
+            (WITHIN, "")
+        } else if is_number(&bare.replacen(',', ".", 1)) {
+            ("a finite number", "; decimals are written with a point")
+        } else if bare.split([' ', '|']).all(|part| part.is_empty() || is_number(part)) {
+            ("a finite number", "; columns are separated by commas, tabs or semicolons")
+        } else {
+            ("a finite number", "")
+        };
+        parse(line, column, cell, format!("{expected} ({name}){hint}"))
     }
 }
 
@@ -429,7 +441,12 @@ mod tests {
             ("a,b\n1,2\n3\n", (3, 2), "the end of the line", "2 values"),
             ("a,b\n1,2\n3,4\n5", (4, 2), "the end of the line", "2 values"),
             ("a,b\n1,2,9\n", (2, 3), "9", "the end of the line"),
-            ("a;b\n1,5;2\n", (2, 1), "1,5", "finite number (a)"),
+            ("a;b\n1,5;2\n", (2, 1), "1,5", "finite number (a); decimals are written with a point"),
+            ("1 2\n3 4\n", (2, 1), "3 4", "finite number (1 2); columns are separated by commas, tabs or"),
+            ("a|b\n-1 | 2e3\n", (2, 1), "-1 | 2e3", "finite number (a|b); columns are separated by"),
+            ("a\n1 kg\n", (2, 1), "1 kg", "finite number (a)"),
+            ("a,b\r1,2\r3,4\r", (1, 2), "b\r1", "lines that end in \\n or \\r\\n"),
+            ("1\r2", (1, 1), "1\r2", "lines that end in"),
             ("a,b\n\"1,2\n", (2, 1), "\"1,2", "finite number (a)"),
             ("a,b\n1,2\n\n\n3,x\n", (5, 2), "x", "finite number (b)"),
             ("a,b\r\n\r\n1,2\r\n3,x\r\n", (4, 2), "x", "finite number (b)"),
@@ -439,6 +456,7 @@ mod tests {
                 Error::Parse { line, column, found, expected } => {
                     assert_eq!(((line, column), found.as_str()), (at, what), "{text:?}");
                     assert!(expected.contains(wants), "{text:?}: {expected}");
+                    assert_eq!(expected.contains(';'), wants.contains(';'), "{text:?}: {expected}");
                 }
                 other => panic!("{text:?}: {other}"),
             }

@@ -267,6 +267,13 @@ fn names_that_look_like_values_stay_names() {
         assert_eq!(ok(&["score", &model, &data, "--header", "yes"]).lines().count(), 273, "{header}");
         let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
         assert_eq!(json["columns"][0]["name"].as_str(), header.split(',').next(), "{header}");
+        // A header that pandas makes up is a row unless somebody says no.
+        let counted = folder.write("counted.csv", format!("0,1\n{rows}"));
+        for (more, guessed) in [(&[][..], true), (&["--header", "yes"], false), (&["--header", "no"], false)]
+        {
+            let output = run(&[&["fit", "-m", "gaussian_mixture", &counted, "-o", &other], more].concat());
+            assert_eq!(stderr(&output).contains("counts the columns"), guessed, "{more:?}");
+        }
         // Nobody else has to be told, either.
         ok(&["fit", "-m", "gaussian_mixture", &drawn, "-o", &model]);
         let again: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();

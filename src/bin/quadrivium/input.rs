@@ -118,9 +118,21 @@ impl Data {
         reader.select(names).map_err(|error| of_file(self.name(), error))
     }
 
-    /// The whole table.
+    /// The whole table, and word of a first line that looks like the names of columns without names.
     pub fn read(&self) -> Outcome<Table> {
-        self.open()?.table(self.most()).map_err(|error| of_file(self.name(), error))
+        let reader = self.open()?;
+        let of_text = reader.announced_rows().is_none();
+        let guessed = matches!(self.header, HeaderLine::Auto) && !reader.is_named() && of_text;
+        let table = reader.table(self.most()).map_err(|error| of_file(self.name(), error))?;
+        let first = table.x.row(0);
+        let counts_from = |start: usize| first.iter().zip(start..).all(|(v, n)| *v == n as f32);
+        if guessed && first.len() > 1 && self.columns.is_empty() && (counts_from(0) || counts_from(1)) {
+            say(format_args!(
+                "{}: the first line counts the columns and is taken for a row: if it is a header, --header yes",
+                self.name()
+            ));
+        }
+        Ok(table)
     }
 }
 

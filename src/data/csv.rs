@@ -208,7 +208,7 @@ impl<R: BufRead> TextRows<R> {
             found += 1;
             if let Some(place) = selection.place(column) {
                 let Some(value) = number_in(cell) else {
-                    return Err(self.no_number(number, column, &selection.names()[column], cell));
+                    return Err(no_number(number, self.row, column, &selection.names()[column], cell));
                 };
                 values[start + place] = value;
                 rounded[place] += usize::from(value.abs() >= EXACT && is_rounded(cell, value));
@@ -219,27 +219,27 @@ impl<R: BufRead> TextRows<R> {
         }
         Ok(true)
     }
+}
 
-    /// The error of a cell that holds no number.
-    fn no_number(&self, line: u64, column: usize, name: &str, cell: &str) -> Error {
-        let bare = unquote(cell);
-        if is_missing(&bare) {
-            let (name, found) = (name.to_owned(), cell.to_owned());
-            return Error::MissingValue { line: Some(line), row: self.row, column: column + 1, name, found };
-        }
-        // What reads as infinite and is not called so.
-        let beyond = bare.parse::<f32>().is_ok() && bare.contains(|c: char| c.is_ascii_digit());
-        let (expected, hint) = if beyond {
-            (WITHIN, "")
-        } else if is_number(&bare.replacen(',', ".", 1)) {
-            ("a finite number", "; decimals are written with a point")
-        } else if bare.split([' ', '|']).all(|part| part.is_empty() || is_number(part)) {
-            ("a finite number", "; columns are separated by commas, tabs or semicolons")
-        } else {
-            ("a finite number", "")
-        };
-        parse(line, column, cell, format!("{expected} ({name}){hint}"))
+/// The error of a cell that holds no number.
+fn no_number(line: u64, row: u64, column: usize, name: &str, cell: &str) -> Error {
+    let bare = unquote(cell);
+    if is_missing(&bare) {
+        let (name, found) = (name.to_owned(), cell.to_owned());
+        return Error::MissingValue { line: Some(line), row, column: column + 1, name, found };
     }
+    // What reads as infinite and is not called so.
+    let beyond = bare.parse::<f32>().is_ok() && bare.contains(|c: char| c.is_ascii_digit());
+    let (expected, hint) = if beyond {
+        (WITHIN, "")
+    } else if is_number(&bare.replacen(',', ".", 1)) {
+        ("a finite number", "; decimals are written with a point")
+    } else if bare.split([' ', '|']).all(|part| part.is_empty() || is_number(part)) {
+        ("a finite number", "; columns are separated by commas, tabs or semicolons")
+    } else {
+        ("a finite number", "")
+    };
+    parse(line, column, cell, format!("{expected} ({name}){hint}"))
 }
 
 /// The number in a cell.

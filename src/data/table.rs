@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn whole_numbers_that_f32_rounds_are_counted() {
         let text = "t,id,exact,size\n1700000001,5,16777216,1e8\n1700000002.0,16777217,16777218,123456789.5\n\
-                    1700000032,7,1700000000,2\n";
+                    1700000032,7,1700000000,2.5\n";
         let table = Table::from_reader(text.as_bytes()).unwrap();
         // 1,700,000,032 is no multiple of 128; 16,777,218 and 1,700,000,000 are f32s.
         assert_eq!(table.rounded, [3, 1, 0, 0]);

@@ -268,7 +268,7 @@ fn names_that_look_like_values_stay_names() {
         let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
         assert_eq!(json["columns"][0]["name"].as_str(), header.split(',').next(), "{header}");
         // A header that pandas makes up is a row unless somebody says no.
-        let counted = folder.write("counted.csv", format!("0,1\n{rows}"));
+        let (counted, other) = (folder.write("counted.csv", format!("0,1\n{rows}")), folder.path("other"));
         for (more, guessed) in [(&[][..], true), (&["--header", "yes"], false), (&["--header", "no"], false)]
         {
             let output = run(&[&["fit", "-m", "gaussian_mixture", &counted, "-o", &other], more].concat());

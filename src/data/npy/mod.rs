@@ -85,7 +85,7 @@ impl Number {
     fn is_rounded(self, value: f32) -> bool {
         const WHOLE_ANYWAY: f64 = 9_007_199_254_740_992.0;
         match self {
-            Number::Float(v) => v.fract() == 0.0 && v.abs() < WHOLE_ANYWAY && v != value.into(),
+            Number::Float(v) => v.fract() == 0.0 && v.abs() < WHOLE_ANYWAY && v != f64::from(value),
             Number::Signed(v) => i128::from(v) != value as i128,
             Number::Unsigned(v) => i128::from(v) != value as i128,
         }

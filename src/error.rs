@@ -63,7 +63,8 @@ pub enum Error {
     },
     /// A column's spread is hardly more than the rounding of f32 at its mean.
     #[error(
-        "column {column}: standard deviation {sd} is too little for f32 beside the mean {mean}: subtract a constant"
+        "column {column}: standard deviation {} is too little for f32 beside the mean {}: subtract a constant",
+        *sd as f32, *mean as f32
     )]
     NarrowColumn {
         /// Column, from 0.
@@ -131,11 +132,12 @@ pub enum Error {
     },
     /// A cell of a table holds no value, and no model takes rows with gaps.
     #[error(
-        "line {line}, column {column} ({name}): {found:?} in row {row} is a missing value: fill it in, or leave out the row or the column"
+        "{}column {column} ({name}): {found:?} in row {row} is a missing value: fill it in, or leave out the row or the column",
+        line.map_or(String::new(), |line| format!("line {line}, "))
     )]
     MissingValue {
-        /// Line, from 1, as an editor shows it.
-        line: u64,
+        /// Line of a text, from 1, as an editor shows it.
+        line: Option<u64>,
         /// Row of the data, from 1.
         row: u64,
         /// Column of the table, from 1.
@@ -144,6 +146,20 @@ pub enum Error {
         name: String,
         /// What stands there: nothing, `NA`, `NaN`, `null`, `none`, `?`.
         found: String,
+    },
+    /// A number of an NPY file is infinite, or too large for f32.
+    #[error("row {row}, column {column} ({name}): found {found:e}, expected {expected}")]
+    Number {
+        /// Row of the data, from 1.
+        row: u64,
+        /// Column of the table, from 1.
+        column: usize,
+        /// The column's name.
+        name: String,
+        /// The number.
+        found: f64,
+        /// What should stand there.
+        expected: &'static str,
     },
     /// A table has no such column.
     #[error("no column {name:?}: expected one of {}, or a number from 1 to {}", listed(names), names.len())]

@@ -7,7 +7,8 @@ use quadrivium::persist::{self, Column, Persist};
 use quadrivium::prelude::*;
 use quadrivium::rand::Rng;
 use quadrivium::seeded;
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
 fn moons() -> Dataset {
@@ -70,12 +71,32 @@ fn rewrite(bytes: &[u8], change: impl Fn(&mut Value, &mut Value)) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), &text[..], data].concat()
 }
 
+/// The whole numbers within a config, and the lists of them, by their places.
+fn counts(path: String, value: &Value) -> Vec<(String, &Value)> {
+    match value {
+        Value::Number(number) if number.is_u64() => vec![(path, value)],
+        Value::Array(_) => vec![(path, value)],
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(name, value)| counts(format!("{path}/{name}"), value)).collect()
+        }
+        _ => vec![],
+    }
+}
+
+/// Bytes for a million levels of noise and a plan of as many steps, the most that a config may ask for.
+const LEVELS: u64 = 1 << 27;
+
 /// What loading says, and that it takes no more memory than such a file may.
 fn load(bytes: &[u8]) -> Result<Box<dyn Persist>> {
+    load_within(0, bytes)
+}
+
+/// The same with `more` bytes.
+fn load_within(more: u64, bytes: &[u8]) -> Result<Box<dyn Persist>> {
     let mut loaded = None;
     let most = allocation_counter::measure(|| loaded = Some(persist::from_bytes(bytes))).bytes_max;
     // Of the default diffusion's levels and plan there are a few hundred bytes per timestep, whatever the file.
-    let limit = 30 * bytes.len() as u64 + 500_000;
+    let limit = 30 * bytes.len() as u64 + 500_000 + more;
     assert!(most < limit, "{most} bytes of memory for a file of {}", bytes.len());
     loaded.unwrap()
 }
@@ -165,7 +186,11 @@ fn a_damaged_file_is_refused_or_changes_nothing() {
         for len in (0..200).map(|k| k * bytes.len() / 200).chain(bytes.len() - 9..bytes.len()) {
             assert!(matches!(load(&bytes[..len]), Err(Error::Format { .. })), "the first {len} bytes");
         }
-        assert!(matches!(load(&[&bytes[..], b"0"].concat()), Err(Error::Format { .. })));
+        // What is cut off, or added, tells how long the whole file is.
+        let whole = format!("(a file of {} bytes in all)", bytes.len());
+        for wrong in [&bytes[..bytes.len() - 1], &[&bytes[..], b"0"].concat()] {
+            assert!(matches!(load(wrong), Err(Error::Format { what }) if what.ends_with(&whole)));
+        }
     }
     for len in [0, 1, 7, 8, 9, 100, 1000] {
         let noise: Vec<u8> = (0..len).map(|_| rng.random()).collect();
@@ -185,19 +210,17 @@ fn sizes_that_the_file_does_not_hold_take_no_memory() {
             let text = &metadata.metadata().as_ref().unwrap()["quadrivium"];
             serde_json::from_str::<Value>(text).unwrap()["model"]["config"].clone()
         };
-        for (field, value) in config.as_object().unwrap() {
-            for n in [7, 999, 1_000_000_000, u64::MAX] {
-                let claim = match value {
-                    Value::Number(number) if number.is_u64() => json!(n),
-                    Value::Array(_) => json!([n, n]),
-                    _ => continue,
-                };
-                let claimed = rewrite(&bytes, |_, entry| entry["model"]["config"][field] = claim.clone());
-                let loaded = load(&claimed);
+        for (path, value) in counts("/model/config".into(), &config) {
+            for n in [7, 999, 1_000_000, 1_000_000_000, u64::MAX] {
+                let claim = if value.is_array() { json!([n, n]) } else { json!(n) };
+                let claimed = rewrite(&bytes, |_, entry| *entry.pointer_mut(&path).unwrap() = claim.clone());
+                // Of all that a config may count, the levels of noise alone are kept in memory.
+                let levels = if n == 1_000_000 { LEVELS } else { 0 };
+                let loaded = load_within(levels, &claimed);
                 // Others, as the steps of a sampler, are no sizes of what is stored.
                 let sizes = ["dim", "hidden", "layers", "time_features", "octaves"];
-                if sizes.iter().any(|name| field.ends_with(name)) {
-                    assert!(loaded.is_err(), "{field} = {claim}");
+                if sizes.iter().any(|name| path.ends_with(name)) {
+                    assert!(loaded.is_err(), "{path} = {claim}");
                 }
             }
         }
@@ -253,13 +276,29 @@ fn a_hostile_header_is_refused_by_name() {
         entry["model"]["config"].as_object_mut().unwrap().remove("draws").unwrap();
     });
     assert_eq!(Vae::from_bytes(&older).unwrap().config(), vae.config());
-    let foreign = safetensors::serialize::<&str, safetensors::tensor::TensorView, _>([], None).unwrap();
-    assert!(matches!(load(&foreign), Err(Error::Format { what }) if what.contains("another program")));
+    for dtype in [Dtype::F32, Dtype::BF16, Dtype::I64] {
+        let tensor = TensorView::new(dtype, vec![4], &[0; 32][..dtype.bitsize() / 2]).unwrap();
+        let foreign = safetensors::serialize([("weight", tensor)], None).unwrap();
+        assert!(matches!(load(&foreign), Err(Error::Format { what }) if what.contains("another program")));
+    }
 
     let mut nan = rewrite(&bytes, |_, _| ());
     let len = nan.len();
     nan[len - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     assert!(matches!(load(&nan), Err(Error::Format { what }) if what.contains("not finite")));
+}
+
+#[test]
+fn no_width_of_kernels_scores_as_nan() {
+    let bytes = models().pop().unwrap().to_bytes().unwrap();
+    let with = |h: f64| load(&rewrite(&bytes, |_, entry| entry["model"]["fitted"]["bandwidth"] = json!(h)));
+    for h in [0.0, -1.0, 1e-300, 1e-101, 1e101] {
+        assert!(matches!(with(h), Err(Error::Config { field: "bandwidth", .. })), "{h}");
+    }
+    for h in [1e-100, 1e100] {
+        let nats = with(h).unwrap().log_likelihood(moons().x(), &LikelihoodOptions::default()).unwrap();
+        assert!(nats.nats().unwrap().iter().all(|v| !v.is_nan()), "{h}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Read, Write};
 use ndarray::ArrayView2;
 
 use super::reader::Selection;
+use super::table::EXACT;
 use crate::error::{Error, Result};
 
 /// Whether the first line of a text table names its columns.
@@ -20,6 +21,9 @@ pub enum Header {
     /// It does not.
     Absent,
 }
+
+/// What is expected of a number that is too large.
+pub(super) const WITHIN: &str = "a number within ±3.4e38, the range of f32";
 
 /// The longest line that is taken into memory: 16 MiB, some million columns.
 const LONGEST_LINE: u64 = 1 << 24;
@@ -147,6 +151,10 @@ impl<R: BufRead> TextRows<R> {
         let separator = separator(&first);
         lines.separator = Some(separator);
         let cells = Cells { rest: Some(&first), separator };
+        if let Some(column) = cells.clone().position(|cell| cell.contains('\r') && !cell.starts_with('"')) {
+            let found = cells.clone().nth(column).unwrap_or_default();
+            return Err(parse(line, column, found, "lines that end in \\n or \\r\\n, not in \\r"));
+        }
         let named = match header {
             Header::Present => true,
             Header::Absent => false,
@@ -172,8 +180,13 @@ impl<R: BufRead> TextRows<R> {
         parse(self.header, column, name, "a name not used before, or columns chosen by number")
     }
 
-    /// Appends the selected values of the next row; false at the end.
-    pub fn next(&mut self, selection: &Selection, values: &mut Vec<f32>) -> Result<bool> {
+    /// Appends the selected values of the next row, and counts those that were `rounded`; false at the end.
+    pub fn next(
+        &mut self,
+        selection: &Selection,
+        values: &mut Vec<f32>,
+        rounded: &mut [usize],
+    ) -> Result<bool> {
         let first = self.first.take();
         let (number, line) = match &first {
             Some((number, line)) => (*number, line.as_str()),
@@ -194,17 +207,11 @@ impl<R: BufRead> TextRows<R> {
             }
             found += 1;
             if let Some(place) = selection.place(column) {
-                let name = &selection.names()[column];
-                values[start + place] = number_in(cell).map_err(|missing| match missing {
-                    true => Error::MissingValue {
-                        line: number,
-                        row: self.row,
-                        column: column + 1,
-                        name: name.clone(),
-                        found: cell.to_owned(),
-                    },
-                    false => parse(number, column, cell, format!("a finite number ({name})")),
-                })?;
+                let Some(value) = number_in(cell) else {
+                    return Err(no_number(number, self.row, column, &selection.names()[column], cell));
+                };
+                values[start + place] = value;
+                rounded[place] += usize::from(value.abs() >= EXACT && is_rounded(cell, value));
             }
         }
         if found < dim {
@@ -214,13 +221,38 @@ impl<R: BufRead> TextRows<R> {
     }
 }
 
-/// The number in a cell, or whether it is missing.
-fn number_in(cell: &str) -> Result<f32, bool> {
-    let cell = if cell.starts_with('"') { unquote(cell) } else { cell.into() };
-    match cell.parse::<f32>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err(is_missing(&cell)),
+/// The error of a cell that holds no number.
+fn no_number(line: u64, row: u64, column: usize, name: &str, cell: &str) -> Error {
+    let bare = unquote(cell);
+    if is_missing(&bare) {
+        let (name, found) = (name.to_owned(), cell.to_owned());
+        return Error::MissingValue { line: Some(line), row, column: column + 1, name, found };
     }
+    // What reads as infinite and is not called so.
+    let beyond = bare.parse::<f32>().is_ok() && bare.contains(|c: char| c.is_ascii_digit());
+    let (expected, hint) = if beyond {
+        (WITHIN, "")
+    } else if is_number(&bare.replacen(',', ".", 1)) {
+        ("a finite number", "; decimals are written with a point")
+    } else if bare.split([' ', '|']).all(|part| part.is_empty() || is_number(part)) {
+        ("a finite number", "; columns are separated by commas, tabs or semicolons")
+    } else {
+        ("a finite number", "")
+    };
+    parse(line, column, cell, format!("{expected} ({name}){hint}"))
+}
+
+/// The number in a cell.
+fn number_in(cell: &str) -> Option<f32> {
+    let cell = if cell.starts_with('"') { unquote(cell) } else { cell.into() };
+    cell.parse().ok().filter(|value: &f32| value.is_finite())
+}
+
+/// Whether a cell holds a whole number, and f32 another one.
+fn is_rounded(cell: &str, value: f32) -> bool {
+    let cell = unquote(cell);
+    let digits = cell.strip_suffix(".0").unwrap_or(&cell);
+    digits.parse::<i128>().is_ok_and(|whole| whole != value as i128)
 }
 
 /// The names in a header; an index often has none, and gets its number.
@@ -404,11 +436,17 @@ mod tests {
             ("a,a\n1,2\n", (1, 2), "a", "not used before"),
             ("a,b\n1,2\n3,x\n", (3, 2), "x", "finite number (b)"),
             ("a,b\n1,-inf\n", (2, 2), "-inf", "finite number (b)"),
-            ("a,b\n1,1e39\n", (2, 2), "1e39", "finite number (b)"),
+            ("a,b\n1,1e39\n", (2, 2), "1e39", "within ±3.4e38, the range of f32 (b)"),
+            ("a\n-1e999\n", (2, 1), "-1e999", "within ±3.4e38"),
             ("a,b\n1,2\n3\n", (3, 2), "the end of the line", "2 values"),
             ("a,b\n1,2\n3,4\n5", (4, 2), "the end of the line", "2 values"),
             ("a,b\n1,2,9\n", (2, 3), "9", "the end of the line"),
-            ("a;b\n1,5;2\n", (2, 1), "1,5", "finite number (a)"),
+            ("a;b\n1,5;2\n", (2, 1), "1,5", "finite number (a); decimals are written with a point"),
+            ("1 2\n3 4\n", (2, 1), "3 4", "finite number (1 2); columns are separated by commas, tabs or"),
+            ("a|b\n-1 | 2e3\n", (2, 1), "-1 | 2e3", "finite number (a|b); columns are separated by"),
+            ("a\n1 kg\n", (2, 1), "1 kg", "finite number (a)"),
+            ("a,b\r1,2\r3,4\r", (1, 2), "b\r1", "lines that end in \\n or \\r\\n"),
+            ("1\r2", (1, 1), "1\r2", "lines that end in"),
             ("a,b\n\"1,2\n", (2, 1), "\"1,2", "finite number (a)"),
             ("a,b\n1,2\n\n\n3,x\n", (5, 2), "x", "finite number (b)"),
             ("a,b\r\n\r\n1,2\r\n3,x\r\n", (4, 2), "x", "finite number (b)"),
@@ -418,6 +456,7 @@ mod tests {
                 Error::Parse { line, column, found, expected } => {
                     assert_eq!(((line, column), found.as_str()), (at, what), "{text:?}");
                     assert!(expected.contains(wants), "{text:?}: {expected}");
+                    assert_eq!(expected.contains(';'), wants.contains(';'), "{text:?}: {expected}");
                 }
                 other => panic!("{text:?}: {other}"),
             }
@@ -435,13 +474,13 @@ mod tests {
     fn missing_values_are_told_by_row_and_column() {
         for cell in ["", "NA", "n/a", "NaN", "null", "None", "?", "\"\"", " "] {
             match read(&format!("a,b\n1,2\n\n3,{cell}\n")).unwrap_err() {
-                Error::MissingValue { line: 4, row: 2, column: 2, name, .. } => assert_eq!(name, "b"),
+                Error::MissingValue { line: Some(4), row: 2, column: 2, name, .. } => assert_eq!(name, "b"),
                 other => panic!("{cell:?}: {other}"),
             }
         }
         // A first line with a gap is a row all the same.
         let error = read("1,NA\n3,4\n").unwrap_err();
-        assert!(matches!(error, Error::MissingValue { line: 1, row: 1, column: 2, .. }), "{error}");
+        assert!(matches!(error, Error::MissingValue { line: Some(1), row: 1, column: 2, .. }), "{error}");
     }
 
     /// An endless line of one byte, and how much of it was read.

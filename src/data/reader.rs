@@ -11,7 +11,6 @@ use super::csv::{Header, TextRows, unreadable};
 use super::npy::{self, NpyRows};
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::generative::check_finite;
 
 /// Reads a table of numbers block by block, in the memory of one block: text (comma-, tab- or
 /// semicolon-separated, with or without a header) or NPY, told apart by their first bytes.
@@ -35,6 +34,8 @@ pub struct TableReader<R> {
     named: bool,
     /// Rows handed out.
     read: usize,
+    /// Of each selected column: whole numbers that f32 does not hold.
+    rounded: Vec<usize>,
 }
 
 enum Rows<R> {
@@ -128,7 +129,8 @@ impl<R: BufRead> TableReader<R> {
         };
         let named = names.is_some();
         let selection = Selection::all(names.unwrap_or_else(|| numbered(dim)));
-        Ok(TableReader { rows, selection, named, read: 0 })
+        let rounded = vec![0; selection.dim()];
+        Ok(TableReader { rows, selection, named, read: 0, rounded })
     }
 
     /// From here on only these columns, in this order; the others may hold anything. Each is a name of the
@@ -152,6 +154,7 @@ impl<R: BufRead> TableReader<R> {
         for (place, &column) in columns.iter().enumerate() {
             self.selection.places[column] = Some(place);
         }
+        self.rounded = vec![0; columns.len()];
         self.selection.columns = columns;
         Ok(self)
     }
@@ -195,12 +198,17 @@ impl<R: BufRead> TableReader<R> {
         }
     }
 
+    /// For each selected column, how many of the whole numbers read so far f32 does not hold: [`Table::rounded`].
+    pub fn rounded(&self) -> &[usize] {
+        &self.rounded
+    }
+
     /// The next rows, `most` at most: fewer at the end, and then none.
     ///
     /// # Errors
     /// [`Error::Parse`] for two columns of one name. [`Error::MissingValue`], and [`Error::Parse`] for text that is no finite number of f32 and for rows
-    /// with too few or too many values, by line and column. [`Error::NonFinite`] for such a value in an NPY
-    /// file, [`Error::Npy`] for one that ends early or goes on. [`Error::Io`].
+    /// with too few or too many values, by line and column. [`Error::Number`] for a number of an NPY
+    /// file that is no finite one of f32, [`Error::Npy`] for a file that ends early or goes on. [`Error::Io`].
     pub fn block(&mut self, most: usize) -> Result<Array2<f32>> {
         if self.read == 0 {
             self.check_names()?;
@@ -210,19 +218,13 @@ impl<R: BufRead> TableReader<R> {
         match &mut self.rows {
             Rows::Text(rows) => {
                 let mut left = most;
-                while left > 0 && rows.next(&self.selection, &mut values)? {
+                while left > 0 && rows.next(&self.selection, &mut values, &mut self.rounded)? {
                     left -= 1;
                 }
             }
-            Rows::Npy(rows) => rows.block(most, &self.selection, &mut values)?,
+            Rows::Npy(rows) => rows.block(most, &self.selection, &mut values, &mut self.rounded)?,
         }
         let x = Array2::from_shape_vec((values.len() / dim, dim), values).expect("whole rows");
-        check_finite("data", x.view()).map_err(|error| match error {
-            Error::NonFinite { what, row, column, value } => {
-                Error::NonFinite { what, row: row + self.read, column: self.selection.columns[column], value }
-            }
-            other => other,
-        })?;
         self.read += x.nrows();
         Ok(x)
     }
@@ -246,7 +248,7 @@ impl<R: BufRead> TableReader<R> {
         }
         let names = self.names().into_iter().map(str::to_owned).collect();
         let x = Array2::from_shape_vec((values.len() / dim, dim), values).expect("whole rows");
-        Ok(Table { names, x })
+        Ok(Table { names, x, rounded: self.rounded })
     }
 }
 
@@ -296,7 +298,7 @@ mod tests {
         let twice = reader().select(&["b", "a"]).unwrap().select(&["2"]).unwrap();
         assert_eq!(twice.names(), ["a"]);
         let error = reader().select(&["b", "a"]).unwrap().table(9).unwrap_err();
-        assert!(matches!(error, Error::MissingValue { line: 2, row: 1, column: 3, .. }), "{error}");
+        assert!(matches!(error, Error::MissingValue { line: Some(2), row: 1, column: 3, .. }), "{error}");
     }
 
     #[test]

@@ -17,12 +17,18 @@ pub struct Table {
     pub names: Vec<String>,
     /// The values, shape (rows, names).
     pub x: Array2<f32>,
+    /// For each column, how many whole numbers beyond 16,777,216 were rounded when they were read: f32 does not
+    /// hold each of those, and different ones may have become the same. A constant, subtracted first, helps.
+    pub rounded: Vec<usize>,
 }
+
+/// f32 holds all whole numbers up to this one: 2²⁴.
+pub(super) const EXACT: f32 = 16_777_216.0;
 
 /// What the values of a column are like, where that matters to a density.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnKind {
-    /// Numbers with fractions.
+    /// Numbers with fractions, or so large (2²³ and more) that f32 has none.
     Continuous,
     /// Whole numbers only, more than one. They have no density: a flexible model puts a spike of any height
     /// on each, and its log-likelihood has no upper bound. [`Table::dequantise`] spreads them.
@@ -79,7 +85,8 @@ impl Table {
 
     fn take(&self, columns: &[usize]) -> Table {
         let names = columns.iter().map(|&column| self.names[column].clone()).collect();
-        Table { names, x: self.x.select(Axis(1), columns) }
+        let rounded = columns.iter().map(|&column| self.rounded[column]).collect();
+        Table { names, x: self.x.select(Axis(1), columns), rounded }
     }
 
     /// What each column holds.
@@ -109,10 +116,11 @@ impl Table {
         names
     }
 
-    /// The widths that [`dequantise`] spreads the columns over: 1 where all values are whole, else 0.
+    /// The widths that [`dequantise`] spreads the columns over: 1 where all values are whole and as they were
+    /// read, else 0. Rounding has moved the others further than ½.
     pub fn widths(&self) -> Vec<f64> {
-        let width = |kind| if kind == ColumnKind::Whole { 1.0 } else { 0.0 };
-        self.kinds().into_iter().map(width).collect()
+        let width = |(kind, &rounded)| if kind == ColumnKind::Whole && rounded == 0 { 1.0 } else { 0.0 };
+        self.kinds().into_iter().zip(&self.rounded).map(width).collect()
     }
 
     /// Spreads the columns of whole numbers by uniform noise, k over k − ½ to k + ½, so that they have a
@@ -122,7 +130,8 @@ impl Table {
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite).
     pub fn dequantise(&self, rng: &mut dyn RngCore) -> Result<Table> {
-        Ok(Table { names: self.names.clone(), x: dequantise(self.x.view(), &self.widths(), rng)? })
+        let x = dequantise(self.x.view(), &self.widths(), rng)?;
+        Ok(Table { x, ..self.clone() })
     }
 }
 
@@ -148,6 +157,27 @@ mod tests {
         ] {
             assert_eq!(ColumnKind::of(values.view()), kind, "{values}");
         }
+    }
+
+    #[test]
+    fn whole_numbers_that_f32_rounds_are_counted() {
+        let text = "t,id,exact,size\n1700000001,5,16777216,1e8\n1700000002.0,16777217,16777218,123456789.5\n\
+                    1700000032,7,1700000000,2.5\n";
+        let table = Table::from_reader(text.as_bytes()).unwrap();
+        // 1,700,000,032 is no multiple of 128; 16,777,218 and 1,700,000,000 are f32s.
+        assert_eq!(table.rounded, [3, 1, 0, 0]);
+        // Noise of ±½ is less than what rounding did to ids.
+        assert_eq!(table.kinds()[1], ColumnKind::Whole);
+        assert_eq!(table.widths(), [0.0; 4]);
+        let part = table.select(&["exact", "id"]).unwrap();
+        assert_eq!(part.rounded, [0, 1]);
+        assert_eq!(part.dequantise(&mut crate::seeded(0)).unwrap(), part);
+        let mut reader =
+            TableReader::new(text.as_bytes(), Header::Detect).unwrap().select(&["id", "t"]).unwrap();
+        reader.block(1).unwrap();
+        assert_eq!(reader.rounded(), [0, 1]);
+        reader.block(9).unwrap();
+        assert_eq!(reader.rounded(), [1, 3]);
     }
 
     #[test]

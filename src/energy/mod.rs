@@ -118,6 +118,7 @@ use ndarray::ArrayView2;
 use rand::RngCore;
 
 pub use self::sampling::{Acceptance, Langevin};
+use self::sampling::{MOST_STEPS, STEPS};
 pub use self::score::{ScoreConfig, ScoreModel, ScoreTraining};
 
 use self::likelihood::LogPartition;
@@ -144,8 +145,8 @@ pub enum EnergyTraining {
         /// 16,777,216, with at most 2²⁸ coordinates.
         chains: usize,
         /// Network evaluations of a chain each time it moves, with the step lengths and the acceptance of
-        /// [`EnergyConfig::langevin`]. At least 1 (2 for a move with [`Acceptance::Metropolis`]); Du &
-        /// Mordatch use 60.
+        /// [`EnergyConfig::langevin`]. At least 1 (2 for a move with [`Acceptance::Metropolis`]), at most
+        /// 1,000,000; Du & Mordatch use 60.
         steps: usize,
         /// The share of chains that start anew each time, from N(0, I). 0 to 1. Du & Mordatch use 0.05; with
         /// steps that mix, 0 is better: a young chain is no draw from the model.
@@ -247,12 +248,9 @@ impl EnergyConfig {
                     chains,
                     "1 to 16,777,216, and chains × dim at most 268,435,456",
                 )?;
-                check(
-                    steps >= self.langevin.acceptance.least_steps(),
-                    "EnergyTraining::PersistentChains::steps",
-                    steps,
-                    "enough for a move: 1, or 2 with Metropolis",
-                )?;
+                let least = self.langevin.acceptance.least_steps();
+                let field = "EnergyTraining::PersistentChains::steps";
+                check((least..=MOST_STEPS).contains(&steps), field, steps, STEPS)?;
                 let field = "EnergyTraining::PersistentChains::restart";
                 check((0.0..=1.0).contains(&restart), field, restart, "0 to 1")?;
                 check(

@@ -22,7 +22,7 @@ use crate::numeric::tiles::{DrawTile, RowStreams};
 )]
 pub struct Langevin {
     /// Network evaluations of a chain: as many moves, or, with [`Acceptance::Metropolis`], one less, the
-    /// first being of the start. At least one move. Default 400.
+    /// first being of the start. At least one move, at most 1,000,000 evaluations. Default 400.
     pub steps: usize,
     /// h of the first move, in standard deviations of the columns. More than 0, at most 100. Default 2.
     pub first: f64,
@@ -31,6 +31,12 @@ pub struct Langevin {
     /// What becomes of a proposal. Default [`Acceptance::Metropolis`].
     pub acceptance: Acceptance,
 }
+
+/// The most network evaluations of a chain.
+pub(super) const MOST_STEPS: usize = 1_000_000;
+
+/// What is expected of their number.
+pub(super) const STEPS: &str = "enough for a move (1, or 2 with Metropolis), at most 1,000,000";
 
 /// What becomes of the proposal of a Langevin move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,12 +89,7 @@ impl Langevin {
     pub(super) fn validate(self) -> Result<()> {
         let length = |h: f64| h > 0.0 && h <= 100.0;
         let least = self.acceptance.least_steps();
-        check(
-            self.steps >= least,
-            "Langevin::steps",
-            self.steps,
-            "enough for a move: 1, or 2 with Metropolis",
-        )?;
+        check((least..=MOST_STEPS).contains(&self.steps), "Langevin::steps", self.steps, STEPS)?;
         check(length(self.first), "Langevin::first", self.first, "more than 0, at most 100")?;
         check(length(self.last), "Langevin::last", self.last, "more than 0, at most 100")
     }

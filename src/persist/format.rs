@@ -242,29 +242,43 @@ fn split(bytes: &[u8]) -> Result<(Header, &[u8])> {
     };
     let (prefix, rest) = bytes.split_first_chunk::<PREFIX>().expect("seen above");
     let (text, data) = rest.split_at(u64::from_le_bytes(*prefix) as usize);
-    let header: Header = serde_json::from_slice(text).map_err(bad_json)?;
+    let header = parse(text)?;
     tile(&header.tensors, data.len(), end)?;
     Ok((header, data))
 }
 
-/// How long a file is whose first bytes are these: `Err` with how many more it takes to tell.
+/// The header of a file of ours: another program's may have tensors of types that ours never have.
+fn parse(text: &[u8]) -> Result<Header> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(rename = "__metadata__", default)]
+        metadata: BTreeMap<String, String>,
+    }
+    let Metadata { metadata } = serde_json::from_slice(text).map_err(bad_json)?;
+    if !metadata.contains_key(ENTRY) {
+        return Err(broken("no metadata of this crate: the file is of another program"));
+    }
+    serde_json::from_slice(text).map_err(bad_json)
+}
+
+/// How long the whole file is whose first bytes are these: `Err` with how many more it takes to tell.
 pub(super) fn extent(start: &[u8]) -> Result<Result<u64, u64>> {
     let Some((prefix, rest)) = start.split_first_chunk::<PREFIX>() else {
         return Ok(Err((PREFIX - start.len()) as u64));
     };
-    let header = u64::from_le_bytes(*prefix);
-    if header > LONGEST_HEADER {
+    let len = u64::from_le_bytes(*prefix);
+    if len > LONGEST_HEADER {
         return Err(broken(format!(
-            "the first 8 bytes announce a header of {header} bytes: expected at most {LONGEST_HEADER}"
+            "the first 8 bytes announce a header of {len} bytes: expected at most {LONGEST_HEADER}"
         )));
     }
-    let missing = header.saturating_sub(rest.len() as u64);
+    let missing = len.saturating_sub(rest.len() as u64);
     if missing > 0 {
         return Ok(Err(missing));
     }
-    let header: Header = serde_json::from_slice(&rest[..header as usize]).map_err(bad_json)?;
+    let header = parse(&rest[..len as usize])?;
     let end = header.tensors.values().map(|entry| entry.data_offsets.1).max().unwrap_or(0);
-    Ok(Ok((start.len() as u64).saturating_add(end as u64)))
+    Ok(Ok((PREFIX as u64 + len).saturating_add(end as u64)))
 }
 
 /// A file taken apart: what it says, and where its numbers stand. Nothing is copied yet.
@@ -284,9 +298,7 @@ impl<'a> Stored<'a> {
     /// [`Error::Format`] for bytes that are not such a file, [`Error::FormatVersion`] for a newer one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let (Header { mut metadata, tensors }, data) = split(bytes)?;
-        let Some(envelope) = metadata.remove(ENTRY) else {
-            return Err(broken("no metadata of this crate: the file is of another program"));
-        };
+        let envelope = metadata.remove(ENTRY).expect("a header of ours has it");
         let Version { format } = serde_json::from_str(&envelope).map_err(bad_json)?;
         if format > FORMAT {
             return Err(Error::FormatVersion { found: format, newest: FORMAT });

@@ -216,6 +216,14 @@ fn columns_are_found_by_name_and_chosen_by_number() {
     assert!(
         fails(&["score", &model, &other], 1).contains("the model's columns are [\"eruptions\", \"waiting\"]")
     );
+    // The names of a model are no numbers of columns, even if they look like it.
+    let years = folder.write("years.csv", faithful.replacen("eruptions,waiting", "1,2", 1));
+    let numbers = folder.path("numbers.safetensors");
+    ok(&["fit", "-m", "gaussian_mixture", &years, "-o", &numbers, "--header", "yes"]);
+    assert!(
+        fails(&["score", &numbers, &other], 1).contains("no column \"1\": expected one of [\"a\", \"b\"]")
+    );
+    assert_eq!(ok(&["score", &numbers, &other, "--columns", "1,2"]).lines().count(), 2);
     // Without names, by place.
     let unnamed = folder.write("unnamed.csv", faithful.split_once('\n').unwrap().1);
     assert_eq!(ok(&["score", &model, &unnamed]), scores);
@@ -259,6 +267,13 @@ fn names_that_look_like_values_stay_names() {
         assert_eq!(ok(&["score", &model, &data, "--header", "yes"]).lines().count(), 273, "{header}");
         let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
         assert_eq!(json["columns"][0]["name"].as_str(), header.split(',').next(), "{header}");
+        // A header that pandas makes up is a row unless somebody says no.
+        let (counted, other) = (folder.write("counted.csv", format!("0,1\n{rows}")), folder.path("other"));
+        for (more, guessed) in [(&[][..], true), (&["--header", "yes"], false), (&["--header", "no"], false)]
+        {
+            let output = run(&[&["fit", "-m", "gaussian_mixture", &counted, "-o", &other], more].concat());
+            assert_eq!(stderr(&output).contains("counts the columns"), guessed, "{more:?}");
+        }
         // Nobody else has to be told, either.
         ok(&["fit", "-m", "gaussian_mixture", &drawn, "-o", &model]);
         let again: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
@@ -301,6 +316,31 @@ fn columns_without_a_density_are_told() {
     assert!(stderr(&scored).contains("as in training: count"), "{}", stderr(&scored));
     let raw = run(&["score", &model, &data, "--raw"]);
     assert!(!stderr(&raw).contains("as in training") && raw.stdout != scored.stdout);
+}
+
+#[test]
+fn rounding_to_f32_is_told() {
+    let folder = Folder::new("rounding");
+    let model = folder.path("model.safetensors");
+    let table = |id: &dyn Fn(u64) -> u64| {
+        let rows: String = (0..40).map(|i| format!("{},{}\n", f64::from(i as i32).sin(), id(i))).collect();
+        folder.write("data.csv", format!("a,id\n{rows}"))
+    };
+    let fit = |data: &str| run(&["fit", "-m", "gaussian_mixture", data, "-o", &model, "--dequantise"]);
+    for id in [&|i| 20_000_001 + 20 * i, &|i| 1_000_003 * i] as [&dyn Fn(u64) -> u64; 2] {
+        let output = fit(&table(id));
+        let message = stderr(&output);
+        assert!(
+            output.status.success() && message.contains("beyond 16,777,216 are rounded to f32: id ("),
+            "{message}"
+        );
+        assert!(message.contains("--dequantise changes nothing") && !message.contains("spread"), "{message}");
+    }
+    let output = fit(&table(&|i| u64::MAX - i));
+    let message = stderr(&output);
+    assert!(message.contains("in all 40 rows, once they are rounded to f32"), "{message}");
+    let exact = fit(&table(&|i| 16_000_000 + 10 * i));
+    assert!(exact.status.success() && !stderr(&exact).contains("rounded"), "{}", stderr(&exact));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{FAITHFUL, Folder, fails, stderr, with_stdin};
+use super::{FAITHFUL, Folder, fails, run, stderr, with_stdin};
 
 #[test]
 fn bad_input_is_told_by_line_and_column() {
@@ -34,6 +34,28 @@ fn bad_input_is_told_by_line_and_column() {
     assert!(fails(&["fit", "-m", "vae", &absent, "-o", &model], 1).contains("absent.csv: "));
     assert!(fails(&["info", FAITHFUL], 1).contains("not a model's file"));
     assert!(!Path::new(&model).exists());
+}
+
+#[test]
+fn columns_without_spread_are_told_by_name() {
+    let folder = Folder::new("spread");
+    // One row has another value, and is held out with nine in ten.
+    let rare = |at: usize| {
+        let rows = (0..300).map(|i| format!("{},{}\n", f64::from(i as i32).sin(), 1 + usize::from(i == at)));
+        folder.write("rare.csv", format!("b,a\n{}", rows.collect::<String>()))
+    };
+    let compare = |at| run(&["compare", &rare(at), "--models", "gan", "--quick", "--held-out", "0.9"]);
+    let output = (0..5).map(compare).find(|output| !output.status.success()).unwrap();
+    let says = stderr(&output);
+    assert!(says.contains("column a holds 1 in all 30 rows to learn from"), "{says}");
+    assert!(says.contains("--columns"), "{says}");
+
+    let rows: String =
+        (0..50).map(|i| format!("{},{}\n", f64::from(i).sin(), 1_700_000_000 + 128 * (i % 2))).collect();
+    let narrow = folder.write("narrow.csv", format!("b,t\n{rows}"));
+    let model = folder.path("model.safetensors");
+    let says = fails(&["fit", "-m", "gaussian_mixture", &narrow, "-o", &model], 1);
+    assert!(says.contains("column t has a standard deviation of 64, too little for f32"), "{says}");
 }
 
 #[test]

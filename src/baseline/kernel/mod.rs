@@ -74,6 +74,9 @@ pub enum Bandwidth {
     },
 }
 
+/// Any h: 1/h² and the squares of distances over it are within f64.
+const WIDTHS: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
+
 impl Default for KernelDensityConfig {
     fn default() -> Self {
         KernelDensityConfig { dim: 2, bandwidth: Bandwidth::CrossValidated { rows: 1000 } }
@@ -86,7 +89,7 @@ impl KernelDensityConfig {
     pub fn validate(&self) -> Result<()> {
         check((1..=MOST_COLUMNS).contains(&self.dim), "KernelDensityConfig::dim", self.dim, "1 to 4096")?;
         let (bandwidth, expected) = match self.bandwidth {
-            Bandwidth::Fixed(h) => ((1e-100..=1e100).contains(&h), "1e-100 to 1e100"),
+            Bandwidth::Fixed(h) => (WIDTHS.contains(&h), "1e-100 to 1e100"),
             Bandwidth::CrossValidated { rows } => (rows >= 1, "at least 1 row"),
             Bandwidth::Scott | Bandwidth::Silverman => (true, ""),
         };

@@ -1,7 +1,7 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::{KernelDensity, KernelDensityConfig, Sphere};
+use super::{KernelDensity, KernelDensityConfig, Sphere, WIDTHS};
 use crate::error::{Error, Result, check};
 use crate::numeric::cholesky::invert_lower;
 use crate::persist::Persist;
@@ -33,7 +33,7 @@ impl Persist for KernelDensity {
         let stored = Stored::parse(bytes)?;
         let (config, Fitted { bandwidth }): (KernelDensityConfig, _) = stored.read(Self::kind())?;
         config.validate()?;
-        check(bandwidth > 0.0 && bandwidth.is_finite(), "bandwidth", bandwidth, "more than 0, finite")?;
+        check(WIDTHS.contains(&bandwidth), "bandwidth", bandwidth, "1e-100 to 1e100")?;
         stored.count(3)?;
         let d = config.dim;
         let n = stored.shape("rows")?.first().copied().unwrap_or(0);

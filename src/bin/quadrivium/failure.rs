@@ -47,13 +47,25 @@ pub fn of_writing(name: impl fmt::Display, error: io::Error) -> Failure {
 }
 
 /// A failure of the training on a file of that name: with the names of columns where the error has their
-/// numbers, and with another file's name where the error is not about the rows.
+/// numbers, and with another file's name where the error is not about the rows. Columns of one value in all rows
+/// of the file are refused before.
 pub fn of_columns(name: impl fmt::Display, names: &[String], error: Error) -> Failure {
+    let named = |column: usize| names.get(column).map_or("", String::as_str);
     match error {
-        Error::ConstantColumn { column, .. } | Error::NarrowColumn { column, .. } => {
-            let column = names.get(column).map_or("", String::as_str);
-            Failure::Operation(format!("{name}: ({column}) {error}"))
-        }
+        Error::ConstantColumn { column, value, rows } => Failure::Operation(format!(
+            "{name}: column {} holds {} in all {} to learn from, and other values only in rows held out: choose \
+             columns without it by --columns, or hold out fewer rows",
+            named(column),
+            value as f32,
+            counted(rows, "row"),
+        )),
+        Error::NarrowColumn { column, sd, mean } => Failure::Operation(format!(
+            "{name}: column {} has a standard deviation of {}, too little for f32 beside its mean {}: subtract a \
+             constant from it, or choose columns without it by --columns",
+            named(column),
+            sd as f32,
+            mean as f32,
+        )),
         Error::Io { .. } | Error::Checkpoint { .. } => error.into(),
         other => of_file(name, other),
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use quadrivium::data::{ColumnKind, Header, Table, TableReader};
 use quadrivium::persist::{self, Column, Persist};
-use quadrivium::seeded;
+use quadrivium::{Error, seeded};
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 
@@ -93,12 +93,7 @@ impl Data {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let mut reader = self.open_expecting(&names)?;
         if self.columns.is_empty() && reader.is_named() && !columns.is_empty() {
-            reader = reader.select(&names).map_err(|error| {
-                let Failure::Operation(message) = of_file(self.name(), error) else { unreachable!() };
-                Failure::Operation(format!(
-                    "{message}; the model's columns are {names:?}, --columns picks others"
-                ))
-            })?;
+            reader = self.by_name(reader, &names)?;
         }
         let (found, dim) = (reader.names().len(), model.dim());
         if found != dim {
@@ -109,9 +104,35 @@ impl Data {
         Ok(reader)
     }
 
-    /// The whole table.
+    /// The columns of a model's names. A name that is a number is not the number of a column here.
+    fn by_name(&self, reader: Reader, names: &[&str]) -> Outcome<Reader> {
+        let found = reader.names();
+        if let Some(name) = names.iter().find(|name| !found.contains(name)) {
+            let names_of_all = found.into_iter().map(str::to_owned).collect();
+            let error = Error::NoColumn { name: (*name).to_owned(), names: names_of_all };
+            return Err(Failure::Operation(format!(
+                "{}: {error}; the model's columns are {names:?}, --columns picks others",
+                self.name()
+            )));
+        }
+        reader.select(names).map_err(|error| of_file(self.name(), error))
+    }
+
+    /// The whole table, and word of a first line that looks like the names of columns without names.
     pub fn read(&self) -> Outcome<Table> {
-        self.open()?.table(self.most()).map_err(|error| of_file(self.name(), error))
+        let reader = self.open()?;
+        let of_text = reader.announced_rows().is_none();
+        let guessed = matches!(self.header, HeaderLine::Auto) && !reader.is_named() && of_text;
+        let table = reader.table(self.most()).map_err(|error| of_file(self.name(), error))?;
+        let first = table.x.row(0);
+        let counts_from = |start: usize| first.iter().zip(start..).all(|(v, n)| *v == n as f32);
+        if guessed && first.len() > 1 && self.columns.is_empty() && (counts_from(0) || counts_from(1)) {
+            say(format_args!(
+                "{}: the first line counts the columns and is taken for a row: if it is a header, --header yes",
+                self.name()
+            ));
+        }
+        Ok(table)
     }
 }
 
@@ -134,14 +155,19 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     if table.x.nrows() == 1 {
         return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
     }
+    tell_rounded(&table, &name);
     without_constant(&mut table, &name, treatment.drop_constant)?;
-    let whole = names_of(&table, ColumnKind::Whole);
+    let spread = table.names.iter().zip(table.widths()).filter(|(_, width)| *width > 0.0);
+    let whole: Vec<String> = spread.map(|(name, _)| name.clone()).collect();
     let mut widths = vec![0.0; table.names.len()];
     if treatment.dequantise {
         widths = table.widths();
         table = table.dequantise(&mut seeded(seed)).map_err(|error| of_file(&name, error))?;
         match whole.is_empty() {
-            true => say(format_args!("{name}: no column of whole numbers: --dequantise changes nothing")),
+            true => say(format_args!(
+                "{name}: no column of whole numbers below 8,388,608, where f32 has fractions: --dequantise \
+                 changes nothing"
+            )),
             false => say(format_args!("{name}: spread over their rounding: {}", whole.join(", "))),
         }
     } else if !whole.is_empty() {
@@ -156,20 +182,31 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     Ok((table, columns))
 }
 
-fn names_of(table: &Table, wanted: ColumnKind) -> Vec<String> {
-    let kinds = table.names.iter().zip(table.kinds());
-    kinds.filter(|(_, kind)| *kind == wanted).map(|(name, _)| name.clone()).collect()
+/// Word of the columns whose values are not those of the file.
+fn tell_rounded(table: &Table, name: &str) {
+    let rounded = table.names.iter().zip(&table.rounded).filter(|(_, values)| **values > 0);
+    let columns: Vec<String> =
+        rounded.map(|(column, &values)| format!("{column} ({})", counted(values, "value"))).collect();
+    if !columns.is_empty() {
+        say(format_args!(
+            "{name}: whole numbers beyond 16,777,216 are rounded to f32: {}. Subtract a constant",
+            columns.join(", ")
+        ));
+    }
 }
 
 /// Leaves out columns of one value, or refuses them.
 fn without_constant(table: &mut Table, name: &str, drop: bool) -> Outcome<()> {
-    let constant = names_of(table, ColumnKind::Constant);
+    let kinds = table.names.iter().zip(table.kinds());
+    let constant = kinds.filter(|(_, kind)| *kind == ColumnKind::Constant).map(|(name, _)| name.clone());
+    let constant: Vec<String> = constant.collect();
     let Some(first) = constant.first() else { return Ok(()) };
     if !drop {
         let column = table.names.iter().position(|name| name == first).unwrap_or_default();
+        let once = if table.rounded[column] > 0 { ", once they are rounded to f32" } else { "" };
         return Err(Failure::Operation(format!(
-            "{name}: column {first} holds {} in all {} rows, so there is nothing to learn: leave it out by \
-             --drop-constant, or choose columns by --columns",
+            "{name}: column {first} holds {} in all {} rows{once}, so there is nothing to learn: leave it out \
+             by --drop-constant, or choose columns by --columns",
             table.x[[0, column]],
             table.x.nrows(),
         )));

@@ -6,8 +6,9 @@
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
 
-use super::csv::unreadable;
+use super::csv::{WITHIN, unreadable};
 use super::reader::Selection;
+use super::table::EXACT;
 use crate::error::{Error, Result};
 
 /// What an NPY file begins with; no UTF-8 text does.
@@ -44,8 +45,8 @@ impl Stored {
         known.then_some(Stored { kind, bytes, big_endian })
     }
 
-    /// The number in as many bytes, rounded to f32.
-    fn read(self, bytes: &[u8]) -> f32 {
+    /// The number in as many bytes.
+    fn read(self, bytes: &[u8]) -> Number {
         let mut wide = [0; 8];
         wide[..self.bytes].copy_from_slice(bytes);
         if self.big_endian {
@@ -55,10 +56,38 @@ impl Stored {
         // Up and down again spreads the sign.
         let shift = 64 - 8 * self.bytes as u32;
         match (self.kind, self.bytes) {
-            (b'f', 4) => f32::from_bits(bits as u32),
-            (b'f', _) => f64::from_bits(bits) as f32,
-            (b'i', _) => (((bits << shift) as i64) >> shift) as f32,
-            _ => bits as f32,
+            (b'f', 4) => Number::Float(f32::from_bits(bits as u32).into()),
+            (b'f', _) => Number::Float(f64::from_bits(bits)),
+            (b'i', _) => Number::Signed(((bits << shift) as i64) >> shift),
+            _ => Number::Unsigned(bits),
+        }
+    }
+}
+
+/// A number as it stands in a file.
+#[derive(Clone, Copy)]
+enum Number {
+    Float(f64),
+    Signed(i64),
+    Unsigned(u64),
+}
+
+impl Number {
+    fn to_f32(self) -> f32 {
+        match self {
+            Number::Float(v) => v as f32,
+            Number::Signed(v) => v as f32,
+            Number::Unsigned(v) => v as f32,
+        }
+    }
+
+    /// Whether it is a whole number, and `value` another one. From 2⁵³ on f64 has no others: they say nothing.
+    fn is_rounded(self, value: f32) -> bool {
+        const WHOLE_ANYWAY: f64 = 9_007_199_254_740_992.0;
+        match self {
+            Number::Float(v) => v.fract() == 0.0 && v.abs() < WHOLE_ANYWAY && v != f64::from(value),
+            Number::Signed(v) => i128::from(v) != value as i128,
+            Number::Unsigned(v) => i128::from(v) != value as i128,
         }
     }
 }
@@ -226,8 +255,14 @@ impl<R: BufRead> NpyRows<R> {
         self.description.rows
     }
 
-    /// Appends the selected values of the next rows, `most` at most.
-    pub fn block(&mut self, most: usize, selection: &Selection, values: &mut Vec<f32>) -> Result<()> {
+    /// Appends the selected values of the next rows, `most` at most, and counts those that were `rounded`.
+    pub fn block(
+        &mut self,
+        most: usize,
+        selection: &Selection,
+        values: &mut Vec<f32>,
+        rounded: &mut [usize],
+    ) -> Result<()> {
         let Description { stored, fortran, rows, columns } = self.description;
         let block = (rows - self.row).min(most as u64);
         if fortran && self.bytes.is_empty() {
@@ -237,13 +272,20 @@ impl<R: BufRead> NpyRows<R> {
             self.fill(block)?;
         }
         for row in 0..block {
-            for &column in selection.columns() {
+            for (&column, rounded) in selection.columns().iter().zip(&mut *rounded) {
                 let place = match fortran {
                     true => column as u64 * rows + self.row + row,
                     false => row * columns + column as u64,
                 };
                 let start = place as usize * stored.bytes;
-                values.push(stored.read(&self.bytes[start..start + stored.bytes]));
+                let number = stored.read(&self.bytes[start..start + stored.bytes]);
+                let value = number.to_f32();
+                if let (false, Number::Float(found)) = (value.is_finite(), number) {
+                    let name = selection.names()[column].clone();
+                    return Err(no_value(self.row + row + 1, column + 1, name, found));
+                }
+                *rounded += usize::from(value.abs() >= EXACT && number.is_rounded(value));
+                values.push(value);
             }
         }
         self.row += block;
@@ -266,6 +308,15 @@ impl<R: BufRead> NpyRows<R> {
         }
         Ok(())
     }
+}
+
+/// The error of a number that is none in f32. Row and column count from 1.
+fn no_value(row: u64, column: usize, name: String, found: f64) -> Error {
+    if found.is_nan() {
+        return Error::MissingValue { line: None, row, column, name, found: "NaN".into() };
+    }
+    let expected = if found.is_infinite() { "a finite number" } else { WITHIN };
+    Error::Number { row, column, name, found, expected }
 }
 
 /// A type of number that is written to an NPY file: f32 or f64.

@@ -84,11 +84,35 @@ fn what_is_written_is_read() {
 
 #[test]
 fn values_without_a_place_in_f32_are_told() {
-    for value in [f64::NAN, 1e300, f64::INFINITY] {
+    for (value, says) in [
+        (f64::NAN, "column 2 (x2): \"NaN\" in row 2 is a missing value"),
+        (1e300, "row 2, column 2 (x2): found 1e300, expected a number within ±3.4e38"),
+        (f64::NEG_INFINITY, "row 2, column 2 (x2): found -inf, expected a finite number"),
+    ] {
         let data: Vec<u8> = [0.0, 0.0, 0.0, value].iter().flat_map(|v: &f64| v.to_le_bytes()).collect();
-        let error = of("<f8", "False", "(2, 2)", &data).unwrap_err();
-        assert!(matches!(error, Error::NonFinite { row: 1, column: 1, .. }), "{error}");
+        for order in ["False", "True"] {
+            let error = of("<f8", order, "(2, 2)", &data).unwrap_err();
+            assert!(error.to_string().starts_with(says), "{error}");
+        }
+        // A later block, and a selection, count as the file does.
+        let text = "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2)}";
+        let file = file(text, &data);
+        let mut reader = TableReader::new(&file[..], Header::Detect).unwrap().select(&["x2", "x1"]).unwrap();
+        reader.block(1).unwrap();
+        let error = reader.block(1).unwrap_err();
+        assert!(error.to_string().starts_with(says), "{error}");
     }
+}
+
+#[test]
+fn whole_numbers_that_f32_rounds_are_counted() {
+    let rounded = |descr, data: &[u8]| of(descr, "False", "(2,)", data).unwrap().rounded[0];
+    let bytes = |a: [u8; 8], b: [u8; 8]| [a, b].concat();
+    assert_eq!(rounded("<u8", &bytes(u64::MAX.to_le_bytes(), (1u64 << 63).to_le_bytes())), 1);
+    assert_eq!(rounded("<i8", &bytes((-16_777_217i64).to_le_bytes(), i64::MIN.to_le_bytes())), 1);
+    assert_eq!(rounded("<f8", &bytes(16_777_217f64.to_le_bytes(), 16_777_217.5f64.to_le_bytes())), 1);
+    assert_eq!(rounded("<f8", &bytes(1.2345678901e30f64.to_le_bytes(), 0.1f64.to_le_bytes())), 0);
+    assert_eq!(rounded("<f4", &[1e30f32.to_le_bytes(), 0.1f32.to_le_bytes()].concat()), 0);
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn a_config_out_of_range_is_named() {
     for (name, training) in [
         ("EnergyTraining::PersistentChains::chains", chains(0, 8, 0.0, 0.0)),
         ("EnergyTraining::PersistentChains::steps", chains(9, 0, 0.0, 0.0)),
+        ("EnergyTraining::PersistentChains::steps", chains(9, 1_000_001, 0.0, 0.0)),
         ("EnergyTraining::PersistentChains::restart", chains(9, 8, 1.1, 0.0)),
         ("EnergyTraining::PersistentChains::magnitude", chains(9, 8, 0.0, f64::NAN)),
         (
@@ -118,12 +119,13 @@ fn a_config_out_of_range_is_named() {
             other => panic!("{name}: {other:?}"),
         }
     }
-    let bad: [(&str, Spoil<EnergyConfig>); 11] = [
+    let bad: [(&str, Spoil<EnergyConfig>); 12] = [
         ("EnergyConfig::dim", |c| c.dim = 0),
         ("EnergyConfig::hidden", |c| c.hidden = vec![4, 0]),
         ("EnergyConfig::octaves", |c| c.octaves = 15),
         ("EnergyConfig::width", |c| c.width = 0.0),
         ("Langevin::steps", |c| c.langevin.steps = 0),
+        ("Langevin::steps", |c| c.langevin.steps = usize::MAX - 1),
         ("Langevin::first", |c| c.langevin.first = f64::INFINITY),
         ("Langevin::last", |c| c.langevin.last = 0.0),
         ("Normalisation::Quadrature::intervals", |c| {

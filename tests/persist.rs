@@ -84,7 +84,7 @@ fn counts(path: String, value: &Value) -> Vec<(String, &Value)> {
 }
 
 /// Bytes for a million levels of noise and a plan of as many steps, the most that a config may ask for.
-const LEVELS: u64 = 1 << 27;
+const LEVELS: u64 = 1 << 26;
 
 /// What loading says, and that it takes no more memory than such a file may.
 fn load(bytes: &[u8]) -> Result<Box<dyn Persist>> {

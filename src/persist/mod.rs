@@ -56,7 +56,8 @@
 //! # What is refused
 //!
 //! A file is untrusted. Its config is validated as by `new`, and the shapes of its tensors are compared with
-//! the config's before memory is taken for either; a damaged, truncated or foreign file is an
+//! the config's before memory is taken for either (a million noise levels, the most that a config may have, take
+//! less than 64 MiB); a damaged, truncated or foreign file is an
 //! [`Error::Format`], one of a later format an [`Error::FormatVersion`]. A file of the same format with a
 //! field that this version does not know is refused, too, by the field's name; a field that is missing takes
 //! its default.

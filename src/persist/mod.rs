@@ -126,7 +126,8 @@ pub trait Persist: Generative {
 }
 
 /// Writes a model to `path`, replacing what is there. The bytes go to a new file beside it that reaches the
-/// disk and then takes its name: a crash leaves the old file or the new one, never a part.
+/// disk and then takes its name: a crash leaves the old file or the new one, never a part. A link stays one,
+/// and what it leads to is replaced; a file keeps its permissions; a pipe or a device is written to as it is.
 ///
 /// # Errors
 /// As [`Persist::to_bytes`], and [`Error::Io`].

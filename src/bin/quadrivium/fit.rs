@@ -1,5 +1,4 @@
 use std::fs::File;
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -142,10 +141,10 @@ pub fn run(args: &Args) -> Outcome<()> {
     if report.stop == Stop::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
-fn open_log(path: &Path) -> Outcome<JsonLines<BufWriter<File>>> {
+fn open_log(path: &Path) -> Outcome<JsonLines<File>> {
     let file = File::options().create(true).append(true).open(path);
     let file = file.map_err(|error| of_writing(path.display(), error))?;
-    Ok(JsonLines::new(BufWriter::new(file), 10))
+    Ok(JsonLines::new(file, 10))
 }
 
 /// Refuses before the training what would be refused after it.

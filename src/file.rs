@@ -33,7 +33,7 @@ fn write_by(path: &Path, ending: &str, bytes: &[u8]) -> Result<()> {
         let written = File::options().write(true).open(path).and_then(|mut file| file.write_all(bytes));
         return written.map_err(named);
     }
-    let path = end_of_links(path);
+    let path = end_of_links(path).map_err(named)?;
     let temporary = beside(&path, ending).map_err(named)?;
     let written = (|| {
         let mut file = File::create(&temporary)?;
@@ -57,14 +57,14 @@ fn write_by(path: &Path, ending: &str, bytes: &[u8]) -> Result<()> {
 }
 
 /// Where a link leads, and links behind it, whether or not anything is there.
-fn end_of_links(path: &Path) -> PathBuf {
+fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    // A circle of links opens as nothing.
+    // As many as Linux follows.
     for _ in 0..40 {
-        let Ok(next) = fs::read_link(&path) else { break };
+        let Ok(next) = fs::read_link(&path) else { return Ok(path) };
         path = folder(&path).join(next);
     }
-    path
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "a circle of links"))
 }
 
 fn folder(path: &Path) -> &Path {

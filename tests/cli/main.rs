@@ -303,6 +303,22 @@ fn columns_without_a_density_are_told() {
     assert!(!stderr(&raw).contains("as in training") && raw.stdout != scored.stdout);
 }
 
+/// A kernel on each spread row: the training's noise again would hit each row's own kernel.
+#[test]
+fn rows_are_scored_by_other_noise_than_the_training_had() {
+    let folder = Folder::new("noise");
+    let model = folder.fit("kernel_density", &["--dequantise", "--set", r#"bandwidth={"Fixed":0.001}"#]);
+    let mean = |seed: &str| {
+        let scored = ok(&["score", &model, FAITHFUL, "--seed", seed]);
+        let nats = scored.lines().skip(1).map(|line| line.parse::<f64>().unwrap().max(-100.0));
+        nats.sum::<f64>() / 272.0
+    };
+    let (same, others) = (mean("0"), ["1", "2", "3"].map(mean));
+    let (low, high) = (others.into_iter().reduce(f64::min), others.into_iter().reduce(f64::max));
+    // In the training's own noise all rows score about 4.
+    assert!(high.unwrap() < -20.0 && same < -20.0, "{same}, {low:?} to {high:?}");
+}
+
 #[test]
 fn settings_reach_the_model() {
     let folder = Folder::new("settings");

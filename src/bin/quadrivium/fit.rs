@@ -5,13 +5,13 @@ use std::time::Instant;
 use quadrivium::observe::{All, Bar, JsonLines};
 use quadrivium::persist;
 use quadrivium::prelude::*;
-use quadrivium::seeded;
 
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::input::{Data, Treatment, prepare};
 use crate::interrupt;
 use crate::output::{distinct, in_a_folder};
 use crate::recipe::{Extent, Kind, Settings};
+use crate::seed::Purpose;
 use crate::values::{positive, share};
 
 /// Fit a model to rows, and save it.
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     distinct(args.data.path(), &files)?;
     let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
     let extent = Extent { rows: table.x.nrows(), dim: table.x.ncols() };
-    let mut rng = seeded(args.seed);
+    let mut rng = Purpose::Training.stream(args.seed);
     let mut model = args.model.untrained(extent, &fields, &mut rng)?;
     let name = args.data.name();
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;

@@ -11,6 +11,7 @@ mod output;
 mod recipe;
 mod sample;
 mod score;
+mod seed;
 mod values;
 
 use std::process::ExitCode;

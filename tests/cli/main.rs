@@ -329,6 +329,12 @@ fn settings_reach_the_model() {
     let config = &json["config"];
     assert_eq!((&config["hidden"], &config["latent_dim"]), (&serde_json::json!([8]), &serde_json::json!(3)));
     assert_eq!(config["optimiser"]["lr"], 0.001);
+    // The rest of an object that is named in part stays as the model's recipe has it.
+    let part = folder.write("part.json", r#"{"optimiser": {"lr": 0.01}}"#);
+    let gan = folder.fit("gan", &["--config", &part]);
+    let json_gan: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &gan])).unwrap();
+    let optimiser = &json_gan["config"]["optimiser"];
+    assert_eq!((&optimiser["lr"], &optimiser["beta1"]), (&0.01.into(), &0.5.into()));
     // What `info` shows can be given back.
     let whole = folder.write("whole.json", config.to_string());
     let again = folder.path("again.safetensors");

@@ -52,15 +52,16 @@ fn bad_commands_are_told_before_work_is_done() {
         fails(&[&fit[..], more].concat(), 2);
     }
     for (more, says) in [
-        (&["--set", "latnt=0"][..], "latent_dim"),
-        (&["--set", "latent_dim=0"], "VaeConfig::latent_dim = 0"),
+        (&["--set", "latent_dim=0"][..], "VaeConfig::latent_dim = 0"),
         (&["--set", "optimiser.lr=-1"], "lr = -1"),
-        (&["--set", "optimiser.rate=1"], "weight_decay"),
         (&["--set", "dim=3"], "2 columns"),
         (&["--config", FAITHFUL], "faithful.csv: "),
     ] {
         let message = fails(&[&fit[..], more].concat(), 1);
         assert!(message.contains(says), "{more:?}: {message}");
+    }
+    for (setting, says) in [("latnt=0", "latent_dim"), ("optimiser.rate=1", "weight_decay")] {
+        assert!(fails(&[&fit[..], &["--set", setting]].concat(), 2).contains(says), "{setting}");
     }
     let nowhere = folder.path("no/such/model.safetensors");
     assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("a folder that exists"));

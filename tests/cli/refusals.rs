@@ -98,6 +98,10 @@ fn bad_commands_are_told_before_work_is_done() {
         let message = fails(&["fit", "-m", "vae", data, "-o", output, flag, path], 2);
         assert!(message.contains(says), "{message}");
     }
+    let settings = folder.write("settings.json", "{}");
+    let message = fails(&["fit", "-m", "vae", FAITHFUL, "--config", &settings, "-o", &settings], 2);
+    assert!(message.contains("the settings and for the model"), "{message}");
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "{}");
     assert_eq!(fs::read(&copy).unwrap(), fs::read(FAITHFUL).unwrap());
     assert!(!Path::new(&model).exists());
     fails(&["sample", "-"], 2);

@@ -13,8 +13,8 @@ use quadrivium::seeded;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, say};
+use crate::files;
 use crate::input::{Data, Treatment, prepare};
-use crate::output;
 use crate::recipe::{Extent, Kind};
 use crate::seed::Purpose;
 use crate::values::share;
@@ -114,8 +114,8 @@ impl Measured {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    output::in_a_folder(&args.output)?;
-    output::distinct(args.data.path(), &[("the table", &args.output)])?;
+    files::in_a_folder(&args.output)?;
+    files::distinct(&[("the rows", args.data.path())], &[("the table", &args.output)])?;
     let (table, _) = prepare(&args.data, &args.treatment, args.seed)?;
     let (name, names) = (args.data.name(), table.names);
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
@@ -172,7 +172,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         }
         text
     };
-    output::write_text(&args.output, &text)
+    files::write_text(&args.output, &text)
 }
 
 fn name_of(kind: Kind) -> String {

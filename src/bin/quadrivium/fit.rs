@@ -7,9 +7,9 @@ use quadrivium::persist;
 use quadrivium::prelude::*;
 
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
+use crate::files::{distinct, in_a_folder, writable};
 use crate::input::{Data, Treatment, prepare};
 use crate::interrupt;
-use crate::output::{distinct, in_a_folder};
 use crate::recipe::{Extent, Kind, Settings};
 use crate::seed::Purpose;
 use crate::values::{positive, share};
@@ -88,8 +88,11 @@ pub fn run(args: &Args) -> Outcome<()> {
     args.model_takes_flags()?;
     let fields = args.settings.read()?;
     let files = args.files();
-    files.iter().try_for_each(|(what, path)| writable(what, path))?;
-    distinct(args.data.path(), &files)?;
+    files.iter().try_for_each(|(what, path)| takes(what, path))?;
+    let read = [("the rows", args.data.path()), ("the settings", args.settings.path())];
+    distinct(&read, &files)?;
+    // The log is opened before the training and not replaced: its folder need not be writable.
+    [Some(&args.output), args.checkpoint.as_ref()].into_iter().flatten().try_for_each(|path| writable(path))?;
     let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
     let extent = Extent { rows: table.x.nrows(), dim: table.x.ncols() };
     let mut rng = Purpose::Training.stream(args.seed);
@@ -147,8 +150,7 @@ fn open_log(path: &Path) -> Outcome<JsonLines<File>> {
     Ok(JsonLines::new(file, 10))
 }
 
-/// Refuses before the training what would be refused after it.
-fn writable(what: &str, path: &Path) -> Outcome<()> {
+fn takes(what: &str, path: &Path) -> Outcome<()> {
     if path == Path::new("-") {
         return Err(Failure::Usage(format!("{what} goes to a file, not to standard output")));
     }

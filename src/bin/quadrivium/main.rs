@@ -3,6 +3,7 @@
 
 mod compare;
 mod failure;
+mod files;
 mod fit;
 mod info;
 mod input;

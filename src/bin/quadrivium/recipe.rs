@@ -1,6 +1,6 @@
 //! Which models there are, with which settings, and how long each trains.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use quadrivium::energy::Normalisation;
@@ -52,6 +52,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The file, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The fields and their values: those of the file, then those of the command line.
     pub fn read(&self) -> Outcome<Vec<(String, Value)>> {
         let mut fields = Vec::new();

@@ -320,6 +320,22 @@ fn rows_are_scored_by_other_noise_than_the_training_had() {
 }
 
 #[test]
+fn the_validation_loss_is_that_of_the_model_kept() {
+    let folder = Folder::new("validation");
+    let [last, best] = ["last", "best"].map(|name| folder.path(name));
+    let fit = ["fit", "-m", "vae", FAITHFUL, "--steps", "60", "--validation", "0.2", "--validate-every", "1"];
+    // So large steps that the last is not the best.
+    let fit = [&fit[..], &["--set", "optimiser.lr=0.3", "-o"]].concat();
+    let output = run(&[&fit[..], &[&last]].concat());
+    let message = stderr(&output);
+    assert!(message.contains(", validation loss ") && message.contains(": --patience keeps it)"), "{message}");
+    let found = message.split_once("(best ").unwrap().1.split_once(' ').unwrap().0;
+    let output = run(&[&fit[..], &[&best, "--patience", "60"]].concat());
+    assert!(stderr(&output).contains(&format!(", best validation loss {found},")), "{}", stderr(&output));
+    assert_ne!(fs::read(&last).unwrap(), fs::read(&best).unwrap());
+}
+
+#[test]
 fn settings_reach_the_model() {
     let folder = Folder::new("settings");
     let config = folder.write("config.json", r#"{"hidden": [8], "latent_dim": 1}"#);

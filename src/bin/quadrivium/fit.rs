@@ -137,7 +137,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         counted(extent.rows, "row"),
         counted(extent.dim, "column"),
         table.names.join(", "),
-        summary(&report),
+        summary(args, &report),
         start.elapsed().as_secs_f64(),
     ));
     say(format_args!("saved to {}", args.output.display()));
@@ -157,7 +157,7 @@ fn takes(what: &str, path: &Path) -> Outcome<()> {
     in_a_folder(path)
 }
 
-fn summary(report: &TrainReport) -> String {
+fn summary(args: &Args, report: &TrainReport) -> String {
     let steps = report.loss.len();
     let stop = match report.stop {
         Stop::Completed => "",
@@ -167,7 +167,25 @@ fn summary(report: &TrainReport) -> String {
     // The last tenth: a single minibatch says little.
     let last = &report.loss[steps - steps.div_ceil(10).min(steps)..];
     let loss = last.iter().sum::<f64>() / last.len().max(1) as f64;
-    let best = report.validation.iter().map(|(_, loss)| *loss).reduce(f64::min);
-    let best = best.map_or(String::new(), |best| format!(", best validation loss {best:.4}"));
-    format!("{}{stop}, loss {loss:.4}{best}", counted(steps, "step"))
+    format!("{}{stop}, loss {loss:.4}{}", counted(steps, "step"), validated(args, report))
+}
+
+/// The validation loss of the model that was kept: the best with patience, else the last.
+fn validated(args: &Args, report: &TrainReport) -> String {
+    let best = report.validation.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+    let (Some((best_at, best)), Some(&(at, last))) = (best, report.validation.last()) else {
+        return String::new();
+    };
+    if args.patience.is_some() {
+        return format!(", best validation loss {best:.4}");
+    }
+    // After Ctrl-C the model has gone on since.
+    let at = if at == report.loss.len() { String::new() } else { format!(" at step {at}") };
+    let has_best = !matches!(args.model, Kind::Energy | Kind::Gan | Kind::KernelDensity);
+    let advice = if has_best { ": --patience keeps it" } else { "" };
+    let best = match best < last {
+        true => format!(" (best {best:.4} at step {best_at}{advice})"),
+        false => String::new(),
+    };
+    format!(", validation loss {last:.4}{at}{best}")
 }

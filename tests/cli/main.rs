@@ -33,8 +33,10 @@ impl Folder {
     /// A model of the given kind, trained a little on Old Faithful.
     fn fit(&self, kind: &str, more: &[&str]) -> String {
         let model = self.path(&format!("{kind}.safetensors"));
-        let steps = ["fit", "--model", kind, FAITHFUL, "-o", &model, "--steps", "20"];
-        ok(&[&steps[..], more].concat());
+        let fit = ["fit", "--model", kind, FAITHFUL, "-o", &model];
+        let by_steps = !matches!(kind, "gaussian_mixture" | "kernel_density");
+        let steps = if by_steps { &["--steps", "20"][..] } else { &[] };
+        ok(&[&fit[..], steps, more].concat());
         model
     }
 }

@@ -45,6 +45,7 @@ fn bad_commands_are_told_before_work_is_done() {
         &["--steps", "0"][..],
         &["--validation", "1"],
         &["--patience", "3"],
+        &["--validate-every", "3"],
         &["--set", "hidden"],
         &["--model", "other"],
         &["--rows", "0"],
@@ -68,7 +69,12 @@ fn bad_commands_are_told_before_work_is_done() {
     let checkpoint = folder.path("checkpoint");
     let patience = ["--patience", "3", "--validation", "0.2"];
     for (kind, more, says) in [
-        ("gaussian_mixture", &["--checkpoint", &checkpoint][..], "--checkpoint"),
+        ("gaussian_mixture", &["--steps", "9"][..], "--steps"),
+        ("gaussian_mixture", &["--batch", "9"], "--batch"),
+        ("kernel_density", &["--steps", "9"], "--steps"),
+        ("kernel_density", &["--batch", "9"], "--batch"),
+        ("kernel_density", &["--validation", "0.1", "--validate-every", "9"], "--validate-every"),
+        ("gaussian_mixture", &["--checkpoint", &checkpoint], "--checkpoint"),
         ("kernel_density", &["--checkpoint", &checkpoint], "--checkpoint"),
         ("kernel_density", &patience, "--patience"),
         ("gan", &patience, "--patience"),

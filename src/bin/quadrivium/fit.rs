@@ -43,9 +43,9 @@ pub struct Args {
     /// Stop after this many validations without a new best one, and keep the best model.
     #[arg(long, value_name = "N", value_parser = positive, requires = "validation")]
     patience: Option<usize>,
-    /// Steps between two validations.
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 100)]
-    validate_every: usize,
+    /// Steps between two validations. Default: 100.
+    #[arg(long, value_name = "N", value_parser = positive, requires = "validation")]
+    validate_every: Option<usize>,
     /// File to go on from: the same command, killed at any moment and run again, ends in the same model.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
@@ -65,13 +65,18 @@ impl Args {
     /// Refuses flags that would do nothing.
     fn model_takes_flags(&self) -> Outcome<()> {
         let (mixture, kernels) = (self.model == Kind::GaussianMixture, self.model == Kind::KernelDensity);
-        if self.checkpoint.is_some() && (mixture || kernels) {
-            return Err(Failure::Usage("--checkpoint: this model is fitted in one go".into()));
+        let in_one_go = "this model is fitted in one go, to all rows";
+        let refused = [
+            ("--steps", self.steps.is_some() && (mixture || kernels), in_one_go),
+            ("--batch", self.batch.is_some() && (mixture || kernels), in_one_go),
+            ("--checkpoint", self.checkpoint.is_some() && (mixture || kernels), in_one_go),
+            ("--patience", self.patience.is_some() && kernels, "kernels are not trained by steps"),
+            ("--validate-every", self.validate_every.is_some() && kernels, "kernels are not trained by steps"),
+        ];
+        match refused.into_iter().find(|(_, given, _)| *given) {
+            Some((flag, _, why)) => Err(Failure::Usage(format!("{flag}: {why}"))),
+            None => Ok(()),
         }
-        if self.patience.is_some() && kernels {
-            return Err(Failure::Usage("--patience: kernels are not trained by steps".into()));
-        }
-        Ok(())
     }
 
     /// The files to be written, and what is to be in them.
@@ -107,7 +112,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         batch,
         shards: recipe.shards.min(batch),
         validation: args.validation.unwrap_or(0.0),
-        validate_every: args.validate_every,
+        validate_every: args.validate_every.unwrap_or(100),
         patience: args.patience,
         checkpoint: args.checkpoint.clone().map(|path| Checkpoint { path, every: args.checkpoint_every }),
     };

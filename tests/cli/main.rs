@@ -108,6 +108,8 @@ fn fit_info_sample_score() {
 
     let scored = run(&["score", &model, FAITHFUL]);
     assert!(stderr(&scored).contains("lower bound on the log-likelihood: mean -"), "{}", stderr(&scored));
+    let one = run(&["score", &model, FAITHFUL, "--rows", "1"]);
+    assert!(stderr(&one).ends_with(" nats over 1 row\n") && !stderr(&one).contains('±'), "{}", stderr(&one));
     let nats = String::from_utf8(scored.stdout).unwrap();
     assert_eq!(nats.lines().next(), Some("nats"));
     let nats: Vec<f64> = nats.lines().skip(1).map(|line| line.parse().unwrap()).collect();

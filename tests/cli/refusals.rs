@@ -77,8 +77,8 @@ fn bad_commands_are_told_before_work_is_done() {
         ("gaussian_mixture", &["--checkpoint", &checkpoint], "--checkpoint"),
         ("kernel_density", &["--checkpoint", &checkpoint], "--checkpoint"),
         ("kernel_density", &patience, "--patience"),
-        ("gan", &patience, "--patience"),
-        ("energy", &patience, "--patience"),
+        ("gan", &patience, "--patience does not go with this model: the loss"),
+        ("energy", &patience, "--patience does not go with this model: a contrast"),
     ] {
         let message = fails(&[&["fit", "-m", kind, FAITHFUL, "-o", &model], more].concat(), 2);
         assert!(message.contains(&format!("error: {says}")), "{kind}: {message}");

@@ -127,7 +127,9 @@ pub fn run(args: &Args) -> Outcome<()> {
     drop(bar);
     let report = trained.map_err(|error| match error {
         Error::Config { field: "TrainOptions::patience", expected, .. } => {
-            Failure::Usage(format!("--patience: this model expects {expected}"))
+            // "None: ", and why.
+            let why = expected.split_once(": ").map_or(expected, |(_, why)| why);
+            Failure::Usage(format!("--patience does not go with this model: {why}"))
         }
         other => of_columns(&name, &table.names, other),
     })?;

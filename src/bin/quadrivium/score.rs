@@ -167,13 +167,17 @@ impl Total {
             LikelihoodKind::Unavailable => "no log-likelihood",
         };
         let n = self.rows - self.impossible;
-        let error = (self.squares / n.saturating_sub(1).max(1) as f64 / n.max(1) as f64).sqrt();
+        let error = match n {
+            // One row does not tell how far others are.
+            0 | 1 => String::new(),
+            n => format!(" ± {:.4}", (self.squares / (n - 1) as f64 / n as f64).sqrt()),
+        };
         let impossible = match self.impossible {
             0 => String::new(),
             rows => format!("; of them {rows} with density 0, not in the mean"),
         };
         format!(
-            "{claim}: mean {:.4} ± {error:.4} nats over {}{impossible}",
+            "{claim}: mean {:.4}{error} nats over {}{impossible}",
             self.mean,
             counted(self.rows, "row")
         )

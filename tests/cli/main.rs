@@ -1,6 +1,7 @@
 //! The program `quadrivium` as a user runs it: files, pipes, messages and exit codes.
 
 mod endings;
+mod files;
 mod refusals;
 
 use std::fs;
@@ -332,7 +333,10 @@ fn the_validation_loss_is_that_of_the_model_kept() {
     let fit = [&fit[..], &["--set", "optimiser.lr=0.3", "-o"]].concat();
     let output = run(&[&fit[..], &[&last]].concat());
     let message = stderr(&output);
-    assert!(message.contains(", validation loss ") && message.contains(": --patience keeps it)"), "{message}");
+    assert!(
+        message.contains(", validation loss ") && message.contains(": --patience keeps it)"),
+        "{message}"
+    );
     let found = message.split_once("(best ").unwrap().1.split_once(' ').unwrap().0;
     let output = run(&[&fit[..], &[&best, "--patience", "60"]].concat());
     assert!(stderr(&output).contains(&format!(", best validation loss {found},")), "{}", stderr(&output));

@@ -71,7 +71,11 @@ impl Args {
             ("--batch", self.batch.is_some() && (mixture || kernels), in_one_go),
             ("--checkpoint", self.checkpoint.is_some() && (mixture || kernels), in_one_go),
             ("--patience", self.patience.is_some() && kernels, "kernels are not trained by steps"),
-            ("--validate-every", self.validate_every.is_some() && kernels, "kernels are not trained by steps"),
+            (
+                "--validate-every",
+                self.validate_every.is_some() && kernels,
+                "kernels are not trained by steps",
+            ),
         ];
         match refused.into_iter().find(|(_, given, _)| *given) {
             Some((flag, _, why)) => Err(Failure::Usage(format!("{flag}: {why}"))),
@@ -97,7 +101,10 @@ pub fn run(args: &Args) -> Outcome<()> {
     let read = [("the rows", args.data.path()), ("the settings", args.settings.path())];
     distinct(&read, &files)?;
     // The log is opened before the training and not replaced: its folder need not be writable.
-    [Some(&args.output), args.checkpoint.as_ref()].into_iter().flatten().try_for_each(|path| writable(path))?;
+    [Some(&args.output), args.checkpoint.as_ref()]
+        .into_iter()
+        .flatten()
+        .try_for_each(|path| writable(path))?;
     let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
     let extent = Extent { rows: table.x.nrows(), dim: table.x.ncols() };
     let mut rng = Purpose::Training.stream(args.seed);

@@ -139,7 +139,9 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     let mut widths = vec![0.0; table.names.len()];
     if treatment.dequantise {
         widths = table.widths();
-        table = table.dequantise(&mut Purpose::SpreadToLearn.stream(seed)).map_err(|error| of_file(&name, error))?;
+        table = table
+            .dequantise(&mut Purpose::SpreadToLearn.stream(seed))
+            .map_err(|error| of_file(&name, error))?;
         match whole.is_empty() {
             true => say(format_args!("{name}: no column of whole numbers: --dequantise changes nothing")),
             false => say(format_args!("{name}: spread over their rounding: {}", whole.join(", "))),

@@ -257,7 +257,8 @@ mod tests {
     #[test]
     fn a_part_of_an_object_leaves_the_rest_and_another_variant_replaces() {
         let mut config = json!({"optimiser": {"lr": 0.1, "beta1": 0.5}, "transform": {"Spline": {"bins": 8, "bound": 4.0}}});
-        let mut set = |field: &str, value: Value| replace(&mut config, field, value).map(|()| config.clone()).unwrap();
+        let mut set =
+            |field: &str, value: Value| replace(&mut config, field, value).map(|()| config.clone()).unwrap();
         assert_eq!(set("optimiser", json!({"lr": 0.01}))["optimiser"], json!({"lr": 0.01, "beta1": 0.5}));
         let bins = set("transform", json!({"Spline": {"bins": 4}}));
         assert_eq!(bins["transform"], json!({"Spline": {"bins": 4, "bound": 4.0}}));

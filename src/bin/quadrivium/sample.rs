@@ -1,9 +1,9 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use quadrivium::SampleOptions;
 use quadrivium::ndarray::{Array2, ArrayView2};
 use quadrivium::persist::Column;
-use quadrivium::SampleOptions;
 
 use crate::failure::{Failure, Outcome, of_file};
 use crate::input::load;

@@ -176,10 +176,6 @@ impl Total {
             0 => String::new(),
             rows => format!("; of them {rows} with density 0, not in the mean"),
         };
-        format!(
-            "{claim}: mean {:.4}{error} nats over {}{impossible}",
-            self.mean,
-            counted(self.rows, "row")
-        )
+        format!("{claim}: mean {:.4}{error} nats over {}{impossible}", self.mean, counted(self.rows, "row"))
     }
 }

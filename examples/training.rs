@@ -6,7 +6,7 @@
 //! The folder then holds `moons.safetensors`, the model, and `log.jsonl`, a line for every tenth step.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -53,7 +53,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     };
 
     let log = File::options().create(true).append(true).open(folder.join("log.jsonl"))?;
-    let mut log = JsonLines::new(BufWriter::new(log), 10);
+    let mut log = JsonLines::new(log, 10);
     let mut bar = Bar::new(&flow.card().name);
     let mut observers = All(vec![&mut bar, &mut log, &mut interrupt]);
     let report = flow.train(&data, &options, &mut rng, &mut observers)?;

@@ -1,11 +1,13 @@
 //! Trainings that go on from a file: after a kill, and beside files that are not theirs.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use quadrivium::data::Toy;
 use quadrivium::ndarray::Array2;
 use quadrivium::prelude::*;
+use quadrivium::rand::RngCore;
 use quadrivium::seeded;
 
 /// A folder of its own, removed in the end.
@@ -33,17 +35,27 @@ fn moons() -> Dataset {
     Dataset::new(Toy::moons(0.1).unwrap().sample(300, &mut seeded(1))).unwrap()
 }
 
-fn drawn(model: &dyn Generative) -> Array2<f32> {
+#[cfg(not(feature = "safetensors"))]
+use quadrivium::Generative as Model;
+/// A model that can be a file, where models can.
+#[cfg(feature = "safetensors")]
+use quadrivium::persist::Persist as Model;
+
+fn drawn(model: &dyn Model) -> Array2<f32> {
     model.sample(20, &SampleOptions::default(), &mut seeded(5)).unwrap().x
 }
 
-/// A network under validation and patience, a game, and chains that live from step to step.
-fn model(name: &str) -> Box<dyn Generative> {
+/// A network under validation and patience, a game, chains that live from step to step, and networks that are told
+/// a time or a level of noise.
+fn model(name: &str) -> Box<dyn Model> {
     let mut rng = seeded(3);
     match name {
         "VAE" => Box::new(Vae::new(VaeConfig::default(), &mut rng).unwrap()),
         "GAN" => Box::new(Gan::new(GanConfig::default(), &mut rng).unwrap()),
         "EBM" => Box::new(EnergyModel::new(EnergyConfig::default(), &mut rng).unwrap()),
+        "flow" => Box::new(Flow::new(FlowConfig::default(), &mut rng).unwrap()),
+        "diffusion" => Box::new(Diffusion::new(DiffusionConfig::default(), &mut rng).unwrap()),
+        "score" => Box::new(ScoreModel::new(ScoreConfig::default(), &mut rng).unwrap()),
         other => panic!("no model {other}"),
     }
 }
@@ -61,10 +73,18 @@ fn options(name: &str, steps: usize, checkpoint: Option<Checkpoint>) -> TrainOpt
     }
 }
 
-/// What a training came to, bit by bit.
-fn result(report: &TrainReport, model: &dyn Generative) -> Vec<u8> {
-    let losses = report.loss.iter().flat_map(|loss| loss.to_le_bytes());
-    drawn(model).iter().flat_map(|v| v.to_le_bytes()).chain(losses).collect()
+/// What a training came to, bit by bit: the report and what can be seen of the model, all its parameters where it
+/// can be a file.
+fn result(report: &TrainReport, model: &dyn Model) -> Vec<u8> {
+    let TrainReport { loss, parts, validation, stop } = report;
+    let numbers = loss.iter().chain(parts.iter().flat_map(|(_, part)| part)).copied();
+    let numbers = numbers.chain(validation.iter().flat_map(|&(at, loss)| [at as f64, loss]));
+    let mut bytes: Vec<u8> = numbers.flat_map(f64::to_le_bytes).collect();
+    bytes.extend(format!("{stop:?}").into_bytes());
+    bytes.extend(drawn(model).iter().flat_map(|v| v.to_le_bytes()));
+    #[cfg(feature = "safetensors")]
+    bytes.extend(model.to_bytes().unwrap());
+    bytes
 }
 
 /// Run by the test below, in a process of its own: after step `halt` it says that it is there, and waits.
@@ -82,7 +102,7 @@ fn child() {
     let mut observer = |step: &Step<'_>| {
         if step.step == halt {
             std::fs::write(folder.join("halted"), "").unwrap();
-            std::thread::sleep(std::time::Duration::from_secs(60));
+            std::thread::sleep(Duration::from_secs(60));
         }
         std::ops::ControlFlow::Continue(())
     };
@@ -90,47 +110,75 @@ fn child() {
     std::fs::write(folder.join("result"), result(&report, &*model)).unwrap();
 }
 
+/// The training of `child` as a process of its own.
+fn start(name: &str, steps: usize, halt: usize, folder: &Folder) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--ignored"])
+        .env("QUADRIVIUM_CHILD", format!("{name}\n{steps}\n{halt}\n{}", folder.0.display()))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The result of a training that nobody kills.
+fn whole(name: &str, steps: usize) -> Vec<u8> {
+    let mut model = model(name);
+    let report = model.train(&moons(), &options(name, steps, None), &mut seeded(2), &mut Silent).unwrap();
+    result(&report, &*model)
+}
+
+/// The last run of a training that was killed goes to its end, which is this, and leaves nothing else.
+fn assert_ends_as(expected: &[u8], name: &str, steps: usize, folder: &Folder) {
+    let status = start(name, steps, usize::MAX, folder).wait().unwrap();
+    assert!(status.success(), "{name}: {status}");
+    assert!(std::fs::read(folder.0.join("result")).unwrap() == expected, "{name} ends elsewhere after kills");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["checkpoint", "result"], "{name}");
+}
+
 #[test]
 fn a_killed_training_ends_in_the_same_bits() {
-    for name in ["VAE", "GAN", "EBM"] {
-        let steps = 30;
-        let mut whole = model(name);
-        let report = whole.train(&moons(), &options(name, steps, None), &mut seeded(2), &mut Silent).unwrap();
-        let expected = result(&report, &*whole);
-
+    for name in ["VAE", "GAN", "EBM", "flow", "diffusion", "score"] {
+        let steps = 20;
+        let expected = whole(name, steps);
         let folder = Folder::new(name);
-        // Before the first writing, between two, just before one; the last time it goes to its end.
-        for halt in [2, 9, 15, usize::MAX] {
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["child", "--exact", "--ignored"])
-                .env("QUADRIVIUM_CHILD", format!("{name}\n{steps}\n{halt}\n{}", folder.0.display()))
-                .stdout(std::process::Stdio::null())
-                .spawn()
-                .unwrap();
+        // When only the start is written, between two writings, just before one.
+        for halt in [2, 9, 15] {
+            let mut child = start(name, steps, halt, &folder);
             let halted = folder.0.join("halted");
             while !halted.exists() && child.try_wait().unwrap().is_none() {
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1));
             }
-            if halt < steps {
-                assert!(halted.exists(), "{name} ended before step {halt}");
-                // SIGKILL, where there are signals.
-                child.kill().unwrap();
-                std::fs::remove_file(halted).unwrap();
-            }
-            let status = child.wait().unwrap();
-            assert_eq!(status.success(), halt > steps, "{name}: {status}");
+            assert!(halted.exists(), "{name} ended before step {halt}");
+            // SIGKILL, where there are signals.
+            child.kill().unwrap();
+            assert!(!child.wait().unwrap().success(), "{name}");
+            std::fs::remove_file(halted).unwrap();
             // As a kill within a writing leaves it.
             if halt == 9 {
                 std::fs::write(folder.0.join(".checkpoint.tmp"), "quadrivium chec").unwrap();
             }
         }
-        let found = std::fs::read(folder.0.join("result")).unwrap();
-        assert!(found == expected, "{name} ends elsewhere after three kills");
-        let mut files: Vec<_> =
-            std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        files.sort();
-        assert_eq!(files, ["checkpoint", "result"], "{name}");
+        assert_ends_as(&expected, name, steps, &folder);
     }
+}
+
+/// Wherever a kill falls, within a step or a writing: when it falls does not decide how this ends.
+#[test]
+fn a_training_killed_at_any_moment_ends_in_the_same_bits() {
+    let (name, steps) = ("GAN", 200);
+    let expected = whole(name, steps);
+    let folder = Folder::new("moments");
+    let mut rng = seeded(4);
+    for _ in 0..8 {
+        let mut child = start(name, steps, usize::MAX, &folder);
+        std::thread::sleep(Duration::from_millis(rng.next_u64() % 100));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_ends_as(&expected, name, steps, &folder);
 }
 
 /// A small model, trained for five steps with a checkpoint in this folder.

@@ -10,47 +10,54 @@ use crate::generative::{Observer, Step};
 /// A training that goes on from a checkpoint does the steps since its last writing again, and so writes their
 /// lines again, with seconds of its own.
 ///
+/// Each line goes out whole, by one write and a flush: a log can be followed, and a kill cuts none.
+///
 /// A line that cannot be written ends the log and not the training: [`finish`](JsonLines::finish) tells.
 #[derive(Debug)]
 pub struct JsonLines<W> {
     out: W,
+    /// The line in the making.
+    line: Vec<u8>,
     every: usize,
     started: Instant,
     failed: Option<io::Error>,
 }
 
 impl<W: Write> JsonLines<W> {
-    /// Each `every`-th step (0 is as 1), and the last, to `out`. For a file, give a
-    /// [`BufWriter`](std::io::BufWriter).
+    /// Each `every`-th step (0 is as 1), and the last, to `out`, which needs no buffer.
     pub fn new(out: W, every: usize) -> Self {
-        JsonLines { out, every: every.max(1), started: Instant::now(), failed: None }
+        JsonLines { out, line: Vec::new(), every: every.max(1), started: Instant::now(), failed: None }
     }
 
-    /// The writer, flushed.
+    /// The writer.
     ///
     /// # Errors
     /// The first that writing met with.
-    pub fn finish(mut self) -> io::Result<W> {
+    pub fn finish(self) -> io::Result<W> {
         match self.failed {
             Some(error) => Err(error),
-            None => self.out.flush().map(|()| self.out),
+            None => Ok(self.out),
         }
     }
 
     fn write(&mut self, step: &Step<'_>) -> io::Result<()> {
         let (done, seconds) = (step.step + 1, self.started.elapsed().as_secs_f64());
-        write!(self.out, r#"{{"step":{done},"steps":{},"seconds":{seconds:.3},"loss":"#, step.steps)?;
-        number(&mut self.out, Some(step.loss))?;
-        self.out.write_all(br#","parts":{"#)?;
+        let line = &mut self.line;
+        line.clear();
+        write!(line, r#"{{"step":{done},"steps":{},"seconds":{seconds:.3},"loss":"#, step.steps)?;
+        number(line, Some(step.loss))?;
+        line.write_all(br#","parts":{"#)?;
         for (i, (name, &part)) in step.part_names.iter().zip(step.parts).enumerate() {
             let comma = if i > 0 { "," } else { "" };
             // The crate's names are plain words, which Rust quotes as JSON does.
-            write!(self.out, "{comma}{name:?}:")?;
-            number(&mut self.out, Some(part))?;
+            write!(line, "{comma}{name:?}:")?;
+            number(line, Some(part))?;
         }
-        self.out.write_all(br#"},"validation":"#)?;
-        number(&mut self.out, step.validation)?;
-        self.out.write_all(b"}\n")
+        line.write_all(br#"},"validation":"#)?;
+        number(line, step.validation)?;
+        line.write_all(b"}\n")?;
+        self.out.write_all(line)?;
+        self.out.flush()
     }
 }
 
@@ -99,6 +106,30 @@ mod tests {
         assert_eq!(lines[0]["parts"], serde_json::json!({ "data energy": 1e-30, "kl": null }));
         assert_eq!(lines[0]["validation"], -2.5);
         assert!(lines[0]["seconds"].is_f64());
+    }
+
+    #[test]
+    fn a_line_is_out_when_its_step_is_done() {
+        #[derive(Default)]
+        struct Pipe(Vec<u8>, Vec<usize>);
+        impl Write for Pipe {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.extend(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                self.1.push(self.0.len());
+                Ok(())
+            }
+        }
+        let mut pipe = Pipe::default();
+        let mut log = JsonLines::new(io::BufWriter::new(&mut pipe), 2);
+        for step in 0..3 {
+            assert!(log.step(&Step { step, ..STEP.clone() }).is_continue());
+        }
+        // As a kill leaves it: nothing of a buffer comes after.
+        std::mem::forget(log);
+        assert!(pipe.0.ends_with(b"}\n") && pipe.1 == [pipe.0.len()], "{:?}", pipe.1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{Stored, annotate, broken};
 use super::read::read;
-use super::{Persist, from_bytes};
+use super::{Description, Persist, describe_bytes, from_bytes};
 use crate::error::Result;
 
 /// The entry of the metadata.
@@ -42,9 +42,22 @@ pub fn save_with(model: &dyn Persist, columns: &[Column], path: impl AsRef<Path>
 /// # Errors
 /// As [`load`](super::load), and [`Error::Format`](crate::Error::Format) for columns that are not the model's.
 pub fn load_with(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Vec<Column>)> {
+    with_columns(&read(path.as_ref())?)
+}
+
+/// [`load_with`] and [`describe`](super::describe) by one reading, so that the file may be a pipe.
+///
+/// # Errors
+/// As [`load_with`].
+pub fn load_described(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Vec<Column>, Description)> {
     let bytes = read(path.as_ref())?;
-    let model = from_bytes(&bytes)?;
-    let stored = Stored::parse(&bytes)?;
+    let (model, columns) = with_columns(&bytes)?;
+    Ok((model, columns, describe_bytes(&bytes)?))
+}
+
+fn with_columns(bytes: &[u8]) -> Result<(Box<dyn Persist>, Vec<Column>)> {
+    let model = from_bytes(bytes)?;
+    let stored = Stored::parse(bytes)?;
     let Some(text) = stored.note(ENTRY) else { return Ok((model, Vec::new())) };
     let columns: Vec<Column> =
         serde_json::from_str(text).map_err(|error| broken(format!("the columns: {error}")))?;

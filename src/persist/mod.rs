@@ -68,7 +68,7 @@ mod read;
 
 use std::path::Path;
 
-pub use self::columns::{Column, load_with, save_with};
+pub use self::columns::{Column, load_described, load_with, save_with};
 use self::format::Stored;
 use self::read::read;
 use crate::{
@@ -127,7 +127,8 @@ pub trait Persist: Generative {
 }
 
 /// Writes a model to `path`, replacing what is there. The bytes go to a new file beside it that reaches the
-/// disk and then takes its name: a crash leaves the old file or the new one, never a part.
+/// disk and then takes its name: a crash leaves the old file or the new one, never a part. A link stays one,
+/// and what it leads to is replaced; a file keeps its permissions; a pipe or a device is written to as it is.
 ///
 /// # Errors
 /// As [`Persist::to_bytes`], and [`Error::Io`].
@@ -178,6 +179,8 @@ pub struct Description {
     pub format: u64,
     /// The version of this crate that wrote it.
     pub library: String,
+    /// The file's length.
+    pub bytes: usize,
     /// The model's config: a text in JSON, without the fields that the file leaves to their defaults.
     pub config: String,
 }
@@ -188,9 +191,13 @@ pub struct Description {
 /// [`Error::Io`]; [`Error::Format`] for a file that is no model's, [`Error::FormatVersion`] for a later format.
 pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
     let bytes = read(path.as_ref())?;
-    let stored = Stored::parse(&bytes)?;
+    describe_bytes(&bytes)
+}
+
+fn describe_bytes(bytes: &[u8]) -> Result<Description> {
+    let stored = Stored::parse(bytes)?;
     let (kind, library, config) = stored.said()?;
-    Ok(Description { kind, format: stored.format, library, config })
+    Ok(Description { kind, format: stored.format, library, bytes: bytes.len(), config })
 }
 
 type Reader = fn(&[u8]) -> Result<Box<dyn Persist>>;

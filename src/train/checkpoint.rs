@@ -146,11 +146,15 @@ impl<'a> Saved<'a> {
         }
         let mut back = Carry(Way::Back(whole.strip_prefix(MAGIC).unwrap_or_default()));
         for (what, digest) in self.identity {
-            if u64::from_le_bytes(back.bytes([0; 8])?) != digest {
+            let found = back.bytes([0; 8]).map_err(|_| refused("damaged"))?;
+            if u64::from_le_bytes(found) != digest {
                 return Err(refused(&format!("of another training: not the same {what}")));
             }
         }
-        carry(&mut back)?;
+        carry(&mut back).map_err(|error| match error {
+            Error::Format { what } => refused(&what),
+            other => other,
+        })?;
         if let Way::Back([]) = back.0 { Ok(true) } else { Err(refused("longer than its training's")) }
     }
 

@@ -1,6 +1,7 @@
 //! The program `quadrivium` as a user runs it: files, pipes, messages and exit codes.
 
 mod endings;
+mod files;
 mod refusals;
 
 use std::fs;
@@ -33,8 +34,10 @@ impl Folder {
     /// A model of the given kind, trained a little on Old Faithful.
     fn fit(&self, kind: &str, more: &[&str]) -> String {
         let model = self.path(&format!("{kind}.safetensors"));
-        let steps = ["fit", "--model", kind, FAITHFUL, "-o", &model, "--steps", "20"];
-        ok(&[&steps[..], more].concat());
+        let fit = ["fit", "--model", kind, FAITHFUL, "-o", &model];
+        let by_steps = !matches!(kind, "gaussian_mixture" | "kernel_density");
+        let steps = if by_steps { &["--steps", "20"][..] } else { &[] };
+        ok(&[&fit[..], steps, more].concat());
         model
     }
 }
@@ -106,6 +109,8 @@ fn fit_info_sample_score() {
 
     let scored = run(&["score", &model, FAITHFUL]);
     assert!(stderr(&scored).contains("lower bound on the log-likelihood: mean -"), "{}", stderr(&scored));
+    let one = run(&["score", &model, FAITHFUL, "--rows", "1"]);
+    assert!(stderr(&one).ends_with(" nats over 1 row\n") && !stderr(&one).contains('±'), "{}", stderr(&one));
     let nats = String::from_utf8(scored.stdout).unwrap();
     assert_eq!(nats.lines().next(), Some("nats"));
     let nats: Vec<f64> = nats.lines().skip(1).map(|line| line.parse().unwrap()).collect();
@@ -318,6 +323,41 @@ fn columns_without_a_density_are_told() {
     assert!(!stderr(&raw).contains("as in training") && raw.stdout != scored.stdout);
 }
 
+/// A kernel on each spread row: the training's noise again would hit each row's own kernel.
+#[test]
+fn rows_are_scored_by_other_noise_than_the_training_had() {
+    let folder = Folder::new("noise");
+    let model = folder.fit("kernel_density", &["--dequantise", "--set", r#"bandwidth={"Fixed":0.001}"#]);
+    let mean = |seed: &str| {
+        let scored = ok(&["score", &model, FAITHFUL, "--seed", seed]);
+        let nats = scored.lines().skip(1).map(|line| line.parse::<f64>().unwrap().max(-100.0));
+        nats.sum::<f64>() / 272.0
+    };
+    let (same, others) = (mean("0"), ["1", "2", "3"].map(mean));
+    let (low, high) = (others.into_iter().reduce(f64::min), others.into_iter().reduce(f64::max));
+    // In the training's own noise all rows score about 4.
+    assert!(high.unwrap() < -20.0 && same < -20.0, "{same}, {low:?} to {high:?}");
+}
+
+#[test]
+fn the_validation_loss_is_that_of_the_model_kept() {
+    let folder = Folder::new("validation");
+    let [last, best] = ["last", "best"].map(|name| folder.path(name));
+    let fit = ["fit", "-m", "vae", FAITHFUL, "--steps", "60", "--validation", "0.2", "--validate-every", "1"];
+    // So large steps that the last is not the best.
+    let fit = [&fit[..], &["--set", "optimiser.lr=0.3", "-o"]].concat();
+    let output = run(&[&fit[..], &[&last]].concat());
+    let message = stderr(&output);
+    assert!(
+        message.contains(", validation loss ") && message.contains(": --patience keeps it)"),
+        "{message}"
+    );
+    let found = message.split_once("(best ").unwrap().1.split_once(' ').unwrap().0;
+    let output = run(&[&fit[..], &[&best, "--patience", "60"]].concat());
+    assert!(stderr(&output).contains(&format!(", best validation loss {found},")), "{}", stderr(&output));
+    assert_ne!(fs::read(&last).unwrap(), fs::read(&best).unwrap());
+}
+
 #[test]
 fn rounding_to_f32_is_told() {
     let folder = Folder::new("rounding");
@@ -353,6 +393,12 @@ fn settings_reach_the_model() {
     let config = &json["config"];
     assert_eq!((&config["hidden"], &config["latent_dim"]), (&serde_json::json!([8]), &serde_json::json!(3)));
     assert_eq!(config["optimiser"]["lr"], 0.001);
+    // The rest of an object that is named in part stays as the model's recipe has it.
+    let part = folder.write("part.json", r#"{"optimiser": {"lr": 0.01}}"#);
+    let gan = folder.fit("gan", &["--config", &part]);
+    let json_gan: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &gan])).unwrap();
+    let optimiser = &json_gan["config"]["optimiser"];
+    assert_eq!((&optimiser["lr"], &optimiser["beta1"]), (&0.01.into(), &0.5.into()));
     // What `info` shows can be given back.
     let whole = folder.write("whole.json", config.to_string());
     let again = folder.path("again.safetensors");

@@ -67,6 +67,7 @@ fn bad_commands_are_told_before_work_is_done() {
         &["--steps", "0"][..],
         &["--validation", "1"],
         &["--patience", "3"],
+        &["--validate-every", "3"],
         &["--set", "hidden"],
         &["--model", "other"],
         &["--rows", "0"],
@@ -74,26 +75,32 @@ fn bad_commands_are_told_before_work_is_done() {
         fails(&[&fit[..], more].concat(), 2);
     }
     for (more, says) in [
-        (&["--set", "latnt=0"][..], "latent_dim"),
-        (&["--set", "latent_dim=0"], "VaeConfig::latent_dim = 0"),
+        (&["--set", "latent_dim=0"][..], "VaeConfig::latent_dim = 0"),
         (&["--set", "optimiser.lr=-1"], "lr = -1"),
-        (&["--set", "optimiser.rate=1"], "weight_decay"),
         (&["--set", "dim=3"], "2 columns"),
         (&["--config", FAITHFUL], "faithful.csv: "),
     ] {
         let message = fails(&[&fit[..], more].concat(), 1);
         assert!(message.contains(says), "{more:?}: {message}");
     }
+    for (setting, says) in [("latnt=0", "latent_dim"), ("optimiser.rate=1", "weight_decay")] {
+        assert!(fails(&[&fit[..], &["--set", setting]].concat(), 2).contains(says), "{setting}");
+    }
     let nowhere = folder.path("no/such/model.safetensors");
     assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("a folder that exists"));
     let checkpoint = folder.path("checkpoint");
     let patience = ["--patience", "3", "--validation", "0.2"];
     for (kind, more, says) in [
-        ("gaussian_mixture", &["--checkpoint", &checkpoint][..], "--checkpoint"),
+        ("gaussian_mixture", &["--steps", "9"][..], "--steps"),
+        ("gaussian_mixture", &["--batch", "9"], "--batch"),
+        ("kernel_density", &["--steps", "9"], "--steps"),
+        ("kernel_density", &["--batch", "9"], "--batch"),
+        ("kernel_density", &["--validation", "0.1", "--validate-every", "9"], "--validate-every"),
+        ("gaussian_mixture", &["--checkpoint", &checkpoint], "--checkpoint"),
         ("kernel_density", &["--checkpoint", &checkpoint], "--checkpoint"),
         ("kernel_density", &patience, "--patience"),
-        ("gan", &patience, "--patience"),
-        ("energy", &patience, "--patience"),
+        ("gan", &patience, "--patience does not go with this model: the loss"),
+        ("energy", &patience, "--patience does not go with this model: a contrast"),
     ] {
         let message = fails(&[&["fit", "-m", kind, FAITHFUL, "-o", &model], more].concat(), 2);
         assert!(message.contains(&format!("error: {says}")), "{kind}: {message}");
@@ -119,6 +126,10 @@ fn bad_commands_are_told_before_work_is_done() {
         let message = fails(&["fit", "-m", "vae", data, "-o", output, flag, path], 2);
         assert!(message.contains(says), "{message}");
     }
+    let settings = folder.write("settings.json", "{}");
+    let message = fails(&["fit", "-m", "vae", FAITHFUL, "--config", &settings, "-o", &settings], 2);
+    assert!(message.contains("the settings and for the model"), "{message}");
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "{}");
     assert_eq!(fs::read(&copy).unwrap(), fs::read(FAITHFUL).unwrap());
     assert!(!Path::new(&model).exists());
     fails(&["sample", "-"], 2);

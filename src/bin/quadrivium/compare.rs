@@ -13,9 +13,10 @@ use quadrivium::seeded;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, say};
+use crate::files;
 use crate::input::{Data, Treatment, prepare};
-use crate::output;
 use crate::recipe::{Extent, Kind};
+use crate::seed::Purpose;
 use crate::values::share;
 
 /// Train every model on a part of the rows, and rank them on the rest.
@@ -113,12 +114,12 @@ impl Measured {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    output::in_a_folder(&args.output)?;
-    output::distinct(args.data.path(), &[("the table", &args.output)])?;
+    files::in_a_folder(&args.output)?;
+    files::distinct(&[("the rows", args.data.path())], &[("the table", &args.output)])?;
     let (table, _) = prepare(&args.data, &args.treatment, args.seed)?;
     let (name, names) = (args.data.name(), table.names);
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
-    let split = data.hold_out(HeldOut::Share(args.held_out), &mut seeded(args.seed));
+    let split = data.hold_out(HeldOut::Share(args.held_out), &mut Purpose::Split.stream(args.seed));
     let (train, test) = split.map_err(|error| of_file(&name, error))?;
     let units = Standardiser::identity(train.dim()).fitted(train.x());
     let units = units.map_err(|error| of_columns(&name, &names, error))?;
@@ -171,7 +172,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         }
         text
     };
-    output::write_text(&args.output, &text)
+    files::write_text(&args.output, &text)
 }
 
 fn name_of(kind: Kind) -> String {
@@ -180,7 +181,7 @@ fn name_of(kind: Kind) -> String {
 
 fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Outcome<Row> {
     let extent = Extent { rows: train.rows(), dim: train.dim() };
-    let mut rng = seeded(args.seed);
+    let mut rng = Purpose::Training.stream(args.seed);
     let mut model = kind.untrained(extent, &[], &mut rng)?;
     let mut options = kind.training(extent);
     if args.quick {

@@ -1,18 +1,17 @@
 use std::fs::File;
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use quadrivium::observe::{All, Bar, JsonLines};
 use quadrivium::persist;
 use quadrivium::prelude::*;
-use quadrivium::seeded;
 
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
+use crate::files::{distinct, in_a_folder, writable};
 use crate::input::{Data, Treatment, prepare};
 use crate::interrupt;
-use crate::output::{distinct, in_a_folder};
 use crate::recipe::{Extent, Kind, Settings};
+use crate::seed::Purpose;
 use crate::values::{positive, share};
 
 /// Fit a model to rows, and save it.
@@ -44,9 +43,9 @@ pub struct Args {
     /// Stop after this many validations without a new best one, and keep the best model.
     #[arg(long, value_name = "N", value_parser = positive, requires = "validation")]
     patience: Option<usize>,
-    /// Steps between two validations.
-    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 100)]
-    validate_every: usize,
+    /// Steps between two validations. Default: 100.
+    #[arg(long, value_name = "N", value_parser = positive, requires = "validation")]
+    validate_every: Option<usize>,
     /// File to go on from: the same command, killed at any moment and run again, ends in the same model.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
@@ -66,13 +65,22 @@ impl Args {
     /// Refuses flags that would do nothing.
     fn model_takes_flags(&self) -> Outcome<()> {
         let (mixture, kernels) = (self.model == Kind::GaussianMixture, self.model == Kind::KernelDensity);
-        if self.checkpoint.is_some() && (mixture || kernels) {
-            return Err(Failure::Usage("--checkpoint: this model is fitted in one go".into()));
+        let in_one_go = "this model is fitted in one go, to all rows";
+        let refused = [
+            ("--steps", self.steps.is_some() && (mixture || kernels), in_one_go),
+            ("--batch", self.batch.is_some() && (mixture || kernels), in_one_go),
+            ("--checkpoint", self.checkpoint.is_some() && (mixture || kernels), in_one_go),
+            ("--patience", self.patience.is_some() && kernels, "kernels are not trained by steps"),
+            (
+                "--validate-every",
+                self.validate_every.is_some() && kernels,
+                "kernels are not trained by steps",
+            ),
+        ];
+        match refused.into_iter().find(|(_, given, _)| *given) {
+            Some((flag, _, why)) => Err(Failure::Usage(format!("{flag}: {why}"))),
+            None => Ok(()),
         }
-        if self.patience.is_some() && kernels {
-            return Err(Failure::Usage("--patience: kernels are not trained by steps".into()));
-        }
-        Ok(())
     }
 
     /// The files to be written, and what is to be in them.
@@ -89,11 +97,17 @@ pub fn run(args: &Args) -> Outcome<()> {
     args.model_takes_flags()?;
     let fields = args.settings.read()?;
     let files = args.files();
-    files.iter().try_for_each(|(what, path)| writable(what, path))?;
-    distinct(args.data.path(), &files)?;
+    files.iter().try_for_each(|(what, path)| takes(what, path))?;
+    let read = [("the rows", args.data.path()), ("the settings", args.settings.path())];
+    distinct(&read, &files)?;
+    // The log is opened before the training and not replaced: its folder need not be writable.
+    [Some(&args.output), args.checkpoint.as_ref()]
+        .into_iter()
+        .flatten()
+        .try_for_each(|path| writable(path))?;
     let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
     let extent = Extent { rows: table.x.nrows(), dim: table.x.ncols() };
-    let mut rng = seeded(args.seed);
+    let mut rng = Purpose::Training.stream(args.seed);
     let mut model = args.model.untrained(extent, &fields, &mut rng)?;
     let name = args.data.name();
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
@@ -105,7 +119,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         batch,
         shards: recipe.shards.min(batch),
         validation: args.validation.unwrap_or(0.0),
-        validate_every: args.validate_every,
+        validate_every: args.validate_every.unwrap_or(100),
         patience: args.patience,
         checkpoint: args.checkpoint.clone().map(|path| Checkpoint { path, every: args.checkpoint_every }),
     };
@@ -120,7 +134,9 @@ pub fn run(args: &Args) -> Outcome<()> {
     drop(bar);
     let report = trained.map_err(|error| match error {
         Error::Config { field: "TrainOptions::patience", expected, .. } => {
-            Failure::Usage(format!("--patience: this model expects {expected}"))
+            // "None: ", and why.
+            let why = expected.split_once(": ").map_or(expected, |(_, why)| why);
+            Failure::Usage(format!("--patience does not go with this model: {why}"))
         }
         other => of_columns(&name, &table.names, other),
     })?;
@@ -135,28 +151,27 @@ pub fn run(args: &Args) -> Outcome<()> {
         counted(extent.rows, "row"),
         counted(extent.dim, "column"),
         table.names.join(", "),
-        summary(&report),
+        summary(args, &report),
         start.elapsed().as_secs_f64(),
     ));
     say(format_args!("saved to {}", args.output.display()));
     if report.stop == Stop::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
-fn open_log(path: &Path) -> Outcome<JsonLines<BufWriter<File>>> {
+fn open_log(path: &Path) -> Outcome<JsonLines<File>> {
     let file = File::options().create(true).append(true).open(path);
     let file = file.map_err(|error| of_writing(path.display(), error))?;
-    Ok(JsonLines::new(BufWriter::new(file), 10))
+    Ok(JsonLines::new(file, 10))
 }
 
-/// Refuses before the training what would be refused after it.
-fn writable(what: &str, path: &Path) -> Outcome<()> {
+fn takes(what: &str, path: &Path) -> Outcome<()> {
     if path == Path::new("-") {
         return Err(Failure::Usage(format!("{what} goes to a file, not to standard output")));
     }
     in_a_folder(path)
 }
 
-fn summary(report: &TrainReport) -> String {
+fn summary(args: &Args, report: &TrainReport) -> String {
     let steps = report.loss.len();
     let stop = match report.stop {
         Stop::Completed => "",
@@ -166,7 +181,25 @@ fn summary(report: &TrainReport) -> String {
     // The last tenth: a single minibatch says little.
     let last = &report.loss[steps - steps.div_ceil(10).min(steps)..];
     let loss = last.iter().sum::<f64>() / last.len().max(1) as f64;
-    let best = report.validation.iter().map(|(_, loss)| *loss).reduce(f64::min);
-    let best = best.map_or(String::new(), |best| format!(", best validation loss {best:.4}"));
-    format!("{}{stop}, loss {loss:.4}{best}", counted(steps, "step"))
+    format!("{}{stop}, loss {loss:.4}{}", counted(steps, "step"), validated(args, report))
+}
+
+/// The validation loss of the model that was kept: the best with patience, else the last.
+fn validated(args: &Args, report: &TrainReport) -> String {
+    let best = report.validation.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+    let (Some((best_at, best)), Some(&(at, last))) = (best, report.validation.last()) else {
+        return String::new();
+    };
+    if args.patience.is_some() {
+        return format!(", best validation loss {best:.4}");
+    }
+    // After Ctrl-C the model has gone on since.
+    let at = if at == report.loss.len() { String::new() } else { format!(" at step {at}") };
+    let has_best = !matches!(args.model, Kind::Energy | Kind::Gan | Kind::KernelDensity);
+    let advice = if has_best { ": --patience keeps it" } else { "" };
+    let best = match best < last {
+        true => format!(" (best {best:.4} at step {best_at}{advice})"),
+        false => String::new(),
+    };
+    format!(", validation loss {last:.4}{at}{best}")
 }

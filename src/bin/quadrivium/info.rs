@@ -1,12 +1,10 @@
-use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use quadrivium::persist::describe;
+use quadrivium::persist;
 use serde_json::{Value, json};
 
-use crate::failure::{Outcome, of_file, of_writing};
-use crate::input::load;
+use crate::failure::{Failure, Outcome, of_file, of_writing};
 
 /// Say what a model's file holds.
 #[derive(clap::Args)]
@@ -19,11 +17,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    let (model, columns) = load(&args.model)?;
+    if args.model == Path::new("-") {
+        return Err(Failure::Usage("a model is read from a file, not from standard input".into()));
+    }
+    let loaded = persist::load_described(&args.model);
+    let (model, columns, stored) = loaded.map_err(|error| of_file(args.model.display(), error))?;
     let card = model.card();
-    let stored = describe(&args.model).map_err(|error| of_file(args.model.display(), error))?;
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-    let bytes = fs::metadata(&args.model).map(|found| found.len()).unwrap_or_default();
     let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();
     let text = if args.json {
         let columns: Vec<Value> =
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             "failures": failures,
             "format": stored.format,
             "library": stored.library,
-            "bytes": bytes,
+            "bytes": stored.bytes,
             "config": serde_json::from_str::<Value>(&stored.config).unwrap_or_default(),
         });
         format!("{info:#}\n")
@@ -61,7 +61,10 @@ pub fn run(args: &Args) -> Outcome<()> {
             ("may fail by", failures.join(", ")),
             (
                 "file",
-                format!("format {}, {bytes} bytes, written by version {}", stored.format, stored.library),
+                format!(
+                    "format {}, {} bytes, written by version {}",
+                    stored.format, stored.bytes, stored.library
+                ),
             ),
             ("config", stored.config),
         ];

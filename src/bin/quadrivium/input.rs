@@ -5,11 +5,12 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use quadrivium::Error;
 use quadrivium::data::{ColumnKind, Header, Table, TableReader};
 use quadrivium::persist::{self, Column, Persist};
-use quadrivium::{Error, seeded};
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
+use crate::seed::Purpose;
 
 /// A table of numbers, and which part of it.
 #[derive(clap::Args)]
@@ -162,7 +163,9 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     let mut widths = vec![0.0; table.names.len()];
     if treatment.dequantise {
         widths = table.widths();
-        table = table.dequantise(&mut seeded(seed)).map_err(|error| of_file(&name, error))?;
+        table = table
+            .dequantise(&mut Purpose::SpreadToLearn.stream(seed))
+            .map_err(|error| of_file(&name, error))?;
         match whole.is_empty() {
             true => say(format_args!(
                 "{name}: no column of whole numbers below 8,388,608, where f32 has fractions: --dequantise \

@@ -11,7 +11,7 @@ use quadrivium::observe::Interrupt;
 use quadrivium::{Observer, Step};
 
 use crate::failure::{Failure, Outcome};
-use crate::output;
+use crate::files;
 
 /// How long a signal waits for a loop to see it; or twice as long as the slowest round of the loop took, so that
 /// a training of long steps is saved.
@@ -84,6 +84,6 @@ pub fn watch() -> Outcome<Watch> {
 }
 
 fn end() -> ! {
-    output::remove_unfinished();
+    files::remove_unfinished();
     process::exit(130)
 }

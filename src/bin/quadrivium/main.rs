@@ -3,6 +3,7 @@
 
 mod compare;
 mod failure;
+mod files;
 mod fit;
 mod info;
 mod input;
@@ -11,6 +12,7 @@ mod output;
 mod recipe;
 mod sample;
 mod score;
+mod seed;
 mod values;
 
 use std::process::ExitCode;

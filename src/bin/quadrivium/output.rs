@@ -1,16 +1,16 @@
 //! Rows that go out.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
 use quadrivium::data::{CsvWriter, NpyNumber, NpyWriter};
 use quadrivium::ndarray::ArrayView2;
 
 use crate::failure::{Failure, Outcome, of_writing};
+use crate::files::Whole;
 
 /// Where rows go, and how they are written.
 #[derive(clap::Args)]
@@ -49,10 +49,8 @@ impl Output {
         self.format.unwrap_or(if npy { Format::Npy } else { Format::Csv })
     }
 
-    /// Opens it for rows of these columns; their number, where it is known in advance.
-    ///
-    /// A file takes its name only when all is written: what had that name until then may be the input, and is
-    /// kept if anything goes wrong.
+    /// Opens it for rows of these columns; their number, where it is known in advance. A file takes its name only
+    /// when all is written.
     pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
         let (format, name) = (self.format(), self.name());
         if format == Format::Npy && rows.is_none() && self.is_stdout() {
@@ -60,11 +58,11 @@ impl Output {
                            name a file by -o, or write CSV";
             return Err(Failure::Usage(message.into()));
         }
-        let (file, target) = match self.is_stdout() {
+        let (file, whole) = match self.is_stdout() {
             true => (None, None),
             false => {
-                let (file, temporary) = create(&self.output).map_err(|error| of_writing(&name, error))?;
-                (Some(BufWriter::with_capacity(BUFFER, file)), Some((temporary, self.output.clone())))
+                let (file, whole) = Whole::create(&self.output).map_err(|error| of_writing(&name, error))?;
+                (Some(BufWriter::with_capacity(BUFFER, file)), Some(whole))
             }
         };
         let opened = match (format, rows, file) {
@@ -75,7 +73,7 @@ impl Output {
             (Format::Csv, _, file) => CsvWriter::new(boxed(file), names).map(Writer::Csv),
         };
         let writer = opened.map_err(|error| of_writing(&name, error))?;
-        Ok(Rows { writer: Some(writer), name, target })
+        Ok(Rows { writer, name, whole })
     }
 }
 
@@ -88,85 +86,6 @@ fn boxed(file: Option<BufWriter<File>>) -> Box<dyn Write> {
     }
 }
 
-/// Refuses a path that cannot become a file.
-pub fn in_a_folder(path: &Path) -> Outcome<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if folder.is_some_and(|folder| !folder.is_dir()) || path.is_dir() {
-        let message = format!("{}: expected the name of a file in a folder that exists", path.display());
-        return Err(Failure::Operation(message));
-    }
-    Ok(())
-}
-
-/// Refuses one file for two things, of which the later would destroy the earlier.
-pub fn distinct(data: Option<&Path>, files: &[(&str, &Path)]) -> Outcome<()> {
-    let mut seen: Vec<(&str, PathBuf)> = data.map(|path| ("the rows", resolved(path))).into_iter().collect();
-    for &(what, path) in files {
-        // A device, such as the null device, keeps nothing.
-        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            continue;
-        }
-        let file = resolved(path);
-        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == file) {
-            let message = format!("{}: one file for {other} and for {what}", path.display());
-            return Err(Failure::Usage(message));
-        }
-        seen.push((what, file));
-    }
-    Ok(())
-}
-
-/// The path without links and dots, as far as it exists.
-fn resolved(path: &Path) -> PathBuf {
-    if let Ok(path) = fs::canonicalize(path) {
-        return path;
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match (fs::canonicalize(folder), path.file_name()) {
-        (Ok(folder), Some(name)) => folder.join(name),
-        _ => path.to_owned(),
-    }
-}
-
-/// A text to a file, which takes its name only when all is written; "-" is standard output.
-pub fn write_text(path: &Path, text: &str) -> Outcome<()> {
-    let written = match path == Path::new("-") {
-        true => io::stdout().write_all(text.as_bytes()),
-        false => create(path).and_then(|(mut file, temporary)| {
-            file.write_all(text.as_bytes())?;
-            temporary.map_or(Ok(()), |temporary| fs::rename(temporary, path))
-        }),
-    };
-    written.map_err(|error| {
-        remove_unfinished();
-        of_writing(path.display(), error)
-    })
-}
-
-/// A new file that shall become `path`, and its name until then; a device is written to as it is.
-fn create(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Ok((File::options().write(true).open(path)?, None));
-    }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let file = File::options().write(true).create_new(true).open(&temporary)?;
-    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(temporary.clone());
-    Ok((file, Some(temporary)))
-}
-
-/// The one file that has no name of its own yet.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
-
-/// Before an end of the program that drops nothing.
-pub fn remove_unfinished() {
-    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        // It may have got its name by now.
-        let _ = fs::remove_file(path);
-    }
-}
-
 enum Writer<T> {
     Csv(CsvWriter<Box<dyn Write>>),
     Npy(NpyWriter<Box<dyn Write>, T>),
@@ -175,11 +94,10 @@ enum Writer<T> {
 
 /// Rows on their way out.
 pub struct Rows<T> {
-    /// None once it is finished.
-    writer: Option<Writer<T>>,
+    writer: Writer<T>,
     name: String,
-    /// The name until all is written, if there is one, and the name then.
-    target: Option<(Option<PathBuf>, PathBuf)>,
+    /// None for standard output.
+    whole: Option<Whole>,
 }
 
 impl<T: Number> Rows<T> {
@@ -187,7 +105,7 @@ impl<T: Number> Rows<T> {
     pub fn write(&mut self, x: ArrayView2<T>) -> Outcome<()> {
         let x = x.as_standard_layout();
         let numbers = x.as_slice().expect("standard layout");
-        let written = match self.writer.as_mut().expect("not finished") {
+        let written = match &mut self.writer {
             Writer::Csv(writer) => writer.rows(x.view()),
             Writer::Npy(writer) => writer.write(numbers),
             Writer::Counted(writer) => writer.write(numbers),
@@ -196,27 +114,13 @@ impl<T: Number> Rows<T> {
     }
 
     /// All rows are written.
-    pub fn finish(mut self) -> Outcome<()> {
-        let finished = match self.writer.take().expect("not finished") {
+    pub fn finish(self) -> Outcome<()> {
+        let finished = match self.writer {
             Writer::Csv(writer) => writer.finish().map(drop),
             Writer::Npy(writer) => writer.finish().map(drop),
             Writer::Counted(writer) => writer.finish_counted().map(drop),
         };
-        let renamed = finished.and_then(|()| match &self.target {
-            Some((Some(temporary), path)) => fs::rename(temporary, path),
-            _ => Ok(()),
-        });
-        renamed.map_err(|error| of_writing(&self.name, error))?;
-        self.target = None;
-        Ok(())
-    }
-}
-
-impl<T> Drop for Rows<T> {
-    fn drop(&mut self) {
-        if let Some((Some(temporary), _)) = &self.target {
-            // What went wrong has been told.
-            let _ = fs::remove_file(temporary);
-        }
+        let named = finished.and_then(|()| self.whole.map_or(Ok(()), Whole::finish));
+        named.map_err(|error| of_writing(&self.name, error))
     }
 }

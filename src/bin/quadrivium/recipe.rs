@@ -1,6 +1,6 @@
 //! Which models there are, with which settings, and how long each trains.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use quadrivium::energy::Normalisation;
@@ -42,7 +42,8 @@ pub enum Kind {
 /// The settings of a model's config that differ from those of its recipe.
 #[derive(Default, clap::Args)]
 pub struct Settings {
-    /// Settings of the model: a JSON object with fields of its config, as `info --json` shows them.
+    /// Settings of the model: a JSON object with fields of its config, as `info --json` shows them. What it does not
+    /// name stays as it is.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One setting, its value in JSON: --set 'hidden=[64,64]' --set optimiser.lr=1e-3.
@@ -51,6 +52,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The file, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The fields and their values: those of the file, then those of the command line.
     pub fn read(&self) -> Outcome<Vec<(String, Value)>> {
         let mut fields = Vec::new();
@@ -72,7 +78,7 @@ impl Settings {
     }
 }
 
-/// Puts `value` in the place of what stands at a path of names with dots between them.
+/// Puts `value` at a path of names with dots between them.
 fn replace(config: &mut Value, field: &str, value: Value) -> Outcome<()> {
     let mut place = config;
     for name in field.split('.') {
@@ -84,12 +90,25 @@ fn replace(config: &mut Value, field: &str, value: Value) -> Outcome<()> {
                     Some(names) => format!("no setting {field:?}: there are {names}"),
                     None => format!("no setting {field:?}: what is before {name:?} has no fields"),
                 };
-                return Err(Failure::Operation(message));
+                return Err(Failure::Usage(message));
             }
         };
     }
-    *place = value;
+    merge(place, value);
     Ok(())
+}
+
+/// Replaces what `value` names. Fields that an object does not name stay as they are; an object with a field that
+/// is not there yet is another variant of an enum, or a mistake, and is taken whole.
+fn merge(place: &mut Value, value: Value) {
+    match (place, value) {
+        (Value::Object(fields), Value::Object(new)) if new.keys().all(|name| fields.contains_key(name)) => {
+            for (name, value) in new {
+                merge(&mut fields[&name], value);
+            }
+        }
+        (place, value) => *place = value,
+    }
 }
 
 /// What there is to learn from: it decides how long to train, and how much detail a network may follow.
@@ -227,4 +246,26 @@ fn make<C: Serialize + DeserializeOwned, M: Persist + 'static>(
     }
     let config = serde_json::from_value(value).map_err(bad)?;
     Ok(Box::new(new(config)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_part_of_an_object_leaves_the_rest_and_another_variant_replaces() {
+        let mut config = json!({"optimiser": {"lr": 0.1, "beta1": 0.5}, "transform": {"Spline": {"bins": 8, "bound": 4.0}}});
+        let mut set =
+            |field: &str, value: Value| replace(&mut config, field, value).map(|()| config.clone()).unwrap();
+        assert_eq!(set("optimiser", json!({"lr": 0.01}))["optimiser"], json!({"lr": 0.01, "beta1": 0.5}));
+        let bins = set("transform", json!({"Spline": {"bins": 4}}));
+        assert_eq!(bins["transform"], json!({"Spline": {"bins": 4, "bound": 4.0}}));
+        assert_eq!(set("transform", json!({"Affine": {}}))["transform"], json!({"Affine": {}}));
+        assert_eq!(set("transform", json!("Affine"))["transform"], json!("Affine"));
+        // The config itself refuses what it does not know.
+        let unknown = json!({"lr": 0.01, "rate": 1});
+        assert_eq!(set("optimiser", unknown.clone())["optimiser"], unknown);
+    }
 }

@@ -1,14 +1,15 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use quadrivium::SampleOptions;
 use quadrivium::ndarray::{Array2, ArrayView2};
 use quadrivium::persist::Column;
-use quadrivium::{SampleOptions, seeded};
 
 use crate::failure::{Failure, Outcome, of_file};
 use crate::input::load;
 use crate::interrupt;
 use crate::output::Output;
+use crate::seed::Purpose;
 use crate::values::temperature;
 
 /// Draw rows from a model.
@@ -63,7 +64,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         }
     };
     model
-        .sample_each(args.count, &options, &mut seeded(args.seed), &mut sink)
+        .sample_each(args.count, &options, &mut Purpose::Drawing.stream(args.seed), &mut sink)
         .map_err(|error| of_file(args.model.display(), error))?;
     match failure {
         Some(failure) => Err(failure),

@@ -4,12 +4,12 @@ use quadrivium::data::dequantise;
 use quadrivium::ndarray::{Array2, Axis, stack};
 use quadrivium::persist::Column;
 use quadrivium::prelude::*;
-use quadrivium::seeded;
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::input::{Data, block_rows, load};
 use crate::interrupt;
 use crate::output::Output;
+use crate::seed::Purpose;
 
 /// Score rows with a model: the log-likelihood of each, in nats, as a density in the units of the data.
 ///
@@ -22,7 +22,8 @@ pub struct Args {
     model: PathBuf,
     #[command(flatten)]
     data: Data,
-    /// Seed of what noise the likelihood needs.
+    /// Seed of what noise the likelihood needs, and of the noise on columns that --dequantise spread in training: a
+    /// row's depends on its place in the data, and is not that of the training.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Columns that --dequantise spread in training: score the values as they stand.
@@ -54,7 +55,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     let mut out = args.output.create(names, announced)?;
     let options = LikelihoodOptions { seed: args.seed };
     let mut total = Total::default();
-    let mut rng = seeded(args.seed);
+    let mut rng = Purpose::SpreadToScore.stream(args.seed);
     let block = block_rows(model.dim());
     loop {
         let x = reader.block(block.min(args.data.most() - total.rows));
@@ -166,15 +167,15 @@ impl Total {
             LikelihoodKind::Unavailable => "no log-likelihood",
         };
         let n = self.rows - self.impossible;
-        let error = (self.squares / n.saturating_sub(1).max(1) as f64 / n.max(1) as f64).sqrt();
+        let error = match n {
+            // One row does not tell how far others are.
+            0 | 1 => String::new(),
+            n => format!(" ± {:.4}", (self.squares / (n - 1) as f64 / n as f64).sqrt()),
+        };
         let impossible = match self.impossible {
             0 => String::new(),
             rows => format!("; of them {rows} with density 0, not in the mean"),
         };
-        format!(
-            "{claim}: mean {:.4} ± {error:.4} nats over {}{impossible}",
-            self.mean,
-            counted(self.rows, "row")
-        )
+        format!("{claim}: mean {:.4}{error} nats over {}{impossible}", self.mean, counted(self.rows, "row"))
     }
 }

@@ -156,7 +156,7 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     if table.x.nrows() == 1 {
         return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
     }
-    tell_rounded(&table, &name);
+    tell_rounded(&table.names, &table.rounded, &name);
     without_constant(&mut table, &name, treatment.drop_constant)?;
     let spread = table.names.iter().zip(table.widths()).filter(|(_, width)| *width > 0.0);
     let whole: Vec<String> = spread.map(|(name, _)| name.clone()).collect();
@@ -185,14 +185,14 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     Ok((table, columns))
 }
 
-/// Word of the columns whose values are not those of the file.
-fn tell_rounded(table: &Table, name: &str) {
-    let rounded = table.names.iter().zip(&table.rounded).filter(|(_, values)| **values > 0);
+/// Word of the columns whose values are not those of the file, and of how many.
+pub fn tell_rounded(names: &[impl AsRef<str>], rounded: &[usize], data: &str) {
+    let rounded = names.iter().zip(rounded).filter(|(_, values)| **values > 0);
     let columns: Vec<String> =
-        rounded.map(|(column, &values)| format!("{column} ({})", counted(values, "value"))).collect();
+        rounded.map(|(name, &values)| format!("{} ({})", name.as_ref(), counted(values, "value"))).collect();
     if !columns.is_empty() {
         say(format_args!(
-            "{name}: whole numbers beyond 16,777,216 are rounded to f32: {}. Subtract a constant",
+            "{data}: whole numbers beyond 16,777,216 are rounded to f32: {}. Subtract a constant",
             columns.join(", ")
         ));
     }

@@ -6,7 +6,7 @@ use quadrivium::persist::Column;
 use quadrivium::prelude::*;
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
-use crate::input::{Data, block_rows, load};
+use crate::input::{Data, block_rows, load, tell_rounded};
 use crate::interrupt;
 use crate::output::Output;
 use crate::seed::Purpose;
@@ -79,6 +79,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         return Err(Failure::Operation(format!("{}: no rows", args.data.name())));
     }
     out.finish()?;
+    tell_rounded(&reader.names(), reader.rounded(), &args.data.name());
     if let Some(spread) = spread {
         say(format_args!("{}", spread.explain()));
     }
@@ -160,7 +161,7 @@ impl Total {
             LikelihoodKind::Exact => "exact log-likelihood",
             LikelihoodKind::LowerBound => "lower bound on the log-likelihood",
             LikelihoodKind::OdeEstimate => "estimate of the log-likelihood, by an ODE",
-            LikelihoodKind::Estimate => "noisy estimate of the log-likelihood",
+            LikelihoodKind::Estimate => "estimate of the log-likelihood",
             LikelihoodKind::Unnormalised => {
                 "log-likelihood up to an unknown constant (only differences between rows mean anything)"
             }

@@ -158,7 +158,8 @@ impl Draft {
 
     /// A sentence below what is drawn, in as many lines as it needs.
     fn note(&mut self, text: &str) {
-        for line in svg::wrapped(text, 12.0, self.width - 2.0 * MARGIN) {
+        // A browser's own font may be a sixth wider.
+        for line in svg::wrapped(text, 12.0, 0.85 * (self.width - 2.0 * MARGIN)) {
             self.height += 18.0;
             self.svg.text("q-soft", (MARGIN, self.height - 2.0), Anchor::Start, &line);
         }

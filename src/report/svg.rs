@@ -201,7 +201,7 @@ const ADVANCES: [u8; 95] = [
     50, 56, 62, 56, 62, 58, 36, 61, 59, 24, 24, 54, 24, 87, 59, 60, 61, 61, 37, 52, 36, 58, 56, 81, 54, 56, 54, 36, 33, 36, 66,
 ];
 
-/// How wide a text is in the embedded font; a browser's own is much the same.
+/// How wide a text is in the embedded font; a browser's own may be a sixth wider.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
     let hundredths = |c: char| match c {
         ' '..='~' => ADVANCES[c as usize - ' ' as usize],

@@ -71,7 +71,7 @@
 //! - **Denoising at one σ.** Rows blurred by σ = 0.02 never lie between the modes, so nothing is learned of
 //!   the energy there, nor of one mode's weight against another's: several nats short, and how many differs
 //!   from seed to seed (4.4 ± 2.9 over three). A larger σ joins the modes and blurs them. *Change*: a ladder
-//!   of σ has both, and annealed sampling draws rows whose energy distance from the truth's is 1 to 3 times
+//!   of σ has both, and annealed sampling draws rows whose energy distance from the truth's is once or twice
 //!   that of two samples of the truth.
 //! - **Young chains.** If a share of 0.05 of the chains starts anew each time, the model learns where young
 //!   chains go, not where exp(−E) has its mass (Nijkamp et al. 2019): after 1000 steps 0.997 of the samples

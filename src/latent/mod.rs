@@ -61,7 +61,7 @@
 //!   never below on average, so a VAE that looks worse than an exact model need not be. *See*: raise
 //!   [`draws`](VaeConfig::draws) and look whether the bound still rises.
 //! - **Blur.** m is continuous, so some z between two modes decode to points between them: on the grid of
-//!   25 modes 80 % of the rows lie within 3σ of one, of a perfect model's 98.9 %. *Change*: Fourier
+//!   25 modes about 80 % of the rows lie within 3σ of one, of a perfect model's 98.9 %. *Change*: Fourier
 //!   features of z, tanh, a high learning rate, and one s for all rows ([`DecoderVariance::Shared`]), which
 //!   cannot give in where modes meet.
 //! - **Holes.** z where p(z) has mass and no q(z|x) does decode to rows that were never trained. *See*:

@@ -4,6 +4,7 @@ use quadrivium::data::dequantise;
 use quadrivium::ndarray::{Array2, Axis, stack};
 use quadrivium::persist::Column;
 use quadrivium::prelude::*;
+use quadrivium::rand::RngCore;
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::input::{Data, block_rows, load, tell_rounded};
@@ -53,7 +54,8 @@ pub fn run(args: &Args) -> Outcome<()> {
     };
     let announced = reader.announced_rows().map(|rows| rows.min(args.data.most() as u64));
     let mut out = args.output.create(names, announced)?;
-    let options = LikelihoodOptions { seed: args.seed };
+    // A likelihood takes a seed, from which it numbers the streams of its rows.
+    let options = LikelihoodOptions { seed: Purpose::Scoring.stream(args.seed).next_u64() };
     let mut total = Total::default();
     let mut rng = Purpose::SpreadToScore.stream(args.seed);
     let block = block_rows(model.dim());

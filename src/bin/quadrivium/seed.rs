@@ -16,6 +16,8 @@ pub enum Purpose {
     SpreadToScore,
     /// Rows to draw.
     Drawing,
+    /// The noise that a likelihood needs.
+    Scoring,
 }
 
 impl Purpose {
@@ -34,7 +36,7 @@ mod tests {
     #[test]
     fn no_purpose_has_the_numbers_of_another() {
         use Purpose::*;
-        let streams = [Training, Split, SpreadToLearn, SpreadToScore, Drawing];
+        let streams = [Training, Split, SpreadToLearn, SpreadToScore, Drawing, Scoring];
         let first = streams.map(|purpose| purpose.stream(0).next_u64());
         let distinct: std::collections::HashSet<u64> = first.into_iter().collect();
         assert_eq!(distinct.len(), streams.len());

@@ -302,11 +302,14 @@ impl Network for Elementwise {
 mod tests {
     use super::*;
 
-    /// Every 4099th f32: both signs, subnormals, infinities, NaN; as many f64 in their range.
+    /// Every 4099th f32: both signs, subnormals, infinities, NaN; as many f64 of all exponents, with digits below.
     fn sweep<F: Real>() -> Vec<F> {
         let special = [0.0, -0.0, 1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MAX, f64::MIN];
         let all = (0..=u32::MAX).step_by(4099).map(|bits| f64::from(f32::from_bits(bits)));
-        all.chain(special).map(F::of).collect()
+        let wide = (0..=u32::MAX)
+            .step_by(4099)
+            .map(|bits| f64::from_bits(u64::from(bits) << 32 | u64::from(bits.wrapping_mul(0x9e37_79b9))));
+        all.chain(wide).chain(special).map(F::of).collect()
     }
 
     /// |f(x) − truth(x)| ≤ bound·scale(x), values by `apply` and by `apply_with_slope` alike; slopes are finite.

@@ -87,6 +87,7 @@ mod spline;
 #[cfg(test)]
 mod tests;
 mod transform;
+mod whitening;
 
 use std::ops::ControlFlow;
 
@@ -95,6 +96,7 @@ use rand::RngCore;
 
 use self::chain::Chain;
 use self::objective::ChangeOfVariables;
+use self::whitening::Whitening;
 use crate::data::Standardiser;
 use crate::error::{Result, check};
 use crate::generative::*;
@@ -134,6 +136,10 @@ pub struct FlowConfig {
     /// narrow modes need, and overfit on few rows; affine layers, many in a row, do better without. At most
     /// 14. Default 2.
     pub octaves: usize,
+    /// Whether the first training removes the correlations of its columns, where there are any, before the
+    /// first layer: the flow then starts as one Gaussian with all covariances, and learns what that one
+    /// misses. Default true.
+    pub whiten: bool,
     /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -163,6 +169,14 @@ pub enum Transform {
         /// Half the width of the box, 0.001 to 1000. Standardised data lie mostly within ±3.
         bound: f64,
     },
+    /// [`Affine`](Transform::Affine), then a monotone rational-quadratic spline on [−bound, bound] that goes on
+    /// outside as straight lines of the slopes at its ends, learned too.
+    AffineSpline {
+        /// Pieces: 2 to 256.
+        bins: usize,
+        /// Half the width of the box, 0.001 to 1000.
+        bound: f64,
+    },
 }
 
 /// What happens to the coordinates between two layers.
@@ -189,6 +203,7 @@ impl Default for FlowConfig {
             hidden: vec![64, 64],
             activation: Activation::Silu,
             octaves: 2,
+            whiten: true,
             optimiser: OptimiserConfig { lr: 3e-3, ..Default::default() },
         }
     }
@@ -215,9 +230,18 @@ impl FlowConfig {
             "layers of at least dim − 1 units for Architecture::MaskedAutoregressive",
         )?;
         check(self.octaves <= most_octaves(REACH), "FlowConfig::octaves", self.octaves, "0 to 14")?;
-        if let Transform::Spline { bins, bound } = self.transform {
-            check((2..=256).contains(&bins), "Transform::Spline::bins", bins, "2 to 256")?;
-            check((1e-3..=1e3).contains(&bound), "Transform::Spline::bound", bound, "0.001 to 1000")?;
+        let spline = match self.transform {
+            Transform::Affine => None,
+            Transform::Spline { bins, bound } => {
+                Some(("Transform::Spline::bins", bins, "Transform::Spline::bound", bound))
+            }
+            Transform::AffineSpline { bins, bound } => {
+                Some(("Transform::AffineSpline::bins", bins, "Transform::AffineSpline::bound", bound))
+            }
+        };
+        if let Some((bins_field, bins, bound_field, bound)) = spline {
+            check((2..=256).contains(&bins), bins_field, bins, "2 to 256")?;
+            check((1e-3..=1e3).contains(&bound), bound_field, bound, "0.001 to 1000")?;
         }
         let (sees, moves) = match self.architecture {
             Architecture::Coupling => (self.dim / 2, self.dim.div_ceil(2)),
@@ -257,6 +281,7 @@ pub struct Flow {
     chain: Chain,
     parameters: Parameters,
     standardiser: Standardiser,
+    whitening: Option<Whitening>,
 }
 
 impl Flow {
@@ -271,7 +296,7 @@ impl Flow {
         let mut p = vec![0.0; chain.num_params()];
         chain.init(&mut p, &mut streams.stream(0));
         let standardiser = Standardiser::identity(config.dim);
-        Ok(Flow { chain, parameters: Parameters::new(p), standardiser, config })
+        Ok(Flow { chain, parameters: Parameters::new(p), standardiser, whitening: None, config })
     }
 
     /// What it was made with.
@@ -285,13 +310,13 @@ impl Generative for Flow {
         let Architecture::MaskedAutoregressive = self.config.architecture else {
             let name = match self.config.transform {
                 Transform::Affine => "flow, affine coupling",
-                Transform::Spline { .. } => "flow, spline coupling",
+                Transform::Spline { .. } | Transform::AffineSpline { .. } => "flow, spline coupling",
             };
             return Card::new(name, Objective::ChangeOfVariables, Sampling::OnePass);
         };
         let name = match self.config.transform {
             Transform::Affine => "flow, affine MAF",
-            Transform::Spline { .. } => "flow, spline MAF",
+            Transform::Spline { .. } | Transform::AffineSpline { .. } => "flow, spline MAF",
         };
         Card::new(name, Objective::ChangeOfVariables, Sampling::Sequential { dim: self.dim() })
     }
@@ -311,9 +336,19 @@ impl Generative for Flow {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
+        let mut rows = Rows::prepare(data, &self.standardiser, options, rng)?;
+        if self.config.whiten && !self.standardiser.is_fitted() {
+            self.whitening = Whitening::fit(rows.training.view());
+        }
         self.standardiser = rows.standardiser.clone();
-        let objective = ChangeOfVariables { chain: &self.chain };
+        let mut log_det = 0.0;
+        if let Some(whitening) = &self.whitening {
+            for rows in [&mut rows.training, &mut rows.validation] {
+                whitening.whiten(rows.as_slice_mut().expect("row-major"));
+            }
+            log_det = whitening.log_det();
+        }
+        let objective = ChangeOfVariables { chain: &self.chain, log_det };
         train::fit(objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
     }
 

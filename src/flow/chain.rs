@@ -2,6 +2,7 @@ use std::ops::Range;
 
 use super::conditioner::Conditioner;
 use super::mixing::Mixer;
+use super::whitening::Whitening;
 use super::{FlowConfig, Transform};
 use crate::nn::{Network, REACH, Weights, grow};
 use crate::numeric::Real;
@@ -20,6 +21,8 @@ pub(super) struct Chain {
     // All layers have the same shape.
     conditioner: Conditioner,
     layers: Vec<Layer>,
+    /// What the layers' result is distributed as: N(0, I) if `None`.
+    pub base: Option<Whitening>,
 }
 
 /// One conditioned transform and what follows it.
@@ -79,7 +82,7 @@ impl Chain {
             Layer { net, mixer, mix }
         });
         let layers = layers.collect();
-        Chain { dim, transform: config.transform, conditioner, layers }
+        Chain { dim, transform: config.transform, conditioner, layers, base: None }
     }
 
     /// Columns of x.
@@ -186,6 +189,11 @@ impl Chain {
                 log_det.iter_mut().for_each(|log_det| *log_det += scale);
             }
         }
+        if let Some(base) = &self.base {
+            base.whiten(z);
+            let scale = F::of(base.log_det());
+            log_det.iter_mut().for_each(|log_det| *log_det += scale);
+        }
     }
 
     /// With φ = ⟨du, u⟩ + dlog_det·Σ_r ln |det ∂u/∂x|_r: dp += ∂φ/∂p after `forward`, du in `pass.z`.
@@ -196,6 +204,9 @@ impl Chain {
         let (net, n) = (&self.conditioner.net, pass.z.len() / self.dim);
         let Pass { z: dz, kept, y: dy, dseen, work, mix, scratch, .. } = pass;
         let work = grow(work, n * self.transform.work());
+        if let Some(base) = &self.base {
+            base.backward(dz);
+        }
         for (l, (layer, kept)) in self.layers.iter().zip(kept).enumerate().rev() {
             if let Some(mixer) = &layer.mixer {
                 let (p, dp) = (&w.p[layer.mix.clone()], &mut dp[layer.mix.clone()]);
@@ -241,6 +252,9 @@ impl Chain {
         kept.theta.resize(y.len(), F::zero());
         let (work, scratch) = (grow(work, n * self.transform.work()), grow(scratch, n * net.scratch_width()));
         let mut passes = 0;
+        if let Some(base) = &self.base {
+            base.restore(z);
+        }
         for layer in self.layers.iter().rev() {
             if let Some(mixer) = &layer.mixer {
                 assign(&mut kept.moved, z);

@@ -175,7 +175,7 @@ fn lower<F: Real>(p: &[F], x: &mut [F], d: usize) {
 }
 
 /// y ← y + a x.
-fn add<F: Real>(a: F, x: &[F], y: &mut [F]) {
+pub(super) fn add<F: Real>(a: F, x: &[F], y: &mut [F]) {
     y.iter_mut().zip(x).for_each(|(y, &x)| *y += a * x);
 }
 

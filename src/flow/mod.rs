@@ -281,7 +281,6 @@ pub struct Flow {
     chain: Chain,
     parameters: Parameters,
     standardiser: Standardiser,
-    whitening: Option<Whitening>,
 }
 
 impl Flow {
@@ -296,7 +295,7 @@ impl Flow {
         let mut p = vec![0.0; chain.num_params()];
         chain.init(&mut p, &mut streams.stream(0));
         let standardiser = Standardiser::identity(config.dim);
-        Ok(Flow { chain, parameters: Parameters::new(p), standardiser, whitening: None, config })
+        Ok(Flow { chain, parameters: Parameters::new(p), standardiser, config })
     }
 
     /// What it was made with.
@@ -336,19 +335,12 @@ impl Generative for Flow {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let mut rows = Rows::prepare(data, &self.standardiser, options, rng)?;
+        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
         if self.config.whiten && !self.standardiser.is_fitted() {
-            self.whitening = Whitening::fit(rows.training.view());
+            self.chain.base = Whitening::fit(rows.training.view());
         }
         self.standardiser = rows.standardiser.clone();
-        let mut log_det = 0.0;
-        if let Some(whitening) = &self.whitening {
-            for rows in [&mut rows.training, &mut rows.validation] {
-                whitening.whiten(rows.as_slice_mut().expect("row-major"));
-            }
-            log_det = whitening.log_det();
-        }
-        let objective = ChangeOfVariables { chain: &self.chain, log_det };
+        let objective = ChangeOfVariables { chain: &self.chain };
         train::fit(objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
     }
 

@@ -6,13 +6,11 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::train::{Objective, Progress};
 
-/// −ln N(u; 0, I) − ln |det ∂u/∂x| − ln |det ∂x/∂z|, u = f(x; p): the loss of a row is exactly its negative
-/// log-likelihood in standard units z, and draws no noise.
+/// −ln N(u; 0, I) − ln |det ∂u/∂x|, u = f(x; p): the loss of a row is exactly its negative log-likelihood,
+/// and draws no noise.
 #[derive(Debug)]
 pub(super) struct ChangeOfVariables<'m> {
     pub chain: &'m Chain,
-    /// ln |det ∂x/∂z| of the whitening.
-    pub log_det: f64,
 }
 
 /// ln N(u; 0, I) + ln |det ∂u/∂x| of each row, after a pass; d columns.
@@ -51,7 +49,7 @@ impl<F: Real> Objective<F> for ChangeOfVariables<'_> {
             self.chain.infer(w.p, x, pass);
         }
         let mut loss = 0.0;
-        log_density(self.chain.dim(), pass, |_, nats| loss -= nats + self.log_det);
+        log_density(self.chain.dim(), pass, |_, nats| loss -= nats);
         if let Some(dp) = dp {
             // ∂(½u²)/∂u = u.
             pass.z.iter_mut().for_each(|u| *u *= weight);

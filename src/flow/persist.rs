@@ -31,7 +31,7 @@ impl Persist for Flow {
             Mixing::Permutation => self.chain.mixers().map(|mixer| mixer.order().to_vec()).collect(),
             Mixing::Reverse | Mixing::Linear => Vec::new(),
         };
-        let whitening = self.whitening.as_ref().map(Whitening::lines);
+        let whitening = self.chain.base.as_ref().map(Whitening::lines);
         let fitted = Fitted { standardiser: self.standardiser.clone(), orders, whitening };
         let tensors = Tensor::parameters(&self.chain.layout(), &self.parameters);
         encode(Self::kind(), &self.config, &fitted, tensors)
@@ -62,7 +62,8 @@ impl Persist for Flow {
         // The orders that are drawn here are replaced.
         let mut chain = Chain::new(&config, &mut seeded(0));
         let parameters = stored.parameters(&chain.layout())?;
+        chain.base = whitening;
         chain.mixers_mut().zip(orders).try_for_each(|(mixer, order)| mixer.set_order(order))?;
-        Ok(Flow { config, chain, parameters, standardiser, whitening })
+        Ok(Flow { config, chain, parameters, standardiser })
     }
 }

@@ -19,9 +19,6 @@ impl DrawTile for Flow {
             pass.z[r..].iter_mut().step_by(n).for_each(|u| *u = temperature as f32 * f32::normal(&mut rng));
         }
         let passes = self.chain.inverse(&self.parameters.average, pass, x);
-        if let Some(whitening) = &self.whitening {
-            whitening.restore(x);
-        }
         self.standardiser.restore(x);
         passes
     }

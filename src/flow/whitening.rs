@@ -1,12 +1,14 @@
 use ndarray::{Array2, ArrayView2};
 
+use super::mixing::add;
+use crate::numeric::Real;
 use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
 
-/// v = L⁻¹ z, L Lᵀ the correlations of the training rows: before it, a flow that does not move anything yet is
-/// one Gaussian with all covariances, not N(0, I).
+/// The base N(0, L Lᵀ), L Lᵀ the correlations of the training rows, as the last step of the chain: u = L⁻¹ v.
+/// A flow whose layers do not move anything yet is then one Gaussian with all covariances, not N(0, I).
 ///
-/// Fitted once, at the first training, and frozen: its parameters take no part in the descent and cost a step
-/// nothing.
+/// Fitted once, at the first training, and frozen. It stands behind the layers, so that they see the columns
+/// as they are: turned columns would hide edges and clusters that lie along the axes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Whitening {
     dim: usize,
@@ -83,28 +85,48 @@ impl Whitening {
         Ok(Self::of(factor, dim))
     }
 
-    /// Rows of z to rows of v, in place.
-    pub fn whiten(&self, rows: &mut [f32]) {
-        self.multiply(&self.inverse, rows);
+    /// u = L⁻¹ v, in place. v: (d, n)
+    pub fn whiten<F: Real>(&self, v: &mut [F]) {
+        self.multiply(&self.inverse, v);
     }
 
-    /// Rows of v to rows of z, in place.
-    pub fn restore(&self, rows: &mut [f32]) {
-        self.multiply(&self.factor, rows);
+    /// v = L u, in place. u: (d, n)
+    pub fn restore<F: Real>(&self, u: &mut [F]) {
+        self.multiply(&self.factor, u);
     }
 
-    /// ln |det ∂v/∂z|.
+    /// dv = L⁻ᵀ du, in place: row j takes from those below it, which are as they came. du: (d, n)
+    pub fn backward<F: Real>(&self, du: &mut [F]) {
+        let n = du.len() / self.dim;
+        for j in 0..self.dim {
+            let (head, below) = du.split_at_mut((j + 1) * n);
+            let dv = &mut head[j * n..];
+            scale(self.inverse[j * (self.dim + 1)], dv);
+            for (i, below) in (j + 1..self.dim).zip(below.chunks_exact(n)) {
+                add(F::of(self.inverse[i * self.dim + j]), below, dv);
+            }
+        }
+    }
+
+    /// ln |det ∂u/∂v|.
     pub fn log_det(&self) -> f64 {
         -ln_det(&self.factor, self.dim)
     }
 
-    /// Each row becomes `lower` times it, from its last number up. Rows far outside any data stay finite.
-    fn multiply(&self, lower: &[f64], rows: &mut [f32]) {
-        for row in rows.chunks_exact_mut(self.dim) {
-            for (i, lower) in lower.chunks_exact(self.dim).enumerate().rev() {
-                let sum: f64 = lower[..=i].iter().zip(&*row).map(|(&l, &v)| l * f64::from(v)).sum();
-                row[i] = sum.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
+    /// v ← `lower`·v, from the last row up: a row takes from those above it, which are as they came.
+    fn multiply<F: Real>(&self, lower: &[f64], v: &mut [F]) {
+        let n = v.len() / self.dim;
+        for (i, lower) in lower.chunks_exact(self.dim).enumerate().rev() {
+            let (above, rest) = v.split_at_mut(i * n);
+            let v = &mut rest[..n];
+            scale(lower[i], v);
+            for (&l, above) in lower.iter().zip(above.chunks_exact(n)) {
+                add(F::of(l), above, v);
             }
         }
     }
+}
+
+fn scale<F: Real>(by: f64, v: &mut [F]) {
+    v.iter_mut().for_each(|v| *v *= F::of(by));
 }

@@ -12,7 +12,7 @@ use crate::train::Objective as _;
 
 /// The loss and its gradient at p.
 fn loss_grad(chain: &Chain, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {
-    let objective = ChangeOfVariables { chain, log_det: 0.0 };
+    let objective = ChangeOfVariables { chain };
     let (mut t, mut dp, mut scratch) = (vec![f64::NAN; p.len()], vec![0.0; p.len()], Pass::default());
     objective.transpose(p, &mut t);
     // Buffers dirty from other rows must not matter.

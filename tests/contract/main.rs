@@ -213,6 +213,16 @@ fn the_observer_sees_every_step_and_can_break_off() {
 }
 
 #[test]
+fn a_batch_of_one_row_has_one_shard() {
+    for (mut model, mut other) in models().into_iter().zip(models()) {
+        let options = TrainOptions { steps: 2, batch: 1, ..TrainOptions::default() };
+        let report = model.train(&moons(100), &options, &mut seeded(0), &mut Silent).unwrap();
+        let one = TrainOptions { shards: 1, ..options };
+        assert_eq!(other.train(&moons(100), &one, &mut seeded(0), &mut Silent).unwrap(), report);
+    }
+}
+
+#[test]
 fn a_training_goes_on_from_the_present_parameters() {
     // But for kernels, which stand on the rows of the last one.
     for mut model in models().into_iter().filter(|m| m.card().objective != Objective::KernelSmoothing) {

@@ -75,6 +75,7 @@
 //! [Glow](https://arxiv.org/abs/1807.03039) · Durkan et al. 2019, [Neural spline
 //! flows](https://arxiv.org/abs/1906.04032)
 
+mod base;
 mod chain;
 mod conditioner;
 mod likelihood;
@@ -87,16 +88,14 @@ mod spline;
 #[cfg(test)]
 mod tests;
 mod transform;
-mod whitening;
 
 use std::ops::ControlFlow;
 
 use ndarray::ArrayView2;
 use rand::RngCore;
 
-use self::chain::Chain;
+use self::chain::{Chain, has_base};
 use self::objective::ChangeOfVariables;
-use self::whitening::Whitening;
 use crate::data::Standardiser;
 use crate::error::{Result, check};
 use crate::generative::*;
@@ -136,10 +135,11 @@ pub struct FlowConfig {
     /// narrow modes need, and overfit on few rows; affine layers, many in a row, do better without. At most
     /// 14. Default 2.
     pub octaves: usize,
-    /// Whether the first training removes the correlations of its columns, where there are any, before the
-    /// first layer: the flow then starts as one Gaussian with all covariances, and learns what that one
-    /// misses. Default true.
-    pub whiten: bool,
+    /// Whether the base is N(0, Σ) with covariances Σ of its own, learned with the rest, in place of N(0, I).
+    /// They start at the correlations of the first training's rows, where those are more than chance: before its
+    /// layers have learned anything the flow is then one Gaussian. Rows of one column and of more than 512 have no
+    /// covariances. Default true.
+    pub correlated_base: bool,
     /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -203,7 +203,7 @@ impl Default for FlowConfig {
             hidden: vec![64, 64],
             activation: Activation::Silu,
             octaves: 2,
-            whiten: true,
+            correlated_base: true,
             optimiser: OptimiserConfig { lr: 3e-3, ..Default::default() },
         }
     }
@@ -250,7 +250,8 @@ impl FlowConfig {
         let inputs = sees * (1 + 2 * self.octaves);
         let conditioner = count_params(inputs, &self.hidden, moves * self.transform.params());
         let mixing = if self.mixing == Mixing::Linear { self.dim * self.dim } else { 0 };
-        let params = conditioner.saturating_add(mixing).saturating_mul(self.layers);
+        let base = if has_base(self) { self.dim * self.dim } else { 0 };
+        let params = conditioner.saturating_add(mixing).saturating_mul(self.layers).saturating_add(base);
         check_params("FlowConfig::hidden", &self.hidden, params)?;
         self.activation.validate()?;
         self.optimiser.validate()
@@ -336,8 +337,8 @@ impl Generative for Flow {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
-        if self.config.whiten && !self.standardiser.is_fitted() {
-            self.chain.base = Whitening::fit(rows.training.view());
+        if !self.standardiser.is_fitted() {
+            self.chain.fit_base(rows.training.view(), &mut self.parameters);
         }
         self.standardiser = rows.standardiser.clone();
         let objective = ChangeOfVariables { chain: &self.chain };

@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::chain::Chain;
-use super::whitening::Whitening;
+use super::chain::{Chain, has_base};
 use super::{Architecture, Flow, FlowConfig, Mixing};
 use crate::data::Standardiser;
 use crate::error::{Result, check};
@@ -16,9 +15,6 @@ struct Fitted {
     standardiser: Standardiser,
     /// Of [`Mixing::Permutation`], the order between each two layers; else empty.
     orders: Vec<Vec<usize>>,
-    /// The lines of the [`Whitening`]'s factor, each up to its diagonal, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    whitening: Option<Vec<Vec<f64>>>,
 }
 
 impl Persist for Flow {
@@ -31,19 +27,17 @@ impl Persist for Flow {
             Mixing::Permutation => self.chain.mixers().map(|mixer| mixer.order().to_vec()).collect(),
             Mixing::Reverse | Mixing::Linear => Vec::new(),
         };
-        let whitening = self.chain.base.as_ref().map(Whitening::lines);
-        let fitted = Fitted { standardiser: self.standardiser.clone(), orders, whitening };
+        let fitted = Fitted { standardiser: self.standardiser.clone(), orders };
         let tensors = Tensor::parameters(&self.chain.layout(), &self.parameters);
         encode(Self::kind(), &self.config, &fitted, tensors)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Fitted { standardiser, orders, whitening }): (FlowConfig, _) = stored.read(Self::kind())?;
+        let (config, Fitted { standardiser, orders }): (FlowConfig, _) = stored.read(Self::kind())?;
         config.validate()?;
         let (dim, layers) = (config.dim, config.layers);
         standardiser.validate(dim)?;
-        let whitening = whitening.map(|lines| Whitening::from_lines(lines, dim)).transpose()?;
         let expected = if config.mixing == Mixing::Permutation { layers - 1 } else { 0 };
         let sane = orders.len() == expected;
         check(sane, "orders", orders.len(), "one between each two layers, for Mixing::Permutation only")?;
@@ -55,14 +49,14 @@ impl Persist for Flow {
         let outputs = moves.saturating_mul(config.transform.params());
         let conditioner = [&[features(sees, config.octaves)], &config.hidden[..], &[outputs]].concat();
         let learned = if config.mixing == Mixing::Linear { layers - 1 } else { 0 };
-        let tensors = layers * 2 * (config.hidden.len() + 1) + learned;
-        let mixers = [learned.saturating_mul(dim), dim];
+        let base = usize::from(has_base(&config));
+        let tensors = layers * 2 * (config.hidden.len() + 1) + learned + base;
+        let mixers = [(learned + base).saturating_mul(dim), dim];
         stored.fits(tensors, &[&conditioner, &[layers, outputs], &mixers])?;
 
         // The orders that are drawn here are replaced.
         let mut chain = Chain::new(&config, &mut seeded(0));
         let parameters = stored.parameters(&chain.layout())?;
-        chain.base = whitening;
         chain.mixers_mut().zip(orders).try_for_each(|(mixer, order)| mixer.set_order(order))?;
         Ok(Flow { config, chain, parameters, standardiser })
     }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::format::bad_json;
 use crate::error::Result;
@@ -21,7 +21,8 @@ struct Added {
 }
 
 /// The fields that came with format 2. A field that means the old thing by its default need not be here.
-const SINCE_2: &[Added] = &[];
+const SINCE_2: &[Added] =
+    &[Added { kinds: &["flow"], place: "/config", field: "correlated_base", value: || json!(false) }];
 
 /// The text of a file's model, by the rules of the newest format.
 pub(super) fn upgraded(format: u64, model: &str) -> Result<Cow<'_, str>> {
@@ -47,8 +48,6 @@ fn insert(added: &[Added], model: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -3,6 +3,7 @@
 mod extremes;
 mod files;
 mod small;
+mod tails;
 mod training;
 
 use std::ops::ControlFlow;

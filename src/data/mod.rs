@@ -26,6 +26,7 @@ mod split;
 mod standardise;
 mod table;
 mod toy;
+mod whitening;
 
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng as _, RngCore};

@@ -241,7 +241,7 @@ impl Generative for Diffusion {
                 Levels::LogSnr(noisiest.max(LOG_SNR_END), quietest.max(timesteps[0].log_snr))
             }
         };
-        let rows = Rows::prepare(data, &self.fitted.standardiser, options, rng)?;
+        let rows = Rows::whitened(data, &self.fitted.standardiser, self.config.whiten, options, rng)?;
         let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
         *standardiser = rows.standardiser.clone();
         let objective = NoiseMse { net: &self.net, levels };

@@ -123,6 +123,23 @@ impl Kind {
     }
 }
 
+impl ModelConfig {
+    /// How the parameters move; `None` for the baselines, which have no network.
+    pub fn optimiser_mut(&mut self) -> Option<&mut OptimiserConfig> {
+        match self {
+            ModelConfig::Autoregressive(AutoregressiveConfig { optimiser, .. })
+            | ModelConfig::Diffusion(DiffusionConfig { optimiser, .. })
+            | ModelConfig::Energy(EnergyConfig { optimiser, .. })
+            | ModelConfig::Flow(FlowConfig { optimiser, .. })
+            | ModelConfig::FlowMatching(FlowMatchingConfig { optimiser, .. })
+            | ModelConfig::Gan(GanConfig { optimiser, .. })
+            | ModelConfig::Score(ScoreConfig { optimiser, .. })
+            | ModelConfig::Vae(VaeConfig { optimiser, .. }) => Some(optimiser),
+            ModelConfig::GaussianMixture(_) | ModelConfig::KernelDensity(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

@@ -1,4 +1,4 @@
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngCore;
 use rand::seq::SliceRandom;
 
@@ -36,8 +36,34 @@ impl Rows {
         options: &TrainOptions,
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
+        Self::in_units(data, options, rng, |training| standardiser.fitted(training))
+    }
+
+    /// As [`prepare`](Rows::prepare), in the units of [`Standardiser::whitened`] if `whiten`.
+    ///
+    /// # Errors
+    /// As [`prepare`](Rows::prepare).
+    pub fn whitened(
+        data: &Dataset,
+        standardiser: &Standardiser,
+        whiten: bool,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+    ) -> Result<Self> {
+        if !whiten {
+            return Self::prepare(data, standardiser, options, rng);
+        }
+        Self::in_units(data, options, rng, |training| standardiser.whitened(training))
+    }
+
+    fn in_units(
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        fit: impl FnOnce(ArrayView2<f32>) -> Result<Standardiser>,
+    ) -> Result<Self> {
         let (training, validation, streams) = split(data, options, rng)?;
-        let standardiser = standardiser.fitted(training.view())?;
+        let standardiser = fit(training.view())?;
         Ok(Rows {
             training: standardiser.apply(training),
             validation: standardiser.apply(validation),

@@ -189,6 +189,40 @@ fn a_broken_loss_leaves_the_last_good_parameters() {
     assert!(parameters.p.iter().all(|p| p.is_finite()) && parameters.p[0] > 0.0);
 }
 
+/// The average stays at the start, the parameters go: what is validated, and kept by patience, is the average.
+#[test]
+fn validation_is_by_the_average_and_the_best_one_is_kept() {
+    let stuck = OptimiserConfig { ema: 1.0 - 1e-12, ema_share: 1e12, ..config() };
+    let held = TrainOptions { validation: 0.2, validate_every: 10, ..options(100) };
+    let (report, parameters) = run(&MEAN, &stuck, &held);
+    let validation = report.unwrap().validation;
+    let at_the_start = validation[0].1;
+    // ½·(3² + 1²) and the rows' spread.
+    assert!((at_the_start - 5.05).abs() < 0.1, "{at_the_start}");
+    assert!(validation.iter().all(|&(_, loss)| (loss - at_the_start).abs() < 1e-3), "{validation:?}");
+    assert!(parameters.average.iter().all(|v| v.abs() < 1e-3) && (parameters.p[0] - 3.0).abs() < 0.1);
+}
+
+/// A file is often sorted: the first rows would be the least.
+#[test]
+fn held_out_rows_are_drawn_from_all() {
+    let data = Dataset::new(Array2::from_shape_fn((1000, 1), |(r, _)| r as f32)).unwrap();
+    let held = TrainOptions { validation: 0.2, ..options(1) };
+    let means: Vec<f32> = (0..20)
+        .map(|seed| {
+            let (training, validation, _) = split(&data, &held, &mut seeded(seed)).unwrap();
+            assert_eq!((training.nrows(), validation.nrows()), (800, 200));
+            let mut all: Vec<f32> = training.iter().chain(&validation).copied().collect();
+            all.sort_by(f32::total_cmp);
+            assert!(all.iter().enumerate().all(|(r, &v)| v == r as f32), "each row once");
+            validation.mean().unwrap()
+        })
+        .collect();
+    // The mean of 200 of 0 … 999 is 499.5, sd 18: the first 200 have 99.5.
+    assert!(means.iter().all(|mean| (mean - 499.5).abs() < 90.0), "{means:?}");
+    assert!(means.windows(2).any(|pair| pair[0] != pair[1]));
+}
+
 #[test]
 fn a_last_update_that_no_loss_has_seen_is_checked() {
     let wild = OptimiserConfig { lr: 1e38, warmup: 0, ..config() };
@@ -212,6 +246,7 @@ fn the_optimisers_options_matter() {
         OptimiserConfig { warmup: 0, ..config() },
         OptimiserConfig { decay: Decay::Constant, ..config() },
         OptimiserConfig { ema: 0.0, ..config() },
+        OptimiserConfig { ema_share: 0.2, ..config() },
     ];
     for variant in variants {
         assert_ne!(run(&MEAN, &variant, &options(30)).1.average, base.average, "{variant:?}");
@@ -224,6 +259,7 @@ fn the_optimisers_options_matter() {
         ("OptimiserConfig::weight_decay", OptimiserConfig { weight_decay: -1.0, ..config() }),
         ("OptimiserConfig::clip_norm", OptimiserConfig { clip_norm: Some(0.0), ..config() }),
         ("OptimiserConfig::ema", OptimiserConfig { ema: 1.0, ..config() }),
+        ("OptimiserConfig::ema_share", OptimiserConfig { ema_share: 0.0, ..config() }),
     ] {
         match bad.validate() {
             Err(Error::Config { field: named, .. }) => assert_eq!(named, field),

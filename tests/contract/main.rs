@@ -1,5 +1,6 @@
 //! One test over every implementor of `Generative`: what the trait promises holds for all of them.
 
+mod averages;
 mod extremes;
 mod files;
 mod small;

@@ -159,6 +159,7 @@ pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use map::Card;
 pub use numeric::rng::seeded;
+pub use numeric::simd::instruction_set;
 pub use train::OptimiserConfig;
 
 pub use ndarray;

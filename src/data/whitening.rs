@@ -90,6 +90,13 @@ impl Whitening {
         self.multiply(&self.factor, rows);
     }
 
+    /// From ∂/∂v to ∂/∂z of a row, in place: s ← L⁻ᵀ s.
+    pub fn restore_score(&self, s: &mut [f64]) {
+        for j in 0..self.dim {
+            s[j] = (j..self.dim).map(|i| self.inverse[i * self.dim + j] * s[i]).sum();
+        }
+    }
+
     /// ln |det ∂v/∂z|.
     pub fn log_det(&self) -> f64 {
         -ln_det(&self.factor, self.dim)
@@ -132,5 +139,80 @@ impl TryFrom<Lines> for Whitening {
             .zip(lines)
             .for_each(|(to, line)| to[..line.len()].copy_from_slice(&line));
         Ok(Self::of(factor, dim))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numeric::rng::{Rng, seeded};
+
+    /// Three columns: a, a + noise, and one of its own.
+    fn correlated(rows: usize, noise: f32) -> Array2<f32> {
+        let rng: &mut Rng = &mut seeded(3);
+        let mut x = Array2::zeros((rows, 3));
+        for mut row in x.rows_mut() {
+            let [a, e, own] = [(); 3].map(|()| f32::normal(rng));
+            row.assign(&ndarray::arr1(&[a, (a + noise * e) / (1.0 + noise * noise).sqrt(), own]));
+        }
+        x
+    }
+
+    fn second_moments(x: &Array2<f32>) -> Array2<f32> {
+        x.t().dot(x) / x.nrows() as f32
+    }
+
+    #[test]
+    fn whitened_rows_have_no_correlations_and_come_back() {
+        for noise in [1.0, 1e-2] {
+            let z = correlated(2000, noise);
+            let whitening = Whitening::fit(z.view()).unwrap();
+            let mut v = z.clone();
+            whitening.whiten(v.as_slice_mut().unwrap());
+            let moments = second_moments(&v);
+            for ((i, j), &m) in moments.indexed_iter() {
+                let expected = if i == j { second_moments(&z)[[0, 0]] } else { 0.0 };
+                // The variances here are those of 2000 draws, not 1.
+                assert!((m - expected).abs() < 0.1, "noise {noise}, {i} {j}: {m}");
+            }
+            // The first column stays what it is.
+            assert_eq!(v.column(0).mapv(|v| (v * 1e4).round()), z.column(0).mapv(|z| (z * 1e4).round()));
+            whitening.restore(v.as_slice_mut().unwrap());
+            v.iter().zip(&z).for_each(|(v, z)| assert!((v - z).abs() < 1e-5, "{v} {z}"));
+        }
+    }
+
+    /// ln |det ∂v/∂z| and ∂/∂z by differences, in f64.
+    #[test]
+    fn the_determinant_and_the_score_are_those_of_the_map() {
+        let whitening = Whitening::fit(correlated(500, 0.3).view()).unwrap();
+        let h = 1e-4;
+        let mut jacobian = Array2::<f64>::zeros((3, 3));
+        for j in 0..3 {
+            let [mut up, mut down] = [h, -h].map(|h| {
+                let mut z = [0.3, -0.2, 0.9];
+                z[j] += h;
+                z
+            });
+            whitening.whiten(&mut up);
+            whitening.whiten(&mut down);
+            (0..3).for_each(|i| jacobian[[i, j]] = (up[i] - down[i]) / (2.0 * h));
+        }
+        let det = (0..3).map(|i| jacobian[[i, i]].ln()).sum::<f64>();
+        assert!((whitening.log_det() - det).abs() < 1e-8);
+        // A function with ∂/∂v = (1, −2, 0.5): ∂/∂z = Jᵀ ∂/∂v.
+        let mut s = [1.0, -2.0, 0.5];
+        let expected = jacobian.t().dot(&ndarray::arr1(&s));
+        whitening.restore_score(&mut s);
+        s.iter().zip(&expected).for_each(|(s, e)| assert!((s - e).abs() < 1e-8, "{s} {e}"));
+    }
+
+    #[test]
+    fn columns_without_correlations_and_few_rows_stay_as_they_are() {
+        let rng: &mut Rng = &mut seeded(5);
+        let alone = Array2::from_shape_simple_fn((1000, 4), || f32::normal(rng));
+        assert_eq!(Whitening::fit(alone.view()), None);
+        assert_eq!(Whitening::fit(correlated(11, 0.1).view()), None);
+        assert_eq!(Whitening::fit(correlated(1000, 0.1).slice(ndarray::s![.., ..1])), None);
     }
 }

@@ -29,14 +29,14 @@ impl Rows {
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range or a share that leaves no row to train on, [`Error::Shape`]
-    /// unless the columns are the standardiser's, and what [`Standardiser::fitted`] refuses.
+    /// unless the columns are the standardiser's, and what [`Standardiser::fitted_with_tails`] refuses.
     pub fn prepare(
         data: &Dataset,
         standardiser: &Standardiser,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
-        Self::in_units(data, options, rng, |training| standardiser.fitted(training))
+        Self::in_units(data, options, rng, |training| standardiser.fitted_with_tails(training))
     }
 
     /// As [`prepare`](Rows::prepare), in the units of [`Standardiser::whitened`] if `whiten`.

@@ -75,7 +75,7 @@ impl Standardiser {
         let (field, columns) = ("Standardiser::tails", self.tails.len());
         check(columns == 0 || columns == dim, field, columns, "none, or one for each column")?;
         let sane = |tail: &Tail| tail.center.is_finite() && tail.unit.is_finite() && tail.unit > 0.0;
-        check(self.tails.iter().flatten().all(sane), field, &self.tails, "finite, the unit more than 0");
+        check(self.tails.iter().flatten().all(sane), field, &self.tails, "finite, the unit more than 0")?;
         let whitened = self.whitening.as_ref().map(Whitening::dim);
         check(whitened.is_none_or(|d| d == dim), "Standardiser::whitening", whitened, "as many columns")
     }

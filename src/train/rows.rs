@@ -73,11 +73,21 @@ impl Rows {
     }
 }
 
-/// The rows to learn from, those held out by `options.validation`, at random, and the training's streams.
+/// The rows to learn from, those held out by `options.validation`, at random, and the training's streams: a model's
+/// `train` called with the same data, options and state of `rng` learns from the one part and validates on the other.
 ///
 /// # Errors
 /// [`Error::Config`] for options out of range or a share that leaves no row to train on.
-pub(crate) fn split(
+///
+/// ```
+/// use quadrivium::{Dataset, TrainOptions, ndarray::Array2, seeded, train};
+/// let data = Dataset::new(Array2::from_shape_fn((10, 1), |(row, _)| row as f32))?;
+/// let options = TrainOptions { validation: 0.2, ..Default::default() };
+/// let (learned, held_out, _) = train::split(&data, &options, &mut seeded(0))?;
+/// assert_eq!((learned.nrows(), held_out.nrows()), (8, 2));
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+pub fn split(
     data: &Dataset,
     options: &TrainOptions,
     rng: &mut dyn RngCore,

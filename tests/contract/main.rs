@@ -1,6 +1,5 @@
 //! One test over every implementor of `Generative`: what the trait promises holds for all of them.
 
-mod averages;
 mod extremes;
 mod files;
 mod small;

@@ -63,6 +63,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// # Errors
+            /// [`Error::Config`] naming the first field out of range.
+            pub fn validate(&self) -> Result<()> {
+                match self {
+                    $(ModelConfig::$kind(config) => config.validate(),)*
+                }
+            }
+
             /// The untrained model.
             ///
             /// # Errors

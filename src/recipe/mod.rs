@@ -22,11 +22,11 @@
 //! | --- | --- |
 //! | units of a hidden layer | 32 (n/200)^¼ + d, in eights |
 //! | octaves of Fourier features | ½ log₂(n/300) − ¾ log₂(d/2), from 0 to the config's own |
-//! | components of an autoregressive conditional | 16 (n/5000)^⅓, from 3 to 24 |
-//! | bins of a spline | 8 (n/1000)^⅓, from 4 to 24 |
+//! | components of an autoregressive conditional | 16 (n/5000)^⅓/(1 + d/100), from 3 to 24 |
+//! | bins of a spline | 8 (n/1000)^⅓/(1 + d/100), from 4 to 24 |
 //! | columns of a VAE's z | d n/(n + 50 d) |
 //! | learning rate | the config's own · (n/20,000)^⅓, at most the config's own |
-//! | steps | 500 (n/100)^0.35, twice as many for a diffusion and a VAE, four times for a GAN |
+//! | steps | 500 (n/100)^0.35/(1 + d/200), twice as many for a diffusion and a VAE, four times for a GAN |
 //! | rows of a step | 128 (n/1000)^¼, in sixteens, at most n |
 //! | share held out | 0.15/(1 + n/10,000), from ten rows on |
 //! | patience | 15 validations of 50 |
@@ -94,9 +94,10 @@ impl Extent {
         (octaves.round().max(0.0) as usize).min(most)
     }
 
-    /// A count that grows with the cube root of the rows: `count` at `rows` of them.
-    fn by_cube_root(&self, count: f64, rows: f64, (least, most): (f64, f64)) -> usize {
-        (count * (self.rows / rows).cbrt()).round().clamp(least, most) as usize
+    /// Pieces of a column's density: `count` of a narrow table of `rows` rows.
+    fn pieces(&self, count: f64, rows: f64, (least, most): (f64, f64)) -> usize {
+        let pieces = count * (self.rows / rows).cbrt() / (1.0 + self.dim / 100.0);
+        pieces.round().clamp(least, most) as usize
     }
 
     fn config(&self, kind: Kind, dim: usize) -> ModelConfig {
@@ -109,7 +110,7 @@ impl Extent {
             ModelConfig::Autoregressive(config) => {
                 config.hidden = vec![width; 2];
                 config.octaves = self.octaves(config.octaves);
-                config.head = Head::Mixture { components: self.by_cube_root(16.0, 5000.0, (3.0, 24.0)) };
+                config.head = Head::Mixture { components: self.pieces(16.0, 5000.0, (3.0, 24.0)) };
             }
             ModelConfig::Diffusion(config) => {
                 config.hidden = vec![width; 3];
@@ -127,7 +128,7 @@ impl Extent {
             ModelConfig::Flow(config) => {
                 config.hidden = vec![width; 2];
                 config.octaves = self.octaves(config.octaves);
-                let bins = self.by_cube_root(8.0, 1000.0, (4.0, 24.0));
+                let bins = self.pieces(8.0, 1000.0, (4.0, 24.0));
                 config.transform = Transform::Spline { bins, bound: 4.0 };
                 if dim == 1 {
                     // A coupling needs two columns.
@@ -166,7 +167,7 @@ impl Extent {
             Kind::Gan => 2000.0,
             _ => 500.0,
         };
-        let steps = round_to(10.0, length * (self.rows / 100.0).powf(0.35));
+        let steps = round_to(10.0, length * (self.rows / 100.0).powf(0.35) / (1.0 + self.dim / 200.0));
         let batch = round_to(16.0, 128.0 * (self.rows / 1000.0).powf(0.25)).min(rows.max(1));
         let validates = rows >= 10 && !matches!(kind, Kind::Energy | Kind::Gan);
         TrainOptions {
@@ -177,6 +178,101 @@ impl Extent {
             validate_every: steps.div_ceil(50),
             patience: validates.then_some(15),
             ..TrainOptions::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_is_valid() {
+        for &kind in Kind::ALL {
+            for rows in [0, 1, 2, 5, 9, 10, 30, 150, 4_999, 5_000, 100_000, 10_000_000] {
+                for dim in [1, 2, 3, 10, 30, 61, 300, 800, 2_000] {
+                    let Recipe { config, options } = Recipe::of(kind, rows, dim);
+                    assert_eq!(config.kind(), kind);
+                    config
+                        .validate()
+                        .and(options.validate())
+                        .unwrap_or_else(|e| panic!("{kind}, {rows} × {dim}: {e}"));
+                    let held_out = (options.validation * rows as f64).ceil();
+                    assert!(
+                        rows == 0 || held_out < rows as f64,
+                        "{kind}, {rows} × {dim}: {held_out} held out"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Numbers in the order of the formulas' table, each over what one unit of its rounding is.
+    fn numbers(rows: usize, dim: usize) -> Vec<f64> {
+        let config = |kind| Recipe::of(kind, rows, dim).config;
+        let ModelConfig::Autoregressive(autoregressive) = config(Kind::Autoregressive) else {
+            unreachable!()
+        };
+        let Head::Mixture { components } = autoregressive.head else { unreachable!() };
+        let ModelConfig::Vae(vae) = config(Kind::Vae) else { unreachable!() };
+        let options = Recipe::of(Kind::Diffusion, rows, dim).options;
+        vec![
+            autoregressive.hidden[0] as f64 / 8.0,
+            autoregressive.octaves as f64,
+            components as f64,
+            vae.latent_dim as f64,
+            vae.optimiser.lr * 1e4,
+            options.steps as f64 / 10.0,
+            options.batch as f64 / 16.0,
+            options.validation * rows as f64,
+        ]
+    }
+
+    #[test]
+    fn one_row_or_one_column_more_is_one_unit_more_at_most() {
+        let apart = |a: &[f64], b: &[f64], what: String| {
+            a.iter().zip(b).enumerate().for_each(|(i, (a, b))| {
+                // A batch is no more than the rows, and steps shrink by the column.
+                let most = 1.0 + 0.02 * a.abs();
+                assert!((a - b).abs() <= most, "{what}: number {i} goes from {a} to {b}");
+            });
+        };
+        for dim in [2, 10, 30] {
+            let mut last = numbers(16, dim);
+            for rows in (17..20_000).chain([50_000, 50_001]) {
+                let next = numbers(rows, dim);
+                if rows != 50_000 {
+                    apart(&last, &next, format!("{rows} × {dim}"));
+                }
+                last = next;
+            }
+        }
+        for rows in [150, 5_000] {
+            (2..100).for_each(|dim| {
+                apart(&numbers(rows, dim), &numbers(rows, dim + 1), format!("{rows} × {dim}"));
+            });
+        }
+    }
+
+    #[test]
+    fn names_are_read_and_written() {
+        for &kind in Kind::ALL {
+            assert_eq!(kind.name().parse::<Kind>().unwrap(), kind);
+            assert_eq!(kind.to_string(), kind.name());
+            assert_eq!(ModelConfig::defaults(kind, 3).kind(), kind);
+        }
+        assert!("flow-matching".parse::<Kind>().is_err());
+    }
+
+    /// The best model is kept, and found by rows that are not learned from: no table is trained by a recipe for less.
+    #[test]
+    fn rows_are_held_out_wherever_there_are_ten() {
+        for &kind in Kind::ALL {
+            let options = Recipe::of(kind, 10, 2).options;
+            let stops = !kind.in_one_go() && !matches!(kind, Kind::Energy | Kind::Gan);
+            assert_eq!((options.validation > 0.0, options.patience.is_some()), (stops, stops), "{kind}");
+            assert!(kind.in_one_go() || options.steps >= 200);
+            assert_eq!(Recipe::of(kind, 9, 2).options.validation, 0.0, "{kind}");
         }
     }
 }

@@ -203,26 +203,6 @@ fn validation_is_by_the_average_and_the_best_one_is_kept() {
     assert!(parameters.average.iter().all(|v| v.abs() < 1e-3) && parameters.p[0] > 2.0);
 }
 
-/// A file is often sorted: the first rows would be the least.
-#[test]
-fn held_out_rows_are_drawn_from_all() {
-    let data = Dataset::new(Array2::from_shape_fn((1000, 1), |(r, _)| r as f32)).unwrap();
-    let held = TrainOptions { validation: 0.2, ..options(1) };
-    let means: Vec<f32> = (0..20)
-        .map(|seed| {
-            let (training, validation, _) = split(&data, &held, &mut seeded(seed)).unwrap();
-            assert_eq!((training.nrows(), validation.nrows()), (800, 200));
-            let mut all: Vec<f32> = training.iter().chain(&validation).copied().collect();
-            all.sort_by(f32::total_cmp);
-            assert!(all.iter().enumerate().all(|(r, &v)| v == r as f32), "each row once");
-            validation.mean().unwrap()
-        })
-        .collect();
-    // The mean of 200 of 0 … 999 is 499.5, sd 18: the first 200 have 99.5.
-    assert!(means.iter().all(|mean| (mean - 499.5).abs() < 90.0), "{means:?}");
-    assert!(means.windows(2).any(|pair| pair[0] != pair[1]));
-}
-
 #[test]
 fn a_last_update_that_no_loss_has_seen_is_checked() {
     let wild = OptimiserConfig { lr: 1e38, warmup: 0, ..config() };

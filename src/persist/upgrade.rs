@@ -21,8 +21,15 @@ struct Added {
 }
 
 /// The fields that came with format 2. A field that means the old thing by its default need not be here.
-const SINCE_2: &[Added] =
-    &[Added { kinds: &["diffusion"], place: "/config", field: "finish", value: || "Estimate".into() }];
+const SINCE_2: &[Added] = &[
+    Added { kinds: &["diffusion"], place: "/config", field: "finish", value: || "Estimate".into() },
+    Added {
+        kinds: &["diffusion", "flow_matching", "vae"],
+        place: "/config",
+        field: "whiten",
+        value: || false.into(),
+    },
+];
 
 /// The text of a file's model, by the rules of the newest format.
 pub(super) fn upgraded(format: u64, model: &str) -> Result<Cow<'_, str>> {

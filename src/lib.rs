@@ -106,6 +106,7 @@
 //! | [`metrics`] | mode coverage, distances and their floors, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
 //! | [`observe`] | watching a training: progress bar, log, a request to stop |
+//! | [`recipe`] | a config and training options for each kind of model, by rows and columns |
 //! | `persist` | models as files, with the feature `safetensors` |
 //! | `report` | pictures, with the feature `plot` |
 //! | [`error`] | the errors, with the numbers in them |
@@ -161,6 +162,7 @@ pub mod numeric;
 pub mod observe;
 #[cfg(feature = "safetensors")]
 pub mod persist;
+pub mod recipe;
 #[cfg(feature = "plot")]
 pub mod report;
 pub mod train;
@@ -179,6 +181,7 @@ pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use map::Card;
 pub use numeric::rng::seeded;
+pub use numeric::simd::instruction_set;
 pub use train::OptimiserConfig;
 
 pub use ndarray;

@@ -78,12 +78,12 @@ impl Default for Langevin {
 /// The buffers of the chains of a tile.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Walk<F> {
-    pass: Pass<F>,
+    pub(super) pass: Pass<F>,
     proposal: Vec<F>, // z′: (n, d)
     noise: Vec<F>,    // ξ: (n, d)
     e: Vec<F>,        // E(z): (n)
     g: Vec<F>,        // ∇E(z): (n, d)
-    /// Proposals that were accepted by [`Acceptance::Metropolis`], over all chains and moves.
+    /// Proposals that were taken, over all chains and moves.
     pub(super) accepted: usize,
 }
 
@@ -139,7 +139,10 @@ impl Langevin {
         walk: &mut Walk<F>,
     ) -> usize {
         match self.acceptance {
-            Acceptance::Always => self.walk_unadjusted(energy, w, temperature, z, rngs, &mut walk.pass),
+            Acceptance::Always => {
+                walk.accepted = self.steps * rngs.len();
+                self.walk_unadjusted(energy, w, temperature, z, rngs, &mut walk.pass)
+            }
             Acceptance::Metropolis => self.walk_adjusted(energy, w, temperature, z, rngs, walk),
         }
     }

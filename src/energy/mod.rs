@@ -101,6 +101,7 @@
 //! Ermon 2020, [Improved techniques for training score-based generative
 //! models](https://arxiv.org/abs/2006.09011)
 
+mod diagnosis;
 mod langevin;
 mod likelihood;
 mod network;
@@ -119,6 +120,7 @@ use std::sync::OnceLock;
 use ndarray::ArrayView2;
 use rand::RngCore;
 
+pub use self::diagnosis::ChainCheck;
 pub use self::langevin::{Acceptance, Langevin};
 use self::langevin::{MOST_STEPS, STEPS};
 pub use self::score::{ScoreConfig, ScoreModel, ScoreTraining};

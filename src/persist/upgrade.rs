@@ -29,6 +29,12 @@ const SINCE_2: &[Added] = &[
         field: "whiten",
         value: || false.into(),
     },
+    Added {
+        kinds: &["energy"],
+        place: "/config/langevin",
+        field: "candidates",
+        value: || serde_json::json!(0.0),
+    },
 ];
 
 /// The text of a file's model, by the rules of the newest format.

@@ -217,12 +217,18 @@ impl Default for FlowConfig {
     }
 }
 
+/// Bins for rows of `dim` columns, however many rows there are: see [`FlowConfig::with_dim`].
+pub(crate) fn most_bins(dim: usize) -> usize {
+    (48 / dim.max(1)).clamp(8, 24)
+}
+
 impl FlowConfig {
     /// The default for rows of `dim` columns, which on the plane is `FlowConfig::default()`.
     ///
     /// The more columns, the more parameters a step has for each of its rows, and the sooner they learn rows by
     /// heart: bins are 48/dim, 8 to 24; octaves 2 − 0.6 log₂(dim/2), rounded; the weight decay is 0.3 (1 − 2/dim).
-    /// One column is masked autoregressive, as a coupling needs two.
+    /// From three columns on, the halves are mixed by learned maps, [`Mixing::Linear`], and layers are dim + 2, 4 to
+    /// 6. One column is masked autoregressive, as a coupling needs two.
     ///
     /// ```
     /// use quadrivium::{FlowConfig, Transform};
@@ -234,13 +240,15 @@ impl FlowConfig {
     pub fn with_dim(dim: usize) -> Self {
         let default = FlowConfig::default();
         let columns = dim.max(1) as f64;
-        let bins = (48.0 / columns).round().clamp(8.0, 24.0) as usize;
+        let bins = most_bins(dim);
         let octaves = (2.0 - 0.6 * (columns / 2.0).log2()).round().clamp(0.0, 2.0) as usize;
         let weight_decay = 0.3 * (1.0 - 2.0 / columns).max(0.0);
         FlowConfig {
             dim,
             architecture: if dim == 1 { Architecture::MaskedAutoregressive } else { default.architecture },
             transform: Transform::AffineSpline { bins, bound: 4.0 },
+            layers: (columns as usize + 2).clamp(4, 6),
+            mixing: if dim > 2 { Mixing::Linear } else { default.mixing },
             octaves,
             optimiser: OptimiserConfig { weight_decay, ..default.optimiser.clone() },
             ..default

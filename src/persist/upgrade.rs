@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::format::bad_json;
 use crate::error::Result;
@@ -21,8 +21,22 @@ struct Added {
 }
 
 /// The fields that came with format 2. A field that means the old thing by its default need not be here.
-const SINCE_2: &[Added] =
-    &[Added { kinds: &["flow"], place: "/config", field: "correlated_base", value: || json!(false) }];
+const SINCE_2: &[Added] = &[
+    Added { kinds: &["diffusion"], place: "/config", field: "finish", value: || "Estimate".into() },
+    Added {
+        kinds: &["diffusion", "flow_matching", "vae"],
+        place: "/config",
+        field: "whiten",
+        value: || false.into(),
+    },
+    Added {
+        kinds: &["energy"],
+        place: "/config/langevin",
+        field: "candidates",
+        value: || serde_json::json!(0.0),
+    },
+    Added { kinds: &["flow"], place: "/config", field: "correlated_base", value: || false.into() },
+];
 
 /// The text of a file's model, by the rules of the newest format.
 pub(super) fn upgraded(format: u64, model: &str) -> Result<Cow<'_, str>> {
@@ -48,6 +62,8 @@ fn insert(added: &[Added], model: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -2,9 +2,9 @@ use std::ops::Range;
 
 use ndarray::ArrayView2;
 
+use super::base::{MOST_CORRELATED, whitening};
 use super::conditioner::Conditioner;
 use super::mixing::Mixer;
-use super::base::{MOST_CORRELATED, whitening};
 use super::{FlowConfig, Transform};
 use crate::nn::{Network, REACH, Weights, grow};
 use crate::numeric::Real;

@@ -102,6 +102,7 @@ use std::ops::ControlFlow;
 use ndarray::ArrayView2;
 use rand::RngCore;
 
+use self::base::MOST_CORRELATED;
 use self::chain::{Chain, has_base};
 use self::objective::ChangeOfVariables;
 use crate::data::Standardiser;
@@ -227,7 +228,7 @@ impl FlowConfig {
     ///
     /// The more columns, the more parameters a step has for each of its rows, and the sooner they learn rows by
     /// heart: bins are 48/dim, 8 to 24; octaves 2 − 0.6 log₂(dim/2), rounded; the weight decay is 0.3 (1 − 2/dim).
-    /// From three columns on, the halves are mixed by learned maps, [`Mixing::Linear`], and layers are dim + 2, 4 to
+    /// From 3 to 512 columns the halves are mixed by learned maps, [`Mixing::Linear`]; layers are dim + 2, 4 to
     /// 6. One column is masked autoregressive, as a coupling needs two.
     ///
     /// ```
@@ -248,7 +249,7 @@ impl FlowConfig {
             architecture: if dim == 1 { Architecture::MaskedAutoregressive } else { default.architecture },
             transform: Transform::AffineSpline { bins, bound: 4.0 },
             layers: (columns as usize + 2).clamp(4, 6),
-            mixing: if dim > 2 { Mixing::Linear } else { default.mixing },
+            mixing: if (3..=MOST_CORRELATED).contains(&dim) { Mixing::Linear } else { default.mixing },
             octaves,
             optimiser: OptimiserConfig { weight_decay, ..default.optimiser.clone() },
             ..default

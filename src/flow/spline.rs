@@ -258,7 +258,8 @@ impl Spline {
             let root = p.s / p.d;
             let outer = if straight { one } else { root * root * p.m };
             let bent = inside || !straight;
-            let (g, big_g) = if bent { (dy[r], dlog_det + dy[r] * outer * (x[r] - near)) } else { (zero, zero) };
+            let (g, big_g) =
+                if bent { (dy[r], dlog_det + dy[r] * outer * (x[r] - near)) } else { (zero, zero) };
             let (xi, rest, skew) = (p.xi, one - p.xi, one - two * p.xi);
             let (dn, dm) = (g * p.h / p.d, big_g / p.m);
             let dd = -(dn * p.n + two * big_g) / p.d;

@@ -221,8 +221,14 @@ fn an_affine_spline_goes_on_outside_its_box_as_straight_lines() {
             for distance in [1e-3, 1.0, 40.0, 1e4] {
                 let (y, log_slope, back) = at(distance);
                 let line = out * bound + out * distance * log_slope.f64().exp();
-                assert!((y.f64() - line).abs() < tolerance * (1.0 + line.abs()), "{y}, the line is at {line}");
-                assert!((log_slope - inner).abs().f64() < 1e-4, "ln T′ {inner} at the end, {log_slope} outside");
+                assert!(
+                    (y.f64() - line).abs() < tolerance * (1.0 + line.abs()),
+                    "{y}, the line is at {line}"
+                );
+                assert!(
+                    (log_slope - inner).abs().f64() < 1e-4,
+                    "ln T′ {inner} at the end, {log_slope} outside"
+                );
                 let x = end + out * distance;
                 assert!((back.f64() - x).abs() < tolerance * (1.0 + x.abs()), "{x} came back as {back}");
             }

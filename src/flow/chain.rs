@@ -2,10 +2,10 @@ use std::ops::Range;
 
 use ndarray::ArrayView2;
 
-use super::base::{MOST_CORRELATED, whitening};
 use super::conditioner::Conditioner;
 use super::mixing::Mixer;
 use super::{FlowConfig, Transform};
+use crate::data::whitening::{MOST_COLUMNS, Whitening};
 use crate::nn::{Network, REACH, Weights, grow};
 use crate::numeric::Real;
 use crate::numeric::gemm::transpose;
@@ -145,10 +145,10 @@ impl Chain {
     /// chain whose layers do not move anything yet is then one Gaussian with all covariances.
     pub fn fit_base(&self, z: ArrayView2<f32>, parameters: &mut Parameters) {
         if self.base.is_some()
-            && let Some(lower) = whitening(z)
+            && let Some(whitening) = Whitening::fit(z)
         {
             for p in [&mut parameters.p, &mut parameters.average] {
-                Mixer::set_lower(&lower, &mut p[self.base_at.clone()]);
+                Mixer::set_lower(whitening.inverse(), &mut p[self.base_at.clone()]);
             }
         }
     }
@@ -329,7 +329,7 @@ impl Chain {
 
 /// Whether the base of such a chain has covariances.
 pub(super) fn has_base(config: &FlowConfig) -> bool {
-    config.correlated_base && (2..=MOST_CORRELATED).contains(&config.dim)
+    config.correlated_base && (2..=MOST_COLUMNS).contains(&config.dim)
 }
 
 /// `v` holds a copy of `x`.

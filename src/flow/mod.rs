@@ -83,7 +83,6 @@
 //! [Glow](https://arxiv.org/abs/1807.03039) · Durkan et al. 2019, [Neural spline
 //! flows](https://arxiv.org/abs/1906.04032)
 
-mod base;
 mod chain;
 mod conditioner;
 mod likelihood;
@@ -102,10 +101,10 @@ use std::ops::ControlFlow;
 use ndarray::ArrayView2;
 use rand::RngCore;
 
-use self::base::MOST_CORRELATED;
 use self::chain::{Chain, has_base};
 use self::objective::ChangeOfVariables;
 use crate::data::Standardiser;
+use crate::data::whitening::MOST_COLUMNS;
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
@@ -249,7 +248,7 @@ impl FlowConfig {
             architecture: if dim == 1 { Architecture::MaskedAutoregressive } else { default.architecture },
             transform: Transform::AffineSpline { bins, bound: 4.0 },
             layers: (columns as usize + 2).clamp(4, 6),
-            mixing: if (3..=MOST_CORRELATED).contains(&dim) { Mixing::Linear } else { default.mixing },
+            mixing: if (3..=MOST_COLUMNS).contains(&dim) { Mixing::Linear } else { default.mixing },
             octaves,
             optimiser: OptimiserConfig { weight_decay, ..default.optimiser.clone() },
             ..default

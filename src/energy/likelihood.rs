@@ -23,7 +23,7 @@ pub(super) struct LogPartition {
 
 /// The error of the even grid, in nats, above which cells are halved instead: up to which error, and up to how
 /// many evaluations.
-const RESOLVED: f64 = 1e-3;
+pub(super) const RESOLVED: f64 = 1e-3;
 const TOLERANCE: f64 = 1e-4;
 const BUDGET: usize = 1 << 23;
 

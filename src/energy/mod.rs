@@ -31,11 +31,11 @@
 //! the chains draw what the model scores is measured by [`EnergyModel::check_chains`]. On a ladder, a few
 //! moves at each level of noise, from the largest down (annealed Langevin dynamics).
 //!
-//! **Likelihood**: −E(x), up to a constant; in one or two columns [`Normalisation::Quadrature`] finds Z, and in
-//! a few columns more `check_chains` estimates it. A [`ScoreModel`] has none, because no formula gives the density of what
-//! its few hundred noisy moves draw. It is not for want of an energy: any smooth field has a
-//! probability-flow ODE with a density, and by that ODE a [`Diffusion`](crate::Diffusion), with the same network and the same loss, draws and
-//! scores.
+//! **Likelihood**: −E(x), up to a constant; in one or two columns [`Normalisation::Quadrature`] finds Z, and
+//! in a few columns more `check_chains` estimates it. A [`ScoreModel`] has none, because no formula gives
+//! the density of what its few hundred noisy moves draw. It is not for want of an energy: any smooth field
+//! has a probability-flow ODE with a density, and by that ODE a [`Diffusion`](crate::Diffusion), with the
+//! same network and the same loss, draws and scores.
 //!
 //! # Picture
 //!
@@ -83,10 +83,10 @@
 //!   lie in the modes, and the density is 0.56 short. *See*: good samples beside a poor normalised score.
 //!   Without restarts it is 0.18, and 0.025 after 3000 steps; but now samples need the time that the chains
 //!   had: of chains from N(0, I), 0.07 are still on their way after 400 moves.
-//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave. On a
-//!   banana, 400 evaluations from N(0, I) leave the energy distance to the truth at 10 times its floor, though the
-//!   density is 0.03 short; with 120 of the 400 spent on candidates for the start it is at the floor. *See*:
-//!   [`ChainCheck::excess`]. In eight columns or more hardly any candidate hits the mass, and
+//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave. On
+//!   a banana, 400 evaluations from N(0, I) leave the energy distance to the truth at 7 to 17 times its floor,
+//!   though the density is 0.03 short; with 120 of them spent on candidates it is at one to two. *See*:
+//!   [`ChainCheck::excess`]. In many columns hardly any candidate hits the mass, and
 //!   [`ChainCheck::effective`] says so.
 //! - **Slow mixing.** A step that suits a mode does not leave it. With steps of at most 0.05 the chains
 //!   stay where they started, the energy of the rest runs away, and the density is thousands of nats short.

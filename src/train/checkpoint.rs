@@ -193,8 +193,8 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     digest.sum()
 }
 
-/// Trains on from a checkpoint with each number in turn replaced by ones that are too large, the file's sum made right
-/// again; what was refused. `train` starts a new file, breaks off, and the next time goes on.
+/// Trains on from a checkpoint with each number in turn replaced by ones that are too large, the file's sum
+/// made right again; what was refused. `train` starts a new file, breaks off, and the next time goes on.
 #[cfg(test)]
 pub(crate) fn refusals_of_forgeries(
     name: &str,

@@ -6,8 +6,8 @@ use std::f64::consts::TAU;
 use super::*;
 use crate::numeric::quadrature::trapezoid;
 
-/// E = z²/2 + c z + a cos 2z + bias in one column: valleys at ±π/2, the lower one deeper by about π c, with hills of
-/// about 2a between them.
+/// E = z²/2 + c z + a cos 2z + bias in one column: valleys at ±π/2, the lower one deeper by about π c, with
+/// hills of about 2a between them.
 fn valleys(c: f32, a: f32, langevin: Langevin) -> EnergyModel {
     let normalisation = Normalisation::Quadrature { intervals: 256 };
     let config =
@@ -27,7 +27,7 @@ fn under(model: &EnergyModel, g: impl Fn(f64) -> f64) -> f64 {
 #[test]
 fn candidates_find_the_deeper_valley_and_the_check_sees_who_does_not() {
     // Steps that do not cross the hill: the start decides.
-    let langevin = Langevin { steps: 120, first: 0.3, last: 0.1, ..Default::default() };
+    let langevin = Langevin { steps: 400, candidates: 0.6, first: 0.3, last: 0.1, ..Default::default() };
     let found = valleys(0.7, 4.0, langevin);
     let stuck = found.with_sampler(Langevin { candidates: 0.0, ..langevin }).unwrap();
     let share = |model: &EnergyModel| {
@@ -41,7 +41,7 @@ fn candidates_find_the_deeper_valley_and_the_check_sees_who_does_not() {
 
     let checks = [&found, &stuck].map(|model| model.check_chains(2_000, &mut seeded(4)).unwrap());
     for check in &checks {
-        assert!(check.effective > 20_000.0, "{check:?}");
+        assert!(check.effective > 10_000.0, "{check:?}");
         let expected = under(&found, |z| 0.5 * z * z + 0.7 * z + 4.0 * (2.0 * z).cos() + 0.3);
         assert!(
             (check.expected.0 - expected).abs() < 5.0 * check.expected.1,
@@ -98,8 +98,9 @@ fn the_check_knows_a_gaussian() {
     assert!(matches!(model.check_chains(1, &mut seeded(1)), Err(Error::Config { field: "n", .. })));
 }
 
-/// The chains stand still in law, so the share of accepted moves is that of one move from N(0, 1), by quadrature over z and ξ.
-/// Acceptance keeps any drift exact, and so hides a wrong one from the moments: but not from this.
+/// The chains stand still in law, so the share of accepted moves is that of one move from N(0, 1), by
+/// quadrature over z and ξ. Acceptance keeps any drift exact, and so hides a wrong one from the moments: but
+/// not from this.
 #[test]
 fn moves_drift_downhill() {
     let h = 1.2;

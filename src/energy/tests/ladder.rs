@@ -4,8 +4,8 @@ use super::*;
 use crate::diffusion::NoiseLevel;
 use crate::energy::sampling::anneal;
 
-/// The untrained score is that of N(0, I), −z/(1 + σ²), so a row's variance follows a recursion: v ← (1 − rσ²/2(1 +
-/// σ²))² v + T rσ² in each move, and v ← v/(1 + σ²)² in the last denoising.
+/// The untrained score is that of N(0, I), −z/(1 + σ²), so a row's variance follows a recursion: v ← (1 −
+/// rσ²/2(1 + σ²))² v + T rσ² in each move, and v ← v/(1 + σ²)² in the last denoising.
 #[test]
 fn draws_of_a_linear_score_have_the_variance_of_its_recursion() {
     for (step, temperature) in [(0.5, 1.0), (1.5, 1.0), (0.5, 0.25)] {
@@ -45,8 +45,8 @@ fn score(sigma: f64, z: f64) -> f64 {
     parts.iter().map(|(p, s)| p * s).sum::<f64>() / parts.iter().map(|(p, _)| p).sum::<f64>()
 }
 
-/// With a known score put in, the rows are compared with the exact law of the discrete chain: its density, carried from move
-/// to move on a grid.
+/// With a known score put in, the rows are compared with the exact law of the discrete chain: its density,
+/// carried from move to move on a grid.
 #[test]
 fn draws_of_a_known_mixture_have_the_law_of_the_discrete_chain() {
     let config = ScoreConfig {

@@ -52,6 +52,15 @@ impl Carry<'_> {
         Ok(())
     }
 
+    /// A count of which a file may ask no more than `most`.
+    pub(crate) fn count_up_to(&mut self, most: usize, v: &mut usize) -> Result<()> {
+        self.count(v)?;
+        if *v > most {
+            return Err(Error::Format { what: format!("a checkpoint that counts {v} of at most {most}") });
+        }
+        Ok(())
+    }
+
     /// Any number type by way of f64, which holds them all.
     pub(crate) fn number<F: Real>(&mut self, v: &mut F) -> Result<()> {
         *v = F::of(f64::from_le_bytes(self.bytes(v.f64().to_le_bytes())?));
@@ -182,4 +191,37 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let mut digest = Digest::new();
     parts.into_iter().for_each(|part| digest.add(part));
     digest.sum()
+}
+
+/// Trains on from a checkpoint with each number in turn replaced by ones that are too large, the file's sum
+/// made right again; what was refused. `train` starts a new file, breaks off, and the next time goes on.
+#[cfg(test)]
+pub(crate) fn refusals_of_forgeries(
+    name: &str,
+    mut train: impl FnMut(&Checkpoint) -> Result<()>,
+) -> Vec<String> {
+    const WORD: usize = size_of::<u64>();
+    let path = std::env::temp_dir().join(format!("quadrivium-forged-{name}-{}", std::process::id()));
+    let checkpoint = Checkpoint { path, every: 1000 };
+    train(&checkpoint).unwrap();
+    let good = std::fs::read(&checkpoint.path).unwrap();
+    // Behind the head, the seven digests of the identity; before the sum.
+    let (start, end) = (MAGIC.len() + 7 * WORD, good.len() - WORD);
+    let mut refusals = Vec::new();
+    for at in (start..=end - WORD).step_by(size_of::<f32>()) {
+        for number in [u64::MAX, i32::MAX as u64] {
+            let mut bytes = good.clone();
+            bytes[at..at + WORD].copy_from_slice(&number.to_le_bytes());
+            let sum = digest([&bytes[..end]]);
+            bytes[end..].copy_from_slice(&sum.to_le_bytes());
+            std::fs::write(&checkpoint.path, &bytes).unwrap();
+            match train(&checkpoint) {
+                Err(Error::Checkpoint { what, .. }) => refusals.push(what),
+                Err(Error::Diverged { .. }) | Ok(()) => (),
+                other => panic!("byte {at}: {other:?}"),
+            }
+        }
+    }
+    std::fs::remove_file(&checkpoint.path).unwrap();
+    refusals
 }

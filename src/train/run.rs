@@ -73,7 +73,7 @@ impl Course {
 
         let (mut least, mut count) = self.best.unwrap_or_default();
         carry.number(&mut least)?;
-        carry.count(&mut count)?;
+        carry.count_up_to(validation.len(), &mut count)?;
         self.best = (count > 0).then_some((least, count));
 
         // An interrupted training is to go on: only the end of patience lasts.

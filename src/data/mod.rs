@@ -28,6 +28,7 @@ mod standardise;
 mod table;
 mod tail;
 mod toy;
+mod whitening;
 
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng as _, RngCore};

@@ -50,6 +50,11 @@ pub struct DiffusionConfig {
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
     /// above.
     pub divergence: Option<Divergence>,
+    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`](crate::data::Standardiser::whitened)): an
+    /// untrained network, whose v = 0 is the noise of N(0, I), is then right about one Gaussian, and has only to
+    /// learn what that misses. Lengths are then in standard deviations of what is left of a column.
+    /// Default true.
+    pub whiten: bool,
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -83,6 +88,7 @@ impl Default for DiffusionConfig {
             finish: Finish::Flow,
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
+            whiten: true,
             optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
         }
     }

@@ -249,7 +249,7 @@ impl Generative for Diffusion {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         options.validate()?;
-        let rows = Rows::prepare(data, &self.fitted.standardiser, options, rng)?;
+        let rows = Rows::whitened(data, &self.fitted.standardiser, self.config.whiten, options, rng)?;
         let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
         *standardiser = rows.standardiser.clone();
         let levels = Self::training_levels(&self.config, &self.levels);

@@ -146,6 +146,11 @@ pub struct FlowMatchingConfig {
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
     /// above.
     pub divergence: Option<Divergence>,
+    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`]): the
+    /// flow from N(0, I) then has a shorter way. Lengths are then in standard deviations of what is left of a
+    /// column.
+    /// Default true.
+    pub whiten: bool,
     /// How the parameters move. Default: a learning rate of 1e-2, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -178,6 +183,7 @@ impl Default for FlowMatchingConfig {
             sampler: FlowSteps::default(),
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
+            whiten: true,
             optimiser: OptimiserConfig { lr: 1e-2, ..OptimiserConfig::default() },
         }
     }
@@ -324,7 +330,7 @@ impl Generative for FlowMatching {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let rows = Rows::prepare(data, &self.fitted.standardiser, options, rng)?;
+        let rows = Rows::whitened(data, &self.fitted.standardiser, self.config.whiten, options, rng)?;
         let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
         *standardiser = rows.standardiser.clone();
         let FlowMatchingConfig { source, coupling, optimiser, .. } = &self.config;

@@ -148,6 +148,16 @@ pub struct Treatment {
     /// Leave out columns that hold one value only.
     #[arg(long)]
     drop_constant: bool,
+    /// Whether to spread by default, without a word where there is nothing to spread.
+    #[arg(skip)]
+    by_default: bool,
+}
+
+impl Treatment {
+    /// The same, with rounded columns spread.
+    pub fn spreading(&self) -> Self {
+        Treatment { dequantise: true, by_default: !self.dequantise, ..*self }
+    }
 }
 
 /// The rows as a model shall see them, with their columns, and word of what was done to them.
@@ -167,6 +177,7 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
             .dequantise(&mut Purpose::SpreadToLearn.stream(seed))
             .map_err(|error| of_file(&name, error))?;
         match whole.is_empty() {
+            true if treatment.by_default => {}
             true => say(format_args!(
                 "{name}: no column of whole numbers below 8,388,608, where f32 has fractions: --dequantise \
                  changes nothing"

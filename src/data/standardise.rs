@@ -295,6 +295,7 @@ fn moments(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numeric::rng::seeded;
     use ndarray::array;
 
     #[test]
@@ -305,6 +306,117 @@ mod tests {
         let mut rows = [4.0, 6.0];
         second.restore(&mut rows);
         assert_eq!(rows, [5.0, 7.0]);
+    }
+
+    /// A normal column and one with a power-law tail on both sides.
+    fn one_heavy(n: usize) -> Array2<f32> {
+        let mut rng = seeded(3);
+        Array2::from_shape_fn((n, 2), |(_, column)| match f32::normal(&mut rng) {
+            v if column == 0 => 4.0 + v,
+            v => v.powi(3) * (0.5 * v * v).exp(),
+        })
+    }
+
+    fn bent() -> Standardiser {
+        Standardiser::identity(2).fitted_with_tails(one_heavy(3000).view()).unwrap()
+    }
+
+    #[test]
+    fn only_heavy_columns_change_and_all_come_back() {
+        let x = one_heavy(3000);
+        let fresh = Standardiser::identity(2);
+        let (affine, bent) = (fresh.fitted(x.view()).unwrap(), fresh.fitted_with_tails(x.view()).unwrap());
+        assert!(bent.tail(0).is_none() && bent.tail(1).is_some());
+        let z = bent.apply(x.clone());
+        assert_eq!(z.column(0), affine.apply(x.clone()).column(0));
+        for column in z.columns() {
+            let (mean, sd) = (column.mean().unwrap(), column.std(0.0));
+            assert!(mean.abs() < 1e-5 && (sd - 1.0).abs() < 1e-5, "{mean} ± {sd}");
+        }
+        assert!(z.iter().all(|z| z.abs() < 20.0));
+
+        let rows: Vec<f64> = x.iter().map(|&v| v.into()).collect();
+        let mut there = rows.clone();
+        bent.standardise(&mut there);
+        bent.restore(&mut there);
+        for (back, x) in there.iter().zip(&rows) {
+            assert!((back - x).abs() <= 1e-12 * (1.0 + x.abs()), "{back} for {x}");
+        }
+        // Frozen, and the same where nothing is heavy.
+        assert_eq!(bent.fitted_with_tails(array![[0.0, 1.0], [1.0, 2.0]].view()).unwrap(), bent);
+        let light = x.slice(ndarray::s![.., ..1]).to_owned();
+        let fresh = Standardiser::identity(1);
+        assert_eq!(fresh.fitted_with_tails(light.view()).unwrap(), fresh.fitted(light.view()).unwrap());
+    }
+
+    #[test]
+    fn far_noise_comes_back_finite() {
+        let bent = bent();
+        let mut z = [1.0, 30.0, 1.0, -30.0, f32::MAX, f32::MAX, f32::MIN, f32::MIN];
+        bent.restore(&mut z);
+        assert!(z.iter().all(|x| x.is_finite()), "{z:?}");
+        assert!(1e10 < z[1] && z[1] < 1e35 && z[3] < -1e10, "{z:?}");
+        bent.standardise(&mut z);
+        assert!((z[1] - 30.0).abs() < 1e-4 && (z[3] + 30.0).abs() < 1e-4, "{z:?}");
+    }
+
+    #[test]
+    fn densities_and_scores_change_by_the_slope() {
+        let bent = bent();
+        // ln p(x) of the z that are standard normal.
+        let nats = |x: [f64; 2]| {
+            let mut z = x;
+            bent.standardise(&mut z);
+            -0.5 * (z[0] * z[0] + z[1] * z[1]) + bent.log_det(&x)
+        };
+        for x in [[4.5, 0.3f32], [3.0, -7.0], [0.0, 90.0], [6.0, -4e5]] {
+            let at = x.map(f64::from);
+            let slope = |column: usize, f: &dyn Fn([f64; 2]) -> f64| {
+                let h = 1e-5 * (1.0 + at[column].abs());
+                let (mut low, mut high) = (at, at);
+                (low[column], high[column]) = (at[column] - h, at[column] + h);
+                (f(high) - f(low)) / (2.0 * h)
+            };
+            let along = |column: usize| {
+                let bent = &bent;
+                move |mut x: [f64; 2]| {
+                    bent.standardise(&mut x);
+                    x[column]
+                }
+            };
+            let det: f64 = (0..2).map(|column| slope(column, &along(column)).ln()).sum();
+            assert!((det - bent.log_det(&x)).abs() < 1e-6, "{det} at {x:?}");
+            let mut sums = [1.0];
+            bent.add_log_det(&x, &mut sums);
+            assert_eq!(sums[0], 1.0 + bent.log_det(&x));
+
+            let mut z = at;
+            bent.standardise(&mut z);
+            let mut score = z.map(|z| -z);
+            bent.restore_score(&x, &mut score);
+            for (column, score) in score.into_iter().enumerate() {
+                let slope = slope(column, &nats);
+                assert!((score - slope).abs() < 1e-5 * (1.0 + slope.abs()), "{score}, {slope} at {x:?}");
+            }
+        }
+    }
+
+    #[cfg(feature = "safetensors")]
+    #[test]
+    fn a_file_without_tails_has_none_and_says_nothing_of_them() {
+        let old = r#"{"shift":[1.0],"scale":[2.0],"fitted":true}"#;
+        let read: Standardiser = serde_json::from_str(old).unwrap();
+        assert_eq!(read, Standardiser::of(vec![1.0], vec![2.0]));
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
+
+        let bent = bent();
+        let mut there: Standardiser = serde_json::from_str(&serde_json::to_string(&bent).unwrap()).unwrap();
+        assert_eq!(there, bent);
+        assert!(there.validate(2).is_ok());
+        there.tails[1].as_mut().unwrap().unit = 0.0;
+        assert!(there.validate(2).is_err());
+        there.tails.pop();
+        assert!(there.validate(2).is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::sampler::MOST_STEPS;
-use super::{ReverseVariance, Sampler, Schedule, Solver};
+use super::{Finish, ReverseVariance, Sampler, Schedule, Solver};
 use crate::error::{Result, check};
 use crate::generative::Divergence;
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
@@ -41,6 +41,8 @@ pub struct DiffusionConfig {
     pub sampler: Sampler,
     /// The variance of DDPM's steps. Default [`ReverseVariance::Beta`].
     pub reverse_variance: ReverseVariance,
+    /// How samplers take the last of the noise away. Default [`Finish::Flow`].
+    pub finish: Finish,
     /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5: on narrow modes on
     /// average within 1e-3 nats of a much finer solution. With [`Solver::Fixed`] the result names ∞ as its
     /// tolerance: nothing watches the error.
@@ -83,6 +85,7 @@ impl Default for DiffusionConfig {
             training_noise: TrainingNoise::LogSnr,
             sampler: Sampler::Ddpm,
             reverse_variance: ReverseVariance::Beta,
+            finish: Finish::Flow,
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
             whiten: true,

@@ -352,8 +352,9 @@ impl Generative for FlowMatching {
     }
 
     /// ln p(x) by the ODE, as precise as the solver; one of its evaluations is a pass of the network with all
-    /// tangents of the divergence, d of them where it is exact. A row beyond 10⁶ standard deviations is given
-    /// −∞. [`LogLikelihood::Unavailable`] for a source of rows.
+    /// tangents of the divergence, d of them where it is exact. From a Gaussian source, a row with a coordinate
+    /// beyond 18 standard deviations has the density that it has there, the normal one in standard units; from
+    /// 12 on v̂ fades out. [`LogLikelihood::Unavailable`] for a source of rows.
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         self.score(x, options)
     }

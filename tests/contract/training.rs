@@ -67,7 +67,9 @@ fn the_averaged_parameters_draw_score_and_are_validated() {
         let [ours, theirs] = [&mut averaged, &mut last]
             .map(|model| model.train(&moons(200), &options, &mut seeded(5), &mut Silent).unwrap());
         assert_eq!((&ours.loss, &ours.parts), (&theirs.loss, &theirs.parts), "{name}");
-        assert_ne!(sample(averaged.as_ref(), 20, 6).x, sample(last.as_ref(), 20, 6).x, "{name} draws");
+        // Of bins, a few rows may be the same.
+        let drawn = [&averaged, &last].map(|model| sample(model.as_ref(), 300, 6).x);
+        assert_ne!(drawn[0], drawn[1], "{name} draws");
         let x = moons(20).x().to_owned();
         let score = |model: &dyn Generative| {
             use LogLikelihood::*;

@@ -26,7 +26,7 @@
 //! | bins of a spline | 8 (n/1000)^⅓/(1 + d/100), from 4 to 24 |
 //! | columns of a VAE's z | d n/(n + 50 d) |
 //! | learning rate | the config's own · (n/20,000)^⅙, at most the config's own |
-//! | weight decay of a diffusion, a flow matching, a VAE | (150/n)^½, at most 1 |
+//! | weight decay of a diffusion, a flow matching, a VAE | 10 d/n, at most 1 |
 //! | steps | 500 (n/100)^0.35/(1 + d/200), twice as many for a diffusion and a VAE, four times for a GAN, 0.6 times for an energy |
 //! | rows of a step | 128 (n/1000)^¼, in sixteens, at most n |
 //! | share held out | 0.15/(1 + n/10,000), from ten rows on |
@@ -110,7 +110,7 @@ impl Extent {
         if matches!(kind, Kind::Diffusion | Kind::FlowMatching | Kind::Vae)
             && let Some(optimiser) = config.optimiser_mut()
         {
-            optimiser.weight_decay = (150.0 / self.rows).sqrt().min(1.0);
+            optimiser.weight_decay = (10.0 * self.dim / self.rows).min(1.0);
         }
         let width = self.width();
         match &mut config {

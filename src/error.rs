@@ -147,7 +147,32 @@ pub enum Error {
         /// What stands there: nothing, `NA`, `NaN`, `null`, `none`, `?`.
         found: String,
     },
-    /// A number of an NPY file is infinite, or too large for f32.
+    /// A number is written with a decimal comma, or with something between its thousands.
+    #[error(
+        "line {line}, column {column}: found {found:?}, expected a finite number ({name}){}",
+        styles(*thousands, *comma, ["Decimal::Point", "Decimal::Comma"])
+    )]
+    NumberStyle {
+        /// Line, from 1, as an editor shows it.
+        line: u64,
+        /// Column of the table, from 1.
+        column: usize,
+        /// The column's name.
+        name: String,
+        /// The text found.
+        found: String,
+        /// Whether it is a number with something between its thousands.
+        thousands: bool,
+        /// Whether it is a number with a decimal comma.
+        comma: bool,
+    },
+    /// Columns of a text hold something else than numbers.
+    #[error("not all columns hold numbers:{}\nselect the columns of numbers, if they are enough", contents(columns))]
+    MixedColumns {
+        /// Each column that was to be read, and what the beginning of the text shows in it.
+        columns: Vec<(String, crate::data::Content)>,
+    },
+    /// A number is infinite, or too large for f32.
     #[error("row {row}, column {column} ({name}): found {found:e}, expected {expected}")]
     Number {
         /// Row of the data, from 1.
@@ -205,6 +230,28 @@ pub enum Error {
         /// The system's word.
         source: std::io::Error,
     },
+}
+
+/// Which readings there are of a number that is not written plainly; `options` are for thousands and for a comma.
+pub(crate) fn styles(thousands: bool, comma: bool, options: [&str; 2]) -> String {
+    let [point, decimal] = options;
+    match (thousands, comma) {
+        (true, true) => format!("; with thousands separators {point} reads it, with a decimal comma {decimal}"),
+        (true, false) => format!("; {point} reads thousands separators"),
+        (false, true) => format!("; {decimal} reads decimal commas"),
+        (false, false) => String::new(),
+    }
+}
+
+/// A line for each of the first columns.
+fn contents(columns: &[(String, crate::data::Content)]) -> String {
+    const LISTED: usize = 40;
+    let mut text: String =
+        columns.iter().take(LISTED).map(|(name, content)| format!("\n  {name}: {content}")).collect();
+    if columns.len() > LISTED {
+        text += &format!("\n  and {} more", columns.len() - LISTED);
+    }
+    text
 }
 
 /// The first ten of the names: a file can have thousands.

@@ -21,26 +21,33 @@
 
 mod csv;
 mod npy;
+#[cfg(feature = "cli")]
+mod npz;
 mod reader;
 mod split;
 mod standardise;
 mod table;
 mod toy;
+mod units;
 
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng as _, RngCore};
 
-pub use csv::{CsvWriter, Header};
+pub use csv::{Content, CsvWriter, Decimal, Guess, Header, TextOptions};
 pub use npy::{NpyNumber, NpyWriter};
 pub use reader::{TableReader, open_table, read_table};
 pub use split::HeldOut;
 pub use standardise::Standardiser;
 pub use table::{ColumnKind, Table};
 pub use toy::{DiffusedMixture, Modes, Toy};
+pub use units::Units;
 
 use crate::error::{Error, Result, check};
 use crate::generative::check_rows;
 use crate::numeric::rng::Streams;
+
+/// The most columns of a table in a file: names of them, and places for them, are in memory.
+const MOST_COLUMNS: usize = 1 << 14;
 
 /// Puts the rows of x, shape (n, d), in random order (Fisher–Yates), so that
 /// [`Dataset::split`](crate::Dataset::split) is fair.

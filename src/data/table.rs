@@ -8,6 +8,7 @@ use rand::RngCore;
 use super::csv::Header;
 use super::dequantise;
 use super::reader::{TableReader, find_columns};
+use super::units::Units;
 use crate::error::Result;
 
 /// Named columns of numbers.
@@ -17,13 +18,12 @@ pub struct Table {
     pub names: Vec<String>,
     /// The values, shape (rows, names).
     pub x: Array2<f32>,
+    /// What the values of each column stand for: identity for nearly all.
+    pub units: Vec<Units>,
     /// For each column, how many whole numbers beyond 16,777,216 were rounded when they were read: f32 does not
     /// hold each of those, and different ones may have become the same. A constant, subtracted first, helps.
     pub rounded: Vec<usize>,
 }
-
-/// f32 holds all whole numbers up to this one: 2²⁴.
-pub(super) const EXACT: f32 = 16_777_216.0;
 
 /// What the values of a column are like, where that matters to a density.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,14 @@ impl Table {
         TableReader::new(BufReader::new(reader), Header::Detect)?.table(usize::MAX)
     }
 
+    /// The value in a row and a column, both from 0, in the units of the data.
+    ///
+    /// # Panics
+    /// If there is no such row or column.
+    pub fn value(&self, row: usize, column: usize) -> f64 {
+        self.units[column].restore(self.x[[row, column]])
+    }
+
     /// These columns, in this order: each a name, or else a number from 1.
     ///
     /// # Errors
@@ -86,7 +94,8 @@ impl Table {
     fn take(&self, columns: &[usize]) -> Table {
         let names = columns.iter().map(|&column| self.names[column].clone()).collect();
         let rounded = columns.iter().map(|&column| self.rounded[column]).collect();
-        Table { names, x: self.x.select(Axis(1), columns), rounded }
+        let units = columns.iter().map(|&column| self.units[column]).collect();
+        Table { names, x: self.x.select(Axis(1), columns), units, rounded }
     }
 
     /// What each column holds.

@@ -6,6 +6,7 @@
 /// place on the globe to the metre, numbers beyond ±3.4e38 or below 1e-38), values are taken relative to one of
 /// them, in f64, and in a power of two.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Units {
     /// In the units of the data.
     pub center: f64,

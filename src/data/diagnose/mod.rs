@@ -121,8 +121,9 @@ pub(super) fn readable(width: f64) -> String {
 /// A value in at least this share of the rows is one that many share.
 const MANY: f64 = 0.02;
 
-/// Beyond so many standard deviations from the median a row is far.
+/// Beyond so many standard deviations from the median a row is far, of so many rows at least.
 const FAR: f64 = 30.0;
+const ENOUGH: usize = 10;
 
 /// Rows, and columns, among which dependence is looked for.
 const LOOKED_AT: usize = 2000;
@@ -200,14 +201,9 @@ impl Runs {
         };
         let many = self.runs.iter().filter(|(_, rows)| *rows as f64 >= MANY * self.rows as f64);
         let repeated: Vec<(f64, usize)> = many.copied().filter(shared).collect();
-        let grid_is_seen = {
-            let (rows, values) = (
-                self.rows - repeated.iter().map(|(_, rows)| rows).sum::<usize>(),
-                self.runs.len() - repeated.len(),
-            );
-            exact || rows >= 2 * values
-        };
-        (step.filter(|_| grid_is_seen && (repeated.is_empty() || exact)), repeated)
+        // Else it is that of the digits that were written.
+        let recur = repeated.is_empty() && self.rows >= 2 * self.runs.len();
+        (step.filter(|_| exact || recur), repeated)
     }
 }
 
@@ -259,8 +255,11 @@ impl Table {
         let middle = Runs::quantile(&runs.runs, 0.5);
         // The quartiles of a normal are 1.349 standard deviations apart.
         let sd = (Runs::quantile(&runs.runs, 0.75) - Runs::quantile(&runs.runs, 0.25)) / 1.349;
+        if sd == 0.0 || self.x.nrows() < ENOUGH {
+            return None;
+        }
         let distance = |row: usize| (self.value(row, column) - middle).abs() / sd;
-        let far: Vec<usize> = (0..self.x.nrows()).filter(|&row| sd > 0.0 && distance(row) > FAR).collect();
+        let far: Vec<usize> = (0..self.x.nrows()).filter(|&row| distance(row) > FAR).collect();
         let row = far.iter().copied().max_by(|&a, &b| distance(a).total_cmp(&distance(b)))?;
         Some(Finding::Far {
             column: self.names[column].clone(),

@@ -24,7 +24,8 @@ impl Autoregressive {
         z.extend_from_slice(x);
         self.standardiser.standardise(z);
         self.made.infer(&self.parameters.average, z, pass);
-        nats.fill(self.standardiser.log_det());
+        nats.fill(0.0);
+        self.standardiser.add_log_det(x, nats);
         let outputs = self.conditionals[0].outputs();
         part.resize(n, 0.0);
         work.resize((outputs + 2) * n, 0.0);

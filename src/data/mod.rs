@@ -5,7 +5,8 @@
 //! your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`] says what of them hurts a density.
 //! [`dequantise`], [`shuffle_rows`], [`Dataset::hold_out`](crate::Dataset::hold_out): on the way into and out
 //! of a [`Dataset`](crate::Dataset). [`CsvWriter`], [`NpyWriter`]: the way out. [`Standardiser`]: the change
-//! of units inside every model, with the log-determinant that each likelihood needs.
+//! of units inside every model, with the log-determinant that each likelihood needs and a [`Tail`] for columns
+//! with far rows.
 //!
 //! ```
 //! use quadrivium::{Dataset, data};
@@ -29,6 +30,7 @@ mod split;
 mod standardise;
 mod step;
 mod table;
+mod tail;
 mod toy;
 mod units;
 
@@ -43,6 +45,7 @@ pub use split::HeldOut;
 pub use standardise::Standardiser;
 pub use step::Step;
 pub use table::{ColumnKind, Table};
+pub use tail::Tail;
 pub use toy::{DiffusedMixture, Modes, Toy};
 pub use units::Units;
 

@@ -149,8 +149,8 @@ pub enum Error {
     },
     /// A number is written with a decimal comma, or with something between its thousands.
     #[error(
-        "line {line}, column {column}: found {found:?}, expected a finite number ({name}){}",
-        styles(*thousands, *comma, ["Decimal::Point", "Decimal::Comma"])
+        "line {line}, column {column}: found {found:?}, expected a finite number ({name}); {}",
+        styles(*thousands, *comma)
     )]
     NumberStyle {
         /// Line, from 1, as an editor shows it.
@@ -232,14 +232,12 @@ pub enum Error {
     },
 }
 
-/// Which readings there are of a number that is not written plainly; `options` are for thousands and for a comma.
-pub(crate) fn styles(thousands: bool, comma: bool, options: [&str; 2]) -> String {
-    let [point, decimal] = options;
+/// Which option reads a number that is not written plainly.
+fn styles(thousands: bool, comma: bool) -> &'static str {
     match (thousands, comma) {
-        (true, true) => format!("; with thousands separators {point} reads it, with a decimal comma {decimal}"),
-        (true, false) => format!("; {point} reads thousands separators"),
-        (false, true) => format!("; {decimal} reads decimal commas"),
-        (false, false) => String::new(),
+        (true, true) => "with thousands separators Decimal::Point reads it, with a decimal comma Decimal::Comma",
+        (true, false) => "Decimal::Point reads thousands separators",
+        _ => "Decimal::Comma reads decimal commas",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files of models: what a reader of the format sees, and what becomes of a damaged or hostile one.
 #![cfg(feature = "safetensors")]
 
-use quadrivium::data::Toy;
+use quadrivium::data::{Toy, Units};
 use quadrivium::ndarray::{Array2, array};
 use quadrivium::persist::{self, Column, Persist};
 use quadrivium::prelude::*;

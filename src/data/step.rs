@@ -1,5 +1,7 @@
 //! What the values of a column were rounded to.
 
+use std::fmt;
+
 use super::units::WHOLE_ANYWAY;
 
 /// The values of a column are offset + k · width, k whole: what they were rounded to, or counted in.
@@ -74,6 +76,19 @@ impl Step {
     }
 }
 
+/// The width, as people would write it: 0.1, 1/60.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = (1.0 / self.width).round();
+        let exact = parts > 1.0 && (parts * self.width - 1.0).abs() < 1e-9;
+        match exact && (1e9 / parts).fract() > 0.0 {
+            true => write!(f, "1/{parts}"),
+            // Without the last digits of a width that is no f64.
+            false => write!(f, "{}", (self.width * 1e12).round() / 1e12),
+        }
+    }
+}
+
 fn gcd(a: i64, b: i64) -> i64 {
     let (mut a, mut b) = (a.abs(), b.abs());
     while b != 0 {
@@ -113,6 +128,15 @@ mod tests {
         let hours = |i: i32| f64::from(i * 37 % 400) / 60.0;
         assert_eq!(of((0..200).map(|i| (hours(i) * 1000.0).round() / 1000.0)), Some((1.0 / 60.0, 0.0)));
         assert_eq!(of((0..200).map(|i| (hours(i) * 1000.0).floor() / 1000.0)), Some((1.0 / 60.0, 0.0)));
+    }
+
+    #[test]
+    fn widths_are_said_as_people_write_them() {
+        for (width, says) in
+            [(1.0, "1"), (0.1, "0.1"), (0.25, "0.25"), (1.0 / 60.0, "1/60"), (1.0 / 3.0, "1/3"), (1e-4, "0.0001"), (20.0, "20")]
+        {
+            assert_eq!(Step { width, offset: 0.0 }.to_string(), says);
+        }
     }
 
     #[test]

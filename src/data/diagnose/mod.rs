@@ -83,8 +83,7 @@ impl fmt::Display for Finding {
                 "column {column}: {values} whole numbers are others in f32, which has 24 bits: subtract a constant"
             ),
             Finding::Stepped { column, step } => {
-                let Step { width, .. } = step;
-                write!(f, "column {column} goes in steps of {}: spread its values over them", readable(*width))
+                write!(f, "column {column} goes in steps of {step}: spread its values over them")
             }
             Finding::Repeated { column, value, rows, of } => write!(
                 f,
@@ -105,16 +104,6 @@ impl fmt::Display for Finding {
                 if *rows == 1 { "1 row".into() } else { format!("{rows} rows") },
             ),
         }
-    }
-}
-
-/// A width as people would write it.
-pub(super) fn readable(width: f64) -> String {
-    let parts = (1.0 / width).round();
-    let decimal = [1.0, 2.0, 4.0, 5.0, 8.0].into_iter().any(|factor| (parts / factor).log10().fract() == 0.0);
-    match parts > 1.0 && !decimal && (parts * width - 1.0).abs() < 1e-9 {
-        true => format!("1/{parts}"),
-        false => ((width * 1e12).round() / 1e12).to_string(),
     }
 }
 

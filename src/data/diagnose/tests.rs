@@ -124,10 +124,3 @@ fn an_ordinary_table_has_no_findings() {
     let alike = Table::from_reader("a\n0.5\n0.5\n".as_bytes()).unwrap();
     assert_eq!(alike.diagnose(), [Finding::Constant { column: "a".into(), value: 0.5 }]);
 }
-
-#[test]
-fn widths_are_said_as_people_write_them() {
-    for (width, says) in [(1.0, "1"), (0.1, "0.1"), (0.25, "0.25"), (1.0 / 60.0, "1/60"), (1e-4, "0.0001"), (20.0, "20")] {
-        assert_eq!(readable(width), says);
-    }
-}

@@ -164,3 +164,90 @@ impl<R: BufRead> BufRead for Entry<R> {
         self.content.consume(amount);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::DeflateEncoder};
+    use ndarray::array;
+
+    use super::*;
+    use crate::data::{Header, NpyWriter, Table, TableReader};
+
+    fn npy() -> Vec<u8> {
+        let mut writer = NpyWriter::new(Vec::new(), 2, 2).unwrap();
+        writer.write(&[1.0, 2.5, -3.0, 4.0f64]).unwrap();
+        writer.finish().unwrap()
+    }
+
+    /// As numpy writes them: sizes in a field of their own, and a directory behind.
+    fn archive(entries: &[(&str, u16, &[u8])]) -> Vec<u8> {
+        let mut archive = Vec::new();
+        for (name, method, content) in entries {
+            let mut crc = Crc::new();
+            crc.update(content);
+            let packed = match method {
+                8 => {
+                    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+                    encoder.write_all(content).unwrap();
+                    encoder.finish().unwrap()
+                }
+                _ => content.to_vec(),
+            };
+            archive.extend(ENTRY);
+            archive.extend([45, 0, 0, 0]);
+            archive.extend(method.to_le_bytes());
+            archive.extend([0; 4]);
+            archive.extend(crc.sum().to_le_bytes());
+            archive.extend([0xFF; 8]);
+            archive.extend((name.len() as u16).to_le_bytes());
+            archive.extend([20, 0]);
+            archive.extend(name.as_bytes());
+            archive.extend([1, 0, 16, 0]);
+            archive.extend((content.len() as u64).to_le_bytes());
+            archive.extend((packed.len() as u64).to_le_bytes());
+            archive.extend(packed);
+        }
+        archive.extend(b"PK\x01\x02 and so on");
+        archive
+    }
+
+    fn read(bytes: &[u8]) -> Result<Table> {
+        TableReader::new(bytes, Header::Detect)?.table(usize::MAX)
+    }
+
+    #[test]
+    fn the_only_array_is_read_stored_or_deflated() {
+        for method in [0, 8] {
+            let bytes = archive(&[("x.npy", method, &npy())]);
+            assert_eq!(read(&bytes).unwrap().x, array![[1.0, 2.5], [-3.0, 4.0]]);
+            assert_eq!(TableReader::new(&bytes[..], Header::Detect).unwrap().announced_rows(), Some(2));
+            let two = archive(&[("x.npy", method, &npy()), ("y.npy", method, &npy())]);
+            let message = read(&two).unwrap_err().to_string();
+            assert!(message.contains("\"x.npy\", \"y.npy\" and maybe more"), "{message}");
+        }
+        assert!(matches!(read(&archive(&[("x.npy", 12, &npy())])), Err(Error::Npy { .. })));
+        assert!(matches!(read(&archive(&[])), Err(_)));
+    }
+
+    /// Wherever a file is cut off or a byte of it is changed, it is refused or gives the numbers that went in.
+    #[test]
+    fn damaged_archives_are_refused() {
+        for method in [0, 8] {
+            let bytes = archive(&[("x.npy", method, &npy())]);
+            let content = bytes.len() - 16;
+            for end in 0..content {
+                assert!(read(&bytes[..end]).is_err(), "{end}");
+            }
+            // Behind the signature.
+            for at in ENTRY.len()..content {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 0x11;
+                if let Ok(table) = read(&damaged) {
+                    assert_eq!(table.x, array![[1.0, 2.5], [-3.0, 4.0]], "{at}");
+                }
+            }
+        }
+    }
+}

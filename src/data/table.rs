@@ -81,7 +81,7 @@ impl Table {
     /// # Panics
     /// If there is no such row or column.
     pub fn value(&self, row: usize, column: usize) -> f64 {
-        self.units[column].restore(self.x[[row, column]])
+        self.units[column].written(self.x[[row, column]])
     }
 
     /// These columns, in this order: each a name, or else a number from 1.

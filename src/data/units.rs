@@ -57,6 +57,15 @@ impl Units {
         self.center + self.scale * f64::from(x)
     }
 
+    /// The value that x stands for, with the digits that f32 is written in where it is x itself: 0.1, not
+    /// 0.10000000149011612.
+    pub fn written(&self, x: f32) -> f64 {
+        match self.is_identity() {
+            true => x.to_string().parse().unwrap_or(x.into()),
+            false => self.restore(x),
+        }
+    }
+
     /// What a value is in these units: infinite if f32 does not reach it.
     pub fn of(&self, value: f64) -> f32 {
         ((value - self.center) / self.scale) as f32

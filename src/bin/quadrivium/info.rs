@@ -2,7 +2,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use quadrivium::persist;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome, of_file, of_writing};
 

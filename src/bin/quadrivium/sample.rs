@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         true => draw(args, model.as_ref(), &names, |x| each(x, &columns, |column, x| value(args, column, x) as f32)),
         false => draw(args, model.as_ref(), &names, |x| {
             each(x, &columns, |column, x| match column.units.is_identity() && column.width == 0.0 {
-                true => digits(x),
+                true => column.units.written(x),
                 false => value(args, column, x),
             })
         }),
@@ -100,9 +100,4 @@ fn value(args: &Args, column: &Column, x: f32) -> f64 {
         Some(step) if !args.raw => step.nearest(value),
         _ => value,
     }
-}
-
-/// The number that f32 writes, not the many digits of its bits in f64.
-fn digits(x: f32) -> f64 {
-    x.to_string().parse().unwrap_or(x.into())
 }

@@ -44,6 +44,8 @@ pub enum Finding {
         rows: usize,
         /// Rows of the table.
         of: usize,
+        /// Other values of the column that are repeated so.
+        others: usize,
     },
     /// Each value is that of the row before and 1, or another step: a number of the row, not a measurement.
     CountsRows {
@@ -85,11 +87,14 @@ impl fmt::Display for Finding {
             Finding::Stepped { column, step } => {
                 write!(f, "column {column} goes in steps of {step}: spread its values over them")
             }
-            Finding::Repeated { column, value, rows, of } => write!(
-                f,
-                "column {column} holds {value} in {rows} of {of} rows: a density has a spike there, and \
-                 likelihoods say little; model whether a row holds it apart from the other values"
-            ),
+            Finding::Repeated { column, value, rows, of, others } => {
+                let others = if *others > 0 { format!(", and {others} other values as often") } else { String::new() };
+                write!(
+                    f,
+                    "column {column} holds {value} in {rows} of {of} rows{others}: a density has a spike there, and \
+                     likelihoods say little; model whether a row holds it apart from the other values"
+                )
+            }
             Finding::CountsRows { column } => write!(f, "column {column} counts the rows: leave it out"),
             Finding::Dependent { column, on, residual } => write!(
                 f,
@@ -211,7 +216,7 @@ impl Table {
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
     pub fn diagnose(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let (mut findings, mut is_far) = (Vec::new(), vec![false; self.x.nrows()]);
         let kinds = self.kinds();
         for (column, name) in self.names.iter().enumerate() {
             let name = || name.clone();
@@ -231,16 +236,19 @@ impl Table {
             let runs = Runs::of(self, column);
             let (step, repeated) = runs.grid(self, column);
             findings.extend(step.map(|step| Finding::Stepped { column: name(), step }));
-            for (value, rows) in repeated {
-                findings.push(Finding::Repeated { column: name(), value, rows, of: self.x.nrows() });
+            if let Some(&(value, rows)) = repeated.iter().max_by_key(|(_, rows)| rows) {
+                let units = self.units[column];
+                let (value, others) = (units.written(units.of(value)), repeated.len() - 1);
+                findings.push(Finding::Repeated { column: name(), value, rows, of: self.x.nrows(), others });
             }
-            findings.extend(self.far(column, &runs));
+            findings.extend(self.far(column, &runs, &mut is_far));
         }
-        findings.extend(self.dependent(&kinds));
+        findings.extend(self.dependent(&kinds, &is_far));
         findings
     }
 
-    fn far(&self, column: usize, runs: &Runs) -> Option<Finding> {
+    /// Rows that are far in a column; they are marked.
+    fn far(&self, column: usize, runs: &Runs, is_far: &mut [bool]) -> Option<Finding> {
         let middle = Runs::quantile(&runs.runs, 0.5);
         // The quartiles of a normal are 1.349 standard deviations apart.
         let sd = (Runs::quantile(&runs.runs, 0.75) - Runs::quantile(&runs.runs, 0.25)) / 1.349;
@@ -249,6 +257,7 @@ impl Table {
         }
         let distance = |row: usize| (self.value(row, column) - middle).abs() / sd;
         let far: Vec<usize> = (0..self.x.nrows()).filter(|&row| distance(row) > FAR).collect();
+        far.iter().for_each(|&row| is_far[row] = true);
         let row = far.iter().copied().max_by(|&a, &b| distance(a).total_cmp(&distance(b)))?;
         Some(Finding::Far {
             column: self.names[column].clone(),
@@ -259,11 +268,12 @@ impl Table {
         })
     }
 
-    /// Columns that are linear functions of those before them, by Gram–Schmidt on rows with mean 0 and variance 1.
-    fn dependent(&self, kinds: &[ColumnKind]) -> Vec<Finding> {
+    /// Columns that are linear functions of those before them, by Gram–Schmidt on columns with mean 0. A row far out
+    /// makes all columns alike, so it is left out.
+    fn dependent(&self, kinds: &[ColumnKind], is_far: &[bool]) -> Vec<Finding> {
         let columns: Vec<usize> = (0..kinds.len()).filter(|&c| kinds[c] != ColumnKind::Constant).collect();
         let stride = self.x.nrows().div_ceil(LOOKED_AT).max(1);
-        let rows: Vec<usize> = (0..self.x.nrows()).step_by(stride).collect();
+        let rows: Vec<usize> = (0..self.x.nrows()).filter(|&row| !is_far[row]).step_by(stride).collect();
         // As many columns as rows depend on each other anyway.
         if rows.len() < columns.len() + 3 || columns.len() > MOST_COLUMNS {
             return Vec::new();

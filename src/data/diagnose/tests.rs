@@ -66,10 +66,12 @@ fn a_repeated_value_is_told() {
     });
     let told = mostly.diagnose();
     let repeated = |finding: &Finding| match finding {
-        Finding::Repeated { column, value, rows, of: 500 } => Some((column.clone(), *value, *rows)),
+        Finding::Repeated { column, value, rows, of: 500, others: 0 } => Some((column.clone(), *value, *rows)),
         _ => None,
     };
     let repeated: Vec<_> = told.iter().filter_map(repeated).collect();
+    let thrice = table("x", 600, |i, _| f64::from((i % 30) as u32).sin().to_string());
+    assert!(matches!(&thrice.diagnose()[..], [Finding::Repeated { rows: 20, of: 600, others: 29, .. }]));
     // Zeros among small counts are spread with them.
     assert_eq!(repeated, [("x".into(), 0.125, 480), ("gain".into(), 0.0, 400)], "{told:?}");
     assert_eq!(widths(&mostly), [0.0, 0.0, 1.0]);
@@ -99,14 +101,15 @@ fn columns_that_follow_from_others_are_told() {
 
 #[test]
 fn rows_far_out_and_counters_are_told() {
-    let far = table("id,x", 1000, |i, rng| {
-        let x = normal(rng);
-        format!("{},{}", i + 100, if i == 17 { 1000.0 } else { x })
+    let far = table("id,x,y", 1000, |i, rng| {
+        let (x, y) = (normal(rng), normal(rng));
+        format!("{},{},{}", i + 100, if i == 17 { 1000.0 } else { x }, if i == 17 { 1e6 } else { y })
     });
     let told = far.diagnose();
     assert!(matches!(&told[0], Finding::CountsRows { column } if column == "id"), "{told:?}");
     match &told[1..] {
-        [Finding::Far { column, rows: 1, row: 18, value: 1000.0, distance }] => {
+        // One far row does not make two columns one.
+        [Finding::Far { column, rows: 1, row: 18, value: 1000.0, distance }, Finding::Far { value: 1e6, .. }] => {
             assert!(column == "x" && (900.0..1100.0).contains(distance));
         }
         other => panic!("{other:?}"),

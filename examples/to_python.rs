@@ -1,5 +1,5 @@
-//! A VAE and a diffusion as files, and what their networks say at a few points, for `python/from_safetensors.py`
-//! to say again: `cargo run --release --features safetensors --example to_python -- FOLDER`.
+//! Saves a VAE and a diffusion, with the outputs of their networks at a few points for `python/from_safetensors.py`
+//! to reproduce: `cargo run --release --features safetensors --example to_python -- FOLDER`.
 
 use std::path::PathBuf;
 

@@ -1,9 +1,9 @@
-//! A training that is watched: a bar, a log, checkpoints, early stopping. Ctrl-C ends it and keeps the model;
-//! the same command then goes on from there.
+//! A training with a progress bar, a log, checkpoints and early stopping. Ctrl-C ends it and keeps the model; the
+//! same command resumes it.
 //!
 //! `cargo run --release --features progress,safetensors --example training -- target/training`
 //!
-//! The folder then holds `moons.safetensors`, the model, and `log.jsonl`, a line for every tenth step.
+//! The folder then contains the model, `moons.safetensors`, and the log, `log.jsonl`, with a line for every tenth step.
 
 use std::fs::{self, File};
 use std::io::{IsTerminal, Write};
@@ -18,9 +18,9 @@ use quadrivium::prelude::*;
 /// Trains a spline flow on two moons, and can be interrupted.
 #[derive(Parser)]
 struct Arguments {
-    /// Where the model, its checkpoint and the log go.
+    /// Folder for the model, its checkpoint and the log.
     folder: PathBuf,
-    /// Steps at most; it ends earlier when held-out rows no longer gain.
+    /// The most steps; the training ends earlier when the loss on held-out rows stops falling.
     #[arg(long, default_value_t = 4000)]
     steps: usize,
 }
@@ -34,7 +34,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut interrupt = Interrupt::default();
     let raised = interrupt.clone();
     ctrlc::set_handler(move || {
-        // Who asks twice does not want to wait for the step.
+        // A second Ctrl-C does not wait for the step.
         if raised.raise() {
             std::process::exit(130);
         }
@@ -75,14 +75,14 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         report.loss.len(),
         model_path.display()
     )?;
-    writeln!(out, "On 2000 other rows it scores NLL {found:.3} nats, the truth itself {truth:.3}.")?;
+    writeln!(out, "On 2000 held-out rows its NLL is {found:.3} nats, the true density's {truth:.3}.")?;
     match report.stop {
-        Stop::Interrupted => writeln!(out, "The same command goes on from {}.", checkpoint_path.display())?,
-        // What is done needs no checkpoint.
+        Stop::Interrupted => writeln!(out, "The same command resumes from {}.", checkpoint_path.display())?,
+        // A finished training needs no checkpoint.
         Stop::Completed | Stop::Patience => fs::remove_file(&checkpoint_path)?,
     }
     if !std::io::stderr().is_terminal() {
-        writeln!(out, "The bar is drawn on a terminal only.")?;
+        writeln!(out, "The progress bar is drawn only on a terminal.")?;
     }
     Ok(())
 }

@@ -1,30 +1,44 @@
 //! The four ways to learn a distribution p(x) — autoregressive, latent-variable, adversarial, diffusion —
-//! train, draw and score behind one trait, with every derivative written by hand.
+//! train, sample and score behind one trait. All derivatives are written by hand.
 //!
-//! The truth is known on the crate's toy data, so a claim about a paradigm is a measurement: `cargo run
-//! --release --example tradeoffs` makes the table.
+//! The density of the crate's toy data is known exactly, so a claim about a paradigm is a measurement: `cargo
+//! run --release --example tradeoffs` makes the table.
 //!
 //! # Quick start
 //!
-//! Each of the four learns two moons, draws rows and scores others. The model is the only line that differs.
+//! A model learns two moons, draws rows, and scores rows that it has not seen. Another model differs in one
+//! line only.
 //!
 //! ```
-//! use quadrivium::{data::Toy, prelude::*};
+//! use quadrivium::{data::Toy, metrics::Nll, prelude::*};
 //!
 //! let mut rng = quadrivium::seeded(0);
 //! let moons = Toy::moons(0.1)?;
-//! let data = Dataset::new(moons.sample(5_000, &mut rng))?;
+//! let train = Dataset::new(moons.sample(5_000, &mut rng))?;
+//! let test = moons.sample(500, &mut rng);
 //!
 //! let mut model = Autoregressive::new(AutoregressiveConfig::default(), &mut rng)?;
 //! let options = TrainOptions { steps: 300, ..TrainOptions::default() };
-//! model.train(&data, &options, &mut rng, &mut Silent)?;
+//! model.train(&train, &options, &mut rng, &mut Silent)?;
 //! let drawn = model.sample(100, &SampleOptions::default(), &mut rng)?;
-//! let score = model.log_likelihood(drawn.x.view(), &LikelihoodOptions::default())?;
+//! assert_eq!(drawn.x.dim(), (100, 2));
+//!
+//! let score = model.log_likelihood(test.view(), &LikelihoodOptions::default())?;
 //! assert!(matches!(score, LogLikelihood::Exact(_)));
+//! let nll = Nll::of(&score).unwrap();
+//! println!("{:.3} ± {:.3} nats, the entropy is {:.3}", nll.mean, nll.std_error, moons.entropy().unwrap());
 //! # Ok::<(), quadrivium::Error>(())
 //! ```
 //!
-//! A VAE is `Vae::new(VaeConfig::default(), &mut rng)?` and scores a `LogLikelihood::LowerBound`:
+//! A program that depends on this crate trains in seconds with `cargo run --release`. Its debug builds are many
+//! times slower unless its `Cargo.toml` optimises dependencies:
+//!
+//! ```toml
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! ```
+//!
+//! A VAE is `Vae::new(VaeConfig::default(), &mut rng)?`, and its scores are a `LogLikelihood::LowerBound`:
 //!
 //! ```
 //! # use quadrivium::{data::Toy, prelude::*};
@@ -67,57 +81,57 @@
 //! # Ok::<(), quadrivium::Error>(())
 //! ```
 //!
-//! [`Generative`] is dyn-safe; its page loops over all four.
+//! [`Generative`] is dyn-safe; the example on its page loops over all four.
 //!
-//! # The house
+//! # Modules
 //!
-//! Every paradigm's folder has the same rooms: the model, its objective, its sampling, and its likelihood if
-//! it has one. A missing room is what the paradigm lacks.
+//! The modules of the paradigms are built alike: the model, its objective, how it draws, and its likelihood if
+//! it has one.
 //!
-//! | folder | |
+//! | module | |
 //! | --- | --- |
-//! | [`generative`] | the contract: [`Generative`], what goes in, what comes out |
+//! | [`generative`] | the contract: [`Generative`], its inputs and results |
 //! | [`map`] | paradigms, objectives and sampling procedures as data; [`Card`] |
 //! | [`autoregressive`] | the chain rule with one masked network |
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
-//! | [`diffusion`] | DDPM, DDIM, the view as SDEs and their probability-flow ODE |
-//! | [`energy`] | energy-based models and score networks, by chains, denoising, sliced score matching |
+//! | [`diffusion`] | DDPM, DDIM, diffusion as an SDE and its probability-flow ODE |
+//! | [`energy`] | energy-based models and score networks, trained by chains, denoising, sliced score matching |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
 //! | [`flow_matching`] | continuous flows from any source, with optimal-transport couplings |
-//! | [`baseline`] | the yardstick without a network: Gaussian mixture, kernel density |
+//! | [`baseline`] | what a network has to beat: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop, checkpoints |
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
-//! | [`metrics`] | coverage, distances, the gap to the entropy |
+//! | [`metrics`] | mode coverage, distances and their floors, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
-//! | [`observe`] | watching a training: bar, log, stop from outside |
-//! | [`recipe`] | a config and a training for each kind of model, by rows and columns |
+//! | [`observe`] | watching a training: progress bar, log, a request to stop |
+//! | [`recipe`] | a config and training options for each kind of model, by rows and columns |
 //! | `persist` | models as files, with the feature `safetensors` |
 //! | `report` | pictures, with the feature `plot` |
-//! | [`error`] | what a caller can be told, with the numbers |
-//! | [`faq`] | questions that come up, answered |
+//! | [`error`] | the errors, with the numbers in them |
+//! | [`faq`] | questions and answers |
 //!
-//! The page of each paradigm has its formula, a picture, an example, and what can go wrong.
+//! The page of each paradigm has its formula, a picture, an example, and how it can fail.
 //!
 //! # Conventions
 //!
-//! Rows are `f32`, shape (n, dim). Log-likelihoods are `f64`, natural logs (nats) per row, densities in the
-//! units of the data, so they may be positive. The same build, machine and seed give the same bits, whatever
-//! the number of threads. The library never prints and does not panic on user data.
+//! Rows are `f32`, shape (n, dim). Log-likelihoods are `f64`, in nats per row, of densities in the units of the
+//! data, so they may be positive. The same build, machine and seed give the same bits with any number of
+//! threads. The library never prints, and does not panic on user data.
 //!
 //! # Features
 //!
-//! `rayon` (on by default): shards of a training step and tiles of a sampler run in parallel. To choose the
-//! number of threads, call inside `rayon::ThreadPool::install`, or set `RAYON_NUM_THREADS`.
+//! `rayon` (on by default): the shards of a training step and the tiles of a sampler run in parallel. To choose
+//! the number of threads, call inside `rayon::ThreadPool::install`, or set `RAYON_NUM_THREADS`.
 //!
-//! `safetensors`: every model is saved to a file and loaded again, `persist`.
+//! `safetensors`: saving models to files and loading them (`persist`).
 //!
-//! `progress`: a bar that shows a training, `observe::Bar`.
+//! `progress`: a progress bar for trainings (`observe::Bar`).
 //!
-//! `cli`: the program `quadrivium`, which fits, draws, scores and compares from the command line.
+//! `cli`: the program `quadrivium`, which fits, draws, scores and compares on the command line.
 //!
-//! `plot`: samples, densities, trainings and trade-offs as pictures, SVG and PNG, `report`.
+//! `plot`: pictures of samples, densities, trainings and trade-offs as SVG and PNG (`report`).
 
 pub mod adversarial;
 pub mod autoregressive;
@@ -127,6 +141,14 @@ pub mod diffusion;
 pub mod energy;
 pub mod error;
 #[doc = include_str!("../docs/FAQ.md")]
+///
+/// ## Items on this page
+///
+/// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMatching`], [`EnergyModel`],
+/// [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a [`Card`].
+/// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`data::Table`],
+/// [`observe::Interrupt`], [`observe::JsonLines`], [`train::Objective`], [`train::fit`], [`nn::Network`],
+/// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
 pub mod faq {}
 mod file;
 pub mod flow;

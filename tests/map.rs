@@ -229,6 +229,28 @@ fn each_method_stands_where_the_field_puts_it() {
     }
 }
 
+/// Below 30 evaluations the error of few steps is the likelier failure, from there on the time.
+#[test]
+fn few_steps_fail_by_their_error() {
+    for (objective, sampling) in [
+        (Objective::NoisePrediction, (|steps| Sampling::Denoising { steps }) as fn(usize) -> Sampling),
+        (Objective::FlowMatching, |steps| Sampling::Flowing { steps }),
+    ] {
+        let first = |steps| place(objective, sampling(steps)).unwrap().failures[0];
+        assert_eq!(first(29), FailureMode::DiscretisationError);
+        assert_eq!(first(30), FailureMode::SlowInSteps);
+    }
+}
+
+#[test]
+fn losses_have_units() {
+    for objective in objectives() {
+        assert!((10..=40).contains(&objective.loss_unit().len()), "{objective}: {}", objective.loss_unit());
+    }
+    assert_eq!(Objective::Elbo.loss_unit(), Objective::ChainRuleNll.loss_unit());
+    assert_ne!(Objective::ExpectationMaximisation.loss_unit(), Objective::ChainRuleNll.loss_unit());
+}
+
 #[test]
 fn every_paradigm_objective_and_prediction_is_on_the_map() {
     let pairs = objectives().into_iter().flat_map(|o| samplings().map(|s| (o, s)));

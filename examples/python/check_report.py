@@ -2,10 +2,10 @@
 
     python3 examples/python/check_report.py DIR FILE [--browser PATH] [--screenshots DIR]
 
-At the size of a phone and of a desk, light and dark: every row of FILE is in the page and visible, every picture is
-visible, named and has its files, nothing runs over the page's side, no text runs out of its picture, headings sort,
-and neither an error nor a request to anywhere came up. Needs Chromium or Chrome, and Python alone: the browser is
-spoken to through a pipe.
+At the size of a phone and of a desktop, in the light and the dark theme: every row of FILE is on the page and visible,
+every picture is visible, has a name and its files, nothing is wider than the page, no text leaves its picture, the
+headings sort, and there is neither an error nor a network request. Needs Chromium or Chrome, and no Python packages: the
+browser is controlled through a pipe.
 """
 
 import argparse

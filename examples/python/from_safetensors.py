@@ -1,4 +1,4 @@
-"""The networks of saved models in plain numpy, against what the library says they give.
+"""Runs the networks of saved models in plain numpy and compares them with the library's outputs.
 
     cargo run --release --features safetensors --example to_python -- FOLDER
     python from_safetensors.py FOLDER      # needs numpy and safetensors
@@ -20,7 +20,7 @@ ACTIVATIONS = {
 
 
 def load(path):
-    """Config, what training fixed, and the averaged weights, which sample."""
+    """The config, what training has fixed, and the averaged weights, with which models sample."""
     with safe_open(path, framework="numpy") as file:
         entry = json.loads(file.metadata()["quadrivium"])
         assert entry["format"] == 1, f"format {entry['format']}"
@@ -30,7 +30,7 @@ def load(path):
 
 
 def mlp(h, weights, prefix, activation, first_is_active=False):
-    """Linear layers in order, the activation between them."""
+    """Linear layers in order, with the activation between them."""
     numbers = sorted(
         int(name[len(prefix) :].split(".")[0])
         for name in weights

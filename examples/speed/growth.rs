@@ -1,4 +1,4 @@
-//! How time and memory grow: the exponent b of milliseconds ∝ sizeᵇ, fitted between neighbours and over all.
+//! How time and memory grow: the exponent b of milliseconds ∝ sizeᵇ, between neighbouring sizes and over the last three.
 
 use std::fmt::{Display, Formatter};
 use std::ops::ControlFlow;
@@ -62,12 +62,12 @@ pub fn run() -> Result<()> {
     show("threads, DDIM-50's", -1.0, threads.iter().map(of_threads).collect::<Result<_>>()?);
 
     println!(
-        "Milliseconds: the least of several runs. Peak: the process's most memory during them, where Linux tells."
+        "Milliseconds: the minimum of several runs. Peak: the largest memory of the process during them (Linux only)."
     );
     Ok(())
 }
 
-/// Draws n rows in blocks and lets them go.
+/// Draws n rows in blocks and drops them.
 fn draw_each(model: &dyn Generative, n: u64) {
     let mut sink = |rows: quadrivium::ndarray::ArrayView2<f32>| {
         std::hint::black_box(rows);
@@ -80,13 +80,13 @@ fn draw(model: &dyn Generative, n: usize) {
     std::hint::black_box(model.sample(n, &SampleOptions::default(), &mut seeded(1)).expect("valid options"));
 }
 
-/// What a size costs.
+/// The cost of a size.
 struct Figure {
     ms: f64,
     peak_mib: Option<f64>,
 }
 
-/// The least of the runs that fit a fifth of a second, at least one.
+/// The minimum over the runs that fit into a fifth of a second, at least one.
 fn measure(work: impl Fn()) -> Figure {
     reset_peak();
     let started = Instant::now();
@@ -99,9 +99,9 @@ fn measure(work: impl Fn()) -> Figure {
     Figure { ms, peak_mib: peak_mib() }
 }
 
-/// Linux counts the most resident memory anew after a 5 is written here.
+/// Writing a 5 here resets the peak of resident memory on Linux.
 fn reset_peak() {
-    // Elsewhere there is no such file, and no peak to print either.
+    // Other systems have no such file, and no peak is printed.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -131,7 +131,7 @@ impl Display for Law {
 }
 
 impl Law {
-    /// The least-squares slope of ln ms over ln size, where overheads no longer count.
+    /// The least-squares slope of ln ms over ln size, for sizes at which overheads no longer matter.
     fn exponent(&self) -> f64 {
         let last = &self.figures[self.figures.len().saturating_sub(3)..];
         let points: Vec<(f64, f64)> = last.iter().map(|(x, y)| ((*x as f64).ln(), y.ms.ln())).collect();

@@ -1,4 +1,4 @@
-//! What this machine can do, on one thread: multiply-adds a second, bytes a second from the L2 cache, and the
+//! The limits of this machine on one thread: multiply-adds per second, bytes per second from the L2 cache, and the
 //! cost of an activation.
 
 use std::hint::black_box;
@@ -9,9 +9,9 @@ use quadrivium::nn::Activation;
 
 /// The limits that a [`Cost`](crate::workloads::Cost) is divided by.
 pub struct Limits {
-    /// f32 fused multiply-adds, counted as two, in 10⁹ a second.
+    /// f32 fused multiply-adds, counted as two operations, in 10⁹ per second.
     pub gflops: f64,
-    /// 10⁹ bytes a second, read from L2.
+    /// 10⁹ bytes per second, read from L2.
     pub gbytes: f64,
     /// Nanoseconds per value.
     pub silu: f64,
@@ -21,10 +21,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The best of many short runs, over some seconds: what the machine can do, not what it did.
+    /// The best of many short runs over some seconds, that is, what the machine is capable of.
     pub fn measure() -> Self {
         let arch = Arch::new();
-        // 256 KiB: behind L1, inside L2.
+        // 256 KiB: larger than L1, smaller than L2.
         let floats = vec![1.0f32; 1 << 16];
         let gbytes = || {
             let started = Instant::now();
@@ -47,8 +47,8 @@ impl Limits {
         Limits { silu: best.silu - best.copy, relu: best.relu - best.copy, ..best }
     }
 
-    /// Whether this thread's core does now less than it can: another program, or a neighbour of a virtual
-    /// machine, shares it. What two programs share most is L1, where copies then take twice their time.
+    /// Whether this thread's core is slower than it can be, because another program or a neighbouring virtual machine
+    /// shares it. L1 suffers most from sharing: copies then take twice as long.
     pub fn disturbed(&self) -> bool {
         let median = |once: &mut dyn FnMut() -> f64| {
             let mut runs: Vec<f64> = (0..25).map(|_| once()).collect();
@@ -59,7 +59,7 @@ impl Limits {
         median(&mut gflops) < 0.97 * self.gflops || median(&mut || copy.ns()) > 1.1 * self.copy
     }
 
-    /// The least milliseconds that `cost` can take on one thread.
+    /// The shortest time in milliseconds that `cost` can take on one thread.
     pub fn floor_ms(&self, cost: crate::workloads::Cost) -> f64 {
         let products = (cost.flops / self.gflops).max(cost.bytes / self.gbytes);
         1e-6 * (products + cost.silu * self.silu + cost.relu * self.relu)
@@ -72,7 +72,7 @@ fn gflops() -> f64 {
     flops / started.elapsed().as_secs_f64() / 1e9
 }
 
-/// The library's own kernel of an activation, in L1, behind a copy that refills the values; or that copy alone.
+/// The library's own kernel of an activation in L1, after a copy that refills the values; or that copy alone.
 struct Apply {
     activation: Option<Activation>,
     x: Vec<f32>,
@@ -123,7 +123,7 @@ impl WithSimd for MultiplyAdds {
     }
 }
 
-/// The sum of a slice: one load an addition.
+/// The sum of a slice: one load per addition.
 struct Sum<'a>(&'a [f32]);
 
 impl WithSimd for Sum<'_> {

@@ -1,5 +1,5 @@
-//! How fast the library is beside the least time that this machine needs for the same arithmetic, and beside
-//! JAX, in turn, in one run.
+//! How fast the library is compared with the shortest time that this machine needs for the same arithmetic, and
+//! with JAX, measured in turns in one run.
 //!
 //! `cargo run --release --example speed` · `-- --peer jax` (needs Python with jax and optax) · `-- --growth`
 //! · `-- --help`.
@@ -25,25 +25,25 @@ use workloads::{Run, WORKLOADS, Workload};
 /// Time the workloads against the machine's limits and against a peer.
 #[derive(Parser)]
 struct Args {
-    /// Measure this library in turn with ours.
+    /// Measure this library in turns with ours.
     #[arg(long)]
     peer: Option<PeerName>,
-    /// The Python that has the peer.
+    /// The Python interpreter in which the peer is installed.
     #[arg(long, default_value = "python3")]
     python: String,
-    /// Only these workloads.
+    /// Measure only these workloads.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Numbers of threads.
     #[arg(long, value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u8).range(1..))]
     threads: Vec<u8>,
-    /// Turns: ours, the peer's, and again. The median of the turns' ratios counts.
+    /// Number of turns, each ours and then the peer's. The median of the turns' ratios counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
     turns: u8,
     /// Write every figure to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Instead: how time and memory grow with rows, dimension, width, steps and threads.
+    /// Instead, measure how time and memory grow with rows, dimension, width, steps and threads.
     #[arg(long)]
     growth: bool,
 }
@@ -53,10 +53,10 @@ enum PeerName {
     Jax,
 }
 
-/// About how long one turn measures.
+/// Approximate duration of one turn.
 const SECONDS: f64 = 0.4;
 
-/// How long a turn is taken again while something else runs on the same cores; a long one, once.
+/// How long a turn is repeated while something else runs on the same cores; a long turn is repeated once.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -73,7 +73,7 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-/// A workload on so many threads: milliseconds, turn by turn.
+/// A workload on a number of threads: milliseconds, turn by turn.
 struct Row {
     workload: &'static Workload,
     threads: usize,
@@ -82,7 +82,7 @@ struct Row {
     floor: f64,
     /// The peer's; empty without one.
     theirs: Vec<f64>,
-    /// Ours on one thread in the same turn; empty if this is that, or one thread is not asked for.
+    /// Ours on one thread in the same turn; empty if this row is for one thread, or one thread was not asked for.
     alone: Vec<f64>,
     /// Turns that nothing else disturbed, among those that count.
     quiet: usize,
@@ -90,7 +90,7 @@ struct Row {
     thrown_away: usize,
 }
 
-/// The median of the turns, the least and the most.
+/// Median, minimum and maximum of the turns.
 struct Figure {
     median: f64,
     least: f64,
@@ -105,7 +105,7 @@ impl Figure {
         Some(Figure { median: sorted[sorted.len() / 2], least, most })
     }
 
-    /// Of a quotient, taken in each turn: what slows both down drops out.
+    /// Of a quotient in each turn: what slows down both cancels.
     fn ratio(over: &[f64], under: &[f64]) -> Option<Self> {
         Self::of(over.iter().zip(under).map(|(over, under)| over / under))
     }
@@ -118,7 +118,7 @@ fn run(args: &Args) -> Result<()> {
     }
     let limits = Limits::measure();
     println!(
-        "One thread of this machine: {:.0} GFLOP/s, {:.0} GB/s from L2; SiLU {:.2}, ReLU {:.3} ns a value.\n",
+        "One thread of this machine: {:.0} GFLOP/s, {:.0} GB/s from L2; SiLU {:.2}, ReLU {:.3} ns per value.\n",
         limits.gflops, limits.gbytes, limits.silu, limits.relu
     );
     let mut contestants = Vec::new();
@@ -151,7 +151,7 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Those who take turns on so many threads, the same cores for all.
+/// The libraries that take turns on a number of threads, all on the same cores.
 struct Contestants {
     threads: usize,
     pool: ThreadPool,
@@ -159,7 +159,7 @@ struct Contestants {
     peers: Vec<Peer>,
 }
 
-/// What a turn measured, in milliseconds.
+/// The result of a turn, in milliseconds.
 struct Turn {
     ours: f64,
     theirs: Option<f64>,
@@ -181,7 +181,7 @@ impl Contestants {
         Ok(Contestants { threads, pool: pool.build()?, peers })
     }
 
-    /// Both once, without counting: they compile, and fill their caches. The peer's faster way.
+    /// Runs both once without counting, so that they compile and fill their caches; returns the peer's faster way.
     fn warm_up(&mut self, run: &mut Run, workload: &str) -> Result<Option<usize>> {
         self.pool.install(|| run(1));
         let mut fastest = None;
@@ -207,7 +207,7 @@ impl Contestants {
         Ok(Turn { ours, theirs, quiet: before && between && quiet() })
     }
 
-    /// A turn that nothing else disturbed, if patience finds one; and how many it threw away.
+    /// A turn that nothing else disturbed, if one is found in time, and the number of turns thrown away.
     fn quiet_turn(
         &mut self,
         run: &mut Run,
@@ -226,8 +226,8 @@ impl Contestants {
     }
 }
 
-/// For each number of threads ours and the peer's, and again: the machine's speed changes with what its
-/// neighbours do, so only what was measured next to each other is compared.
+/// Alternates ours and the peer's for each number of threads: the machine's speed changes with what its neighbours
+/// do, so only adjacent measurements are compared.
 fn take_turns(
     workload: &'static Workload,
     turns: u8,
@@ -290,7 +290,7 @@ fn table(rows: &[Row]) -> Table {
         Some(format!("{median:.2} ({least:.2}–{most:.2})"))
     };
     for row in rows {
-        // The floor is one thread's.
+        // The floor is for one thread.
         let floors = if row.threads == 1 { vec![row.floor; row.ours.len()] } else { vec![] };
         let cells = [
             milliseconds(&row.ours),
@@ -309,7 +309,7 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
-/// Three digits.
+/// To three digits.
 fn digits(ms: f64) -> String {
     let digits = (2.0 - ms.log10().floor()).clamp(0.0, 6.0) as usize;
     format!("{ms:.digits$}")
@@ -322,7 +322,7 @@ fn json(rows: &[Row]) -> serde_json::Value {
             "workload": row.workload.name,
             "threads": row.threads,
             "ours_ms": median(&row.ours),
-            // One thread's, on however many.
+            // Measured on one thread, whatever the number of threads.
             "floor_ms": row.floor,
             "peer_ms": median(&row.theirs),
             "quiet_turns": row.quiet,

@@ -1,4 +1,4 @@
-//! JAX in a process of its own, asked for one measurement at a time, so that ours and its take turns.
+//! JAX in a process of its own that makes one measurement at a time, so that the two libraries can take turns.
 
 use std::io::{BufRead, BufReader, Error, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,8 +12,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// One as it comes, and one that is told to prefer vectors of 512 bits: which is faster depends on the
-    /// workload.
+    /// One with default settings, and one that prefers vectors of 512 bits: which is faster depends on the workload.
     pub fn start(python: &str, threads: usize) -> std::io::Result<Vec<Self>> {
         [&[][..], &["512"]].map(|bits| Peer::spawn(python, threads, bits)).into_iter().collect()
     }
@@ -31,7 +30,7 @@ impl Peer {
         Ok(Peer { process, ask, answers })
     }
 
-    /// Milliseconds per call of a workload, measured for about `seconds`; `None` if it knows no such one.
+    /// Milliseconds per call of a workload, measured for about `seconds`; `None` if it does not know the workload.
     pub fn milliseconds(&mut self, workload: &str, seconds: f64) -> std::io::Result<Option<f64>> {
         writeln!(self.ask, "{workload} {seconds}")?;
         let mut answer = String::new();
@@ -48,7 +47,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It holds no state worth an orderly end; if it is gone already, so much the better.
+        // It has no state to save; an error means that it has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,28 +1,27 @@
-//! The adversarial paradigm: a generator that has never seen the data, taught by a critic that has.
+//! The adversarial paradigm: a generator that never sees the data learns from a critic that does.
 //!
-//! The generator maps noise to rows, the critic gives each row a number that tells real from generated, and
-//! each learns against the other. A row is drawn in one pass; there is no likelihood.
+//! The generator maps noise to rows. The critic gives each row a number that separates real from generated rows,
+//! and each is trained against the other. A row is drawn in one pass; there is no likelihood.
 //!
 //! # Formula
 //!
 //! x̃ = G(z), z ~ N(0, I), is a generated row, x a real one, D the critic, σ the logistic function. They
 //! play one of three games ([`AdversarialLoss`]):
 //!
-//! | game | the critic minimises | the generator minimises | at the best critic that is |
+//! | game | the critic minimises | the generator minimises | which at the optimal critic is |
 //! | --- | --- | --- | --- |
 //! | minimax (Goodfellow et al. 2014, eq. 1) | −E log σ(D(x)) − E log(1 − σ(D(x̃))) | E log(1 − σ(D(x̃))) | Jensen–Shannon |
 //! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | a value whose gradient is that of KL(model‖data) − 2·JS (Arjovsky & Bottou 2017, theorem 2.5), without the penalty |
 //! | Wasserstein + gradient penalty (Gulrajani et al. 2017, eq. 3) | E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖ − 1)² | −E D(x̃) | Wasserstein-1, for large λ |
 //!
-//! where x̂ = εx + (1−ε)x̃, ε uniform on [0, 1]; γ and λ weigh the penalties. The gradient of the second row
-//! is the generator's while the critic stands; the value itself is KL(model‖data) − KL(model‖m) + ln 2, m the
-//! even mixture of model and data. In each step of the training the critic moves
-//! [`critic_steps`](GanConfig::critic_steps) times and the generator once. Both penalties are of ∇ₓD, so
-//! their gradient is a second derivative of D. It is exact: a tangent through the critic along ∂P/∂(∇ₓD), P
-//! the penalty, and the reverse of that.
+//! where x̂ = εx + (1−ε)x̃, ε uniform on [0, 1]; γ and λ are the weights of the penalties. The gradient in the
+//! second row is the generator's with the critic held fixed; the value itself is KL(model‖data) − KL(model‖m) +
+//! ln 2, where m is the even mixture of model and data. In each training step the critic takes
+//! [`critic_steps`](GanConfig::critic_steps) steps and the generator one. Both penalties P are functions of ∇ₓD, so
+//! their gradient contains second derivatives of D. It is exact: the reverse of a tangent through the critic along
+//! ∂P/∂(∇ₓD).
 //!
-//! **Likelihood**: none. G gives rows and no density: that is the room which this house lacks. What the
-//! critic knows is open to all: [`Gan::critic`].
+//! **Likelihood**: none. G gives rows but no density. [`Gan::critic`] returns the critic's values.
 //!
 //! # Picture
 //!
@@ -30,8 +29,7 @@
 //!
 //! # Example
 //!
-//! The generator's best witness is the critic: it scores real rows above noise that it has never been
-//! shown.
+//! The trained critic gives real rows higher values than rows far from the data.
 //!
 //! ```
 //! use quadrivium::{data::Toy, prelude::*, seeded};
@@ -47,7 +45,7 @@
 //! let mean = |x| -> Result<f64> { Ok(gan.critic(x)?.mean().unwrap()) };
 //! let far = moons.sample(500, &mut rng) + 3.0;
 //! assert!(mean(data.x())? > mean(far.view())?);
-//! // A density is not to be had, and the type says so.
+//! // There is no density, and the type says so.
 //! let score = gan.log_likelihood(data.x(), &LikelihoodOptions::default())?;
 //! assert_eq!((score.nats(), gan.card().likelihood), (None, LikelihoodKind::Unavailable));
 //! # Ok::<(), Error>(())
@@ -57,24 +55,24 @@
 //!
 //! Figures are on the grid of 25 narrow modes.
 //!
-//! - **Flat losses.** log(1 − σ(D(x̃))) is flat where the critic is sure, so a critic that wins early stops
-//!   the generator. *See*: in the minimax game at the default learning rates both parts of [`TrainReport`]
+//! - **Vanishing gradient.** log(1 − σ(D(x̃))) is flat where the critic is certain, so a critic that wins early
+//!   stops the generator. *See*: in the minimax game at the default learning rates both parts of [`TrainReport`]
 //!   are near 0 (`critic` 0.06 to 0.14, `generator` −0.01 to −0.06 in steps 100 to 500), D of real rows is
 //!   6.8 and of generated ones −34, and 10 % of the rows lie in modes. *Change*: another game.
-//! - **The losses say nothing of quality.** They are those of a game, and may rise while samples get
-//!   better. *See*: draw rows and measure ([`metrics`](crate::metrics)). Only the Wasserstein critic's
-//!   negative loss estimates a distance, in standard units, and only for large λ. A critic of one slope c
-//!   gets cW₁ − λ(c − 1)², at best W₁ + W₁²/4λ: at the default λ = 0.1 that is 1.125 where W₁ is 0.5.
-//! - **Mode collapse.** Modes that the generator has left do not pull it back. *See*:
+//! - **The losses do not measure quality.** They are losses of a game, and may rise while the samples improve.
+//!   *See*: draw rows and measure ([`metrics`](crate::metrics)). Only the negative loss of the Wasserstein critic
+//!   estimates a distance, in standard units, and only for large λ. A critic of constant slope c reaches cW₁ − λ(c
+//!   − 1)², at best W₁ + W₁²/4λ: at the default λ = 0.1 that is 1.125 for W₁ = 0.5.
+//! - **Mode collapse.** Nothing draws the generator back to modes that it has left. *See*:
 //!   [`mode_coverage`](crate::metrics::mode_coverage) where modes are known, recall of
-//!   [`prdc`](crate::metrics::prdc()) where not: minimax, at lower rates at which it does learn, holds 7 of 25
-//!   with a fifth of their fair share, the other two games all 25. *Change*: the game, then more steps.
-//! - **Oscillation.** Two players who each improve need not converge. *See*: draws that get worse between
-//!   two looks. The moving average of the parameters, which is what draws, averages it out. *Change*: lower
-//!   both learning rates.
-//! - **Rows between modes.** G is continuous and its noise connected. A deep G on Fourier features of z
-//!   makes the ways between modes short, and with a critic that sees Fourier features of x even narrow
-//!   modes come out sharp.
+//!   [`prdc`](crate::metrics::prdc()) where not. Minimax, at lower rates at which it does learn, gives 7 of 25 modes
+//!   a fifth of their fair share, the other two games all 25. *Change*: the game, then more steps.
+//! - **Oscillation.** Two players who both improve need not converge. *See*: the samples get worse from one look
+//!   to the next. The moving average of the parameters, with which rows are drawn, dampens it. *Change*: lower both
+//!   learning rates.
+//! - **Rows between modes.** G is continuous and the support of its noise is connected. A deep G on Fourier features
+//!   of z crosses quickly from mode to mode, and with a critic on Fourier features of x even narrow modes come
+//!   out sharp.
 //!
 //! # Papers
 //!
@@ -113,32 +111,32 @@ use crate::numeric::rng::Streams;
 use crate::numeric::tiles;
 use crate::train::{OptimiserConfig, Parameters, Rows};
 
-/// Which game the two players play.
+/// The game between generator and critic.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum AdversarialLoss {
-    /// Both on the one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the
+    /// Both players on one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the
     /// default learning rates the critic wins at once and the generator stalls; at 1e-3 and a
-    /// [`critic_lr`](GanConfig::critic_lr) of 5e-4 it loses modes instead. It is here to be seen.
+    /// [`critic_lr`](GanConfig::critic_lr) of 5e-4 it loses modes instead. Use it to study these failures.
     Minimax,
-    /// The generator maximises E log σ(D(x̃)), and the critic pays for its slope at the data (Mescheder et
+    /// The generator maximises E log σ(D(x̃)), and the critic is penalised for its slope at the data (Mescheder et
     /// al. 2018, eq. 9).
     NonSaturatingR1 {
-        /// γ of (γ/2) E‖∇D(x)‖², x in standard deviations. 0 or more; they use 10 for images. Less lets
-        /// the critic be steeper near narrow modes: 0.1 to 1 in two dimensions.
+        /// γ of (γ/2) E‖∇D(x)‖², x in standard deviations. 0 or more; the paper uses 10 for images. A smaller
+        /// value lets the critic be steeper near narrow modes: 0.1 to 1 in two dimensions.
         gamma: f64,
     },
-    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), and pays for each slope other
-    /// than 1 between data and generated rows (Gulrajani et al. 2017, eq. 3). The smaller λ, the larger the
+    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), and is penalised where its slope
+    /// between data and generated rows is not 1 (Gulrajani et al. 2017, eq. 3). The smaller λ, the larger the
     /// estimate.
     WassersteinGp {
-        /// λ of λ E(‖∇D(x̂)‖ − 1)², x in standard deviations. 0 or more; they use 10. Less lets the critic be
-        /// steeper near narrow modes: 0.1 is good on narrow mixtures in two dimensions.
+        /// λ of λ E(‖∇D(x̂)‖ − 1)², x in standard deviations. 0 or more; the paper uses 10. A smaller value lets the
+        /// critic be steeper near narrow modes: 0.1 works well for narrow mixtures in two dimensions.
         lambda: f64,
     },
 }
 
-/// What a [`Gan`] is made of and how it learns.
+/// The architecture of a [`Gan`] and how it is trained.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -155,24 +153,24 @@ pub struct GanConfig {
     /// Units of the generator's hidden layers, each 1 to 65,536, with at most 2²⁸ parameters; none makes it
     /// affine in its features. Default five layers of 64.
     pub generator_hidden: Vec<usize>,
-    /// Between the generator's layers. Default [`Activation::Silu`].
+    /// Activation between the generator's layers. Default [`Activation::Silu`].
     pub generator_activation: Activation,
-    /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. More let
-    /// G turn faster, from mode to mode. At most 14. Default 3.
+    /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. With more of
+    /// them G can change faster from mode to mode. At most 14. Default 3.
     pub generator_octaves: usize,
     /// Units of the critic's hidden layers, bounded likewise; none makes it affine in its features. Default
     /// three layers of 64.
     pub critic_hidden: Vec<usize>,
-    /// Between the critic's layers. Default [`Activation::LeakyRelu`] of slope 0.2 (Radford et al. 2016).
+    /// Activation between the critic's layers. Default [`Activation::LeakyRelu`] of slope 0.2 (Radford et al. 2016).
     pub critic_activation: Activation,
     /// Fourier features of x, at 2ᵏ rad per standard deviation, as for z. At most 14. Default 3.
     pub critic_octaves: usize,
-    /// Steps of the critic for each of the generator. At least 1. Default 1; Gulrajani et al. use 5.
+    /// Steps of the critic per step of the generator. At least 1. Default 1; Gulrajani et al. use 5.
     pub critic_steps: usize,
-    /// The critic's learning rate, on the schedule of `optimiser`. More than 0. Default 6e-3: twice the
-    /// generator's, as Heusel et al. 2017 let the critic be the faster.
+    /// The critic's learning rate, with the schedule of `optimiser`. More than 0. Default 6e-3, twice the
+    /// generator's: Heusel et al. 2017 let the critic learn faster.
     pub critic_lr: f64,
-    /// How the parameters of both players move. Default lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as
+    /// The optimiser of both players. Default: lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as in
     /// [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -308,7 +306,7 @@ pub struct Gan {
 }
 
 impl Gan {
-    /// Two players who know nothing yet.
+    /// An untrained generator and critic.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first field out of range.
@@ -331,16 +329,16 @@ impl Gan {
         })
     }
 
-    /// What it was made with.
+    /// The config it was made with.
     pub fn config(&self) -> &GanConfig {
         &self.config
     }
 
-    /// The critic's number for each row of x, (n, dim): the moving average of its parameters judges.
+    /// The critic's value D(x) for each row of x, (n, dim), with the moving average of its parameters.
     ///
-    /// In the logistic games it is the log-odds that a row is real, which at the best critic is ln p(x) − ln
-    /// p_G(x) (Goodfellow et al. 2014, prop. 1); in the Wasserstein game a potential, in standard deviations,
-    /// known up to a constant and, unless λ is large, steeper than 1.
+    /// In the logistic games this is the log-odds that a row is real, at the optimal critic ln p(x) − ln p_G(x)
+    /// (Goodfellow et al. 2014, prop. 1). In the Wasserstein game it is a potential in standard deviations, defined
+    /// up to a constant and, unless λ is large, steeper than 1.
     ///
     /// # Errors
     /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
@@ -371,17 +369,18 @@ impl Generative for Gan {
         self.generator.num_params() + self.critic.num_params()
     }
 
-    /// Plays the game for `steps` steps of the generator.
+    /// Trains both players for `steps` steps of the generator.
     ///
-    /// The report's loss is the critic's, penalty included; its parts are `critic` (without the penalty),
-    /// `penalty` and `generator`, each as of the step's last move. None of them says how good the samples
-    /// are. On held-out rows the critic's loss without penalty is measured, and it falls behind the
-    /// training's when the critic learns the rows by heart (Gulrajani et al. 2017). In the Wasserstein game
-    /// its negative estimates the distance W₁ times the critic's slope c: a critic of slope c wins cW₁ and
-    /// pays λ(c − 1)², so the best c is 1 + W₁/2λ, near 1 only if λ is much more than W₁.
+    /// The report's loss is the critic's, including the penalty. Its parts are `critic` (without the penalty),
+    /// `penalty` and `generator`, each from its last update in the step. None of them says how good the samples
+    /// are. On held-out rows the critic's loss without the penalty is measured, of the players as they stand in the
+    /// step, not of the averages with which rows are drawn. It falls behind the training loss when the critic
+    /// memorises the rows (Gulrajani et al. 2017). In the Wasserstein game its negative estimates the distance W₁
+    /// times the critic's slope c: a critic of slope c gains cW₁ and pays λ(c − 1)², so the best c is 1 + W₁/2λ,
+    /// near 1 only if λ is much larger than W₁.
     ///
     /// # Errors
-    /// As the trait says, and [`Error::Config`] for a `patience`: a loss that both players move has no best.
+    /// As in the trait, and [`Error::Config`] for a `patience`: the loss of a game has no best value.
     fn train(
         &mut self,
         data: &Dataset,
@@ -400,7 +399,7 @@ impl Generative for Gan {
         self.play(&rows, options, observer)
     }
 
-    /// Draws rows. A temperature T scales z by T.
+    /// Draws rows with the moving average of the generator's parameters. A temperature T scales z by T.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
         tiles::sample(self, n, options, rng)
     }

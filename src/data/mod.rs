@@ -33,6 +33,7 @@ mod table;
 mod tail;
 mod toy;
 mod units;
+mod whitening;
 
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng as _, RngCore};

@@ -122,58 +122,84 @@ mod tests {
     use crate::numeric::rng::{Rng, seeded};
     use rand::Rng as _;
 
-    /// Samples whose tails are not heavier than exponential.
-    const LIGHT: [(&str, fn(&mut Rng) -> f64); 9] = [
-        ("normal", |rng| f64::normal(rng)),
-        ("uniform", |rng| rng.random()),
-        ("Laplace", |rng| exponential(rng).copysign(rng.random::<f64>() - 0.5)),
-        ("exponential", |rng| exponential(rng)),
-        ("two narrow modes", |rng| f64::from(rng.random_bool(0.5)) + 1e-3 * f64::normal(rng)),
-        ("a far mode of 3 %", |rng| 100.0 * f64::from(rng.random_bool(0.03)) + f64::normal(rng)),
-        ("a wide part of 5 %", |rng| if rng.random_bool(0.05) { 10.0 } else { 1.0 } * f64::normal(rng)),
-        ("80 % zeros", |rng| if rng.random_bool(0.8) { 0.0 } else { exponential(rng) }),
-        ("98 % zeros", |rng| if rng.random_bool(0.98) { 0.0 } else { 5.0 + f64::normal(rng) }),
+    /// Columns whose tails are not heavier than exponential, from how many rows on.
+    const LIGHT: [(&str, usize, fn(&mut Rng) -> f64); 10] = [
+        ("normal", 10, |rng| f64::normal(rng)),
+        ("uniform", 10, |rng| rng.random()),
+        ("Laplace", 10, |rng| exponential(rng) * if rng.random() { 1.0 } else { -1.0 }),
+        ("exponential", 10, |rng| exponential(rng)),
+        ("counts", 10, |rng| (3.0 * exponential(rng)).floor()),
+        ("two narrow modes", 10, |rng| f64::from(rng.random_bool(0.5)) + 1e-3 * f64::normal(rng)),
+        ("80 % zeros", 10, |rng| if rng.random_bool(0.8) { 0.0 } else { exponential(rng) }),
+        ("98 % zeros", 10, |rng| if rng.random_bool(0.98) { 0.0 } else { 5.0 + f64::normal(rng) }),
+        ("a narrow mode beside a wide one", 200, |rng| {
+            if rng.random_bool(0.9) { 1e-2 * f64::normal(rng) } else { 5.0 + f64::normal(rng) }
+        }),
+        ("a far mode of 3 %", 1000, |rng| 100.0 * f64::from(rng.random_bool(0.03)) + f64::normal(rng)),
     ];
 
     fn exponential(rng: &mut Rng) -> f64 {
         -(1.0 - rng.random::<f64>()).ln()
     }
 
-    /// X with P(|X| > x) = 1 − x/√(2 + x²).
+    /// Student's t of two degrees of freedom.
     fn student(rng: &mut Rng) -> f64 {
         let u = 2.0 * rng.random::<f64>() - 1.0;
         u * (2.0 / (1.0 - u * u)).sqrt()
     }
 
-    fn column(n: usize, seed: u64, draw: impl Fn(&mut Rng) -> f64) -> Vec<f64> {
+    fn tail(n: usize, seed: u64, mut draw: impl FnMut(&mut Rng) -> f64) -> Option<Tail> {
         let mut rng = seeded(seed);
-        (0..n).map(|_| draw(&mut rng)).collect()
+        Tail::of((0..n).map(|_| draw(&mut rng)))
     }
 
     #[test]
-    #[ignore]
-    fn sweep() {
-        for (name, draw) in LIGHT {
-            for n in [10, 20, 30, 50, 100, 200, 500, 1000, 10_000, 100_000] {
-                let seeds = (2_000_000 / n).min(5000) as u64;
-                let hits = (0..seeds).filter(|&s| Tail::of(column(n, s, draw).into_iter()).is_some()).count();
-                if hits > 0 {
-                    println!("{name} n={n}: {hits} of {seeds}");
+    fn light_tails_modes_and_zeros_are_left_alone() {
+        for (name, least, draw) in LIGHT {
+            for n in [10, 30, 100, 1000, 10_000, 100_000].into_iter().filter(|&n| n >= least) {
+                for seed in 0..(10_000 / n as u64).clamp(1, 20) {
+                    assert_eq!(tail(n, seed, draw), None, "{name}, {n} rows, seed {seed}");
                 }
             }
         }
-        for n in [50, 100, 200, 500, 1000, 2000, 10_000, 100_000] {
-            let hits = |draw: fn(&mut Rng) -> f64| {
-                (0..200).filter(|&s| Tail::of(column(n, s, draw).into_iter()).is_some()).count()
-            };
-            println!(
-                "n={n}: t2 {} cauchy {} lognormal .5: {} 1: {} 2: {}",
-                hits(student),
-                hits(|rng| f64::normal(rng) / f64::normal(rng)),
-                hits(|rng| (0.5 * f64::normal(rng)).exp()),
-                hits(|rng| f64::normal(rng).exp()),
-                hits(|rng| (2.0 * f64::normal(rng)).exp())
-            );
+    }
+
+    #[test]
+    fn power_laws_and_outliers_are_found() {
+        for seed in 0..5 {
+            let found = tail(10_000, seed, student).expect("Student t of two degrees of freedom");
+            assert!(found.center.abs() < 0.1 && (found.unit - 1.32).abs() < 0.1, "{found:?}");
+            assert!(tail(2_000, seed, |rng| f64::normal(rng) / f64::normal(rng)).is_some(), "Cauchy");
+            for (n, far) in [(30, 100.0), (100, 30.0), (1000, 15.0), (50_000, -1e5)] {
+                let mut row = 0;
+                let found = tail(n, seed, |rng| {
+                    row += 1;
+                    if row == n / 2 { 7.0 + far } else { 7.0 + f64::normal(rng) }
+                });
+                let Tail { center, unit } = found.unwrap_or_else(|| panic!("{n} rows and one at {far}"));
+                assert!((center - 7.0).abs() < 0.6 && (0.5..1.6).contains(&unit), "{center}, {unit}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_map_is_invertible_smooth_and_the_identity_within() {
+        let tail = Tail { center: 5.0, unit: 2.0 };
+        assert_eq!([tail.apply(5.0), tail.apply(10.5), tail.apply(-1.0)], [0.0, 2.75, -3.0]);
+        assert!((tail.apply(11.0 + 1e6) - (3.0 + 0.5 * 1e6f64.asinh())).abs() < 1e-12);
+        for u in [0.1, 2.9, 2.999_999, 3.0, 3.000_001, 3.2, 5.0, 40.0, 1e3, 1e9, 1e30] {
+            for x in [5.0 - 2.0 * u, 5.0 + 2.0 * u] {
+                let back = tail.invert(tail.apply(x));
+                assert!((back - x).abs() <= 1e-12 * x.abs(), "{back} at {x}");
+                let h = 1e-4 * u;
+                let slope = (tail.apply(x + h) - tail.apply(x - h)) / (2.0 * h);
+                assert!((tail.slope(x) / slope - 1.0).abs() < 1e-6, "{slope} at {x}");
+                assert!((tail.slope(x).ln() - tail.ln_slope(x)).abs() < 1e-12);
+                let bend = (tail.ln_slope(x + h) - tail.ln_slope(x - h)) / (2.0 * h);
+                // At the knee its own slope jumps.
+                let near = 1e-5 + if (u - 3.0).abs() < 0.01 { 2e-3 } else { 1e-6 * bend.abs() };
+                assert!((tail.bend(x) - bend).abs() < near, "{} and {bend} at {x}", tail.bend(x));
+            }
         }
     }
 }

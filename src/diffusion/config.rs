@@ -1,5 +1,5 @@
 use super::sampler::MOST_STEPS;
-use super::{ReverseVariance, Sampler, Schedule, Solver};
+use super::{Finish, ReverseVariance, Sampler, Schedule, Solver};
 use crate::error::{Result, check};
 use crate::generative::Divergence;
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
@@ -41,6 +41,8 @@ pub struct DiffusionConfig {
     pub sampler: Sampler,
     /// The variance of DDPM's steps. Default [`ReverseVariance::Beta`].
     pub reverse_variance: ReverseVariance,
+    /// How samplers take the last of the noise away. Default [`Finish::Flow`].
+    pub finish: Finish,
     /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5: on narrow modes on
     /// average within 1e-3 nats of a much finer solution. With [`Solver::Fixed`] the result names ∞ as its
     /// tolerance: nothing watches the error.
@@ -48,6 +50,11 @@ pub struct DiffusionConfig {
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
     /// above.
     pub divergence: Option<Divergence>,
+    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`](crate::data::Standardiser::whitened)): an
+    /// untrained network, whose v = 0 is the noise of N(0, I), is then right about one Gaussian, and has only to
+    /// learn what that misses. Lengths are then in standard deviations of what is left of a column.
+    /// Default true.
+    pub whiten: bool,
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -78,8 +85,10 @@ impl Default for DiffusionConfig {
             training_noise: TrainingNoise::LogSnr,
             sampler: Sampler::Ddpm,
             reverse_variance: ReverseVariance::Beta,
+            finish: Finish::Flow,
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
+            whiten: true,
             optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
         }
     }

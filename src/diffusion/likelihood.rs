@@ -1,9 +1,9 @@
 use ndarray::ArrayView2;
 
-use super::Diffusion;
 use super::network::Pass;
 use super::sampling::Network;
 use super::schedule::NoiseLevel;
+use super::{Diffusion, log_snr_span};
 use crate::error::Result;
 use crate::generative::{LikelihoodOptions, LogLikelihood, check_rows};
 use crate::numeric::rng::Streams;
@@ -56,6 +56,11 @@ impl Velocity for Network<'_, f32> {
         let eps_hat = self.net.forward(self.p, &s.x, &s.levels, &mut s.pass);
         v.iter_mut().zip(eps_hat).for_each(|(v, &eps)| *v = eps.into());
         for (r, (v, z)) in v.chunks_exact_mut(d).zip(z.chunks_exact(d)).enumerate() {
+            // Exactly, so that the farthest row keeps all digits of its density.
+            if s.pass.is_normal(r) {
+                v.fill(0.0);
+                continue;
+            }
             let sigma = s.sigma(r);
             v.iter_mut().zip(z).for_each(|(v, z)| *v = probability_flow(sigma, *z, *v));
         }
@@ -77,7 +82,8 @@ impl Velocity for Network<'_, f32> {
         }
         for (r, div) in divergence.iter_mut().enumerate() {
             let sigma = s.sigma(r);
-            *div = 0.5 * sigma * (sigma * self.net.dim() as f64 - *div);
+            let flow = 0.5 * sigma * (sigma * self.net.dim() as f64 - *div);
+            *div = if s.pass.is_normal(r) { 0.0 } else { flow };
         }
     }
 }
@@ -92,7 +98,7 @@ impl Diffusion {
         let (nats, nfe) = transport::score(
             &self.predictor(),
             solver,
-            self.log_snr_span(),
+            log_snr_span(&self.config, &self.levels),
             (divergence, Streams::new(options.seed)),
             x,
             (|z| standardiser.standardise(z), |x, nats| standardiser.add_log_det(x, nats)),

@@ -103,7 +103,7 @@ use ndarray::ArrayView2;
 use rand::RngCore;
 
 pub use self::config::{DiffusionConfig, TrainingNoise};
-pub use self::sampler::{ReverseVariance, Sampler};
+pub use self::sampler::{Finish, ReverseVariance, Sampler};
 pub use self::sampling::{NoisePredictor, sample_with};
 pub use self::schedule::{NoiseLevel, Schedule};
 pub use self::sde::{ProbabilityFlow, Sde};
@@ -202,11 +202,23 @@ impl Diffusion {
         Ok(Diffusion { config, plan, ..self.clone() })
     }
 
-    /// The log signal-to-noise ratios between which the likelihood's ODE runs: that of `sigma_min`, and that
-    /// of the last timestep.
-    fn log_snr_span(&self) -> (f64, f64) {
-        (NoiseLevel::at_sigma(self.config.sigma_min).log_snr, self.levels[self.config.timesteps].log_snr)
+    /// Where training takes its noise levels from.
+    fn training_levels<'a>(config: &DiffusionConfig, levels: &'a [NoiseLevel]) -> Levels<'a> {
+        let ((quietest, noisiest), timesteps) = (log_snr_span(config, levels), &levels[1..]);
+        match config.training_noise {
+            TrainingNoise::Timesteps => Levels::Timesteps(timesteps),
+            // Samplers visit the first timestep, which a fine schedule may set below `sigma_min`.
+            TrainingNoise::LogSnr => {
+                Levels::LogSnr(noisiest.max(LOG_SNR_END), quietest.max(timesteps[0].log_snr))
+            }
+        }
     }
+}
+
+/// The log signal-to-noise ratios between which the likelihood's ODE runs: that of `sigma_min`, and that of the
+/// last of the levels.
+fn log_snr_span(config: &DiffusionConfig, levels: &[NoiseLevel]) -> (f64, f64) {
+    (NoiseLevel::at_sigma(config.sigma_min).log_snr, levels[levels.len() - 1].log_snr)
 }
 
 impl Generative for Diffusion {
@@ -232,18 +244,10 @@ impl Generative for Diffusion {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         options.validate()?;
-        let (quietest, noisiest) = self.log_snr_span();
-        let timesteps = &self.levels[1..];
-        let levels = match self.config.training_noise {
-            TrainingNoise::Timesteps => Levels::Timesteps(timesteps),
-            // Samplers visit the first timestep, which a fine schedule may set below `sigma_min`.
-            TrainingNoise::LogSnr => {
-                Levels::LogSnr(noisiest.max(LOG_SNR_END), quietest.max(timesteps[0].log_snr))
-            }
-        };
-        let rows = Rows::prepare(data, &self.fitted.standardiser, options, rng)?;
+        let rows = Rows::whitened(data, &self.fitted.standardiser, self.config.whiten, options, rng)?;
         let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
         *standardiser = rows.standardiser.clone();
+        let levels = Self::training_levels(&self.config, &self.levels);
         let objective = NoiseMse { net: &self.net, levels };
         fit(objective, parameters, &rows, &self.config.optimiser, options, observer)
     }
@@ -265,8 +269,8 @@ impl Generative for Diffusion {
     }
 
     /// ln p(x) by the probability-flow ODE, as precise as the solver; one of its evaluations is a pass of the
-    /// network with all tangents of the divergence, d of them where it is exact. A row beyond 10⁶ standard
-    /// deviations is given −∞.
+    /// network with all tangents of the divergence, d of them where it is exact. A row with a coordinate beyond
+    /// 18 standard deviations has the normal density in standard units; from 12 on the network's part fades out.
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         self.score(x, options)
     }

@@ -1,21 +1,21 @@
 use super::DiffusionConfig;
 use super::schedule::NoiseLevel;
 use crate::error::Result;
-use crate::nn::timed::{self, Moment, Timed, clamp};
+use crate::nn::timed::{self, Moment, Timed};
 use crate::nn::{Weights, grow};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
 /// The noise predictor ε̂(x, λ) of rows x: (n, d), at a level each.
 ///
-/// With x̃ = clamp(x, ±REACH) and v a network of x̃ and λ, blurred by σ:
+/// With v a network of x and λ, blurred by σ:
 ///
-/// ε̂ = σ x̃ + α v + (x − x̃)/σ.
+/// ε̂ = σ x + α v.
 ///
 /// A network that outputs v (the velocity of Salimans & Ho 2022) need not repeat its input: v = 0 is the
 /// noise of data that are standard normal, and at high noise, where α is small, its errors do not count.
-/// Beyond the reach ε̂ goes on as the noise of a far point does, (x − α x₀)/σ with x₀ near the data, so that
-/// it stays finite and a far point stays improbable.
+/// From 12 to 18 standard deviations, where there are no data, v fades out, and beyond ε̂ is that noise: the
+/// density goes on as the normal one.
 #[derive(Debug, Clone)]
 pub(crate) struct NoiseNet {
     velocity: Timed,
@@ -31,6 +31,11 @@ pub(crate) struct Pass<F> {
 }
 
 impl<F: Real> Pass<F> {
+    /// Whether ε̂ = σ x at a row and about it: it is too far for v.
+    pub(super) fn is_normal(&self, row: usize) -> bool {
+        self.velocity.rests(row)
+    }
+
     fn at(&mut self, levels: &[NoiseLevel]) {
         self.levels.clear();
         self.levels.extend(levels.iter().map(|l| [l.alpha, l.sigma].map(F::of)));
@@ -46,7 +51,8 @@ impl NoiseNet {
     /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
     pub(crate) fn new(config: &DiffusionConfig) -> Result<Self> {
         let DiffusionConfig { dim, hidden, activation, octaves, time_features, .. } = config;
-        Ok(NoiseNet { velocity: Timed::new(*dim, hidden, *activation, *octaves, *time_features)? })
+        let velocity = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
+        Ok(NoiseNet { velocity: velocity.fading() })
     }
 
     pub(crate) fn dim(&self) -> usize {
@@ -77,10 +83,7 @@ impl NoiseNet {
         let shared = levels.len() * dim < x.len();
         for (r, (x, v)) in x.chunks_exact(dim).zip(v.chunks_exact_mut(dim)).enumerate() {
             let [alpha, sigma] = levels[if shared { 0 } else { r }];
-            for (&x, v) in x.iter().zip(v) {
-                let near = clamp(x);
-                *v = sigma * near + alpha * *v + (x - near) / sigma;
-            }
+            x.iter().zip(v).for_each(|(&x, v)| *v = sigma * x + alpha * *v);
         }
     }
 
@@ -146,12 +149,10 @@ impl NoiseNet {
     pub(crate) fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
         let d = self.dim();
         let epsdot = self.velocity.jvp(p, x, xdot, &mut pass.velocity);
-        // The tangent of x̃ is ẋ inside the reach and 0 outside, that of x − x̃ the other way round.
         let shared = pass.levels.len() * d < x.len();
-        for (i, ((&x, &xdot), v)) in x.iter().zip(xdot).zip(&mut *epsdot).enumerate() {
+        for (i, (&xdot, v)) in xdot.iter().zip(&mut *epsdot).enumerate() {
             let [alpha, sigma] = pass.levels[if shared { 0 } else { i / d }];
-            let skip = if clamp(x) == x { sigma } else { sigma.recip() };
-            *v = skip * xdot + alpha * *v;
+            *v = sigma * xdot + alpha * *v;
         }
         epsdot
     }

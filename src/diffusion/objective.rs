@@ -25,7 +25,7 @@ pub(crate) enum Levels<'a> {
 
 impl Levels<'_> {
     /// The level at the share u, in [0, 1), of the way.
-    fn at(&self, u: f64) -> NoiseLevel {
+    pub(super) fn at(&self, u: f64) -> NoiseLevel {
         match *self {
             Levels::Timesteps(levels) => levels[((u * levels.len() as f64) as usize).min(levels.len() - 1)],
             Levels::LogSnr(from, to) => NoiseLevel::at_log_snr(from + u * (to - from)),

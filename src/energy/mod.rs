@@ -101,6 +101,8 @@
 //! Ermon 2020, [Improved techniques for training score-based generative
 //! models](https://arxiv.org/abs/2006.09011)
 
+mod diagnosis;
+mod langevin;
 mod likelihood;
 mod network;
 mod objective;
@@ -108,6 +110,7 @@ mod objective;
 mod persist;
 mod sampling;
 mod score;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -117,8 +120,9 @@ use std::sync::OnceLock;
 use ndarray::ArrayView2;
 use rand::RngCore;
 
-pub use self::sampling::{Acceptance, Langevin};
-use self::sampling::{MOST_STEPS, STEPS};
+pub use self::diagnosis::ChainCheck;
+pub use self::langevin::{Acceptance, Langevin};
+use self::langevin::{MOST_STEPS, STEPS};
 pub use self::score::{ScoreConfig, ScoreModel, ScoreTraining};
 
 use self::likelihood::LogPartition;
@@ -424,7 +428,7 @@ impl Generative for EnergyModel {
         self.standardiser = rows.standardiser.clone();
         let trained = match self.config.training {
             EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
-                let langevin = Langevin { steps, ..self.config.langevin };
+                let langevin = self.config.langevin.moves(steps);
                 let chains = chains.div_ceil(options.shards_of_batch());
                 let contrast = Contrast::new(&self.energy, langevin, chains, restart, magnitude);
                 let optimiser = &self.config.optimiser;

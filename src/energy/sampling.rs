@@ -1,196 +1,17 @@
-use rand::Rng as _;
-
-use super::network::{Energy, Pass};
-use super::{EnergyModel, ScoreModel};
+use super::langevin::Walk;
+use super::start::Start;
+use super::{EnergyModel, ScoreConfig, ScoreModel};
 use crate::diffusion::{NoiseLevel, network as noise};
-use crate::error::{Result, check};
-use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::tiles::{DrawTile, RowStreams};
-
-/// A chain of Langevin moves under exp(−E/T), its steps falling geometrically from `first` to `last`.
-///
-/// A move of step h proposes z′ = z + δ(z) + √T h ξ, ξ ~ N(0, I), δ = −(h²/2) ∇E cut to the length h (Roberts
-/// & Tweedie 1996): as ε = h² in the usual form. The cut lets a long step be tried where the energy is steep.
-/// Long steps find modes, short ones their shape.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(
-    feature = "safetensors",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-pub struct Langevin {
-    /// Network evaluations of a chain: as many moves, or, with [`Acceptance::Metropolis`], one less, the
-    /// first being of the start. At least one move, at most 1,000,000 evaluations. Default 400.
-    pub steps: usize,
-    /// h of the first move, in standard deviations of the columns. More than 0, at most 100. Default 2.
-    pub first: f64,
-    /// h of the last. More than 0, at most 100; near the width of the narrowest mode. Default 0.02.
-    pub last: f64,
-    /// What becomes of a proposal. Default [`Acceptance::Metropolis`].
-    pub acceptance: Acceptance,
-}
-
-/// The most network evaluations of a chain.
-pub(super) const MOST_STEPS: usize = 1_000_000;
-
-/// What is expected of their number.
-pub(super) const STEPS: &str = "enough for a move (1, or 2 with Metropolis), at most 1,000,000";
-
-/// What becomes of the proposal of a Langevin move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub enum Acceptance {
-    /// It is taken: the unadjusted Langevin algorithm, whose density is off by O(h²), and broader than a mode
-    /// narrower than h.
-    Always,
-    /// It is taken with probability min(1, exp((E − E′)/T) q(z|z′)/q(z′|z)), so that exp(−E/T) is what the
-    /// chain keeps whatever the steps (MALA, Roberts & Tweedie 1996).
-    Metropolis,
-}
-
-impl Acceptance {
-    /// Network evaluations of one move: a proposal is judged by the energy of where it came from, too.
-    pub(super) fn least_steps(self) -> usize {
-        match self {
-            Acceptance::Always => 1,
-            Acceptance::Metropolis => 2,
-        }
-    }
-}
-
-impl Default for Langevin {
-    fn default() -> Self {
-        Langevin { steps: 400, first: 2.0, last: 0.02, acceptance: Acceptance::Metropolis }
-    }
-}
-
-/// The buffers of the chains of a tile.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Walk<F> {
-    pass: Pass<F>,
-    proposal: Vec<F>, // z′: (n, d)
-    noise: Vec<F>,    // ξ: (n, d)
-    e: Vec<F>,        // E(z): (n)
-    g: Vec<F>,        // ∇E(z): (n, d)
-}
-
-/// δ = −(h²/2) g, no longer than h.
-fn drift<F: Real>(g: &[F], h: F) -> impl Iterator<Item = F> {
-    let norm = g.iter().map(|&g| g * g).sum::<F>().sqrt();
-    let half = F::of(0.5) * h;
-    // A slope that is not a number moves nothing.
-    let scale = if norm.is_finite() { half.min(norm.recip()) } else { F::zero() };
-    g.iter().map(move |&g| -h * scale * g)
-}
-
-impl Langevin {
-    pub(super) fn validate(self) -> Result<()> {
-        let length = |h: f64| h > 0.0 && h <= 100.0;
-        let least = self.acceptance.least_steps();
-        check((least..=MOST_STEPS).contains(&self.steps), "Langevin::steps", self.steps, STEPS)?;
-        check(length(self.first), "Langevin::first", self.first, "more than 0, at most 100")?;
-        check(length(self.last), "Langevin::last", self.last, "more than 0, at most 100")
-    }
-
-    /// The steps h of `moves` moves.
-    fn lengths(self, moves: usize) -> impl Iterator<Item = f64> {
-        let ratio = self.last / self.first;
-        (0..moves).map(move |k| self.first * ratio.powf(k as f64 / moves.saturating_sub(1).max(1) as f64))
-    }
-
-    /// Moves the rows z: (n, d), each a chain with its own stream; how often the network ran on each.
-    pub(super) fn walk<F: Real>(
-        self,
-        energy: &Energy,
-        w: Weights<F>,
-        temperature: f64,
-        z: &mut [F],
-        rngs: &mut [Rng],
-        walk: &mut Walk<F>,
-    ) -> usize {
-        match self.acceptance {
-            Acceptance::Always => self.walk_unadjusted(energy, w, temperature, z, rngs, &mut walk.pass),
-            Acceptance::Metropolis => self.walk_adjusted(energy, w, temperature, z, rngs, walk),
-        }
-    }
-
-    fn walk_unadjusted<F: Real>(
-        self,
-        energy: &Energy,
-        w: Weights<F>,
-        temperature: f64,
-        z: &mut [F],
-        rngs: &mut [Rng],
-        pass: &mut Pass<F>,
-    ) -> usize {
-        let d = energy.dim();
-        for h in self.lengths(self.steps) {
-            energy.evaluate(w, z, pass);
-            let (h, sd) = (F::of(h), F::of(h * temperature.sqrt()));
-            for ((z, g), rng) in z.chunks_exact_mut(d).zip(pass.g.chunks_exact(d)).zip(&mut *rngs) {
-                for (z, delta) in z.iter_mut().zip(drift(g, h)) {
-                    *z += delta + sd * F::normal(rng);
-                }
-            }
-        }
-        self.steps
-    }
-
-    fn walk_adjusted<F: Real>(
-        self,
-        energy: &Energy,
-        w: Weights<F>,
-        temperature: f64,
-        z: &mut [F],
-        rngs: &mut [Rng],
-        Walk { pass, proposal, noise, e, g }: &mut Walk<F>,
-    ) -> usize {
-        let d = energy.dim();
-        energy.evaluate(w, z, pass);
-        std::mem::swap(e, &mut pass.e);
-        std::mem::swap(g, &mut pass.g);
-        for length in self.lengths(self.steps - 1) {
-            let (h, sd) = (F::of(length), F::of(length * temperature.sqrt()));
-            proposal.clear();
-            noise.clear();
-            for ((z, g), rng) in z.chunks_exact(d).zip(g.chunks_exact(d)).zip(&mut *rngs) {
-                for (&z, delta) in z.iter().zip(drift(g, h)) {
-                    let xi = F::normal(rng);
-                    noise.push(xi);
-                    proposal.push(z + delta + sd * xi);
-                }
-            }
-            energy.evaluate(w, proposal, pass);
-            for (r, rng) in rngs.iter_mut().enumerate() {
-                let row = r * d..(r + 1) * d;
-                let (to, g_to, xi) = (&proposal[row.clone()], &pass.g[row.clone()], &noise[row.clone()]);
-                // ln q(z|z′) − ln q(z′|z) = ‖ξ‖²/2 − ‖z − z′ − δ(z′)‖²/2Th².
-                let (mut there, mut back) = (0.0, 0.0);
-                for (((&z, &to), &xi), delta) in z[row.clone()].iter().zip(to).zip(xi).zip(drift(g_to, h)) {
-                    there += xi.f64().powi(2);
-                    back += (z - to - delta).f64().powi(2);
-                }
-                let downhill = (e[r] - pass.e[r]).f64() / temperature;
-                let log_ratio = downhill + 0.5 * (there - back / (temperature * length * length));
-                // Not a number at a temperature near 0, or where the energy overflows: such a move is refused.
-                if rng.random::<f64>().ln() < log_ratio {
-                    z[row.clone()].copy_from_slice(to);
-                    g[row].copy_from_slice(g_to);
-                    e[r] = pass.e[r];
-                }
-            }
-        }
-        self.steps
-    }
-}
 
 /// What a thread keeps from tile to tile.
 #[derive(Debug, Default)]
 pub(crate) struct EnergyScratch {
     rngs: Vec<Rng>,
-    walk: Walk<f32>,
+    start: Start,
+    pub(super) walk: Walk<f32>,
 }
 
 impl DrawTile for EnergyModel {
@@ -200,22 +21,42 @@ impl DrawTile for EnergyModel {
         self.config.dim
     }
 
-    /// z ~ N(0, T·I), then the chain under exp(−E/T).
+    /// A start, then the chain under exp(−E/T).
     fn draw_tile(
         &self,
         temperature: f64,
         streams: RowStreams,
-        EnergyScratch { rngs, walk }: &mut EnergyScratch,
+        scratch: &mut EnergyScratch,
         x: &mut [f32],
     ) -> usize {
-        let (d, sd) = (self.config.dim, temperature.sqrt() as f32);
-        streams.fill(x.len() / d, rngs);
-        for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
-            x.fill_with(|| sd * f32::normal(rng));
-        }
-        let nfe = self.config.langevin.walk(&self.energy, self.weights(), temperature, x, rngs, walk);
+        let nfe = self.draw_standard(temperature, streams, scratch, x);
         self.standardiser.restore(x);
         nfe
+    }
+}
+
+impl EnergyModel {
+    /// The rows of [`DrawTile::draw_tile`] in standard units, z: (n, d).
+    pub(super) fn draw_standard(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        EnergyScratch { rngs, start, walk }: &mut EnergyScratch,
+        z: &mut [f32],
+    ) -> usize {
+        let (d, langevin) = (self.config.dim, self.config.langevin);
+        streams.fill(z.len() / d, rngs);
+        let candidates = langevin.candidates();
+        if candidates > 0 {
+            self.start(temperature, candidates, z, rngs, start);
+        } else {
+            let sd = temperature.sqrt() as f32;
+            for (z, rng) in z.chunks_exact_mut(d).zip(&mut *rngs) {
+                z.fill_with(|| sd * f32::normal(rng));
+            }
+        }
+        let moves = langevin.moves(langevin.steps - candidates);
+        candidates + moves.walk(&self.energy, self.weights(), temperature, z, rngs, walk)
     }
 }
 
@@ -224,6 +65,7 @@ pub(crate) struct ScoreScratch {
     rngs: Vec<Rng>,
     u: Vec<f32>, // (rows, d)
     pass: noise::Pass<f32>,
+    eps_hat: Vec<f32>, // (rows, d)
 }
 
 impl DrawTile for ScoreModel {
@@ -233,46 +75,61 @@ impl DrawTile for ScoreModel {
         self.config.dim
     }
 
-    /// z ~ N(0, T(1 + σ₁²)I); at each level `steps_per_level` times z ← z + (rσ²/2) s(z, σ) + √(Tr) σ ξ (Song &
-    /// Ermon 2019, algorithm 1, with α = rσ²); then the mean of the clean row, z + σ_L² s(z, σ_L) (Tweedie).
-    /// Here s = −ε̂/σ.
     fn draw_tile(
         &self,
         temperature: f64,
         streams: RowStreams,
-        ScoreScratch { rngs, u, pass }: &mut ScoreScratch,
+        ScoreScratch { rngs, u, pass, eps_hat }: &mut ScoreScratch,
         x: &mut [f32],
     ) -> usize {
-        let c = &self.config;
-        let (d, p, root) = (c.dim, &self.parameters.average, temperature.sqrt());
-        streams.fill(x.len() / d, rngs);
-        let wide = (root * (1.0 + c.sigma_max * c.sigma_max).sqrt()) as f32;
-        for (x, rng) in x.chunks_exact_mut(d).zip(&mut *rngs) {
-            x.fill_with(|| wide * f32::normal(rng));
-        }
-        let mut nfe = 0;
-        for (i, level) in self.levels.iter().enumerate() {
-            let sigma = level.sigma / level.alpha;
-            let (pull, sd) = ((0.5 * c.step * sigma) as f32, (root * c.step.sqrt() * sigma) as f32);
-            for _ in 0..c.steps_per_level {
-                let eps_hat = self.noise(p, *level, x, u, pass);
-                nfe += 1;
-                for ((x, eps_hat), rng) in x.chunks_exact_mut(d).zip(eps_hat.chunks_exact(d)).zip(&mut *rngs)
-                {
-                    for (x, eps_hat) in x.iter_mut().zip(eps_hat) {
-                        *x += sd * f32::normal(rng) - pull * eps_hat;
-                    }
-                }
-            }
-            if i + 1 == self.levels.len() {
-                let eps_hat = self.noise(p, *level, x, u, pass);
-                nfe += 1;
-                x.iter_mut().zip(eps_hat).for_each(|(x, eps_hat)| *x -= sigma as f32 * eps_hat);
-            }
-        }
+        let p = &self.parameters.average;
+        streams.fill(x.len() / self.config.dim, rngs);
+        let nfe = anneal(&self.config, &self.levels, temperature, rngs, x, eps_hat, |level, z, eps_hat| {
+            eps_hat.clear();
+            eps_hat.extend_from_slice(self.noise(p, level, z, u, pass));
+        });
         self.standardiser.restore(x);
         nfe
     }
+}
+
+/// Annealed Langevin dynamics of the rows z: (n, d): z ~ N(0, T(1 + σ₁²)I); at each level `steps_per_level` times z ← z +
+/// (rσ²/2) s(z, σ) + √(Tr) σ ξ (Song & Ermon 2019, algorithm 1, with α = rσ²); then the mean of the clean row,
+/// z + σ_L² s(z, σ_L) (Tweedie). Here s = −ε̂/σ, and `noise` fills in ε̂. How often it was called.
+pub(super) fn anneal(
+    config: &ScoreConfig,
+    levels: &[NoiseLevel],
+    temperature: f64,
+    rngs: &mut [Rng],
+    z: &mut [f32],
+    eps_hat: &mut Vec<f32>,
+    mut noise: impl FnMut(NoiseLevel, &[f32], &mut Vec<f32>),
+) -> usize {
+    let (d, root) = (config.dim, temperature.sqrt());
+    let wide = (root * (1.0 + config.sigma_max * config.sigma_max).sqrt()) as f32;
+    for (z, rng) in z.chunks_exact_mut(d).zip(&mut *rngs) {
+        z.fill_with(|| wide * f32::normal(rng));
+    }
+    let mut nfe = 0;
+    for (i, level) in levels.iter().enumerate() {
+        let sigma = level.sigma / level.alpha;
+        let (pull, sd) = ((0.5 * config.step * sigma) as f32, (root * config.step.sqrt() * sigma) as f32);
+        for _ in 0..config.steps_per_level {
+            noise(*level, z, eps_hat);
+            nfe += 1;
+            for ((z, eps_hat), rng) in z.chunks_exact_mut(d).zip(eps_hat.chunks_exact(d)).zip(&mut *rngs) {
+                for (z, eps_hat) in z.iter_mut().zip(eps_hat) {
+                    *z += sd * f32::normal(rng) - pull * eps_hat;
+                }
+            }
+        }
+        if i + 1 == levels.len() {
+            noise(*level, z, eps_hat);
+            nfe += 1;
+            z.iter_mut().zip(&*eps_hat).for_each(|(z, eps_hat)| *z -= sigma as f32 * eps_hat);
+        }
+    }
+    nfe
 }
 
 impl ScoreModel {

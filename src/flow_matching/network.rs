@@ -12,7 +12,8 @@ use crate::numeric::rng::Rng;
 /// the log signal-to-noise ratio of x_t, which resolves both ends. Where the source is independent Gaussian
 /// noise, features that its share 1 − t of x_t hides are faded out; where it is matched to the data it hides
 /// nothing, and v has edges between the rows that go to one mode and to the next. v̂ starts at 0: an untrained
-/// model leaves every row where it is.
+/// model leaves every row where it is. From a Gaussian source every model does so with rows beyond 18 standard
+/// deviations, where v̂ has faded out; from others, which may be as wide as that, v̂ stays there what it is at 20.
 #[derive(Debug, Clone)]
 pub(super) struct VelocityNet {
     net: Timed,
@@ -27,8 +28,9 @@ impl VelocityNet {
     /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
     pub(super) fn new(config: &FlowMatchingConfig) -> Result<Self> {
         let FlowMatchingConfig { dim, hidden, activation, octaves, time_features, .. } = config;
+        let net = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
         Ok(VelocityNet {
-            net: Timed::new(*dim, hidden, *activation, *octaves, *time_features)?,
+            net: if let Source::Gaussian = config.source { net.fading() } else { net },
             fades: matches!((&config.source, config.coupling), (Source::Gaussian, Coupling::Independent)),
         })
     }

@@ -164,3 +164,56 @@ pub struct LikelihoodOptions {
     /// on this seed and the row's values only, so a row scores the same alone and in a batch. Default 0.
     pub seed: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn ranges_end_where_they_are_said_to() {
+        let at = |every| Some(Checkpoint { path: PathBuf::new(), every });
+        let held = TrainOptions { validation: 0.5, ..TrainOptions::default() };
+        for accepted in [
+            TrainOptions { steps: 1, ..TrainOptions::default() },
+            TrainOptions { batch: 1 << 24, ..TrainOptions::default() },
+            TrainOptions { batch: 1, shards: 1024, ..TrainOptions::default() },
+            TrainOptions { validation: 1.0 - f64::EPSILON, ..TrainOptions::default() },
+            TrainOptions { validate_every: 1, ..TrainOptions::default() },
+            TrainOptions { patience: Some(1), ..held.clone() },
+            TrainOptions { checkpoint: at(1), ..TrainOptions::default() },
+        ] {
+            assert!(accepted.validate().is_ok(), "{accepted:?}");
+        }
+        for (named, refused) in [
+            ("TrainOptions::steps", TrainOptions { steps: 0, ..TrainOptions::default() }),
+            ("TrainOptions::batch", TrainOptions { batch: 0, ..TrainOptions::default() }),
+            ("TrainOptions::batch", TrainOptions { batch: (1 << 24) + 1, ..TrainOptions::default() }),
+            ("TrainOptions::shards", TrainOptions { shards: 0, ..TrainOptions::default() }),
+            ("TrainOptions::shards", TrainOptions { shards: 1025, ..TrainOptions::default() }),
+            ("TrainOptions::validation", TrainOptions { validation: -1e-300, ..TrainOptions::default() }),
+            ("TrainOptions::validation", TrainOptions { validation: 1.0, ..TrainOptions::default() }),
+            ("TrainOptions::validate_every", TrainOptions { validate_every: 0, ..TrainOptions::default() }),
+            ("TrainOptions::patience", TrainOptions { patience: Some(0), ..held }),
+            ("TrainOptions::patience", TrainOptions { patience: Some(1), ..TrainOptions::default() }),
+            ("Checkpoint::every", TrainOptions { checkpoint: at(0), ..TrainOptions::default() }),
+        ] {
+            match refused.validate() {
+                Err(Error::Config { field, .. }) => assert_eq!(field, named),
+                other => panic!("{named}: {other:?}"),
+            }
+        }
+        for (temperature, accepted) in
+            [(f64::MIN_POSITIVE, true), (1e6, true), (0.0, false), (1.001e6, false)]
+        {
+            assert_eq!(SampleOptions { temperature }.validate().is_ok(), accepted, "{temperature}");
+        }
+    }
+
+    #[test]
+    fn shards_are_at_most_the_rows_of_a_batch() {
+        let shards =
+            |batch, shards| TrainOptions { batch, shards, ..TrainOptions::default() }.shards_of_batch();
+        assert_eq!([shards(1, 2), shards(7, 7), shards(8, 7), shards(256, 2)], [1, 7, 7, 2]);
+    }
+}

@@ -143,6 +143,10 @@ pub struct VaeConfig {
     /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound,
     /// at K passes of the decoder. 1 to 16,777,216. Default 500.
     pub draws: usize,
+    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`]): the model
+    /// then has only to learn what one Gaussian misses.
+    /// Default true.
+    pub whiten: bool,
     /// How the parameters move. Default: a learning rate of 8e-3, and the rest as in [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -172,6 +176,7 @@ impl Default for VaeConfig {
             beta: 1.0,
             beta_warmup: 0.2,
             draws: 500,
+            whiten: true,
             optimiser: OptimiserConfig { lr: 8e-3, ..OptimiserConfig::default() },
         }
     }
@@ -372,7 +377,7 @@ impl Generative for Vae {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
+        let rows = Rows::whitened(data, &self.standardiser, self.config.whiten, options, rng)?;
         self.standardiser = rows.standardiser.clone();
         let VaeConfig { beta, beta_warmup, ref optimiser, .. } = self.config;
         let elbo = Elbo { networks: &self.networks, beta, warmup: beta_warmup };

@@ -281,6 +281,35 @@ mod tests {
     }
 
     #[test]
+    fn spread_has_a_degree_of_freedom_less_for_each_mode() {
+        // Two rows in each of two modes, ±1 and ±2 about the modes' own means: Σ = 2·1 + 2·4 over 4 − 2 degrees.
+        let centres = array![[0.0], [100.0]];
+        let x = array![[2.0f32], [4.0], [98.0], [102.0]];
+        let r = mode_coverage(x.view(), centres.view(), 1.0).unwrap();
+        assert!((r.spread_ratio.unwrap() - 5f64.sqrt()).abs() < 1e-12, "{r:?}");
+    }
+
+    #[test]
+    fn too_narrow_begins_at_three_standard_errors() {
+        // n rows at ±a: a spread of a·√(n/(n − 1)), whose standard error is 1/√(2(n − 1)) = 0.050.
+        let narrow = |a: f32| {
+            let x = Array2::from_shape_fn((200, 1), |(i, _)| if i % 2 == 0 { a } else { -a });
+            mode_coverage(x.view(), array![[0.0]].view(), 1.0).unwrap().too_narrow
+        };
+        assert!(narrow(0.84) && !narrow(0.86));
+        // 10,000 rows, most on a circle that is as wide as the truth: a share of 0.98889 ± 0.00105.
+        let narrow = |inside: usize| {
+            let x = Array2::from_shape_fn((10_000, 2), |(i, c)| {
+                let (sin, cos) = (i as f64).sin_cos();
+                let radius = if i < inside { 2f64.sqrt() } else { 4.0 };
+                (radius * [sin, cos][c]) as f32
+            });
+            mode_coverage(x.view(), array![[0.0, 0.0]].view(), 1.0).unwrap().too_narrow
+        };
+        assert!(narrow(9922) && !narrow(9918));
+    }
+
+    #[test]
     fn modes_that_are_too_narrow_are_told() {
         let n = 10_000;
         for (spread, narrow) in [(0.5, true), (0.97, true), (1.0, false), (1.2, false)] {

@@ -18,6 +18,8 @@
 //! rows. [`Tape`] is such a set of buffers for callers who want one.
 
 mod activation;
+mod fade;
+
 mod fourier;
 mod layout;
 pub(crate) mod limits;

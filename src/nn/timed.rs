@@ -1,7 +1,8 @@
 use std::ops::Range;
 
 use super::{
-    Activation, Fourier, Layer, Linear, Network, Primal, Sequential, Weights, grow, limits, most_octaves,
+    Activation, Fourier, Layer, Linear, Network, Primal, Sequential, Weights, fade::Fade, grow, limits,
+    most_octaves,
 };
 use crate::error::Result;
 use crate::numeric::Real;
@@ -10,7 +11,7 @@ use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 
 /// Standard deviations from the mean beyond which the network does not look: there v stays what it is at the
-/// edge, and what uses it says how a far point goes on.
+/// edge, or is 0 where it fades out before.
 const REACH: f64 = 20.0;
 
 /// The most octaves of a [`Timed`] network.
@@ -28,7 +29,9 @@ pub(crate) struct Moment {
 /// A network v(x, τ) of rows x: (n, d) and the moment of each: what a diffusion and a continuous flow learn.
 ///
 /// With x̃ = clamp(x, ±REACH): h = b + T(time)·Wt + F(x̃, blur)·Wx, v = rest(h). T is a sinusoidal embedding,
-/// F the blurred Fourier features. v starts at 0.
+/// F the blurred Fourier features. v starts at 0. With [`fading`](Timed::fading), v comes to rest before the
+/// reach ends: a field of noise that is N(0, I) there leaves rows where they are, and so their density is the
+/// normal one.
 ///
 /// The two products are added, not concatenated, so where all rows share a moment, b + T·Wt is computed once.
 /// p = [Wt (ft, h), b (h), Wx (fx, h), rest].
@@ -38,6 +41,7 @@ pub(crate) struct Timed {
     embedding: Fourier,
     time: Linear,
     rest: Sequential,
+    fades: bool,
 }
 
 /// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
@@ -51,6 +55,7 @@ pub(crate) struct Pass<F> {
     h: Vec<F>,     // (n, h)
     cache: Vec<F>, // of `rest`
     v: Vec<F>,     // (n, d)
+    fade: Fade<F>,
     // Of the derivatives.
     dh: Vec<F>,       // (n, h)
     dhdot: Vec<F>,    // (n, h)
@@ -61,8 +66,15 @@ pub(crate) struct Pass<F> {
     scratch: Vec<F>,
 }
 
+impl<F: Real> Pass<F> {
+    /// Whether v is 0 at a row and about it, after `infer` or `forward`.
+    pub(crate) fn rests(&self, row: usize) -> bool {
+        self.fade.rests(row)
+    }
+}
+
 /// x̃.
-pub(crate) fn clamp<F: Real>(x: F) -> F {
+fn clamp<F: Real>(x: F) -> F {
     x.max(F::of(-REACH)).min(F::of(REACH))
 }
 
@@ -94,7 +106,13 @@ impl Timed {
             time: Linear::new(embedding.out_dim(), hidden[0], 1.0),
             embedding,
             rest: Sequential::new(layers),
+            fades: false,
         })
+    }
+
+    /// The same with a [`Fade`].
+    pub(crate) fn fading(self) -> Self {
+        Timed { fades: true, ..self }
     }
 
     pub(crate) fn dim(&self) -> usize {
@@ -198,6 +216,7 @@ impl Timed {
         let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
         let v = grow(&mut pass.v, x.len());
         self.rest.infer(&p[rest], h, v, scratch);
+        self.fade(x, v, &mut pass.fade);
         v
     }
 
@@ -216,7 +235,16 @@ impl Timed {
         let cache = grow(&mut pass.cache, n * self.rest.cache_width());
         let v = grow(&mut pass.v, x.len());
         self.rest.forward(&p[rest], h, v, cache);
+        self.fade(x, v, &mut pass.fade);
         v
+    }
+
+    fn fade<F: Real>(&self, x: &[F], v: &mut [F], fade: &mut Fade<F>) {
+        if self.fades {
+            fade.apply(self.dim(), x, v);
+        } else {
+            fade.clear();
+        }
     }
 
     /// dp += ∂⟨dv, v⟩/∂p after `forward` with a moment for each row.
@@ -225,6 +253,7 @@ impl Timed {
     pub(crate) fn backward<F: Real>(&self, w: Weights<F>, dv: &[F], dp: &mut [F], pass: &mut Pass<F>) {
         let [_, inputs, rest] = self.parts();
         let (n, width) = (dv.len() / self.dim(), self.rest.in_dim());
+        let dv = pass.fade.backward(self.dim(), dv);
         let dh = grow(&mut pass.dh, n * width);
         let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
         let (h, cache) = (&pass.h[..n * width], &pass.cache[..n * self.rest.cache_width()]);
@@ -247,6 +276,7 @@ impl Timed {
     ) {
         let [_, inputs, rest] = self.parts();
         let (n, width) = (dv.len() / self.dim(), self.rest.in_dim());
+        let (dv, dvdot) = pass.fade.jvp_backward(self.dim(), dv, dvdot);
         let (dh, dhdot) = (grow(&mut pass.dh, n * width), grow(&mut pass.dhdot, n * width));
         let scratch = grow(&mut pass.scratch, n * self.rest.scratch_width());
         let at = Primal {
@@ -297,6 +327,7 @@ impl Timed {
         let tangents = grow(&mut pass.tangents, n * self.rest.tangent_width());
         let (h, cache) = (&pass.h[..n * width], &pass.cache[..n * self.rest.cache_width()]);
         self.rest.jvp(&p[rest], h, cache, hdot, vdot, tangents);
+        pass.fade.jvp(d, x, xdot, vdot);
         vdot
     }
 }

@@ -62,6 +62,11 @@ pub(crate) struct RowStreams {
 }
 
 impl RowStreams {
+    /// Of a tile whose first row is the `first` of all.
+    pub(crate) fn new(streams: Streams, first: u64) -> Self {
+        RowStreams { streams, first }
+    }
+
     /// The stream of the tile's row `r`.
     pub(crate) fn row(self, r: usize) -> Rng {
         self.streams.stream(self.first + r as u64)

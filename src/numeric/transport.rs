@@ -20,10 +20,6 @@ use super::tiles;
 use crate::error::{Error, Result};
 use crate::generative::Divergence;
 
-/// Largest coordinate with which a row is integrated; beyond, it is given −∞ unasked. In standard units its
-/// log-density is below −10¹¹, and f32 runs out of range.
-const FAR: f32 = 1e6;
-
 /// A velocity field v(x, t) of rows that each have their own time.
 pub trait Velocity: Sync {
     /// What a thread keeps from call to call.
@@ -130,12 +126,12 @@ pub(crate) fn divergence_for(dim: usize) -> Divergence {
 /// What a thread keeps from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch<S> {
-    near: Vec<usize>, // rows that are integrated
-    rows: Vec<usize>, // those in this call of the field
-    signs: Vec<f32>,  // (n, probes, d)
-    state: Vec<f64>,  // (n, d + 1)
-    x: Vec<f64>,      // (m, d)
-    v: Vec<f64>,      // (m, d)
+    finite: Vec<usize>, // rows that are integrated
+    rows: Vec<usize>,   // those in this call of the field
+    signs: Vec<f32>,    // (n, probes, d)
+    state: Vec<f64>,    // (n, d + 1)
+    x: Vec<f64>,        // (m, d)
+    v: Vec<f64>,        // (m, d)
     divergence: Vec<f64>,
     ode: ode::Scratch,
     field: S,
@@ -171,7 +167,7 @@ pub(crate) fn flow_watched<V: Velocity>(
 /// the most evaluations spent on a row.
 ///
 /// `divergence` says how ∇·v is computed by a field that uses tangents, with random signs keyed by `signs` and
-/// a row's content. A row with a coordinate beyond 10⁶ is given −∞.
+/// a row's content. A row that is not finite is given −∞.
 ///
 /// # Errors
 /// [`Error::NotConverged`] with the row's place, if the solver's budget does not suffice.
@@ -193,14 +189,13 @@ pub fn log_density<V: Velocity>(
             scratch.signs.extend((0..probes * d).map(|_| if rng.random() { 1.0 } else { -1.0 }));
         }
     }
-    let Scratch { near, rows, signs, state, x: at, v, divergence: div, ode, field: kept } = scratch;
+    let Scratch { finite, rows, signs, state, x: at, v, divergence: div, ode, field: kept } = scratch;
     nats.fill(f64::NEG_INFINITY);
-    near.clear();
+    finite.clear();
     state.clear();
     for (row, x) in x.chunks_exact(d).enumerate() {
-        // NaN, which standardising the largest numbers may give, is far too.
-        if x.iter().all(|x| x.abs() < FAR) {
-            near.push(row);
+        if x.iter().all(|x| x.is_finite()) {
+            finite.push(row);
             state.extend(x.iter().map(|&x| f64::from(x)));
             state.push(0.0);
         }
@@ -209,7 +204,7 @@ pub fn log_density<V: Velocity>(
     let slope = |places: &[usize], t: &[f64], y: &[f64], dy: &mut [f64]| {
         let n = places.len();
         rows.clear();
-        rows.extend(places.iter().map(|&place| near[place]));
+        rows.extend(places.iter().map(|&place| finite[place]));
         at.clear();
         y.chunks_exact(d + 1).for_each(|y| at.extend_from_slice(&y[..d]));
         v.resize(n * d, 0.0);
@@ -224,11 +219,11 @@ pub fn log_density<V: Velocity>(
     };
     let nfe = match ode::integrate(solver, span, d + 1, ode::BUDGET, state, ode, slope) {
         Err(Error::NotConverged { what, budget, row }) => {
-            return Err(Error::NotConverged { what, budget, row: near[row] });
+            return Err(Error::NotConverged { what, budget, row: finite[row] });
         }
         done => done?,
     };
-    for (&row, y) in near.iter().zip(state.chunks_exact(d + 1)) {
+    for (&row, y) in finite.iter().zip(state.chunks_exact(d + 1)) {
         nats[row] = y[d] + end(&y[..d]);
     }
     Ok(nfe)
@@ -367,18 +362,25 @@ mod tests {
         let divergence = (Divergence::Exact, Streams::new(0));
         let double = |z: &mut [f32]| z.iter_mut().for_each(|z| *z *= 2.0);
         let (all, nfe) =
-            score(&field, SOLVER, (0.0, 1.5), divergence, array, (double, |_, _| {}), standard_normal).unwrap();
+            score(&field, SOLVER, (0.0, 1.5), divergence, array, (double, |_, _| {}), standard_normal)
+                .unwrap();
         let twice: Vec<f32> = x.iter().map(|x| 2.0 * x).collect();
         assert_eq!(all.to_vec(), nats(&field, Divergence::Exact, 0, &twice));
         assert!(nfe > 7);
     }
 
     #[test]
-    fn far_rows_are_impossible_and_a_lost_row_is_named() {
-        let grows = Linear { a: [0.0; 4] };
-        let far = [0.0, 1.0, 2e6, 0.0, f32::NAN, 0.0];
-        assert_eq!(nats(&grows, Divergence::Exact, 0, &far)[1..], [f64::NEG_INFINITY; 2]);
-        // NaN at every point: no step is ever accepted. Row 0 is too far to be tried.
+    fn far_rows_have_a_density_and_a_lost_row_is_named() {
+        let shifts = Linear { a: [0.0; 4] };
+        let far = [0.0, 1.0, 150.0, 0.0, 2e6, 0.0, -1e30, 1.0, f32::NAN, 0.0, 0.0, f32::INFINITY];
+        let nats = nats(&shifts, Divergence::Exact, 0, &far);
+        // The first coordinate is carried by ½ 1.5².
+        for (nats, x) in nats.iter().zip(far.chunks_exact(2)).take(4) {
+            let end = [f64::from(x[0]) + 1.125, x[1].into()];
+            assert!((nats / standard_normal(&end) - 1.0).abs() < 1e-8, "{nats} at {x:?}");
+        }
+        assert_eq!(nats[4..], [f64::NEG_INFINITY; 2]);
+        // NaN at every point: no step is ever accepted. Row 0 is not tried.
         let broken = Linear { a: [f64::NAN; 4] };
         let divergence = (Divergence::Exact, Streams::new(0));
         let lost = score(
@@ -386,7 +388,7 @@ mod tests {
             SOLVER,
             (0.0, 1.0),
             divergence,
-            ArrayView2::from_shape((2, 2), &[2e6, 0.0, 1.0, 1.0]).unwrap(),
+            ArrayView2::from_shape((2, 2), &[f32::NAN, 0.0, 1.0, 1.0]).unwrap(),
             (|_| {}, |_, _| {}),
             standard_normal,
         );

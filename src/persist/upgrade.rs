@@ -21,7 +21,21 @@ struct Added {
 }
 
 /// The fields that came with format 2. A field that means the old thing by its default need not be here.
-const SINCE_2: &[Added] = &[];
+const SINCE_2: &[Added] = &[
+    Added { kinds: &["diffusion"], place: "/config", field: "finish", value: || "Estimate".into() },
+    Added {
+        kinds: &["diffusion", "flow_matching", "vae"],
+        place: "/config",
+        field: "whiten",
+        value: || false.into(),
+    },
+    Added {
+        kinds: &["energy"],
+        place: "/config/langevin",
+        field: "candidates",
+        value: || serde_json::json!(0.0),
+    },
+];
 
 /// The text of a file's model, by the rules of the newest format.
 pub(super) fn upgraded(format: u64, model: &str) -> Result<Cow<'_, str>> {

@@ -63,6 +63,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// # Errors
+            /// [`Error::Config`] naming the first field out of range.
+            pub fn validate(&self) -> Result<()> {
+                match self {
+                    $(ModelConfig::$kind(config) => config.validate(),)*
+                }
+            }
+
             /// The untrained model.
             ///
             /// # Errors
@@ -120,6 +128,23 @@ impl Kind {
     /// Whether it is fitted in one go, by no steps: the baselines.
     pub fn in_one_go(self) -> bool {
         matches!(self, Kind::GaussianMixture | Kind::KernelDensity)
+    }
+}
+
+impl ModelConfig {
+    /// How the parameters move; `None` for the baselines, which have no network.
+    pub fn optimiser_mut(&mut self) -> Option<&mut OptimiserConfig> {
+        match self {
+            ModelConfig::Autoregressive(AutoregressiveConfig { optimiser, .. })
+            | ModelConfig::Diffusion(DiffusionConfig { optimiser, .. })
+            | ModelConfig::Energy(EnergyConfig { optimiser, .. })
+            | ModelConfig::Flow(FlowConfig { optimiser, .. })
+            | ModelConfig::FlowMatching(FlowMatchingConfig { optimiser, .. })
+            | ModelConfig::Gan(GanConfig { optimiser, .. })
+            | ModelConfig::Score(ScoreConfig { optimiser, .. })
+            | ModelConfig::Vae(VaeConfig { optimiser, .. }) => Some(optimiser),
+            ModelConfig::GaussianMixture(_) | ModelConfig::KernelDensity(_) => None,
+        }
     }
 }
 

@@ -1,4 +1,41 @@
-//! One recipe for each kind of model, by the rows and columns of a table: how large, how long, how fast.
+//! Defaults that fit the table: a config and a training for each kind of model, by rows and columns.
+//!
+//! A config's own `Default` is for two columns and many rows. A [`Recipe`] says how large a model may be, how fast it
+//! learns and when it stops, for a table of n rows and d columns. Every number is a smooth function of n and d, rounded
+//! at the end, so that one row or one column more changes little.
+//!
+//! ```
+//! use quadrivium::{data::Toy, prelude::*, recipe::{Kind, Recipe}, seeded};
+//!
+//! let mut rng = seeded(0);
+//! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
+//! let recipe = Recipe::of(Kind::Autoregressive, data.rows(), data.dim());
+//! let mut model = recipe.build(&mut rng)?;
+//! let report = model.train(&data, &recipe.options, &mut rng, &mut Silent)?;
+//! assert!(!report.validation.is_empty(), "rows were held out, and the model that was best on them is kept");
+//! # Ok::<(), quadrivium::Error>(())
+//! ```
+//!
+//! # Formulas
+//!
+//! | | |
+//! | --- | --- |
+//! | units of a hidden layer | 32 (n/200)^¼ + d, in eights |
+//! | octaves of Fourier features | ½ log₂(n/300) − ¾ log₂(d/2), from 0 to the config's own |
+//! | components of an autoregressive conditional | 16 (n/5000)^⅓/(1 + d/100), from 3 to 24 |
+//! | bins of a spline | 8 (n/1000)^⅓/(1 + d/100), from 4 to 24 |
+//! | columns of a VAE's z | d n/(n + 50 d) |
+//! | learning rate | the config's own · (n/20,000)^⅓, at most the config's own |
+//! | steps | 500 (n/100)^0.35/(1 + d/200), twice as many for a diffusion and a VAE, four times for a GAN |
+//! | rows of a step | 128 (n/1000)^¼, in sixteens, at most n |
+//! | share held out | 0.15/(1 + n/10,000), from ten rows on |
+//! | patience | 15 validations of 50 |
+//!
+//! Detail that n rows do not show is noise, which a network that could follow it would follow: width, octaves, bins and
+//! components grow with n. A network that sees few rows many times learns them by heart: steps grow more slowly than n,
+//! and what is kept is the model that was best on rows held out. GANs and energy models have no validation loss that
+//! two moments of a training share; they train to the end on all rows. The baselines choose by themselves, the mixture
+//! its components and covariances by the Bayesian information criterion, the kernels their width by cross-validation.
 
 mod kinds;
 
@@ -6,6 +43,7 @@ pub use self::kinds::{Kind, ModelConfig};
 
 use rand::RngCore;
 
+use crate::energy::Normalisation;
 use crate::error::Result;
 use crate::generative::{Generative, TrainOptions};
 use crate::*;
@@ -20,9 +58,9 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The recipe for a kind of model and a table of `rows` and `dim` columns.
+    /// The recipe for a kind of model and a table of `rows` rows and `dim` columns.
     pub fn of(kind: Kind, rows: usize, dim: usize) -> Self {
-        let table = Extent { rows: rows as f64, dim: dim as f64 };
+        let table = Extent { rows: rows.max(1) as f64, dim: dim.max(1) as f64 };
         Recipe { config: table.config(kind, dim), options: table.options(kind, rows) }
     }
 
@@ -35,6 +73,7 @@ impl Recipe {
     }
 }
 
+/// n and d.
 struct Extent {
     rows: f64,
     dim: f64,
@@ -46,81 +85,194 @@ fn round_to(unit: f64, value: f64) -> usize {
 }
 
 impl Extent {
-    /// Units of a hidden layer.
     fn width(&self) -> usize {
         round_to(8.0, 32.0 * (self.rows / 200.0).powf(0.25) + self.dim)
     }
 
-    /// Octaves of Fourier features.
     fn octaves(&self, most: usize) -> usize {
         let octaves = 0.5 * (self.rows / 300.0).log2() - 0.75 * (self.dim / 2.0).log2();
         (octaves.round().max(0.0) as usize).min(most)
     }
 
+    /// Pieces of a column's density: `count` of a narrow table of `rows` rows.
+    fn pieces(&self, count: f64, rows: f64, (least, most): (f64, f64)) -> usize {
+        let pieces = count * (self.rows / rows).cbrt() / (1.0 + self.dim / 100.0);
+        pieces.round().clamp(least, most) as usize
+    }
+
     fn config(&self, kind: Kind, dim: usize) -> ModelConfig {
         let mut config = ModelConfig::defaults(kind, dim);
+        if let Some(optimiser) = config.optimiser_mut() {
+            optimiser.lr *= (self.rows / 20_000.0).min(1.0).cbrt();
+        }
         let width = self.width();
         match &mut config {
             ModelConfig::Autoregressive(config) => {
                 config.hidden = vec![width; 2];
-                config.octaves = self.octaves(3);
-                let components = (16.0 * (self.rows / 5000.0).cbrt()).round().clamp(3.0, 24.0);
-                config.head = Head::Mixture { components: components as usize };
-                config.optimiser.lr = 2e-3;
+                config.octaves = self.octaves(config.octaves);
+                config.head = Head::Mixture { components: self.pieces(16.0, 5000.0, (3.0, 24.0)) };
             }
             ModelConfig::Diffusion(config) => {
                 config.hidden = vec![width; 3];
-                config.octaves = self.octaves(4);
+                config.octaves = self.octaves(config.octaves);
+                // Fifty steps of the same network, where the thousand of its training draw hardly better.
                 config.sampler = Sampler::Ddim { steps: 50, eta: 0.0 };
             }
-            ModelConfig::Energy(config) => config.octaves = self.octaves(5),
+            ModelConfig::Energy(config) => {
+                config.octaves = self.octaves(config.octaves);
+                if dim <= 2 {
+                    // The constant is known where the plane can be summed over.
+                    config.normalisation = Normalisation::Quadrature { intervals: 512 };
+                }
+            }
             ModelConfig::Flow(config) => {
-                config.octaves = self.octaves(2);
-                let bins = (8.0 * (self.rows / 1000.0).cbrt()).round().clamp(4.0, 24.0);
-                config.transform = Transform::Spline { bins: bins as usize, bound: 4.0 };
+                config.hidden = vec![width; 2];
+                config.octaves = self.octaves(config.octaves);
+                let bins = self.pieces(8.0, 1000.0, (4.0, 24.0));
+                config.transform = Transform::Spline { bins, bound: 4.0 };
                 if dim == 1 {
+                    // A coupling needs two columns.
                     config.architecture = Architecture::MaskedAutoregressive;
                 }
-                config.hidden = vec![width; 2];
             }
             ModelConfig::FlowMatching(config) => {
                 config.hidden = vec![width; 3];
-                config.octaves = self.octaves(4);
+                config.octaves = self.octaves(config.octaves);
                 config.coupling = Coupling::OptimalTransport { rows: 64 };
             }
-            ModelConfig::Gan(config) => config.latent_dim = dim,
+            // With fewer coordinates than columns, rows would lie on a surface.
+            ModelConfig::Gan(config) => config.latent_dim = dim.max(2),
             ModelConfig::GaussianMixture(_) | ModelConfig::KernelDensity(_) => {}
             ModelConfig::Score(config) => {
                 config.hidden = vec![width; 3];
-                config.octaves = self.octaves(4);
+                config.octaves = self.octaves(config.octaves);
             }
             ModelConfig::Vae(config) => {
-                config.latent_dim = dim;
+                let latent = self.dim * self.rows / (self.rows + 50.0 * self.dim);
+                config.latent_dim = latent.round().max(1.0) as usize;
                 config.hidden = vec![width; 3];
-                config.encoder_octaves = self.octaves(4);
-                config.decoder_octaves = self.octaves(4);
+                config.encoder_octaves = self.octaves(config.encoder_octaves);
+                config.decoder_octaves = self.octaves(config.decoder_octaves);
             }
         }
         config
     }
 
     fn options(&self, kind: Kind, rows: usize) -> TrainOptions {
+        if kind.in_one_go() {
+            return TrainOptions::default();
+        }
         let length = match kind {
-            Kind::Diffusion | Kind::Vae => 2.0,
-            _ => 1.0,
+            Kind::Diffusion | Kind::Vae => 1000.0,
+            Kind::Gan => 2000.0,
+            _ => 500.0,
         };
-        let steps = round_to(10.0, length * 500.0 * (self.rows / 100.0).powf(0.35));
-        let batch = round_to(16.0, 128.0 * (self.rows / 1000.0).powf(0.25)).min(rows);
-        let held_out = 0.15 / (1.0 + self.rows / 10_000.0);
-        let validates = rows >= 10 && !kind.in_one_go();
+        let steps = round_to(10.0, length * (self.rows / 100.0).powf(0.35) / (1.0 + self.dim / 200.0));
+        let batch = round_to(16.0, 128.0 * (self.rows / 1000.0).powf(0.25)).min(rows.max(1));
+        let validates = rows >= 10 && !matches!(kind, Kind::Energy | Kind::Gan);
         TrainOptions {
             steps,
             batch,
             shards: batch.min(2),
-            validation: if validates { held_out } else { 0.0 },
-            validate_every: (steps / 50).max(1),
-            patience: (validates && !matches!(kind, Kind::Energy | Kind::Gan)).then_some(15),
+            validation: if validates { 0.15 / (1.0 + self.rows / 10_000.0) } else { 0.0 },
+            validate_every: steps.div_ceil(50),
+            patience: validates.then_some(15),
             ..TrainOptions::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_is_valid() {
+        for &kind in Kind::ALL {
+            for rows in [0, 1, 2, 5, 9, 10, 30, 150, 4_999, 5_000, 100_000, 10_000_000] {
+                for dim in [1, 2, 3, 10, 30, 61, 300, 800, 2_000] {
+                    let Recipe { config, options } = Recipe::of(kind, rows, dim);
+                    assert_eq!(config.kind(), kind);
+                    config
+                        .validate()
+                        .and(options.validate())
+                        .unwrap_or_else(|e| panic!("{kind}, {rows} × {dim}: {e}"));
+                    let held_out = (options.validation * rows as f64).ceil();
+                    assert!(
+                        rows == 0 || held_out < rows as f64,
+                        "{kind}, {rows} × {dim}: {held_out} held out"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Numbers in the order of the formulas' table, each over what one unit of its rounding is.
+    fn numbers(rows: usize, dim: usize) -> Vec<f64> {
+        let config = |kind| Recipe::of(kind, rows, dim).config;
+        let ModelConfig::Autoregressive(autoregressive) = config(Kind::Autoregressive) else {
+            unreachable!()
+        };
+        let Head::Mixture { components } = autoregressive.head else { unreachable!() };
+        let ModelConfig::Vae(vae) = config(Kind::Vae) else { unreachable!() };
+        let options = Recipe::of(Kind::Diffusion, rows, dim).options;
+        vec![
+            autoregressive.hidden[0] as f64 / 8.0,
+            autoregressive.octaves as f64,
+            components as f64,
+            vae.latent_dim as f64,
+            vae.optimiser.lr * 1e4,
+            options.steps as f64 / 10.0,
+            options.batch as f64 / 16.0,
+            options.validation * rows as f64,
+        ]
+    }
+
+    #[test]
+    fn one_row_or_one_column_more_is_one_unit_more_at_most() {
+        let apart = |a: &[f64], b: &[f64], what: String| {
+            a.iter().zip(b).enumerate().for_each(|(i, (a, b))| {
+                // A batch is no more than the rows, and steps shrink by the column.
+                let most = 1.0 + 0.02 * a.abs();
+                assert!((a - b).abs() <= most, "{what}: number {i} goes from {a} to {b}");
+            });
+        };
+        for dim in [2, 10, 30] {
+            let mut last = numbers(16, dim);
+            for rows in (17..20_000).chain([50_000, 50_001]) {
+                let next = numbers(rows, dim);
+                if rows != 50_000 {
+                    apart(&last, &next, format!("{rows} × {dim}"));
+                }
+                last = next;
+            }
+        }
+        for rows in [150, 5_000] {
+            (2..100).for_each(|dim| {
+                apart(&numbers(rows, dim), &numbers(rows, dim + 1), format!("{rows} × {dim}"));
+            });
+        }
+    }
+
+    #[test]
+    fn names_are_read_and_written() {
+        for &kind in Kind::ALL {
+            assert_eq!(kind.name().parse::<Kind>().unwrap(), kind);
+            assert_eq!(kind.to_string(), kind.name());
+            assert_eq!(ModelConfig::defaults(kind, 3).kind(), kind);
+        }
+        assert!("flow-matching".parse::<Kind>().is_err());
+    }
+
+    /// The best model is kept, and found by rows that are not learned from: no table is trained by a recipe for less.
+    #[test]
+    fn rows_are_held_out_wherever_there_are_ten() {
+        for &kind in Kind::ALL {
+            let options = Recipe::of(kind, 10, 2).options;
+            let stops = !kind.in_one_go() && !matches!(kind, Kind::Energy | Kind::Gan);
+            assert_eq!((options.validation > 0.0, options.patience.is_some()), (stops, stops), "{kind}");
+            assert!(kind.in_one_go() || options.steps >= 200);
+            assert_eq!(Recipe::of(kind, 9, 2).options.validation, 0.0, "{kind}");
         }
     }
 }

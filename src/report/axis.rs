@@ -1,22 +1,22 @@
-//! Axes: from numbers to pixels, and the ticks that say so.
+//! Axes: the map from numbers to pixels, and its ticks.
 
 use super::Draft;
 use super::svg::{Anchor, Path, Svg, text_width};
 use crate::error::{Error, Result};
 
-/// How numbers go along an axis.
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
     Linear,
     Logarithmic,
 }
 
-/// One axis: what it holds.
+/// One axis with its range.
 #[derive(Debug, Clone)]
 pub(super) struct Axis {
     pub(super) label: String,
     scale: Scale,
-    /// Both ends; of a logarithmic axis, their ln.
+    /// Both ends; for a logarithmic axis, their logarithms.
     low: f64,
     high: f64,
 }
@@ -30,8 +30,8 @@ impl Axis {
     /// Holds all `values` with some room at both ends.
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] for no values, [`Error::NonFinite`], and [`Error::Config`] for a value that a
-    /// logarithm has no place for.
+    /// [`Error::TooFewRows`] for no values, [`Error::NonFinite`], and [`Error::Config`] for a value that has no
+    /// logarithm.
     pub(super) fn around(
         label: &str,
         what: &'static str,
@@ -52,7 +52,7 @@ impl Axis {
         if low > high {
             return Err(Error::TooFewRows { what, got: 0, least: 1 });
         }
-        // Halves: the ends of f64 may lie further apart than it reaches.
+        // Halves: the span of two numbers near the ends of f64 would overflow.
         let half = 0.5 * high - 0.5 * low;
         let least = match scale {
             Scale::Linear => (1e-6 * low.abs().max(high.abs())).max(1e-12),

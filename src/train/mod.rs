@@ -18,8 +18,7 @@ pub use fit::{Parameters, fit};
 pub(crate) use fit::{Trainee, mean_loss, random_rows};
 pub use objective::{Gradient, Objective, Progress};
 pub use optimiser::{Adam, Decay, OptimiserConfig};
-pub use rows::Rows;
-pub(crate) use rows::split;
+pub use rows::{Rows, split};
 pub(crate) use run::{Training, run};
 
 pub use crate::numeric::tiles::TILE;

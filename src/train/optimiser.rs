@@ -28,10 +28,14 @@ pub struct OptimiserConfig {
     pub warmup: usize,
     /// What the learning rate does after warm-up. Default [`Decay::Cosine`].
     pub decay: Decay,
-    /// Decay of the parameters' moving average, which samples and scores; in the first steps of each training
-    /// it is t/(t + 9), so that the average leaves its start behind. 0 (no averaging) to less than 1. Default
-    /// 0.999.
+    /// The most that a step keeps of the parameters' moving average, which draws, scores and is validated: its
+    /// horizon is at most 1/(1 − ema) steps. 0 (no averaging) to less than 1. Default 0.999.
     pub ema: f64,
+    /// How far the average looks back, as a share of the steps done: step t of a training keeps min(ema, t/(t +
+    /// 1/ema_share)) of it, which weights step i in proportion to i^(1/ema_share − 1) (Karras et al. 2024,
+    /// [section 3.1](https://arxiv.org/abs/2312.02696)). By the defaults this rules the first 8991 steps, and
+    /// `ema` the later ones. More than 0. Default 1/9.
+    pub ema_share: f64,
 }
 
 /// The learning rate's way after warm-up.
@@ -56,6 +60,7 @@ impl Default for OptimiserConfig {
             warmup: 100,
             decay: Decay::Cosine,
             ema: 0.999,
+            ema_share: 1.0 / 9.0,
         }
     }
 }
@@ -82,7 +87,9 @@ impl OptimiserConfig {
             self.clip_norm,
             "None, or more than 0, finite",
         )?;
-        check(share(self.ema), "OptimiserConfig::ema", self.ema, "0 or more, less than 1")
+        check(share(self.ema), "OptimiserConfig::ema", self.ema, "0 or more, less than 1")?;
+        let look_back = positive(self.ema_share);
+        check(look_back, "OptimiserConfig::ema_share", self.ema_share, "more than 0, finite")
     }
 
     /// The learning rate of a step.
@@ -104,7 +111,7 @@ impl OptimiserConfig {
 
 /// Clipping, Adam with decoupled weight decay, and the moving average of the parameters, in one pass:
 /// g ← g·min(1, clip_norm/‖g‖), m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², p ← p − lr·(m̂/(√v̂ + ε) + λp),
-/// p̄ ← p̄ + (1−ema)(p − p̄).
+/// p̄ ← k·p̄ + (1−k)·p, k = min(ema, t/(t + 1/ema_share)).
 #[derive(Debug, Clone)]
 pub struct Adam {
     m: Vec<f32>,
@@ -148,10 +155,10 @@ impl Adam {
         // m̂/(√v̂ + ε) = (m/c₁)/(√v/√c₂ + ε).
         let (rate, root, eps) = ((lr / c1) as f32, (1.0 / c2.sqrt()) as f32, config.eps as f32);
         let shrink = 1.0 - (lr * config.weight_decay) as f32;
-        // An average that starts slow would hold the random start for 1/(1−ema) steps.
+        // A horizon of a share of the steps: one of 1/(1−ema) from the first on would hold the random start for so
+        // many steps, longer than most trainings take.
         let t = f64::from(self.step);
-        let keep = config.ema.min(t / (t + 9.0)) as f32;
-        let keep = if config.ema == 0.0 { 0.0 } else { keep };
+        let keep = config.ema.min(t / (t + 1.0 / config.ema_share)) as f32;
         let moments = self.m.iter_mut().zip(&mut self.v);
         let before = g.iter().zip(p).zip(average);
         let after = next.iter_mut().zip(next_average);
@@ -202,6 +209,7 @@ mod tests {
             weight_decay: 0.01,
             clip_norm: Some(2.0),
             ema: 0.5,
+            ema_share: 0.25,
             ..Default::default()
         };
         let (mut p, mut average) = (vec![1.0f32; 37], vec![1.0f32; 37]);
@@ -221,7 +229,7 @@ mod tests {
                 v[i] = 0.999 * v[i] + 0.001 * g * g;
                 let (mh, vh) = (m[i] / (1.0 - 0.9f64.powf(t)), v[i] / (1.0 - 0.999f64.powf(t)));
                 q[i] -= 0.1 * (mh / (vh.sqrt() + 1e-8) + 0.01 * q[i]);
-                let keep = 0.5f64.min(t / (t + 9.0));
+                let keep = 0.5f64.min(t / (t + 4.0));
                 q_average[i] = keep * q_average[i] + (1.0 - keep) * q[i];
             }
         }
@@ -243,6 +251,36 @@ mod tests {
             (&mut next, &mut average),
         );
         assert!(norm.is_nan() && next == [5.0; 2] && average == [5.0; 2] && adam.step == 0);
+    }
+
+    /// Under a gradient that stays, Adam goes lr per step, p_t = t. An average with weights ∝ i^(c − 1), c =
+    /// 1/ema_share, is then t·c/(c + 1): it lags by the same share of any training. A cap of ema lags by ema/(1
+    /// − ema) steps.
+    #[test]
+    fn the_average_looks_back_over_a_share_of_the_steps() {
+        let lag = |ema, ema_share, steps| {
+            let config = OptimiserConfig { lr: 1.0, ema, ema_share, ..Default::default() };
+            let (mut adam, mut p, mut average) = (Adam::new(1), [0.0f32], [0.0f32]);
+            for _ in 0..steps {
+                let (mut next, mut next_average) = ([0.0], [0.0]);
+                adam.step(&config, config.lr, &[-1.0], (&p, &average), (&mut next, &mut next_average));
+                (p, average) = (next, next_average);
+            }
+            assert!((p[0] / steps as f32 - 1.0).abs() < 1e-3);
+            f64::from(p[0] - average[0])
+        };
+        for steps in [200, 2_000] {
+            for ema_share in [1.0 / 9.0, 1.0 / 4.0, 1.0 / 49.0] {
+                let expected = steps as f64 / (1.0 / ema_share + 1.0);
+                let got = lag(0.999, ema_share, steps);
+                assert!(
+                    (got / expected - 1.0).abs() < 0.02,
+                    "{steps} {ema_share}: {got}, expected {expected}"
+                );
+            }
+            assert_eq!(lag(0.0, 1.0 / 9.0, steps), 0.0);
+            assert!((lag(0.9, 1.0 / 9.0, steps) - 9.0).abs() < 0.1);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngCore;
 use rand::seq::SliceRandom;
 
@@ -36,8 +36,34 @@ impl Rows {
         options: &TrainOptions,
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
+        Self::in_units(data, options, rng, |training| standardiser.fitted_with_tails(training))
+    }
+
+    /// As [`prepare`](Rows::prepare), in the units of [`Standardiser::whitened`] if `whiten`.
+    ///
+    /// # Errors
+    /// As [`prepare`](Rows::prepare).
+    pub fn whitened(
+        data: &Dataset,
+        standardiser: &Standardiser,
+        whiten: bool,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+    ) -> Result<Self> {
+        if !whiten {
+            return Self::prepare(data, standardiser, options, rng);
+        }
+        Self::in_units(data, options, rng, |training| standardiser.whitened(training))
+    }
+
+    fn in_units(
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        fit: impl FnOnce(ArrayView2<f32>) -> Result<Standardiser>,
+    ) -> Result<Self> {
         let (training, validation, streams) = split(data, options, rng)?;
-        let standardiser = standardiser.fitted_with_tails(training.view())?;
+        let standardiser = fit(training.view())?;
         Ok(Rows {
             training: standardiser.apply(training),
             validation: standardiser.apply(validation),
@@ -47,11 +73,21 @@ impl Rows {
     }
 }
 
-/// The rows to learn from, those held out by `options.validation`, at random, and the training's streams.
+/// The rows to learn from, those held out by `options.validation`, at random, and the training's streams: a model's
+/// `train` called with the same data, options and state of `rng` learns from the one part and validates on the other.
 ///
 /// # Errors
 /// [`Error::Config`] for options out of range or a share that leaves no row to train on.
-pub(crate) fn split(
+///
+/// ```
+/// use quadrivium::{Dataset, TrainOptions, ndarray::Array2, seeded, train};
+/// let data = Dataset::new(Array2::from_shape_fn((10, 1), |(row, _)| row as f32))?;
+/// let options = TrainOptions { validation: 0.2, ..Default::default() };
+/// let (learned, held_out, _) = train::split(&data, &options, &mut seeded(0))?;
+/// assert_eq!((learned.nrows(), held_out.nrows()), (8, 2));
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+pub fn split(
     data: &Dataset,
     options: &TrainOptions,
     rng: &mut dyn RngCore,

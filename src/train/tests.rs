@@ -189,6 +189,20 @@ fn a_broken_loss_leaves_the_last_good_parameters() {
     assert!(parameters.p.iter().all(|p| p.is_finite()) && parameters.p[0] > 0.0);
 }
 
+/// The average stays at the start, the parameters go: what is validated, and kept by patience, is the average.
+#[test]
+fn validation_is_by_the_average_and_the_best_one_is_kept() {
+    let stuck = OptimiserConfig { ema: 1.0 - 1e-12, ema_share: 1e12, ..config() };
+    let held = TrainOptions { validation: 0.2, validate_every: 10, ..options(100) };
+    let (report, parameters) = run(&MEAN, &stuck, &held);
+    let validation = report.unwrap().validation;
+    let at_the_start = validation[0].1;
+    // ½·(3² + 1²) and the rows' spread.
+    assert!((at_the_start - 5.05).abs() < 0.1, "{at_the_start}");
+    assert!(validation.iter().all(|&(_, loss)| (loss - at_the_start).abs() < 1e-3), "{validation:?}");
+    assert!(parameters.average.iter().all(|v| v.abs() < 1e-3) && parameters.p[0] > 2.0);
+}
+
 #[test]
 fn a_last_update_that_no_loss_has_seen_is_checked() {
     let wild = OptimiserConfig { lr: 1e38, warmup: 0, ..config() };
@@ -212,6 +226,7 @@ fn the_optimisers_options_matter() {
         OptimiserConfig { warmup: 0, ..config() },
         OptimiserConfig { decay: Decay::Constant, ..config() },
         OptimiserConfig { ema: 0.0, ..config() },
+        OptimiserConfig { ema_share: 0.2, ..config() },
     ];
     for variant in variants {
         assert_ne!(run(&MEAN, &variant, &options(30)).1.average, base.average, "{variant:?}");
@@ -224,6 +239,7 @@ fn the_optimisers_options_matter() {
         ("OptimiserConfig::weight_decay", OptimiserConfig { weight_decay: -1.0, ..config() }),
         ("OptimiserConfig::clip_norm", OptimiserConfig { clip_norm: Some(0.0), ..config() }),
         ("OptimiserConfig::ema", OptimiserConfig { ema: 1.0, ..config() }),
+        ("OptimiserConfig::ema_share", OptimiserConfig { ema_share: 0.0, ..config() }),
     ] {
         match bad.validate() {
             Err(Error::Config { field: named, .. }) => assert_eq!(named, field),

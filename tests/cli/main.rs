@@ -218,16 +218,33 @@ fn the_validation_loss_is_that_of_the_model_kept() {
     let fit = ["fit", "-m", "vae", FAITHFUL, "--steps", "60", "--validation", "0.2", "--validate-every", "1"];
     // So large steps that the last is not the best.
     let fit = [&fit[..], &["--set", "optimiser.lr=0.3", "-o"]].concat();
-    let output = run(&[&fit[..], &[&last]].concat());
-    let message = stderr(&output);
-    assert!(
-        message.contains(", validation loss ") && message.contains(": --patience keeps it)"),
-        "{message}"
-    );
-    let found = message.split_once("(best ").unwrap().1.split_once(' ').unwrap().0;
+    // A patience that never ends keeps the best; without rows held out the last one stays.
     let output = run(&[&fit[..], &[&best, "--patience", "60"]].concat());
-    assert!(stderr(&output).contains(&format!(", best validation loss {found},")), "{}", stderr(&output));
+    assert!(stderr(&output).contains("of 55 rows held out at most "), "{}", stderr(&output));
+    let output =
+        run(&[&fit[..], &[&last, "--patience", "60", "--seed", "0", "--validate-every", "60"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
     assert_ne!(fs::read(&last).unwrap(), fs::read(&best).unwrap());
+    let all = ["fit", "-m", "vae", FAITHFUL, "--steps", "9", "--validation", "0", "-o", &last];
+    assert!(stderr(&run(&all)).contains("of 272 rows learned from at most "));
+}
+
+/// One line in the words of the options; given back, they make the same model.
+#[test]
+fn fit_says_what_it_chose() {
+    let folder = Folder::new("chose");
+    let [model, again] = ["model", "again"].map(|name| folder.path(name));
+    let output = run(&["fit", "-m", "autoregressive", FAITHFUL, "-o", &model]);
+    let message = stderr(&output);
+    let line = message.lines().find(|line| line.starts_with("autoregressive for 272 rows")).unwrap();
+    let (_, chosen) = line.split_once("columns: ").unwrap();
+    let (settings, training) = chosen.split_once("; ").unwrap();
+    assert!(training.contains("at most ") && training.contains(" rows held out"), "{training}");
+    let mut fit = vec!["fit", "-m", "autoregressive", FAITHFUL, "-o", &again];
+    settings.split(' ').for_each(|setting| fit.extend(["--set", setting]));
+    ok(&fit);
+    assert_eq!(fs::read(&model).unwrap(), fs::read(&again).unwrap());
+    assert!(message.contains("negative log-likelihood of "), "{message}");
 }
 
 #[test]
@@ -255,7 +272,7 @@ fn settings_reach_the_model() {
 
 #[test]
 fn compare_ranks_every_model() {
-    let table = ok(&["compare", FAITHFUL, "--dequantise", "--quick"]);
+    let table = ok(&["compare", FAITHFUL, "--quick"]);
     for word in [
         "autoregressive",
         "VAE",
@@ -267,6 +284,14 @@ fn compare_ranks_every_model() {
     ] {
         assert!(table.contains(word), "{word}: {table}");
     }
+    // The kinds by the names of the options, and the command for the first of them, with the spread that it had.
+    let first = table.lines().nth(2).unwrap().split('|').nth(2).unwrap().trim();
+    let command = table.lines().last().unwrap();
+    assert_eq!(
+        command,
+        format!("quadrivium fit -m {first} {FAITHFUL} --dequantise -o {first}.safetensors"),
+        "{table}"
+    );
     let command =
         ["compare", FAITHFUL, "--quick", "--json", "--models", "gaussian_mixture,gan,kernel_density"];
     let result: serde_json::Value = serde_json::from_str(&ok(&command)).unwrap();

@@ -98,8 +98,8 @@ fn bad_commands_are_told_before_work_is_done() {
     for more in [
         &["--steps", "0"][..],
         &["--validation", "1"],
-        &["--patience", "3"],
-        &["--validate-every", "3"],
+        &["--patience", "3", "--validation", "0"],
+        &["--validate-every", "3", "--validation", "0"],
         &["--set", "hidden"],
         &["--model", "other"],
         &["--rows", "0"],
@@ -110,6 +110,7 @@ fn bad_commands_are_told_before_work_is_done() {
         (&["--set", "latent_dim=0"][..], "VaeConfig::latent_dim = 0"),
         (&["--set", "optimiser.lr=-1"], "lr = -1"),
         (&["--set", "dim=3"], "2 columns"),
+        (&["--set", "hidden=64"], "hidden = 64: invalid type"),
         (&["--config", FAITHFUL], "faithful.csv: "),
     ] {
         let message = fails(&[&fit[..], more].concat(), 1);

@@ -297,7 +297,7 @@ fn extremes() -> Vec<Box<dyn Generative>> {
     }
     for acceptance in [Acceptance::Always, Acceptance::Metropolis] {
         for (first, width) in [(100.0, 10.0), (1e-30, 0.01)] {
-            let langevin = Langevin { steps: 20, first, last: first, acceptance };
+            let langevin = Langevin { steps: 20, first, last: first, acceptance, ..Default::default() };
             let config = EnergyConfig { hidden: small.clone(), langevin, width, ..Default::default() };
             models.push(Box::new(EnergyModel::new(config, rng).unwrap()));
         }

@@ -3,6 +3,7 @@
 mod extremes;
 mod files;
 mod small;
+mod tails;
 mod training;
 
 use std::ops::ControlFlow;
@@ -241,6 +242,7 @@ fn a_lower_temperature_gives_less_varied_rows() {
     let toy =
         Toy::mixture(&[1.0], array![[1.0, -2.0]].view(), array![[[1.0, 0.0], [0.0, 4.0]]].view()).unwrap();
     let data = Dataset::new(toy.sample(500, &mut seeded(1))).unwrap();
+    let mut missed = Vec::new();
     for mut model in models() {
         model.train(&data, &short(150), &mut seeded(2), &mut Silent).unwrap();
         let spread = |temperature: f64| {
@@ -249,16 +251,17 @@ fn a_lower_temperature_gives_less_varied_rows() {
             x.std_axis(quadrivium::ndarray::Axis(0), 0.0).sum()
         };
         let ratio = spread(0.2) / spread(1.0);
-        let name = name(model.as_ref());
-        println!("{name}: {ratio}");
         // A temperature leaves the centres of components and kernels where they are.
         let most = match model.card().objective {
             Objective::KernelSmoothing => 0.999,
             Objective::ExpectationMaximisation => 0.9,
             _ => 0.6,
         };
-        assert!(ratio < most, "{name}: the spread at 0.2 is {ratio} of that at 1");
+        if !(ratio < most) {
+            missed.push((name(model.as_ref()), ratio));
+        }
     }
+    assert!(missed.is_empty(), "spread at 0.2 against 1: {missed:?}");
 }
 
 /// ∫ p(x) dx over the plane, on points that follow no lattice: a density with steps has edges that a lattice

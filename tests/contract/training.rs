@@ -37,7 +37,10 @@ fn averaging(ema: f64) -> Vec<Box<dyn Generative>> {
     };
     let mut models: Vec<Box<dyn Generative>> = vec![
         model!(Autoregressive, AutoregressiveConfig { hidden: hidden.clone() }),
-        model!(Autoregressive, AutoregressiveConfig { hidden: hidden.clone(), head: Head::Bins { bins: 20 } }),
+        model!(
+            Autoregressive,
+            AutoregressiveConfig { hidden: hidden.clone(), head: Head::Bins { bins: 20 } }
+        ),
         model!(Flow, FlowConfig { hidden: hidden.clone(), layers: 2 }),
         model!(Vae, VaeConfig { hidden: hidden.clone(), draws: 5 }),
         model!(EnergyModel, EnergyConfig { hidden: hidden.clone(), training: chains, langevin: langevin }),
@@ -46,7 +49,9 @@ fn averaging(ema: f64) -> Vec<Box<dyn Generative>> {
         model!(Diffusion, DiffusionConfig { hidden: hidden.clone(), timesteps: 10 }),
         model!(FlowMatching, FlowMatchingConfig { hidden: hidden.clone(), sampler: sampler }),
     ];
-    for loss in [AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, AdversarialLoss::WassersteinGp { lambda: 1.0 }] {
+    for loss in
+        [AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, AdversarialLoss::WassersteinGp { lambda: 1.0 }]
+    {
         models.push(Box::new(Gan::new(gan(loss), rng).unwrap()));
     }
     models
@@ -62,7 +67,9 @@ fn the_averaged_parameters_draw_score_and_are_validated() {
         let [ours, theirs] = [&mut averaged, &mut last]
             .map(|model| model.train(&moons(200), &options, &mut seeded(5), &mut Silent).unwrap());
         assert_eq!((&ours.loss, &ours.parts), (&theirs.loss, &theirs.parts), "{name}");
-        assert_ne!(sample(averaged.as_ref(), 20, 6).x, sample(last.as_ref(), 20, 6).x, "{name} draws");
+        // Of bins, a few rows may be the same.
+        let drawn = [&averaged, &last].map(|model| sample(model.as_ref(), 300, 6).x);
+        assert_ne!(drawn[0], drawn[1], "{name} draws");
         let x = moons(20).x().to_owned();
         let score = |model: &dyn Generative| {
             use LogLikelihood::*;
@@ -76,8 +83,7 @@ fn the_averaged_parameters_draw_score_and_are_validated() {
             assert_ne!(ours, theirs, "{name} scores");
         }
         // A game is watched between the players as they are; no validation chooses among their parameters.
-        let game = averaged.card().likelihood == LikelihoodKind::Unavailable
-            && averaged.card().nfe == 1;
+        let game = averaged.card().likelihood == LikelihoodKind::Unavailable && averaged.card().nfe == 1;
         assert_eq!(ours.validation == theirs.validation, game, "{name} is validated");
     }
 }

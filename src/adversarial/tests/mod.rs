@@ -121,6 +121,41 @@ fn drawn(gan: &Gan, n: usize) -> Array2<f32> {
 }
 
 #[test]
+fn the_averages_draw_and_judge() {
+    let (gan, _) = trained(small(GAMES[2]));
+    let data = moons();
+    let seen = |gan: &Gan| (drawn(gan, 20), gan.critic(data.x()).unwrap());
+    // The last parameters have no say …
+    let mut forgetful = gan.clone();
+    forgetful.generator_parameters.p.fill(0.0);
+    forgetful.critic_parameters.p.fill(0.0);
+    assert_eq!(seen(&forgetful), seen(&gan));
+    // … and are others than the averages.
+    let mut last = gan.clone();
+    for parameters in [&mut last.generator_parameters, &mut last.critic_parameters] {
+        parameters.average.clone_from(&parameters.p);
+    }
+    let (ours, theirs) = (seen(&gan), seen(&last));
+    assert!(ours.0 != theirs.0 && ours.1 != theirs.1);
+}
+
+#[test]
+fn held_out_rows_watch_the_players_as_they_stand() {
+    let run = |ema| {
+        let mut config = small(GAMES[1]);
+        config.optimiser.ema = ema;
+        let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
+        let options = TrainOptions { validation: 0.2, validate_every: 2, ..options() };
+        let report = gan.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+        (report, gan.generator_parameters)
+    };
+    let (averaged, last) = (run(0.9), run(0.0));
+    assert_eq!(averaged.0, last.0);
+    assert_eq!(averaged.1.p, last.1.p);
+    assert_ne!(averaged.1.average, last.1.average);
+}
+
+#[test]
 fn every_option_matters() {
     let rows = |config| drawn(&trained(config).0, 20);
     for base in GAMES.map(small) {

@@ -6,23 +6,26 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use quadrivium::data::{HeldOut, Standardiser};
 use quadrivium::metrics::{self, Nll, Prdc};
-use quadrivium::ndarray::{Array2, ArrayView2, s};
+use quadrivium::ndarray::{Array1, Array2, ArrayView2, s};
 use quadrivium::observe::Bar;
 use quadrivium::prelude::*;
+use quadrivium::recipe::{Kind, Recipe};
 use quadrivium::seeded;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, say};
 use crate::files;
 use crate::input::{Data, Treatment, prepare};
-use crate::recipe::{Extent, Kind};
+use crate::recipe::kind;
 use crate::seed::Purpose;
 use crate::values::share;
 
 /// Train every model on a part of the rows, and rank them on the rest.
 ///
-/// Likelihoods are of held-out rows, in nats; each with its kind, since a bound or an estimate is a weaker claim
-/// than an exact value. Distances are between drawn and held-out rows, columns in units of their standard
+/// Each model is trained as `fit` does by default, and columns of rounded numbers are spread over their rounding:
+/// without that a density could be as high as it likes on the values that there are, and the ranking would be one of
+/// spikes. Likelihoods are of held-out rows, in nats; each with its kind, since a bound or an estimate is a weaker claim
+/// than an exact value. A "=" marks models that are within one standard error of the first, row by row. Distances are between drawn and held-out rows, columns in units of their standard
 /// deviation; the line "(training rows)" has as many training rows in the place of drawn ones: what chance
 /// alone leaves.
 #[derive(clap::Args)]
@@ -30,7 +33,7 @@ pub struct Args {
     #[command(flatten)]
     data: Data,
     /// Compare these only.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,…")]
+    #[arg(long, value_delimiter = ',', value_name = "KIND,…", value_parser = kind())]
     models: Vec<Kind>,
     /// What to rank by.
     #[arg(long, value_enum, default_value_t = By::Nll)]
@@ -77,9 +80,12 @@ const NEIGHBOURS: usize = 5;
 
 /// What was measured of one model.
 struct Row {
+    kind: Kind,
     name: String,
     likelihood: LikelihoodKind,
     nll: Option<Nll>,
+    /// Of each row measured on, where they are comparable.
+    nats: Option<Array1<f64>>,
     distances: Distances,
     train_s: f64,
     /// Microseconds per row drawn.
@@ -116,7 +122,8 @@ impl Measured {
 pub fn run(args: &Args) -> Outcome<()> {
     files::in_a_folder(&args.output)?;
     files::distinct(&[("the rows", args.data.path())], &[("the table", &args.output)])?;
-    let (table, _) = prepare(&args.data, &args.treatment, args.seed)?;
+    let treatment = args.treatment.spreading();
+    let (table, columns) = prepare(&args.data, &treatment, args.seed)?;
     let (name, names) = (args.data.name(), table.names);
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
     let split = data.hold_out(HeldOut::Share(args.held_out), &mut Purpose::Split.stream(args.seed));
@@ -126,7 +133,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     let few = |data: &Dataset| data.x().slice(s![..data.rows().min(MEASURED), ..]).to_owned();
     let measured = Measured { test: few(&test), units, drawn: train.rows().min(MEASURED) };
 
-    let all = Kind::value_variants().iter();
+    let all = Kind::ALL.iter();
     let kinds = all.filter(|kind| args.models.is_empty() || args.models.contains(kind));
     let mut rows = Vec::new();
     let mut failed = Vec::new();
@@ -140,16 +147,16 @@ pub fn run(args: &Args) -> Outcome<()> {
     let chance = measured.distances(few(&train).view())?;
     rows.sort_by(|a, b| order(args.by, a, b));
     for (kind, message) in &failed {
-        say(format_args!("{}: {message}", name_of(*kind)));
+        say(format_args!("{kind}: {message}"));
     }
     if rows.is_empty() {
         return Err(Failure::Operation(format!("{name}: no model could be trained")));
     }
 
     let text = if args.json {
-        let rows: Vec<Value> = rows.iter().map(json_of).collect();
+        let rows: Vec<Value> = rows.iter().map(|row| json_of(row, &rows[0])).collect();
         let failed: Vec<Value> =
-            failed.iter().map(|(kind, error)| json!({"kind": name_of(*kind), "error": error})).collect();
+            failed.iter().map(|(kind, error)| json!({"kind": kind.name(), "error": error})).collect();
         let result = json!({
             "data": name,
             "columns": names,
@@ -165,25 +172,23 @@ pub fn run(args: &Args) -> Outcome<()> {
         format!("{result:#}\n")
     } else {
         let (learned, held) = (counted(train.rows(), "row"), measured.test.nrows());
-        let mut text = format!("{}\n\n", table_of(&rows, &chance));
+        let mut text = format!("{}\n\n", table_of(&rows, args.by, &chance));
         text += &format!("{learned} to learn from, {held} held out to measure on, seed {}.\n", args.seed);
         if args.quick {
             text += "Quick: a twentieth of the training, so the ranking means little.\n";
         }
+        let spread = columns.iter().any(|column| column.width > 0.0);
+        text += &format!("\n{}\n", fit_command(rows[0].kind, std::env::args(), spread));
         text
     };
     files::write_text(&args.output, &text)
 }
 
-fn name_of(kind: Kind) -> String {
-    kind.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
-}
-
 fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Outcome<Row> {
-    let extent = Extent { rows: train.rows(), dim: train.dim() };
+    let recipe = Recipe::of(kind, train.rows(), train.dim());
     let mut rng = Purpose::Training.stream(args.seed);
-    let mut model = kind.untrained(extent, &[], &mut rng)?;
-    let mut options = kind.training(extent);
+    let mut model = recipe.build(&mut rng)?;
+    let mut options = recipe.options;
     if args.quick {
         options.steps = options.steps.div_ceil(QUICK);
     }
@@ -198,7 +203,58 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
     let draw_us = start.elapsed().as_secs_f64() * 1e6 / count as f64;
     let scored = model.log_likelihood(measured.test.view(), &LikelihoodOptions::default())?;
     let distances = measured.distances(drawn.x.view())?;
-    Ok(Row { name, likelihood: scored.kind(), nll: Nll::of(&scored), distances, train_s, draw_us })
+    Ok(Row {
+        kind,
+        name,
+        likelihood: scored.kind(),
+        nll: Nll::of(&scored),
+        nats: scored.nats().cloned(),
+        distances,
+        train_s,
+        draw_us,
+    })
+}
+
+/// Whether the difference to the first model, taken row by row, is within one standard error of 0: by this data the two
+/// are the same.
+fn ties(row: &Row, first: &Row) -> bool {
+    let (Some(a), Some(b)) = (&row.nats, &first.nats) else { return false };
+    let differences = LogLikelihood::Exact(b - a);
+    Nll::of(&differences).is_some_and(|gap| gap.mean.abs() <= gap.std_error)
+}
+
+/// The command that fits this kind of model to all the rows: the one that was given, as far as it is about the data.
+fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>, spread: bool) -> String {
+    const WITH_VALUE: [&str; 5] = ["--models", "--by", "--held-out", "--output", "-o"];
+    let mut words = vec!["quadrivium".to_string(), "fit".into(), "-m".into(), kind.name().into()];
+    let mut arguments = arguments.skip_while(|argument| argument != "compare").skip(1);
+    let mut dequantises = false;
+    while let Some(argument) = arguments.next() {
+        let name = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
+        let of_compare = WITH_VALUE.contains(&name) || argument.starts_with("-o");
+        if of_compare {
+            if WITH_VALUE.contains(&argument.as_str()) {
+                arguments.next();
+            }
+        } else if !["--quick", "--json"].contains(&name) {
+            dequantises |= name == "--dequantise";
+            words.push(quoted(&argument));
+        }
+    }
+    if spread && !dequantises {
+        words.push("--dequantise".into());
+    }
+    words.extend(["-o".into(), format!("{kind}.safetensors")]);
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 fn order(by: By, a: &Row, b: &Row) -> Ordering {
@@ -216,12 +272,13 @@ fn order(by: By, a: &Row, b: &Row) -> Ordering {
     }
 }
 
-fn table_of(rows: &[Row], chance: &Distances) -> Table {
+fn table_of(rows: &[Row], by: By, chance: &Distances) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header([
         "",
         "model",
+        "is",
         "likelihood",
         "NLL (nats)",
         "energy",
@@ -247,27 +304,36 @@ fn table_of(rows: &[Row], chance: &Distances) -> Table {
     };
     for (place, row) in rows.iter().enumerate() {
         let nll = row.nll.map_or("–".into(), |nll| format!("{:.3} ± {:.3}", nll.mean, nll.std_error));
-        let mut cells = vec![(place + 1).to_string(), row.name.clone(), row.likelihood.to_string(), nll];
+        let tie = if matches!(by, By::Nll) && place > 0 && ties(row, &rows[0]) { "=" } else { "" };
+        let mut cells = vec![
+            format!("{}{tie}", place + 1),
+            row.kind.name().into(),
+            row.name.clone(),
+            row.likelihood.to_string(),
+            nll,
+        ];
         cells.extend(distances(&row.distances));
         cells.extend([format!("{:.2}", row.train_s), format!("{:.2}", row.draw_us)]);
         table.add_row(cells);
     }
-    let mut last = vec![String::new(), "(training rows)".into(), String::new(), String::new()];
+    let mut last = vec![String::new(), "(training rows)".into(), String::new(), String::new(), String::new()];
     last.extend(distances(chance));
     last.extend([String::new(), String::new()]);
     table.add_row(last);
-    for column in table.column_iter_mut().skip(3) {
+    for column in table.column_iter_mut().skip(4) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }
 
-fn json_of(row: &Row) -> Value {
+fn json_of(row: &Row, first: &Row) -> Value {
     json!({
+        "kind": row.kind.name(),
         "model": row.name,
         "likelihood": row.likelihood.to_string(),
         "nll": row.nll.map(|nll| nll.mean),
         "nll_std_error": row.nll.map(|nll| nll.std_error),
+        "ties_with_first": ties(row, first),
         "distances": distances_json(&row.distances),
         "train_s": row.train_s,
         "draw_us_per_row": row.draw_us,
@@ -283,4 +349,31 @@ fn distances_json(distances: &Distances) -> Value {
         "density": distances.prdc.as_ref().map(|d| d.density),
         "coverage": distances.prdc.as_ref().map(|d| d.coverage),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_for_the_winner_keeps_what_is_about_the_data() {
+        let given = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>().into_iter();
+        let line =
+            "quadrivium compare a.csv --by=energy --models flow,vae --columns x,y -oout.md --seed 3 --quick";
+        assert_eq!(
+            fit_command(Kind::Flow, given(line), false),
+            "quadrivium fit -m flow a.csv --columns x,y --seed 3 -o flow.safetensors"
+        );
+        let spread = given("quadrivium compare --held-out 0.3 --json -o out.json a.csv");
+        assert_eq!(
+            fit_command(Kind::Gan, spread, true),
+            "quadrivium fit -m gan a.csv --dequantise -o gan.safetensors"
+        );
+        let odd = ["quadrivium", "compare", "my rows.csv", "--dequantise"].map(String::from);
+        assert_eq!(
+            fit_command(Kind::Vae, odd.into_iter(), true),
+            "quadrivium fit -m vae 'my rows.csv' --dequantise -o vae.safetensors"
+        );
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 }

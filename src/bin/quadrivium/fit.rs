@@ -2,19 +2,28 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use quadrivium::metrics::Nll;
+use quadrivium::ndarray::s;
+use quadrivium::numeric::rng::Rng;
 use quadrivium::observe::{All, Bar, JsonLines};
-use quadrivium::persist;
+use quadrivium::persist::{self, Persist};
 use quadrivium::prelude::*;
+use quadrivium::recipe::{Kind, ModelConfig, Recipe};
+use quadrivium::train::split;
 
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::files::{distinct, in_a_folder, writable};
 use crate::input::{Data, Treatment, prepare};
 use crate::interrupt;
-use crate::recipe::{Extent, Kind, Settings};
+use crate::recipe::{Settings, differences, kind, with_settings};
 use crate::seed::Purpose;
-use crate::values::{positive, share};
+use crate::values::{positive, share_or_none};
 
 /// Fit a model to rows, and save it.
+///
+/// How large it is and how it trains follows from the rows and columns; what was chosen is said in one line, and any of
+/// it can be set. Where nothing else is asked for, a part of the rows is held out, and the model that was best on them
+/// is kept.
 ///
 /// Ctrl-C ends the training and saves what it has learned; a second one ends the program. So does the first if
 /// no step comes to its end within two seconds, or within twice the longest step so far.
@@ -23,12 +32,12 @@ pub struct Args {
     #[command(flatten)]
     data: Data,
     /// Which model.
-    #[arg(short, long, value_enum)]
+    #[arg(short, long, value_name = "KIND", value_parser = kind())]
     model: Kind,
     /// File for the model, in safetensors format.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Optimiser steps. Default: by the kind of model and the number of rows.
+    /// Optimiser steps, at most. Default: by the kind of model and the number of rows.
     #[arg(long, value_name = "N", value_parser = positive)]
     steps: Option<usize>,
     /// Rows per step. Default: by the kind of model and the number of rows.
@@ -37,14 +46,16 @@ pub struct Args {
     /// The same seed gives the same model, to the bit.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Share of the rows held out to measure the loss on.
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    /// Share of the rows held out to measure the model on; 0 learns from all rows, for all steps. Default: by the
+    /// kind of model and the number of rows.
+    #[arg(long, value_name = "SHARE", value_parser = share_or_none)]
     validation: Option<f64>,
-    /// Stop after this many validations without a new best one, and keep the best model.
-    #[arg(long, value_name = "N", value_parser = positive, requires = "validation")]
+    /// Stop after this many validations without a new best one, and keep the best model. Default: 15 where rows are
+    /// held out.
+    #[arg(long, value_name = "N", value_parser = positive)]
     patience: Option<usize>,
-    /// Steps between two validations. Default: 100.
-    #[arg(long, value_name = "N", value_parser = positive, requires = "validation")]
+    /// Steps between two validations. Default: a fiftieth of the steps.
+    #[arg(long, value_name = "N", value_parser = positive)]
     validate_every: Option<usize>,
     /// File to go on from: the same command, killed at any moment and run again, ends in the same model.
     #[arg(long, value_name = "FILE")]
@@ -64,23 +75,47 @@ pub struct Args {
 impl Args {
     /// Refuses flags that would do nothing.
     fn model_takes_flags(&self) -> Outcome<()> {
-        let (mixture, kernels) = (self.model == Kind::GaussianMixture, self.model == Kind::KernelDensity);
-        let in_one_go = "this model is fitted in one go, to all rows";
+        let in_one_go = self.model.in_one_go();
+        let kernels = self.model == Kind::KernelDensity;
+        let whole = "this model is fitted in one go, to all rows";
+        let by_no_steps = "kernels are not trained by steps";
         let refused = [
-            ("--steps", self.steps.is_some() && (mixture || kernels), in_one_go),
-            ("--batch", self.batch.is_some() && (mixture || kernels), in_one_go),
-            ("--checkpoint", self.checkpoint.is_some() && (mixture || kernels), in_one_go),
-            ("--patience", self.patience.is_some() && kernels, "kernels are not trained by steps"),
-            (
-                "--validate-every",
-                self.validate_every.is_some() && kernels,
-                "kernels are not trained by steps",
-            ),
+            ("--steps", self.steps.is_some() && in_one_go, whole),
+            ("--batch", self.batch.is_some() && in_one_go, whole),
+            ("--checkpoint", self.checkpoint.is_some() && in_one_go, whole),
+            ("--patience", self.patience.is_some() && kernels, by_no_steps),
+            ("--validate-every", self.validate_every.is_some() && kernels, by_no_steps),
         ];
         match refused.into_iter().find(|(_, given, _)| *given) {
             Some((flag, _, why)) => Err(Failure::Usage(format!("{flag}: {why}"))),
             None => Ok(()),
         }
+    }
+
+    /// The training of a recipe, with what the command line has of its own.
+    fn options(&self, recipe: TrainOptions) -> Outcome<TrainOptions> {
+        let validation = self.validation.unwrap_or(recipe.validation);
+        if validation == 0.0 {
+            let idle = [("--patience", self.patience), ("--validate-every", self.validate_every)];
+            if let Some((flag, _)) = idle.iter().find(|(_, given)| given.is_some()) {
+                return Err(Failure::Usage(format!(
+                    "{flag}: no rows are held out: --validation 0.1 does that"
+                )));
+            }
+        }
+        let steps = self.steps.unwrap_or(recipe.steps);
+        let batch = self.batch.unwrap_or(recipe.batch);
+        // As often as the recipe has it in its own number of steps.
+        let every = (recipe.validate_every * steps).div_ceil(recipe.steps);
+        Ok(TrainOptions {
+            steps,
+            batch,
+            shards: recipe.shards.min(batch),
+            validation,
+            validate_every: self.validate_every.unwrap_or(every),
+            patience: self.patience.or(recipe.patience).filter(|_| validation > 0.0),
+            checkpoint: self.checkpoint.clone().map(|path| Checkpoint { path, every: self.checkpoint_every }),
+        })
     }
 
     /// The files to be written, and what is to be in them.
@@ -106,23 +141,17 @@ pub fn run(args: &Args) -> Outcome<()> {
         .flatten()
         .try_for_each(|path| writable(path))?;
     let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
-    let extent = Extent { rows: table.x.nrows(), dim: table.x.ncols() };
-    let mut rng = Purpose::Training.stream(args.seed);
-    let mut model = args.model.untrained(extent, &fields, &mut rng)?;
     let name = args.data.name();
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
+    let (rows, dim) = (data.rows(), data.dim());
+    let recipe = Recipe::of(args.model, rows, dim);
+    let config = with_settings(recipe.config, &fields)?;
+    let options = args.options(recipe.options)?;
+    say(format_args!("{}", choice(&config, &options, rows, dim)));
+    let mut rng = Purpose::Training.stream(args.seed);
+    let mut model = config.build_to_save(&mut rng)?;
+    let before = rng.clone();
 
-    let recipe = args.model.training(extent);
-    let batch = args.batch.unwrap_or(recipe.batch);
-    let options = TrainOptions {
-        steps: args.steps.unwrap_or(recipe.steps),
-        batch,
-        shards: recipe.shards.min(batch),
-        validation: args.validation.unwrap_or(0.0),
-        validate_every: args.validate_every.unwrap_or(100),
-        patience: args.patience,
-        checkpoint: args.checkpoint.clone().map(|path| Checkpoint { path, every: args.checkpoint_every }),
-    };
     let mut log = args.log.as_deref().map(open_log).transpose()?;
     let mut bar = Bar::new(&model.card().name);
     let mut observers = All(vec![&mut bar, &mut interrupt]);
@@ -145,14 +174,15 @@ pub fn run(args: &Args) -> Outcome<()> {
     if let (Some(log), Some(path)) = (log, &args.log) {
         log.finish().map_err(|error| of_writing(path.display(), error))?;
     }
+    let seconds = start.elapsed().as_secs_f64();
+    let measured = measured(model.as_ref(), &data, &options, before)?;
     say(format_args!(
-        "{}: {} of {} ({}); {}, {:.1} s",
+        "{}: {} of {} ({}); {}{measured}, {seconds:.1} s",
         model.card().name,
-        counted(extent.rows, "row"),
-        counted(extent.dim, "column"),
+        counted(rows, "row"),
+        counted(dim, "column"),
         table.names.join(", "),
-        summary(args, &report),
-        start.elapsed().as_secs_f64(),
+        course(args, &report),
     ));
     say(format_args!("saved to {}", args.output.display()));
     if report.stop == Stop::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
@@ -171,35 +201,57 @@ fn takes(what: &str, path: &Path) -> Outcome<()> {
     in_a_folder(path)
 }
 
-fn summary(args: &Args, report: &TrainReport) -> String {
-    let steps = report.loss.len();
-    let stop = match report.stop {
-        Stop::Completed => "",
-        Stop::Interrupted => " until Ctrl-C",
-        Stop::Patience => " until patience ended, the best kept",
-    };
-    // The last tenth: a single minibatch says little.
-    let last = &report.loss[steps - steps.div_ceil(10).min(steps)..];
-    let loss = last.iter().sum::<f64>() / last.len().max(1) as f64;
-    format!("{}{stop}, loss {loss:.4}{}", counted(steps, "step"), validated(args, report))
+/// What the recipe has chosen, in the words of `--set` and of the other options.
+fn choice(config: &ModelConfig, options: &TrainOptions, rows: usize, dim: usize) -> String {
+    let kind = config.kind();
+    let settings = differences(config, dim);
+    let mut parts = vec![if settings.is_empty() { "the kind's own defaults".into() } else { settings }];
+    let held_out = (options.validation * rows as f64).ceil() as usize;
+    if !kind.in_one_go() {
+        let most = if options.patience.is_some() { "at most " } else { "" };
+        parts.push(format!("{most}{} of {}", counted(options.steps, "step"), counted(options.batch, "row")));
+    }
+    if held_out > 0 {
+        let patience = options.patience.map_or(String::new(), |patience| {
+            format!(", and an end after {patience} measurements on them without a new best")
+        });
+        parts.push(format!("{} held out{patience}", counted(held_out, "row")));
+    }
+    format!("{kind} for {} of {}: {}", counted(rows, "row"), counted(dim, "column"), parts.join("; "))
 }
 
-/// The validation loss of the model that was kept: the best with patience, else the last.
-fn validated(args: &Args, report: &TrainReport) -> String {
+/// How the training went.
+fn course(args: &Args, report: &TrainReport) -> String {
+    let steps = report.loss.len();
     let best = report.validation.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
-    let (Some((best_at, best)), Some(&(at, last))) = (best, report.validation.last()) else {
-        return String::new();
+    let stop = match (report.stop, best) {
+        (Stop::Completed, _) => String::new(),
+        (Stop::Interrupted, _) => " until Ctrl-C".into(),
+        (Stop::Patience, None) => " until patience ended".into(),
+        (Stop::Patience, Some((at, _))) => format!(" until patience ended, that of step {at} kept"),
     };
-    if args.patience.is_some() {
-        return format!(", best validation loss {best:.4}");
-    }
-    // After Ctrl-C the model has gone on since.
-    let at = if at == report.loss.len() { String::new() } else { format!(" at step {at}") };
-    let has_best = !matches!(args.model, Kind::Energy | Kind::Gan | Kind::KernelDensity);
-    let advice = if has_best { ": --patience keeps it" } else { "" };
-    let best = match best < last {
-        true => format!(" (best {best:.4} at step {best_at}{advice})"),
-        false => String::new(),
+    if args.model.in_one_go() { String::new() } else { format!("{}{stop}, ", counted(steps, "step")) }
+}
+
+/// The most rows that a fitted model is measured on: an ODE's likelihood takes its time.
+const MEASURED: usize = 1000;
+
+/// The negative log-likelihood, in nats a row in the units of the data: the same for every kind of model, whatever it
+/// minimises. Of rows held out where there are some, else of those that it has learned from.
+fn measured(model: &dyn Persist, data: &Dataset, options: &TrainOptions, mut rng: Rng) -> Outcome<String> {
+    let (learned, held_out, _) = split(data, options, &mut rng)?;
+    let (rows, which) = match held_out.nrows() {
+        0 => (learned, "learned from"),
+        _ => (held_out, "held out"),
     };
-    format!(", validation loss {last:.4}{at}{best}")
+    let some = rows.slice(s![..rows.nrows().min(MEASURED), ..]);
+    let score = model.log_likelihood(some, &LikelihoodOptions::default())?;
+    let of = format!("of {} {which}", counted(some.nrows(), "row"));
+    Ok(match Nll::of(&score) {
+        Some(nll) => {
+            let most = if score.kind() == LikelihoodKind::LowerBound { "at most " } else { "" };
+            format!("negative log-likelihood {of} {most}{:.4} ± {:.4} nats", nll.mean, nll.std_error)
+        }
+        None => "no likelihood to measure it by".into(),
+    })
 }

@@ -189,6 +189,16 @@ pub struct Treatment {
     /// Leave out columns that hold one value only.
     #[arg(long)]
     drop_constant: bool,
+    /// Whether to spread by default, without a word where there is nothing to spread.
+    #[arg(skip)]
+    by_default: bool,
+}
+
+impl Treatment {
+    /// The same, with rounded columns spread.
+    pub fn spreading(&self) -> Self {
+        Treatment { dequantise: true, by_default: !self.dequantise, ..*self }
+    }
 }
 
 /// The rows as a model shall see them, with their columns, and word of what was done to them and of what hurts a
@@ -210,6 +220,7 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
             .dequantise(&mut Purpose::SpreadToLearn.stream(seed))
             .map_err(|error| of_file(&name, error))?;
         match stepped.is_empty() {
+            true if treatment.by_default => {}
             true => say(format_args!(
                 "{name}: no column goes in steps that f32 resolves: --dequantise changes nothing"
             )),

@@ -1,42 +1,18 @@
-//! Which models there are, with which settings, and how long each trains.
+//! Which models there are, with which settings.
 
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-use quadrivium::energy::Normalisation;
-use quadrivium::persist::Persist;
-use quadrivium::prelude::*;
-use quadrivium::rand::RngCore;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use quadrivium::Sampler;
+use quadrivium::recipe::{Kind, ModelConfig};
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, Outcome};
 
-/// The kinds of model, as a model's file names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Kind {
-    /// The chain rule with one masked network: exact likelihood.
-    Autoregressive,
-    /// Denoising diffusion: likelihood by the probability-flow ODE.
-    Diffusion,
-    /// An energy by persistent chains: normalised up to two columns.
-    Energy,
-    /// A normalizing flow of splines: exact likelihood.
-    Flow,
-    /// A continuous flow: likelihood by its ODE.
-    FlowMatching,
-    /// A Wasserstein GAN with gradient penalty: no likelihood.
-    Gan,
-    /// Gaussians by EM: exact likelihood, no network.
-    GaussianMixture,
-    /// A kernel on each row: exact likelihood, no network.
-    KernelDensity,
-    /// A score network on a ladder of noise: no likelihood.
-    Score,
-    /// A variational autoencoder: a lower bound on the likelihood.
-    Vae,
+/// Reads the name of a kind of model.
+pub fn kind() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::ALL.iter().map(|kind| PossibleValue::new(kind.name()).help(kind.about())))
+        .try_map(|name| name.parse())
 }
 
 /// The settings of a model's config that differ from those of its recipe.
@@ -111,141 +87,61 @@ fn merge(place: &mut Value, value: Value) {
     }
 }
 
-/// What there is to learn from: it decides how long to train, and how much detail a network may follow.
-#[derive(Debug, Clone, Copy)]
-pub struct Extent {
-    pub rows: usize,
-    pub dim: usize,
-}
-
-impl Extent {
-    /// A few hundred rows are learned in a second, and then by heart: their detail is noise.
-    fn small(self) -> bool {
-        self.rows < 5_000
-    }
-
-    fn choose<T>(self, many: T, few: T) -> T {
-        if self.small() { few } else { many }
-    }
-}
-
-impl Kind {
-    /// How long it trains: steps and rows per step. Found on toy data and on small real tables.
-    pub fn training(self, extent: Extent) -> TrainOptions {
-        let (many, few) = match self {
-            Kind::Autoregressive => ((3000, 256), (30, 128)),
-            Kind::Diffusion => ((8000, 256), (500, 128)),
-            Kind::Energy => ((3000, 256), (200, 128)),
-            Kind::Flow => ((3000, 256), (100, 128)),
-            Kind::FlowMatching => ((4000, 512), (300, 256)),
-            Kind::Gan => ((12_000, 128), (2000, 128)),
-            Kind::GaussianMixture | Kind::KernelDensity => ((1, 256), (1, 128)),
-            Kind::Score => ((5000, 256), (500, 128)),
-            Kind::Vae => ((8000, 512), (1000, 128)),
-        };
-        let (steps, batch) = extent.choose(many, few);
-        let batch = batch.min(extent.rows);
-        TrainOptions { steps, batch, shards: batch.min(2), ..TrainOptions::default() }
-    }
-
-    /// The model before its training: its recipe with these fields of the config replaced.
-    pub fn untrained(
-        self,
-        extent: Extent,
-        fields: &[(String, Value)],
-        rng: &mut dyn RngCore,
-    ) -> Outcome<Box<dyn Persist>> {
-        let dim = extent.dim;
-        match self {
-            Kind::Autoregressive => {
-                let default = AutoregressiveConfig::default();
-                let octaves = extent.choose(default.octaves, 2);
-                let config = AutoregressiveConfig { dim, octaves, ..default };
-                make(config, fields, |config| Autoregressive::new(config, rng))
-            }
-            Kind::Diffusion => {
-                let default = DiffusionConfig::default();
-                let octaves = extent.choose(default.octaves, 1);
-                // Fifty steps of the same network, where the thousand of its training draw hardly better.
-                let sampler = Sampler::Ddim { steps: 50, eta: 0.0 };
-                let config = DiffusionConfig { dim, octaves, sampler, ..default };
-                make(config, fields, |config| Diffusion::new(config, rng))
-            }
-            Kind::Energy => {
-                // The constant is known where the plane can be summed over.
-                let normalisation = match dim {
-                    1 | 2 => Normalisation::Quadrature { intervals: extent.choose(1024, 256) },
-                    _ => Normalisation::None,
-                };
-                let config = EnergyConfig { dim, normalisation, ..EnergyConfig::default() };
-                make(config, fields, |config| EnergyModel::new(config, rng))
-            }
-            Kind::Flow => {
-                let default = FlowConfig { dim, ..FlowConfig::default() };
-                let few = FlowConfig {
-                    transform: Transform::Spline { bins: 8, bound: 4.0 },
-                    octaves: 1,
-                    ..default.clone()
-                };
-                let mut config = extent.choose(default, few);
-                if dim == 1 {
-                    // A coupling needs two columns.
-                    config.architecture = Architecture::MaskedAutoregressive;
-                }
-                make(config, fields, |config| Flow::new(config, rng))
-            }
-            Kind::FlowMatching => {
-                let default = FlowMatchingConfig { dim, ..FlowMatchingConfig::default() };
-                let few = FlowMatchingConfig { hidden: vec![64; 2], octaves: 1, ..default.clone() };
-                let coupling = Coupling::OptimalTransport { rows: 64 };
-                let config = extent.choose(FlowMatchingConfig { coupling, ..default }, few);
-                make(config, fields, |config| FlowMatching::new(config, rng))
-            }
-            Kind::Gan => {
-                make(GanConfig { dim, ..GanConfig::default() }, fields, |config| Gan::new(config, rng))
-            }
-            Kind::GaussianMixture => {
-                let components = extent.choose(ComponentCount::Fixed(25), ComponentCount::Bic { max: 10 });
-                let config = GaussianMixtureConfig {
-                    dim,
-                    components,
-                    restarts: 1,
-                    ..GaussianMixtureConfig::default()
-                };
-                make(config, fields, GaussianMixture::new)
-            }
-            Kind::KernelDensity => {
-                let bandwidth = Bandwidth::CrossValidated { rows: 300 };
-                make(KernelDensityConfig { dim, bandwidth }, fields, KernelDensity::new)
-            }
-            Kind::Score => {
-                let config = ScoreConfig { dim, octaves: extent.choose(4, 1), ..ScoreConfig::default() };
-                make(config, fields, |config| ScoreModel::new(config, rng))
-            }
-            Kind::Vae => {
-                make(VaeConfig { dim, ..VaeConfig::default() }, fields, |config| Vae::new(config, rng))
-            }
-        }
-    }
-}
-
-fn make<C: Serialize + DeserializeOwned, M: Persist + 'static>(
-    config: C,
-    fields: &[(String, Value)],
-    new: impl FnOnce(C) -> Result<M>,
-) -> Outcome<Box<dyn Persist>> {
+/// A config with these fields replaced. What follows from another field of the recipe goes on to do so.
+pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome<ModelConfig> {
+    let kind = config.kind().name();
     let bad = |error: serde_json::Error| Failure::Operation(format!("the settings: {error}"));
-    let mut value = serde_json::to_value(&config).map_err(bad)?;
-    let dim = value["dim"].clone();
+    let mut all = serde_json::to_value(&config).map_err(bad)?;
+    let dim = all[kind]["dim"].clone();
+    let mut made = config;
     for (field, setting) in fields {
-        replace(&mut value, field, setting.clone())?;
+        let before = all[kind].pointer(&format!("/{}", field.replace('.', "/"))).cloned();
+        replace(&mut all[kind], field, setting.clone())?;
+        made = serde_json::from_value(all.clone()).map_err(|error| {
+            let now = before.map_or(String::new(), |now| format!("; by default it is {now}"));
+            Failure::Operation(format!("{field} = {setting}: {error}{now}"))
+        })?;
     }
-    if value["dim"] != dim {
-        let message = format!("dim = {}: the rows have {dim} columns", value["dim"]);
+    if all[kind]["dim"] != dim {
+        let message = format!("dim = {}: the rows have {dim} columns", all[kind]["dim"]);
         return Err(Failure::Operation(message));
     }
-    let config = serde_json::from_value(value).map_err(bad)?;
-    Ok(Box::new(new(config)?))
+    let given = |name: &str| fields.iter().any(|(field, _)| field.split('.').next() == Some(name));
+    if let ModelConfig::Diffusion(config) = &mut made
+        && !given("sampler")
+        && let Sampler::Ddim { steps, .. } = &mut config.sampler
+    {
+        *steps = (*steps).min(config.timesteps);
+    }
+    Ok(made)
+}
+
+/// How a config differs from the defaults of its kind, as `--set` takes it: `hidden=[48,48] optimiser.lr=0.001`.
+pub fn differences(config: &ModelConfig, dim: usize) -> String {
+    fn compare(path: &str, default: &Value, value: &Value, out: &mut Vec<String>) {
+        match (default, value) {
+            (Value::Object(defaults), Value::Object(fields))
+                if fields.keys().all(|name| defaults.contains_key(name)) =>
+            {
+                for (name, value) in fields {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    compare(&path, &defaults[name], value, out);
+                }
+            }
+            _ if default == value => {}
+            _ => out.push(format!("{path}={value}")),
+        }
+    }
+    let value = |config: &ModelConfig| serde_json::to_value(config).unwrap_or_default();
+    let kind = config.kind();
+    let mut out = Vec::new();
+    compare(
+        "",
+        &value(&ModelConfig::defaults(kind, dim))[kind.name()],
+        &value(config)[kind.name()],
+        &mut out,
+    );
+    out.join(" ")
 }
 
 #[cfg(test)]
@@ -267,5 +163,49 @@ mod tests {
         // The config itself refuses what it does not know.
         let unknown = json!({"lr": 0.01, "rate": 1});
         assert_eq!(set("optimiser", unknown.clone())["optimiser"], unknown);
+    }
+
+    fn set(kind: Kind, field: &str, value: Value) -> Outcome<ModelConfig> {
+        with_settings(ModelConfig::defaults(kind, 2), &[(field.into(), value)])
+    }
+
+    #[test]
+    fn a_setting_of_the_wrong_type_is_named_with_what_it_is_by_default() {
+        let Err(Failure::Operation(message)) = set(Kind::KernelDensity, "bandwidth", json!(0.1)) else {
+            panic!("taken")
+        };
+        assert!(message.starts_with("bandwidth = 0.1: "), "{message}");
+        assert!(message.ends_with(r#"by default it is {"CrossValidated":{"rows":1000}}"#), "{message}");
+        let fixed = set(Kind::KernelDensity, "bandwidth", json!({"Fixed": 0.1})).unwrap();
+        assert_eq!(differences(&fixed, 2), r#"bandwidth={"Fixed":0.1}"#);
+    }
+
+    #[test]
+    fn the_recipes_sampler_follows_the_timesteps_that_are_set() {
+        let recipe = quadrivium::recipe::Recipe::of(Kind::Diffusion, 1000, 2).config;
+        let made = with_settings(recipe.clone(), &[("timesteps".into(), json!(10))]).unwrap();
+        let ModelConfig::Diffusion(config) = &made else { panic!("{made:?}") };
+        assert_eq!(config.sampler, Sampler::Ddim { steps: 10, eta: 0.0 });
+        made.build(&mut quadrivium::seeded(0)).unwrap();
+        // A sampler that was asked for stays.
+        let fields =
+            [("timesteps".into(), json!(10)), ("sampler".into(), json!({"Ddim": {"steps": 50, "eta": 0.0}}))];
+        assert!(with_settings(recipe, &fields).unwrap().build(&mut quadrivium::seeded(0)).is_err());
+    }
+
+    #[test]
+    fn differences_are_settings_that_make_the_same_config() {
+        for &kind in Kind::ALL {
+            let recipe = quadrivium::recipe::Recipe::of(kind, 300, 5).config;
+            let text = differences(&recipe, 5);
+            let fields: Vec<(String, Value)> = text
+                .split_whitespace()
+                .map(|setting| {
+                    let (field, value) = setting.split_once('=').unwrap();
+                    (field.into(), serde_json::from_str(value).unwrap())
+                })
+                .collect();
+            assert_eq!(with_settings(ModelConfig::defaults(kind, 5), &fields).unwrap(), recipe, "{text}");
+        }
     }
 }

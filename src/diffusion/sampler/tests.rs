@@ -32,19 +32,19 @@ fn ddim_visits_a_falling_grid_of_any_length() {
     for timesteps in [1, 2, 7, 40, 1000] {
         let levels = levels(timesteps);
         for steps in 1..=timesteps {
-            let grid = quadratic(&levels, steps);
+            let grid = visited(&levels, steps, 2, None);
             assert_eq!((grid[0], grid[steps], grid.len()), (levels[0], levels[timesteps], steps + 1));
             assert!(grid.windows(2).all(|w| w[0].sigma < w[1].sigma), "{steps} of {timesteps}");
         }
     }
     let levels = levels(1000);
-    assert_eq!(quadratic(&levels, 5), [0, 40, 160, 360, 640, 1000].map(|t: usize| levels[t]));
+    assert_eq!(visited(&levels, 5, 2, None), [0, 40, 160, 360, 640, 1000].map(|t: usize| levels[t]));
 }
 
 #[test]
 fn ddim_takes_the_steps_of_its_paper() {
     let levels = Schedule::Cosine.levels(100);
-    let plan = implicit(&quadratic(&levels, 10), 0.0);
+    let plan = implicit(&visited(&levels, 10, 2, None), 0.0);
     // Without noise: x′ = α′ (x − σ ε̂)/α + σ′ ε̂.
     for (step, i) in plan.iter().zip((1..=10usize).rev()) {
         let (from, to) = (levels[(i * i).max(i)], levels[(i - 1).pow(2).max(i - 1)]);
@@ -53,9 +53,81 @@ fn ddim_takes_the_steps_of_its_paper() {
         let eps = to.sigma - to.alpha / from.alpha * from.sigma;
         assert_relative_eq!(step.eps, eps, max_relative = 1e-9);
     }
+    // The noise is η times DDPM's with variance β̃ (eq. 16).
+    for (step, i) in implicit(&visited(&levels, 10, 2, None), 0.5).iter().zip((1..=10usize).rev()) {
+        let (from, to) = (levels[(i * i).max(i)], levels[(i - 1).pow(2).max(i - 1)]);
+        let posterior = (to.sigma / from.sigma).powi(2) * (1.0 - (from.alpha / to.alpha).powi(2));
+        assert_relative_eq!(step.noise, 0.5 * posterior.sqrt(), max_relative = 1e-9);
+        let eps = (to.sigma.powi(2) - step.noise.powi(2)).sqrt() - to.alpha / from.alpha * from.sigma;
+        assert_relative_eq!(step.eps, eps, max_relative = 1e-9, epsilon = 1e-12);
+    }
     // At η = 1 over all timesteps it is DDPM.
-    let all = implicit(&quadratic(&levels, 100), 1.0);
+    let all = implicit(&visited(&levels, 100, 2, None), 1.0);
     assert_eq!(all, ancestral(&levels, ReverseVariance::Posterior));
+}
+
+#[test]
+fn timesteps_go_on_to_the_smallest_noise() {
+    let levels = Schedule::Cosine.levels(1000);
+    let below = NoiseLevel::at_sigma(0.002).log_snr;
+    for (steps, power, least) in [(1000, 1, 10), (1000, 2, 10), (100, 2, 10), (50, 2, 6), (8, 2, 1)] {
+        let visited = visited(&levels, steps, power, Some(below));
+        assert_eq!((visited.len(), visited[0], visited[steps]), (steps + 1, levels[0], levels[1000]));
+        assert!(visited.windows(2).all(|w| w[0].sigma < w[1].sigma), "{steps}");
+        assert_relative_eq!(visited[1].log_snr, below, max_relative = 1e-12);
+        let extra = visited[1..].iter().filter(|level| !levels.contains(level)).count();
+        assert!(extra >= least && extra <= steps / 8, "{extra} of {steps}");
+        let gaps: Vec<f64> = visited[1..extra + 2].windows(2).map(|w| w[0].log_snr - w[1].log_snr).collect();
+        assert!(gaps.iter().all(|gap| (gap - gaps[0]).abs() < 1e-9), "{gaps:?}");
+        assert!(gaps[0] <= 0.2 || extra == steps / 8, "{gaps:?}");
+    }
+    // Too few steps, or a first timestep that is quiet enough.
+    assert_eq!(visited(&levels, 7, 2, Some(below)), visited(&levels, 7, 2, None));
+    let fine = Schedule::Cosine.levels(20_000);
+    assert_eq!(visited(&fine, 20_000, 1, Some(below)), fine);
+}
+
+#[test]
+fn the_last_step_is_as_the_config_says() {
+    let plan = |sampler: Sampler, finish, training_noise| {
+        let config = DiffusionConfig { sampler, finish, training_noise, ..Default::default() };
+        match sampler.plan(&config, &config.schedule.levels(1000)) {
+            Plan::Steps(steps) => steps[steps.len() - 1],
+            Plan::Ode { .. } => unreachable!(),
+        }
+    };
+    let samplers = [
+        Sampler::Ddpm,
+        Sampler::Ddim { steps: 50, eta: 1.0 },
+        Sampler::Heun { steps: 18 },
+        Sampler::DpmSolver { steps: 20 },
+        Sampler::EulerMaruyama { steps: 30 },
+        Sampler::PredictorCorrector { steps: 30, snr: 0.16 },
+    ];
+    let first = Schedule::Cosine.levels(1000)[1].sigma;
+    for sampler in samplers {
+        let timesteps = matches!(sampler, Sampler::Ddpm | Sampler::Ddim { .. });
+        for (finish, noise, sigma, share) in [
+            (Finish::Flow, TrainingNoise::LogSnr, 0.002, 0.5),
+            (Finish::Estimate, TrainingNoise::LogSnr, if timesteps { first } else { 0.002 }, 1.0),
+            // A network that has not seen less noise is not asked about it.
+            (
+                Finish::Flow,
+                TrainingNoise::Timesteps,
+                if timesteps { first } else { 0.002 },
+                if timesteps { 1.0 } else { 0.5 },
+            ),
+        ] {
+            let last = plan(sampler, finish, noise);
+            assert_relative_eq!(last.level.sigma, sigma, max_relative = 1e-6);
+            assert_relative_eq!(last.keep, last.level.alpha.recip(), max_relative = 1e-12);
+            assert_relative_eq!(last.eps, -share * sigma / last.level.alpha, max_relative = 1e-6);
+            assert_eq!((last.noise, last.recall.abs()), (0.0, 0.0));
+        }
+    }
+    // From far more noise only the estimate is near.
+    let one = plan(Sampler::Heun { steps: 1 }, Finish::Flow, TrainingNoise::LogSnr);
+    assert_relative_eq!(one.eps, -one.level.sigma / one.level.alpha, max_relative = 1e-9);
 }
 
 #[test]
@@ -90,6 +162,13 @@ fn the_solvers_take_the_steps_of_their_papers() {
     assert_relative_eq!(run(step), want, max_relative = 1e-12);
     let (of_x, of_eps) = step.store.unwrap();
     assert_relative_eq!(of_x * x + of_eps * eps, estimate(from), max_relative = 1e-12);
+    // In uneven steps, r is the step before relative to this one.
+    let uneven = [-4.0, -1.0, 4.0].map(NoiseLevel::at_log_snr);
+    let (step, (from, to)) = (&multistep(&uneven)[1], (uneven[1], uneven[2]));
+    let (h, r) = (2.5, 1.5 / 2.5);
+    let d = (1.0 + 0.5 / r) * estimate(from) - 0.5 / r * m;
+    let want = to.sigma / from.sigma * x - to.alpha * f64::exp_m1(-h) * d;
+    assert_relative_eq!(run(step), want, max_relative = 1e-12);
     // Its first and last step are DDIM's.
     for at in [0, 3] {
         let (step, ddim) = (multistep(&levels)[at], Update::by_estimate(levels[at], levels[at + 1], 0.0));
@@ -113,7 +192,10 @@ fn the_solvers_take_the_steps_of_their_papers() {
     let plan = euler_maruyama(Schedule::Cosine, &levels, Some(0.2));
     assert_eq!(plan.len(), 7);
     assert_eq!((plan[1].level, plan[1].keep), (levels[1], 1.0));
-    assert_relative_eq!(plan[1].noise.powi(2), -2.0 * plan[1].eps * levels[1].sigma, max_relative = 1e-12);
+    // x + ε ∇ ln p + √(2ε) ξ with ε = 2 (snr·σ)² and ∇ ln p = −ε̂/σ.
+    let epsilon = 2.0 * (0.2 * levels[1].sigma).powi(2);
+    assert_relative_eq!(plan[1].eps, -epsilon / levels[1].sigma, max_relative = 1e-12);
+    assert_relative_eq!(plan[1].noise, (2.0 * epsilon).sqrt(), max_relative = 1e-12);
 }
 
 /// DDPM with β_i = β(i/T)/T is the reverse SDE of the preserving process, and the timesteps of an exploding

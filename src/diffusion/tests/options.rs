@@ -56,7 +56,9 @@ fn every_option_changes_something() {
     ];
     let mut seen = vec![drawn.clone()];
     let sampled = samplers.map(|sampler| with(&|c| c.sampler = sampler));
-    for config in sampled.iter().chain([&with(&|c| c.reverse_variance = ReverseVariance::Posterior)]) {
+    let others =
+        [with(&|c| c.reverse_variance = ReverseVariance::Posterior), with(&|c| c.finish = Finish::Estimate)];
+    for config in sampled.iter().chain(&others) {
         let (other_drawn, other_scored) = outcome(config);
         assert!(!seen.contains(&other_drawn) && other_scored == scored, "{config:?}");
         seen.push(other_drawn);

@@ -5,7 +5,8 @@ use ndarray::{Array2, Array3, array};
 use crate::data::{DiffusedMixture, Toy};
 use crate::diffusion::sampling::{Scratch, denoise};
 use crate::diffusion::{
-    DiffusionConfig, Method, ProbabilityFlow, ReverseVariance, Sampler, Schedule, Sde, Solver, sample_with,
+    DiffusionConfig, Finish, Method, NoiseLevel, NoisePredictor, ProbabilityFlow, ReverseVariance, Sampler,
+    Schedule, Sde, Solver, sample_with,
 };
 use crate::error::Error;
 use crate::generative::Divergence;
@@ -35,6 +36,7 @@ fn config(sampler: Sampler) -> DiffusionConfig {
         schedule: Schedule::Continuous(PROCESS),
         timesteps: 20_000,
         sampler,
+        finish: Finish::Estimate,
         ..Default::default()
     }
 }
@@ -202,6 +204,49 @@ fn samplers_with_chance_draw_the_distribution() {
     let x = sample_with(&mixture, &config, 2000, &Default::default(), &mut seeded(1)).unwrap().x;
     let (moments, distance) = against_truth(&mixture, &toy, &x);
     assert!(moments.iter().any(|z| z.abs() > 4.5) && distance > 6.0, "{moments:?}, {distance}");
+}
+
+/// The exact noise of rows N(0, s²).
+struct Mode(f64);
+
+impl NoisePredictor for Mode {
+    type Scratch = Vec<f32>;
+
+    fn dim(&self) -> usize {
+        1
+    }
+
+    fn noise<'a>(&self, x: &[f32], level: NoiseLevel, eps: &'a mut Vec<f32>) -> &'a [f32] {
+        let slope = level.sigma / ((level.alpha * self.0).powi(2) + level.sigma.powi(2));
+        eps.clear();
+        eps.extend(x.iter().map(|x| slope as f32 * x));
+        eps
+    }
+}
+
+#[test]
+fn narrow_modes_keep_their_width_to_the_smallest_noise() {
+    let ratio = |width: f64, sampler, finish| {
+        let config = DiffusionConfig { dim: 1, sampler, finish, ..Default::default() };
+        let x = sample_with(&Mode(width), &config, 4000, &Default::default(), &mut seeded(1)).unwrap().x;
+        (x.mapv(|x| f64::from(x).powi(2)).mean().unwrap()).sqrt() / width
+    };
+    // Width 1.4 σ_min, and what a linear recursion of the variance gives; four standard errors are 0.045.
+    for (sampler, flow, estimate) in [
+        (Sampler::Ddpm, 1.140, 0.511),
+        (Sampler::Ddim { steps: 100, eta: 0.0 }, 0.998, 0.395),
+        (Sampler::Heun { steps: 50 }, 1.046, 0.834),
+        (Sampler::DpmSolver { steps: 50 }, 1.019, 0.812),
+        (Sampler::EulerMaruyama { steps: 250 }, 1.051, 0.837),
+    ] {
+        for (finish, want) in [(Finish::Flow, flow), (Finish::Estimate, estimate)] {
+            let got = ratio(0.0028, sampler, finish);
+            assert!((got / want - 1.0).abs() < 0.045, "{sampler:?}, {finish:?}: {got}, expected {want}");
+        }
+        // A point keeps half of the smallest noise, times what the sampler itself adds.
+        let point = ratio(1e-5, sampler, Finish::Flow) * 1e-5;
+        assert!((0.0009..0.0015).contains(&point), "{sampler:?}: {point}");
+    }
 }
 
 #[test]

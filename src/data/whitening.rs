@@ -1,0 +1,218 @@
+use ndarray::{Array2, ArrayView2};
+
+use crate::numeric::Real;
+use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
+
+/// v = L⁻¹ z, L Lᵀ the correlations of the training rows: columns without correlation, in which a standard normal is
+/// the one Gaussian with all covariances of the data.
+///
+/// L is lower triangular, so column i of v is what the columns before i of z leave of its own, in units of its
+/// standard deviation.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(into = "Lines", try_from = "Lines")
+)]
+pub struct Whitening {
+    dim: usize,
+    // L and L⁻¹, lower triangular: (d, d)
+    factor: Vec<f64>,
+    inverse: Vec<f64>,
+}
+
+/// The lines of L, each up to its diagonal: how a file has it.
+#[cfg(feature = "safetensors")]
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Lines(Vec<Vec<f64>>);
+
+/// Columns up to which they are whitened: L has d² numbers.
+const MOST_COLUMNS: usize = 512;
+
+/// Rows whose correlations are taken, evenly spread over all.
+const MOST_ROWS: usize = 1 << 16;
+
+/// Rows for each column that correlations need.
+const ROWS_PER_COLUMN: usize = 4;
+
+/// Added to the variances, 1, of the standardised columns: one that others determine keeps this much of its
+/// own, so that rounding is not taken for a signal.
+const RIDGE: f64 = 1e-6;
+
+impl Whitening {
+    /// That of rows z, (n, d), in standard units; `None` where the correlations are not worth their number by
+    /// the Bayesian information criterion, −n ln |C| > ½d(d − 1) ln n (Schwarz 1978), so that columns without
+    /// correlation stay exactly as they are.
+    pub fn fit(z: ArrayView2<f32>) -> Option<Self> {
+        let dim = z.ncols();
+        let stride = z.nrows().div_ceil(MOST_ROWS).max(1);
+        let n = z.nrows().div_ceil(stride);
+        if !(2..=MOST_COLUMNS).contains(&dim) || n < ROWS_PER_COLUMN * dim {
+            return None;
+        }
+        let mut products = Array2::<f64>::zeros((dim, dim));
+        let mut row = vec![0.0; dim];
+        for z in z.rows().into_iter().step_by(stride) {
+            row.iter_mut().zip(z).for_each(|(to, &z)| *to = f64::from(z));
+            for (i, mut products) in products.rows_mut().into_iter().enumerate() {
+                let products = products.as_slice_mut().expect("row-major");
+                products[..=i].iter_mut().zip(&row).for_each(|(sum, &v)| *sum += row[i] * v);
+            }
+        }
+        // The columns' means are 0, and their variances 1 but for rounding and the stride.
+        let scale: Vec<f64> = (0..dim).map(|i| products[[i, i]].sqrt()).collect();
+        let correlations = Array2::from_shape_fn((dim, dim), |(i, j)| {
+            let (i, j) = (i.max(j), i.min(j));
+            if i == j { 1.0 + RIDGE } else { products[[i, j]] / (scale[i] * scale[j]) }
+        });
+        let factor = cholesky(correlations.view())?;
+        let gain = -2.0 * n as f64 * ln_det(&factor, dim);
+        let price = 0.5 * (dim * (dim - 1)) as f64 * (n as f64).ln();
+        (gain > price).then(|| Self::of(factor, dim))
+    }
+
+    fn of(factor: Vec<f64>, dim: usize) -> Self {
+        Whitening { dim, inverse: invert_lower(&factor, dim), factor }
+    }
+
+    /// Columns.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Rows of z to rows of v, in place.
+    pub fn whiten<F: Real>(&self, rows: &mut [F]) {
+        self.multiply(&self.inverse, rows);
+    }
+
+    /// Rows of v to rows of z, in place.
+    pub fn restore<F: Real>(&self, rows: &mut [F]) {
+        self.multiply(&self.factor, rows);
+    }
+
+    /// From ∂/∂v to ∂/∂z of a row, in place: s ← L⁻ᵀ s.
+    pub fn restore_score(&self, s: &mut [f64]) {
+        for j in 0..self.dim {
+            s[j] = (j..self.dim).map(|i| self.inverse[i * self.dim + j] * s[i]).sum();
+        }
+    }
+
+    /// ln |det ∂v/∂z|.
+    pub fn log_det(&self) -> f64 {
+        -ln_det(&self.factor, self.dim)
+    }
+
+    /// Each row becomes `lower` times it, from its last number up. Rows far outside any data stay finite.
+    fn multiply<F: Real>(&self, lower: &[f64], rows: &mut [F]) {
+        for row in rows.chunks_exact_mut(self.dim) {
+            for (i, lower) in lower.chunks_exact(self.dim).enumerate().rev() {
+                let sum: f64 = lower[..=i].iter().zip(&*row).map(|(&l, &v)| l * v.f64()).sum();
+                row[i] = F::of(sum.clamp(f32::MIN.into(), f32::MAX.into()));
+            }
+        }
+    }
+}
+
+#[cfg(feature = "safetensors")]
+impl From<Whitening> for Lines {
+    fn from(whitening: Whitening) -> Self {
+        let lines = whitening.factor.chunks_exact(whitening.dim).enumerate();
+        Lines(lines.map(|(i, line)| line[..=i].to_vec()).collect())
+    }
+}
+
+#[cfg(feature = "safetensors")]
+impl TryFrom<Lines> for Whitening {
+    type Error = crate::Error;
+
+    fn try_from(Lines(lines): Lines) -> Result<Self, Self::Error> {
+        use crate::error::check;
+        let lengths: Vec<usize> = lines.iter().map(Vec::len).collect();
+        let dim = lines.len();
+        check(lengths.iter().copied().eq(1..=dim), "Whitening", lengths, "lines of 1, 2, … numbers")?;
+        check(dim <= MOST_COLUMNS, "Whitening", dim, "at most 512 lines")?;
+        let sane = lines.iter().all(|line| line[line.len() - 1] > 0.0 && line.iter().all(|l| l.is_finite()));
+        check(sane, "Whitening", &lines, "finite, more than 0 on the diagonal")?;
+        let mut factor = vec![0.0; dim * dim];
+        factor
+            .chunks_exact_mut(dim.max(1))
+            .zip(lines)
+            .for_each(|(to, line)| to[..line.len()].copy_from_slice(&line));
+        Ok(Self::of(factor, dim))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numeric::rng::{Rng, seeded};
+
+    /// Three columns: a, a + noise, and one of its own.
+    fn correlated(rows: usize, noise: f32) -> Array2<f32> {
+        let rng: &mut Rng = &mut seeded(3);
+        let mut x = Array2::zeros((rows, 3));
+        for mut row in x.rows_mut() {
+            let [a, e, own] = [(); 3].map(|()| f32::normal(rng));
+            row.assign(&ndarray::arr1(&[a, (a + noise * e) / (1.0 + noise * noise).sqrt(), own]));
+        }
+        x
+    }
+
+    fn second_moments(x: &Array2<f32>) -> Array2<f32> {
+        x.t().dot(x) / x.nrows() as f32
+    }
+
+    #[test]
+    fn whitened_rows_have_no_correlations_and_come_back() {
+        for noise in [1.0, 1e-2] {
+            let z = correlated(2000, noise);
+            let whitening = Whitening::fit(z.view()).unwrap();
+            let mut v = z.clone();
+            whitening.whiten(v.as_slice_mut().unwrap());
+            let moments = second_moments(&v);
+            for ((i, j), &m) in moments.indexed_iter() {
+                let expected = if i == j { second_moments(&z)[[0, 0]] } else { 0.0 };
+                // The variances here are those of 2000 draws, not 1.
+                assert!((m - expected).abs() < 0.1, "noise {noise}, {i} {j}: {m}");
+            }
+            // The first column stays what it is.
+            assert_eq!(v.column(0).mapv(|v| (v * 1e4).round()), z.column(0).mapv(|z| (z * 1e4).round()));
+            whitening.restore(v.as_slice_mut().unwrap());
+            v.iter().zip(&z).for_each(|(v, z)| assert!((v - z).abs() < 1e-5, "{v} {z}"));
+        }
+    }
+
+    /// ln |det ∂v/∂z| and ∂/∂z by differences, in f64.
+    #[test]
+    fn the_determinant_and_the_score_are_those_of_the_map() {
+        let whitening = Whitening::fit(correlated(500, 0.3).view()).unwrap();
+        let h = 1e-4;
+        let mut jacobian = Array2::<f64>::zeros((3, 3));
+        for j in 0..3 {
+            let [mut up, mut down] = [h, -h].map(|h| {
+                let mut z = [0.3, -0.2, 0.9];
+                z[j] += h;
+                z
+            });
+            whitening.whiten(&mut up);
+            whitening.whiten(&mut down);
+            (0..3).for_each(|i| jacobian[[i, j]] = (up[i] - down[i]) / (2.0 * h));
+        }
+        let det = (0..3).map(|i| jacobian[[i, i]].ln()).sum::<f64>();
+        assert!((whitening.log_det() - det).abs() < 1e-8);
+        // A function with ∂/∂v = (1, −2, 0.5): ∂/∂z = Jᵀ ∂/∂v.
+        let mut s = [1.0, -2.0, 0.5];
+        let expected = jacobian.t().dot(&ndarray::arr1(&s));
+        whitening.restore_score(&mut s);
+        s.iter().zip(&expected).for_each(|(s, e)| assert!((s - e).abs() < 1e-8, "{s} {e}"));
+    }
+
+    #[test]
+    fn columns_without_correlations_and_few_rows_stay_as_they_are() {
+        let rng: &mut Rng = &mut seeded(5);
+        let alone = Array2::from_shape_simple_fn((1000, 4), || f32::normal(rng));
+        assert_eq!(Whitening::fit(alone.view()), None);
+        assert_eq!(Whitening::fit(correlated(11, 0.1).view()), None);
+        assert_eq!(Whitening::fit(correlated(1000, 0.1).slice(ndarray::s![.., ..1])), None);
+    }
+}

@@ -1,0 +1,220 @@
+use rand::Rng as _;
+
+use super::network::{Energy, Pass};
+use crate::error::{Result, check};
+use crate::nn::Weights;
+use crate::numeric::Real;
+use crate::numeric::rng::Rng;
+
+/// A chain under exp(−E/T): a start chosen among candidates, then Langevin moves whose steps fall geometrically
+/// from `first` to `last`.
+///
+/// **Start.** Candidates z₁ … z_M come from a broad density q, Student's t with two degrees of freedom, and
+/// one of them is kept, with probability proportional to exp(−E(zᵢ)/T)/q(zᵢ) (sampling by importance
+/// resampling, Rubin 1988). As M grows it becomes a draw from exp(−E/T), whatever the energy looks like, where
+/// a chain that starts anywhere can stay for long in a valley of little mass. It works as far as some
+/// candidates hit the mass: in a few columns. With a `candidates` of 0 the chain starts at N(0, T·I).
+///
+/// **Moves.** A move of step h proposes z′ = z + δ(z) + √T h ξ, ξ ~ N(0, I), δ = −(h²/2) ∇E cut to the length h (Roberts
+/// & Tweedie 1996): as ε = h² in the usual form. The cut lets a long step be tried where the energy is steep.
+/// Long steps find modes, short ones their shape.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct Langevin {
+    /// Network evaluations of a chain. What the candidates leave are as many moves, or, with
+    /// [`Acceptance::Metropolis`], one less, the first being of the start. At least one move, at most 1,000,000
+    /// evaluations. Default 400.
+    pub steps: usize,
+    /// The share of the evaluations that is spent on candidates for the start, rounded down. They need no
+    /// slope, and so a third of a move's time. The persistent chains of a training have none. 0 or more, less
+    /// than 1. Default 0.3.
+    pub candidates: f64,
+    /// h of the first move, in standard deviations of the columns. More than 0, at most 100. Default 2.
+    pub first: f64,
+    /// h of the last. More than 0, at most 100; near the width of the narrowest mode. Default 0.02.
+    pub last: f64,
+    /// What becomes of a proposal. Default [`Acceptance::Metropolis`].
+    pub acceptance: Acceptance,
+}
+
+/// The most network evaluations of a chain.
+pub(super) const MOST_STEPS: usize = 1_000_000;
+
+/// What is expected of their number.
+pub(super) const STEPS: &str = "enough for a move (1, or 2 with Metropolis), at most 1,000,000";
+
+/// What becomes of the proposal of a Langevin move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub enum Acceptance {
+    /// It is taken: the unadjusted Langevin algorithm, whose density is off by O(h²), and broader than a mode
+    /// narrower than h.
+    Always,
+    /// It is taken with probability min(1, exp((E − E′)/T) q(z|z′)/q(z′|z)), so that exp(−E/T) is what the
+    /// chain keeps whatever the steps (MALA, Roberts & Tweedie 1996).
+    Metropolis,
+}
+
+impl Acceptance {
+    /// Network evaluations of one move: a proposal is judged by the energy of where it came from, too.
+    pub(super) fn least_steps(self) -> usize {
+        match self {
+            Acceptance::Always => 1,
+            Acceptance::Metropolis => 2,
+        }
+    }
+}
+
+impl Default for Langevin {
+    fn default() -> Self {
+        Langevin { steps: 400, candidates: 0.3, first: 2.0, last: 0.02, acceptance: Acceptance::Metropolis }
+    }
+}
+
+/// The buffers of the chains of a tile.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Walk<F> {
+    pub(super) pass: Pass<F>,
+    proposal: Vec<F>, // z′: (n, d)
+    noise: Vec<F>,    // ξ: (n, d)
+    e: Vec<F>,        // E(z): (n)
+    g: Vec<F>,        // ∇E(z): (n, d)
+    /// Proposals that were taken, over all chains and moves.
+    pub(super) accepted: usize,
+}
+
+/// δ = −(h²/2) g, no longer than h.
+fn drift<F: Real>(g: &[F], h: F) -> impl Iterator<Item = F> {
+    let norm = g.iter().map(|&g| g * g).sum::<F>().sqrt();
+    let half = F::of(0.5) * h;
+    // A slope that is not a number moves nothing.
+    let scale = if norm.is_finite() { half.min(norm.recip()) } else { F::zero() };
+    g.iter().map(move |&g| -h * scale * g)
+}
+
+impl Langevin {
+    pub(super) fn validate(self) -> Result<()> {
+        let length = |h: f64| h > 0.0 && h <= 100.0;
+        let least = self.acceptance.least_steps();
+        check((least..=MOST_STEPS).contains(&self.steps), "Langevin::steps", self.steps, STEPS)?;
+        check(
+            (0.0..1.0).contains(&self.candidates),
+            "Langevin::candidates",
+            self.candidates,
+            "0 or more, less than 1",
+        )?;
+        check(length(self.first), "Langevin::first", self.first, "more than 0, at most 100")?;
+        check(length(self.last), "Langevin::last", self.last, "more than 0, at most 100")
+    }
+
+    /// How many candidates there are for a start: always, a move is left.
+    pub(super) fn candidates(self) -> usize {
+        ((self.candidates * self.steps as f64) as usize).min(self.steps - self.acceptance.least_steps())
+    }
+
+    /// The same without candidates: a chain that goes on from where it is, for `steps` evaluations.
+    pub(super) fn moves(self, steps: usize) -> Self {
+        Langevin { steps, candidates: 0.0, ..self }
+    }
+
+    /// The steps h of `moves` moves.
+    fn lengths(self, moves: usize) -> impl Iterator<Item = f64> {
+        let ratio = self.last / self.first;
+        (0..moves).map(move |k| self.first * ratio.powf(k as f64 / moves.saturating_sub(1).max(1) as f64))
+    }
+
+    /// Moves the rows z: (n, d), each a chain with its own stream, without candidates; how often the network ran
+    /// on each.
+    pub(super) fn walk<F: Real>(
+        self,
+        energy: &Energy,
+        w: Weights<F>,
+        temperature: f64,
+        z: &mut [F],
+        rngs: &mut [Rng],
+        walk: &mut Walk<F>,
+    ) -> usize {
+        match self.acceptance {
+            Acceptance::Always => {
+                walk.accepted = self.steps * rngs.len();
+                self.walk_unadjusted(energy, w, temperature, z, rngs, &mut walk.pass)
+            }
+            Acceptance::Metropolis => self.walk_adjusted(energy, w, temperature, z, rngs, walk),
+        }
+    }
+
+    fn walk_unadjusted<F: Real>(
+        self,
+        energy: &Energy,
+        w: Weights<F>,
+        temperature: f64,
+        z: &mut [F],
+        rngs: &mut [Rng],
+        pass: &mut Pass<F>,
+    ) -> usize {
+        let d = energy.dim();
+        for h in self.lengths(self.steps) {
+            energy.evaluate(w, z, pass);
+            let (h, sd) = (F::of(h), F::of(h * temperature.sqrt()));
+            for ((z, g), rng) in z.chunks_exact_mut(d).zip(pass.g.chunks_exact(d)).zip(&mut *rngs) {
+                for (z, delta) in z.iter_mut().zip(drift(g, h)) {
+                    *z += delta + sd * F::normal(rng);
+                }
+            }
+        }
+        self.steps
+    }
+
+    fn walk_adjusted<F: Real>(
+        self,
+        energy: &Energy,
+        w: Weights<F>,
+        temperature: f64,
+        z: &mut [F],
+        rngs: &mut [Rng],
+        Walk { pass, proposal, noise, e, g, accepted }: &mut Walk<F>,
+    ) -> usize {
+        let d = energy.dim();
+        *accepted = 0;
+        energy.evaluate(w, z, pass);
+        std::mem::swap(e, &mut pass.e);
+        std::mem::swap(g, &mut pass.g);
+        for length in self.lengths(self.steps - 1) {
+            let (h, sd) = (F::of(length), F::of(length * temperature.sqrt()));
+            proposal.clear();
+            noise.clear();
+            for ((z, g), rng) in z.chunks_exact(d).zip(g.chunks_exact(d)).zip(&mut *rngs) {
+                for (&z, delta) in z.iter().zip(drift(g, h)) {
+                    let xi = F::normal(rng);
+                    noise.push(xi);
+                    proposal.push(z + delta + sd * xi);
+                }
+            }
+            energy.evaluate(w, proposal, pass);
+            for (r, rng) in rngs.iter_mut().enumerate() {
+                let row = r * d..(r + 1) * d;
+                let (to, g_to, xi) = (&proposal[row.clone()], &pass.g[row.clone()], &noise[row.clone()]);
+                // ln q(z|z′) − ln q(z′|z) = ‖ξ‖²/2 − ‖z − z′ − δ(z′)‖²/2Th².
+                let (mut there, mut back) = (0.0, 0.0);
+                for (((&z, &to), &xi), delta) in z[row.clone()].iter().zip(to).zip(xi).zip(drift(g_to, h)) {
+                    there += xi.f64().powi(2);
+                    back += (z - to - delta).f64().powi(2);
+                }
+                let downhill = (e[r] - pass.e[r]).f64() / temperature;
+                let log_ratio = downhill + 0.5 * (there - back / (temperature * length * length));
+                // Not a number at a temperature near 0, or where the energy overflows: such a move is refused.
+                if rng.random::<f64>().ln() < log_ratio {
+                    *accepted += 1;
+                    z[row.clone()].copy_from_slice(to);
+                    g[row].copy_from_slice(g_to);
+                    e[r] = pass.e[r];
+                }
+            }
+        }
+        self.steps
+    }
+}

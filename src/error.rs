@@ -167,7 +167,10 @@ pub enum Error {
         comma: bool,
     },
     /// Columns of a text hold something else than numbers.
-    #[error("not all columns hold numbers:{}\nselect the columns of numbers, if they are enough", contents(columns))]
+    #[error(
+        "not all columns hold numbers:{}\nselect the columns of numbers, if they are enough",
+        contents(columns)
+    )]
     MixedColumns {
         /// Each column that was to be read, and what the beginning of the text shows in it.
         columns: Vec<(String, crate::data::Content)>,
@@ -235,7 +238,9 @@ pub enum Error {
 /// Which option reads a number that is not written plainly.
 fn styles(thousands: bool, comma: bool) -> &'static str {
     match (thousands, comma) {
-        (true, true) => "with thousands separators Decimal::Point reads it, with a decimal comma Decimal::Comma",
+        (true, true) => {
+            "with thousands separators Decimal::Point reads it, with a decimal comma Decimal::Comma"
+        }
         (true, false) => "Decimal::Point reads thousands separators",
         _ => "Decimal::Comma reads decimal commas",
     }

@@ -192,7 +192,9 @@ impl<R: BufRead> TableReader<R> {
 
     #[cfg(not(feature = "cli"))]
     fn archive(_: Begun<R>) -> Result<Opened<R>> {
-        Err(Error::Npy { what: "it is an archive: take the .npy file out of it, or enable the feature `cli`".into() })
+        Err(Error::Npy {
+            what: "it is an archive: take the .npy file out of it, or enable the feature `cli`".into(),
+        })
     }
 
     /// From here on only these columns, in this order; the others may hold anything. Each is a name of the
@@ -303,7 +305,8 @@ impl<R: BufRead> TableReader<R> {
     pub fn block(&mut self, most: usize) -> Result<Array2<f32>> {
         let values = self.values(most)?;
         let x = self.convert(values)?;
-        Ok(Array2::from_shape_vec((x.len() / self.selection.dim(), self.selection.dim()), x).expect("whole rows"))
+        Ok(Array2::from_shape_vec((x.len() / self.selection.dim(), self.selection.dim()), x)
+            .expect("whole rows"))
     }
 
     /// The values of the next rows, in their own units.

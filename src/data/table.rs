@@ -6,11 +6,11 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngCore;
 
 use super::csv::Header;
+use super::dequantise;
 use super::diagnose::Runs;
 use super::reader::{TableReader, find_columns};
 use super::step::Step;
 use super::units::Units;
-use super::dequantise;
 use crate::error::{Error, Result};
 
 /// Named columns of numbers.
@@ -209,7 +209,9 @@ mod tests {
         let table = Table::from_reader(text.as_bytes()).unwrap();
         // Times are relative to one of them: nothing is lost.
         assert_eq!(table.rounded, [0, 1, 0, 0]);
-        assert!((0..3).all(|row| table.value(row, 0) == [1_700_000_001.0, 1_700_000_002.0, 1_700_000_032.0][row]));
+        assert!(
+            (0..3).all(|row| table.value(row, 0) == [1_700_000_001.0, 1_700_000_002.0, 1_700_000_032.0][row])
+        );
         // Noise of ±½ is less than what rounding did to ids.
         let widths: Vec<f64> = table.steps().iter().map(|step| step.map_or(0.0, |step| step.width)).collect();
         assert_eq!((table.kinds()[1], widths), (ColumnKind::Whole, vec![1.0, 0.0, 0.0, 0.0]));
@@ -217,7 +219,8 @@ mod tests {
         assert_eq!((part.rounded.as_slice(), part.units[0]), (&[0, 1][..], table.units[2]));
         assert_eq!(part.dequantise(&mut crate::seeded(0)).unwrap(), part);
         // A block has the values themselves, unless told otherwise.
-        let reader = || TableReader::new(text.as_bytes(), Header::Detect).unwrap().select(&["id", "t"]).unwrap();
+        let reader =
+            || TableReader::new(text.as_bytes(), Header::Detect).unwrap().select(&["id", "t"]).unwrap();
         let mut plain = reader();
         plain.block(1).unwrap();
         assert_eq!(plain.rounded(), [0, 1]);
@@ -236,7 +239,8 @@ mod tests {
             let (a, b) = (f64::from(i).sin(), f64::from(i * i).cos());
             (1.7e9 + 40.0 * a, 47.3769 + 2e-4 * b, 1e-43 + 1e-44 * a, 1e200 * b)
         });
-        let text: String = rows.clone().map(|(t, lat, m, big)| format!("{t:.3},{lat:.8},{m:e},{big:e}\n")).collect();
+        let text: String =
+            rows.clone().map(|(t, lat, m, big)| format!("{t:.3},{lat:.8},{m:e},{big:e}\n")).collect();
         let table = Table::from_reader(text.as_bytes()).unwrap();
         let back = table.restore(table.x.view()).unwrap();
         for (i, (t, lat, m, big)) in rows.enumerate() {

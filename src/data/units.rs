@@ -117,7 +117,8 @@ impl Seen {
         };
         let largest = self.least.abs().max(self.most.abs());
         let reached = (largest as f32).is_finite();
-        let felt = self.whole || self.moved > (FELT * spread).max(largest * ROUNDING * f64::from(spread == 0.0));
+        let felt =
+            self.whole || self.moved > (FELT * spread).max(largest * ROUNDING * f64::from(spread == 0.0));
         let narrow = ROUNDING * largest > GRID * spread && spread > 0.0;
         let middle = at(0.5);
         let away = |center: f64| (self.most - center).abs().max((self.least - center).abs());

@@ -86,7 +86,13 @@ fn names_that_look_like_values_stay_names() {
         for (more, guessed) in [(&[][..], true), (&["--header", "yes"], false), (&["--header", "no"], false)]
         {
             let output = run(&[&["fit", "-m", "gaussian_mixture", &counted, "-o", &other], more].concat());
-            assert_eq!(stderr(&output).contains("counts the columns and is taken for a row, not for their names: if it is a header"), guessed, "{more:?}");
+            assert_eq!(
+                stderr(&output).contains(
+                    "counts the columns and is taken for a row, not for their names: if it is a header"
+                ),
+                guessed,
+                "{more:?}"
+            );
         }
         // Nobody else has to be told, either.
         ok(&["fit", "-m", "gaussian_mixture", &drawn, "-o", &model]);
@@ -127,7 +133,11 @@ fn columns_without_a_density_are_told() {
     assert!(whole(&drawn) && drawn.contains(",0\n"), "{drawn}");
     assert!(!whole(&ok(&["sample", &model, "-n", "50", "--raw"])));
     let scored = run(&["score", &model, &data]);
-    assert!(stderr(&scored).contains("as in training: count (1). The mean is at most"), "{}", stderr(&scored));
+    assert!(
+        stderr(&scored).contains("as in training: count (1). The mean is at most"),
+        "{}",
+        stderr(&scored)
+    );
     let raw = run(&["score", &model, &data, "--raw"]);
     assert!(!stderr(&raw).contains("as in training") && raw.stdout != scored.stdout);
 }
@@ -141,7 +151,11 @@ fn tenths_are_drawn_as_tenths() {
     let data = folder.write("data.csv", format!("len,code\n{rows}"));
     let model = folder.path("model.safetensors");
     let output = run(&["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--dequantise"]);
-    assert!(stderr(&output).contains("spread over their steps: len (0.1), code (20)\n"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("spread over their steps: len (0.1), code (20)\n"),
+        "{}",
+        stderr(&output)
+    );
     for line in ok(&["sample", &model, "-n", "300"]).lines().skip(1) {
         let (len, code) = line.split_once(',').unwrap();
         let decimals = len.split_once('.').map_or(0, |(_, decimals)| decimals.len());
@@ -149,7 +163,11 @@ fn tenths_are_drawn_as_tenths() {
     }
     // ln 0.1 + ln 20.
     let scored = run(&["score", &model, &data]);
-    assert!(stderr(&scored).contains("The mean, with 0.6931 nats for the steps' widths,"), "{}", stderr(&scored));
+    assert!(
+        stderr(&scored).contains("The mean, with 0.6931 nats for the steps' widths,"),
+        "{}",
+        stderr(&scored)
+    );
 }
 
 /// Times and places keep their fractions from the file to the draws, and shifted columns have the same density.
@@ -223,7 +241,10 @@ fn rounding_is_told() {
     let fit = |data: &str| run(&["fit", "-m", "gaussian_mixture", data, "-o", &model, "--dequantise"]);
     let output = fit(&table(&|i| 1_000_003 * (i * i % 40)));
     let message = stderr(&output);
-    assert!(output.status.success() && message.contains("f32, which has 24 bits, turns into others: id ("), "{message}");
+    assert!(
+        output.status.success() && message.contains("f32, which has 24 bits, turns into others: id ("),
+        "{message}"
+    );
     assert!(message.contains("--dequantise changes nothing") && !message.contains("spread"), "{message}");
     let output = fit(&table(&|i| u64::MAX - i));
     let message = stderr(&output);

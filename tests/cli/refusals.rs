@@ -82,7 +82,10 @@ fn a_text_is_told_how_it_could_be_read() {
     let mixed = (0..40).map(row).map(|(a, b)| format!("{a},name {a},{b}\n"));
     let mixed = folder.write("mixed.csv", format!("a,name,b\n{}", mixed.collect::<String>()));
     let message = fails(&[&fit[..], &[&mixed]].concat(), 1);
-    assert!(message.contains("\n  name: text such as \"name ") && message.ends_with(": --columns a,b\n"), "{message}");
+    assert!(
+        message.contains("\n  name: text such as \"name ") && message.ends_with(": --columns a,b\n"),
+        "{message}"
+    );
     ok(&[&fit[..], &[&mixed, "--columns", "a,b"]].concat());
     for bad in [["--separator", "1"], ["--separator", "ab"], ["--decimal", ";"]] {
         let output = run(&[&fit[..], &[&colons], &bad].concat());

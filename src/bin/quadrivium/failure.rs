@@ -38,7 +38,8 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
         Error::NumberStyle { line, column, name: of, found, thousands, comma } => format!(
             "{name}: line {line}, column {column}: found {found:?}, expected a finite number ({of}){}",
             match (thousands, comma) {
-                (true, true) => "; with thousands separators --decimal . reads it, with a decimal comma --decimal ,",
+                (true, true) =>
+                    "; with thousands separators --decimal . reads it, with a decimal comma --decimal ,",
                 (true, false) => "; --decimal . reads thousands separators",
                 _ => "; --decimal , reads decimal commas",
             }

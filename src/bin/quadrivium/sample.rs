@@ -45,7 +45,9 @@ pub fn run(args: &Args) -> Outcome<()> {
     };
     // In f32 a column keeps the digits it was learned with, unless it is relative to a value that takes f64.
     match columns.iter().all(|column| column.units.is_identity()) {
-        true => draw(args, model.as_ref(), &names, |x| each(x, &columns, |column, x| value(args, column, x) as f32)),
+        true => draw(args, model.as_ref(), &names, |x| {
+            each(x, &columns, |column, x| value(args, column, x) as f32)
+        }),
         false => draw(args, model.as_ref(), &names, |x| {
             each(x, &columns, |column, x| match column.units.is_identity() && column.width == 0.0 {
                 true => column.units.written(x),

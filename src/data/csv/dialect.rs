@@ -169,7 +169,8 @@ impl Sample<'_> {
         for record in &mut records {
             loop {
                 // Before the first cell there may be ends of lines.
-                let skipped = text.iter().take_while(|byte| record.is_empty() && b"\r\n".contains(byte)).count();
+                let skipped =
+                    text.iter().take_while(|byte| record.is_empty() && b"\r\n".contains(byte)).count();
                 let in_quotes = text.get(skipped) == Some(&b'"');
                 let (result, read, length) = core.read_field(text, &mut cell);
                 text = &text[read..];
@@ -194,6 +195,16 @@ pub fn other_style(cell: &str) -> bool {
 pub fn check_marks(options: &TextOptions) -> Result<()> {
     let no_mark = |byte: u8| byte.is_ascii_alphanumeric() || b"\"\r\n.+-".contains(&byte) || !byte.is_ascii();
     let (separator, comment) = (options.separator, options.comment);
-    check(!separator.is_some_and(no_mark), "separator", separator.map(char::from), "an ASCII sign that no number has")?;
-    check(!comment.is_some_and(no_mark), "comment", comment.map(char::from), "an ASCII sign that no number has")
+    check(
+        !separator.is_some_and(no_mark),
+        "separator",
+        separator.map(char::from),
+        "an ASCII sign that no number has",
+    )?;
+    check(
+        !comment.is_some_and(no_mark),
+        "comment",
+        comment.map(char::from),
+        "an ASCII sign that no number has",
+    )
 }

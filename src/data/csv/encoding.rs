@@ -5,11 +5,14 @@ use std::io::{self, BufRead, Read};
 /// Bytes of UTF-16 that are decoded at a time.
 const CHUNK: u64 = 1 << 13;
 
+/// How two bytes make a unit of UTF-16.
+type Unit = fn([u8; 2]) -> u16;
+
 /// A text as UTF-8: what has the mark of UTF-16 is decoded, all else comes as it is.
 pub struct Utf8<R> {
     reader: R,
-    /// How two bytes make a unit of UTF-16.
-    unit: Option<fn([u8; 2]) -> u16>,
+    /// None for what is UTF-8.
+    unit: Option<Unit>,
     decoded: String,
     /// Taken of `decoded`.
     taken: usize,
@@ -20,7 +23,7 @@ pub struct Utf8<R> {
 impl<R: BufRead> Utf8<R> {
     /// Takes the mark, if there is one. `start` is what the reader begins with, three bytes at least if it has them.
     pub fn new(mut reader: R, start: &[u8]) -> io::Result<Self> {
-        let (mark, unit): (_, Option<fn([u8; 2]) -> u16>) = match start {
+        let (mark, unit): (_, Option<Unit>) = match start {
             [0xEF, 0xBB, 0xBF, ..] => (3, None),
             [0xFF, 0xFE, ..] => (2, Some(u16::from_le_bytes)),
             [0xFE, 0xFF, ..] => (2, Some(u16::from_be_bytes)),
@@ -30,7 +33,7 @@ impl<R: BufRead> Utf8<R> {
         Ok(Utf8 { reader, unit, decoded: String::new(), taken: 0, high: None })
     }
 
-    fn decode(&mut self, unit: fn([u8; 2]) -> u16) -> io::Result<()> {
+    fn decode(&mut self, unit: Unit) -> io::Result<()> {
         let mut bytes = Vec::new();
         (&mut self.reader).take(CHUNK).read_to_end(&mut bytes)?;
         // A text that ends within a unit ends in the sign for what cannot be read.

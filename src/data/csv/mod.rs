@@ -110,10 +110,7 @@ impl<R: BufRead> TextRows<R> {
         let mut beginning = Vec::new();
         (&mut reader).take(SAMPLE).read_to_end(&mut beginning).map_err(unreadable)?;
         let comments = Comments::of(&beginning, options.comment.unwrap_or(COMMENT));
-        let sample = Sample {
-            text: &beginning[comments.bytes..],
-            whole: (beginning.len() as u64) < SAMPLE,
-        };
+        let sample = Sample { text: &beginning[comments.bytes..], whole: (beginning.len() as u64) < SAMPLE };
         let separator = options.separator.unwrap_or_else(|| sample.separator(&options));
         let quoted = sample.quoted(separator);
         let may_be_one = matches!(separator, b',' | b' ')
@@ -126,7 +123,8 @@ impl<R: BufRead> TextRows<R> {
         if !records.advance()? {
             return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
         }
-        let first = First { cells: records.cells().map(text_of).collect(), quoted, options, line: records.line() };
+        let first =
+            First { cells: records.cells().map(text_of).collect(), quoted, options, line: records.line() };
         let columns = first.cells.len();
         let mut guesses = Vec::new();
         let mut names = first.are_names(expected, &mut guesses)?.then(|| first.cells.clone());
@@ -169,7 +167,12 @@ impl<R: BufRead> TextRows<R> {
     }
 
     /// Appends the selected values of the next row, and counts those that f64 has `rounded`; false at the end.
-    pub fn next(&mut self, selection: &Selection, values: &mut Vec<f64>, rounded: &mut [usize]) -> Result<bool> {
+    pub fn next(
+        &mut self,
+        selection: &Selection,
+        values: &mut Vec<f64>,
+        rounded: &mut [usize],
+    ) -> Result<bool> {
         loop {
             if !self.records.advance()? {
                 return Ok(false);
@@ -193,7 +196,12 @@ impl<R: BufRead> TextRows<R> {
         values.resize(start + selection.dim(), 0.0);
         for (column, cell) in self.records.cells().enumerate() {
             if column == dim {
-                return Err(parse(line, column, &text_of(cell), format!("the end of the line after {dim} values")));
+                return Err(parse(
+                    line,
+                    column,
+                    &text_of(cell),
+                    format!("the end of the line after {dim} values"),
+                ));
             }
             let Some(place) = selection.place(column) else { continue };
             let text = std::str::from_utf8(cell).map_err(|_| parse(line, column, NOT_UTF8, UTF8))?;
@@ -266,10 +274,12 @@ impl First {
             return Ok(self.options.header != Header::Absent);
         }
         let [quoted, below] = &self.quoted;
-        let all_quoted = [quoted, below].iter().all(|record| !record.is_empty() && record.iter().all(|&quoted| quoted));
+        let all_quoted =
+            [quoted, below].iter().all(|record| !record.is_empty() && record.iter().all(|&quoted| quoted));
         let unquoted = |column: usize| all_quoted || !quoted.get(column).is_some_and(|&quoted| quoted);
         let is_number = |column: usize| unquoted(column) && self.is_number(&self.cells[column]);
-        let is_value = |column: usize| unquoted(column) && is_missing(&self.cells[column]) || is_number(column);
+        let is_value =
+            |column: usize| unquoted(column) && is_missing(&self.cells[column]) || is_number(column);
         let mut columns = 0..self.cells.len();
         let name = columns.clone().find(|&column| !is_value(column));
         if let (Some(column), true) = (name, columns.any(is_number)) {

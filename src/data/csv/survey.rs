@@ -44,8 +44,12 @@ impl fmt::Display for Content {
             Content::Gaps { missing, rows } => {
                 write!(f, "numbers, missing in {missing} of {rows} rows: fill them in, or leave out the rows")
             }
-            Content::OtherStyle => f.write_str("numbers with commas or signs between thousands: say how they are written"),
-            Content::Dates => f.write_str("dates or times: leave it out, or count the days or seconds from one of them"),
+            Content::OtherStyle => {
+                f.write_str("numbers with commas or signs between thousands: say how they are written")
+            }
+            Content::Dates => {
+                f.write_str("dates or times: leave it out, or count the days or seconds from one of them")
+            }
             Content::Truth => f.write_str("true and false: write 1 and 0"),
             Content::Categories(values) => {
                 write!(f, "{}: leave it out, or write a column of 1 and 0 for each", values.join(", "))

@@ -158,7 +158,8 @@ fn text_is_read_as_it_comes() {
     ] {
         assert_eq!(rows_of(text.as_bytes(), TextOptions::default()).unwrap(), expected, "{text:?}");
         // With the mark of UTF-16, in either order.
-        let units: Vec<u16> = format!("\u{feff}{}", text.trim_start_matches('\u{feff}')).encode_utf16().collect();
+        let units: Vec<u16> =
+            format!("\u{feff}{}", text.trim_start_matches('\u{feff}')).encode_utf16().collect();
         for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
             let wide: Vec<u8> = units.iter().flat_map(|&unit| bytes(unit)).collect();
             assert_eq!(rows_of(&wide, TextOptions::default()).unwrap(), expected, "{text:?}");
@@ -172,7 +173,10 @@ fn text_is_read_as_it_comes() {
     // What numpy.savetxt writes: a comment with the names.
     let text = "# a,b\n1.5,-2\n3,4.25\n".as_bytes();
     let reader = TableReader::new(text, Header::Detect).unwrap();
-    assert_eq!((reader.names(), reader.guesses()), (vec!["x1", "x2"], &[Guess::CommentPassedOver { line: 1 }][..]));
+    assert_eq!(
+        (reader.names(), reader.guesses()),
+        (vec!["x1", "x2"], &[Guess::CommentPassedOver { line: 1 }][..])
+    );
     let reader = TableReader::new(text, Header::Present).unwrap();
     assert_eq!(reader.guesses(), [Guess::CommentNames { line: 1 }]);
     assert_eq!(reader.table(9).unwrap().names, ["a", "b"]);

@@ -79,7 +79,9 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Finding::Constant { column, value } => write!(f, "column {column} holds {value} in all rows: leave it out"),
+            Finding::Constant { column, value } => {
+                write!(f, "column {column} holds {value} in all rows: leave it out")
+            }
             Finding::Rounded { column, values } => write!(
                 f,
                 "column {column}: {values} whole numbers are others in f32, which has 24 bits: subtract a constant"
@@ -88,7 +90,8 @@ impl fmt::Display for Finding {
                 write!(f, "column {column} goes in steps of {step}: spread its values over them")
             }
             Finding::Repeated { column, value, rows, of, others } => {
-                let others = if *others > 0 { format!(", and {others} other values as often") } else { String::new() };
+                let others =
+                    if *others > 0 { format!(", and {others} other values as often") } else { String::new() };
                 write!(
                     f,
                     "column {column} holds {value} in {rows} of {of} rows{others}: a density has a spike there, and \
@@ -178,8 +181,9 @@ impl Runs {
         let exact = whole && table.rounded[column] == 0;
         // Where f32 has no fractions, whole numbers say nothing of what they were.
         const NO_FRACTIONS: f64 = 8_388_608.0;
-        let fractions =
-            values.iter().any(|value| value - units.center != 0.0 && (value - units.center).abs() < NO_FRACTIONS);
+        let fractions = values
+            .iter()
+            .any(|value| value - units.center != 0.0 && (value - units.center).abs() < NO_FRACTIONS);
         let error = |value: &f64| match exact && fractions {
             true => 0.0,
             false => (value - units.center).abs() / 16_777_216.0 + value.abs() / WHOLE_ANYWAY,
@@ -278,7 +282,9 @@ impl Table {
         if rows.len() < columns.len() + 3 || columns.len() > MOST_COLUMNS {
             return Vec::new();
         }
-        let mut z = Array2::from_shape_fn((columns.len(), rows.len()), |(i, j)| f64::from(self.x[[rows[j], columns[i]]]));
+        let mut z = Array2::from_shape_fn((columns.len(), rows.len()), |(i, j)| {
+            f64::from(self.x[[rows[j], columns[i]]])
+        });
         for mut column in z.rows_mut() {
             let mean = column.mean().unwrap_or(0.0);
             column -= mean;
@@ -320,7 +326,10 @@ impl Table {
 /// Whether each value is the one before and the same step: 1 or another.
 fn counts_rows(values: ArrayView1<f32>) -> bool {
     let step = |i: usize| f64::from(values[i + 1]) - f64::from(values[i]);
-    values.len() > 2 && step(0) != 0.0 && step(0).fract() == 0.0 && (1..values.len() - 1).all(|i| step(i) == step(0))
+    values.len() > 2
+        && step(0) != 0.0
+        && step(0).fract() == 0.0
+        && (1..values.len() - 1).all(|i| step(i) == step(0))
 }
 
 #[cfg(test)]

@@ -45,7 +45,8 @@ fn the_steps_of_rounded_columns_are_told() {
         };
         assert!(most > 0.45 * step.width && most < 0.501 * step.width, "{column}: {most}");
         let back = (0..600).filter(|&row| {
-            (step.nearest(spread.value(row, column)) - tenths.value(row, column)).abs() < 1e-5 * step.width.max(1.0)
+            (step.nearest(spread.value(row, column)) - tenths.value(row, column)).abs()
+                < 1e-5 * step.width.max(1.0)
         });
         // Noise that f32 rounds to the very edge goes the other way.
         assert!(back.count() > 597);
@@ -66,7 +67,9 @@ fn a_repeated_value_is_told() {
     });
     let told = mostly.diagnose();
     let repeated = |finding: &Finding| match finding {
-        Finding::Repeated { column, value, rows, of: 500, others: 0 } => Some((column.clone(), *value, *rows)),
+        Finding::Repeated { column, value, rows, of: 500, others: 0 } => {
+            Some((column.clone(), *value, *rows))
+        }
         _ => None,
     };
     let repeated: Vec<_> = told.iter().filter_map(repeated).collect();
@@ -84,7 +87,9 @@ fn columns_that_follow_from_others_are_told() {
         format!("{x:.6e},{:.6e},{free},{:.6e},{}", 2.0 * x, x + 1.0, 3.0 * x - free)
     });
     let on = |finding: &Finding| match finding {
-        Finding::Dependent { column, on, residual } if *residual < 1e-5 => Some((column.clone(), on.join(" "))),
+        Finding::Dependent { column, on, residual } if *residual < 1e-5 => {
+            Some((column.clone(), on.join(" ")))
+        }
         _ => None,
     };
     let told: Vec<_> = dependent.diagnose().iter().filter_map(on).collect();
@@ -109,7 +114,10 @@ fn rows_far_out_and_counters_are_told() {
     assert!(matches!(&told[0], Finding::CountsRows { column } if column == "id"), "{told:?}");
     match &told[1..] {
         // One far row does not make two columns one.
-        [Finding::Far { column, rows: 1, row: 18, value: 1000.0, distance }, Finding::Far { value: 1e6, .. }] => {
+        [
+            Finding::Far { column, rows: 1, row: 18, value: 1000.0, distance },
+            Finding::Far { value: 1e6, .. },
+        ] => {
             assert!(column == "x" && (900.0..1100.0).contains(distance));
         }
         other => panic!("{other:?}"),
@@ -120,7 +128,8 @@ fn rows_far_out_and_counters_are_told() {
 
 #[test]
 fn an_ordinary_table_has_no_findings() {
-    let ordinary = table("cm,kg", 200, |_, rng| format!("{:.4},{:.4}", 170.0 + 9.0 * normal(rng), 70.0 + normal(rng)));
+    let ordinary =
+        table("cm,kg", 200, |_, rng| format!("{:.4},{:.4}", 170.0 + 9.0 * normal(rng), 70.0 + normal(rng)));
     assert_eq!(ordinary.diagnose(), []);
     let one = Table::from_reader("a,b\n1,2\n".as_bytes()).unwrap();
     assert_eq!(one.diagnose(), []);

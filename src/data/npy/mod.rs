@@ -193,7 +193,12 @@ impl<R: BufRead> NpyRows<R> {
         // All of them first: a search for the first ends early, and so is slow.
         if !values.iter().fold(true, |finite, value| finite & value.is_finite()) {
             let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
-            return Err(self.no_value(at / selection.dim(), at % selection.dim(), selection, values[at].into()));
+            return Err(self.no_value(
+                at / selection.dim(),
+                at % selection.dim(),
+                selection,
+                values[at].into(),
+            ));
         }
         Ok(values)
     }

@@ -129,7 +129,9 @@ fn the_fast_path_reads_what_the_other_does() {
     assert!(same(&read(&bytes).unwrap().x, &x));
     let reversed = TableReader::new(&bytes[..], Header::Detect).unwrap().select(&["3", "2", "1"]).unwrap();
     assert!(same(&reversed.table(usize::MAX).unwrap().x, &x.select(Axis(1), &[2, 1, 0])));
-    for (value, says) in [(f32::NAN, "column 2 (x2): \"NaN\" in row 4322"), (f32::INFINITY, "row 4322, column 2 (x2)")] {
+    for (value, says) in
+        [(f32::NAN, "column 2 (x2): \"NaN\" in row 4322"), (f32::INFINITY, "row 4322, column 2 (x2)")]
+    {
         x[[4321, 1]] = value;
         let error = read(&file(&x)).unwrap_err();
         assert!(error.to_string().starts_with(says), "{error}");
@@ -140,7 +142,7 @@ fn the_fast_path_reads_what_the_other_does() {
 fn half_precision_is_read() {
     // What numpy.float16 makes of these.
     let bits: [u16; 8] = [0x3C00, 0xC000, 0x3555, 0x7BFF, 0x0001, 0x0400, 0x8000, 0x6400];
-    let values = [1.0, -2.0, 0.333_251_953_125, 65504.0, 5.960_464_477_539_063e-8, 6.103_515_625e-5, -0.0, 1024.0];
+    let values = [1.0, -2.0, 1365.0 / 4096.0, 65504.0, 2f32.powi(-24), 2f32.powi(-14), -0.0, 1024.0];
     let data: Vec<u8> = bits.iter().flat_map(|v| v.to_le_bytes()).collect();
     assert_eq!(of("<f2", "False", "(8,)", &data).unwrap().x.into_raw_vec_and_offset().0, values);
     assert!(matches!(of("<f2", "False", "(1,)", &[0, 0x7C]), Err(Error::Number { row: 1, .. })));
@@ -156,7 +158,10 @@ fn whole_numbers_that_become_others_are_counted() {
     assert_eq!(rounded("<f8", &bytes([16_777_217f64, -16_777_217.5, 0.0].map(f64::to_le_bytes))), 1);
     assert_eq!(rounded("<f8", &bytes([1.2345678901e30, 0.1, 0.0f64].map(f64::to_le_bytes))), 0);
     // Relative to one of them, all are there.
-    assert_eq!(rounded("<i8", &bytes([1_700_000_001, 1_700_000_002, 1_700_000_033].map(i64::to_le_bytes))), 0);
+    assert_eq!(
+        rounded("<i8", &bytes([1_700_000_001, 1_700_000_002, 1_700_000_033].map(i64::to_le_bytes))),
+        0
+    );
 }
 
 #[test]

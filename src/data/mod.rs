@@ -26,6 +26,7 @@ mod npy;
 #[cfg(feature = "cli")]
 mod npz;
 mod reader;
+mod selection;
 mod split;
 mod standardise;
 mod step;

@@ -11,6 +11,7 @@ use super::csv::{Guess, TextOptions, TextRows};
 use super::npy::{self, NpyRows};
 #[cfg(feature = "cli")]
 use super::npz::Entry;
+use super::selection::{Selection, find_columns, numbered};
 use super::table::Table;
 use super::units::Units;
 use crate::error::{Error, Result};
@@ -84,69 +85,6 @@ impl Values {
 /// What is expected of a number that is too large.
 const WITHIN: &str = "a number within ±3.4e38, the range of f32";
 
-/// Which columns of a file are read, and where they go.
-pub(super) struct Selection {
-    /// All columns of the file.
-    names: Vec<String>,
-    /// For each of them its place in a row that is read.
-    places: Vec<Option<usize>>,
-    /// The columns that are read, in their order.
-    columns: Vec<usize>,
-}
-
-impl Selection {
-    fn all(names: Vec<String>) -> Self {
-        let columns: Vec<usize> = (0..names.len()).collect();
-        Selection { places: columns.iter().map(|&c| Some(c)).collect(), columns, names }
-    }
-
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
-    pub fn place(&self, column: usize) -> Option<usize> {
-        self.places[column]
-    }
-
-    pub fn columns(&self) -> &[usize] {
-        &self.columns
-    }
-
-    pub fn dim(&self) -> usize {
-        self.columns.len()
-    }
-
-    /// Whether a row that is read is one of the file.
-    pub fn is_all(&self) -> bool {
-        self.columns.iter().copied().eq(0..self.names.len())
-    }
-}
-
-/// The columns of these names, or of these numbers from 1.
-pub(super) fn find_columns(names: &[String], wanted: &[impl AsRef<str>]) -> Result<Vec<usize>> {
-    let mut columns = Vec::with_capacity(wanted.len());
-    for name in wanted.iter().map(AsRef::as_ref) {
-        let by_name = || names.iter().position(|n| n == name);
-        let by_number = || name.parse::<usize>().ok()?.checked_sub(1).filter(|&c| c < names.len());
-        let Some(column) = by_name().or_else(by_number) else {
-            return Err(Error::NoColumn { name: name.to_owned(), names: names.to_vec() });
-        };
-        if columns.contains(&column) {
-            return Err(Error::config("columns", name, "each column once"));
-        }
-        columns.push(column);
-    }
-    if columns.is_empty() {
-        return Err(Error::config("columns", columns, "at least one"));
-    }
-    Ok(columns)
-}
-
-/// Names for columns that have none.
-pub(super) fn numbered(dim: usize) -> Vec<String> {
-    (1..=dim).map(|column| format!("x{column}")).collect()
-}
-
 impl<R: BufRead> TableReader<R> {
     /// Reads as much as it takes to know the columns: all of them are selected. The options are for text.
     ///
@@ -205,22 +143,19 @@ impl<R: BufRead> TableReader<R> {
     /// [`Error::Parse`] for a name that several columns have.
     pub fn select(mut self, wanted: &[impl AsRef<str>]) -> Result<Self> {
         let chosen = find_columns(&self.names_of_all(), wanted)?;
-        let columns: Vec<usize> = chosen.iter().map(|&c| self.selection.columns[c]).collect();
+        let columns: Vec<usize> = chosen.iter().map(|&c| self.selection.columns()[c]).collect();
         for (wanted, &column) in wanted.iter().zip(&columns) {
             // By a name that stands for several columns: which?
-            let name = &self.selection.names[column];
-            let others = self.selection.columns.iter().filter(|&&c| self.selection.names[c] == *name);
+            let names = self.selection.names();
+            let name = &names[column];
+            let others = self.selection.columns().iter().filter(|&&c| names[c] == *name);
             if let (true, Some(&other)) = (wanted.as_ref() == name, others.clone().nth(1)) {
                 return Err(self.twice(other));
             }
         }
-        self.selection.places.fill(None);
-        for (place, &column) in columns.iter().enumerate() {
-            self.selection.places[column] = Some(place);
-        }
         self.rounded = vec![0; columns.len()];
         self.units = vec![Units::default(); columns.len()];
-        self.selection.columns = columns;
+        self.selection.choose(columns);
         Ok(self)
     }
 
@@ -239,7 +174,7 @@ impl<R: BufRead> TableReader<R> {
 
     fn twice(&self, column: usize) -> Error {
         match &self.rows {
-            Rows::Text(rows) => rows.twice(column, &self.selection.names[column]),
+            Rows::Text(rows) => rows.twice(column, &self.selection.names()[column]),
             _ => unreachable!("arrays name no columns"),
         }
     }
@@ -247,8 +182,8 @@ impl<R: BufRead> TableReader<R> {
     /// The columns that are read have names, no two of them the same.
     fn check_names(&self) -> Result<()> {
         let mut seen = HashSet::new();
-        for &column in &self.selection.columns {
-            let name = self.selection.names[column].as_str();
+        for &column in self.selection.columns() {
+            let name = self.selection.names()[column].as_str();
             if let (Rows::Text(rows), true) = (&self.rows, name.contains(char::REPLACEMENT_CHARACTER)) {
                 return Err(rows.unreadable_name(column));
             }
@@ -260,12 +195,12 @@ impl<R: BufRead> TableReader<R> {
     }
 
     fn names_of_all(&self) -> Vec<String> {
-        self.selection.columns.iter().map(|&c| self.selection.names[c].clone()).collect()
+        self.selection.chosen().cloned().collect()
     }
 
     /// The names of the selected columns.
     pub fn names(&self) -> Vec<&str> {
-        self.selection.columns.iter().map(|&c| self.selection.names[c].as_str()).collect()
+        self.selection.chosen().map(String::as_str).collect()
     }
 
     /// Whether the file names its columns; else they are `x1`, `x2`, ….
@@ -343,13 +278,13 @@ impl<R: BufRead> TableReader<R> {
         let mut x = Vec::with_capacity(values.len());
         for (row, values) in values.chunks_exact(self.units.len()).enumerate() {
             for (place, (units, &value)) in self.units.iter().zip(values).enumerate() {
-                let (value, column) = (value.into(), self.selection.columns[place]);
+                let (value, column) = (value.into(), self.selection.columns()[place]);
                 let inside = units.of(value);
                 if !inside.is_finite() {
                     return Err(Error::Number {
                         row: (self.read + row + 1) as u64,
                         column: column + 1,
-                        name: self.selection.names[column].clone(),
+                        name: self.selection.names()[column].clone(),
                         found: value,
                         expected: WITHIN,
                     });

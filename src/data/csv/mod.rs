@@ -22,7 +22,8 @@ use encoding::Utf8;
 use number::{bare, is_missing, is_rounded, number};
 use records::Records;
 
-use super::reader::{Selection, unreadable};
+use super::reader::unreadable;
+use super::selection::Selection;
 use super::units::WHOLE_ANYWAY;
 use crate::error::{Error, Result};
 

@@ -7,7 +7,7 @@ use super::TextOptions;
 use super::number::{bare, is_missing, number};
 use super::records::Records;
 use super::{dialect, shortened};
-use crate::data::reader::Selection;
+use crate::data::selection::Selection;
 
 /// What a column of a text holds, and so what can be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,8 @@ pub use write::{NpyNumber, NpyWriter};
 use header::Description;
 
 use super::MOST_COLUMNS;
-use super::reader::{Selection, Values, unreadable};
+use super::reader::{Values, unreadable};
+use super::selection::Selection;
 use crate::error::{Error, Result};
 
 /// What an NPY file begins with; no UTF-8 text does.

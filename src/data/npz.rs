@@ -109,7 +109,9 @@ impl<R: BufRead> Entry<R> {
             0 => Content::Stored(packed),
             8 => Content::Deflated(DeflateDecoder::new(packed)),
             _ => {
-                return Err(broken(format!("packs {name:?} by method {method}: expected stored or deflated")));
+                return Err(broken(format!(
+                    "packs {name:?} by method {method}: expected stored or deflated"
+                )));
             }
         };
         let content = Checked { content, name, expected: crc, crc: Crc::new() };

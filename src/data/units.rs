@@ -117,9 +117,10 @@ impl Seen {
         };
         let largest = self.least.abs().max(self.most.abs());
         let reached = (largest as f32).is_finite();
-        let felt =
-            self.whole || self.moved > (FELT * spread).max(largest * ROUNDING * f64::from(spread == 0.0));
-        let narrow = ROUNDING * largest > GRID * spread && spread > 0.0;
+        // A constant has no spread to compare with.
+        let allowed = if spread > 0.0 { FELT * spread } else { ROUNDING * largest };
+        let felt = self.whole || self.moved > allowed;
+        let narrow = spread > 0.0 && ROUNDING * largest > GRID * spread;
         let middle = at(0.5);
         let away = |center: f64| (self.most - center).abs().max((self.least - center).abs());
         // A center that saves less than a bit is not worth it.

@@ -49,9 +49,9 @@ pub fn run(args: &Args) -> Outcome<()> {
             each(x, &columns, |column, x| value(args, column, x) as f32)
         }),
         false => draw(args, model.as_ref(), &names, |x| {
-            each(x, &columns, |column, x| match column.units.is_identity() && column.width == 0.0 {
-                true => column.units.written(x),
-                false => value(args, column, x),
+            each(x, &columns, |column, x| match column.step() {
+                Some(_) if !args.raw => value(args, column, x),
+                _ => column.units.written(x),
             })
         }),
     }

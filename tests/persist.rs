@@ -1,7 +1,7 @@
 //! Files of models: what a reader of the format sees, and what becomes of a damaged or hostile one.
 #![cfg(feature = "safetensors")]
 
-use quadrivium::data::Toy;
+use quadrivium::data::{Toy, Units};
 use quadrivium::ndarray::{Array2, array};
 use quadrivium::persist::{self, Column, Persist};
 use quadrivium::prelude::*;
@@ -356,7 +356,7 @@ fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
 #[test]
 fn columns_travel_with_the_model() {
     let path = std::env::temp_dir().join(format!("quadrivium-columns-{}.safetensors", std::process::id()));
-    let column = |name: &str, width| Column { name: name.into(), width };
+    let column = |name: &str, width| Column { name: name.into(), width, ..Column::default() };
     for model in models() {
         let columns = [column("a, \"b\"", 0.0), column("ü\n", 1.0)];
         persist::save_with(model.as_ref(), &columns, &path).unwrap();
@@ -368,6 +368,13 @@ fn columns_travel_with_the_model() {
         let bytes = std::fs::read(&path).unwrap();
         let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
         assert!(metadata.metadata().as_ref().unwrap()["quadrivium.columns"].contains("width"));
+
+        // Where a grid lies, and what the numbers stand for, is there when it is not the usual.
+        assert!(!metadata.metadata().as_ref().unwrap()["quadrivium.columns"].contains("units"));
+        let units = Units { center: 1.7e9, scale: 0.5 };
+        let special = [column("a", 0.0), Column { offset: 0.5, units, ..column("t", 1.0) }];
+        persist::save_with(model.as_ref(), &special, &path).unwrap();
+        assert_eq!(persist::load_with(&path).unwrap().1, special);
 
         persist::save(model.as_ref(), &path).unwrap();
         assert_eq!(persist::load_with(&path).unwrap().1, []);
@@ -386,6 +393,10 @@ fn columns_travel_with_the_model() {
         &[column("a", 0.0), column("", 0.0)],
         &[column("a", 0.0), column("b", -1.0)],
         &[column("a", 0.0), column("b", f64::NAN)],
+        &[column("a", 0.0), Column { offset: f64::INFINITY, ..column("b", 1.0) }],
+        &[column("a", 0.0), Column { units: Units { center: f64::NAN, scale: 1.0 }, ..column("b", 0.0) }],
+        &[column("a", 0.0), Column { units: Units { center: 0.0, scale: 0.0 }, ..column("b", 0.0) }],
+        &[column("a", 0.0), Column { units: Units { center: 0.0, scale: -1.0 }, ..column("b", 0.0) }],
     ] {
         let refused = persist::save_with(model.as_ref(), bad, &path);
         assert!(matches!(refused, Err(Error::Format { .. })), "{bad:?}");

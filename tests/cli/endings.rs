@@ -54,7 +54,7 @@ fn an_interrupt_keeps_the_model() {
     let mut line = String::new();
     // It speaks of the data when it already listens to signals.
     messages.read_line(&mut line).unwrap();
-    assert!(line.contains("whole numbers"), "{line}");
+    assert!(line.contains("go in steps"), "{line}");
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let mut rest = String::new();
     messages.read_to_string(&mut rest).unwrap();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use quadrivium::Error;
+use quadrivium::data::Content;
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -34,6 +35,23 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
             "{name}: line {line}: is it a header? Column {column} holds {found:?}, others numbers: \
              --header yes or --header no decides"
         ),
+        Error::NumberStyle { line, column, name: of, found, thousands, comma } => format!(
+            "{name}: line {line}, column {column}: found {found:?}, expected a finite number ({of}){}",
+            match (thousands, comma) {
+                (true, true) =>
+                    "; with thousands separators --decimal . reads it, with a decimal comma --decimal ,",
+                (true, false) => "; --decimal . reads thousands separators",
+                _ => "; --decimal , reads decimal commas",
+            }
+        ),
+        Error::MixedColumns { ref columns } => {
+            let numbers = columns.iter().filter(|(_, content)| *content == Content::Numbers);
+            let numbers: Vec<&str> = numbers.map(|(name, _)| name.as_str()).collect();
+            match numbers.is_empty() {
+                true => format!("{name}: {error}"),
+                false => format!("{name}: {error}: --columns {}", numbers.join(",")),
+            }
+        }
         other => format!("{name}: {other}"),
     })
 }

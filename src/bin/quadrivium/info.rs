@@ -26,8 +26,6 @@ pub fn run(args: &Args) -> Outcome<()> {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();
     let text = if args.json {
-        let columns: Vec<Value> =
-            columns.iter().map(|column| json!({"name": column.name, "width": column.width})).collect();
         let info = json!({
             "kind": stored.kind,
             "name": card.name,

@@ -23,8 +23,8 @@ use failure::{Failure, Outcome, say};
 
 /// Fit generative models to your rows, draw new rows, and score them.
 ///
-/// Rows come from text (comma-, tab- or semicolon-separated, with or without a header) or NPY files, or from
-/// standard input by "-". Messages go to standard error, results to standard output or to -o.
+/// Rows come from text (with commas, tabs, semicolons, bars or spaces between its cells, with or without a header),
+/// NPY or NPZ files, or from standard input by "-". Messages go to standard error, results to standard output or to -o.
 ///
 /// The exit code is 0 if it worked, 1 if not, 2 for a command that was not understood, 130 after Ctrl-C.
 /// RAYON_NUM_THREADS sets the number of threads; it does not change a bit of any result.

@@ -47,7 +47,9 @@ pub fn run(args: &Args) -> Outcome<()> {
         return Err(Failure::Operation(message));
     }
     let mut reader = args.data.open_for(model.as_ref(), &columns)?;
-    let spread = if args.raw { None } else { Spread::of(columns) };
+    // A density of the model's numbers is one of the data by this.
+    let log_scale: f64 = columns.iter().map(|column| column.units.scale.ln()).sum();
+    let spread = if args.raw { None } else { Spread::of(&columns) };
     let names: &[&str] = match kind {
         LikelihoodKind::Estimate => &["nats", "std_error"],
         _ => &["nats"],
@@ -73,7 +75,8 @@ pub fn run(args: &Args) -> Outcome<()> {
         }
         let scored = model.log_likelihood(x.view(), &options);
         let scored = scored.map_err(|error| of_file(args.data.name(), at(error, total.rows)))?;
-        let nats = numbers(&scored)?;
+        let mut nats = numbers(&scored)?;
+        nats.column_mut(0).mapv_inplace(|nats| nats - log_scale);
         total.add(&nats);
         out.write(nats.view())?;
     }
@@ -111,24 +114,32 @@ fn at(error: Error, before: usize) -> Error {
     }
 }
 
-/// Columns that training saw spread over their rounding, and that are scored so, too.
+/// Columns that training saw spread over their steps, and that are scored so, too.
 struct Spread {
+    /// In the model's numbers.
     widths: Vec<f64>,
     names: Vec<String>,
+    /// Of the widths in the units of the data, the sum.
+    log_widths: f64,
 }
 
 impl Spread {
-    fn of(columns: Vec<Column>) -> Option<Self> {
-        let widths: Vec<f64> = columns.iter().map(|column| column.width).collect();
-        let spread = columns.into_iter().filter(|column| column.width > 0.0);
-        let names: Vec<String> = spread.map(|column| column.name).collect();
-        (!names.is_empty()).then_some(Spread { widths, names })
+    fn of(columns: &[Column]) -> Option<Self> {
+        let widths = columns.iter().map(|column| column.width / column.units.scale).collect();
+        let steps = || columns.iter().filter_map(|column| Some((&column.name, column.step()?)));
+        let names: Vec<String> = steps().map(|(name, step)| format!("{name} ({step})")).collect();
+        let log_widths = steps().map(|(_, step)| step.width.ln()).sum();
+        (!names.is_empty()).then_some(Spread { widths, names, log_widths })
     }
 
     fn explain(&self) -> String {
+        let widths = match self.log_widths {
+            0.0 => String::new(),
+            sum => format!(", with {sum:.4} nats for the steps' widths,"),
+        };
         format!(
-            "spread over their rounding, as in training: {}. The mean is at most that of the log-probability \
-             of the whole numbers; --raw scores the values as they stand",
+            "spread over their steps, as in training: {}. The mean{widths} is at most that of the log-probability \
+             of the rounded values; --raw scores the values as they stand",
             self.names.join(", ")
         )
     }

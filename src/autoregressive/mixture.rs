@@ -7,6 +7,12 @@ use crate::numeric::softmax::softmax;
 /// and f32 holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
 pub(super) const LEAST_SD: f64 = 1e-3;
 
+/// Candidates of a draw at a temperature other than 1.
+const PROPOSALS: usize = 64;
+
+/// The power of a density at the least temperatures: the highest point is all that is left.
+pub(super) const MOST_POWER: f64 = 1e12;
+
 /// The components start evenly over this many standard deviations to both sides of the mean.
 const SPREAD: f64 = 2.0;
 
@@ -103,13 +109,53 @@ impl Mixture {
         }
     }
 
-    /// A component with probability ∝ π^(1/T), then N(μ, (Tσ)²).
+    /// A component with probability π, then N(μ, σ²). At a temperature T other than 1, a draw from
+    /// p(z)^a/∫p^a with a = 1/T², by importance resampling.
+    ///
+    /// Each component to the power a is a Gaussian of spread Tσ and mass ∝ π^a σ^(1−a). Where the components are
+    /// far from each other their mixture q is p^a itself; where they overlap, a draw is one of [`PROPOSALS`] from
+    /// q, with weights p^a/q (Rubin 1987). So T scales the spread of one Gaussian by T, however many components
+    /// the network has made it of.
     pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
         let (l, rest) = y.split_at_mut(self.components);
-        let k = draw_index(l, temperature, rng);
-        let sd = LEAST_SD as f32 + rest[self.components + k].fast_softplus();
-        (temperature as f32 * sd).mul_add(f32::normal(rng), rest[k])
+        let (mean, s) = rest.split_at_mut(self.components);
+        s.iter_mut().for_each(|s| *s = LEAST_SD as f32 + s.fast_softplus());
+        let sd = s;
+        if temperature == 1.0 {
+            let k = draw_index(l, rng);
+            return sd[k].mul_add(f32::normal(rng), mean[k]);
+        }
+        let power = temperature.powi(-2).min(MOST_POWER);
+        let component = |k: usize| (f64::from(l[k]), f64::from(mean[k]), f64::from(sd[k]));
+        // ln π N(z; μ, σ²) and ln π^a σ^(1−a) N(z; μ, T²σ²), up to constants.
+        let log_joint = |k: usize, z: f64| {
+            let (l, mean, sd) = component(k);
+            l - sd.ln() - 0.5 * ((z - mean) / sd).powi(2)
+        };
+        let log_mass = |k: usize| power * f64::from(l[k]) + (1.0 - power) * f64::from(sd[k]).ln();
+        let mut masses: Vec<f64> = (0..self.components).map(log_mass).collect();
+        let total = log_sum_exp(masses.iter().copied());
+        masses.iter_mut().for_each(|mass| *mass -= total);
+        let mut logits = vec![0.0; self.components];
+        let mut proposals = [0.0; PROPOSALS];
+        let mut weights = [0.0; PROPOSALS];
+        for (z, weight) in proposals.iter_mut().zip(&mut weights) {
+            logits.iter_mut().zip(&masses).for_each(|(logit, mass)| *logit = *mass as f32);
+            let (_, mean, sd) = component(draw_index(&mut logits, rng));
+            *z = mean + temperature * sd * f64::normal(rng);
+            let log_p = log_sum_exp((0..self.components).map(|k| log_joint(k, *z)));
+            // ln q: π^a σ^(1−a) N(z; μ, T²σ²) = (π N(z; μ, σ²))^a, up to a constant.
+            let log_q = log_sum_exp((0..self.components).map(|k| power * log_joint(k, *z)));
+            *weight = (power * log_p - log_q) as f32;
+        }
+        proposals[draw_index(&mut weights, rng)] as f32
     }
+}
+
+/// ln Σ eᵃ of finite numbers.
+fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
+    let top = terms.clone().fold(f64::NEG_INFINITY, f64::max);
+    top + terms.map(|a| (a - top).exp()).sum::<f64>().ln()
 }
 
 /// s = ln(eᵛ − 1) = v + ln(1 − e⁻ᵛ), which does not overflow.

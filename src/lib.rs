@@ -92,6 +92,7 @@
 //! | [`metrics`] | coverage, distances, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
 //! | [`observe`] | watching a training: bar, log, stop from outside |
+//! | [`recipe`] | a config and a training for each kind of model, by rows and columns |
 //! | `persist` | models as files, with the feature `safetensors` |
 //! | `report` | pictures, with the feature `plot` |
 //! | [`error`] | what a caller can be told, with the numbers |
@@ -139,6 +140,7 @@ pub mod numeric;
 pub mod observe;
 #[cfg(feature = "safetensors")]
 pub mod persist;
+pub mod recipe;
 #[cfg(feature = "plot")]
 pub mod report;
 pub mod train;
@@ -157,6 +159,7 @@ pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use map::Card;
 pub use numeric::rng::seeded;
+pub use numeric::simd::instruction_set;
 pub use train::OptimiserConfig;
 
 pub use ndarray;

@@ -245,7 +245,7 @@ fn a_hostile_header_is_refused_by_name() {
         Err(error) => error.to_string(),
     };
     let newer = says(&|_, entry| *entry = json!({ "format": 7, "whatever": 1 }));
-    assert_eq!(newer, "the file has format 7, this version reads up to 1: update quadrivium");
+    assert_eq!(newer, "the file has format 7, this version reads up to 2: update quadrivium");
     assert!(says(&|_, entry| entry["format"] = json!(0)).contains("format 0"));
     assert!(says(&|_, entry| entry["model"]["kind"] = json!("vase")).contains("kind \"vase\""));
     assert!(says(&|_, entry| entry["model"]["config"]["betta"] = json!(1)).contains("unknown field `betta`"));
@@ -372,7 +372,10 @@ fn columns_travel_with_the_model() {
         persist::save(model.as_ref(), &path).unwrap();
         assert_eq!(persist::load_with(&path).unwrap().1, []);
         let described = persist::describe(&path).unwrap();
-        assert_eq!((described.format, described.library.as_str()), (1, env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            (described.format, described.library.as_str()),
+            (persist::FORMAT, env!("CARGO_PKG_VERSION"))
+        );
         let config: Value = serde_json::from_str(&described.config).unwrap();
         assert_eq!(config["dim"], json!(2), "{}", described.kind);
     }

@@ -5,13 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{Stored, annotate, broken};
+use super::format::{COLUMNS, Stored, annotate, broken};
 use super::read::read;
 use super::{Description, Persist, describe_bytes, from_bytes};
 use crate::error::Result;
-
-/// The entry of the metadata.
-const ENTRY: &str = "quadrivium.columns";
 
 /// A column of the rows that a model learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +31,7 @@ pub struct Column {
 pub fn save_with(model: &dyn Persist, columns: &[Column], path: impl AsRef<Path>) -> Result<()> {
     check(columns, model.dim())?;
     let text = serde_json::to_string(columns).map_err(|error| broken(format!("the columns: {error}")))?;
-    crate::file::write(path.as_ref(), &annotate(&model.to_bytes()?, ENTRY, text)?)
+    crate::file::write(path.as_ref(), &annotate(&model.to_bytes()?, COLUMNS, text)?)
 }
 
 /// [`load`](super::load) with the columns: none if the file does not name them.
@@ -58,7 +55,7 @@ pub fn load_described(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Vec<C
 fn with_columns(bytes: &[u8]) -> Result<(Box<dyn Persist>, Vec<Column>)> {
     let model = from_bytes(bytes)?;
     let stored = Stored::parse(bytes)?;
-    let Some(text) = stored.note(ENTRY) else { return Ok((model, Vec::new())) };
+    let Some(text) = stored.note(COLUMNS) else { return Ok((model, Vec::new())) };
     let columns: Vec<Column> =
         serde_json::from_str(text).map_err(|error| broken(format!("the columns: {error}")))?;
     check(&columns, model.dim())?;

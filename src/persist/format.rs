@@ -1,34 +1,32 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::FORMAT;
+use super::container::{Dtype, Entry, Header, join, split};
+use super::upgrade::upgraded;
 use crate::data::Standardiser;
 use crate::error::{Error, Result};
 use crate::file::Digest;
 use crate::nn::Layout;
 use crate::train::Parameters;
 
-/// The entry of the file's metadata that is ours.
-const ENTRY: &str = "quadrivium";
+/// The entry of the file's metadata that is ours. Others of ours begin as it does.
+pub(super) const ENTRY: &str = "quadrivium";
+
+/// The entry that names the columns.
+pub(super) const COLUMNS: &str = "quadrivium.columns";
 
 /// Before the names of the numbers that an optimiser moves; their average has the plain names.
 const TRAINING: &str = "training.";
-
-/// Bytes that hold the length of the header.
-const PREFIX: usize = 8;
-
-/// The longest header that the format allows.
-const LONGEST_HEADER: u64 = 100_000_000;
 
 pub(super) fn broken(what: impl Into<String>) -> Error {
     Error::Format { what: what.into() }
 }
 
-fn bad_json(error: serde_json::Error) -> Error {
+pub(super) fn bad_json(error: serde_json::Error) -> Error {
     broken(format!("the header: {error}"))
 }
 
@@ -93,46 +91,12 @@ pub(crate) fn features(dim: usize, octaves: usize) -> usize {
     dim.saturating_mul(1 + 2 * octaves)
 }
 
-/// What stands in the header for one array.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    /// Where its bytes begin and end, behind the header.
-    data_offsets: (usize, usize),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Dtype {
-    // The wider first: all stay aligned if they are written in this order.
-    F64,
-    F32,
-}
-
-impl Dtype {
-    fn width(self) -> usize {
-        match self {
-            Dtype::F64 => 8,
-            Dtype::F32 => 4,
-        }
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    #[serde(rename = "__metadata__", default)]
-    metadata: BTreeMap<String, String>,
-    #[serde(flatten)]
-    tensors: BTreeMap<String, Entry>,
-}
-
 /// The text of our metadata.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope {
     format: u64,
-    /// Of `model` as it is written and of all tensors, in hexadecimal. Whoever changes numbers drops it.
+    /// Of all that is used, in hexadecimal: see [`checksum`]. Whoever changes numbers drops it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<String>,
     model: Box<RawValue>,
@@ -192,7 +156,7 @@ pub(crate) fn encode<C: Serialize, F: Serialize>(
     let model = serde_json::value::to_raw_value(&model).map_err(bad_json)?;
 
     tensors.sort_by_key(Tensor::dtype);
-    let mut header = Header { metadata: BTreeMap::new(), tensors: BTreeMap::new() };
+    let mut header = Header::default();
     let mut data = Vec::new();
     for tensor in &tensors {
         let start = data.len();
@@ -201,95 +165,66 @@ pub(crate) fn encode<C: Serialize, F: Serialize>(
             Entry { dtype: tensor.dtype(), shape: tensor.shape.clone(), data_offsets: (start, data.len()) };
         header.tensors.insert(tensor.name.clone(), entry);
     }
-    let checksum = Some(checksum(model.get(), &header.tensors, &data));
-    let envelope = Envelope { format: FORMAT, checksum, model };
-    header.metadata.insert(ENTRY.into(), serde_json::to_string(&envelope).map_err(bad_json)?);
+    seal(model, &mut header, &data)?;
     join(&header, &data)
 }
 
-/// Of the text, and of names, types, shapes and bytes of the tensors in the order of their names: a tool may
-/// write them in another.
-fn checksum(model: &str, tensors: &BTreeMap<String, Entry>, data: &[u8]) -> String {
+/// Puts our entry into the header, with the checksum of all else.
+fn seal(model: Box<RawValue>, header: &mut Header, data: &[u8]) -> Result<()> {
+    header.metadata.remove(ENTRY);
+    let checksum = Some(checksum(FORMAT, model.get(), header, data));
+    let envelope = Envelope { format: FORMAT, checksum, model };
+    header.metadata.insert(ENTRY.into(), serde_json::to_string(&envelope).map_err(bad_json)?);
+    Ok(())
+}
+
+/// Of the format, the model's text, the other entries of ours, and names, types, shapes and bytes of the tensors in
+/// the order of their names: a tool may write them in another. `header` is without the entry that holds the sum.
+fn checksum(format: u64, model: &str, header: &Header, data: &[u8]) -> String {
     let mut digest = Digest::new();
-    digest.add(model.as_bytes());
-    for (name, entry) in tensors {
+    let notes = header.metadata.iter().filter(|(entry, _)| entry.starts_with(ENTRY));
+    let count = |n: usize| (n as u64).to_le_bytes();
+    if format == 1 {
+        digest.add(model.as_bytes());
+    } else {
+        digest.add(&format.to_le_bytes());
+        let notes = notes.flat_map(|(entry, note)| [entry.as_str(), note]);
+        for text in [model].into_iter().chain(notes) {
+            digest.add(&count(text.len()));
+            digest.add(text.as_bytes());
+        }
+    }
+    for (name, entry) in &header.tensors {
+        if format > 1 {
+            digest.add(&count(name.len()));
+            digest.add(&count(entry.shape.len()));
+        }
         digest.add(name.as_bytes());
         digest.add(&[0, entry.dtype.width() as u8]);
-        entry.shape.iter().for_each(|&n| digest.add(&(n as u64).to_le_bytes()));
+        entry.shape.iter().for_each(|&n| digest.add(&count(n)));
         digest.add(&data[entry.data_offsets.0..entry.data_offsets.1]);
     }
     format!("{:016x}", digest.sum())
 }
 
-/// The file with one more entry in its metadata, beside ours.
+/// The file with one more entry of ours in its metadata.
 pub(super) fn annotate(bytes: &[u8], entry: &str, note: String) -> Result<Vec<u8>> {
     let (mut header, data) = split(bytes)?;
+    let Envelope { model, .. } = serde_json::from_str(&header.metadata[ENTRY]).map_err(bad_json)?;
     header.metadata.insert(entry.into(), note);
+    seal(model, &mut header, data)?;
     join(&header, data)
-}
-
-fn join(header: &Header, data: &[u8]) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec(header).map_err(bad_json)?;
-    // The data begin at a multiple of 8, as the format asks.
-    text.resize(text.len().next_multiple_of(PREFIX), b' ');
-    Ok([&(text.len() as u64).to_le_bytes(), &text[..], data].concat())
-}
-
-/// Header and data of a whole file.
-fn split(bytes: &[u8]) -> Result<(Header, &[u8])> {
-    let Ok(end) = extent(bytes)? else {
-        return Err(broken(format!("{} bytes end within the header", bytes.len())));
-    };
-    let (prefix, rest) = bytes.split_first_chunk::<PREFIX>().expect("seen above");
-    let (text, data) = rest.split_at(u64::from_le_bytes(*prefix) as usize);
-    let header = parse(text)?;
-    tile(&header.tensors, data.len(), end)?;
-    Ok((header, data))
-}
-
-/// The header of a file of ours: another program's may have tensors of types that ours never have.
-fn parse(text: &[u8]) -> Result<Header> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        #[serde(rename = "__metadata__", default)]
-        metadata: BTreeMap<String, String>,
-    }
-    let Metadata { metadata } = serde_json::from_slice(text).map_err(bad_json)?;
-    if !metadata.contains_key(ENTRY) {
-        return Err(broken("no metadata of this crate: the file is of another program"));
-    }
-    serde_json::from_slice(text).map_err(bad_json)
-}
-
-/// How long the whole file is whose first bytes are these: `Err` with how many more it takes to tell.
-pub(super) fn extent(start: &[u8]) -> Result<Result<u64, u64>> {
-    let Some((prefix, rest)) = start.split_first_chunk::<PREFIX>() else {
-        return Ok(Err((PREFIX - start.len()) as u64));
-    };
-    let len = u64::from_le_bytes(*prefix);
-    if len > LONGEST_HEADER {
-        return Err(broken(format!(
-            "the first 8 bytes announce a header of {len} bytes: expected at most {LONGEST_HEADER}"
-        )));
-    }
-    let missing = len.saturating_sub(rest.len() as u64);
-    if missing > 0 {
-        return Ok(Err(missing));
-    }
-    let header = parse(&rest[..len as usize])?;
-    let end = header.tensors.values().map(|entry| entry.data_offsets.1).max().unwrap_or(0);
-    Ok(Ok((PREFIX as u64 + len).saturating_add(end as u64)))
 }
 
 /// A file taken apart: what it says, and where its numbers stand. Nothing is copied yet.
 pub(crate) struct Stored<'a> {
-    /// The version of the rules by which it was written.
+    /// The version of the rules by which it was written. A reader that finds an older one does without what came
+    /// later; fields of the config that came later are put in by [`upgraded`].
     pub format: u64,
     model: Box<RawValue>,
     checksum: Option<String>,
-    /// The metadata beside ours.
-    notes: BTreeMap<String, String>,
-    tensors: BTreeMap<String, Entry>,
+    /// Without our own entry.
+    header: Header,
     data: &'a [u8],
 }
 
@@ -297,8 +232,8 @@ impl<'a> Stored<'a> {
     /// # Errors
     /// [`Error::Format`] for bytes that are not such a file, [`Error::FormatVersion`] for a newer one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
-        let (Header { mut metadata, tensors }, data) = split(bytes)?;
-        let envelope = metadata.remove(ENTRY).expect("a header of ours has it");
+        let (mut header, data) = split(bytes)?;
+        let envelope = header.metadata.remove(ENTRY).expect("a header of ours has it");
         let Version { format } = serde_json::from_str(&envelope).map_err(bad_json)?;
         if format > FORMAT {
             return Err(Error::FormatVersion { found: format, newest: FORMAT });
@@ -306,14 +241,28 @@ impl<'a> Stored<'a> {
         if format == 0 {
             return Err(broken("format 0: the first was 1"));
         }
+        let unknown = |entry: &&String| entry.starts_with(ENTRY) && *entry != COLUMNS;
+        if let Some(entry) = header.metadata.keys().find(unknown) {
+            return Err(broken(format!("the metadata's entry {entry:?} is unknown: expected {COLUMNS:?}")));
+        }
         let Envelope { checksum, model, .. } = serde_json::from_str(&envelope).map_err(bad_json)?;
-        Ok(Stored { format, model, checksum, notes: metadata, tensors, data })
+        Ok(Stored { format, model, checksum, header, data })
     }
 
     /// Which model it is.
     pub fn kind(&self) -> Result<String> {
         let Kind { kind } = serde_json::from_str(self.model.get()).map_err(bad_json)?;
         Ok(kind)
+    }
+
+    /// That the file is as it was written, where it says how that was.
+    pub fn verify(&self) -> Result<()> {
+        let Some(stated) = &self.checksum else { return Ok(()) };
+        let sum = checksum(self.format, self.model.get(), &self.header, self.data);
+        match *stated == sum {
+            true => Ok(()),
+            false => Err(broken(format!("checksum {sum}, stated {stated}: the file is damaged"))),
+        }
     }
 
     /// Kind, library and config as they stand.
@@ -324,7 +273,7 @@ impl<'a> Stored<'a> {
 
     /// An entry of the metadata beside ours.
     pub fn note(&self, entry: &str) -> Option<&str> {
-        self.notes.get(entry).map(String::as_str)
+        self.header.metadata.get(entry).map(String::as_str)
     }
 
     /// Config and what training fixed, of a file of that kind whose checksum is right.
@@ -333,20 +282,15 @@ impl<'a> Stored<'a> {
         if found != kind {
             return Err(broken(format!("a model of kind {found:?}: expected {kind:?}")));
         }
-        if let Some(stated) = &self.checksum {
-            let sum = checksum(self.model.get(), &self.tensors, self.data);
-            if *stated != sum {
-                return Err(broken(format!("checksum {sum}, stated {stated}: the file is damaged")));
-            }
-        }
-        let Model { config, fitted, .. } =
-            serde_json::from_str::<Model<C, F>>(self.model.get()).map_err(bad_json)?;
+        self.verify()?;
+        let model = upgraded(self.format, self.model.get())?;
+        let Model { config, fitted, .. } = serde_json::from_str::<Model<C, F>>(&model).map_err(bad_json)?;
         Ok((config, fitted))
     }
 
     /// That there are as many tensors, and no other.
     pub fn count(&self, expected: usize) -> Result<()> {
-        let found = self.tensors.len();
+        let found = self.header.tensors.len();
         if found == expected { Ok(()) } else { Err(broken(format!("{found} tensors: expected {expected}"))) }
     }
 
@@ -374,7 +318,7 @@ impl<'a> Stored<'a> {
 
     /// The shape of a tensor.
     pub fn shape(&self, name: &str) -> Result<&[usize]> {
-        let entry = self.tensors.get(name).ok_or_else(|| broken(format!("no tensor {name}")))?;
+        let entry = self.header.tensors.get(name).ok_or_else(|| broken(format!("no tensor {name}")))?;
         Ok(&entry.shape)
     }
 
@@ -383,7 +327,7 @@ impl<'a> Stored<'a> {
         if found != shape {
             return Err(broken(format!("tensor {name} has shape {found:?}: expected {shape:?}")));
         }
-        let entry = &self.tensors[name];
+        let entry = &self.header.tensors[name];
         if entry.dtype != dtype {
             return Err(broken(format!("tensor {name} is of type {:?}: expected {dtype:?}", entry.dtype)));
         }
@@ -427,24 +371,4 @@ impl<'a> Stored<'a> {
 
 fn all_finite(name: &str, finite: bool) -> Result<()> {
     if finite { Ok(()) } else { Err(broken(format!("tensor {name} holds a number that is not finite"))) }
-}
-
-/// The tensors must fill the data from end to end, each as long as its shape says.
-fn tile(tensors: &BTreeMap<String, Entry>, len: usize, end: u64) -> Result<()> {
-    let mut entries: Vec<_> = tensors.iter().collect();
-    entries.sort_by_key(|(_, entry)| entry.data_offsets);
-    let mut at = 0;
-    for (name, Entry { dtype, shape, data_offsets: (start, stop) }) in entries {
-        let size = shape.iter().try_fold(dtype.width(), |size, &n| size.checked_mul(n));
-        if *start != at || size.is_none_or(|size| at.checked_add(size) != Some(*stop)) {
-            return Err(broken(format!(
-                "tensor {name} of shape {shape:?} stands at bytes {start} to {stop}, the one before ends at {at}"
-            )));
-        }
-        at = *stop;
-    }
-    if at != len {
-        return Err(broken(format!("{len} bytes of numbers: expected {at} (a file of {end} bytes in all)")));
-    }
-    Ok(())
 }

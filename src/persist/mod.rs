@@ -41,14 +41,18 @@
 //!
 //! | field | |
 //! | --- | --- |
-//! | `format` | version of these rules, now 1 |
-//! | `checksum` | of `model` and the tensors; a tool that changes numbers leaves it out |
+//! | `format` | version of these rules, now 2 |
+//! | `checksum` | of all that a reader uses: `format`, `model`, columns, tensors; a tool that changes any leaves it out |
 //! | `model.kind` | which model, as [`Persist::kind`] |
 //! | `model.library` | the version of this crate that wrote the file |
 //! | `model.config` | the model's config |
 //! | `model.fitted` | what the first training fixes: the standardiser, ranges of bins, orders of coordinates |
 //!
-//! A second entry, `quadrivium.columns`, may name the columns of the training's table: [`save_with`].
+//! A second entry, `quadrivium.columns`, may name the columns of the training's table: [`save_with`]. The names of
+//! other entries do not begin with `quadrivium`.
+//!
+//! Files of format 1 give the model that they gave to the versions that wrote them, bit by bit: a field that came
+//! later takes the value by which nothing changes. Their checksum does not cover the columns.
 //!
 //! Numbers in JSON have as many digits as it takes to read the same bits. What an optimiser remembers
 //! between steps is not saved: every training starts its moments anew.
@@ -57,14 +61,16 @@
 //!
 //! A file is untrusted. Its config is validated as by `new`, and the shapes of its tensors are compared with
 //! the config's before memory is taken for either (a million noise levels, the most that a config may have, take
-//! less than 64 MiB); a damaged, truncated or foreign file is an
+//! less than 64 MiB), and no header is longer than 32 MiB; a damaged, truncated or foreign file is an
 //! [`Error::Format`], one of a later format an [`Error::FormatVersion`]. A file of the same format with a
-//! field that this version does not know is refused, too, by the field's name; a field that is missing takes
-//! its default.
+//! field that this version does not know is refused, too, by the field's name, and so is an entry of the metadata
+//! that begins with `quadrivium`; a field that is missing takes its default.
 
 mod columns;
+mod container;
 pub(crate) mod format;
 mod read;
+mod upgrade;
 
 use std::path::Path;
 
@@ -76,8 +82,8 @@ use crate::{
     KernelDensity, Result, ScoreModel, Vae,
 };
 
-/// The newest format that this version reads, and the one that it writes.
-pub const FORMAT: u64 = 1;
+/// The newest format that this version reads, and the one that it writes. It reads all from 1.
+pub const FORMAT: u64 = 2;
 
 /// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
 pub trait Persist: Generative {
@@ -185,12 +191,13 @@ pub struct Description {
     pub config: String,
 }
 
-/// Reads what a file says of itself; whether its numbers keep the promise, [`load`] tells.
+/// Reads what a file says of itself; whether its config and its numbers make a model, [`load`] tells.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] for a file that is no model's, [`Error::FormatVersion`] for a later format.
 pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
     let bytes = read(path.as_ref())?;
+    Stored::parse(&bytes)?.verify()?;
     describe_bytes(&bytes)
 }
 

@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::format::extent;
+use super::container::extent;
 use crate::error::{Error, Result};
 
 /// The bytes of a model's file, and no more than one byte beyond what its header announces: a file of another

@@ -1,0 +1,147 @@
+use std::fmt;
+use std::str::FromStr;
+
+use rand::RngCore;
+
+use crate::error::{Error, Result};
+#[cfg(feature = "safetensors")]
+use crate::persist::Persist;
+use crate::*;
+
+/// Defines [`Kind`] and [`ModelConfig`] from one line for each kind of model: variant, name, what it is, config, and
+/// the constructor of the model.
+macro_rules! kinds {
+    ($($kind:ident, $name:literal, $about:literal, $config:ident, |$made:ident, $rng:pat_param| $new:expr;)*) => {
+        /// The kinds of model, named as in a model's file.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $(#[doc = $about] $kind,)*
+        }
+
+        impl Kind {
+            /// All kinds, by name.
+            pub const ALL: &[Kind] = &[$(Kind::$kind),*];
+
+            /// `autoregressive`, `diffusion`, …: the name in a model's file, which [`FromStr`] reads.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $name,)*
+                }
+            }
+
+            /// What it is, in one sentence.
+            pub fn about(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $about,)*
+                }
+            }
+        }
+
+        /// The config of a model of any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        #[cfg_attr(
+            feature = "safetensors",
+            derive(serde::Serialize, serde::Deserialize),
+            serde(rename_all = "snake_case")
+        )]
+        pub enum ModelConfig {
+            $(#[doc = $about] $kind($config),)*
+        }
+
+        impl ModelConfig {
+            /// The defaults of a kind's own config, for `dim` columns.
+            pub fn defaults(kind: Kind, dim: usize) -> Self {
+                match kind {
+                    $(Kind::$kind => ModelConfig::$kind($config { dim, ..$config::default() }),)*
+                }
+            }
+
+            /// Which kind of model it makes.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(ModelConfig::$kind(_) => Kind::$kind,)*
+                }
+            }
+
+            /// The untrained model.
+            ///
+            /// # Errors
+            /// [`Error::Config`] naming the first field out of range.
+            pub fn build(self, rng: &mut dyn RngCore) -> Result<Box<dyn Generative>> {
+                match self {
+                    $(ModelConfig::$kind($made) => {
+                        let $rng = rng;
+                        Ok(Box::new($new?))
+                    })*
+                }
+            }
+
+            /// The untrained model, as one that can be saved.
+            ///
+            /// # Errors
+            /// [`Error::Config`] naming the first field out of range.
+            #[cfg(feature = "safetensors")]
+            pub fn build_to_save(self, rng: &mut dyn RngCore) -> Result<Box<dyn Persist>> {
+                match self {
+                    $(ModelConfig::$kind($made) => {
+                        let $rng = rng;
+                        Ok(Box::new($new?))
+                    })*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Autoregressive, "autoregressive", "The chain rule with one masked network: exact likelihood.",
+        AutoregressiveConfig, |config, rng| Autoregressive::new(config, rng);
+    Diffusion, "diffusion", "Denoising diffusion: likelihood by the probability-flow ODE.",
+        DiffusionConfig, |config, rng| Diffusion::new(config, rng);
+    Energy, "energy", "An energy by persistent chains: normalised up to two columns.",
+        EnergyConfig, |config, rng| EnergyModel::new(config, rng);
+    Flow, "flow", "A normalizing flow of splines: exact likelihood.",
+        FlowConfig, |config, rng| Flow::new(config, rng);
+    FlowMatching, "flow_matching", "A continuous flow: likelihood by its ODE.",
+        FlowMatchingConfig, |config, rng| FlowMatching::new(config, rng);
+    Gan, "gan", "A Wasserstein GAN with gradient penalty: no likelihood.",
+        GanConfig, |config, rng| Gan::new(config, rng);
+    GaussianMixture, "gaussian_mixture", "Gaussians by EM: exact likelihood, no network.",
+        GaussianMixtureConfig, |config, _| GaussianMixture::new(config);
+    KernelDensity, "kernel_density", "A kernel on each row: exact likelihood, no network.",
+        KernelDensityConfig, |config, _| KernelDensity::new(config);
+    Score, "score", "A score network on a ladder of noise: no likelihood.",
+        ScoreConfig, |config, rng| ScoreModel::new(config, rng);
+    Vae, "vae", "A variational autoencoder: a lower bound on the likelihood.",
+        VaeConfig, |config, rng| Vae::new(config, rng);
+}
+
+impl Kind {
+    /// Whether it is fitted in one go, by no steps: the baselines.
+    pub fn in_one_go(self) -> bool {
+        matches!(self, Kind::GaussianMixture | Kind::KernelDensity)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Config`] for a name that no kind has.
+    fn from_str(name: &str) -> Result<Self> {
+        let named = Kind::ALL.iter().find(|kind| kind.name() == name);
+        named.copied().ok_or_else(|| {
+            Error::config(
+                "Kind",
+                name,
+                "the name of a kind of model, as Kind::ALL has them: autoregressive, …",
+            )
+        })
+    }
+}

@@ -7,6 +7,12 @@ use crate::numeric::softmax::softmax;
 /// and f32 holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
 pub(super) const LEAST_SD: f64 = 1e-3;
 
+/// The most rows by which the number of parts of a column is chosen.
+const MOST_LOOKED_AT: usize = 4096;
+
+/// Share of a Gaussian's variance that is between the components which stand for it at the start.
+const SPLIT: f64 = 0.25;
+
 /// Candidates of a draw at a temperature other than 1.
 const PROPOSALS: usize = 64;
 
@@ -44,20 +50,47 @@ impl Mixture {
         s.fill(softplus_inverse(part.min(1.0) - LEAST_SD) as f32);
     }
 
-    /// Equal shares again; the components are the mean and the spread of K equal parts of the ascending
-    /// column.
+    /// The y that describes the ascending column, as Gaussians on equal parts of it: as many parts, of K, K/2,
+    /// K/4 … 1, as the Bayesian information criterion allows. So a column that looks like one Gaussian starts as
+    /// one, and few rows are not learned by heart before the first step.
     pub fn fit(&self, column: &[f32], y: &mut [f32]) {
-        let (n, k) = (column.len(), self.components);
-        self.start(y);
-        for part in 0..k {
-            let rows = &column[n * part / k..(n * (part + 1) / k).max(n * part / k + 1)];
-            let mean = rows.iter().map(|&z| f64::from(z)).sum::<f64>() / rows.len() as f64;
-            let variance =
-                rows.iter().map(|&z| (f64::from(z) - mean).powi(2)).sum::<f64>() / rows.len() as f64;
-            // Twice the spread of a part: neighbours overlap.
-            let sd = 2.0 * variance.sqrt();
-            y[k + part] = mean as f32;
-            y[2 * k + part] = softplus_inverse((sd - LEAST_SD).max(LEAST_SD)) as f32;
+        let some = column.len().min(MOST_LOOKED_AT);
+        let sample: Vec<f64> = (0..some).map(|i| column[i * column.len() / some].into()).collect();
+        let rows = column.len() as f64;
+        let mut least = f64::INFINITY;
+        let mut parts = self.components;
+        while parts > 0 {
+            let mixture = equal_parts(column, parts);
+            let log_density = |z: f64| {
+                log_sum_exp(mixture.iter().map(|(mean, sd)| -sd.ln() - 0.5 * ((z - mean) / sd).powi(2)))
+            };
+            let nats = sample.iter().map(|&z| log_density(z)).sum::<f64>() / some as f64 - (parts as f64).ln();
+            let criterion = -nats + 0.5 * (2 * parts) as f64 * rows.ln() / rows;
+            if criterion < least {
+                least = criterion;
+                self.describe(&mixture, y);
+            }
+            parts /= 2;
+        }
+    }
+
+    /// Equal shares of K among Gaussians (mean, sd). Those that stand for one Gaussian differ, or they would
+    /// have the same gradient for ever: their means are spread evenly with a quarter of its variance, and their own
+    /// variance is the rest.
+    fn describe(&self, gaussians: &[(f64, f64)], y: &mut [f32]) {
+        let k = self.components;
+        let parts = gaussians.len();
+        let first = |part: usize| (k * part).div_ceil(parts);
+        for (part, (mean, sd)) in gaussians.iter().enumerate() {
+            let among = first(part)..first(part + 1);
+            let count = among.len() as f64;
+            let own = sd * (1.0 - SPLIT * (1.0 - 1.0 / (count * count))).sqrt();
+            for (i, component) in among.enumerate() {
+                let place = (2.0 * i as f64 + 1.0) / count - 1.0;
+                y[component] = -count.ln() as f32;
+                y[k + component] = (mean + sd * (3.0 * SPLIT).sqrt() * place) as f32;
+                y[2 * k + component] = softplus_inverse((own - LEAST_SD).max(LEAST_SD)) as f32;
+            }
         }
     }
 
@@ -156,6 +189,20 @@ impl Mixture {
 fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
     let top = terms.clone().fold(f64::NEG_INFINITY, f64::max);
     top + terms.map(|a| (a - top).exp()).sum::<f64>().ln()
+}
+
+/// Mean and spread of equal parts of the ascending column; where there are several, twice the spread, so that
+/// neighbours overlap.
+fn equal_parts(column: &[f32], parts: usize) -> Vec<(f64, f64)> {
+    let n = column.len();
+    let overlap = if parts > 1 { 2.0 } else { 1.0 };
+    let describe = |part: usize| {
+        let rows = &column[n * part / parts..(n * (part + 1) / parts).max(n * part / parts + 1)];
+        let mean = rows.iter().map(|&z| f64::from(z)).sum::<f64>() / rows.len() as f64;
+        let variance = rows.iter().map(|&z| (f64::from(z) - mean).powi(2)).sum::<f64>() / rows.len() as f64;
+        (mean, (overlap * variance.sqrt()).max(2.0 * LEAST_SD))
+    };
+    (0..parts).map(describe).collect()
 }
 
 /// s = ln(eᵛ − 1) = v + ln(1 − e⁻ᵛ), which does not overflow.

@@ -79,4 +79,4 @@ mod mixture;
 const MOST_COLUMNS: usize = 4096;
 
 pub use kernel::{Bandwidth, KernelDensity, KernelDensityConfig};
-pub use mixture::{ComponentCount, GaussianMixture, GaussianMixtureConfig};
+pub use mixture::{ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig};

@@ -21,7 +21,11 @@ struct Added {
 }
 
 /// The fields that came with format 2. A field that means the old thing by its default need not be here.
-const SINCE_2: &[Added] = &[];
+const SINCE_2: &[Added] = &[
+    Added { kinds: &["autoregressive"], place: "/config", field: "decorrelate", value: || false.into() },
+    Added { kinds: &["gaussian_mixture"], place: "/config", field: "covariance", value: || "Full".into() },
+    Added { kinds: &["gaussian_mixture"], place: "/config", field: "shrinkage", value: || 0.0.into() },
+];
 
 /// The text of a file's model, by the rules of the newest format.
 pub(super) fn upgraded(format: u64, model: &str) -> Result<Cow<'_, str>> {

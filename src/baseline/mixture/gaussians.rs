@@ -74,6 +74,28 @@ impl Gaussians {
         Gaussians::new(weights, means, covariances).expect("positive on the diagonal")
     }
 
+    /// With component k in two halves of the same mean and covariance together: along u = Σ e_c/√Σ_cc, c the
+    /// column of the largest variance in units of `scale`, at μ ± u/2 with covariances Σ − uuᵀ/4, which is at
+    /// least ¾ Σ.
+    pub fn split(&self, k: usize, scale: &[f64]) -> Gaussians {
+        let d = self.dim();
+        let covariance = self.covariances.index_axis(Axis(0), k);
+        let share = |c: usize| covariance[[c, c]] / (scale[c] * scale[c]);
+        let widest = (0..d).max_by(|&a, &b| share(a).total_cmp(&share(b))).expect("at least one column");
+        let u = &covariance.column(widest) / covariance[[widest, widest]].sqrt();
+        let halved = Array2::from_shape_fn((d, d), |(i, j)| covariance[[i, j]] - 0.25 * u[i] * u[j]);
+        let (mut weights, mut means, mut covariances) =
+            (self.weights.to_vec(), self.means.clone(), self.covariances.clone());
+        weights[k] *= 0.5;
+        weights.push(weights[k]);
+        let second = &self.means.row(k) - &(0.5 * &u);
+        means.row_mut(k).scaled_add(0.5, &u);
+        covariances.index_axis_mut(Axis(0), k).assign(&halved);
+        means.push_row(second.view()).expect("as many columns");
+        covariances.push(Axis(0), halved.view()).expect("as many columns");
+        Gaussians::new(Array1::from_vec(weights), means, covariances).expect("at least ¾ Σ")
+    }
+
     pub fn dim(&self) -> usize {
         self.means.ncols()
     }

@@ -1,24 +1,34 @@
 //! Trains a model of each paradigm on two moons and draws the documentation's pictures.
 //!
-//! `cargo run --release --features plot --example pictures` writes SVGs to docs/pictures · `-- DIR` writes them
-//! there, and PNGs of the same pictures beside them.
+//! `cargo run --release --features plot --example pictures` writes SVGs to target/pictures in a minute or two ·
+//! `-- docs/pictures` renews those of the documentation · `-- --help` explains the options.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use quadrivium::data::Toy;
 use quadrivium::report::{self, DensityMap, Picture, Window};
 use quadrivium::{prelude::*, seeded};
+
+/// Train a model of each paradigm on two moons and draw pictures of them.
+#[derive(Parser)]
+struct Args {
+    /// Where the pictures go.
+    #[arg(default_value = "target/pictures")]
+    dir: PathBuf,
+    /// Write each picture as PNG, too.
+    #[arg(long)]
+    png: bool,
+}
 
 /// Rows to learn from.
 const TRAIN_ROWS: usize = 20_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let album = match std::env::args_os().nth(1) {
-        Some(dir) => Album { dir: dir.into(), png: true },
-        None => Album { dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures"), png: false },
-    };
-    std::fs::create_dir_all(&album.dir)?;
+    let album = Album { args: Args::parse() };
+    std::fs::create_dir_all(&album.args.dir)?;
     let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
     let train = Dataset::new(moons.sample(TRAIN_ROWS, &mut rng))?;
     let truth = DensityMap::of_toy(&moons, Window::around(train.x())?, 128)?;
@@ -32,36 +42,41 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("baseline", Box::new(GaussianMixture::new(mixture())?), steps(1)),
     ];
     for (file, mut model, options) in models {
-        let report = model.train(&train, &options, &mut rng, &mut Silent)?;
+        let report = model.train(&train, &options, &mut rng, &mut bar(file, options.steps))?;
         album.density(file, model.as_ref(), truth.window())?;
         if file == "latent" {
-            let title = format!("{}: training", model.card().name);
-            album.save("training", &report::training_curves(&title, &report)?)?;
+            let title = format!(
+                "{}: training, warm-up over the first {:.0} steps",
+                model.card().name,
+                VaeConfig::default().beta_warmup * options.steps as f64
+            );
+            album.save("training", &report::training_curves(&title, model.card().objective, &report)?)?;
         }
     }
 
     let mut diffusion = Diffusion::new(Default::default(), &mut rng)?;
-    diffusion.train(&train, &steps(4000), &mut rng, &mut Silent)?;
+    diffusion.train(&train, &steps(4000), &mut rng, &mut bar("diffusion", 4000))?;
     let quick = diffusion.with_sampler(Sampler::Ddim { steps: 50, eta: 0.0 })?;
-    let ways = quick.sample_path(60, &SampleOptions::default(), &mut seeded(1))?;
+    let paths = quick.sample_path(60, &SampleOptions::default(), &mut seeded(1))?;
     let title = "DDIM-50: from noise to data";
-    album.save("diffusion_paths", &report::trajectories(title, ways.view(), Some(&truth))?)?;
+    album.save("diffusion_paths", &report::trajectories(title, paths.view(), Some(&truth))?)?;
 
     let mut matching = FlowMatching::new(Default::default(), &mut rng)?;
-    matching.train(&train, &steps(3000), &mut rng, &mut Silent)?;
-    let ways = matching.sample_path(60, &SampleOptions::default(), &mut seeded(1))?;
+    matching.train(&train, &steps(3000), &mut rng, &mut bar("flow matching", 3000))?;
+    let paths = matching.sample_path(60, &SampleOptions::default(), &mut seeded(1))?;
     let title = "Flow matching: from noise to data";
-    album.save("flow_matching_paths", &report::trajectories(title, ways.view(), Some(&truth))?)?;
+    album.save("flow_matching_paths", &report::trajectories(title, paths.view(), Some(&truth))?)?;
 
-    // Broken off after k steps, a training leaves what the whole one holds after its first k: the same seed and
-    // the same number of steps asked for give the same minibatches, noise and learning rates.
+    // A training that is stopped after k of its steps is in the state of the whole training after k steps: the same
+    // seed and the same number of steps asked for give the same minibatches, noise and learning rates.
     let steps = TrainOptions { steps: 6000, batch: 128, ..TrainOptions::default() };
     let mut drawn = Vec::new();
     for kept in [20, 100, 400, 1500, 3000, steps.steps] {
         let mut rng = seeded(2);
         let mut gan = Gan::new(GanConfig::default(), &mut rng)?;
+        let mut progress = bar(&format!("WGAN-GP, {kept} steps"), kept);
         let mut until = |step: &Step<'_>| match step.step + 1 < kept {
-            true => ControlFlow::Continue(()),
+            true => progress(step),
             false => ControlFlow::Break(()),
         };
         gan.train(&train, &steps, &mut rng, &mut until)?;
@@ -75,22 +90,37 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// As many components as a bend needs to look smooth.
+/// Enough components for a bend to look smooth.
 fn mixture() -> GaussianMixtureConfig {
     GaussianMixtureConfig { components: ComponentCount::Fixed(16), ..Default::default() }
 }
 
-/// Where pictures go.
+/// A bar on standard error that disappears after its last step.
+fn bar(what: &str, steps: usize) -> impl FnMut(&Step<'_>) -> ControlFlow<()> + use<> {
+    let style = ProgressStyle::with_template("{prefix:24} {bar:30} {pos}/{len}").expect("a valid template");
+    let bar = ProgressBar::new(steps as u64).with_finish(ProgressFinish::AndClear);
+    let bar = bar.with_style(style).with_prefix(what.to_string());
+    move |step| {
+        // Drawing a bar is slower than a small step.
+        if step.step.is_multiple_of(50) {
+            bar.set_position(step.step as u64);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Writes pictures, and says where.
 struct Album {
-    dir: PathBuf,
-    png: bool,
+    args: Args,
 }
 
 impl Album {
     fn save(&self, name: &str, picture: &Picture) -> Result<()> {
-        picture.save(self.dir.join(format!("{name}.svg")))?;
-        if self.png {
-            picture.save(self.dir.join(format!("{name}.png")))?;
+        let endings: &[&str] = if self.args.png { &["svg", "png"] } else { &["svg"] };
+        for ending in endings {
+            let path = self.args.dir.join(format!("{name}.{ending}"));
+            picture.save(&path)?;
+            println!("{}", path.display());
         }
         Ok(())
     }

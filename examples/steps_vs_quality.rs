@@ -13,6 +13,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use quadrivium::data::{DiffusedMixture, Modes, Toy};
 use quadrivium::diffusion::sample_with;
+use quadrivium::metrics::{Floor, ModeReport};
 use quadrivium::ndarray::Array2;
 use quadrivium::numeric::rng::{Rng, Streams};
 #[cfg(feature = "plot")]
@@ -29,17 +30,17 @@ struct Args {
     /// Repeat with this many seeds, each with its own data and training, and print mean ± standard deviation.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
-    /// Score the exact noise of the data (mixtures only) by the same samplers: what is lost there is the
-    /// sampler's fault alone.
+    /// Also draw with the exact score of the data instead of a network (mixtures only): the error that remains is
+    /// the sampler's alone.
     #[arg(long)]
     analytic: bool,
-    /// A twentieth of the training and a tenth of the rows: shows that everything runs, not how good it gets.
+    /// A twentieth of the training and a tenth of the rows, to check that everything runs; the figures mean little.
     #[arg(long)]
     quick: bool,
     /// Write every figure to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw the trained diffusion's curve into this file, .svg or .png.
+    /// Write the trained diffusion's curves to this file, .svg or .png.
     #[arg(long, value_name = "FILE", hide = cfg!(not(feature = "plot")))]
     plot: Option<PathBuf>,
 }
@@ -84,8 +85,8 @@ fn samplers() -> Vec<Sampler> {
 const TRAIN_ROWS: usize = 100_000;
 const ROWS: usize = 10_000;
 const PROJECTIONS: usize = 128;
-/// Pairs of samples of the truth that a floor is the mean of. They share no sample: against one and the same, a
-/// floor would vary less than it does.
+/// Pairs of samples of the truth that each seed adds to a floor. They share no sample: distances to one and the
+/// same sample would vary too little.
 const FLOORS: usize = 20;
 
 fn main() -> std::process::ExitCode {
@@ -126,26 +127,32 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Distances to the truth and, of mixtures, the share of rows in 3σ of a mode and the width of modes over σ.
+/// Distances to the truth and, of mixtures, what is known of the modes.
 #[derive(Clone, Copy)]
 struct Quality {
     energy: f64,
     sliced: f64,
-    high_quality: Option<f64>,
-    spread: Option<f64>,
+    modes: Option<ModeReport>,
 }
 
 impl Quality {
     fn of(x: &Array2<f32>, test: &Array2<f32>, modes: Option<&Modes>) -> Result<Self> {
-        let report =
+        let modes =
             modes.map(|m| metrics::mode_coverage(x.view(), m.centres.view(), m.sigma)).transpose()?;
         Ok(Quality {
             energy: metrics::energy_distance(x.view(), test.view())?,
             // The same directions for everyone.
             sliced: metrics::sliced_wasserstein2(x.view(), test.view(), PROJECTIONS, &mut seeded(0))?,
-            high_quality: report.map(|r| r.high_quality),
-            spread: report.and_then(|r| r.spread_ratio),
+            modes,
         })
+    }
+
+    fn high_quality(&self) -> Option<f64> {
+        self.modes.map(|modes| modes.high_quality)
+    }
+
+    fn spread(&self) -> Option<f64> {
+        self.modes?.spread_ratio
     }
 }
 
@@ -170,7 +177,7 @@ fn measure(
     seed: u64,
     quick: bool,
 ) -> Result<Seed> {
-    // A stream beside the model's: its randomness must not follow the data's.
+    // A stream of its own: the model's randomness must not depend on the data's.
     let mut data: Rng = Streams::new(seed).stream(0);
     let train = Dataset::new(toy.sample(TRAIN_ROWS, &mut data))?;
     let test = toy.sample(rows, &mut data);
@@ -269,16 +276,40 @@ impl Report {
         stat(self.seeds.iter().filter_map(|seed| value(seed.perfect.get(row)?)))
     }
 
-    fn floor(&self, value: impl Fn(&Quality) -> Option<f64>) -> (f64, f64) {
-        let all = self.seeds.iter().flat_map(|seed| &seed.floors);
-        let (mean, sd) = stat(all.filter_map(value)).expect("floors were measured");
-        (mean, sd.expect("more than one pair"))
+    /// The pairs of all seeds, for means over the seeds.
+    fn floor(&self, value: impl Fn(&Quality) -> Option<f64>) -> Floor {
+        let all: Vec<f64> = self.seeds.iter().flat_map(|seed| &seed.floors).filter_map(value).collect();
+        Floor::of(&all, self.seeds.len()).expect("finite values of several pairs")
+    }
+
+    /// Whether most seeds find the modes too narrow.
+    fn too_narrow(&self, of: impl Fn(&Seed) -> &Quality) -> bool {
+        let narrow = |seed: &&Seed| of(seed).modes.is_some_and(|modes| modes.too_narrow);
+        2 * self.seeds.iter().filter(narrow).count() > self.seeds.len()
+    }
+
+    /// Cells of a sampler: distances with their mark at the floor, the share in 3σ with its mark where the modes are
+    /// too narrow, the spread.
+    fn cells(&self, of: impl Fn(&Seed) -> &Quality + Copy) -> Vec<String> {
+        let stat = |value: fn(&Quality) -> Option<f64>| stat(self.seeds.iter().filter_map(|seed| value(of(seed))));
+        let distance = |value: fn(&Quality) -> Option<f64>, digits| {
+            let (stat, floor) = (stat(value), self.floor(value));
+            let at = stat.is_some_and(|(mean, _)| floor.holds(mean));
+            format!("{}{}", show(stat, 1.0, digits), if at { " ✓" } else { "" })
+        };
+        let mut cells = vec![distance(|q| Some(q.energy), 5), distance(|q| Some(q.sliced), 4)];
+        if self.rows()[0].quality.modes.is_some() {
+            let narrow = if self.too_narrow(of) { " †" } else { "" };
+            cells.push(format!("{}{narrow}", show(stat(Quality::high_quality), 100.0, 1)));
+            cells.push(show(stat(Quality::spread), 1.0, 2));
+        }
+        cells
     }
 
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_preset(presets::ASCII_MARKDOWN);
-        let modes = self.rows()[0].quality.spread.is_some();
+        let modes = self.rows()[0].quality.modes.is_some();
         let perfect = !self.seeds[0].perfect.is_empty();
         let mut header = vec!["sampler", "nfe", "µs a row", "energy distance", "sliced W₂"];
         header.extend(if modes { &["% in 3σ", "spread"][..] } else { &[] });
@@ -293,18 +324,10 @@ impl Report {
                 first.card.name.to_string(),
                 first.nfe.to_string(),
                 show(self.trained(r, |row| Some(row.us)), 1.0, 1),
-                show(self.trained(r, |row| Some(row.quality.energy)), 1.0, 5),
-                show(self.trained(r, |row| Some(row.quality.sliced)), 1.0, 4),
             ];
-            if modes {
-                cells.push(show(self.trained(r, |row| row.quality.high_quality), 100.0, 1));
-                cells.push(show(self.trained(r, |row| row.quality.spread), 1.0, 2));
-            }
+            cells.extend(self.cells(|seed| &seed.trained[r].quality));
             if perfect {
-                cells.push(show(self.perfect(r, |q| Some(q.energy)), 1.0, 5));
-                cells.push(show(self.perfect(r, |q| Some(q.sliced)), 1.0, 4));
-                cells.push(show(self.perfect(r, |q| q.high_quality), 100.0, 1));
-                cells.push(show(self.perfect(r, |q| q.spread), 1.0, 2));
+                cells.extend(self.cells(|seed| &seed.perfect[r]));
             }
             table.add_row(cells);
         }
@@ -331,48 +354,86 @@ impl Report {
     /// The table in words.
     fn reading(&self, rows: usize) -> Vec<String> {
         let (energy, sliced) = (self.floor(|q| Some(q.energy)), self.floor(|q| Some(q.sliced)));
-        let mut lines = vec![format!(
-            "Floors, between two samples of the truth of {rows} rows: energy distance {:.5} ± {:.5}, sliced W₂ {:.4} ± {:.4}.",
-            energy.0, energy.1, sliced.0, sliced.1
-        )];
-        if self.rows()[0].quality.spread.is_some() {
-            let (high, spread) = (self.floor(|q| q.high_quality), self.floor(|q| q.spread));
+        let mut lines = vec![
+            "nfe is the number of network function evaluations per row.".into(),
+            format!(
+                "Floors, between two samples of the truth of {rows} rows, mean ± standard deviation of {} pairs: energy distance \
+                 {:.5} ± {:.5}, sliced W₂ {:.4} ± {:.4}.",
+                energy.pairs, energy.mean, energy.sd, sliced.mean, sliced.sd
+            ),
+            format!(
+                "✓: at the floor, which is at most {:.5} for the energy distance and {:.4} for sliced W₂, the mean plus two standard \
+                 errors of {}; differences among those are chance.",
+                energy.reach(),
+                sliced.reach(),
+                match energy.draws {
+                    1 => "one draw".into(),
+                    draws => format!("a mean over {draws} draws"),
+                }
+            ),
+        ];
+        let modes = self.rows()[0].quality.modes;
+        if let Some(modes) = modes {
             lines.push(format!(
-                "The truth has {:.1} % in 3σ and a spread of {:.2}.",
-                100.0 * high.0,
-                spread.0
+                "A perfect sampler has {:.1} % in 3σ and a spread of 1.00. †: the modes are narrower than the truth's by more than \
+                 chance in most seeds, so the share in 3σ is no gain.",
+                100.0 * modes.perfect_high_quality
             ));
         }
         let mean = |name: &str, value: fn(&Row) -> f64| {
             self.named(name).and_then(|r| self.trained(r, |row| Some(value(row)))).map(|s| s.0)
         };
-        let ratio = |a: &str, b: &str, value: fn(&Row) -> f64| Some(mean(a, value)? / mean(b, value)?);
         let distance = |row: &Row| row.quality.energy;
         for quick in ["DDIM-50", "Heun-18", "DPM-Solver++-20"] {
-            let (Some(far), Some(fast)) =
-                (ratio(quick, "DDPM-1000", distance), self.times_as_fast(quick, "DDPM-1000"))
+            let (Some(far), Some(slow), Some(fast)) =
+                (mean(quick, distance), mean("DDPM-1000", distance), self.times_as_fast(quick, "DDPM-1000"))
             else {
                 continue;
             };
-            let above = mean(quick, distance).map_or(f64::NAN, |d| (d - energy.0) / energy.1);
+            let place = match energy.holds(far) {
+                true => "at the floor".into(),
+                false => format!("{:.1} standard errors above the floor", (far - energy.mean) / energy.std_error()),
+            };
             lines.push(format!(
-                "{quick} is {fast:.1}× faster than DDPM-1000, at {far:.2}× its energy distance, {above:.1} standard deviations above \
-                 the floor."
+                "{quick} is {fast:.1}× faster than DDPM-1000; its energy distance is {far:.5} ({place}) against {slow:.5}{}.",
+                self.named(quick).map_or(String::new(), |r| self.shape(r))
             ));
         }
-        let within = energy.0 + 2.0 * energy.1;
-        let quickest = (0..self.rows().len())
-            .filter(|&r| self.trained(r, |row| Some(row.quality.energy)).is_some_and(|s| s.0 <= within))
-            .min_by_key(|&r| self.rows()[r].nfe);
-        lines.push(match quickest {
-            Some(r) => format!(
-                "At the floor (mean + 2 sd) with the fewest evaluations: {}, {}.",
-                self.rows()[r].card.name,
-                self.rows()[r].nfe
-            ),
-            None => "No sampler reaches the floor (mean + 2 sd).".into(),
+        let fewest = |fits: &dyn Fn(usize) -> bool| {
+            (0..self.rows().len()).filter(|&r| fits(r)).min_by_key(|&r| self.rows()[r].nfe)
+        };
+        let near = |r: usize| self.trained(r, |row| Some(row.quality.energy)).is_some_and(|s| energy.holds(s.0));
+        let told = |r: usize| format!("{}, {} evaluations{}", self.rows()[r].card.name, self.rows()[r].nfe, self.shape(r));
+        lines.push(match fewest(&near) {
+            Some(r) => format!("At the floor of the energy distance with the fewest evaluations: {}.", told(r)),
+            None => "No sampler reaches the floor of the energy distance.".into(),
         });
+        if modes.is_some() {
+            // Neither blurred nor too narrow.
+            let (high, spread) = (self.floor(Quality::high_quality), self.floor(Quality::spread));
+            let same = |floor: Floor, found: Option<(f64, Option<f64>)>| {
+                found.is_some_and(|(mean, _)| (mean - floor.mean).abs() <= 2.0 * floor.std_error())
+            };
+            let all = |r: usize| {
+                near(r)
+                    && same(high, self.trained(r, |row| row.quality.high_quality()))
+                    && same(spread, self.trained(r, |row| row.quality.spread()))
+            };
+            lines.push(match fewest(&all) {
+                Some(r) => format!("And with the truth's share in 3σ and spread, within two standard errors: {}.", told(r)),
+                None => "No sampler at that floor also has the truth's share in 3σ and spread, within two standard errors.".into(),
+            });
+        }
         lines
+    }
+
+    /// The share in 3σ and the spread of a sampler.
+    fn shape(&self, r: usize) -> String {
+        let mean = |value: fn(&Quality) -> Option<f64>| Some(self.trained(r, |row| value(&row.quality))?.0);
+        match (mean(Quality::high_quality), mean(Quality::spread)) {
+            (Some(high), Some(spread)) => format!("; {:.1} % in 3σ, spread {spread:.2}", 100.0 * high),
+            _ => String::new(),
+        }
     }
 
     /// Energy distance against network evaluations, a line for each sampler.
@@ -393,7 +454,7 @@ impl Report {
             }
         }
         let title = format!("Quality against network evaluations, {data}");
-        let floor = Some(self.floor(|q| Some(q.energy)).0).filter(|floor| *floor > 0.0);
+        let floor = Some(self.floor(|q| Some(q.energy))).filter(|floor| floor.mean > 0.0);
         steps_vs_quality(&title, "energy distance", &curves, floor)
     }
 
@@ -406,12 +467,12 @@ impl Report {
                 "us": mean(self.trained(r, |row| Some(row.us))),
                 "energy_distance": mean(self.trained(r, |row| Some(row.quality.energy))),
                 "sliced_w2": mean(self.trained(r, |row| Some(row.quality.sliced))),
-                "high_quality": mean(self.trained(r, |row| row.quality.high_quality)),
-                "spread_ratio": mean(self.trained(r, |row| row.quality.spread)),
+                "high_quality": mean(self.trained(r, |row| row.quality.high_quality())),
+                "spread_ratio": mean(self.trained(r, |row| row.quality.spread())),
                 "perfect_energy_distance": mean(self.perfect(r, |q| Some(q.energy))),
                 "perfect_sliced_w2": mean(self.perfect(r, |q| Some(q.sliced))),
-                "perfect_high_quality": mean(self.perfect(r, |q| q.high_quality)),
-                "perfect_spread_ratio": mean(self.perfect(r, |q| q.spread)),
+                "perfect_high_quality": mean(self.perfect(r, Quality::high_quality)),
+                "perfect_spread_ratio": mean(self.perfect(r, Quality::spread)),
             })
         });
         let (energy, sliced) = (self.floor(|q| Some(q.energy)), self.floor(|q| Some(q.sliced)));
@@ -419,8 +480,8 @@ impl Report {
             "data": data,
             "seeds": self.seeds.len(),
             "rows": rows.collect::<Vec<_>>(),
-            "energy_floor": { "mean": energy.0, "sd": energy.1 },
-            "sliced_floor": { "mean": sliced.0, "sd": sliced.1 },
+            "energy_floor": { "mean": energy.mean, "sd": energy.sd, "pairs": energy.pairs, "reach": energy.reach() },
+            "sliced_floor": { "mean": sliced.mean, "sd": sliced.sd, "pairs": sliced.pairs, "reach": sliced.reach() },
         })
     }
 }

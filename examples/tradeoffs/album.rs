@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use quadrivium::data::Standardiser;
-use quadrivium::metrics;
+use quadrivium::metrics::{self, Floor};
 use quadrivium::ndarray::{Array2, ArrayView2, s};
 use quadrivium::report::{self, Curve, DensityMap, Picture, Tradeoff, Window};
 use quadrivium::{prelude::*, seeded};
@@ -17,19 +17,19 @@ use crate::source::Split;
 /// Pictures that belong together, under one heading.
 pub struct Chapter {
     pub heading: String,
-    /// (what kind it is, as its file's name ends; the picture)
+    /// Pairs (the end of its file's name, the picture).
     pub pictures: Vec<(&'static str, Picture)>,
 }
 
-/// What can be drawn of rows of any width, and, in the plane, the rows themselves.
+/// The pictures: those for rows of any width and, in the plane, those of the rows themselves.
 pub struct Album {
-    pub ways: Chapter,
+    pub paths: Chapter,
     pub models: Vec<Chapter>,
     plane: Option<Plane>,
     test: Array2<f32>,
     units: Standardiser,
-    energy_floor: Option<f64>,
-    effort: Effort,
+    energy_floor: Option<Floor>,
+    drawn: usize,
     quick: bool,
 }
 
@@ -53,13 +53,14 @@ impl Album {
             plane = Some(Plane { window, truth });
         }
         Ok(Album {
-            ways: Chapter { heading: "Steps, ways and drift".into(), pictures: Vec::new() },
+            paths: Chapter { heading: "Steps, paths and drift".into(), pictures: Vec::new() },
             models: Vec::new(),
             plane,
             test: split.test.clone(),
             units: split.units.clone(),
-            energy_floor: Some(split.energy_floor).filter(|floor| *floor > 0.0),
-            effort,
+            // The pictures are of one seed.
+            energy_floor: Floor::of(&split.floors, 1).ok().filter(|floor| floor.mean > 0.0),
+            drawn: split.drawn.min(effort.bulk),
             quick,
         })
     }
@@ -98,30 +99,30 @@ impl Album {
         // A closed form has no curve.
         if training.loss.len() > 1 {
             let title = format!("{}: training", chapter.heading);
-            chapter.pictures.push(("training", report::training_curves(&title, training)?));
+            chapter.pictures.push(("training", report::training_curves(&title, card.objective, training)?));
         }
         self.models.push(chapter);
         match candidate {
             Candidate::Diffusion(model) => {
                 let model = model.with_sampler(QUICK_STEPS)?;
-                self.way(
+                self.path(
                     "Diffusion (DDIM-50)",
-                    "diffusion-ways",
+                    "diffusion-paths",
                     model.sample_path(60, &ONCE, &mut seeded(1))?,
                 )
             }
             Candidate::FlowMatching(model) => {
-                self.way("Flow matching", "flow-matching-ways", model.sample_path(60, &ONCE, &mut seeded(1))?)
+                self.path("Flow matching", "flow-matching-paths", model.sample_path(60, &ONCE, &mut seeded(1))?)
             }
             Candidate::One(_) => Ok(()),
         }
     }
 
-    fn way(&mut self, name: &str, kind: &'static str, path: quadrivium::ndarray::Array3<f32>) -> Result<()> {
+    fn path(&mut self, name: &str, kind: &'static str, path: quadrivium::ndarray::Array3<f32>) -> Result<()> {
         if let Some(plane) = &self.plane {
             let title = format!("{name}: from noise to data");
             let picture = report::trajectories(&title, path.view(), plane.truth.as_ref())?;
-            self.ways.pictures.push((kind, picture));
+            self.paths.pictures.push((kind, picture));
         }
         Ok(())
     }
@@ -139,7 +140,7 @@ impl Album {
             let mut points = Vec::new();
             for sampler in samplers {
                 let drawn =
-                    diffusion.with_sampler(sampler)?.sample(self.effort.bulk, &ONCE, &mut seeded(0))?;
+                    diffusion.with_sampler(sampler)?.sample(self.drawn, &ONCE, &mut seeded(0))?;
                 let energy = metrics::energy_distance(self.units.apply(drawn.x).view(), test.view())?;
                 points.push((drawn.nfe as f64, energy));
             }
@@ -148,17 +149,17 @@ impl Album {
         let ancestral = measured.iter().filter(|figures| figures.card.name.starts_with("DDPM"));
         let points = ancestral.map(|figures| (figures.nfe as f64, figures.energy)).collect();
         curves.push(Curve { name: "DDPM".into(), points });
-        // No distance at all has no place on a logarithmic axis.
+        // A distance of zero has no place on a logarithmic axis.
         curves.iter_mut().for_each(|curve| curve.points.retain(|point| point.1 > 0.0));
         curves.retain(|curve| !curve.points.is_empty());
         let title = "One diffusion, sampled in few and in many steps";
         let picture = report::steps_vs_quality(title, MEASURE, &curves, self.energy_floor)?;
-        self.ways.pictures.insert(0, ("steps", picture));
+        self.paths.pictures.insert(0, ("steps", picture));
         Ok(())
     }
 
-    /// What a WGAN-GP makes of the same noise while it trains: the training is begun again from the same seed and
-    /// broken off after k of its steps, which leaves what the whole of it holds after its first k.
+    /// What a WGAN-GP makes of the same noise as it trains. The training is started again from the same seed and
+    /// stopped after k of its steps, which gives the state of the whole training after k steps.
     pub fn drift(&mut self, split: &Split, rule: Rule, seed: u64) -> Result<()> {
         let Some(plane) = &self.plane else { return Ok(()) };
         let (config, mut options) = models::wasserstein(split.train.dim(), rule);
@@ -180,7 +181,7 @@ impl Album {
         let panels: Vec<(String, ArrayView2<f32>)> =
             drawn.iter().map(|(caption, x)| (caption.clone(), x.slice(s![.., ..]))).collect();
         let title = "WGAN-GP: the same noise in training";
-        self.ways.pictures.push(("gan-drift", report::snapshots(title, &panels, plane.truth.as_ref())?));
+        self.paths.pictures.push(("gan-drift", report::snapshots(title, &panels, plane.truth.as_ref())?));
         Ok(())
     }
 }
@@ -209,5 +210,5 @@ pub fn chart(results: &Results) -> Result<Picture> {
         })
         .collect();
     let title = format!("Latency against quality, {}", results.data);
-    report::tradeoffs(&title, MEASURE, &points, results.energy_floor().filter(|floor| *floor > 0.0))
+    report::tradeoffs(&title, MEASURE, &points, results.energy_floor().filter(|floor| floor.mean > 0.0))
 }

@@ -46,7 +46,7 @@ struct Args {
     /// Add the relatives: flows, energies and scores, more samplers, a Gaussian mixture and a kernel density.
     #[arg(long)]
     all: bool,
-    /// A twentieth of the training and small draws: shows that everything runs, not how good it gets.
+    /// A twentieth of the training and small draws, to check that everything runs; the figures mean little.
     #[arg(long)]
     quick: bool,
     /// Write every figure to this file.
@@ -76,7 +76,7 @@ fn run(args: &Args) -> Outcome<()> {
     let interrupt = Interrupt::default();
     let raised = interrupt.clone();
     ctrlc::set_handler(move || {
-        // Who asks twice does not want to wait.
+        // A second Ctrl-C does not wait.
         if raised.raise() {
             std::process::exit(130);
         }
@@ -99,7 +99,7 @@ fn run(args: &Args) -> Outcome<()> {
         }
         albums.extend(album);
         println!("\n## {}\n", results.data);
-        println!("What the field predicts:\n\n{}\n", report::predictions(&results));
+        println!("What the literature predicts:\n\n{}\n", report::predictions(&results));
         println!("What was measured:\n\n{}\n\n{}\n", results.table(), results.reference());
         results.reading().iter().for_each(|line| println!("- {line}"));
         all.push(results);
@@ -111,7 +111,7 @@ fn run(args: &Args) -> Outcome<()> {
         started.elapsed().as_secs_f64()
     );
     if interrupt.is_raised() {
-        return Err("interrupted: what is above was measured before that, no file is written".into());
+        return Err("interrupted: the figures above were measured before that, and no file is written".into());
     }
     if let Some(dir) = &args.report {
         let sets = if all.len() == 1 { "one data set".into() } else { format!("{} data sets", all.len()) };
@@ -120,7 +120,7 @@ fn run(args: &Args) -> Outcome<()> {
             args.seeds,
             started.elapsed().as_secs_f64(),
             if args.quick {
-                "; a quick run, which shows that everything works, not how good it gets"
+                "; a quick run, which checks that everything works and whose figures mean little"
             } else {
                 ""
             }
@@ -135,8 +135,8 @@ fn run(args: &Args) -> Outcome<()> {
     Ok(())
 }
 
-/// The table of one data set: every model, every seed, or as many as there are before an interruption; and its
-/// pictures, where a report is wanted.
+/// The table of one data set, of every model and seed or of those before an interruption, and its pictures if a
+/// report is wanted.
 fn compare(
     source: &Source,
     args: &Args,
@@ -150,7 +150,7 @@ fn compare(
         if args.report.is_some() && seed == 0 {
             album = Some(Album::new(&split, effort, args.quick)?);
         }
-        // One seed is drawn.
+        // Pictures are of the first seed.
         let mut album = album.as_mut().filter(|_| seed == 0);
         let mut rng = quadrivium::seeded(seed);
         let mut figures = Vec::new();
@@ -170,7 +170,7 @@ fn compare(
             let start = Instant::now();
             let training = candidate.model().train(&split.train, &options, &mut rng, &mut observers)?;
             let train_s = start.elapsed().as_secs_f64();
-            // Half a training is not what the table is about.
+            // A model that is half trained does not belong in the table.
             if interrupt.is_raised() {
                 break;
             }
@@ -186,7 +186,7 @@ fn compare(
             figures.extend(measured);
             bar.finish_and_clear();
         }
-        // A seed that not all models have seen counts only if there is no other.
+        // A seed on which not all models were trained counts only if it is the first.
         if interrupt.is_raised() && (seed > 0 || figures.is_empty()) {
             break;
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use quadrivium::map::LikelihoodKind;
 use quadrivium::metrics::{self, ModeReport, Nll};
-use quadrivium::ndarray::{Array2, s};
+use quadrivium::ndarray::{ArrayView2, s};
 use quadrivium::{Card, Generative, LikelihoodOptions, Result, SampleOptions, seeded};
 
 use crate::source::Split;
@@ -12,9 +12,9 @@ use crate::source::Split;
 /// How much is drawn and scored.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Rows of the bulk draw, which quality is measured on too.
+    /// Rows of the bulk draw, on which quality is measured too.
     pub bulk: usize,
-    /// Test rows that are scored by a likelihood that costs many network evaluations.
+    /// Test rows that are scored, the same by every model.
     pub scored: usize,
     /// Time spent on drawing single rows.
     pub single: Duration,
@@ -34,20 +34,17 @@ pub struct Figures {
     pub train_s: f64,
 }
 
-/// What scoring found: a diffusion's likelihood is the same however it samples, so it is measured once.
+/// What scoring found. A diffusion's likelihood is the same for all its samplers, so it is measured once.
 #[derive(Clone, Copy)]
 pub struct Score {
     kind: LikelihoodKind,
     nll: Option<f64>,
-    /// NLL less that of the reference on the same rows, whose chance cancels.
+    /// NLL less that of the reference on the same rows: the chance of the rows cancels.
     gap: Option<f64>,
 }
 
 pub fn score(model: &dyn Generative, split: &Split, effort: Effort) -> Result<Score> {
-    let rows = match model.card().likelihood {
-        LikelihoodKind::Exact => split.test.nrows(),
-        _ => split.test.nrows().min(effort.scored),
-    };
+    let rows = split.test.nrows().min(effort.scored);
     let nats = model.log_likelihood(split.test.slice(s![..rows, ..]), &LikelihoodOptions::default())?;
     let nll = Nll::of(&nats).map(|nll| nll.mean);
     let reference = split.reference.as_ref().and_then(|reference| reference.slice(s![..rows]).mean());
@@ -80,8 +77,10 @@ pub fn measure(
         Some(m) => Some(metrics::mode_coverage(drawn.x.view(), m.centres.view(), m.sigma)?),
         None => None,
     };
-    let in_units = |x: &Array2<f32>| split.units.apply(x.clone());
-    let energy = metrics::energy_distance(in_units(&drawn.x).view(), in_units(&split.test).view())?;
+    let in_units = |x: ArrayView2<f32>| split.units.apply(x.to_owned());
+    // As many rows as the floor's samples have.
+    let some = drawn.x.slice(s![..split.drawn.min(effort.bulk), ..]);
+    let energy = metrics::energy_distance(in_units(some).view(), in_units(split.test.view()).view())?;
     Ok(Figures {
         card: model.card(),
         nfe: drawn.nfe,

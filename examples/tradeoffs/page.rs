@@ -1,4 +1,4 @@
-//! The report as one HTML page that asks nothing of the network, with its pictures beside it as files.
+//! The report as one self-contained HTML page, with its pictures beside it as files.
 
 use std::path::Path;
 
@@ -48,12 +48,12 @@ fn section(
     out += &table(&format!("What was measured on {}", results.data), "measured", &header, &rows);
     out += &format!("<p class=\"note\">{}</p>\n<ul>\n", text(&results.reference()));
     results.reading().iter().for_each(|line| out += &format!("<li>{}</li>\n", text(line)));
-    out += "</ul>\n<details>\n<summary>What the field predicts</summary>\n";
+    out += "</ul>\n<details>\n<summary>What the literature predicts</summary>\n";
     let (header, rows) = report::predictions_cells(results);
     out += &table(&format!("Predictions for {}", results.data), "predicted", &header, &rows);
     out += "</details>\n";
 
-    out += &chapter(dir, &data, &album.ways, "ways")?;
+    out += &chapter(dir, &data, &album.paths, "paths")?;
     for (k, model) in album.models.iter().enumerate() {
         out += &chapter(dir, &data, model, &format!("{:02}-{}", k + 1, slug(&model.heading)))?;
     }

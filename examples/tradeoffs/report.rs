@@ -3,6 +3,9 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
+use quadrivium::map::LikelihoodKind;
+use quadrivium::metrics::Floor;
+
 use crate::measure::Figures;
 use crate::source::Split;
 
@@ -13,12 +16,12 @@ pub struct Results {
     pub figures: Vec<Vec<Figures>>,
 }
 
-/// What remains of a split when its rows are gone.
+/// What is kept of a split after its rows are dropped.
 pub struct Summary {
     pub note: &'static str,
     pub entropy: Option<f64>,
     pub gaussian: Option<f64>,
-    pub energy_floor: f64,
+    pub floors: Vec<f64>,
 }
 
 impl From<&Split> for Summary {
@@ -27,7 +30,7 @@ impl From<&Split> for Summary {
             note: split.note,
             entropy: split.entropy,
             gaussian: gaussian_nll(split),
-            energy_floor: split.energy_floor,
+            floors: split.floors.clone(),
         }
     }
 }
@@ -112,21 +115,25 @@ impl Results {
         let mut rows = Vec::new();
         let mut header = vec!["model", "nfe", "µs alone", "µs in bulk", "likelihood", "NLL", "gap"];
         if self.has_modes() {
-            header.extend(["modes", "fair", "in 3σ", "spread", "reverse KL"]);
+            header.extend(["modes", "fair", "in 3σ", "spread", "KL of mode shares"]);
         }
         header.extend(["energy distance", "train s"]);
+        let floor = self.energy_floor();
         for model in 0..self.models() {
             let first = &self.figures[0][model];
             let stat = |value: fn(&Figures) -> Option<f64>| self.stat(model, value);
             let time = |value: fn(&Figures) -> Option<f64>| dash(stat(value).map(Stat::show_time));
-            let nll = stat(|f| f.nll);
+            let bound = match first.likelihood {
+                LikelihoodKind::LowerBound => " (upper bound)",
+                _ => "",
+            };
             let mut row = vec![
                 first.card.name.to_string(),
                 format!("{}", first.nfe),
                 time(|f| Some(f.us_single)),
                 time(|f| Some(f.us_bulk)),
                 first.likelihood.to_string(),
-                dash(nll.map(|s| s.show(3))),
+                dash(stat(|f| f.nll).map(|s| format!("{}{bound}", s.show(3)))),
                 dash(stat(|f| f.gap).map(|s| s.show_signed(3))),
             ];
             if self.has_modes() {
@@ -134,12 +141,17 @@ impl Results {
                 row.extend([
                     dash(stat(|f| Some(f.modes?.modes as f64)).map(|s| format!("{} of {modes}", count(s)))),
                     dash(stat(|f| Some(f.modes?.modes_fair as f64)).map(count)),
-                    dash(stat(|f| Some(100.0 * f.modes?.high_quality)).map(|s| format!("{} %", s.show(1)))),
+                    dash(stat(|f| Some(100.0 * f.modes?.high_quality)).map(|s| {
+                        format!("{} %{}", s.show(1), if self.too_narrow(model) { " †" } else { "" })
+                    })),
                     dash(stat(|f| f.modes?.spread_ratio).map(|s| s.show(2))),
-                    dash(stat(|f| Some(f.modes?.reverse_kl)).map(|s| s.show(3))),
+                    dash(stat(|f| Some(f.modes?.mode_kl)).map(|s| s.show(3))),
                 ]);
             }
-            row.extend([dash(stat(|f| Some(f.energy)).map(|s| s.show(4))), time(|f| Some(f.train_s))]);
+            let energy = stat(|f| Some(f.energy)).map(|s| {
+                format!("{}{}", s.show(4), if floor.is_some_and(|floor| floor.holds(s.mean)) { " ✓" } else { "" })
+            });
+            row.extend([dash(energy), time(|f| Some(f.train_s))]);
             rows.push(row);
         }
         (header, rows)
@@ -158,40 +170,66 @@ impl Results {
         (0..self.models()).map(row).collect()
     }
 
-    /// The energy distance of the truth from itself.
-    #[cfg(feature = "plot")]
-    pub fn energy_floor(&self) -> Option<f64> {
-        self.split_stat(|s| Some(s.energy_floor)).map(|s| s.mean)
+    /// The energy distance of a perfect sampler: the pairs of all seeds, for means over the seeds.
+    pub fn energy_floor(&self) -> Option<Floor> {
+        let pairs: Vec<f64> = self.splits.iter().flat_map(|split| split.floors.iter().copied()).collect();
+        Floor::of(&pairs, self.figures.len()).ok()
     }
 
-    /// The truth's own figures, which the table's are read against.
+    /// Whether most seeds find the modes of a model too narrow.
+    fn too_narrow(&self, model: usize) -> bool {
+        let narrow = |seed: &&Vec<Figures>| seed[model].modes.is_some_and(|modes| modes.too_narrow);
+        2 * self.figures.iter().filter(narrow).count() > self.figures.len()
+    }
+
+    /// The truth's own figures, and how the table's are to be read.
     pub fn reference(&self) -> String {
-        let floor = self.split_stat(|s| Some(s.energy_floor)).map(|s| s.show(4));
-        let floor = dash(floor);
-        match (self.split_stat(|s| s.entropy), self.split_stat(|s| s.gaussian)) {
+        let pair = match self.splits[0].entropy {
+            Some(_) => "two samples of the truth",
+            None => "two random parts of the rows, as large as train and test, columns standardised",
+        };
+        let mut text = match (self.split_stat(|s| s.entropy), self.split_stat(|s| s.gaussian)) {
             (Some(entropy), _) => format!(
-                "Exact entropy {:.4} nats: no honest NLL is below it but by the chance of its rows. \"gap\" is to the truth's own \
-                 NLL on the same rows. Energy distance between two \
-                 samples of the truth: {floor}.{}",
+                "Exact entropy {:.4} nats: no model's expected NLL can be lower; on a finite test set it may fall below by chance. \
+                 \"gap\" is to the truth's own NLL on the same rows.",
                 entropy.mean,
-                if self.has_modes() {
-                    " A perfect sampler has 98.9 % of its rows in 3σ and a spread of 1."
-                } else {
-                    ""
-                }
             ),
             (None, Some(gaussian)) => format!(
                 "{}The truth is unknown: NLL is on held-out rows, and \"gap\" is to the NLL of one full-covariance Gaussian on the \
-                 same rows, {} nats: below 0 is better. Energy distance between train and test, columns standardised: {floor}.",
+                 same rows, {} nats; below 0 is better.",
                 self.splits[0].note,
                 gaussian.show(3)
             ),
             (None, None) => format!(
-                "{}The truth is unknown, and no Gaussian fits columns that depend on each other linearly: NLL is on held-out rows. \
-                 Energy distance between train and test, columns standardised: {floor}.",
+                "{}The truth is unknown, and no Gaussian can be fitted to columns that depend on each other linearly: NLL is on \
+                 held-out rows.",
                 self.splits[0].note
             ),
+        };
+        text += " All models are scored on the same rows. If a model gives a lower bound on log p only, its NLL and its gap are \
+                 upper bounds. nfe is the number of network function evaluations per row drawn.";
+        if let Some(floor) = self.energy_floor() {
+            text += &format!(
+                " Energy distance of one pair of samples ({pair}): {:.4} ± {:.4} (mean ± standard deviation of {} pairs). ✓: at the \
+                 floor, which is at most {:.4}, the mean plus two standard errors of {}; differences among those are chance.",
+                floor.mean,
+                floor.sd,
+                floor.pairs,
+                floor.reach(),
+                match floor.draws {
+                    1 => "one draw".into(),
+                    draws => format!("a mean over {draws} draws"),
+                }
+            );
         }
+        if let Some(modes) = self.figures[0][0].modes {
+            text += &format!(
+                " A perfect sampler has {:.1} % of its rows in 3σ and a spread of 1. †: the modes are narrower than the truth's by \
+                 more than chance in most seeds, so the share in 3σ is no gain.",
+                100.0 * modes.perfect_high_quality
+            );
+        }
+        text
     }
 
     fn json_rows(&self) -> Vec<Value> {
@@ -215,16 +253,19 @@ impl Results {
                 "modes_total": first.modes.map(|m| m.total),
                 "high_quality": stat_mean(model, |f| Some(f.modes?.high_quality)),
                 "spread_ratio": stat_mean(model, |f| f.modes?.spread_ratio),
-                "reverse_kl": stat_mean(model, |f| Some(f.modes?.reverse_kl)),
+                "too_narrow": first.modes.map(|_| self.too_narrow(model)),
+                "kl_of_mode_shares": stat_mean(model, |f| Some(f.modes?.mode_kl)),
                 "energy_distance": stat_mean(model, |f| Some(f.energy)),
-                "energy_floor": self.split_stat(|s| Some(s.energy_floor)).map(|s| s.mean),
+                "energy_floor": self.energy_floor().map(|floor| {
+                    json!({"mean": floor.mean, "sd": floor.sd, "pairs": floor.pairs, "reach": floor.reach()})
+                }),
                 "train_s": stat_mean(model, |f| Some(f.train_s)),
             })
         });
         rows.collect()
     }
 
-    /// The model with the least `value`.
+    /// The model with the smallest `value`.
     fn best(&self, value: impl Fn(&Figures) -> Option<f64>) -> Option<(&str, f64)> {
         (0..self.models())
             .filter_map(|m| Some((self.figures[0][m].card.name.as_ref(), self.stat(m, &value)?.mean)))
@@ -237,7 +278,7 @@ impl Results {
         self.stat(model, value).map(|s| s.mean)
     }
 
-    /// Which models of the table beat the Gaussian mixture by NLL, row for row and seed for seed.
+    /// Which models of the table beat the Gaussian mixture by NLL, on the same rows of the same seeds.
     fn against_the_mixture(&self) -> Option<String> {
         let name = |model: usize| self.figures[0][model].card.name.as_ref();
         let mixture = (0..self.models()).find(|&model| name(model).starts_with("Gaussian mixture"))?;
@@ -275,10 +316,14 @@ impl Results {
             ));
         }
         if let (Some(ddpm), Some(ddim)) = (self.of("DDPM-1000", bulk), self.of("DDIM-50", bulk)) {
-            let energy = |name| self.of(name, |f| Some(f.energy)).unwrap_or(f64::NAN);
+            let energy = |name| {
+                let energy = self.of(name, |f| Some(f.energy)).unwrap_or(f64::NAN);
+                let at = self.energy_floor().is_some_and(|floor| floor.holds(energy));
+                format!("{energy:.4}{}", if at { " (at the floor)" } else { "" })
+            };
             lines.push(format!(
-                "The same trained network sampled by DDIM in 50 steps is {:.1}× faster than by DDPM in 1000; energy distance {:.4} \
-                 against {:.4}, and {:.4} in 10 steps.",
+                "The same trained network, sampled by DDIM in 50 steps, is {:.1}× faster than by DDPM in 1000; its energy distance \
+                 is {} against {}, and {} in 10 steps.",
                 ddpm / ddim,
                 energy("DDIM-50"),
                 energy("DDPM-1000"),
@@ -287,13 +332,13 @@ impl Results {
         }
         if let Some((name, gap)) = self.best(|f| f.gap) {
             let against = match self.splits[0].entropy {
-                Some(_) => format!("{gap:.3} nats per row above the truth"),
+                Some(_) => format!("{gap:.3} nats per row above the truth's"),
                 None if gap < 0.0 => format!("{:.3} nats per row below a single Gaussian", -gap),
                 None => format!("{gap:.3} nats per row above a single Gaussian"),
             };
             lines.push(format!(
-                "Best NLL: {name}, {against}. A bound or an ODE estimate is a weaker claim than an exact value, and the GANs make \
-                 none."
+                "Best NLL: {name}, {against}. A bound or an ODE estimate is a weaker claim than an exact value, and the GANs have \
+                 no likelihood."
             ));
         }
         lines.extend(self.against_the_mixture());
@@ -305,29 +350,42 @@ impl Results {
                 all.sort_by(|a, b| b.1.total_cmp(&a.1));
                 all
             };
-            let quality = sorted(|f| Some(f.modes?.high_quality));
+            // Nearness to a perfect sampler, not the share itself: modes that are too narrow have more.
+            let off = |f: &Figures| f.modes.map(|modes| (modes.high_quality - modes.perfect_high_quality).abs());
+            let shares: Vec<(usize, f64)> = (0..self.models())
+                .filter(|&model| !self.too_narrow(model))
+                .filter_map(|model| Some((model, self.stat(model, off)?.mean)))
+                .collect();
             let total = self.figures[0][0].modes.map_or(0, |m| m.total) as f64;
             let collapsed: Vec<String> = sorted(|f| Some(f.modes?.modes_fair as f64))
                 .into_iter()
                 .filter(|(_, fair)| *fair < total)
                 .map(|(name, fair)| format!("{name} ({fair:.1} of {total})"))
                 .collect();
-            if let (Some(best), Some(worst)) = (quality.first(), quality.last()) {
+            let best = shares.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+            let worst = shares.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+            if let (Some(best), Some(worst)) = (best, worst) {
+                let told = |&(model, _): &(usize, f64)| {
+                    let mean = |value: fn(&Figures) -> Option<f64>| {
+                        self.stat(model, value).map_or(f64::NAN, |s| s.mean)
+                    };
+                    format!(
+                        "{} ({:.1} % in 3σ, spread {:.2})",
+                        self.figures[0][model].card.name,
+                        mean(|f| Some(100.0 * f.modes?.high_quality)),
+                        mean(|f| f.modes?.spread_ratio)
+                    )
+                };
                 lines.push(format!(
-                    "Sharpest samples: {} ({:.1} % within 3σ of a mode); blurriest: {} ({:.1} %).",
-                    best.0,
-                    100.0 * best.1,
-                    worst.0,
-                    100.0 * worst.1
+                    "Modes nearest to a perfect sampler's: {}; furthest, of those not too narrow: {}.",
+                    told(best),
+                    told(worst)
                 ));
             }
             lines.push(if collapsed.is_empty() {
                 "Every model gives every mode at least a fifth of its fair share.".into()
             } else {
-                format!(
-                    "Modes with a fifth of their fair share or more, where some are missing: {}.",
-                    collapsed.join(", ")
-                )
+                format!("Not all modes have a fifth of their fair share with: {}.", collapsed.join(", "))
             });
         }
         let wrong: Vec<&str> = self.figures[0]
@@ -336,7 +394,7 @@ impl Results {
             .map(|f| f.card.name.as_ref())
             .collect();
         lines.push(if wrong.is_empty() {
-            "Predicted and counted network evaluations, and the kinds of likelihood, agree in every row."
+            "The predicted network evaluations and kinds of likelihood agree with the measured ones in every row."
                 .into()
         } else {
             format!("The card is WRONG about: {}.", wrong.join(", "))
@@ -358,7 +416,7 @@ fn markdown() -> Table {
     table
 }
 
-/// What the map says of each model before anything is measured.
+/// What the map predicts for each model.
 pub fn predictions(results: &Results) -> Table {
     let (header, rows) = predictions_cells(results);
     let mut table = markdown();

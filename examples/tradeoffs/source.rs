@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use quadrivium::data::{Modes, Standardiser, Toy, dequantise, read_table, shuffle_rows};
-use quadrivium::ndarray::{Array1, Array2, ArrayView2, Axis};
+use quadrivium::ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use quadrivium::numeric::rng::{Rng, Streams};
 use quadrivium::{Dataset, Result, metrics};
 
@@ -46,12 +46,15 @@ pub struct Split {
     /// The units in which distances are taken: the data's own, or standardised by the training rows for real
     /// columns.
     pub units: Standardiser,
-    /// Energy distance between two samples of the truth, or between train and test where only those exist.
-    pub energy_floor: f64,
+    /// Rows of a draw that are compared with `test`.
+    pub drawn: usize,
+    /// Energy distances of [`FLOOR_PAIRS`] pairs of samples as large as a draw and `test`: independent ones of the
+    /// truth or, where it is unknown, random splits of all rows.
+    pub floors: Vec<f64>,
 }
 
-/// Pairs of samples of the truth whose mean distance is the floor: one pair may be half or twice of it.
-const FLOOR_PAIRS: usize = 10;
+/// Pairs of samples that a seed adds to the floor.
+const FLOOR_PAIRS: usize = 20;
 
 /// Training rows of the mixtures, as in the published protocols.
 const TRAIN_ROWS: usize = 100_000;
@@ -71,9 +74,9 @@ impl Source {
         }
     }
 
-    /// The rows of a seed: `test_rows` fresh ones where the truth can be drawn from.
+    /// The rows of a seed: `test_rows` fresh ones to judge by if the truth can be drawn from, else at most as many.
     pub fn split(&self, seed: u64, test_rows: usize) -> Result<Split> {
-        // A stream beside the models': their randomness must not follow the data's.
+        // A stream of its own: the models' randomness must not depend on the data's.
         let mut rng = Streams::new(seed).stream(0);
         let toy = match self {
             Source::Named(Name::Ring) => Toy::ring8(),
@@ -85,21 +88,21 @@ impl Source {
                 let x = dequantise(read_table(path)?.x.view(), &[1.0 / 60.0, 1.0], &mut rng)?;
                 let note = "Eruptions were recorded to the second and waiting times to the minute: uniform noise of those widths is \
                             added, so that they have a density. ";
-                return split_real(x, note, &mut rng);
+                return split_real(x, note, test_rows, &mut rng);
             }
             Source::Csv(path) => {
-                let note = "Rows are taken as they stand: where values repeat (rounded columns), add noise as wide as the rounding \
-                            first, or a flexible density grows spikes. ";
-                return split_real(read_table(path)?.x, note, &mut rng);
+                let note = "Rows are taken as they stand: if values repeat (rounded columns), first add noise as wide as the \
+                            rounding, or a flexible density grows spikes. ";
+                return split_real(read_table(path)?.x, note, test_rows, &mut rng);
             }
         };
         let train = Dataset::new(toy.sample(TRAIN_ROWS, &mut rng))?;
         let test = toy.sample(test_rows, &mut rng);
-        let mut energy_floor = 0.0;
-        for _ in 0..FLOOR_PAIRS {
+        let pair = |_| {
             let [a, b] = [(); 2].map(|()| toy.sample(test_rows, &mut rng));
-            energy_floor += metrics::energy_distance(a.view(), b.view())? / FLOOR_PAIRS as f64;
-        }
+            metrics::energy_distance(a.view(), b.view())
+        };
+        let floors = (0..FLOOR_PAIRS).map(pair).collect::<Result<_>>()?;
         Ok(Split {
             units: Standardiser::identity(toy.dim()),
             note: "",
@@ -108,21 +111,29 @@ impl Source {
             train,
             test,
             modes: toy.modes(),
-            energy_floor,
+            drawn: test_rows,
+            floors,
             #[cfg(feature = "plot")]
             toy: Some(toy),
         })
     }
 }
 
-fn split_real(mut x: Array2<f32>, note: &'static str, rng: &mut Rng) -> Result<Split> {
+fn split_real(mut x: Array2<f32>, note: &'static str, most: usize, rng: &mut Rng) -> Result<Split> {
     shuffle_rows(&mut x, rng);
     let rows = x.nrows();
-    let (train, test) = Dataset::new(x)?.split(rows - rows.div_ceil(HELD_OUT))?;
+    let (train, test) = Dataset::new(x.clone())?.split(rows - rows.div_ceil(HELD_OUT))?;
     let units = Standardiser::identity(train.dim()).fitted(train.x())?;
-    let test = test.x().to_owned();
-    let energy_floor =
-        metrics::energy_distance(units.apply(train.x().to_owned()).view(), units.apply(test.clone()).view())?;
+    // Distances grow with the square of the rows.
+    let test = test.x().slice(s![..test.rows().min(most), ..]).to_owned();
+    let drawn = train.rows().min(most);
+    let mut pool = units.apply(x);
+    let split = |_| {
+        shuffle_rows(&mut pool, rng);
+        let (one, rest) = pool.view().split_at(Axis(0), drawn);
+        metrics::energy_distance(one, rest.slice(s![..test.nrows(), ..]))
+    };
+    let floors = (0..FLOOR_PAIRS).map(split).collect::<Result<_>>()?;
     let reference = gaussian(train.x(), test.view());
     Ok(Split {
         train,
@@ -132,7 +143,8 @@ fn split_real(mut x: Array2<f32>, note: &'static str, rng: &mut Rng) -> Result<S
         reference,
         modes: None,
         units,
-        energy_floor,
+        drawn,
+        floors,
         #[cfg(feature = "plot")]
         toy: None,
     })

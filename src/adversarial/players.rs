@@ -32,7 +32,7 @@ impl<'a> Players<'a> {
         let critics_game = Critic { loss, critic, generator, opponent: gan.generator_parameters.p.clone() };
         let unknown = vec![0.0; critic.num_params()];
         let generators_game = Generator { loss, critic, generator, opponent: (unknown.clone(), unknown) };
-        let TrainOptions { batch, shards, .. } = *options;
+        let (batch, shards) = (options.batch, options.shards_of_batch());
         Players {
             critic_optimiser: OptimiserConfig { lr: config.critic_lr, ..config.optimiser.clone() },
             critic: Trainee::new(&gan.critic_parameters),

@@ -26,7 +26,8 @@ impl Autoregressive {
         self.standardiser.standardise(w);
         self.decorrelation.apply(w);
         self.made.infer(&self.parameters.average, w, pass);
-        nats.fill(self.standardiser.log_det() + self.decorrelation.log_det());
+        nats.fill(self.decorrelation.log_det());
+        self.standardiser.add_log_det(x, nats);
         let outputs = self.conditionals[0].outputs();
         part.resize(n, 0.0);
         work.resize((outputs + 2) * n, 0.0);

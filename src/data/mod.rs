@@ -5,7 +5,8 @@
 //! your own rows, from text or NPY, whole or in blocks; [`ColumnKind`] says what stands in a column.
 //! [`dequantise`], [`shuffle_rows`], [`Dataset::hold_out`](crate::Dataset::hold_out): on the way into and out
 //! of a [`Dataset`](crate::Dataset). [`CsvWriter`], [`NpyWriter`]: the way out. [`Standardiser`]: the change
-//! of units inside every model, with the log-determinant that each likelihood needs.
+//! of units inside every model, with the log-determinant that each likelihood needs and a [`Tail`] for columns
+//! with far rows.
 //!
 //! ```
 //! use quadrivium::{Dataset, data};
@@ -25,6 +26,7 @@ mod reader;
 mod split;
 mod standardise;
 mod table;
+mod tail;
 mod toy;
 
 use ndarray::{Array2, ArrayView2};
@@ -36,6 +38,7 @@ pub use reader::{TableReader, open_table, read_table};
 pub use split::HeldOut;
 pub use standardise::Standardiser;
 pub use table::{ColumnKind, Table};
+pub use tail::Tail;
 pub use toy::{DiffusedMixture, Modes, Toy};
 
 use crate::error::{Error, Result, check};

@@ -1,19 +1,29 @@
 use ndarray::{Array2, ArrayView2, Axis};
 
+use super::tail::Tail;
 use crate::error::{Error, Result};
 use crate::generative::check_rows;
+use crate::numeric::Real;
 
 /// Columns to mean 0 and standard deviation 1: z = (x − shift)/scale, fitted once and frozen.
 ///
 /// Networks work on z. A density in the units of x is p(x) = p(z)·|dz/dx|, so every log-likelihood adds
 /// [`log_det`](Standardiser::log_det).
 ///
+/// **Heavy tails.** The mean and the standard deviation of a column follow its farthest rows: one row at 10⁵
+/// standard deviations leaves all others within a hair of each other, and no network tells them apart. Models
+/// therefore fit their units by [`fitted_with_tails`](Standardiser::fitted_with_tails): a column with rows
+/// farther out than exponential tails allow is first bent by a [`Tail`], which is the identity up to three
+/// robust standard deviations from the median and logarithmic beyond, and z = (y − shift)/scale for the bent
+/// y. All other columns are as [`fitted`](Standardiser::fitted) has them, to the bit. A density that falls off
+/// like a normal's in z falls off like a lognormal's in x there.
+///
 /// ```
 /// use quadrivium::{data::Standardiser, ndarray::array};
 /// let x = array![[1.0, 10.0], [3.0, 30.0]];
 /// let standardiser = Standardiser::identity(2).fitted(x.view())?;
 /// assert_eq!(standardiser.apply(x), array![[-1.0, -1.0], [1.0, 1.0]]);
-/// assert!((standardiser.log_det() + 10f64.ln()).abs() < 1e-6);
+/// assert!((standardiser.log_det(&[1.0, 10.0]) + 10f64.ln()).abs() < 1e-6);
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +32,9 @@ pub struct Standardiser {
     shift: Vec<f64>, // (dim)
     scale: Vec<f64>, // (dim), each more than 0
     fitted: bool,
+    /// Of the columns with heavy tails: (dim), or empty where no column has them.
+    #[cfg_attr(feature = "safetensors", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    tails: Vec<Option<Tail>>,
 }
 
 /// A column whose standard deviation is below this share of its mean has about sixteen f32 values across its
@@ -31,15 +44,16 @@ const NARROW: f64 = 1e-6;
 impl Standardiser {
     /// z = x.
     pub fn identity(dim: usize) -> Self {
-        Standardiser { shift: vec![0.0; dim], scale: vec![1.0; dim], fitted: false }
+        Standardiser { shift: vec![0.0; dim], scale: vec![1.0; dim], fitted: false, tails: Vec::new() }
     }
 
     /// From known moments, as if fitted to them.
     pub(crate) fn of(shift: Vec<f64>, scale: Vec<f64>) -> Self {
-        Standardiser { shift, scale, fitted: true }
+        Standardiser { shift, scale, fitted: true, tails: Vec::new() }
     }
 
-    /// Of a file: a shift and a scale for each of `dim` columns, finite, the scale more than 0.
+    /// Of a file: a shift and a scale for each of `dim` columns, finite, the scale more than 0; the same of a
+    /// tail's center and unit.
     #[cfg(feature = "safetensors")]
     pub(crate) fn validate(&self, dim: usize) -> Result<()> {
         use crate::error::check;
@@ -47,7 +61,11 @@ impl Standardiser {
             check(numbers.len() == dim, field, numbers.len(), "a number for each column")?;
             check(numbers.iter().all(|v| v.is_finite()), field, numbers, "finite")?;
         }
-        check(self.scale.iter().all(|&s| s > 0.0), "Standardiser::scale", &self.scale, "more than 0")
+        check(self.scale.iter().all(|&s| s > 0.0), "Standardiser::scale", &self.scale, "more than 0")?;
+        let (field, columns) = ("Standardiser::tails", self.tails.len());
+        check(columns == 0 || columns == dim, field, columns, "none, or one for each column")?;
+        let sane = |tail: &Tail| tail.center.is_finite() && tail.unit.is_finite() && tail.unit > 0.0;
+        check(self.tails.iter().flatten().all(sane), field, &self.tails, "finite, the unit more than 0")
     }
 
     /// This one if it has seen data, else the mean and the (population) standard deviation of the columns of
@@ -72,14 +90,49 @@ impl Standardiser {
             if values.iter().all(|v| *v == values[0]) {
                 return Err(Error::ConstantColumn { column, value: values[0].into(), rows });
             }
-            let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / rows as f64;
-            let sd =
-                (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / rows as f64).sqrt();
+            let (mean, sd) = moments(values.iter().map(|&v| v.into()));
             if sd <= NARROW * mean.abs() {
                 return Err(Error::NarrowColumn { column, sd, mean });
             }
             (fitted.shift[column], fitted.scale[column]) = (mean, sd);
         }
+        Ok(fitted)
+    }
+
+    /// As [`fitted`](Standardiser::fitted), with a [`Tail`] for each column of x, (n, dim), whose tails are
+    /// heavier than exponential, and the mean and the standard deviation of what it makes of the column.
+    ///
+    /// # Errors
+    /// As [`fitted`](Standardiser::fitted).
+    ///
+    /// ```
+    /// use quadrivium::{data::Standardiser, ndarray::Array2};
+    /// let mut x = Array2::from_shape_fn((1000, 2), |(row, _)| (row as f32 * 0.618).fract());
+    /// x[[17, 1]] = 1e6;
+    /// let standardiser = Standardiser::identity(2).fitted_with_tails(x.view())?;
+    /// assert!(standardiser.tail(0).is_none() && standardiser.tail(1).is_some());
+    /// // The far row is some ten standard deviations away, and the others are still apart.
+    /// let z = standardiser.apply(x);
+    /// assert!((5.0..25.0).contains(&z[[17, 1]]) && z.column(1)[..17].iter().any(|z| *z > 0.3));
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn fitted_with_tails(&self, x: ArrayView2<f32>) -> Result<Self> {
+        let mut fitted = self.fitted(x)?;
+        if self.fitted {
+            return Ok(fitted);
+        }
+        let tails: Vec<_> =
+            x.axis_iter(Axis(1)).map(|column| Tail::of(column.iter().map(|&v| v.into()))).collect();
+        if tails.iter().all(Option::is_none) {
+            return Ok(fitted);
+        }
+        for (column, (tail, values)) in tails.iter().zip(x.axis_iter(Axis(1))).enumerate() {
+            if let Some(tail) = tail {
+                (fitted.shift[column], fitted.scale[column]) =
+                    moments(values.iter().map(|&v| tail.apply(v.into())));
+            }
+        }
+        fitted.tails = tails;
         Ok(fitted)
     }
 
@@ -99,38 +152,91 @@ impl Standardiser {
     }
 
     /// Rows of x to rows of z, in place.
-    pub fn standardise(&self, rows: &mut [f32]) {
-        self.each(rows, |v, shift, scale| (v - shift) / scale);
+    pub fn standardise<F: Real>(&self, rows: &mut [F]) {
+        self.each(rows, |tail, x, shift, scale| (tail.map_or(x, |tail| tail.apply(x)) - shift) / scale);
     }
 
     /// Rows of z to rows of x, in place.
-    pub fn restore(&self, rows: &mut [f32]) {
-        self.each(rows, |v, shift, scale| v * scale + shift);
+    pub fn restore<F: Real>(&self, rows: &mut [F]) {
+        self.each(rows, |tail, z, shift, scale| {
+            let y = z * scale + shift;
+            tail.map_or(y, |tail| tail.invert(y))
+        });
     }
 
     // In f64, so that a large shift costs no digits. Rows far outside any data stay finite.
-    fn each(&self, rows: &mut [f32], f: impl Fn(f64, f64, f64) -> f64) {
+    #[inline(always)]
+    fn each<F: Real>(&self, rows: &mut [F], f: impl Fn(Option<&Tail>, f64, f64, f64) -> f64) {
+        let finite = |v: f64| F::of(v.clamp(f32::MIN.into(), f32::MAX.into()));
         for row in rows.chunks_exact_mut(self.shift.len().max(1)) {
-            for ((v, &shift), &scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
-                *v = f((*v).into(), shift, scale).clamp(f32::MIN.into(), f32::MAX.into()) as f32;
+            let columns = row.iter_mut().zip(&self.shift).zip(&self.scale);
+            if self.tails.is_empty() {
+                columns.for_each(|((v, &shift), &scale)| *v = finite(f(None, v.f64(), shift, scale)));
+            } else {
+                for (((v, &shift), &scale), tail) in columns.zip(&self.tails) {
+                    *v = finite(f(tail.as_ref(), v.f64(), shift, scale));
+                }
             }
         }
     }
 
-    /// ln |det dz/dx| = −Σ ln scale.
-    pub fn log_det(&self) -> f64 {
+    /// ln |det dz/dx| at the row x: (dim), in the units of the data: −Σ ln scale, plus ln dy/dx of the columns
+    /// with a [`Tail`]. Where there is none it is the same for all rows.
+    pub fn log_det<F: Real>(&self, x: &[F]) -> f64 {
+        self.with_tails(x, self.affine_log_det())
+    }
+
+    /// Adds [`log_det`](Standardiser::log_det) of each of the rows: (n, dim), in the units of the data, to its
+    /// number in `nats`: (n).
+    pub fn add_log_det<F: Real>(&self, rows: &[F], nats: &mut [f64]) {
+        let affine = self.affine_log_det();
+        for (nats, x) in nats.iter_mut().zip(rows.chunks_exact(self.shift.len().max(1))) {
+            *nats += self.with_tails(x, affine);
+        }
+    }
+
+    fn affine_log_det(&self) -> f64 {
         -self.scale.iter().map(|s| s.ln()).sum::<f64>()
     }
 
-    /// The scale of each column: x = shift + scale·z.
+    fn with_tails<F: Real>(&self, x: &[F], affine: f64) -> f64 {
+        let bent = self.tails.iter().zip(x).filter_map(|(tail, x)| Some(tail.as_ref()?.ln_slope(x.f64())));
+        bent.fold(affine, |sum, nats| sum + nats)
+    }
+
+    /// ∇ ln p at the row x: (dim), in the units of the data, from that of its row of z, in place: with z′ =
+    /// dz/dx of a column, s ← s·z′ + d ln z′/dx.
+    pub fn restore_score(&self, x: &[f32], s: &mut [f64]) {
+        for (column, (s, &scale)) in s.iter_mut().zip(&self.scale).enumerate() {
+            *s /= scale;
+            if let Some(tail) = self.tail(column) {
+                let x = x[column].into();
+                *s = *s * tail.slope(x) + tail.bend(x);
+            }
+        }
+    }
+
+    /// The scale of each column: x = shift + scale·z, or y where the column has a [`Tail`].
     pub fn scale(&self) -> &[f64] {
         &self.scale
     }
 
-    /// The shift of each column.
+    /// The shift of each column, of y where the column has a [`Tail`].
     pub fn shift(&self) -> &[f64] {
         &self.shift
     }
+
+    /// The map of a column with heavy tails.
+    pub fn tail(&self, column: usize) -> Option<&Tail> {
+        self.tails.get(column)?.as_ref()
+    }
+}
+
+/// Mean and (population) standard deviation.
+fn moments(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.clone().sum::<f64>() / n;
+    (mean, (values.map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt())
 }
 
 #[cfg(test)]

@@ -95,14 +95,9 @@ impl Diffusion {
             self.log_snr_span(),
             (divergence, Streams::new(options.seed)),
             x,
-            |z| standardiser.standardise(z),
+            (|z| standardiser.standardise(z), |x, nats| standardiser.add_log_det(x, nats)),
             standard_normal,
         )?;
-        Ok(LogLikelihood::OdeEstimate {
-            nats: nats + standardiser.log_det(),
-            nfe,
-            rtol: solver.rtol(),
-            divergence,
-        })
+        Ok(LogLikelihood::OdeEstimate { nats, nfe, rtol: solver.rtol(), divergence })
     }
 }

@@ -87,7 +87,7 @@ impl EnergyModel {
         z.extend_from_slice(x);
         self.standardiser.standardise(z);
         self.score_tile(z, pass, nats);
-        nats.iter_mut().for_each(|nats| *nats += self.standardiser.log_det());
+        self.standardiser.add_log_det(x, nats);
     }
 
     /// ln Z over one or two axes.

@@ -425,7 +425,7 @@ impl Generative for EnergyModel {
         let trained = match self.config.training {
             EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
                 let langevin = Langevin { steps, ..self.config.langevin };
-                let chains = chains.div_ceil(options.shards);
+                let chains = chains.div_ceil(options.shards_of_batch());
                 let contrast = Contrast::new(&self.energy, langevin, chains, restart, magnitude);
                 let optimiser = &self.config.optimiser;
                 train::fit(contrast, &mut self.parameters, &rows, optimiser, options, observer)

@@ -217,13 +217,19 @@ impl ScoreModel {
         check_rows("x", x, d)?;
         let mut s = x.as_standard_layout().into_owned();
         let level = *self.levels.last().expect("at least one level");
-        let (sigma, scale) = (level.sigma / level.alpha, self.standardiser.scale());
+        let sigma = level.sigma / level.alpha;
         let rows = s.as_slice_mut().expect("standard layout");
-        tiles::for_each_tile(rows, d, |(u, pass): &mut (Vec<f32>, Pass<f32>), _, rows| {
-            self.standardiser.standardise(rows);
-            let eps_hat = self.noise(&self.parameters.average, level, rows, u, pass);
-            for (i, (s, &eps_hat)) in rows.iter_mut().zip(eps_hat).enumerate() {
-                *s = (f64::from(-eps_hat) / (sigma * scale[i % d])) as f32;
+        type Kept = (Vec<f32>, Vec<f32>, Vec<f64>, Pass<f32>);
+        tiles::for_each_tile(rows, d, |(z, u, s, pass): &mut Kept, _, rows| {
+            z.clear();
+            z.extend_from_slice(rows);
+            self.standardiser.standardise(z);
+            let eps_hat = self.noise(&self.parameters.average, level, z, u, pass);
+            for (x, eps_hat) in rows.chunks_exact_mut(d).zip(eps_hat.chunks_exact(d)) {
+                s.clear();
+                s.extend(eps_hat.iter().map(|&eps_hat| f64::from(-eps_hat) / sigma));
+                self.standardiser.restore_score(x, s);
+                x.iter_mut().zip(&*s).for_each(|(x, &s)| *x = s as f32);
             }
             Ok(())
         })?;

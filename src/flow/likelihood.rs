@@ -11,8 +11,8 @@ impl Flow {
         self.chain.infer(&self.parameters.average, z, pass);
         log_density(self.chain.dim(), pass, |r, density| {
             // Only ∞ − ∞ is not a number: u is beyond f32.
-            nats[r] =
-                if density.is_nan() { f64::NEG_INFINITY } else { density + self.standardiser.log_det() };
+            nats[r] = if density.is_nan() { f64::NEG_INFINITY } else { density };
         });
+        self.standardiser.add_log_det(x, nats);
     }
 }

@@ -80,14 +80,9 @@ impl FlowMatching {
             (1.0, 0.0),
             (divergence, Streams::new(options.seed)),
             x,
-            |z| standardiser.standardise(z),
+            (|z| standardiser.standardise(z), |x, nats| standardiser.add_log_det(x, nats)),
             |z| source.log_density(standardiser, z).expect("a source with a density"),
         )?;
-        Ok(LogLikelihood::OdeEstimate {
-            nats: nats + standardiser.log_det(),
-            nfe,
-            rtol: solver.rtol(),
-            divergence,
-        })
+        Ok(LogLikelihood::OdeEstimate { nats, nfe, rtol: solver.rtol(), divergence })
     }
 }

@@ -10,9 +10,9 @@ use crate::numeric::transport::standard_normal;
 
 /// Where the flow starts, at t = 0.
 ///
-/// The model works in the standard units of the *data*, z = (x − shift)/scale, and takes source rows there by
-/// the same change of units. An affine map takes straight lines to straight lines, so the flow from source to
-/// data is the same in either units.
+/// The model works in the standard units of the *data* ([`Standardiser`]) and takes source rows there by the
+/// same change of units. Lines are straight in those units: in the data's own too where the change is affine,
+/// which it is for columns without heavy tails.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// N(0, I) in standard units: the data's own mean and variances, without their shape.
@@ -44,8 +44,7 @@ impl Source {
                 z.iter_mut().zip(x.row(row)).for_each(|(z, &x)| *z = x.into());
             }
         }
-        let moments = units.shift().iter().zip(units.scale());
-        z.iter_mut().zip(moments).for_each(|(z, (shift, scale))| *z = (*z - shift) / scale);
+        units.standardise(z);
     }
 
     /// Whether it has a density.
@@ -58,10 +57,9 @@ impl Source {
         match self {
             Source::Gaussian => Some(standard_normal(z)),
             Source::Toy(toy) => {
-                let moments = units.shift().iter().zip(units.scale());
-                let x: Vec<f64> =
-                    z.iter().zip(moments).map(|(z, (shift, scale))| z * scale + shift).collect();
-                Some(toy.log_density_at(&x) - units.log_det())
+                let mut x = z.to_vec();
+                units.restore(&mut x);
+                Some(toy.log_density_at(&x) - units.log_det(&x))
             }
             Source::Rows(_) => None,
         }

@@ -1,4 +1,4 @@
-//! The contract that every model keeps: [`Generative`], what goes in, and what comes out.
+//! The contract that every model keeps: [`Generative`], with its inputs and results.
 
 mod options;
 
@@ -14,8 +14,8 @@ pub use options::{Checkpoint, LikelihoodOptions, SampleOptions, TrainOptions};
 
 /// A model that learns p(x) from rows of data and draws new rows.
 ///
-/// The trait is dyn-safe: a comparison loops over `Vec<Box<dyn Generative>>`. A model is usable from its
-/// construction on; [`train`](Generative::train) goes on from the present parameters.
+/// The trait is dyn-safe: a comparison loops over `Vec<Box<dyn Generative>>`. A model can be used as soon as it
+/// is constructed; [`train`](Generative::train) continues from its present parameters.
 ///
 /// `T` is the element type: `f32` for continuous data.
 ///
@@ -41,13 +41,13 @@ pub use options::{Checkpoint, LikelihoodOptions, SampleOptions, TrainOptions};
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
 pub trait Generative<T = f32>: Send + Sync {
-    /// Its place on the map, with what the field predicts of it.
+    /// The model's place on the map, with what the literature predicts for it.
     fn card(&self) -> Card;
 
-    /// Columns of a row.
+    /// Number of columns of a row.
     fn dim(&self) -> usize;
 
-    /// Trainable numbers, all networks together.
+    /// Number of trainable parameters, over all networks.
     fn num_params(&self) -> usize;
 
     /// Fits the model to the rows of `data`, starting from the present parameters.
@@ -56,12 +56,12 @@ pub trait Generative<T = f32>: Send + Sync {
     /// The same build, data, options and state of `rng` give the same bits, whatever the number of threads.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range, [`Error::Shape`] if the columns of `data` are not
-    /// [`dim`](Generative::dim), [`Error::TooFewRows`] if fewer than two are left to train on,
+    /// [`Error::Config`] for options out of range, [`Error::Shape`] if `data` does not have
+    /// [`dim`](Generative::dim) columns, [`Error::TooFewRows`] if fewer than two rows are left to train on,
     /// [`Error::ConstantColumn`] and [`Error::NarrowColumn`] for a column without a usable spread, and
-    /// [`Error::Diverged`] if the loss or its gradient stops being finite: then the model holds its last good
-    /// parameters. With a checkpoint, [`Error::Checkpoint`] if it is of another training, [`Error::Io`] if it
-    /// can be neither read nor written.
+    /// [`Error::Diverged`] if the loss or its gradient stops being finite; the model then holds its last good
+    /// parameters. With a checkpoint, [`Error::Checkpoint`] if it belongs to another training and
+    /// [`Error::Io`] if it cannot be read or written.
     fn train(
         &mut self,
         data: &Dataset<T>,
@@ -70,14 +70,14 @@ pub trait Generative<T = f32>: Send + Sync {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport>;
 
-    /// Draws `n` rows. `sample(k)` gives the first k rows of `sample(n)` from the same state of `rng`.
+    /// Draws `n` rows. From the same state of `rng`, `sample(k)` gives the first k rows of `sample(n)`.
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range, or for more rows than fit into memory.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples<T>>;
 
-    /// The rows of [`sample`](Generative::sample) in blocks, in constant memory, until `n` are drawn or
-    /// `sink` breaks.
+    /// Draws the rows of [`sample`](Generative::sample) in blocks, in constant memory, until `n` are drawn or
+    /// `sink` returns `Break`.
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range.
@@ -93,11 +93,11 @@ pub trait Generative<T = f32>: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity,
-    /// [`Error::NotConverged`] for a row on which an iteration (a diffusion's ODE) uses up its budget.
+    /// [`Error::NotConverged`] if an iteration (a diffusion's ODE) exhausts its budget on a row.
     fn log_likelihood(&self, x: ArrayView2<T>, options: &LikelihoodOptions) -> Result<LogLikelihood>;
 }
 
-/// Rows to learn from, checked once: at least one row and one column, every value finite.
+/// Rows to learn from, checked when it is made: at least one row and one column, all values finite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset<T = f32> {
     x: Array2<T>,
@@ -133,7 +133,8 @@ impl Dataset<f32> {
         Ok(Dataset { x: x.as_standard_layout().into_owned() })
     }
 
-    /// The first `n` rows and the rest: a split for rows that come in random order.
+    /// Splits into the first `n` rows and the rest. For rows that are not in random order use
+    /// [`hold_out`](Dataset::hold_out).
     ///
     /// # Errors
     /// [`Error::TooFewRows`] if either part would be empty.
@@ -152,12 +153,12 @@ impl<T> Dataset<T> {
         self.x.view()
     }
 
-    /// How many rows.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.x.nrows()
     }
 
-    /// How many columns.
+    /// Number of columns.
     pub fn dim(&self) -> usize {
         self.x.ncols()
     }
@@ -179,19 +180,19 @@ pub(crate) fn check_rows(what: &'static str, x: ArrayView2<f32>, dim: usize) -> 
     check_finite(what, x)
 }
 
-/// Rows drawn, and what they cost.
+/// Rows drawn from a model, and what they cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples<T = f32> {
     /// The rows, shape (n, dim), in the units of the data.
     pub x: Array2<T>,
-    /// Network evaluations spent on each row, counted.
+    /// Number of network (function) evaluations spent on each row, as counted.
     pub nfe: usize,
 }
 
-/// Natural log, nats per row, in the units of the data.
+/// The log-likelihood of each row, in nats, as a density in the units of the data.
 ///
-/// Exhaustive on purpose: a bound, an estimate and an exact value are different claims, and a caller must
-/// face each. A density may exceed 1, so a log-density may be positive.
+/// The enum is exhaustive on purpose: an exact value, a bound and an estimate are different claims, and a
+/// caller has to handle each. A density may exceed 1, so a log-density may be positive.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LogLikelihood {
     /// log p(x) itself: autoregressive models, flows.
@@ -208,7 +209,7 @@ pub enum LogLikelihood {
     OdeEstimate {
         /// The estimate.
         nats: Array1<f64>,
-        /// Network evaluations: the most spent on a row.
+        /// The largest number of network evaluations spent on a row.
         nfe: usize,
         /// The solver's relative tolerance.
         rtol: f64,
@@ -241,7 +242,7 @@ pub enum Divergence {
     },
 }
 
-/// A [`LogLikelihood`] without its values: what a [`Card`] predicts.
+/// Which [`LogLikelihood`] a model returns, as its [`Card`] predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LikelihoodKind {
     /// [`LogLikelihood::Exact`].
@@ -258,15 +259,33 @@ pub enum LikelihoodKind {
     Unavailable,
 }
 
-impl std::fmt::Display for LikelihoodKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
+impl LikelihoodKind {
+    /// The claim as one about the negative log-likelihood (NLL): a lower bound on log p is an upper bound on
+    /// the NLL, and the other claims are the same.
+    ///
+    /// ```
+    /// use quadrivium::LikelihoodKind;
+    /// assert_eq!(LikelihoodKind::LowerBound.to_string(), "lower bound");
+    /// assert_eq!(LikelihoodKind::LowerBound.of_nll(), "upper bound");
+    /// assert_eq!(LikelihoodKind::Exact.of_nll(), "exact");
+    /// ```
+    pub fn of_nll(self) -> &'static str {
+        match self {
             LikelihoodKind::Exact => "exact",
-            LikelihoodKind::LowerBound => "lower bound",
+            LikelihoodKind::LowerBound => "upper bound",
             LikelihoodKind::OdeEstimate => "ODE estimate",
             LikelihoodKind::Estimate => "estimate",
             LikelihoodKind::Unnormalised => "unnormalised",
             LikelihoodKind::Unavailable => "none",
+        }
+    }
+}
+
+impl std::fmt::Display for LikelihoodKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            LikelihoodKind::LowerBound => "lower bound",
+            other => other.of_nll(),
         })
     }
 }
@@ -284,7 +303,7 @@ impl LogLikelihood {
         }
     }
 
-    /// Nats per row, where they are comparable with log p(x): `None` for `Unnormalised` and `Unavailable`.
+    /// Nats per row if they are comparable with log p(x), else (`Unnormalised`, `Unavailable`) `None`.
     pub fn nats(&self) -> Option<&Array1<f64>> {
         match self {
             LogLikelihood::Exact(nats)
@@ -296,38 +315,42 @@ impl LogLikelihood {
     }
 }
 
-/// What a training did.
+/// The course of a training.
+///
+/// [`Objective::loss_unit`](crate::map::Objective::loss_unit) says what unit the losses have. Networks see
+/// standardised columns, so their losses in nats differ from the log-likelihood, which is in the units of the
+/// data, by the sum of the logarithms of the columns' scales.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainReport {
     /// The loss of each step, mean over the minibatch.
     pub loss: Vec<f64>,
     /// The parts of each step's loss by name (a VAE's reconstruction and KL, a GAN's critic and penalty, …).
     pub parts: Vec<(&'static str, Vec<f64>)>,
-    /// (steps done, loss on the held-out rows).
+    /// Pairs (steps done, loss on the held-out rows).
     pub validation: Vec<(usize, f64)>,
-    /// Why it ended.
+    /// Why the training ended.
     pub stop: Stop,
 }
 
 /// Why a training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// All steps done.
+    /// All steps are done.
     Completed,
-    /// The observer broke off.
+    /// The observer returned `Break`.
     Interrupted,
     /// No new best validation loss within the patience; the best parameters are kept.
     Patience,
 }
 
-/// What an observer sees after each step.
+/// What an [`Observer`] sees after each step.
 #[derive(Debug, Clone)]
 pub struct Step<'a> {
-    /// The step just done, from 0.
+    /// Number of the step just done, from 0.
     pub step: usize,
-    /// Steps that were asked for.
+    /// Number of steps that were asked for.
     pub steps: usize,
-    /// The loss of this minibatch, mean over its rows.
+    /// Mean loss of this minibatch.
     pub loss: f64,
     /// Names of the loss's parts.
     pub part_names: &'a [&'static str],
@@ -337,13 +360,13 @@ pub struct Step<'a> {
     pub validation: Option<f64>,
 }
 
-/// Watches a training: progress bars, logs, interruption. Any `FnMut(&Step) -> ControlFlow<()>` is one.
+/// Watches a training: progress bars, logs, interruption. Any `FnMut(&Step) -> ControlFlow<()>` is an observer.
 pub trait Observer {
-    /// Called after each step; `Break` ends the training, and the model keeps what it has learned.
+    /// Called after each step. `Break` ends the training, and the model keeps what it has learned.
     fn step(&mut self, step: &Step<'_>) -> ControlFlow<()>;
 }
 
-/// The observer that looks away.
+/// The observer that does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

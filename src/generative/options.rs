@@ -4,15 +4,24 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::error::{Result, check};
 
-/// What every training understands. What belongs to a model (learning rate, schedule, …) is in its config.
+/// The options of a training that all models share. Options of one kind of model (learning rate, schedule, …)
+/// are in its config.
+///
+/// ```
+/// use quadrivium::TrainOptions;
+///
+/// let short = TrainOptions { steps: 100, batch: 1, ..TrainOptions::default() };
+/// assert!(short.validate().is_ok());
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOptions {
-    /// Optimiser steps (for a GAN: generator steps). At least 1. Default 2000.
+    /// Number of optimiser steps (for a GAN: generator steps). At least 1. Default 2000.
     pub steps: usize,
     /// Rows per step, drawn with replacement. 1 to 16,777,216. Default 256.
     pub batch: usize,
-    /// Parts of a minibatch with a random stream and a gradient of their own, summed in order: the most
-    /// threads that a step can use, and part of the result's definition. 1 to `batch`, at most 1024. Default 2.
+    /// Number of parts into which a minibatch is cut. Each has its own random stream and gradient, and the
+    /// gradients are summed in order. This bounds the threads that a step can use, and another number gives
+    /// another result. 1 to 1024; a minibatch of fewer rows has one part per row. Default 2.
     pub shards: usize,
     /// Share of the rows held out to measure the loss on. 0 (none) up to, not including, 1. Default 0.
     pub validation: f64,
@@ -21,8 +30,8 @@ pub struct TrainOptions {
     /// Stop after this many validations without a new best, and keep the best parameters. `None` (never) or
     /// at least 1. Default `None`.
     pub patience: Option<usize>,
-    /// A file to go on from after an interruption. The baselines, which take seconds, write none: they start
-    /// anew. Default `None`.
+    /// A file from which an interrupted training resumes. The baselines train in seconds and ignore it.
+    /// Default `None`.
     pub checkpoint: Option<Checkpoint>,
 }
 
@@ -46,8 +55,7 @@ impl TrainOptions {
     pub fn validate(&self) -> Result<()> {
         check(self.steps >= 1, "TrainOptions::steps", self.steps, "at least 1")?;
         check((1..=1 << 24).contains(&self.batch), "TrainOptions::batch", self.batch, "1 to 16,777,216")?;
-        let shards = (1..=self.batch.min(1024)).contains(&self.shards);
-        check(shards, "TrainOptions::shards", self.shards, "1 to batch, at most 1024")?;
+        check((1..=1024).contains(&self.shards), "TrainOptions::shards", self.shards, "1 to 1024")?;
         check(
             (0.0..1.0).contains(&self.validation),
             "TrainOptions::validation",
@@ -65,18 +73,24 @@ impl TrainOptions {
         let every = self.checkpoint.as_ref().map(|checkpoint| checkpoint.every);
         check(every != Some(0), "Checkpoint::every", every, "at least 1")
     }
+
+    /// Shards of a minibatch: none of them is empty.
+    pub(crate) fn shards_of_batch(&self) -> usize {
+        self.shards.min(self.batch)
+    }
 }
 
-/// A file that a training can go on from.
+/// A file from which an interrupted training resumes.
 ///
-/// If the file is there, the training goes on from it, else it starts. Killed at any moment and called again
-/// in the same way — model, data, options, state of `rng` — it ends in the same bits as without the
-/// interruption: parameters, averages, report. The observer sees the steps from there on. A training that
-/// had ended is not done again: the call returns what it returned.
+/// If the file exists, the training resumes from it; otherwise it starts from the beginning. A training that
+/// was killed at any moment and is called again in the same way (model, data, options, state of `rng`) ends
+/// with the same bits as one that was not interrupted: parameters, averages and report. The observer sees
+/// only the steps that are done after the resumption. If the saved training had already finished, the call
+/// returns its report without training again.
 ///
-/// The file is replaced as a whole: a crash leaves the old one or the new one. It is no exchange format: only
-/// the same version of the crate reads it. For the finished model see `persist`, with the feature
-/// `safetensors`.
+/// The file is replaced as a whole, so a crash leaves either the old one or the new one. It is not an
+/// exchange format: only the same version of the crate reads it. To save a finished model, see `persist`
+/// (feature `safetensors`).
 ///
 /// ```
 /// use quadrivium::{Checkpoint, data::Toy, prelude::*, seeded};
@@ -97,7 +111,7 @@ impl TrainOptions {
 /// use std::ops::ControlFlow::{Break, Continue};
 /// let (report, _) = fit(&mut |step: &Step<'_>| if step.step == 6 { Break(()) } else { Continue(()) })?;
 /// assert_eq!((report.loss.len(), report.stop), (7, Stop::Interrupted));
-/// // … and gone on with.
+/// // … and resumed.
 /// let (report, vae) = fit(&mut Silent)?;
 /// assert_eq!((report.loss.len(), report.stop), (20, Stop::Completed));
 /// # std::fs::remove_file(&path).unwrap();
@@ -109,18 +123,18 @@ impl TrainOptions {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Steps between two writings. At least 1. A writing waits for the disk, for some milliseconds: as long as
-    /// ten or twenty steps of a small network take.
+    /// Steps between two writes. At least 1. A write waits for the disk, which takes a few milliseconds: as
+    /// long as ten or twenty steps of a small network.
     pub every: usize,
 }
 
-/// What every sampler understands.
+/// The options of sampling that all models share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleOptions {
-    /// Scale of the randomness: 1 samples the model, less draws less varied rows. Each model's `sample`
-    /// says what it scales. More than 0, at most 1e6: beyond, f32 runs out of range. Default 1.
+    /// Scale of the randomness. 1 samples the model; smaller values give less varied samples. Each model's
+    /// `sample` says what it scales. More than 0, at most 1e6, beyond which f32 would overflow. Default 1.
     pub temperature: f64,
 }
 
@@ -143,10 +157,10 @@ impl SampleOptions {
     }
 }
 
-/// What every likelihood understands.
+/// The options of scoring that all models share.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LikelihoodOptions {
-    /// Seed of whatever noise the estimate needs (latent draws, divergence probes). The noise is keyed by
-    /// this seed and a row's content, so a batch scores as its rows do. Default 0.
+    /// Seed of the noise that an estimate needs (latent draws, divergence probes). The noise of a row depends
+    /// on this seed and the row's values only, so a row scores the same alone and in a batch. Default 0.
     pub seed: u64,
 }

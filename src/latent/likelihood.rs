@@ -11,6 +11,8 @@ pub(super) struct Scratch {
     // Standardised rows, and what the encoder sees of them: (n, dim)
     x: Vec<f32>,
     near: Vec<f32>,
+    // ln |dx′/dx| of the standardised rows x′: (n)
+    constant: Vec<f64>,
     q: Gaussians<f32>,
     // A stream per row.
     noise: Vec<Rng>,
@@ -31,7 +33,7 @@ impl Vae {
     pub(super) fn bound_tile(&self, seed: u64, scratch: &mut Scratch, rows: &[f32], nats: &mut [f64]) {
         let (dim, latent_dim, draws) = (self.config.dim, self.config.latent_dim, self.config.draws);
         let (Networks { encoder, decoder }, p) = (&self.networks, &self.parameters.average);
-        let Scratch { x, near, q, noise, z, likelihood, ratio, log_w } = scratch;
+        let Scratch { x, near, constant, q, noise, z, likelihood, ratio, log_w } = scratch;
         x.clear();
         x.extend_from_slice(rows);
         self.standardiser.standardise(x);
@@ -41,7 +43,9 @@ impl Vae {
         noise.clear();
         noise.extend(rows.chunks_exact(dim).map(|row| Streams::new(seed).of_row(row).stream(0)));
 
-        let constant = self.standardiser.log_det() - 0.5 * TAU.ln() * dim as f64;
+        constant.clear();
+        constant.resize(nats.len(), 0.0);
+        self.standardiser.add_log_det(rows, constant);
         log_w.clear();
         let total = nats.len() * draws;
         for first in (0..total).step_by(TILE) {
@@ -65,7 +69,7 @@ impl Vae {
             let gaussians = likelihood.mean.chunks_exact(dim).zip(likelihood.sd.chunks_exact(dim));
             for ((draw, &log_ratio), (m, s)) in tile.zip(&*ratio).zip(gaussians) {
                 let r = draw / draws;
-                let mut log_p = constant;
+                let mut log_p = constant[r] - 0.5 * TAU.ln() * dim as f64;
                 for ((&x, &m), &s) in x[r * dim..].iter().zip(m).zip(s) {
                     let e = (f64::from(x) - f64::from(m)) / f64::from(s);
                     log_p -= 0.5 * e * e + f64::from(s).ln();

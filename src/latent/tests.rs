@@ -145,7 +145,7 @@ fn more_draws_tighten_the_bound_and_none_passes_the_truth() {
     assert!(bounds.is_sorted(), "{bounds:?}");
     assert!(bounds[3] < truth && bounds[3] > truth - 0.4, "{bounds:?}, truth {truth}");
     // One draw of z is the loss that training ended with, in the units of the data.
-    let last = mean(&report.loss[1_400..]) - model.standardiser.log_det();
+    let last = mean(&report.loss[1_400..]) - model.standardiser.log_det(&[0f32; 2]);
     assert!((bounds[0] + last).abs() < 0.15, "{bounds:?}, training's {last}");
 }
 

@@ -1,13 +1,12 @@
-//! The map of the field as data: which objective and which sampling procedure make which paradigm, and what
-//! the field predicts of it. The predictions stand here so that a test or a table can hold them against
-//! measurements.
+//! The map of the field as data: which objective and which sampling procedure make up which paradigm, and what
+//! the literature predicts for it, so that a test or a table can compare the predictions with measurements.
 //!
 //! ```
 //! use quadrivium::map::{self, Objective, Paradigm, Sampling};
 //! let place = map::place(Objective::NoisePrediction, Sampling::Denoising { steps: 50 }).unwrap();
 //! assert_eq!(place.paradigm, Paradigm::Diffusion);
 //! assert_eq!(place.latency.to_string(), "∝ steps");
-//! // No one samples a GAN coordinate by coordinate.
+//! // A GAN does not draw coordinate by coordinate.
 //! assert!(map::place(Objective::Minimax, Sampling::Sequential { dim: 2 }).is_none());
 //! ```
 
@@ -31,7 +30,7 @@ pub enum Paradigm {
     Flow,
     /// An energy, p(x) ∝ exp(−E(x)), or its slope, the score.
     Energy,
-    /// A density in closed form, without a network: the classical yardstick.
+    /// A density in closed form, without a network: what a network has to beat.
     Baseline,
 }
 
@@ -44,7 +43,7 @@ pub enum Objective {
     ChangeOfVariables,
     /// −E_q[log p(x|z)] + KL(q(z|x) ‖ p(z)).
     Elbo,
-    /// min_G max_D E[log D(x)] + E[log(1 − D(G(z)))], both players on the one value.
+    /// min_G max_D E[log D(x)] + E[log(1 − D(G(z)))], one value for both players.
     Minimax,
     /// The generator maximises log D(G(z)); the discriminator pays (γ/2) E‖∇D(x)‖² on real rows.
     NonSaturatingR1,
@@ -56,25 +55,26 @@ pub enum Objective {
     FlowMatching,
     /// E‖s(x̃) − ∇ log q(x̃|x)‖².
     ScoreMatching,
-    /// E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction: score matching without the noise that was added.
+    /// E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction: score matching that does not use the noise that was added.
     SlicedScoreMatching,
     /// E[E(x)] − E[E(x⁻)], x⁻ from a Markov chain.
     ContrastiveDivergence,
     /// −ln Σₖ wₖ N(x; μₖ, Σₖ), by expectation–maximisation.
     ExpectationMaximisation,
-    /// −ln of the mean of kernels on the training rows, of which a rule or cross-validation finds the width.
+    /// −ln of the mean of kernels centred on the training rows; their width is found by a rule or by
+    /// cross-validation.
     KernelSmoothing,
 }
 
-/// How a row is drawn, with the numbers that its cost depends on.
+/// How a row is drawn, with the numbers that determine its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sampling {
     /// One coordinate after the other.
     Sequential {
-        /// Coordinates.
+        /// Number of coordinates.
         dim: usize,
     },
-    /// One pass of a network, or of a formula, over one draw of noise.
+    /// One evaluation of a network, or of a formula, on one draw of noise.
     OnePass,
     /// From noise to data in steps.
     Denoising {
@@ -91,15 +91,43 @@ pub enum Sampling {
         /// Network evaluations.
         steps: usize,
     },
-    /// Langevin moves on the score of data blurred less and less.
+    /// Langevin steps along the score of the data, blurred by less and less noise.
     AnnealedLangevin {
         /// Network evaluations.
         steps: usize,
     },
 }
 
+impl Objective {
+    /// The unit of the losses in a [`TrainReport`](crate::TrainReport) for this objective. Networks work on
+    /// standardised columns, so their nats, errors and velocities are those of columns in standard deviations;
+    /// the baselines work in the units of the data.
+    ///
+    /// ```
+    /// use quadrivium::map::Objective;
+    /// assert_eq!(Objective::ChainRuleNll.loss_unit(), "nats per row, columns standardised");
+    /// assert_eq!(Objective::ExpectationMaximisation.loss_unit(), "nats per row, in the units of the data");
+    /// ```
+    pub fn loss_unit(self) -> &'static str {
+        match self {
+            Objective::ChainRuleNll | Objective::ChangeOfVariables | Objective::Elbo => {
+                "nats per row, columns standardised"
+            }
+            Objective::ExpectationMaximisation | Objective::KernelSmoothing => {
+                "nats per row, in the units of the data"
+            }
+            Objective::Minimax | Objective::NonSaturatingR1 => "critic's loss in nats per row",
+            Objective::WassersteinGp => "critic's loss in standard deviations",
+            Objective::NoisePrediction | Objective::ScoreMatching => "squared error of noise per column",
+            Objective::SlicedScoreMatching => "squared error of noise, less a constant",
+            Objective::FlowMatching => "squared error of velocity per column",
+            Objective::ContrastiveDivergence => "difference of mean energies in nats",
+        }
+    }
+}
+
 impl Sampling {
-    /// Network evaluations per row.
+    /// Number of network evaluations per row.
     pub fn nfe(self) -> usize {
         match self {
             Sampling::OnePass => 1,
@@ -112,28 +140,30 @@ impl Sampling {
     }
 }
 
-/// What the objective measures between data and model, at its optimum over any helper network.
+/// What the objective measures between data and model, if any auxiliary network (a critic) is at its optimum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Discrepancy {
-    /// KL(data ‖ model): pays for every row that the model thinks impossible, so it covers all modes.
+    /// KL(data ‖ model): large where the data has rows that the model finds improbable, so the model covers
+    /// all modes.
     ForwardKl,
     /// An upper bound on KL(data ‖ model).
     ForwardKlBound,
-    /// Jensen–Shannon: saturates where data and model do not overlap.
+    /// The Jensen–Shannon divergence: it is constant, and its gradient vanishes, where data and model do not
+    /// overlap.
     JensenShannon,
-    /// KL(model ‖ data) − 2·Jensen–Shannon: cheap to miss a mode, dear to invent one. It has the gradient
-    /// that the generator gets from the best discriminator while that stands, not the value (Arjovsky &
-    /// Bottou 2017, theorem 2.5).
+    /// KL(model ‖ data) − 2·Jensen–Shannon: missing a mode costs little, inventing one costs much. The
+    /// generator's gradient at the optimal discriminator, held fixed, is the gradient of this; its loss is not
+    /// the value of it (Arjovsky & Bottou 2017, theorem 2.5).
     ReverseKlLessJs,
-    /// Wasserstein-1, where the penalty holds the critic to slope 1: grows with the distance that mass has to
-    /// travel.
+    /// The Wasserstein-1 distance, if the penalty keeps the critic's slope at 1. It grows with the distance over
+    /// which mass has to be moved.
     Wasserstein1,
-    /// Fisher divergence over the noise levels; weighted by g², a bound on the forward KL (Song, Durkan et
+    /// The Fisher divergence over the noise levels. Weighted by g² it bounds the forward KL (Song, Durkan et
     /// al. 2021).
     Fisher,
-    /// Fisher divergence from the data blurred by one noise level: what is learned is the blurred density.
+    /// The Fisher divergence from the data blurred by one noise level: the blurred density is learned.
     FisherAtOneLevel,
-    /// The squared error of a velocity field, along the way: with a Lipschitz field a bound on W₂² (Albergo &
+    /// The squared error of a velocity field along the paths. For a Lipschitz field it bounds W₂² (Albergo &
     /// Vanden-Eijnden 2023, proposition 3).
     Wasserstein2Bound,
 }
@@ -149,20 +179,20 @@ pub enum LatencyLaw {
     LinearInSteps,
 }
 
-/// What goes wrong when it goes wrong.
+/// How a model can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureMode {
     /// Cost per row grows with dimension.
     SlowInDim,
-    /// Errors of early coordinates are never revised.
+    /// Errors in early coordinates are never corrected.
     ErrorAccumulation,
-    /// Mass between the modes: samples of a continuous decoder blur.
+    /// Mass between the modes: the samples of a continuous decoder are blurred.
     Blur,
     /// The encoder is ignored: KL → 0.
     PosteriorCollapse,
     /// Whole modes are missing.
     ModeCollapse,
-    /// The generator's gradient vanishes against a sure discriminator.
+    /// The generator's gradient vanishes when the discriminator is certain.
     VanishingGradient,
     /// The players circle instead of converging.
     Oscillation,
@@ -170,32 +200,32 @@ pub enum FailureMode {
     SlowInSteps,
     /// Few steps lose fidelity.
     DiscretisationError,
-    /// The map must be invertible, so modes stay joined by thin bridges.
+    /// The map is invertible and continuous, so thin bridges of density connect the modes.
     Bridges,
     /// The chain does not cross between modes.
     SlowMixing,
-    /// Training stops at an optimum that another start would better.
+    /// Training ends in a local optimum; another start finds a better one.
     LocalOptimum,
-    /// The rows needed grow exponentially with dimension.
+    /// The number of rows needed grows exponentially with the dimension.
     CurseOfDimension,
 }
 
-/// Where an objective and a sampling procedure stand, and what the field predicts there.
+/// Where an objective and a sampling procedure stand on the map, and what the literature predicts for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Which way of learning this is.
     pub paradigm: Paradigm,
     /// What the objective measures.
     pub discrepancy: Discrepancy,
-    /// What `log_likelihood` can say.
+    /// Which kind of value `log_likelihood` returns.
     pub likelihood: LikelihoodKind,
-    /// How latency grows.
+    /// How the latency grows.
     pub latency: LatencyLaw,
-    /// The likeliest failures, the first first.
+    /// The most likely failures, the likeliest first.
     pub failures: &'static [FailureMode],
 }
 
-/// Where this pair stands; `None` for a pair that no method uses.
+/// Where an objective and a sampling procedure stand on the map; `None` for a pair that no method uses.
 ///
 /// Sources: Goodfellow, *Deep Learning*, ch. 20, and Bond-Taylor et al. 2022 (the comparison); Goodfellow et
 /// al. 2014 (Jensen–Shannon); Arjovsky et al. 2017 (Wasserstein-1); Kingma & Welling 2014 (the bound);
@@ -295,26 +325,26 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     Some(Place { paradigm, discrepancy, likelihood, latency, failures })
 }
 
-/// Where a model stands: its parts, and what the field predicts of them.
+/// A model's objective and sampling procedure, and what the literature predicts for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Card {
-    /// A short name, as a table's row shows it.
+    /// A short name, as shown in tables.
     pub name: Cow<'static, str>,
     /// Which way of learning it is.
     pub paradigm: Paradigm,
     /// What its training minimises.
     pub objective: Objective,
-    /// What that measures between data and model.
+    /// What the objective measures between data and model.
     pub discrepancy: Discrepancy,
     /// How it draws a row.
     pub sampling: Sampling,
-    /// Network evaluations per row.
+    /// Number of network (function) evaluations per row.
     pub nfe: usize,
     /// How its latency grows.
     pub latency: LatencyLaw,
     /// What `log_likelihood` returns.
     pub likelihood: LikelihoodKind,
-    /// The likeliest failures, the first first.
+    /// The most likely failures, the likeliest first.
     pub failures: &'static [FailureMode],
 }
 

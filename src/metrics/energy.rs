@@ -9,15 +9,15 @@ use crate::error::Result;
 /// The energy distance between two samples, as a V-statistic and without a root.
 ///
 /// E = 2 E‖X − Y‖ − E‖X − X'‖ − E‖Y − Y'‖ ≥ 0, each mean over all pairs of rows, a row with itself included
-/// (Székely & Rizzo 2013), in the unit of the data. It is 0 only between samples that are equal as sets of
-/// rows with weights, and for two samples of one distribution its mean is (1/n + 1/m) E‖X − X'‖: print that
-/// floor beside it.
+/// (Székely & Rizzo 2013), in the unit of the data. It is 0 only between samples with the same empirical
+/// distribution. For two samples of one distribution its mean is (1/n + 1/m) E‖X − X'‖: report it beside its
+/// [`Floor`](super::Floor).
 ///
 /// `x` has shape (n, d), `y` (m, d). Distances are computed in f32 (relative error 10⁻⁷ each, of random sign)
 /// and summed in f64, which leaves an absolute error of about 10⁻⁸ E‖X − Y‖.
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape) for unlike or no columns,
+/// [`Error::Shape`](crate::Error::Shape) for different numbers of columns or none,
 /// [`Error::TooFewRows`](crate::Error::TooFewRows) for an empty sample,
 /// [`Error::NonFinite`](crate::Error::NonFinite).
 ///

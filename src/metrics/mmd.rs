@@ -42,7 +42,7 @@ pub fn mmd_squared(x: ArrayView2<f32>, y: ArrayView2<f32>, bandwidths: &[f64]) -
     let (n, m) = (x.rows as f64, y.rows as f64);
     let sum: f64 = (bandwidths.iter())
         .map(|h| {
-            // Bounded so that neither 0 · ∞ nor an underflow of the exponential can arise.
+            // The bounds prevent 0 · ∞ and an underflow of the exponential.
             let rate = (0.5 * (scale / h).powi(2)).min(1e30) as f32;
             let kernel = move |d2: f32| (-rate * d2).max(-80.0).fast_exp();
             self_sum(&x, kernel) / (n * (n - 1.0)) + self_sum(&y, kernel) / (m * (m - 1.0))
@@ -54,8 +54,8 @@ pub fn mmd_squared(x: ArrayView2<f32>, y: ArrayView2<f32>, bandwidths: &[f64]) -
 
 /// The median distance between rows of the two samples together: the usual bandwidth for [`mmd_squared`].
 ///
-/// The median over all pairs of different rows, from at most 1,000 rows, evenly spaced over `x` and `y` in
-/// this order.
+/// The median is over all pairs of different rows. Of more than 1,000 rows, at most 1,000 are used, evenly
+/// spaced over `x` followed by `y`.
 ///
 /// # Errors
 /// As [`mmd_squared`].

@@ -1,9 +1,9 @@
 //! How far samples are from the truth: mode coverage, energy distance, MMD, Wasserstein, precision and
 //! recall, NLL gap.
 //!
-//! A distance between finite samples is never 0. Print beside it its floor: the same distance between two
-//! fresh samples of the truth of the same sizes. All distances are between rows as given, so columns of
-//! unlike units are to be standardised first. All sums run in a fixed order: the same bits for any number of
+//! A distance between finite samples is never 0. Print beside it its [`Floor`]: the same distance between two
+//! fresh samples of the truth, of the same sizes. All distances are between rows as given, so standardise
+//! columns of different units first. All sums run in a fixed order and give the same bits for any number of
 //! threads.
 //!
 //! | question | metric | cost in rows |
@@ -15,8 +15,10 @@
 //! | the same, exactly | [`wasserstein2`] | n² to n³ |
 //! | fidelity and diversity apart | [`prdc`] | n² |
 //! | is the density right? | [`Nll`] | n |
+//! | could a perfect sampler score the same? | [`Floor`] | |
 
 mod energy;
+mod floor;
 mod mmd;
 mod modes;
 mod nll;
@@ -25,6 +27,7 @@ mod prdc;
 mod wasserstein;
 
 pub use energy::energy_distance;
+pub use floor::Floor;
 pub use mmd::{median_distance, mmd_squared};
 pub use modes::{ModeReport, mode_coverage};
 pub use nll::Nll;
@@ -36,7 +39,7 @@ use ndarray::ArrayView2;
 use crate::error::{Error, Result};
 use crate::generative::check_rows;
 
-/// Two samples that can be compared: columns as many in both, at least one, `least` rows each, all values
+/// Checks that two samples can be compared: the same number of columns, at least one; at least `least` rows each; all values
 /// finite.
 fn check_pair(x: ArrayView2<f32>, y: ArrayView2<f32>, least: usize) -> Result<()> {
     if x.ncols() == 0 {
@@ -56,7 +59,7 @@ fn check_count(what: &'static str, got: usize, least: usize) -> Result<()> {
     if got < least { Err(Error::TooFewRows { what, got, least }) } else { Ok(()) }
 }
 
-/// `f(0), …, f(n − 1)`, in this order whatever thread ran which.
+/// `f(0), …, f(n − 1)`, in this order whichever thread ran which.
 fn map<T: Send>(n: usize, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
     #[cfg(feature = "rayon")]
     {

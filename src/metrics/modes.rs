@@ -9,36 +9,46 @@ use crate::generative::check_rows;
 /// What [`mode_coverage`] finds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ModeReport {
-    /// Modes with at least one high-quality row. Kind to fog: a sampler with 2 % high-quality rows can reach
-    /// 24 of 25.
+    /// Modes with at least one high-quality row. This measure is lenient: a sampler with 2 % high-quality rows
+    /// can reach 24 of 25.
     pub modes: usize,
     /// Modes that hold at least 20 % of their fair share of the high-quality rows: count ≥ 0.2 · high-quality
     /// rows / modes.
     pub modes_fair: usize,
-    /// Modes there are.
+    /// Number of modes of the mixture.
     pub total: usize,
-    /// Share of rows within 3σ (L2) of their nearest centre. A perfect sampler in 2D scores 1 − e^(−9/2) =
-    /// 0.98889; more is under-dispersion.
+    /// Share of rows within 3σ (L2) of their nearest centre. More than
+    /// [`perfect_high_quality`](ModeReport::perfect_high_quality) means that the modes are too narrow, not that
+    /// the sampler is better.
     pub high_quality: f64,
-    /// Standard deviation of the rows within their modes ÷ σ: a perfect sampler scores 1. `None` if no mode
-    /// holds two rows.
+    /// What a perfect sampler scores for `high_quality`: P(χ²_dim ≤ 9), in 2D 1 − e^(−9/2) = 0.98889.
+    pub perfect_high_quality: f64,
+    /// Standard deviation of the rows within their modes ÷ σ. A perfect sampler scores 1, more is blur, less
+    /// is under-dispersion. `None` if no mode holds two rows.
     ///
     /// Pooled over modes and coordinates, each about the mode's own sample mean, with one degree of freedom
-    /// per mode: √(Σ ‖x − x̄_mode‖² / (dim · (rows − modes))) / σ. Rows further than 10σ from every centre do
-    /// not enter: they lie between the modes, and a few of them would hide how sharp the modes are. So
+    /// per mode: √(Σ ‖x − x̄_mode‖² / (dim · (rows − modes))) / σ. Rows further than 10σ from every centre are
+    /// left out: they lie between the modes, and a few of them would hide how sharp the modes are. So
     /// 10/√(dim + 2), the value of rows spread evenly in the ball (5 in 2D), means "no modes at all".
     pub spread_ratio: Option<f64>,
-    /// KL(rows over modes ‖ uniform) in nats, each row counted at its nearest centre: 0 when all modes hold
-    /// as many rows, ln(total) when one holds all. A perfect sampler scores (total − 1)/(2n) on average.
-    pub reverse_kl: f64,
+    /// Whether the modes are narrower than the truth's by more than chance: `spread_ratio` below 1 or
+    /// `high_quality` above `perfect_high_quality`, by more than three standard errors of a perfect sampler
+    /// (1/√(2 · dim · (rows − modes)) and √(p(1 − p)/n)). The share of rows in 3σ of such a sample says
+    /// nothing good about it.
+    pub too_narrow: bool,
+    /// KL(shares of the modes ‖ uniform) in nats, each row counted at its nearest centre: 0 when all modes
+    /// hold equally many rows, ln(total) when one holds all. It measures the balance of the modes only, not
+    /// their shape. A perfect sampler scores (total − 1)/(2n) on average.
+    pub mode_kl: f64,
 }
 
 /// Which modes of an equal-weight mixture of round Gaussians a sample covers: the protocol of PacGAN (Lin et
 /// al. 2018).
 ///
 /// `x` has shape (n, dim), `centres` (modes, dim); `sigma` is the standard deviation of every mode in each
-/// coordinate. The protocol uses 2,500 rows. Made for two dimensions: from about nine on, few rows of a
-/// Gaussian lie within 3σ (L2).
+/// coordinate. The protocol uses 2,500 rows. It is made for two dimensions, where nearly all rows of a
+/// Gaussian lie within 3σ (L2); in nine dimensions fewer than half do. The figures of a perfect sampler hold for
+/// modes at least 6σ apart.
 ///
 /// # Errors
 /// [`Error::TooFewRows`] for no rows or no centres, [`Error::Shape`] for unlike or no columns,
@@ -50,7 +60,7 @@ pub struct ModeReport {
 /// let x = array![[1.0, 0.1], [1.0, -0.1], [0.9, 0.0], [0.3, 0.0]];
 /// let report = mode_coverage(x.view(), centres.view(), 0.1)?;
 /// assert_eq!((report.modes, report.total, report.high_quality), (1, 2, 0.75));
-/// assert_eq!(report.reverse_kl, 2f64.ln());
+/// assert_eq!(report.mode_kl, 2f64.ln());
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
 pub fn mode_coverage(x: ArrayView2<f32>, centres: ArrayView2<f64>, sigma: f64) -> Result<ModeReport> {
@@ -94,18 +104,46 @@ pub fn mode_coverage(x: ArrayView2<f32>, centres: ArrayView2<f64>, sigma: f64) -
         .map(|(s, &count)| s.dot(&s) / count as f64)
         .sum();
     let freedom = near.iter().map(|count| count.saturating_sub(1)).sum::<usize>() * dim;
+    let spread_ratio = (freedom > 0).then(|| ((sum2 - between).max(0.0) / freedom as f64).sqrt());
+    let (high_quality, perfect) = (all_good as f64 / n, within_three_sigma(dim));
     Ok(ModeReport {
         modes: good.iter().filter(|count| **count > 0).count(),
         modes_fair: good.iter().filter(|count| **count > 0 && 5 * total * **count >= all_good).count(),
         total,
-        high_quality: all_good as f64 / n,
-        spread_ratio: (freedom > 0).then(|| ((sum2 - between).max(0.0) / freedom as f64).sqrt()),
-        reverse_kl: (held.iter().filter(|count| **count > 0))
+        high_quality,
+        perfect_high_quality: perfect,
+        spread_ratio,
+        // √(χ²_ν/ν) has the standard deviation 1/√(2ν), a share p of n rows √(p(1 − p)/n).
+        too_narrow: spread_ratio.is_some_and(|ratio| ratio < 1.0 - 3.0 / (2.0 * freedom as f64).sqrt())
+            || high_quality > perfect + 3.0 * (perfect * (1.0 - perfect) / n).sqrt(),
+        mode_kl: (held.iter().filter(|count| **count > 0))
             .map(|&count| count as f64 / n)
             .map(|share| share * (share * total as f64).ln())
             .sum::<f64>()
             .max(0.0),
     })
+}
+
+/// P(χ²_dim ≤ 9), the share of a standard normal within 3 of its mean.
+///
+/// With a = dim/2 and x = 9/2 it is e^(−x) Σₙ x^(a+n)/Γ(a + n + 1), n = 0, 1, … (DLMF 8.7.1).
+fn within_three_sigma(dim: usize) -> f64 {
+    let x = 4.5f64;
+    // x^b/Γ(b + 1) at b = 0 or ½, and from there in steps of one.
+    let (mut b, mut term) = match dim % 2 {
+        0 => (0.0, 1.0),
+        _ => (0.5, 2.0 * (x / std::f64::consts::PI).sqrt()),
+    };
+    let (mut sum, a) = (0.0, dim as f64 / 2.0);
+    // The terms fall from b = x on; 60 later none is above 1e-30.
+    while b < a.max(x) + 60.0 {
+        if b >= a {
+            sum += term;
+        }
+        b += 1.0;
+        term *= x / b;
+    }
+    sum * (-x).exp()
 }
 
 /// The nearest centre and the squared distance to it.
@@ -160,7 +198,7 @@ mod tests {
         assert!((r.high_quality - p).abs() < 4.0 * (p * (1.0 - p) / n as f64).sqrt(), "{r:?}");
         assert!((r.spread_ratio.unwrap() - 1.0).abs() < 0.01, "{r:?}");
         // 2n·KL is χ² with 24 degrees of freedom: mean 24, variance 48; its 0.001 % points are 3.5 and 67.
-        let chi2 = 2.0 * n as f64 * r.reverse_kl;
+        let chi2 = 2.0 * n as f64 * r.mode_kl;
         assert!((3.5..67.0).contains(&chi2), "{r:?}");
     }
 
@@ -185,12 +223,12 @@ mod tests {
     #[test]
     fn a_collapsed_sampler_is_seen() {
         let r = report(&Array2::from_elem((2500, 2), 2.01));
-        assert_eq!((r.modes, r.modes_fair, r.high_quality, r.reverse_kl), (1, 1, 1.0, 25f64.ln()));
+        assert_eq!((r.modes, r.modes_fair, r.high_quality, r.mode_kl), (1, 1, 1.0, 25f64.ln()));
         assert!(r.spread_ratio.unwrap() < 1e-6);
         // Half the modes, evenly: KL = ln(25/5).
         let r = report(&draw(50_000, 5, SIGMA, 0.0, 5));
         assert_eq!((r.modes, r.modes_fair), (5, 5));
-        assert!((r.reverse_kl - 5f64.ln()).abs() < 1e-3);
+        assert!((r.mode_kl - 5f64.ln()).abs() < 1e-3);
     }
 
     #[test]
@@ -213,14 +251,63 @@ mod tests {
             let x = Array2::from_shape_fn((100, 1), |(i, _)| if i < minor { 0.0 } else { 10.0 });
             let r = mode_coverage(x.view(), centres.view(), 1.0).unwrap();
             assert_eq!((r.modes, r.modes_fair), (2, fair));
+            // Rows outside of 3σ have no say: 10 of 600 rows would not be a fifth of a fair share of all.
+            let fog = Array2::from_shape_fn((600, 1), |(i, _)| if i < 100 { x[[i, 0]] } else { 5.5 });
+            let r = mode_coverage(fog.view(), centres.view(), 1.0).unwrap();
+            assert_eq!((r.modes, r.modes_fair, r.high_quality), (2, fair, 1.0 / 6.0));
         }
+    }
+
+    #[test]
+    fn the_share_in_three_sigma_is_the_chi_squared_law() {
+        // P(χ²_dim ≤ 9): erf(3/√2); even dim by the Poisson sum; the rest as scipy.stats.chi2.cdf.
+        let x = 4.5f64;
+        let even = |dim: u32| {
+            let (mut term, mut sum) = (1.0, 1.0);
+            for k in 1..dim / 2 {
+                term *= x / f64::from(k);
+                sum += term;
+            }
+            1.0 - (-x).exp() * sum
+        };
+        for dim in [2, 4, 10, 30] {
+            let got = within_three_sigma(dim as usize);
+            assert!((got / even(dim) - 1.0).abs() < 1e-9, "{dim}: {got}");
+        }
+        for (dim, share) in [(1, 0.9973002039367398), (3, 0.9707091134651117), (5, 0.8909358420502275)] {
+            assert!((within_three_sigma(dim) - share).abs() < 1e-12, "{dim}");
+        }
+        assert!(within_three_sigma(5000) < 1e-300);
+    }
+
+    #[test]
+    fn modes_that_are_too_narrow_are_told() {
+        let n = 10_000;
+        for (spread, narrow) in [(0.5, true), (0.97, true), (1.0, false), (1.2, false)] {
+            for seed in 0..5 {
+                let r = report(&draw(n, 25, spread * SIGMA, 0.0, 20 + seed));
+                assert_eq!(r.too_narrow, narrow, "spread {spread}: {r:?}");
+            }
+        }
+        // All rows on circles of radius √2 σ: as wide as the truth in each coordinate, and all within 3σ.
+        let circle = Array2::from_shape_fn((n, 2), |(i, c)| {
+            let (sin, cos) = (i as f64).sin_cos();
+            (grid()[[i % 25, c]] + 2f64.sqrt() * SIGMA * [sin, cos][c]) as f32
+        });
+        let r = report(&circle);
+        assert!(r.too_narrow && r.high_quality == 1.0 && r.spread_ratio.unwrap() > 0.999, "{r:?}");
+        // One row in each mode has no width.
+        let alone = report(&draw(1, 1, SIGMA, 0.0, 1));
+        assert_eq!((alone.spread_ratio, alone.too_narrow), (None, false));
+        // A few rows may well be closer together than the truth's.
+        assert!(!report(&draw(30, 1, 0.9 * SIGMA, 0.0, 2)).too_narrow);
     }
 
     #[test]
     fn rows_far_from_everything_count_nowhere_and_make_no_nan() {
         let r = report(&Array2::from_elem((3, 2), f32::MAX));
         assert_eq!((r.modes, r.modes_fair, r.high_quality, r.spread_ratio), (0, 0, 0.0, None));
-        assert_eq!(r.reverse_kl, 25f64.ln());
+        assert_eq!(r.mode_kl, 25f64.ln());
         let one = report(&array![[0.0, 0.0]]);
         assert_eq!((one.modes, one.spread_ratio), (1, None));
     }

@@ -4,8 +4,9 @@ use crate::generative::LogLikelihood;
 
 /// Mean negative log-likelihood of a sample, in nats per row.
 ///
-/// Its expectation on rows of the truth is the entropy of the truth plus KL(truth ‖ model), so the gap to the
-/// entropy is that KL, up to the standard error. From [`LogLikelihood::LowerBound`] it is an upper bound.
+/// Its expectation over rows of the truth is the entropy of the truth plus KL(truth ‖ model), so the gap to the
+/// entropy estimates that KL. No model's expected NLL is below the entropy; on a finite test set it may be by
+/// chance. From a [`LogLikelihood::LowerBound`] the NLL and the gap are upper bounds.
 ///
 /// ```
 /// use quadrivium::{LogLikelihood, metrics::Nll, ndarray::array};
@@ -16,16 +17,16 @@ use crate::generative::LogLikelihood;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Nll {
-    /// Mean over the rows; +∞ if a row has density 0.
+    /// Mean over the rows; +∞ if any row has density 0.
     pub mean: f64,
-    /// Standard error of the mean: the rows' standard deviation ÷ √n, which already holds the noise of an
-    /// [`Estimate`](LogLikelihood::Estimate) whose rows' noise is independent. +∞ for one row or an infinite
-    /// mean.
+    /// Standard error of the mean: the rows' standard deviation ÷ √n. It includes the noise of an
+    /// [`Estimate`](LogLikelihood::Estimate) if that noise is independent from row to row. +∞ for a single row or
+    /// an infinite mean.
     pub std_error: f64,
 }
 
 impl Nll {
-    /// The mean over the rows of `score`; `None` without rows and where nats are not comparable with log p(x)
+    /// The NLL of the rows of `score`. `None` if there are no rows, or no nats that are comparable with log p(x)
     /// ([`Unnormalised`](LogLikelihood::Unnormalised), [`Unavailable`](LogLikelihood::Unavailable)).
     pub fn of(score: &LogLikelihood) -> Option<Nll> {
         let nats = score.nats().filter(|nats| !nats.is_empty())?;
@@ -39,7 +40,7 @@ impl Nll {
         Some(Nll { mean, std_error })
     }
 
-    /// How far the mean is above `entropy`, the known entropy of the data in nats; the standard error stays.
+    /// The NLL less `entropy`, the known entropy of the data in nats, with the same standard error.
     pub fn gap(self, entropy: f64) -> Nll {
         Nll { mean: self.mean - entropy, ..self }
     }

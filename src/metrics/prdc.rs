@@ -21,16 +21,16 @@ pub struct Prdc {
 
 /// Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 ///
-/// The ball of a row is closed and reaches to its k-th nearest other row in its own sample. For two samples
-/// of one distribution, n and m rows, the mean of density is 1 and that of coverage 1 − Πᵢ₌₁ᵏ (n − i)/(n + m
-/// − i), whatever the distribution: choose k so that this is above 0.95 (k = 5 is usual). Precision and
-/// recall have no such law, and one stray row with a large ball makes them lenient.
+/// The ball of a row is closed; its radius is the distance to the k-th nearest other row of the same sample. For
+/// two samples of one distribution, with n and m rows, the mean of density is 1 and that of coverage is 1 −
+/// Πᵢ₌₁ᵏ (n − i)/(n + m − i), whatever the distribution: choose k so that this is above 0.95 (k = 5 is usual).
+/// Precision and recall have no such law, and a single outlier with a large ball inflates them.
 ///
 /// `real` has shape (n, d), `fake` (m, d); memory is O((n + m) · (d + (n + m)/512)), time O((n + m)² d).
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) for k = 0, [`Error::TooFewRows`](crate::Error::TooFewRows) for k
-/// rows or fewer, [`Error::Shape`](crate::Error::Shape), [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`Error::Config`](crate::Error::Config) for k = 0, [`Error::TooFewRows`](crate::Error::TooFewRows) for a
+/// sample of k rows or fewer, [`Error::Shape`](crate::Error::Shape), [`Error::NonFinite`](crate::Error::NonFinite).
 ///
 /// ```
 /// use quadrivium::{metrics::prdc, ndarray::array};

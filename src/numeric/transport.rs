@@ -235,14 +235,14 @@ pub fn log_density<V: Velocity>(
 }
 
 /// [`log_density`] of the rows of x, (n, d), on all threads, after `enter` has taken them to the units of the
-/// field.
+/// field; `units` adds their ln |det| of that change to each row's nats.
 pub(crate) fn score<V: Velocity>(
     field: &V,
     solver: Solver,
     span: (f64, f64),
     divergence: (Divergence, Streams),
     x: ArrayView2<f32>,
-    enter: impl Fn(&mut [f32]) + Sync,
+    (enter, units): (impl Fn(&mut [f32]) + Sync, impl Fn(&[f32], &mut [f64]) + Sync),
     end: impl Fn(&[f64]) -> f64 + Sync,
 ) -> Result<(Array1<f64>, usize)> {
     let nfe = AtomicUsize::new(0);
@@ -260,6 +260,7 @@ pub(crate) fn score<V: Velocity>(
                 }
                 Err(other) => return Err(other),
             };
+            units(x, nats);
             Ok(())
         })?;
     Ok((nats, nfe.into_inner()))
@@ -366,7 +367,7 @@ mod tests {
         let divergence = (Divergence::Exact, Streams::new(0));
         let double = |z: &mut [f32]| z.iter_mut().for_each(|z| *z *= 2.0);
         let (all, nfe) =
-            score(&field, SOLVER, (0.0, 1.5), divergence, array, double, standard_normal).unwrap();
+            score(&field, SOLVER, (0.0, 1.5), divergence, array, (double, |_, _| {}), standard_normal).unwrap();
         let twice: Vec<f32> = x.iter().map(|x| 2.0 * x).collect();
         assert_eq!(all.to_vec(), nats(&field, Divergence::Exact, 0, &twice));
         assert!(nfe > 7);
@@ -386,7 +387,7 @@ mod tests {
             (0.0, 1.0),
             divergence,
             ArrayView2::from_shape((2, 2), &[2e6, 0.0, 1.0, 1.0]).unwrap(),
-            |_| {},
+            (|_| {}, |_, _| {}),
             standard_normal,
         );
         assert!(matches!(lost, Err(Error::NotConverged { row: 1, .. })), "{lost:?}");

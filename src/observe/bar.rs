@@ -10,8 +10,8 @@ use crate::generative::{Observer, Step};
 /// The loss is shown as its means over this many parts of the training.
 const PARTS: usize = 24;
 
-/// A progress bar on standard error, where that is a terminal: steps, their rate, the time left, the loss as
-/// a number and as a curve, the validation loss.
+/// A progress bar on standard error if that is a terminal. It shows the steps, their rate, the time left, the
+/// loss as a number and as a curve, and the validation loss.
 ///
 /// ```
 /// use quadrivium::{data::Toy, observe::Bar, prelude::*, seeded};
@@ -31,7 +31,7 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// A bar with a name before it.
+    /// A bar that starts with a name.
     pub fn new(name: &str) -> Self {
         Bar::on(ProgressDrawTarget::stderr(), name)
     }
@@ -60,7 +60,7 @@ impl Bar {
 impl Observer for Bar {
     fn step(&mut self, step: &Step<'_>) -> ControlFlow<()> {
         if self.losses.is_empty() {
-            // A training that goes on from a checkpoint has steps behind it that took no time.
+            // The steps before a checkpoint took no time in this process.
             self.bar.set_length(step.steps as u64);
             self.bar.set_position(step.step as u64);
             self.bar.reset_eta();
@@ -75,7 +75,7 @@ impl Observer for Bar {
         }
         self.bar.inc(1);
         let last = step.step + 1 == step.steps;
-        // As often as anyone can read it.
+        // No more often than it can be read.
         if last || self.shown.is_none_or(|shown| shown.elapsed() > Duration::from_millis(100)) {
             self.shown = Some(Instant::now());
             self.bar.set_message(self.message(step.validation));

@@ -4,15 +4,17 @@ use std::time::Instant;
 
 use crate::generative::{Observer, Step};
 
-/// Writes the steps of a training as lines of JSON: `step` (steps done), `steps`, `seconds` since the log was
-/// made, `loss`, `parts` by name, and `validation`, the latest or `null`.
+/// Writes the steps of a training as lines of JSON: `step` (number of steps done), `steps`, `seconds` since the
+/// log was created, `loss`, `parts` by name, and `validation`, the latest value or `null`.
 ///
-/// A training that goes on from a checkpoint does the steps since its last writing again, and so writes their
-/// lines again, with seconds of its own.
+/// A training that resumes from a checkpoint repeats the steps since the checkpoint was written, and so logs
+/// them again; its `seconds` start at 0.
 ///
-/// Each line goes out whole, by one write and a flush: a log can be followed, and a kill cuts none.
+/// Each line is written and flushed at once, so a log can be followed while it grows and a killed process leaves
+/// no partial line.
 ///
-/// A line that cannot be written ends the log and not the training: [`finish`](JsonLines::finish) tells.
+/// If a line cannot be written, the log ends but the training continues; [`finish`](JsonLines::finish) returns
+/// the error.
 #[derive(Debug)]
 pub struct JsonLines<W> {
     out: W,
@@ -24,15 +26,15 @@ pub struct JsonLines<W> {
 }
 
 impl<W: Write> JsonLines<W> {
-    /// Each `every`-th step (0 is as 1), and the last, to `out`, which needs no buffer.
+    /// Logs every `every`-th step (0 counts as 1) and the last one to `out`, which needs no buffering.
     pub fn new(out: W, every: usize) -> Self {
         JsonLines { out, line: Vec::new(), every: every.max(1), started: Instant::now(), failed: None }
     }
 
-    /// The writer.
+    /// Returns the writer.
     ///
     /// # Errors
-    /// The first that writing met with.
+    /// The first error in writing.
     pub fn finish(self) -> io::Result<W> {
         match self.failed {
             Some(error) => Err(error),
@@ -49,7 +51,7 @@ impl<W: Write> JsonLines<W> {
         line.write_all(br#","parts":{"#)?;
         for (i, (name, &part)) in step.part_names.iter().zip(step.parts).enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            // The crate's names are plain words, which Rust quotes as JSON does.
+            // The names are plain words, for which Rust's quoting is JSON's.
             write!(line, "{comma}{name:?}:")?;
             number(line, Some(part))?;
         }

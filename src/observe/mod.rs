@@ -1,8 +1,8 @@
-//! Watching a training: a bar, a log, a stop from outside. Any `FnMut(&Step) -> ControlFlow<()>` is an
-//! [`Observer`], too.
+//! Ways to watch a training: a progress bar, a log, a request to stop. Any `FnMut(&Step) -> ControlFlow<()>` is
+//! an [`Observer`], too.
 //!
-//! Early stopping needs no observer: [`patience`](crate::TrainOptions::patience) ends a training that no
-//! longer gets better on held-out rows, and keeps the best parameters.
+//! Early stopping needs no observer: [`patience`](crate::TrainOptions::patience) ends a training whose loss on
+//! held-out rows no longer falls, and keeps the best parameters.
 //!
 //! ```
 //! use quadrivium::observe::{All, Interrupt, JsonLines};
@@ -14,7 +14,7 @@
 //! let held_out = TrainOptions { validation: 0.1, validate_every: 10, patience: Some(2), ..Default::default() };
 //! let options = TrainOptions { steps: 30, ..held_out };
 //!
-//! // A handler of Ctrl-C would hold another clone and raise it.
+//! // A Ctrl-C handler would hold another clone and raise it.
 //! let interrupt = Interrupt::default();
 //! let mut log = JsonLines::new(Vec::new(), 10);
 //! let report =
@@ -43,14 +43,15 @@ pub use bar::Bar;
 pub use json_lines::JsonLines;
 pub use sparkline::sparkline;
 
-/// Several observers of one training, in order. All see each step; it ends if one of them breaks.
+/// Several observers of one training, called in order. All see every step, and the training ends if any of them
+/// returns `Break`.
 pub struct All<'a>(pub Vec<&'a mut dyn Observer>);
 
 impl Observer for All<'_> {
     fn step(&mut self, step: &Step<'_>) -> ControlFlow<()> {
         let mut all = ControlFlow::Continue(());
         for observer in &mut self.0 {
-            // Each is asked, whatever the one before it said.
+            // No short circuit: every observer sees the step.
             if observer.step(step).is_break() {
                 all = ControlFlow::Break(());
             }
@@ -59,18 +60,18 @@ impl Observer for All<'_> {
     }
 }
 
-/// A flag that ends a training after its present step, for signal handlers and other threads. The model keeps
-/// what it has learned. Clones are the same flag.
+/// A flag that ends a training after the current step, for signal handlers and other threads. The model keeps
+/// what it has learned. Clones share one flag.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Asks the training to end. Whether it had been asked before.
+    /// Asks the training to end, and returns whether it had been asked before.
     pub fn raise(&self) -> bool {
         self.0.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether it was asked to end.
+    /// Whether the training was asked to end.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

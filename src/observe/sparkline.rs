@@ -1,7 +1,7 @@
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// A curve of one character per value, from the least ▁ to the greatest █; a value that is not finite is a
-/// space.
+/// A curve with one character per value, from ▁ for the smallest to █ for the largest; a value that is not
+/// finite is a space.
 ///
 /// ```
 /// assert_eq!(quadrivium::observe::sparkline(&[8.0, 4.0, 2.0, f64::NAN, 1.0]), "█▄▂ ▁");

@@ -1,44 +1,46 @@
 use super::axis::{Axis, BELOW, Frame, RIGHT, Scale};
 use super::svg::{Path, Svg};
-use super::tradeoff::{dash_key, draw_floor, mark_key};
+use super::tradeoff::{AT_THE_FLOOR, draw_floor, floor_key, levels, mark_key};
 use super::{Draft, Entry, Picture, style};
 use crate::error::{Error, Result};
 use crate::generative::{Stop, TrainReport};
+use crate::map::Objective;
+use crate::metrics::Floor;
 
 /// A line in the chart of [`steps_vs_quality`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// Its name.
     pub name: String,
-    /// (network evaluations, how far the rows are from the truth), each more than 0.
+    /// Pairs (network evaluations, distance from the truth), all more than 0.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Quality against network evaluations per row, a line with marks for each curve, both axes logarithmic;
-/// `measure` names the quality, and `floor` is what the truth itself would score.
+/// Quality against network evaluations per row, a line with marks for each curve, both axes logarithmic.
+/// `measure` names the quality, and `floor` is what a perfect sampler would score.
 ///
 /// # Errors
 /// [`Error::TooFewRows`] for no points, [`Error::NonFinite`] and [`Error::Config`] for a number that is not
 /// finite or not more than 0.
-pub fn steps_vs_quality(title: &str, measure: &str, curves: &[Curve], floor: Option<f64>) -> Result<Picture> {
+pub fn steps_vs_quality(title: &str, measure: &str, curves: &[Curve], floor: Option<Floor>) -> Result<Picture> {
     let mut draft = Draft::new(title, 480.0);
     let points = || curves.iter().flat_map(|curve| curve.points.iter().copied());
     let (log, nfe) = (Scale::Logarithmic, points().map(|point| point.0));
     let x = Axis::around("network evaluations per row", "Curve::points", log, nfe)?;
-    let quality = points().map(|point| point.1).chain(floor);
-    let y = Axis::around(&format!("{measure} (less is better)"), "Curve::points", log, quality)?;
+    let quality = points().map(|point| point.1).chain(levels(floor));
+    let y = Axis::around(&format!("{measure} (lower is better)"), "Curve::points", log, quality)?;
 
     let keys: Vec<_> = (0..curves.len()).map(line_key).collect();
     let mut entries: Vec<Entry<'_>> = Vec::new();
     entries.extend(curves.iter().zip(&keys).map(|(curve, key)| (curve.name.as_str(), key as _)));
     if floor.is_some() {
-        entries.push(("two samples of the truth", &dash_key));
+        entries.push((AT_THE_FLOOR, &floor_key));
     }
     draft.legend(&entries);
     let frame = Frame::below(&draft, 300.0, RIGHT, x, y);
     frame.draw(&mut draft.svg);
     if let Some(floor) = floor {
-        draw_floor(&mut draft.svg, &frame, floor);
+        draw_floor(&mut draft.svg, &frame, &floor);
     }
     for (series, curve) in curves.iter().enumerate() {
         let mut points = curve.points.clone();
@@ -70,18 +72,24 @@ fn line_key(series: usize) -> impl Fn(&mut Svg, (f64, f64)) {
 const HELD_OUT: usize = style::SERIES - 1;
 const HELD_OUT_ROWS: &str = "held-out rows";
 
-/// Steps that one point of a training curve stands for are at most this many parts of the training.
+/// The most points of a training curve.
 const BINS: usize = 160;
 
-/// The loss, its parts and the validation loss of a training. A line is the mean over neighbouring steps, the band
-/// about the loss the least and the most of them; the loss on held-out rows is shown as it was measured.
+/// Why the loss of a VAE rises at first, and lies below that on held-out rows.
+const KL_WARM_UP: &str = "loss = reconstruction + weight · KL. During the warm-up the weight rises from 0, so the \
+                          loss may rise; only afterwards is it comparable with the loss on held-out rows, which is \
+                          always measured with the full weight.";
+
+/// The loss, its parts and the validation loss of a training for an `objective`, which names their unit. Each line
+/// is a mean over neighbouring steps, and the band around the loss spans their minimum and maximum; the loss on
+/// held-out rows is shown as measured.
 ///
-/// The axis holds 98 % of what the lines show, so that a wild start does not flatten the rest; what leaves the frame is
-/// told above it, how far it goes and until when.
+/// The axis covers 98 % of the values of the lines, so that a wild start does not flatten the rest. Text above the
+/// frame says which values lie outside of it, and until which step; for a VAE it also explains the warm-up.
 ///
 /// # Errors
 /// [`Error::TooFewRows`] for a report without steps, [`Error::NonFinite`] for a value that is not finite.
-pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
+pub fn training_curves(title: &str, objective: Objective, report: &TrainReport) -> Result<Picture> {
     let steps = report.loss.len();
     let mut series: Vec<(&str, Vec<Bin>)> = vec![("loss", bins("TrainReport::loss", &report.loss)?)];
     // A loss whose parts are one says everything.
@@ -92,7 +100,8 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
     }
     let means = series.iter().flat_map(|(_, bins)| bins.iter().map(|bin| bin.mean));
     let validation = report.validation.iter().map(|&(_, loss)| loss);
-    let y = Axis::around("loss", "TrainReport::validation", Scale::Linear, robust(means.chain(validation)))?;
+    let label = format!("loss: {}", objective.loss_unit());
+    let y = Axis::around(&label, "TrainReport::validation", Scale::Linear, robust(means.chain(validation)))?;
 
     let mut draft = Draft::new(title, 480.0);
     let keys: Vec<_> = (0..series.len()).map(line_key).collect();
@@ -104,6 +113,9 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
     }
     draft.legend(&entries);
     let beyond = beyond(&y, &series, &report.validation);
+    if objective == Objective::Elbo {
+        draft.note(KL_WARM_UP);
+    }
     if let Some(beyond) = &beyond {
         draft.note(beyond);
     }
@@ -135,7 +147,7 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
     });
     let last = series[0].1.last().map_or(f64::NAN, |bin| bin.mean);
     draft.description = format!(
-        "Loss over {steps} steps of training, {last:.3} at the end{}{}.{}",
+        "Loss over {steps} steps of training, {last:.3} at the end{}{} ({}).{}{}",
         match report.validation.last() {
             Some((_, loss)) => format!("; on held-out rows {loss:.3}"),
             None => String::new(),
@@ -145,13 +157,15 @@ pub fn training_curves(title: &str, report: &TrainReport) -> Result<Picture> {
             Stop::Interrupted => "; it was interrupted",
             Stop::Patience => "; it stopped when the loss on held-out rows no longer fell",
         },
+        objective.loss_unit(),
+        if objective == Objective::Elbo { format!(" {KL_WARM_UP}") } else { String::new() },
         beyond.map_or(String::new(), |beyond| format!(" {beyond}")),
     );
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
 }
 
-/// What the frame does not hold, in a sentence.
+/// Which values lie outside of the frame, in a sentence.
 fn beyond(y: &Axis, series: &[(&str, Vec<Bin>)], validation: &[(usize, f64)]) -> Option<String> {
     let mut lines: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
     for (k, (name, bins)) in series.iter().enumerate() {

@@ -12,14 +12,15 @@ use crate::generative::{Generative, LikelihoodKind, LikelihoodOptions, check_row
 /// A part of the plane.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
-    /// From left to right: finite, and growing by more than f32 rounds.
+    /// Left and right end: finite, and further apart than the rounding of f32.
     pub x: (f64, f64),
-    /// From bottom to top: as `x`.
+    /// Lower and upper end, likewise.
     pub y: (f64, f64),
 }
 
 impl Window {
-    /// Holds all rows x: (n, 2) but the outermost of a thousand on each side, with a margin of 8 %.
+    /// The window around rows x: (n, 2), with a margin of 8 %. The outermost thousandth of the rows on each side
+    /// is left out.
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of columns, [`Error::TooFewRows`] for no rows,
@@ -100,7 +101,8 @@ impl DensityMap {
         DensityMap::new(window, cells, nats, "the truth".into(), false)
     }
 
-    /// What a model's likelihood says, of whatever kind it is; an unnormalised one is shown up to its constant.
+    /// The log-density of a model, whatever the kind of its likelihood; an unnormalised one is shown up to its
+    /// constant.
     ///
     /// # Errors
     /// As [`of_toy`](DensityMap::of_toy), [`Error::NoLikelihood`] for a model without one, and what
@@ -152,7 +154,7 @@ impl DensityMap {
         Ok(DensityMap { window, nats, source, unnormalised })
     }
 
-    /// Where it lies.
+    /// The part of the plane that it covers.
     pub fn window(&self) -> Window {
         self.window
     }
@@ -234,12 +236,12 @@ pub(super) fn plane_frame(draft: &Draft, window: Window, right: f64) -> Frame {
     Frame::below(draft, (width * window.aspect()).round(), right, axes.0, axes.1)
 }
 
-/// ln p by colour, with a bar that says which colour is how many nats.
+/// ln p as colour, with a bar that gives the scale in nats.
 ///
-/// Shown are the 12 nats below the peak; what is lower has the lowest colour.
+/// The colours span the 12 nats below the peak; everything lower has the lowest colour.
 ///
 /// # Errors
-/// None so far: a [`DensityMap`] that exists can be drawn.
+/// None at present: every [`DensityMap`] can be drawn.
 pub fn heat_map(title: &str, density: &DensityMap) -> Result<Picture> {
     let mut draft = Draft::new(title, 480.0);
     let peak = density.peak();

@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | [`scatter`] | rows over the contours of a density |
 //! | [`heat_map`] | ln p of a model or of the truth over the plane |
-//! | [`trajectories`] | the ways of rows from noise to data |
-//! | [`snapshots`] | the same noise as rows at several times: a generator in training |
+//! | [`trajectories`] | the paths of rows from noise to data |
+//! | [`snapshots`] | rows at several times, such as those of a generator in training |
 //! | [`training_curves`] | what a [`TrainReport`](crate::TrainReport) holds |
 //! | [`tradeoffs`] | quality against latency, a labelled mark for each model |
 //! | [`steps_vs_quality`] | quality against network evaluations, a line for each sampler |
@@ -27,16 +27,16 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! A picture is readable without seeing it (a `title` and a `desc` of what it holds, text as text), follows the
-//! light or dark theme of the page that holds it, and tells series apart by colour and by mark, in colours that
-//! every kind of colour vision can. The same input gives the same bytes, on any machine: a PNG's text is drawn
-//! in a font that the crate carries (Inter, SIL Open Font License 1.1, cut down to 30 KB; a character that it
-//! lacks shows as a box).
+//! Pictures are accessible: each has a `title` and a `desc` for screen readers, text stays text, and series
+//! differ in colour and in mark, in colours that all kinds of colour vision can tell apart. A picture follows
+//! the light or dark theme of the page around it. The same input gives the same bytes on any machine: the text
+//! of a PNG is drawn in a font that the crate includes (Inter, SIL Open Font License 1.1, reduced to 30 KB; a
+//! character that it lacks shows as a box).
 //!
-//! A plotting crate was tried first. `plotters` 0.3 lets labels run over each other and off the edge, writes
-//! colours that no theme can change, and neither title nor description; what is left of its work (ticks and
-//! marks at their places) is little. So the marks are written here, and what is hard is left to kept crates:
-//! drawing SVG to pixels (`resvg`), tracing contours (`contour`), colour scales (`colorous`).
+//! The plotting crate `plotters` 0.3 was tried first. Its labels overlap and run off the edge, its colours
+//! ignore the page's theme, and it writes neither title nor description. What it would still do here (place
+//! ticks and marks) is little, so this module does it itself and leaves the hard parts to other crates:
+//! rasterising SVG (`resvg`), tracing contours (`contour`), colour scales (`colorous`).
 
 mod axis;
 mod curves;
@@ -71,27 +71,27 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// The picture as an `<svg>` element: a file of its own, or part of an HTML page.
+    /// The picture as an `<svg>` element, for a file or for an HTML page.
     pub fn svg(&self) -> &str {
         &self.svg
     }
 
-    /// What it shows, in a few words.
+    /// The title, a few words.
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// What there is to see, for those who do not see it.
+    /// A description for readers who cannot see the picture.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// Width and height in pixels, as drawn at its natural size.
+    /// Width and height in pixels at the natural size.
     pub fn size(&self) -> (f64, f64) {
         (self.width, self.height)
     }
 
-    /// The picture in its light theme as a PNG file, `width` pixels wide; the height follows.
+    /// The picture in its light theme as a PNG file, `width` pixels wide and in proportion high.
     ///
     /// # Errors
     /// [`Error::Config`] for a width that is not 1 to 8192.
@@ -99,10 +99,10 @@ impl Picture {
         png::render(self, width)
     }
 
-    /// Writes the picture to a file: SVG, or PNG of twice the natural size, by the ending of `path`.
+    /// Writes the picture to a file. The extension of `path` chooses SVG, or PNG at twice the natural size.
     ///
     /// # Errors
-    /// [`Error::Config`] for another ending, [`Error::Io`] if the file cannot be written.
+    /// [`Error::Config`] for another extension, [`Error::Io`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let bytes = match path.extension().and_then(|ending| ending.to_str()) {

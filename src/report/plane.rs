@@ -9,7 +9,7 @@ use crate::generative::check_finite;
 
 const CONTOURS: &str = "regions that hold 50, 90 and 99 % of the truth";
 
-/// Rows x: (n, 2) as dots, over the contours of a density that hold 50, 90 and 99 % of it.
+/// Rows x: (n, 2) as dots, over the contours that hold 50, 90 and 99 % of a density.
 ///
 /// # Errors
 /// [`Error::Shape`] for another number of columns, [`Error::TooFewRows`] for no rows, [`Error::NonFinite`] for a
@@ -96,13 +96,13 @@ fn legend_over(draft: &mut Draft, label: &str, contours: bool) {
     draft.legend(&entries);
 }
 
-/// The ways of rows from noise to data, states: (n, states, 2), the first state noise and the last a row drawn:
-/// what [`Diffusion::sample_path`](crate::Diffusion::sample_path) and
-/// [`FlowMatching::sample_path`](crate::FlowMatching::sample_path) give.
+/// The paths of rows from noise to data, states: (n, states, 2). The first state is noise, the last a drawn row,
+/// as returned by [`Diffusion::sample_path`](crate::Diffusion::sample_path) and
+/// [`FlowMatching::sample_path`](crate::FlowMatching::sample_path).
 ///
 /// # Errors
 /// [`Error::Shape`] for another number of columns or fewer than 2 states, [`Error::TooFewRows`] for no rows,
-/// [`Error::NonFinite`] for a NaN or an infinity (its row counts states).
+/// [`Error::NonFinite`] for a NaN or an infinity (its row counts the states of all rows).
 pub fn trajectories(title: &str, states: ArrayView3<f32>, truth: Option<&DensityMap>) -> Result<Picture> {
     let (n, steps, dim) = states.dim();
     if dim != 2 || steps < 2 {
@@ -119,15 +119,15 @@ pub fn trajectories(title: &str, states: ArrayView3<f32>, truth: Option<&Density
         window.y = (window.y.0.min(inner.y.0), window.y.1.max(inner.y.1));
     }
     let mut draft = Draft::new(title, 480.0);
-    let way = |svg: &mut Svg, (x, y): (f64, f64)| {
+    let path = |svg: &mut Svg, (x, y): (f64, f64)| {
         let mut path = Path::default();
         path.polyline([(x - 7.0, y + 3.0), (x - 2.0, y - 3.0), (x + 2.0, y + 2.0), (x + 7.0, y - 3.0)]);
         svg.path("q-thin q6", &path);
     };
     let start = |svg: &mut Svg, at| svg.path("q-open q1", &circles([at], 3.0));
     let end = |svg: &mut Svg, at| svg.path("q-mark q0", &circles([at], 3.2));
-    let ways = format!("{n} ways of {} steps", steps - 1);
-    let mut entries: Vec<Entry<'_>> = vec![("noise", &start), (&ways, &way), ("rows drawn", &end)];
+    let paths = format!("{n} paths of {} steps", steps - 1);
+    let mut entries: Vec<Entry<'_>> = vec![("noise", &start), (&paths, &path), ("rows drawn", &end)];
     if truth.is_some() {
         entries.push((CONTOURS, &region_key));
     }
@@ -137,14 +137,14 @@ pub fn trajectories(title: &str, states: ArrayView3<f32>, truth: Option<&Density
     let at =
         |row: usize, step: usize| frame.at((states[[row, step, 0]].into(), states[[row, step, 1]].into()));
     draw_over(truth, &frame, &mut draft.svg, |svg| {
-        let mut ways = Path::default();
-        (0..n).for_each(|row| ways.polyline((0..steps).map(|step| at(row, step))));
-        svg.path("q-thin q6", &ways);
+        let mut paths = Path::default();
+        (0..n).for_each(|row| paths.polyline((0..steps).map(|step| at(row, step))));
+        svg.path("q-thin q6", &paths);
         svg.path("q-open q1", &circles((0..n).map(|row| at(row, 0)), 2.4));
         svg.path("q-mark q0", &circles((0..n).map(|row| at(row, steps - 1)), 2.8));
     });
     draft.description =
-        format!("The ways of {n} rows from noise to data in {} steps{}.", steps - 1, over(truth.is_some()));
+        format!("The paths of {n} rows from noise to data in {} steps{}.", steps - 1, over(truth.is_some()));
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
 }
@@ -160,8 +160,8 @@ fn circles(centres: impl IntoIterator<Item = (f64, f64)>, r: f64) -> Path {
     path
 }
 
-/// Rows at several times, a panel for each, in reading order: what a generator makes of the same noise while it
-/// trains, or where a sampler's rows are on their way.
+/// Rows at several times, a panel for each, in reading order: what a generator makes of the same noise as it
+/// trains, or the states of a sampler.
 ///
 /// # Errors
 /// [`Error::Config`] for no panel or more than 24, and as [`scatter`] for the rows of each.

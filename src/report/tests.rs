@@ -6,7 +6,8 @@ use super::labels::{Box4, place};
 use super::*;
 use crate::data::Toy;
 use crate::generative::*;
-use crate::map::{Card, Paradigm};
+use crate::map::{Card, Objective, Paradigm};
+use crate::metrics::Floor;
 use crate::{Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, seeded};
 
 fn moons() -> (Toy, Array2<f32>, DensityMap) {
@@ -18,6 +19,10 @@ fn moons() -> (Toy, Array2<f32>, DensityMap) {
 
 fn curve(name: &str, points: &[(f64, f64)]) -> Curve {
     Curve { name: name.into(), points: points.to_vec() }
+}
+
+fn floor(mean: f64) -> Floor {
+    Floor { mean, sd: 0.2 * mean, pairs: 20, draws: 3 }
 }
 
 fn report() -> TrainReport {
@@ -55,10 +60,10 @@ fn album() -> Vec<(&'static str, Picture)> {
         ("heat map", heat_map("density", &map).unwrap()),
         ("trajectories", trajectories("ways", ways.view(), Some(&map)).unwrap()),
         ("snapshots", snapshots("drift", &panels, Some(&map)).unwrap()),
-        ("training", training_curves("training", &report()).unwrap()),
-        ("tradeoffs", tradeoffs("trade-offs", "distance", &points(7), Some(0.0007)).unwrap()),
+        ("training", training_curves("training", Objective::Elbo, &report()).unwrap()),
+        ("tradeoffs", tradeoffs("trade-offs", "distance", &points(7), Some(floor(0.0007))).unwrap()),
         ("many tradeoffs", tradeoffs("trade-offs", "distance", &points(24), None).unwrap()),
-        ("steps", steps_vs_quality("steps", "distance", &curves, Some(0.005)).unwrap()),
+        ("steps", steps_vs_quality("steps", "distance", &curves, Some(floor(0.005))).unwrap()),
     ]
 }
 
@@ -254,10 +259,10 @@ fn what_xml_cannot_say_is_left_out() {
 fn what_leaves_a_frame_is_told() {
     let calm =
         TrainReport { loss: vec![1.0, 2.0, 3.0], parts: Vec::new(), validation: vec![(3, 2.0)], ..report() };
-    let picture = training_curves("calm", &calm).unwrap();
+    let picture = training_curves("calm", Objective::ChainRuleNll, &calm).unwrap();
     assert_eq!(
         picture.description(),
-        "Loss over 3 steps of training, 3.000 at the end; on held-out rows 2.000."
+        "Loss over 3 steps of training, 3.000 at the end; on held-out rows 2.000 (nats per row, columns standardised)."
     );
     assert!(!picture.svg().contains("Beyond"));
 
@@ -270,7 +275,7 @@ fn what_leaves_a_frame_is_told() {
         validation: held_out,
         stop: Stop::Completed,
     };
-    let picture = training_curves("wild", &wild).unwrap();
+    let picture = training_curves("wild", Objective::ChainRuleNll, &wild).unwrap();
     let told = "Beyond the frame: loss to 512 (until step 7), held-out rows to −77.8 (until step 100).";
     assert!(picture.description().ends_with(told), "{}", picture.description());
     assert!(picture.svg().contains("(until step 7)"), "told to those who see it, too");
@@ -286,6 +291,34 @@ fn what_leaves_a_frame_is_told() {
 }
 
 #[test]
+fn models_at_the_floor_are_not_ranked() {
+    let description = |floor| {
+        let points = [("a", 0.0005), ("b", 0.001), ("c", 0.0013), ("d", 0.5)].map(|(name, quality)| Tradeoff {
+            name,
+            quality,
+            ..points(1)[0].clone()
+        });
+        tradeoffs("", "distance", &points, floor).unwrap().description().to_string()
+    };
+    // The reach is 0.001 · (1 + 2 · 0.2 · √(1/3 + 1/20)) = 0.00125.
+    let told = description(Some(floor(0.001)));
+    assert!(told.ends_with("At the floor, as a perfect sampler would be: a, b."), "{told}");
+    for none in [None, Some(floor(0.0001))] {
+        assert!(description(none).ends_with("Nearest to the truth: a, 0.00050."));
+    }
+}
+
+#[test]
+fn a_vaes_training_explains_its_warm_up() {
+    let explained = |objective| {
+        let picture = training_curves("", objective, &report()).unwrap();
+        assert!(picture.svg().contains(objective.loss_unit()), "{objective}");
+        picture.svg().contains("During the warm-up") && picture.description().contains("During the warm-up")
+    };
+    assert!(explained(Objective::Elbo) && !explained(Objective::WassersteinGp));
+}
+
+#[test]
 fn odd_rows_make_pictures_too() {
     for x in [
         array![[0.0f32, 0.0]],
@@ -298,10 +331,10 @@ fn odd_rows_make_pictures_too() {
         picture.png(64).unwrap();
     }
     let flat = TrainReport { loss: vec![f64::MAX, -f64::MAX, 0.0], ..report() };
-    training_curves("wild", &flat).unwrap().png(64).unwrap();
+    training_curves("wild", Objective::ChainRuleNll, &flat).unwrap().png(64).unwrap();
     let flat =
         TrainReport { loss: vec![1.0], parts: Vec::new(), validation: Vec::new(), stop: Stop::Interrupted };
-    training_curves("one step", &flat).unwrap().png(64).unwrap();
+    training_curves("one step", Objective::ChainRuleNll, &flat).unwrap().png(64).unwrap();
     let far = [curve("far", &[(1e-300, 1e300), (1e300, 1e-300)])];
     steps_vs_quality("far", "distance", &far, None).unwrap().png(64).unwrap();
 }
@@ -401,16 +434,16 @@ fn bad_input_is_a_typed_error() {
     assert!(matches!(trajectories("", Array3::zeros((0, 4, 2)).view(), None), Err(Error::TooFewRows { .. })));
 
     let empty = TrainReport { loss: Vec::new(), ..report() };
-    assert!(matches!(training_curves("", &empty), Err(Error::TooFewRows { .. })));
+    assert!(matches!(training_curves("", Objective::ChainRuleNll, &empty), Err(Error::TooFewRows { .. })));
     let broken = TrainReport { loss: vec![1.0, f64::NAN], ..report() };
-    assert!(matches!(training_curves("", &broken), Err(Error::NonFinite { row: 1, .. })));
+    assert!(matches!(training_curves("", Objective::ChainRuleNll, &broken), Err(Error::NonFinite { row: 1, .. })));
     let broken = TrainReport { validation: vec![(1, f64::INFINITY)], ..report() };
-    assert!(matches!(training_curves("", &broken), Err(Error::NonFinite { .. })));
+    assert!(matches!(training_curves("", Objective::ChainRuleNll, &broken), Err(Error::NonFinite { .. })));
 
     assert!(matches!(tradeoffs("", "d", &[], None), Err(Error::TooFewRows { .. })));
     let zero = [Tradeoff { quality: 0.0, ..points(1)[0].clone() }];
     assert!(matches!(tradeoffs("", "d", &zero, None), Err(Error::Config { field: "Tradeoff::quality", .. })));
-    assert!(matches!(tradeoffs("", "d", &points(3), Some(f64::NAN)), Err(Error::NonFinite { .. })));
+    assert!(matches!(tradeoffs("", "d", &points(3), Some(floor(f64::NAN))), Err(Error::NonFinite { .. })));
     assert!(matches!(steps_vs_quality("", "d", &[], None), Err(Error::TooFewRows { .. })));
     let negative = [curve("", &[(-1.0, 1.0)])];
     assert!(matches!(steps_vs_quality("", "d", &negative, None), Err(Error::Config { .. })));

@@ -4,34 +4,35 @@ use super::svg::{Anchor, Path, Svg};
 use super::{Draft, Entry, Picture, style};
 use crate::error::{Error, Result};
 use crate::map::Paradigm;
+use crate::metrics::Floor;
 
 /// A model in the chart of [`tradeoffs`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tradeoff<'a> {
     /// Its label.
     pub name: &'a str,
-    /// Its colour and mark.
+    /// Chooses the colour and the mark.
     pub paradigm: Paradigm,
-    /// What a row costs, in µs; more than 0.
+    /// Time per row in µs; more than 0.
     pub micros: f64,
-    /// How far its rows are from the truth; more than 0, less is better.
+    /// Distance of its rows from the truth; more than 0, lower is better down to the floor.
     pub quality: f64,
 }
 
-/// Quality against latency, a mark for each model, both axes logarithmic; `measure` names the quality, and
-/// `floor` is what the truth itself would score.
+/// Quality against latency, a mark for each model, both axes logarithmic. `measure` names the quality, and
+/// `floor` is what a perfect sampler would score. Models at the floor are not ranked among each other.
 ///
 /// # Errors
 /// [`Error::TooFewRows`] for no points, [`Error::NonFinite`] and [`Error::Config`] for a number that is not
 /// finite or not more than 0.
-pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Option<f64>) -> Result<Picture> {
+pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Option<Floor>) -> Result<Picture> {
     let crowded = points.len() > 9;
     let mut draft = Draft::new(title, if crowded { 720.0 } else { 480.0 });
     let times = points.iter().map(|point| point.micros);
     let x = Axis::around("µs per row, drawn in bulk", "Tradeoff::micros", Scale::Logarithmic, times)?;
-    let qualities = points.iter().map(|point| point.quality).chain(floor);
+    let qualities = points.iter().map(|point| point.quality).chain(levels(floor));
     let y = Axis::around(
-        &format!("{measure} (less is better)"),
+        &format!("{measure} (lower is better)"),
         "Tradeoff::quality",
         Scale::Logarithmic,
         qualities,
@@ -48,13 +49,13 @@ pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Opt
     let mut entries: Vec<Entry<'_>> = Vec::new();
     entries.extend(names.iter().zip(&keys).map(|(name, key)| (name.as_str(), key as _)));
     if floor.is_some() {
-        entries.push(("two samples of the truth", &dash_key));
+        entries.push((AT_THE_FLOOR, &floor_key));
     }
     draft.legend(&entries);
 
     let frame = Frame::below(&draft, if crowded { 460.0 } else { 330.0 }, RIGHT, x, y);
     frame.draw(&mut draft.svg);
-    if let Some(floor) = floor {
+    if let Some(floor) = &floor {
         draw_floor(&mut draft.svg, &frame, floor);
     }
     let ((left, top), (width, height)) = (frame.corner, frame.size);
@@ -62,7 +63,7 @@ pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Opt
     let at = |point: &Tradeoff<'_>| frame.at((point.micros, point.quality));
     let marks: Vec<_> = points.iter().map(|point| (at(point), point.name)).collect();
     let line =
-        floor.map(|floor| frame.at((1.0, floor)).1).map(|y| Box4 { top: y - 1.0, bottom: y + 1.0, ..bounds });
+        floor.map(|floor| frame.at((1.0, floor.mean)).1).map(|y| Box4 { top: y - 1.0, bottom: y + 1.0, ..bounds });
     let boxes = labels::place(&marks, bounds, line);
     // Lines from labels that found no place beside their mark, then marks, then labels.
     let mut leads = Path::default();
@@ -91,13 +92,20 @@ pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Opt
     let (Some(best), Some(fastest)) = (best, fastest) else {
         return Err(Error::TooFewRows { what: "points", got: 0, least: 1 });
     };
+    let at_the_floor: Vec<&str> = points
+        .iter()
+        .filter(|point| floor.is_some_and(|floor| floor.holds(point.quality)))
+        .map(|point| point.name)
+        .collect();
+    let nearest = match at_the_floor.is_empty() {
+        true => format!("Nearest to the truth: {}, {:.5}.", best.name, best.quality),
+        false => format!("At the floor, as a perfect sampler would be: {}.", at_the_floor.join(", ")),
+    };
     draft.description = format!(
-        "{} models by {measure} and µs per row. Fastest: {}, {:.3} µs. Nearest to the truth: {}, {:.5}.",
+        "{} models by {measure} and µs per row. Fastest: {}, {:.3} µs. {nearest}",
         points.len(),
         fastest.name,
         fastest.micros,
-        best.name,
-        best.quality
     );
     draft.height = top + height + BELOW;
     Ok(draft.finish())
@@ -107,15 +115,29 @@ pub(super) fn mark_key(series: usize) -> impl Fn(&mut Svg, (f64, f64)) {
     move |svg, at| svg.path(&format!("q-mark {}", style::colour(series)), &style::mark(series, at))
 }
 
-pub(super) fn dash_key(svg: &mut Svg, (x, y): (f64, f64)) {
-    let mut path = Path::default();
-    path.polyline([(x - 8.0, y), (x + 8.0, y)]);
-    svg.path("q-dash", &path);
+/// The legend of a floor.
+pub(super) const AT_THE_FLOOR: &str = "the floor: mean and reach of a perfect sampler";
+
+/// The values of a floor that a chart has to hold.
+pub(super) fn levels(floor: Option<Floor>) -> impl Iterator<Item = f64> + Clone {
+    floor.into_iter().flat_map(|floor| [floor.mean, floor.reach()])
 }
 
-pub(super) fn draw_floor(svg: &mut Svg, frame: &Frame, floor: f64) {
-    let y = frame.at((1.0, floor)).1;
-    let mut path = Path::default();
-    path.polyline([(frame.corner.0, y), (frame.corner.0 + frame.size.0, y)]);
-    svg.path("q-dash", &path);
+pub(super) fn floor_key(svg: &mut Svg, (x, y): (f64, f64)) {
+    draw_reach(svg, (x - 8.0, x + 8.0), (y - 5.0, y + 2.0));
+}
+
+/// A dashed line at the mean, and a band from there to the reach: what lies below the band's top is at the floor.
+pub(super) fn draw_floor(svg: &mut Svg, frame: &Frame, floor: &Floor) {
+    let y = |value: f64| frame.at((1.0, value)).1;
+    let sides = (frame.corner.0, frame.corner.0 + frame.size.0);
+    draw_reach(svg, sides, (y(floor.reach()), y(floor.mean)));
+}
+
+fn draw_reach(svg: &mut Svg, (left, right): (f64, f64), (reach, mean): (f64, f64)) {
+    let (mut band, mut line) = (Path::default(), Path::default());
+    band.ring([(left, reach), (right, reach), (right, mean), (left, mean)]);
+    svg.path("q-band q6", &band);
+    line.polyline([(left, mean), (right, mean)]);
+    svg.path("q-dash", &line);
 }

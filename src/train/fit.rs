@@ -133,7 +133,7 @@ pub fn fit<O: Objective<f32>>(
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<TrainReport> {
-    let gradient = Gradient::new(&objective, parameters.p.len(), options.batch, options.shards);
+    let gradient = Gradient::new(&objective, parameters.p.len(), options.batch, options.shards_of_batch());
     let mut descent = Descent {
         objective,
         optimiser,

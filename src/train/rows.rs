@@ -29,7 +29,7 @@ impl Rows {
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range or a share that leaves no row to train on, [`Error::Shape`]
-    /// unless the columns are the standardiser's, and what [`Standardiser::fitted`] refuses.
+    /// unless the columns are the standardiser's, and what [`Standardiser::fitted_with_tails`] refuses.
     pub fn prepare(
         data: &Dataset,
         standardiser: &Standardiser,
@@ -37,7 +37,7 @@ impl Rows {
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
         let (training, validation, streams) = split(data, options, rng)?;
-        let standardiser = standardiser.fitted(training.view())?;
+        let standardiser = standardiser.fitted_with_tails(training.view())?;
         Ok(Rows {
             training: standardiser.apply(training),
             validation: standardiser.apply(validation),

@@ -26,7 +26,6 @@ fn bad_input_is_a_typed_error() {
             ("TrainOptions::batch", TrainOptions { batch: 1 << 40, ..short(1) }),
             ("TrainOptions::shards", TrainOptions { shards: 0, ..short(1) }),
             ("TrainOptions::shards", TrainOptions { shards: 1025, batch: 2000, ..short(1) }),
-            ("TrainOptions::shards", TrainOptions { shards: 65, ..short(1) }),
             ("TrainOptions::validation", TrainOptions { validation: 1.0, ..short(1) }),
             ("TrainOptions::validation", TrainOptions { validation: f64::NAN, ..short(1) }),
             ("TrainOptions::validate_every", TrainOptions { validate_every: 0, ..short(1) }),

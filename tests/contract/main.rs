@@ -3,6 +3,7 @@
 mod extremes;
 mod files;
 mod small;
+mod training;
 
 use std::ops::ControlFlow;
 
@@ -213,6 +214,16 @@ fn the_observer_sees_every_step_and_can_break_off() {
 }
 
 #[test]
+fn a_batch_of_one_row_has_one_shard() {
+    for (mut model, mut other) in models().into_iter().zip(models()) {
+        let options = TrainOptions { steps: 2, batch: 1, ..TrainOptions::default() };
+        let report = model.train(&moons(100), &options, &mut seeded(0), &mut Silent).unwrap();
+        let one = TrainOptions { shards: 1, ..options };
+        assert_eq!(other.train(&moons(100), &one, &mut seeded(0), &mut Silent).unwrap(), report);
+    }
+}
+
+#[test]
 fn a_training_goes_on_from_the_present_parameters() {
     // But for kernels, which stand on the rows of the last one.
     for mut model in models().into_iter().filter(|m| m.card().objective != Objective::KernelSmoothing) {
@@ -224,17 +235,29 @@ fn a_training_goes_on_from_the_present_parameters() {
     }
 }
 
+/// On one round lump, where less randomness can only mean rows nearer to its middle.
 #[test]
-fn a_lower_temperature_stays_nearer_to_the_middle() {
+fn a_lower_temperature_gives_less_varied_rows() {
+    let toy =
+        Toy::mixture(&[1.0], array![[1.0, -2.0]].view(), array![[[1.0, 0.0], [0.0, 4.0]]].view()).unwrap();
+    let data = Dataset::new(toy.sample(500, &mut seeded(1))).unwrap();
     for mut model in models() {
-        train(model.as_mut(), 60);
+        model.train(&data, &short(150), &mut seeded(2), &mut Silent).unwrap();
         let spread = |temperature: f64| {
             let options = SampleOptions { temperature };
             let x = model.sample(2_000, &options, &mut seeded(0)).unwrap().x;
             x.std_axis(quadrivium::ndarray::Axis(0), 0.0).sum()
         };
-        let (cold, warm) = (spread(0.2), spread(1.0));
-        assert!(cold < warm, "{}: {cold} at 0.2, {warm} at 1", name(model.as_ref()));
+        let ratio = spread(0.2) / spread(1.0);
+        let name = name(model.as_ref());
+        println!("{name}: {ratio}");
+        // A temperature leaves the centres of components and kernels where they are.
+        let most = match model.card().objective {
+            Objective::KernelSmoothing => 0.999,
+            Objective::ExpectationMaximisation => 0.9,
+            _ => 0.6,
+        };
+        assert!(ratio < most, "{name}: the spread at 0.2 is {ratio} of that at 1");
     }
 }
 

@@ -2,7 +2,7 @@ use rand::Rng as _;
 use rand_distr::{Distribution, Exp1};
 
 use super::conditional::draw_index;
-use super::mixture::{LEAST_SD, MOST_POWER};
+use super::mixture::{LEAST_SD, MOST_LOOKED_AT, MOST_POWER};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::softmax::softmax;
@@ -28,14 +28,14 @@ pub(super) enum Grid {
     /// Equal bins from `low` to `high`, exponential tails t(e) = e^(−e/τ)/τ with τ = [`TAIL`]: before the first
     /// training, and in models whose files were written before bins followed the rows.
     Equal { low: f64, high: f64 },
-    /// Edges at quantiles of the first training's column, so that bins are narrow where rows are dense.
-    Quantiles(Quantiles),
+    /// Edges that follow the rows of the first training's column, so that bins are narrow where rows are dense.
+    Adapted(Adapted),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub(super) struct Quantiles {
-    /// Ascending: (B + 1)
+pub(super) struct Adapted {
+    /// Ascending: (B + 1). A bin holds its lower edge.
     pub edges: Vec<f64>,
     /// Scales τ of the lower and the upper tail, t(e) = (1 + e/2τ)^−3/τ: half of the mass is within 0.83 τ. It
     /// falls as a Student t₂ does, slowly enough for a few rows far away; on a normal's tail beyond 2 standard
@@ -43,7 +43,7 @@ pub(super) struct Quantiles {
     pub tails: [f64; 2],
 }
 
-impl Quantiles {
+impl Adapted {
     /// Whether it is a grid of so many bins.
     #[cfg(feature = "safetensors")]
     pub fn is_sane(&self, bins: usize) -> bool {
@@ -53,21 +53,38 @@ impl Quantiles {
         self.edges.len() == bins + 1 && ascending && positive && numbers.copied().all(f64::is_finite)
     }
 
-    /// Edge j of an ascending column is its quantile (j + 1)/(B + 2), as B + 2 equal shares have it.
+    /// The bins of an ascending column, whose outer edges leave 1/(B + 2) of the rows to each tail.
     ///
-    /// No bin is narrower than [`LEAST_SD`], so the density is bounded where values repeat. A bin holds its lower
-    /// edge, so that a value which repeats over many quantiles has a narrow bin of its own.
+    /// −ln p(z) is the cross-entropy of the token, which the network learns, and ln width of the bin, which it
+    /// cannot change. The bins are cut one after the other where a cut takes most from the mean of the latter: of
+    /// a bin with n rows and width W, n ln W − n₁ ln w₁ − n₂ ln w₂. Where rows are spread evenly, these are cuts
+    /// into equal shares; a gap between modes gets a bin of its own. No bin is narrower than [`LEAST_SD`], so
+    /// the density is bounded where values repeat.
     fn fit(column: &[f32], bins: usize) -> Self {
         let last = column.len() - 1;
-        let quantile = |p: f64| {
-            let at = p * last as f64;
-            let (below, above) = (f64::from(column[at as usize]), f64::from(column[last.min(at as usize + 1)]));
-            below + at.fract() * (above - below)
-        };
-        let mut edges: Vec<f64> = (1..=bins + 1).map(|j| quantile(j as f64 / (bins + 2) as f64)).collect();
-        for j in 1..=bins {
-            edges[j] = edges[j].max(edges[j - 1] + LEAST_SD);
+        let at = |share: f64| f64::from(column[(share * last as f64) as usize]);
+        let (low, high) = (at(1.0 / (bins + 2) as f64), at(1.0 - 1.0 / (bins + 2) as f64));
+        let some = column.len().min(MOST_LOOKED_AT.max(64 * bins));
+        let sample: Vec<f64> = (0..some).map(|i| column[i * column.len() / some].into()).collect();
+        let inside = sample.partition_point(|&z| z < low)..sample.partition_point(|&z| z < high);
+        let rows = &sample[inside];
+        let mut pieces = vec![Piece::new(rows, low, high.max(low + LEAST_SD))];
+        while pieces.len() < bins {
+            let gain = |piece: &Piece| piece.cut.map_or(f64::NEG_INFINITY, |(gain, _)| gain);
+            let best = (0..pieces.len()).max_by(|&a, &b| gain(&pieces[a]).total_cmp(&gain(&pieces[b])));
+            let Piece { rows, low, high, cut } = pieces.swap_remove(best.expect("at least one piece"));
+            // Where all are as narrow as they may be, the range grows.
+            let (middle, high) = match cut {
+                Some((_, at)) => (at, high),
+                None => (high, pieces.iter().fold(high, |most, piece| most.max(piece.high)) + LEAST_SD),
+            };
+            let (below, above) = rows.split_at(rows.partition_point(|&z| z < middle));
+            let start = if cut.is_some() { middle } else { high - LEAST_SD };
+            pieces.extend([Piece::new(below, low, middle), Piece::new(above, start, high)]);
         }
+        let mut edges: Vec<f64> = pieces.iter().map(|piece| piece.low).collect();
+        edges.push(pieces.iter().fold(low, |most, piece| most.max(piece.high)));
+        edges.sort_unstable_by(f64::total_cmp);
         let (low, high) = (edges[0], edges[bins]);
         let start = column.partition_point(|&z| f64::from(z) < low);
         let end = column.partition_point(|&z| f64::from(z) < high);
@@ -78,7 +95,48 @@ impl Quantiles {
         };
         let below = (start > 0).then(|| low - f64::from(column[start / 2]));
         let above = (end < column.len()).then(|| f64::from(column[(end + column.len()) / 2]) - high);
-        Quantiles { edges, tails: [scale(below), scale(above)] }
+        Adapted { edges, tails: [scale(below), scale(above)] }
+    }
+}
+
+/// What the difference of two edges may lack of the width they were made with.
+const ROUNDING: f64 = 1e-6;
+
+/// A part of the range, with its rows, and the best cut of it: its gain and its place.
+struct Piece<'a> {
+    rows: &'a [f64],
+    low: f64,
+    high: f64,
+    cut: Option<(f64, f64)>,
+}
+
+impl<'a> Piece<'a> {
+    fn new(rows: &'a [f64], low: f64, high: f64) -> Self {
+        let log_width = |rows: usize, width: f64| rows as f64 * width.ln();
+        let gain = |below: usize, at: f64| {
+            let above = rows.len() - below;
+            log_width(rows.len(), high - low) - log_width(below, at - low) - log_width(above, high - at)
+        };
+        let wide = |width: f64| width > (1.0 - ROUNDING) * LEAST_SD;
+        let mut cut: Option<(f64, f64)> = None;
+        for (i, &z) in rows.iter().enumerate() {
+            // Just below a row, which begins a bin, and just above it.
+            let next = rows.get(i + 1).copied().unwrap_or(high);
+            for (below, at) in [(i, z), (i + 1, next.min(z + LEAST_SD))] {
+                // Rows that repeat stay together.
+                let apart = below == 0 || below == rows.len() || rows[below - 1] < at;
+                if apart && wide(at - low) && wide(high - at) {
+                    let gain = gain(below, at);
+                    if cut.is_none_or(|(most, _)| gain > most) {
+                        cut = Some((gain, at));
+                    }
+                }
+            }
+        }
+        if cut.is_none() && high - low >= 2.0 * LEAST_SD {
+            cut = Some((0.0, 0.5 * (low + high)));
+        }
+        Piece { rows, low, high, cut }
     }
 }
 
@@ -89,7 +147,7 @@ impl Bins {
 
     /// The bins of the ascending column, and the log-frequencies of its tokens, each counted once more.
     pub fn fit(&mut self, column: &[f32], y: &mut [f32]) {
-        self.grid = Grid::Quantiles(Quantiles::fit(column, self.bins));
+        self.grid = Grid::Adapted(Adapted::fit(column, self.bins));
         y.fill(1.0);
         column.iter().for_each(|&z| y[self.token(z.into()).0] += 1.0);
         y.iter_mut().for_each(|y| *y = y.ln());
@@ -116,7 +174,7 @@ impl Bins {
                 // The last bin holds its upper end.
                 (1 + bin.min(self.bins - 1), -width.ln())
             }
-            Grid::Quantiles(Quantiles { edges, tails }) => {
+            Grid::Adapted(Adapted { edges, tails }) => {
                 let tail = |excess: f64, scale: f64| -scale.ln() - 3.0 * (0.5 * excess / scale).ln_1p();
                 match edges.partition_point(|&edge| edge <= z) {
                     0 => (0, tail(edges[0] - z, tails[0])),
@@ -133,8 +191,8 @@ impl Bins {
         match &self.grid {
             Grid::Equal { .. } if tail => TAIL,
             Grid::Equal { low, high } => (high - low) / self.bins as f64,
-            Grid::Quantiles(Quantiles { tails, .. }) if tail => tails[token.min(1)],
-            Grid::Quantiles(Quantiles { edges, .. }) => edges[token] - edges[token - 1],
+            Grid::Adapted(Adapted { tails, .. }) if tail => tails[token.min(1)],
+            Grid::Adapted(Adapted { edges, .. }) => edges[token] - edges[token - 1],
         }
     }
 
@@ -185,7 +243,7 @@ impl Bins {
                     bin => low + (high - low) / self.bins as f64 * ((bin - 1) as f64 + rng.random::<f64>()),
                 }
             }
-            Grid::Quantiles(Quantiles { edges, tails }) => {
+            Grid::Adapted(Adapted { edges, tails }) => {
                 let u: f64 = rng.random();
                 // The share of a tail beyond the excess e is (1 + e/2τ)^−2: its inverse.
                 let excess = |scale: f64| 2.0 * temperature * scale * ((1.0 - u).powf(-0.5) - 1.0);

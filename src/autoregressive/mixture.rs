@@ -7,8 +7,8 @@ use crate::numeric::softmax::softmax;
 /// and f32 holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
 pub(super) const LEAST_SD: f64 = 1e-3;
 
-/// The most rows by which the number of parts of a column is chosen.
-const MOST_LOOKED_AT: usize = 4096;
+/// The most rows of a column by which the number of its parts, or its bins, are chosen.
+pub(super) const MOST_LOOKED_AT: usize = 4096;
 
 /// Share of a Gaussian's variance that is between the components which stand for it at the start.
 const SPLIT: f64 = 0.25;

@@ -153,8 +153,8 @@ pub enum Head {
         /// Gaussians per conditional.
         components: usize,
     },
-    /// A histogram: `bins` (1 to 65,536) bins that hold equal shares of the first training's rows, none
-    /// narrower than 0.001, and on either side a tail that falls as e⁻³ beyond the last edge, so that no finite
+    /// A histogram: `bins` (1 to 65,536) bins that follow the rows of the first training, narrow where rows are
+    /// dense and none narrower than 0.001, and on either side a tail that falls as e⁻³ beyond the last edge, so that no finite
     /// row scores −∞ and a few rows far away do not matter. Takes any shape, edges too, no finer than a bin.
     Bins {
         /// Bins per conditional.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::bins::{Grid, Quantiles};
+use super::bins::{Grid, Adapted};
 use super::conditional::Conditional;
 use super::decorrelation::Decorrelation;
 use super::network::Made;
@@ -17,9 +17,9 @@ struct Fitted {
     standardiser: Standardiser,
     /// Of [`Head::Bins`], where equal bins of each coordinate begin and end; else empty.
     ranges: Vec<(f64, f64)>,
-    /// Of [`Head::Bins`], edges at quantiles; else empty.
+    /// Of [`Head::Bins`], edges that follow the rows; else empty.
     #[serde(default)]
-    quantiles: Vec<Quantiles>,
+    adapted: Vec<Adapted>,
 }
 
 /// L of w = L⁻¹ z, (dim, dim), in files of models that decorrelate.
@@ -31,15 +31,15 @@ impl Persist for Autoregressive {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let (mut ranges, mut quantiles) = (Vec::new(), Vec::new());
+        let (mut ranges, mut adapted) = (Vec::new(), Vec::new());
         for conditional in &self.conditionals {
             let Conditional::Bins(bins) = conditional else { continue };
             match &bins.grid {
                 &Grid::Equal { low, high } => ranges.push((low, high)),
-                Grid::Quantiles(grid) => quantiles.push(grid.clone()),
+                Grid::Adapted(grid) => adapted.push(grid.clone()),
             }
         }
-        let fitted = Fitted { standardiser: self.standardiser.clone(), ranges, quantiles };
+        let fitted = Fitted { standardiser: self.standardiser.clone(), ranges, adapted };
         let mut tensors = Tensor::parameters(&self.made.layout(), &self.parameters);
         if self.config.decorrelate {
             let dim = self.config.dim;
@@ -51,22 +51,22 @@ impl Persist for Autoregressive {
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
         let (config, fitted): (AutoregressiveConfig, Fitted) = stored.read(Self::kind())?;
-        let Fitted { standardiser, ranges, quantiles } = fitted;
+        let Fitted { standardiser, ranges, adapted } = fitted;
         config.validate()?;
         let dim = config.dim;
         standardiser.validate(dim)?;
         let sane = |&(low, high): &(f64, f64)| low < high && (high - low).is_finite();
         check(ranges.iter().all(sane), "ranges", &ranges, "each ascending, finite")?;
         let ranges = ranges.into_iter().map(|(low, high)| Grid::Equal { low, high });
-        let grids: Vec<Grid> = ranges.chain(quantiles.into_iter().map(Grid::Quantiles)).collect();
+        let grids: Vec<Grid> = ranges.chain(adapted.into_iter().map(Grid::Adapted)).collect();
         let bins = if let Head::Bins { bins } = config.head { Some(bins) } else { None };
         let expected = if bins.is_some() { dim } else { 0 };
         check(grids.len() == expected, "ranges", grids.len(), "one for each column, for Head::Bins only")?;
         let sane = |grid: &Grid| match grid {
             Grid::Equal { .. } => true,
-            Grid::Quantiles(grid) => bins.is_some_and(|bins| grid.is_sane(bins)),
+            Grid::Adapted(grid) => bins.is_some_and(|bins| grid.is_sane(bins)),
         };
-        check(grids.iter().all(sane), "quantiles", &grids, "bins + 1 edges, ascending, and two positive tails")?;
+        check(grids.iter().all(sane), "adapted", &grids, "bins + 1 edges, ascending, and two positive tails")?;
 
         let conditional = Conditional::new(config.head);
         let outputs = conditional.outputs();

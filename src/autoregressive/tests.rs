@@ -1,6 +1,6 @@
 use ndarray::{Array2, Axis, array, s};
 
-use super::bins::{Bins, Grid, Quantiles};
+use super::bins::{Bins, Grid, Adapted};
 use super::mixture::LEAST_SD;
 use super::network::{Drawn, Pass};
 use super::objective::Scratch;
@@ -182,7 +182,7 @@ fn axis(conditional: &Conditional, fineness: usize) -> Vec<(f64, f64)> {
         let step = 16.0 / (24 * fineness) as f64;
         return (0..24 * fineness).map(|i| (-8.0 + step * (i as f64 + 0.5), step)).collect();
     };
-    let Grid::Quantiles(Quantiles { edges, tails }) = &bins.grid else { panic!("trained bins follow the rows") };
+    let Grid::Adapted(Adapted { edges, tails }) = &bins.grid else { panic!("trained bins follow the rows") };
     let mut nodes = Vec::new();
     for pair in edges.windows(2) {
         let width = pair[1] - pair[0];
@@ -201,8 +201,8 @@ fn restored(model: &Autoregressive, w: Vec<f64>) -> (Array2<f32>, f64) {
     model.decorrelation.restore(&mut x);
     model.standardiser.restore(&mut x);
     let dim = model.dim();
-    let x = Array2::from_shape_vec((x.len() / dim, dim), x).unwrap();
-    (x, (-model.decorrelation.log_det() - model.standardiser.log_det()).exp())
+    let log_det = model.decorrelation.log_det() + model.standardiser.log_det(&x[..dim]);
+    (Array2::from_shape_vec((x.len() / dim, dim), x).unwrap(), (-log_det).exp())
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn bins_draw_their_density_tails_included() {
         let y: Vec<f32> = [2.0, 0.3, -0.5, 0.8, 0.0, 0.1, -1.0, 1.5].to_vec();
         let (low, high) = match &bins.grid {
             Grid::Equal { low, high } => (*low, *high),
-            Grid::Quantiles(grid) => (grid.edges[0], grid.edges[6]),
+            Grid::Adapted(grid) => (grid.edges[0], grid.edges[6]),
         };
         let conditional = Conditional::Bins(bins);
         let z = drawn(&conditional, &y, 1.0, 40_000);
@@ -317,7 +317,7 @@ fn bins_follow_the_rows_and_not_an_outlier() {
     column.sort_unstable_by(f32::total_cmp);
     let mut bins = Bins::new(64);
     bins.fit(&column, &mut vec![0.0; 66]);
-    let Grid::Quantiles(grid) = &bins.grid else { panic!("fitted") };
+    let Grid::Adapted(grid) = &bins.grid else { panic!("fitted") };
     assert!(grid.edges.windows(2).all(|pair| pair[1] - pair[0] > 0.999 * LEAST_SD), "{:?}", grid.edges);
     assert!(grid.edges.windows(2).any(|pair| pair[0] == 0.125 && pair[1] - pair[0] < 1.001 * LEAST_SD));
 }

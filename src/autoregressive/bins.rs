@@ -10,6 +10,11 @@ use crate::numeric::softmax::softmax;
 /// Scale of the tails over equal bins, in standardised units: a normal's beyond 4 standard deviations.
 const TAIL: f64 = 0.25;
 
+/// Share of the rows beyond either end of the bins, and the least number of rows: a few rows far away then
+/// have no say in where the bins are.
+const TAIL_SHARE: f64 = 1e-3;
+const TAIL_ROWS: f64 = 8.0;
+
 /// Half the range before the first training.
 const UNFITTED: f64 = 4.0;
 
@@ -39,7 +44,7 @@ pub(super) struct Adapted {
     pub edges: Vec<f64>,
     /// Scales τ of the lower and the upper tail, t(e) = (1 + e/2τ)^−3/τ: half of the mass is within 0.83 τ. It
     /// falls as a Student t₂ does, slowly enough for a few rows far away; on a normal's tail beyond 2 standard
-    /// deviations it costs 0.07 nats per row of that tail.
+    /// deviations it costs 0.07 nats for a row in that tail.
     pub tails: [f64; 2],
 }
 
@@ -53,7 +58,8 @@ impl Adapted {
         self.edges.len() == bins + 1 && ascending && positive && numbers.copied().all(f64::is_finite)
     }
 
-    /// The bins of an ascending column, whose outer edges leave 1/(B + 2) of the rows to each tail.
+    /// The bins of an ascending column, whose outer edges leave [`TAIL_SHARE`] of the rows to each tail, but at
+    /// least [`TAIL_ROWS`] rows, and no more than a bin's equal share.
     ///
     /// −ln p(z) is the cross-entropy of the token, which the network learns, and ln width of the bin, which it
     /// cannot change. The bins are cut one after the other where a cut takes most from the mean of the latter: of
@@ -63,7 +69,8 @@ impl Adapted {
     fn fit(column: &[f32], bins: usize) -> Self {
         let last = column.len() - 1;
         let at = |share: f64| f64::from(column[(share * last as f64) as usize]);
-        let (low, high) = (at(1.0 / (bins + 2) as f64), at(1.0 - 1.0 / (bins + 2) as f64));
+        let share = TAIL_SHARE.max(TAIL_ROWS / column.len() as f64).min(1.0 / (bins + 2) as f64);
+        let (low, high) = (at(share), at(1.0 - share));
         let some = column.len().min(MOST_LOOKED_AT.max(64 * bins));
         let sample: Vec<f64> = (0..some).map(|i| column[i * column.len() / some].into()).collect();
         let inside = sample.partition_point(|&z| z < low)..sample.partition_point(|&z| z < high);

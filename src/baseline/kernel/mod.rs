@@ -142,8 +142,13 @@ struct Sphere {
 impl Sphere {
     /// No change: Σ = I.
     fn identity(dim: usize) -> Self {
-        let l = diagonal(&vec![1.0; dim]);
-        Sphere { shift: vec![0.0; dim], whiten: l.clone(), l }
+        Sphere::axes(vec![0.0; dim], &vec![1.0; dim])
+    }
+
+    /// Σ diagonal: each column in units of its own spread. sd: (d)
+    fn axes(shift: Vec<f64>, sd: &[f64]) -> Self {
+        let inverse: Vec<f64> = sd.iter().map(|sd| 1.0 / sd).collect();
+        Sphere { shift, l: diagonal(sd), whiten: diagonal(&inverse) }
     }
 
     /// `None` unless the covariance is symmetric and positive definite.
@@ -314,8 +319,9 @@ impl Generative for KernelDensity {
         let sphered = if n > dim { Sphere::new(mean.clone(), full.view()) } else { None };
         let (shapes, steps, scored) = match self.config.bandwidth {
             Bandwidth::CrossValidated { rows } => {
-                let axes = Sphere::new(mean, Array2::from_diag(&full.diag()).view());
-                (sphered.into_iter().chain(axes).collect(), 2 * TRIALS, rows.min(n))
+                let sd = full.diag().mapv(f64::sqrt);
+                let axes = Sphere::axes(mean, sd.as_slice().expect("one row"));
+                (sphered.into_iter().chain([axes]).collect(), 2 * TRIALS, rows.min(n))
             }
             _ if n <= dim => {
                 return Err(Error::TooFewRows { what: "data for a kernel density", got: n, least: dim + 1 });

@@ -170,7 +170,7 @@ pub mod train;
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use baseline::{
-    Bandwidth, ComponentCount, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
+    Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
 };
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining, ScoreConfig, ScoreModel, ScoreTraining};
@@ -191,7 +191,7 @@ pub use rand;
 pub mod prelude {
     pub use crate::{
         AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, Checkpoint,
-        ComponentCount, Coupling, Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel,
+        ComponentCount, Coupling, Covariance, Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel,
         EnergyTraining, Error, Flow, FlowConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig,
         GaussianMixture, GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig,
         LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result,

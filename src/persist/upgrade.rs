@@ -35,6 +35,9 @@ const SINCE_2: &[Added] = &[
         field: "candidates",
         value: || serde_json::json!(0.0),
     },
+    Added { kinds: &["autoregressive"], place: "/config", field: "decorrelate", value: || false.into() },
+    Added { kinds: &["gaussian_mixture"], place: "/config", field: "covariance", value: || "Full".into() },
+    Added { kinds: &["gaussian_mixture"], place: "/config", field: "shrinkage", value: || 0.0.into() },
 ];
 
 /// The text of a file's model, by the rules of the newest format.

@@ -17,16 +17,15 @@ pub(super) struct Scratch {
 }
 
 impl Autoregressive {
-    /// ln p(x) = Σᵢ ln p(w_i | w_<i) + ln |dw/dz| + ln |dz/dx| of each row: the network in f32, the densities in f64.
+    /// ln p(x) = Σᵢ ln p(w_i | w_<i) + ln |dw/dx| of each row: the network in f32, the densities in f64.
     pub(super) fn score_tile(&self, scratch: &mut Scratch, x: &[f32], nats: &mut [f64]) {
         let (n, dim) = (nats.len(), self.conditionals.len());
         let Scratch { pass, w, y, column, part, work } = scratch;
         w.clear();
         w.extend_from_slice(x);
         self.standardiser.standardise(w);
-        self.decorrelation.apply(w);
         self.made.infer(&self.parameters.average, w, pass);
-        nats.fill(self.decorrelation.log_det());
+        nats.fill(0.0);
         self.standardiser.add_log_det(x, nats);
         let outputs = self.conditionals[0].outputs();
         part.resize(n, 0.0);

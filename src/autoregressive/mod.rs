@@ -13,7 +13,7 @@
 //! z is the standardised row, and L the lower triangular factor of its covariance, found once by the first
 //! training: wᵢ is what a linear regression on the columns before it leaves of zᵢ. Before the first step the
 //! model is therefore about as good as one Gaussian with a full covariance, and the network has only to learn
-//! what is not linear ([`decorrelate`](AutoregressiveConfig::decorrelate)).
+//! what is not linear ([`whiten`](AutoregressiveConfig::whiten)).
 //!
 //! w<ᵢ are the coordinates before wᵢ, in the order of the columns. Output i of the network depends on them
 //! alone (MADE, Germain et al. 2015); it sees them through Fourier features, as narrow modes need. A
@@ -67,7 +67,7 @@
 //!   1.4 above it after 2000. *Change*: [`validation`](TrainOptions::validation) with
 //!   [`patience`](TrainOptions::patience), fewer octaves.
 //! - **A slant that is not everywhere.** In a mixture of modes that lie along no common line, what is linear in the
-//!   whole has to be unlearned within each mode: with [`decorrelate`](AutoregressiveConfig::decorrelate) ten
+//!   whole has to be unlearned within each mode: with [`whiten`](AutoregressiveConfig::whiten) ten
 //!   Gaussians in 8 columns were 0.39 nats from the truth, without 0.30. *Change*: compare both on held-out rows.
 //! - **The order.** Where two modes share x₁, the conditional of x₂ must switch sharply. *See*: fit the
 //!   columns in another order and compare the likelihoods, which are exact. On this crate's spirals, moons,
@@ -83,7 +83,6 @@
 
 mod bins;
 mod conditional;
-mod decorrelation;
 mod likelihood;
 mod mixture;
 mod network;
@@ -100,7 +99,6 @@ use ndarray::ArrayView2;
 use rand::RngCore;
 
 use self::conditional::Conditional;
-use self::decorrelation::Decorrelation;
 use self::network::Made;
 use self::objective::ChainRuleNll;
 use crate::data::Standardiser;
@@ -137,9 +135,10 @@ pub struct AutoregressiveConfig {
     pub octaves: usize,
     /// The family of the conditionals. Default [`Head::Mixture`] of 16 components.
     pub head: Head,
-    /// Whether the first training takes the linear part out of the rows, w = L⁻¹ z: see the
-    /// [module](crate::autoregressive#formula). At most 4096 columns. Default `true`.
-    pub decorrelate: bool,
+    /// Whether the first training takes away the correlations of the columns
+    /// ([`Standardiser::whitened`]): the model then starts near one Gaussian with all
+    /// covariances. Default true.
+    pub whiten: bool,
     /// How the parameters move. Default: a learning rate of 5e-3 and β₂ = 0.95, the rest as
     /// [`OptimiserConfig`]. As components narrow, the gradient grows a hundredfold within some hundred steps: with
     /// β₂ = 0.999 Adam divides it by the size that it had a thousand steps ago, and steps so long lose modes.
@@ -173,14 +172,11 @@ impl Default for AutoregressiveConfig {
             activation: Activation::Silu,
             octaves: 3,
             head: Head::Mixture { components: 16 },
-            decorrelate: true,
+            whiten: true,
             optimiser: OptimiserConfig { lr: 5e-3, beta2: 0.95, ..Default::default() },
         }
     }
 }
-
-/// The most columns that are decorrelated: to factor a covariance takes dim³ operations.
-const MOST_DECORRELATED: usize = 4096;
 
 impl AutoregressiveConfig {
     /// # Errors
@@ -202,8 +198,6 @@ impl AutoregressiveConfig {
             ((self.dim - 1) * (1 + 2 * self.octaves), Conditional::new(self.head).outputs());
         let params = count_params(inputs, &self.hidden, self.dim * outputs);
         check_params("AutoregressiveConfig::hidden", &self.hidden, params)?;
-        let decorrelates = !self.decorrelate || self.dim <= MOST_DECORRELATED;
-        check(decorrelates, "AutoregressiveConfig::decorrelate", true, "false beyond 4096 columns")?;
         self.activation.validate()?;
         self.optimiser.validate()
     }
@@ -235,7 +229,6 @@ pub struct Autoregressive {
     conditionals: Vec<Conditional>,
     parameters: Parameters,
     standardiser: Standardiser,
-    decorrelation: Decorrelation,
 }
 
 impl Autoregressive {
@@ -256,7 +249,6 @@ impl Autoregressive {
             conditionals: vec![conditional; dim],
             parameters: Parameters::new(p),
             standardiser: Standardiser::identity(dim),
-            decorrelation: Decorrelation::identity(dim),
             config,
         })
     }
@@ -302,20 +294,12 @@ impl Generative for Autoregressive {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let mut rows = Rows::prepare(data, &self.standardiser, options, rng)?;
-        let first = !self.standardiser.is_fitted();
-        if first && self.config.decorrelate {
-            self.decorrelation = Decorrelation::fit(rows.training.view());
-        }
-        for z in [&mut rows.training, &mut rows.validation] {
-            self.decorrelation.apply(z.as_slice_mut().expect("row-major"));
-        }
-        if first {
+        let rows = Rows::whitened(data, &self.standardiser, self.config.whiten, options, rng)?;
+        if !self.standardiser.is_fitted() {
             self.start_at_marginals(rows.training.view());
         }
         self.standardiser = rows.standardiser.clone();
-        let log_det = self.decorrelation.log_det();
-        let objective = ChainRuleNll { made: &self.made, conditionals: &self.conditionals, log_det };
+        let objective = ChainRuleNll { made: &self.made, conditionals: &self.conditionals };
         let optimiser = &self.config.optimiser;
         train::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
     }

@@ -7,14 +7,12 @@ use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 use crate::train::{Objective, Progress};
 
-/// −Σᵢ ln p(x_i | y_i) − ln |dw/dz|, y = MADE(x; p): the loss of a row is exactly its negative log-likelihood, and draws
+/// −Σᵢ ln p(x_i | y_i), y = MADE(x; p): the loss of a row is exactly its negative log-likelihood, and draws
 /// no noise.
 #[derive(Debug)]
 pub(super) struct ChainRuleNll<'m> {
     pub made: &'m Made,
     pub conditionals: &'m [Conditional],
-    /// ln |dw/dz|: the rows come decorrelated, the loss is that of the standardised rows.
-    pub log_det: f64,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +58,7 @@ impl<F: Real> Objective<F> for ChainRuleNll<'_> {
         } else {
             self.made.infer(w.p, x, pass);
         }
-        let mut loss = -self.log_det * n as f64;
+        let mut loss = 0.0;
         for (i, block) in pass.y.chunks_exact_mut(n * outputs).enumerate() {
             column.clear();
             column.extend(x.chunks_exact(dim).map(|x| x[i]));

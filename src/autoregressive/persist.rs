@@ -1,16 +1,15 @@
 use serde::{Deserialize, Serialize};
 
-use super::bins::{Grid, Adapted};
+use super::bins::{Adapted, Grid};
 use super::conditional::Conditional;
-use super::decorrelation::Decorrelation;
 use super::network::Made;
 use super::{Autoregressive, AutoregressiveConfig, Head};
 use crate::data::Standardiser;
-use crate::error::{Error, Result, check};
+use crate::error::{Result, check};
 use crate::persist::Persist;
 use crate::persist::format::{Stored, Tensor, encode, features};
 
-/// What the first training fixes, beside the tensor of [`DECORRELATION`].
+/// What the first training fixes.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fitted {
@@ -21,9 +20,6 @@ struct Fitted {
     #[serde(default)]
     adapted: Vec<Adapted>,
 }
-
-/// L of w = L⁻¹ z, (dim, dim), in files of models that decorrelate.
-const DECORRELATION: &str = "decorrelation";
 
 impl Persist for Autoregressive {
     fn kind() -> &'static str {
@@ -40,11 +36,7 @@ impl Persist for Autoregressive {
             }
         }
         let fitted = Fitted { standardiser: self.standardiser.clone(), ranges, adapted };
-        let mut tensors = Tensor::parameters(&self.made.layout(), &self.parameters);
-        if self.config.decorrelate {
-            let dim = self.config.dim;
-            tensors.push(Tensor::f64(DECORRELATION, &[dim, dim], self.decorrelation.l()));
-        }
+        let tensors = Tensor::parameters(&self.made.layout(), &self.parameters);
         encode(Self::kind(), &self.config, &fitted, tensors)
     }
 
@@ -66,16 +58,20 @@ impl Persist for Autoregressive {
             Grid::Equal { .. } => true,
             Grid::Adapted(grid) => bins.is_some_and(|bins| grid.is_sane(bins)),
         };
-        check(grids.iter().all(sane), "adapted", &grids, "bins + 1 edges, ascending, and two positive tails")?;
+        check(
+            grids.iter().all(sane),
+            "adapted",
+            &grids,
+            "bins + 1 edges, ascending, and two positive tails",
+        )?;
 
         let conditional = Conditional::new(config.head);
         let outputs = conditional.outputs();
         // A single coordinate sees nothing, and has no hidden layers.
         let hidden = if dim > 1 { &config.hidden[..] } else { &[] };
         let trunk = [&[features(dim - 1, config.octaves)], hidden].concat();
-        let decorrelation = usize::from(config.decorrelate);
         let layers = hidden.len().saturating_add(dim).saturating_mul(2);
-        stored.fits_beside(decorrelation, layers, &[&trunk, &[dim, outputs]])?;
+        stored.fits(layers, &[&trunk, &[dim, outputs]])?;
 
         let made = Made::new(dim, &config.hidden, config.octaves, config.activation, outputs);
         let parameters = stored.parameters(&made.layout())?;
@@ -85,13 +81,6 @@ impl Persist for Autoregressive {
                 bins.grid = grid;
             }
         }
-        let decorrelation = if config.decorrelate {
-            let l = stored.f64(DECORRELATION, &[dim, dim])?;
-            let what = "decorrelation is not lower triangular with a positive diagonal".to_string();
-            Decorrelation::new(l, dim).ok_or(Error::Format { what })?
-        } else {
-            Decorrelation::identity(dim)
-        };
-        Ok(Autoregressive { config, made, conditionals, parameters, standardiser, decorrelation })
+        Ok(Autoregressive { config, made, conditionals, parameters, standardiser })
     }
 }

@@ -16,7 +16,7 @@ impl DrawTile for Autoregressive {
         self.config.dim
     }
 
-    /// For i = 1 … d: y_i = MADE_i(w_<i), w_i ~ p(· | y_i). Then z = L w.
+    /// For i = 1 … d: y_i = MADE_i(w_<i), w_i ~ p(· | y_i). Then x from w.
     fn draw_tile(
         &self,
         temperature: f64,
@@ -36,7 +36,6 @@ impl DrawTile for Autoregressive {
                 x[i] = conditional.draw(y, temperature, rng);
             }
         }
-        self.decorrelation.restore(x);
         self.standardiser.restore(x);
         nfe
     }

@@ -1,6 +1,6 @@
 use ndarray::{Array2, Axis, array, s};
 
-use super::bins::{Bins, Grid, Adapted};
+use super::bins::{Adapted, Bins, Grid};
 use super::mixture::LEAST_SD;
 use super::network::{Drawn, Pass};
 use super::objective::Scratch;
@@ -22,7 +22,7 @@ fn normals<F: Real>(n: usize, rng: &mut Rng) -> Vec<F> {
 
 /// The loss and its gradient at p.
 fn loss_grad(model: &Autoregressive, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {
-    let objective = ChainRuleNll { made: &model.made, conditionals: &model.conditionals, log_det: 0.0 };
+    let objective = ChainRuleNll { made: &model.made, conditionals: &model.conditionals };
     let (mut t, mut dp, mut scratch) = (vec![f64::NAN; p.len()], vec![0.0; p.len()], Scratch::default());
     objective.transpose(p, &mut t);
     // Buffers dirty from other rows must not matter.
@@ -198,10 +198,9 @@ fn axis(conditional: &Conditional, fineness: usize) -> Vec<(f64, f64)> {
 /// The rows x of rows w, (n, d), and dx/dw.
 fn restored(model: &Autoregressive, w: Vec<f64>) -> (Array2<f32>, f64) {
     let mut x: Vec<f32> = w.into_iter().map(|w| w as f32).collect();
-    model.decorrelation.restore(&mut x);
     model.standardiser.restore(&mut x);
     let dim = model.dim();
-    let log_det = model.decorrelation.log_det() + model.standardiser.log_det(&x[..dim]);
+    let log_det = model.standardiser.log_det(&x[..dim]);
     (Array2::from_shape_vec((x.len() / dim, dim), x).unwrap(), (-log_det).exp())
 }
 
@@ -343,10 +342,14 @@ fn a_temperature_tempers_the_density() {
             let total: f64 = tempered.iter().sum();
             let z = drawn(&conditional, &y, temperature, 20_000);
             for cut in [-2.4, -0.8, 0.0, 0.8, 2.4] {
-                let p: f64 = (0..4_000).filter(|&i| at(i) < cut).map(|i| tempered[i as usize]).sum::<f64>() / total;
+                let p: f64 =
+                    (0..4_000).filter(|&i| at(i) < cut).map(|i| tempered[i as usize]).sum::<f64>() / total;
                 let share = share_within(&z, f64::NEG_INFINITY, cut);
                 // Five standard errors, and what the tails of bins keep of their own.
-                assert!((share - p).abs() < 0.02, "{head:?} at {temperature}: {share} below {cut}, {p} by p^a");
+                assert!(
+                    (share - p).abs() < 0.02,
+                    "{head:?} at {temperature}: {share} below {cut}, {p} by p^a"
+                );
             }
         }
     }
@@ -370,44 +373,15 @@ fn correlated(n: usize, seed: u64) -> (Array2<f32>, f64) {
 fn a_model_starts_at_one_full_gaussian() {
     let (test, entropy) = correlated(4_000, 1);
     let optimiser = OptimiserConfig { lr: 1e-12, ..Default::default() };
-    for (decorrelate, rows, gap) in [(true, 100, 0.4), (true, 5_000, 0.02), (false, 5_000, 2.0)] {
+    for (whiten, rows, gap) in [(true, 100, 0.4), (true, 5_000, 0.02), (false, 5_000, 2.0)] {
         let config =
-            AutoregressiveConfig { dim: 6, decorrelate, optimiser: optimiser.clone(), ..Default::default() };
+            AutoregressiveConfig { dim: 6, whiten, optimiser: optimiser.clone(), ..Default::default() };
         let model = trained(config, &Dataset::new(correlated(rows, 0).0).unwrap(), 1);
         let excess = mean_nll(&model, &test) - entropy;
         // Without the linear part, only the columns' own spreads are known.
-        assert_eq!(excess < gap, decorrelate, "{rows} rows: {excess} above the entropy");
+        assert_eq!(excess < gap, whiten, "{rows} rows: {excess} above the entropy");
         assert!(excess > -0.05, "{excess}");
     }
-}
-
-#[test]
-fn decorrelation_is_a_triangular_map_and_its_inverse() {
-    let (x, _) = correlated(2_000, 2);
-    let map = Decorrelation::fit(x.view());
-    let mut w = x.clone();
-    map.apply(w.as_slice_mut().unwrap());
-    let w = w.mapv(f64::from);
-    let covariance = w.t().dot(&w) / 2_000.0;
-    assert!((covariance - Array2::<f64>::eye(6)).iter().all(|v| v.abs() < 0.02));
-    // Column i of w is a function of the first i of x; ln |∂w/∂x| by the product of ∂w_i/∂x_i.
-    let mut log_det = 0.0;
-    for i in 0..6 {
-        let mut moved = x.slice(s![..1, ..]).to_owned();
-        moved[[0, i]] += 0.5;
-        map.apply(moved.as_slice_mut().unwrap());
-        assert!((0..i).all(|j| f64::from(moved[[0, j]]) == w[[0, j]]));
-        log_det += ((f64::from(moved[[0, i]]) - w[[0, i]]) / 0.5).ln();
-    }
-    assert!((log_det - map.log_det()).abs() < 1e-4, "{log_det}, {}", map.log_det());
-    let mut back = w.mapv(|v| v as f32);
-    map.restore(back.as_slice_mut().unwrap());
-    assert!((&back - &x).iter().all(|v| v.abs() < 1e-5));
-
-    // What chance makes of independent columns is shrunk away, and more columns than rows are no obstacle.
-    let rng = &mut seeded(4);
-    let independent = Array2::from_shape_simple_fn((20, 40), || f32::normal(rng));
-    assert!(Decorrelation::fit(independent.view()).log_det().abs() < 2.0);
 }
 
 #[test]
@@ -521,7 +495,7 @@ fn every_option_matters() {
         AutoregressiveConfig { hidden: vec![16, 17], ..base.clone() },
         AutoregressiveConfig { activation: Activation::Tanh, ..base.clone() },
         AutoregressiveConfig { octaves: 4, ..base.clone() },
-        AutoregressiveConfig { decorrelate: false, ..base.clone() },
+        AutoregressiveConfig { whiten: false, ..base.clone() },
         AutoregressiveConfig { head: MIXTURE, ..base.clone() },
         AutoregressiveConfig { head: BINS, ..base.clone() },
         AutoregressiveConfig { head: Head::Bins { bins: 13 }, ..base.clone() },
@@ -546,7 +520,6 @@ fn a_config_out_of_range_is_named() {
         ("AutoregressiveConfig::dim", AutoregressiveConfig { dim: 0, ..base() }),
         ("AutoregressiveConfig::hidden", AutoregressiveConfig { hidden: vec![], ..base() }),
         ("AutoregressiveConfig::hidden", AutoregressiveConfig { hidden: vec![8, 0], ..base() }),
-        ("AutoregressiveConfig::decorrelate", AutoregressiveConfig { dim: 5_000, ..base() }),
         ("AutoregressiveConfig::octaves", AutoregressiveConfig { octaves: 15, ..base() }),
         (
             "Activation::LeakyRelu::slope",

@@ -297,13 +297,8 @@ impl<'a> Stored<'a> {
     /// Refuses a config whose networks the file cannot hold, before anything is made of its sizes: `tensors`
     /// are those of the layouts, and each product of neighbours in `chains` is a number of weights.
     pub fn fits(&self, tensors: usize, chains: &[&[usize]]) -> Result<()> {
-        self.fits_beside(0, tensors, chains)
-    }
-
-    /// The same with so many tensors beside those of the layouts.
-    pub fn fits_beside(&self, others: usize, tensors: usize, chains: &[&[usize]]) -> Result<()> {
         // Each of the layouts' has a copy in training.
-        self.count(tensors.saturating_mul(2).saturating_add(others))?;
+        self.count(tensors.saturating_mul(2))?;
         let most = self.data.len() / 8;
         for pair in chains.iter().flat_map(|chain| chain.windows(2)) {
             if pair[0].checked_mul(pair[1]).is_none_or(|weights| weights > most) {

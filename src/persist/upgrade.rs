@@ -24,7 +24,7 @@ struct Added {
 const SINCE_2: &[Added] = &[
     Added { kinds: &["diffusion"], place: "/config", field: "finish", value: || "Estimate".into() },
     Added {
-        kinds: &["diffusion", "flow_matching", "vae"],
+        kinds: &["autoregressive", "diffusion", "flow_matching", "vae"],
         place: "/config",
         field: "whiten",
         value: || false.into(),
@@ -35,7 +35,6 @@ const SINCE_2: &[Added] = &[
         field: "candidates",
         value: || serde_json::json!(0.0),
     },
-    Added { kinds: &["autoregressive"], place: "/config", field: "decorrelate", value: || false.into() },
     Added { kinds: &["gaussian_mixture"], place: "/config", field: "covariance", value: || "Full".into() },
     Added { kinds: &["gaussian_mixture"], place: "/config", field: "shrinkage", value: || 0.0.into() },
 ];

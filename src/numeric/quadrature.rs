@@ -220,7 +220,11 @@ fn tensor(cell: &Cell, (nodes, weights): &(Vec<f64>, Vec<f64>), points: &mut Vec
 /// ln Σ exp, of which the largest is taken out.
 fn ln_sum(nats: impl Iterator<Item = f64> + Clone) -> f64 {
     let most = nats.clone().fold(f64::NEG_INFINITY, f64::max);
-    if most == f64::NEG_INFINITY { most } else { most + nats.map(|nats| (nats - most).exp()).sum::<f64>().ln() }
+    if most == f64::NEG_INFINITY {
+        most
+    } else {
+        most + nats.map(|nats| (nats - most).exp()).sum::<f64>().ln()
+    }
 }
 
 #[cfg(test)]

@@ -178,7 +178,8 @@ fn chains_have_the_moments_of_a_known_energy() {
     is(moments(&chain(Acceptance::Always), 1.0), biased);
     assert!(biased / (w * w) - 1.0 > 9.0 * (2.0 / 40_000f64).sqrt(), "the test would not see the bias");
     // Steps that fall are no matter to an adjusted chain.
-    let falling = Langevin { steps: 200, candidates: 0.0, first: 3.0, last: 0.3, acceptance: Acceptance::Metropolis };
+    let falling =
+        Langevin { steps: 200, candidates: 0.0, first: 3.0, last: 0.3, acceptance: Acceptance::Metropolis };
     is(moments(&adjusted.with_sampler(falling).unwrap(), 1.0), w * w);
 }
 
@@ -319,7 +320,8 @@ fn chains_go_on_from_step_to_step() {
             restart: if persist { 0.0 } else { 1.0 },
             magnitude: 0.0,
         };
-        let langevin = Langevin { steps: 1, candidates: 0.0, first: 0.2, last: 0.2, acceptance: Acceptance::Always };
+        let langevin =
+            Langevin { steps: 1, candidates: 0.0, first: 0.2, last: 0.2, acceptance: Acceptance::Always };
         let mut config = EnergyConfig { width: 0.3, langevin, ..small(training) };
         config.optimiser.lr = 1e-30;
         let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();

@@ -107,7 +107,7 @@ use std::sync::Arc;
 use ndarray::ArrayView2;
 use rand::RngCore;
 
-pub use self::config::{DiffusionConfig, TrainingNoise};
+pub use self::config::{Beyond, DiffusionConfig, TrainingNoise};
 pub use self::sampler::{Finish, ReverseVariance, Sampler};
 pub use self::sampling::{NoisePredictor, sample_with};
 pub use self::schedule::{NoiseLevel, Schedule};
@@ -275,7 +275,8 @@ impl Generative for Diffusion {
 
     /// ln p(x) by the probability-flow ODE, as precise as the solver; one of its evaluations is a pass of the
     /// network with all tangents of the divergence, d of them where it is exact. A row with a coordinate beyond
-    /// 18 standard deviations has the normal density in standard units; from 12 on the network's part fades out.
+    /// 18 standard deviations has the normal density in standard units; from 12 on the network's part fades out
+    /// ([`DiffusionConfig::beyond`]).
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         self.score(x, options)
     }

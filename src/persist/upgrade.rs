@@ -23,6 +23,7 @@ struct Added {
 /// The fields that came with format 2. A field that means the old thing by its default need not be here.
 const SINCE_2: &[Added] = &[
     Added { kinds: &["diffusion"], place: "/config", field: "finish", value: || "Estimate".into() },
+    Added { kinds: &["diffusion"], place: "/config", field: "beyond", value: || "Point".into() },
     Added {
         kinds: &["autoregressive", "diffusion", "flow_matching", "vae"],
         place: "/config",

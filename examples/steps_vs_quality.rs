@@ -137,7 +137,8 @@ struct Quality {
 
 impl Quality {
     fn of(x: &Array2<f32>, test: &Array2<f32>, modes: Option<&Modes>) -> Result<Self> {
-        let modes = modes.map(|m| metrics::mode_coverage(x.view(), m.centres.view(), m.sigma)).transpose()?;
+        let modes =
+            modes.map(|m| metrics::mode_coverage(x.view(), m.centres.view(), m.sigma)).transpose()?;
         Ok(Quality {
             energy: metrics::energy_distance(x.view(), test.view())?,
             // The same directions for everyone.
@@ -290,8 +291,7 @@ impl Report {
     /// Cells of a sampler: distances with their mark at the floor, the share in 3σ with its mark where the modes are
     /// too narrow, the spread.
     fn cells(&self, of: impl Fn(&Seed) -> &Quality + Copy) -> Vec<String> {
-        let stat =
-            |value: fn(&Quality) -> Option<f64>| stat(self.seeds.iter().filter_map(|seed| value(of(seed))));
+        let stat = |value: fn(&Quality) -> Option<f64>| stat(self.seeds.iter().filter_map(|seed| value(of(seed))));
         let distance = |value: fn(&Quality) -> Option<f64>, digits| {
             let (stat, floor) = (stat(value), self.floor(value));
             let at = stat.is_some_and(|(mean, _)| floor.holds(mean));
@@ -392,9 +392,7 @@ impl Report {
             };
             let place = match energy.holds(far) {
                 true => "at the floor".into(),
-                false => {
-                    format!("{:.1} standard errors above the floor", (far - energy.mean) / energy.std_error())
-                }
+                false => format!("{:.1} standard errors above the floor", (far - energy.mean) / energy.std_error()),
             };
             lines.push(format!(
                 "{quick} is {fast:.1}× faster than DDPM-1000; its energy distance is {far:.5} ({place}) against {slow:.5}{}.",
@@ -404,15 +402,10 @@ impl Report {
         let fewest = |fits: &dyn Fn(usize) -> bool| {
             (0..self.rows().len()).filter(|&r| fits(r)).min_by_key(|&r| self.rows()[r].nfe)
         };
-        let near =
-            |r: usize| self.trained(r, |row| Some(row.quality.energy)).is_some_and(|s| energy.holds(s.0));
-        let told = |r: usize| {
-            format!("{}, {} evaluations{}", self.rows()[r].card.name, self.rows()[r].nfe, self.shape(r))
-        };
+        let near = |r: usize| self.trained(r, |row| Some(row.quality.energy)).is_some_and(|s| energy.holds(s.0));
+        let told = |r: usize| format!("{}, {} evaluations{}", self.rows()[r].card.name, self.rows()[r].nfe, self.shape(r));
         lines.push(match fewest(&near) {
-            Some(r) => {
-                format!("At the floor of the energy distance with the fewest evaluations: {}.", told(r))
-            }
+            Some(r) => format!("At the floor of the energy distance with the fewest evaluations: {}.", told(r)),
             None => "No sampler reaches the floor of the energy distance.".into(),
         });
         if modes.is_some() {

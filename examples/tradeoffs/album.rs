@@ -111,11 +111,9 @@ impl Album {
                     model.sample_path(60, &ONCE, &mut seeded(1))?,
                 )
             }
-            Candidate::FlowMatching(model) => self.path(
-                "Flow matching",
-                "flow-matching-paths",
-                model.sample_path(60, &ONCE, &mut seeded(1))?,
-            ),
+            Candidate::FlowMatching(model) => {
+                self.path("Flow matching", "flow-matching-paths", model.sample_path(60, &ONCE, &mut seeded(1))?)
+            }
             Candidate::One(_) => Ok(()),
         }
     }
@@ -141,7 +139,8 @@ impl Album {
         for (name, samplers) in families {
             let mut points = Vec::new();
             for sampler in samplers {
-                let drawn = diffusion.with_sampler(sampler)?.sample(self.drawn, &ONCE, &mut seeded(0))?;
+                let drawn =
+                    diffusion.with_sampler(sampler)?.sample(self.drawn, &ONCE, &mut seeded(0))?;
                 let energy = metrics::energy_distance(self.units.apply(drawn.x).view(), test.view())?;
                 points.push((drawn.nfe as f64, energy));
             }

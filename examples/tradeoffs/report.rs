@@ -149,11 +149,7 @@ impl Results {
                 ]);
             }
             let energy = stat(|f| Some(f.energy)).map(|s| {
-                format!(
-                    "{}{}",
-                    s.show(4),
-                    if floor.is_some_and(|floor| floor.holds(s.mean)) { " ✓" } else { "" }
-                )
+                format!("{}{}", s.show(4), if floor.is_some_and(|floor| floor.holds(s.mean)) { " ✓" } else { "" })
             });
             row.extend([dash(energy), time(|f| Some(f.train_s))]);
             rows.push(row);
@@ -355,8 +351,7 @@ impl Results {
                 all
             };
             // Nearness to a perfect sampler, not the share itself: modes that are too narrow have more.
-            let off =
-                |f: &Figures| f.modes.map(|modes| (modes.high_quality - modes.perfect_high_quality).abs());
+            let off = |f: &Figures| f.modes.map(|modes| (modes.high_quality - modes.perfect_high_quality).abs());
             let shares: Vec<(usize, f64)> = (0..self.models())
                 .filter(|&model| !self.too_narrow(model))
                 .filter_map(|model| Some((model, self.stat(model, off)?.mean)))

@@ -367,8 +367,7 @@ mod tests {
         let divergence = (Divergence::Exact, Streams::new(0));
         let double = |z: &mut [f32]| z.iter_mut().for_each(|z| *z *= 2.0);
         let (all, nfe) =
-            score(&field, SOLVER, (0.0, 1.5), divergence, array, (double, |_, _| {}), standard_normal)
-                .unwrap();
+            score(&field, SOLVER, (0.0, 1.5), divergence, array, (double, |_, _| {}), standard_normal).unwrap();
         let twice: Vec<f32> = x.iter().map(|x| 2.0 * x).collect();
         assert_eq!(all.to_vec(), nats(&field, Divergence::Exact, 0, &twice));
         assert!(nfe > 7);

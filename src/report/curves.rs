@@ -22,12 +22,7 @@ pub struct Curve {
 /// # Errors
 /// [`Error::TooFewRows`] for no points, [`Error::NonFinite`] and [`Error::Config`] for a number that is not
 /// finite or not more than 0.
-pub fn steps_vs_quality(
-    title: &str,
-    measure: &str,
-    curves: &[Curve],
-    floor: Option<Floor>,
-) -> Result<Picture> {
+pub fn steps_vs_quality(title: &str, measure: &str, curves: &[Curve], floor: Option<Floor>) -> Result<Picture> {
     let mut draft = Draft::new(title, 480.0);
     let points = || curves.iter().flat_map(|curve| curve.points.iter().copied());
     let (log, nfe) = (Scale::Logarithmic, points().map(|point| point.0));

@@ -293,8 +293,11 @@ fn what_leaves_a_frame_is_told() {
 #[test]
 fn models_at_the_floor_are_not_ranked() {
     let description = |floor| {
-        let points = [("a", 0.0005), ("b", 0.001), ("c", 0.0013), ("d", 0.5)]
-            .map(|(name, quality)| Tradeoff { name, quality, ..points(1)[0].clone() });
+        let points = [("a", 0.0005), ("b", 0.001), ("c", 0.0013), ("d", 0.5)].map(|(name, quality)| Tradeoff {
+            name,
+            quality,
+            ..points(1)[0].clone()
+        });
         tradeoffs("", "distance", &points, floor).unwrap().description().to_string()
     };
     // The reach is 0.001 · (1 + 2 · 0.2 · √(1/3 + 1/20)) = 0.00125.
@@ -433,10 +436,7 @@ fn bad_input_is_a_typed_error() {
     let empty = TrainReport { loss: Vec::new(), ..report() };
     assert!(matches!(training_curves("", Objective::ChainRuleNll, &empty), Err(Error::TooFewRows { .. })));
     let broken = TrainReport { loss: vec![1.0, f64::NAN], ..report() };
-    assert!(matches!(
-        training_curves("", Objective::ChainRuleNll, &broken),
-        Err(Error::NonFinite { row: 1, .. })
-    ));
+    assert!(matches!(training_curves("", Objective::ChainRuleNll, &broken), Err(Error::NonFinite { row: 1, .. })));
     let broken = TrainReport { validation: vec![(1, f64::INFINITY)], ..report() };
     assert!(matches!(training_curves("", Objective::ChainRuleNll, &broken), Err(Error::NonFinite { .. })));
 

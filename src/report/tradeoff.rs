@@ -25,12 +25,7 @@ pub struct Tradeoff<'a> {
 /// # Errors
 /// [`Error::TooFewRows`] for no points, [`Error::NonFinite`] and [`Error::Config`] for a number that is not
 /// finite or not more than 0.
-pub fn tradeoffs(
-    title: &str,
-    measure: &str,
-    points: &[Tradeoff<'_>],
-    floor: Option<Floor>,
-) -> Result<Picture> {
+pub fn tradeoffs(title: &str, measure: &str, points: &[Tradeoff<'_>], floor: Option<Floor>) -> Result<Picture> {
     let crowded = points.len() > 9;
     let mut draft = Draft::new(title, if crowded { 720.0 } else { 480.0 });
     let times = points.iter().map(|point| point.micros);
@@ -67,11 +62,8 @@ pub fn tradeoffs(
     let bounds = Box4 { left: left + 3.0, top: top + 2.0, right: left + width, bottom: top + height - 2.0 };
     let at = |point: &Tradeoff<'_>| frame.at((point.micros, point.quality));
     let marks: Vec<_> = points.iter().map(|point| (at(point), point.name)).collect();
-    let line = floor.map(|floor| frame.at((1.0, floor.mean)).1).map(|y| Box4 {
-        top: y - 1.0,
-        bottom: y + 1.0,
-        ..bounds
-    });
+    let line =
+        floor.map(|floor| frame.at((1.0, floor.mean)).1).map(|y| Box4 { top: y - 1.0, bottom: y + 1.0, ..bounds });
     let boxes = labels::place(&marks, bounds, line);
     // Lines from labels that found no place beside their mark, then marks, then labels.
     let mut leads = Path::default();

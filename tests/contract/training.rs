@@ -37,10 +37,7 @@ fn averaging(ema: f64) -> Vec<Box<dyn Generative>> {
     };
     let mut models: Vec<Box<dyn Generative>> = vec![
         model!(Autoregressive, AutoregressiveConfig { hidden: hidden.clone() }),
-        model!(
-            Autoregressive,
-            AutoregressiveConfig { hidden: hidden.clone(), head: Head::Bins { bins: 20 } }
-        ),
+        model!(Autoregressive, AutoregressiveConfig { hidden: hidden.clone(), head: Head::Bins { bins: 20 } }),
         model!(Flow, FlowConfig { hidden: hidden.clone(), layers: 2 }),
         model!(Vae, VaeConfig { hidden: hidden.clone(), draws: 5 }),
         model!(EnergyModel, EnergyConfig { hidden: hidden.clone(), training: chains, langevin: langevin }),
@@ -49,9 +46,7 @@ fn averaging(ema: f64) -> Vec<Box<dyn Generative>> {
         model!(Diffusion, DiffusionConfig { hidden: hidden.clone(), timesteps: 10 }),
         model!(FlowMatching, FlowMatchingConfig { hidden: hidden.clone(), sampler: sampler }),
     ];
-    for loss in
-        [AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, AdversarialLoss::WassersteinGp { lambda: 1.0 }]
-    {
+    for loss in [AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, AdversarialLoss::WassersteinGp { lambda: 1.0 }] {
         models.push(Box::new(Gan::new(gan(loss), rng).unwrap()));
     }
     models
@@ -81,7 +76,8 @@ fn the_averaged_parameters_draw_score_and_are_validated() {
             assert_ne!(ours, theirs, "{name} scores");
         }
         // A game is watched between the players as they are; no validation chooses among their parameters.
-        let game = averaged.card().likelihood == LikelihoodKind::Unavailable && averaged.card().nfe == 1;
+        let game = averaged.card().likelihood == LikelihoodKind::Unavailable
+            && averaged.card().nfe == 1;
         assert_eq!(ours.validation == theirs.validation, game, "{name} is validated");
     }
 }

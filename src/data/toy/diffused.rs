@@ -244,10 +244,7 @@ mod tests {
         for (z, truth) in z.rows().into_iter().zip(truth) {
             let nats = mixture.log_density(1.0, 0.0, &z.mapv(f64::from).to_vec());
             // z was rounded to f32.
-            assert!(
-                (nats + mixture.standardiser().log_det(&z.to_vec()) - truth).abs() < 1e-4,
-                "{nats}, {truth}"
-            );
+            assert!((nats + mixture.standardiser().log_det(&z.to_vec()) - truth).abs() < 1e-4, "{nats}, {truth}");
         }
         // Standard units: mean 0 and variance 1, exactly, of many rows up to their chance.
         let n = 20_000;

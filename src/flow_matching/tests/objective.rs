@@ -158,16 +158,8 @@ fn the_mean_velocity_of_the_lines_carries_source_to_data() {
     let x = truth.toy().sample(100, &mut seeded(0));
     let solver = Solver::DormandPrince { rtol: 1e-8, atol: 1e-8 };
     let divergence = (Divergence::Exact, Streams::new(0));
-    let (nats, _) = transport::score(
-        &truth,
-        solver,
-        (1.0, 0.0),
-        divergence,
-        x.view(),
-        (|_| {}, |_, _| {}),
-        standard_normal,
-    )
-    .unwrap();
+    let (nats, _) =
+        transport::score(&truth, solver, (1.0, 0.0), divergence, x.view(), (|_| {}, |_, _| {}), standard_normal).unwrap();
     for (nats, want) in nats.iter().zip(truth.toy().log_density(x.view()).unwrap()) {
         assert_relative_eq!(*nats, want, max_relative = 1e-6);
     }

@@ -134,16 +134,22 @@ impl Search<'_> {
         self.best.as_ref().is_some_and(|(_, best)| best.stop == Stop::Interrupted)
     }
 
-    /// Whether a component has fewer rows than span its covariance.
+    /// Whether a component has fewer rows than twice those that span its covariance.
     fn is_starved(&self, run: &Run) -> bool {
+        let (rows, d, k) = (self.em.rows.rows(), run.gaussians.dim(), run.gaussians.len());
         let least = match run.family {
-            Covariance::Best | Covariance::Full => run.gaussians.dim() + 1,
+            Covariance::Best | Covariance::Full => 2 * (d + 1),
             Covariance::Tied => 1,
-            Covariance::Diagonal | Covariance::Spherical => 2,
+            Covariance::Diagonal | Covariance::Spherical => {
+                if k == 1 {
+                    1
+                } else {
+                    4
+                }
+            }
         };
-        let rows = self.em.rows.rows();
         run.gaussians.weights.iter().any(|w| w * (rows as f64) < least as f64)
-            || (run.family == Covariance::Tied && rows < run.gaussians.dim() + run.gaussians.len())
+            || (run.family == Covariance::Tied && rows < 2 * (d + k))
     }
 
     /// Per row: the NLL of the rows held out, if there are any, else half of BIC.

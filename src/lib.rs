@@ -105,6 +105,7 @@
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
 //! | [`metrics`] | mode coverage, distances and their floors, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
+//! | [`file`] | files that are written whole or not at all |
 //! | [`observe`] | watching a training: progress bar, log, a request to stop |
 //! | [`recipe`] | a config and training options for each kind of model, by rows and columns |
 //! | `persist` | models as files, with the feature `safetensors` |
@@ -150,7 +151,7 @@ pub mod error;
 /// [`observe::Interrupt`], [`observe::JsonLines`], [`train::Objective`], [`train::fit`], [`nn::Network`],
 /// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
 pub mod faq {}
-mod file;
+pub mod file;
 pub mod flow;
 pub mod flow_matching;
 pub mod generative;

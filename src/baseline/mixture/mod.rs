@@ -66,7 +66,7 @@ pub struct GaussianMixtureConfig {
     pub restarts: usize,
     /// A run ends when an iteration gains less than this, in nats per row. 0 or more. Default 1e-5.
     pub tol: f64,
-    /// The most iterations of a run. At least 1. Default 300.
+    /// The most iterations of a run. 1 to 1,000,000. Default 300.
     pub max_iter: usize,
     /// Added to each component's variances, as a share of the column's variance over all training rows: the
     /// floor of a collapsing component. 0 or more; with 0 a collapse is an error. Default 1e-6, a standard
@@ -159,7 +159,8 @@ impl GaussianMixtureConfig {
         check(restarts, "GaussianMixtureConfig::restarts", self.restarts, "1 to 1000")?;
         let tol = self.tol >= 0.0 && self.tol.is_finite();
         check(tol, "GaussianMixtureConfig::tol", self.tol, "0 or more, finite")?;
-        check(self.max_iter >= 1, "GaussianMixtureConfig::max_iter", self.max_iter, "at least 1")?;
+        let iterations = (1..=1_000_000).contains(&self.max_iter);
+        check(iterations, "GaussianMixtureConfig::max_iter", self.max_iter, "1 to 1,000,000")?;
         let ridge = self.reg_covar >= 0.0 && self.reg_covar.is_finite();
         check(ridge, "GaussianMixtureConfig::reg_covar", self.reg_covar, "0 or more, finite")?;
         let shrinkage = self.shrinkage >= 0.0 && self.shrinkage.is_finite();

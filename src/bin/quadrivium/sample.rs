@@ -5,7 +5,8 @@ use quadrivium::SampleOptions;
 use quadrivium::ndarray::{Array2, ArrayView2};
 use quadrivium::persist::{Column, Persist};
 
-use crate::failure::{Failure, Outcome, of_file};
+use crate::failure::{Outcome, of_file};
+use crate::files::distinct;
 use crate::input::load;
 use crate::interrupt;
 use crate::output::{Number, Output};
@@ -37,6 +38,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
+    distinct(
+        &[("the model", Some(&args.model))],
+        &args.output.path().map_or(vec![], |path| vec![("the rows", path)]),
+    )?;
     let (model, columns) = load(&args.model)?;
     let numbered: Vec<String> = (1..=model.dim()).map(|column| format!("x{column}")).collect();
     let names: Vec<&str> = match columns.is_empty() {
@@ -64,15 +69,11 @@ fn draw<T: Number>(
     names: &[&str],
     rows_of: impl Fn(ArrayView2<f32>) -> Array2<T>,
 ) -> Outcome<()> {
-    let interrupt = interrupt::watch()?;
+    let interrupt = interrupt::watch("the rows are not complete")?;
     let options = SampleOptions { temperature: args.temperature };
     let mut rows = args.output.create(names, Some(args.count))?;
     let mut failure = None;
-    let mut sink = |x: ArrayView2<f32>| match rows.write(rows_of(x).view()) {
-        Ok(()) if interrupt.is_raised() => {
-            failure = Some(Failure::Interrupted);
-            ControlFlow::Break(())
-        }
+    let mut sink = |x: ArrayView2<f32>| match rows.write(rows_of(x).view()).and_then(|()| interrupt.check()) {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
             failure = Some(error);

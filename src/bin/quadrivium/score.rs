@@ -7,6 +7,7 @@ use quadrivium::prelude::*;
 use quadrivium::rand::RngCore;
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
+use crate::files::distinct;
 use crate::input::{Data, block_rows, load, tell_rounded};
 use crate::interrupt;
 use crate::output::Output;
@@ -35,7 +36,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    let interrupt = interrupt::watch()?;
+    let interrupt = interrupt::watch("the scores are not complete")?;
+    let read = [("the model", Some(args.model.as_path())), ("the rows", args.data.path())];
+    distinct(&read, &args.output.path().map_or(vec![], |path| vec![("the scores", path)]))?;
     let (model, columns) = load(&args.model)?;
     let kind = model.card().likelihood;
     if kind == LikelihoodKind::Unavailable {
@@ -67,9 +70,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         if x.nrows() == 0 {
             break;
         }
-        if interrupt.is_raised() {
-            return Err(Failure::Interrupted);
-        }
+        interrupt.check()?;
         if let Some(spread) = &spread {
             x = dequantise(x.view(), &spread.widths, &mut rng)?;
         }

@@ -147,7 +147,35 @@ pub enum Error {
         /// What stands there: nothing, `NA`, `NaN`, `null`, `none`, `?`.
         found: String,
     },
-    /// A number of an NPY file is infinite, or too large for f32.
+    /// A number is written with a decimal comma, or with something between its thousands.
+    #[error(
+        "line {line}, column {column}: found {found:?}, expected a finite number ({name}); {}",
+        styles(*thousands, *comma)
+    )]
+    NumberStyle {
+        /// Line, from 1, as an editor shows it.
+        line: u64,
+        /// Column of the table, from 1.
+        column: usize,
+        /// The column's name.
+        name: String,
+        /// The text found.
+        found: String,
+        /// Whether it is a number with something between its thousands.
+        thousands: bool,
+        /// Whether it is a number with a decimal comma.
+        comma: bool,
+    },
+    /// Columns of a text hold something else than numbers.
+    #[error(
+        "not all columns hold numbers:{}\nselect the columns of numbers, if they are enough",
+        contents(columns)
+    )]
+    MixedColumns {
+        /// Each column that was to be read, and what the beginning of the text shows in it.
+        columns: Vec<(String, crate::data::Content)>,
+    },
+    /// A number is infinite, or too large for f32.
     #[error("row {row}, column {column} ({name}): found {found:e}, expected {expected}")]
     Number {
         /// Row of the data, from 1.
@@ -205,6 +233,28 @@ pub enum Error {
         /// The system's word.
         source: std::io::Error,
     },
+}
+
+/// Which option reads a number that is not written plainly.
+fn styles(thousands: bool, comma: bool) -> &'static str {
+    match (thousands, comma) {
+        (true, true) => {
+            "with thousands separators Decimal::Point reads it, with a decimal comma Decimal::Comma"
+        }
+        (true, false) => "Decimal::Point reads thousands separators",
+        _ => "Decimal::Comma reads decimal commas",
+    }
+}
+
+/// A line for each of the first columns.
+fn contents(columns: &[(String, crate::data::Content)]) -> String {
+    const LISTED: usize = 40;
+    let mut text: String =
+        columns.iter().take(LISTED).map(|(name, content)| format!("\n  {name}: {content}")).collect();
+    if columns.len() > LISTED {
+        text += &format!("\n  and {} more", columns.len() - LISTED);
+    }
+    text
 }
 
 /// The first ten of the names: a file can have thousands.

@@ -1,63 +1,194 @@
-//! What all files of this crate share: they are written whole or not at all, and a digest tells a damaged one.
+//! Files that are written whole or not at all.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// `bytes` under `path`: all of them, or what was there before.
+/// A file that takes its name when it is whole. Until then, and for good if this is dropped, what has the name stays.
 ///
-/// They go to a new file in the same folder, reach the disk, and take the name: a crash leaves the old file
-/// or the new one, never a part. A link stays one, and what it leads to is replaced; the new file has the
-/// permissions of the old one. What exists and is no regular file (a pipe, a device) is written to as it is.
-#[cfg(feature = "safetensors")]
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    // A name that no other writer takes: of this process, and the next of its numbers.
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    write_by(path, &format!("{}-{number}.tmp", std::process::id()), bytes)
+/// The bytes go to a new file with a hidden name in the same folder. [`finish`](NewFile::finish) waits until they are
+/// on the disk, and then gives them their name: a crash leaves the old file or the new one, never a part. A link stays
+/// one, and what it leads to is replaced; the new file has the permissions of the old one. What exists and is no
+/// regular file (a pipe, a device) is written to as it is.
+///
+/// The hidden name is random, and is never one that exists, so nobody can plant a link there. What a killed program
+/// left under such a name is removed when the same file is written again: a lock tells it from the file of a writer
+/// that is alive.
+///
+/// ```
+/// use quadrivium::file::NewFile;
+/// use std::io::Write;
+///
+/// let path = std::env::temp_dir().join("quadrivium-rows.csv");
+/// let mut file = NewFile::create(&path)?;
+/// file.write_all(b"1,2\n")?;
+/// assert!(!path.exists());
+/// file.finish()?;
+/// assert_eq!(std::fs::read(&path)?, b"1,2\n");
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    /// The name until it is whole, and the name then. None for a device or a pipe.
+    names: Option<(PathBuf, PathBuf)>,
 }
 
-/// The same for a file that has one writer, who may be killed: the new file has one name, so that what a kill
-/// leaves of it is written over.
-pub(crate) fn write_again(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_by(path, "tmp", bytes)
-}
-
-fn write_by(path: &Path, ending: &str, bytes: &[u8]) -> Result<()> {
-    let named = |source| Error::Io { path: path.display().to_string(), source };
-    let old = fs::metadata(path).ok();
-    if old.as_ref().is_some_and(|old| !old.is_file()) {
-        let written = File::options().write(true).open(path).and_then(|mut file| file.write_all(bytes));
-        return written.map_err(named);
-    }
-    let path = end_of_links(path).map_err(named)?;
-    let temporary = beside(&path, ending).map_err(named)?;
-    let written = (|| {
-        let mut file = File::create(&temporary)?;
+impl NewFile {
+    /// The new file, empty, for `path`.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, or `path` is not the name of a file.
+    pub fn create(path: &Path) -> io::Result<NewFile> {
+        let old = fs::metadata(path).ok();
+        if old.as_ref().is_some_and(|old| !old.is_file()) {
+            return Ok(NewFile { file: File::options().write(true).open(path)?, names: None });
+        }
+        let path = end_of_links(path)?;
+        let stem = hidden_stem(&path)?;
+        remove_stale(&path, &stem);
+        let (file, temporary) = create_hidden(&path, &stem)?;
+        let new = NewFile { file, names: Some((temporary, path)) };
         if let Some(old) = old {
             // Before the bytes: nobody who may not read the old ones reads these.
-            file.set_permissions(old.permissions())?;
+            new.file.set_permissions(old.permissions())?;
         }
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)
-    })();
-    if written.is_err() {
-        // It may not exist; what went wrong is the error above.
-        let _ = fs::remove_file(&temporary);
+        Ok(new)
     }
-    written.map_err(named)?;
-    // The name is on the disk when its folder is. Only Unix opens folders.
-    #[cfg(unix)]
-    File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(named)?;
-    Ok(())
+
+    /// The name that it has until it is whole; none for a device or a pipe.
+    pub fn temporary(&self) -> Option<&Path> {
+        self.names.as_ref().map(|(temporary, _)| temporary.as_path())
+    }
+
+    /// All is written: it takes its name.
+    ///
+    /// # Errors
+    /// If the bytes do not reach the disk, or the file cannot be renamed: what had the name is still there.
+    pub fn finish(self) -> io::Result<()> {
+        self.finish_keeping(None).map(drop)
+    }
+
+    /// As [`finish`](NewFile::finish), but what had the name stays under the name `kept`, where the file system has hard
+    /// links. The file, still locked.
+    pub(crate) fn finish_keeping(mut self, kept: Option<&Path>) -> io::Result<File> {
+        if let Some((temporary, path)) = &self.names {
+            self.file.sync_all()?;
+            if let Some(kept) = kept {
+                // One more name for the old file: at no moment is it without the first.
+                let _ = fs::remove_file(kept);
+                let _ = fs::hard_link(path, kept);
+            }
+            fs::rename(temporary, path)?;
+            // The name is on the disk when its folder is. Only Unix opens folders.
+            #[cfg(unix)]
+            let synced = File::open(folder(path)).and_then(|folder| folder.sync_all());
+            self.names = None;
+            #[cfg(unix)]
+            synced?;
+        }
+        self.file.try_clone()
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for NewFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some((temporary, _)) = &self.names {
+            // What went wrong has been told.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// `bytes` under `path`, as a [`NewFile`].
+#[cfg(feature = "safetensors")]
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let written = NewFile::create(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.finish()
+    });
+    written.map_err(named(path))
+}
+
+/// The error of a file.
+pub(crate) fn named(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    |source| Error::Io { path: path.display().to_string(), source }
+}
+
+/// The end of a hidden name.
+const ENDING: &str = ".tmp";
+
+/// What the hidden names of a file begin with.
+fn hidden_stem(path: &Path) -> io::Result<String> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    match (name, path.file_name()) {
+        (Some(name), _) => Ok(format!(".{name}.")),
+        // A name that is not Unicode has hidden names that are not made of it.
+        (None, Some(_)) => Ok(".quadrivium.".into()),
+        (None, None) => Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file")),
+    }
+}
+
+/// A new file under a hidden name that nobody has, locked.
+fn create_hidden(path: &Path, stem: &str) -> io::Result<(File, PathBuf)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        // The keys of a hasher are random: a process number is not, in a container.
+        let random = RandomState::new().hash_one(NEXT.fetch_add(1, Ordering::Relaxed));
+        let temporary = folder(path).join(format!("{stem}{random:016x}{ENDING}"));
+        let file = match File::create_new(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            created => created?,
+        };
+        // Another writer may have taken it for a stale one, before it was locked.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || !temporary.exists() {
+            continue;
+        }
+        return Ok((file, temporary));
+    }
+}
+
+/// Removes hidden files of `path` whose writer is gone. What cannot be removed does no harm.
+fn remove_stale(path: &Path, stem: &str) {
+    let Ok(entries) = fs::read_dir(folder(path)) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let middle = name.to_str().and_then(|name| name.strip_prefix(stem)?.strip_suffix(ENDING));
+        let ours = middle.is_some_and(|middle| middle.len() == 16 && u64::from_str_radix(middle, 16).is_ok());
+        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        if let Ok(file) = File::options().write(true).open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Where a link leads, and links behind it, whether or not anything is there.
-fn end_of_links(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     // As many as Linux follows.
     for _ in 0..40 {
@@ -69,18 +200,6 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
 
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A hidden name in the same folder.
-fn beside(path: &Path, ending: &str) -> io::Result<PathBuf> {
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
-    };
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(".");
-    hidden.push(ending);
-    Ok(folder(path).join(hidden))
 }
 
 /// FNV-1a, 64 bits. Each step is a bijection of the sum so far, so a change of one byte is always seen.
@@ -117,12 +236,26 @@ mod tests {
             fs::create_dir_all(&path).unwrap();
             Folder(path)
         }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
     }
 
     impl Drop for Folder {
         fn drop(&mut self) {
             fs::remove_dir_all(&self.0).ok();
         }
+    }
+
+    fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = NewFile::create(path)?;
+        file.write_all(bytes)?;
+        file.finish()
     }
 
     #[test]
@@ -134,17 +267,18 @@ mod tests {
         fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
         symlink("target", &link).unwrap();
         symlink(&link, &second).unwrap();
-        write_again(&second, b"new").unwrap();
+        write(&second, b"new").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
         assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(link.is_symlink() && second.is_symlink());
         // Where nothing is yet.
         symlink("later", &loose).unwrap();
-        write_again(&loose, b"new").unwrap();
+        write(&loose, b"new").unwrap();
         assert!(loose.is_symlink() && folder.0.join("later").is_file());
         // Nowhere at all.
         symlink("circle", folder.0.join("circle")).unwrap();
-        assert!(write_again(&folder.0.join("circle"), b"new").is_err());
+        assert!(write(&folder.0.join("circle"), b"new").is_err());
+        assert!(write(Path::new("/"), b"new").is_err() && write(Path::new(".."), b"new").is_err());
     }
 
     #[test]
@@ -156,8 +290,66 @@ mod tests {
             let pipe = pipe.clone();
             move || fs::read(pipe).unwrap()
         });
-        write_again(&pipe, b"bytes").unwrap();
+        write(&pipe, b"bytes").unwrap();
         assert_eq!(reader.join().unwrap(), b"bytes");
         assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_nothing_else() {
+        let folder = Folder::new("stale");
+        let [path, other, elsewhere] = ["m.st", "n.st", "elsewhere"].map(|name| folder.0.join(name));
+        let alive = NewFile::create(&path).unwrap();
+        let of_alive = alive.temporary().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        for stale in [".m.st.00000000000000a1.tmp", ".n.st.00000000000000a1.tmp", ".m.st.mine.tmp"] {
+            fs::write(folder.0.join(stale), "part").unwrap();
+        }
+        // A link that was planted under such a name is no file of ours.
+        fs::write(&elsewhere, "safe").unwrap();
+        symlink(&elsewhere, folder.0.join(".m.st.00000000000000b2.tmp")).unwrap();
+        write(&path, b"new").unwrap();
+        let link = ".m.st.00000000000000b2.tmp";
+        let mut left =
+            [of_alive.as_str(), link, ".m.st.mine.tmp", ".n.st.00000000000000a1.tmp", "elsewhere", "m.st"];
+        left.sort();
+        assert_eq!(folder.names(), left);
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"safe");
+        write(&other, b"new").unwrap();
+        assert!(!folder.0.join(".n.st.00000000000000a1.tmp").exists());
+        // The other writer ends as if nothing had been.
+        alive.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn what_is_dropped_leaves_nothing() {
+        let folder = Folder::new("dropped");
+        let path = folder.0.join("m.st");
+        fs::write(&path, "old").unwrap();
+        let mut file = NewFile::create(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        drop(file);
+        assert_eq!((folder.names(), fs::read(&path).unwrap()), (vec!["m.st".to_string()], b"old".to_vec()));
+    }
+
+    #[test]
+    fn the_old_file_is_kept_under_another_name() {
+        let folder = Folder::new("kept");
+        let [path, kept] = ["ck", "ck.previous"].map(|name| folder.0.join(name));
+        for content in ["one", "two", "three"] {
+            let mut file = NewFile::create(&path).unwrap();
+            file.write_all(content.as_bytes()).unwrap();
+            let file = file.finish_keeping(Some(&kept)).unwrap();
+            // Locked as long as it is held.
+            let again = File::open(&path).unwrap();
+            assert!(matches!(again.try_lock_shared(), Err(TryLockError::WouldBlock)));
+            drop(file);
+            again.try_lock_shared().unwrap();
+        }
+        assert_eq!(
+            (fs::read(&path).unwrap(), fs::read(&kept).unwrap()),
+            (b"three".to_vec(), b"two".to_vec())
+        );
+        assert_eq!(folder.names(), ["ck", "ck.previous"]);
     }
 }

@@ -105,6 +105,7 @@
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
 //! | [`metrics`] | mode coverage, distances and their floors, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
+//! | [`file`] | files that are written whole or not at all |
 //! | [`observe`] | watching a training: progress bar, log, a request to stop |
 //! | [`recipe`] | a config and training options for each kind of model, by rows and columns |
 //! | `persist` | models as files, with the feature `safetensors` |
@@ -150,7 +151,7 @@ pub mod error;
 /// [`observe::Interrupt`], [`observe::JsonLines`], [`train::Objective`], [`train::fit`], [`nn::Network`],
 /// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
 pub mod faq {}
-mod file;
+pub mod file;
 pub mod flow;
 pub mod flow_matching;
 pub mod generative;
@@ -170,7 +171,8 @@ pub mod train;
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use baseline::{
-    Bandwidth, ComponentCount, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
+    Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity,
+    KernelDensityConfig,
 };
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining, ScoreConfig, ScoreModel, ScoreTraining};
@@ -191,7 +193,7 @@ pub use rand;
 pub mod prelude {
     pub use crate::{
         AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, Checkpoint,
-        ComponentCount, Coupling, Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel,
+        ComponentCount, Coupling, Covariance, Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel,
         EnergyTraining, Error, Flow, FlowConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig,
         GaussianMixture, GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig,
         LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result,

@@ -92,14 +92,16 @@ fn result(report: &TrainReport, model: &dyn Model) -> Vec<u8> {
 #[ignore = "a part of the test below, which starts it as a process of its own"]
 fn child() {
     let Ok(arguments) = std::env::var("QUADRIVIUM_CHILD") else { return };
-    let [name, steps, halt, folder] = arguments.split('\n').collect::<Vec<_>>()[..] else {
+    let [name, steps, halt, pace, folder] = arguments.split('\n').collect::<Vec<_>>()[..] else {
         panic!("{arguments}")
     };
     let (steps, halt): (usize, usize) = (steps.parse().unwrap(), halt.parse().unwrap());
+    let pace = Duration::from_millis(pace.parse().unwrap());
     let folder = Path::new(folder);
     let options = options(name, steps, Some(Checkpoint { path: folder.join("checkpoint"), every: 4 }));
     let mut model = model(name);
     let mut observer = |step: &Step<'_>| {
+        std::thread::sleep(pace);
         if step.step == halt {
             std::fs::write(folder.join("halted"), "").unwrap();
             std::thread::sleep(Duration::from_secs(60));
@@ -110,11 +112,11 @@ fn child() {
     std::fs::write(folder.join("result"), result(&report, &*model)).unwrap();
 }
 
-/// The training of `child` as a process of its own.
-fn start(name: &str, steps: usize, halt: usize, folder: &Folder) -> Child {
+/// The training of `child` as a process of its own, each step at least as many milliseconds long as `pace` says.
+fn start(name: &str, steps: usize, halt: usize, pace: usize, folder: &Folder) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["child", "--exact", "--ignored"])
-        .env("QUADRIVIUM_CHILD", format!("{name}\n{steps}\n{halt}\n{}", folder.0.display()))
+        .env("QUADRIVIUM_CHILD", format!("{name}\n{steps}\n{halt}\n{pace}\n{}", folder.0.display()))
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
@@ -129,13 +131,13 @@ fn whole(name: &str, steps: usize) -> Vec<u8> {
 
 /// The last run of a training that was killed goes to its end, which is this, and leaves nothing else.
 fn assert_ends_as(expected: &[u8], name: &str, steps: usize, folder: &Folder) {
-    let status = start(name, steps, usize::MAX, folder).wait().unwrap();
+    let status = start(name, steps, usize::MAX, 0, folder).wait().unwrap();
     assert!(status.success(), "{name}: {status}");
     assert!(std::fs::read(folder.0.join("result")).unwrap() == expected, "{name} ends elsewhere after kills");
     let mut files: Vec<_> =
         std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["checkpoint", "result"], "{name}");
+    assert_eq!(files, ["checkpoint", "checkpoint.previous", "result"], "{name}");
 }
 
 #[test]
@@ -146,7 +148,7 @@ fn a_killed_training_ends_in_the_same_bits() {
         let folder = Folder::new(name);
         // When only the start is written, between two writings, just before one.
         for halt in [2, 9, 15] {
-            let mut child = start(name, steps, halt, &folder);
+            let mut child = start(name, steps, halt, 0, &folder);
             let halted = folder.0.join("halted");
             while !halted.exists() && child.try_wait().unwrap().is_none() {
                 std::thread::sleep(Duration::from_millis(1));
@@ -158,26 +160,35 @@ fn a_killed_training_ends_in_the_same_bits() {
             std::fs::remove_file(halted).unwrap();
             // As a kill within a writing leaves it.
             if halt == 9 {
-                std::fs::write(folder.0.join(".checkpoint.tmp"), "quadrivium chec").unwrap();
+                std::fs::write(folder.0.join(".checkpoint.0123456789abcdef.tmp"), "quadrivium chec").unwrap();
             }
         }
         assert_ends_as(&expected, name, steps, &folder);
     }
 }
 
-/// Wherever a kill falls, within a step or a writing: when it falls does not decide how this ends.
+/// Wherever a kill falls, within a step or a writing: when it falls does not decide how this ends. Each falls on a
+/// training that has gone on: so slow a one that none comes to its end first.
 #[test]
 fn a_training_killed_at_any_moment_ends_in_the_same_bits() {
     let (name, steps) = ("GAN", 200);
     let expected = whole(name, steps);
     let folder = Folder::new("moments");
+    let path = folder.checkpoint(1).path;
+    let written = || std::fs::read(&path).unwrap_or_default();
     let mut rng = seeded(4);
     for _ in 0..8 {
-        let mut child = start(name, steps, usize::MAX, &folder);
+        let before = written();
+        let mut child = start(name, steps, usize::MAX, 20, &folder);
+        while written() == before {
+            assert!(child.try_wait().unwrap().is_none(), "ended before it was killed");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         std::thread::sleep(Duration::from_millis(rng.next_u64() % 100));
         child.kill().unwrap();
-        child.wait().unwrap();
+        assert!(!child.wait().unwrap().success(), "ended before it was killed");
     }
+    assert!(!folder.0.join("result").exists());
     assert_ends_as(&expected, name, steps, &folder);
 }
 
@@ -245,6 +256,7 @@ fn damaged_files_are_refused() {
     let path = folder.checkpoint(1).path;
     let good = std::fs::read(&path).unwrap();
     let refused = |bytes: &[u8], what: String| {
+        std::fs::remove_file(previous(&folder)).ok();
         std::fs::write(&path, bytes).unwrap();
         let report = train(&folder, |_, _, _, _| ());
         assert!(matches!(report, Err(Error::Checkpoint { .. })), "{what}: {report:?}");
@@ -259,6 +271,160 @@ fn damaged_files_are_refused() {
     refused(b"", "empty".into());
     std::fs::write(&path, &good).unwrap();
     train(&folder, |_, _, _, _| ()).unwrap();
+}
+
+fn previous(folder: &Folder) -> PathBuf {
+    folder.0.join("checkpoint.previous")
+}
+
+#[test]
+fn a_damaged_file_is_replaced_by_the_one_before() {
+    let folder = Folder::new("generations");
+    let whole = train(&folder, |_, _, _, _| ()).unwrap();
+    let path = folder.checkpoint(1).path;
+    for damaged in [&b"quadrivium checkpoint 2\n"[..], b"", &vec![0; 5000]] {
+        std::fs::write(&path, damaged).unwrap();
+        assert_eq!(train(&folder, |_, _, _, _| ()).unwrap(), whole);
+        // It was before the end, so the end is written again.
+        assert_ne!(std::fs::read(&path).unwrap(), damaged);
+    }
+    // Who removes the file starts anew.
+    std::fs::remove_file(&path).unwrap();
+    let mut seen = Vec::new();
+    let mut steps = |step: &Step<'_>| {
+        seen.push(step.step);
+        std::ops::ControlFlow::Continue(())
+    };
+    let mut vae = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
+    let options = options("small", 5, Some(folder.checkpoint(2)));
+    vae.train(&moons(), &options, &mut seeded(1), &mut steps).unwrap();
+    assert_eq!(seen, [0, 1, 2, 3, 4]);
+}
+
+/// The file with its sum put right, as a forger would.
+fn forged(file: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = file[..file.len() - 8].to_vec();
+    change(&mut bytes);
+    // FNV-1a.
+    let sum = bytes.iter().fold(0xCBF2_9CE4_8422_2325_u64, |sum, &byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    bytes.extend(sum.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn another_instruction_set_is_told_by_its_name() {
+    let folder = Folder::new("instructions");
+    train(&folder, |_, _, _, _| ()).unwrap();
+    let path = folder.checkpoint(1).path;
+    let file = std::fs::read(&path).unwrap();
+    std::fs::write(&path, forged(&file, |_| ())).unwrap();
+    train(&folder, |_, _, _, _| ()).unwrap();
+    std::fs::write(&path, forged(&file, |bytes| bytes[24..32].copy_from_slice(b"sse9    "))).unwrap();
+    let error = train(&folder, |_, _, _, _| ()).unwrap_err().to_string();
+    let here = format!("{:?} rounds", quadrivium::instruction_set());
+    assert!(error.contains("QUADRIVIUM_SIMD=sse9") && error.contains(&here), "{error}");
+}
+
+/// Whatever numbers a file with a right sum holds, a training goes on from it or refuses it.
+#[test]
+fn forged_numbers_do_no_harm() {
+    let folder = Folder::new("forged");
+    let path = folder.checkpoint(1).path;
+    let options = TrainOptions { patience: Some(9), ..options("small", 6, Some(folder.checkpoint(3))) };
+    let chains = EnergyTraining::PersistentChains { chains: 4, steps: 2, restart: 0.0, magnitude: 0.0 };
+    let energy = EnergyConfig { hidden: vec![2], octaves: 0, training: chains, ..Default::default() };
+    let vae = VaeConfig { hidden: vec![2], encoder_octaves: 0, decoder_octaves: 0, ..Default::default() };
+    let small = |patient: bool| -> Box<dyn Model> {
+        match patient {
+            true => Box::new(Vae::new(vae.clone(), &mut seeded(0)).unwrap()),
+            false => Box::new(EnergyModel::new(energy.clone(), &mut seeded(0)).unwrap()),
+        }
+    };
+    for patient in [true, false] {
+        let patience = options.patience.filter(|_| patient);
+        let options = TrainOptions { patience, batch: 4, ..options.clone() };
+        let train =
+            |observer: &mut dyn Observer| small(patient).train(&moons(), &options, &mut seeded(1), observer);
+        std::fs::remove_file(&path).ok();
+        // In the middle of it.
+        let half = |step: &Step<'_>| match step.step {
+            2 => std::ops::ControlFlow::Break(()),
+            _ => std::ops::ControlFlow::Continue(()),
+        };
+        train(&mut { half }).unwrap();
+        let file = std::fs::read(&path).unwrap();
+        let mut went_on = 0;
+        for at in (24 + 8 + 7 * 8..file.len() - 16).step_by(4) {
+            for number in [u64::MAX, i32::MAX as u64, 1e300f64.to_bits()] {
+                let changed = |bytes: &mut Vec<u8>| bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+                std::fs::write(&path, forged(&file, changed)).unwrap();
+                match train(&mut Silent) {
+                    Ok(_) => went_on += 1,
+                    Err(Error::Checkpoint { .. } | Error::Diverged { .. }) => {}
+                    Err(other) => panic!("{number:x} at {at}: {other}"),
+                }
+            }
+        }
+        assert!(went_on > 0);
+        std::fs::remove_file(previous(&folder)).ok();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn two_trainings_do_not_share_a_file() {
+    let folder = Folder::new("shared");
+    let mut refused = 0;
+    let mut vae = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
+    let options = options("small", 5, Some(folder.checkpoint(2)));
+    let mut meanwhile = |_: &Step<'_>| {
+        let mut other = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
+        match other.train(&moons(), &options, &mut seeded(1), &mut Silent) {
+            Err(Error::Io { source, .. }) => {
+                assert!(source.to_string().contains("another training"), "{source}");
+                refused += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    vae.train(&moons(), &options, &mut seeded(1), &mut meanwhile).unwrap();
+    assert_eq!(refused, 5);
+    // The lock ends with the training, and a file that somebody else put there ends the training.
+    let path = folder.checkpoint(1).path;
+    std::fs::remove_file(&path).unwrap();
+    let mut replaced = |_: &Step<'_>| {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "of another").unwrap();
+        std::ops::ControlFlow::Continue(())
+    };
+    let report = vae.train(&moons(), &options, &mut seeded(1), &mut replaced);
+    assert!(matches!(report, Err(Error::Io { .. })), "{report:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"of another");
+}
+
+#[test]
+fn the_last_writing_may_fail_and_the_model_is_trained() {
+    let folder = Folder::new("last");
+    let steps = 6;
+    let options = |checkpoint| TrainOptions { patience: None, ..options("VAE", steps, checkpoint) };
+    let mut whole = model("VAE");
+    whole.train(&moons(), &options(None), &mut seeded(2), &mut Silent).unwrap();
+    let mut vae = model("VAE");
+    let inner = folder.0.join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let checkpoint = Checkpoint { path: inner.join("checkpoint"), every: 4 };
+    let mut gone = |step: &Step<'_>| {
+        if step.step == steps - 1 {
+            std::fs::remove_dir_all(&inner).unwrap();
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    let report = vae.train(&moons(), &options(Some(checkpoint)), &mut seeded(2), &mut gone);
+    assert!(matches!(report, Err(Error::Io { .. })), "{report:?}");
+    assert_eq!(drawn(&*vae), drawn(&*whole));
 }
 
 #[test]

@@ -50,6 +50,14 @@ fn answers(model: &dyn Persist) -> (Vec<f32>, Vec<f64>) {
     (drawn.iter().copied().collect(), nats)
 }
 
+/// What runs the tests on another instruction set is to run on it.
+#[test]
+fn the_instruction_set_is_the_one_asked_for() {
+    if let Ok(asked) = std::env::var("QUADRIVIUM_SIMD") {
+        assert_eq!(instruction_set(), asked);
+    }
+}
+
 /// How far apart the answers may be where they were not recorded: another processor, another mathematical library.
 const ELSEWHERE: f64 = 1e-4;
 

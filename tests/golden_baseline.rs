@@ -16,6 +16,7 @@ struct Golden {
 
 #[derive(Deserialize)]
 struct Mixture {
+    family: String,
     dim: usize,
     components: usize,
     iterations: usize,
@@ -75,12 +76,20 @@ fn assert_close<'a>(what: &str, got: impl IntoIterator<Item = &'a f64>, want: &[
 fn the_mixture_scores_and_fits_as_scikit_learn() {
     for g in golden().mixtures {
         let (k, d) = (g.components, g.dim);
+        let covariance = match g.family.as_str() {
+            "full" => Covariance::Full,
+            "tied" => Covariance::Tied,
+            "diag" => Covariance::Diagonal,
+            _ => Covariance::Spherical,
+        };
         let config = GaussianMixtureConfig {
             dim: d,
+            covariance,
             components: ComponentCount::Fixed(k),
             tol: 0.0,
             max_iter: g.iterations,
             reg_covar: 0.0,
+            shrinkage: 0.0,
             ..Default::default()
         };
         let means = Array2::from_shape_vec((k, d), g.means).unwrap();

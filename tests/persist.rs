@@ -1,7 +1,7 @@
 //! Files of models: what a reader of the format sees, and what becomes of a damaged or hostile one.
 #![cfg(feature = "safetensors")]
 
-use quadrivium::data::Toy;
+use quadrivium::data::{Toy, Units};
 use quadrivium::ndarray::{Array2, array};
 use quadrivium::persist::{self, Column, Persist};
 use quadrivium::prelude::*;
@@ -200,6 +200,88 @@ fn a_damaged_file_is_refused_or_changes_nothing() {
 }
 
 #[test]
+fn every_bit_of_a_file_with_columns_counts() {
+    let config = GaussianMixtureConfig { components: ComponentCount::Fixed(1), ..Default::default() };
+    let mut model = GaussianMixture::new(config).unwrap();
+    model.train(&moons(), &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
+    let folder = std::env::temp_dir().join(format!("quadrivium-bits-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("model.safetensors");
+    let columns = [("length", 0.0), ("width", 1.0)].map(|(name, width)| Column {
+        name: name.into(),
+        width,
+        ..Column::default()
+    });
+    persist::save_with(&model, &columns, &path).unwrap();
+    let file = std::fs::read(&path).unwrap();
+    let (mut loaded, mut refused) = (0, 0);
+    for bit in 0..file.len() * 8 {
+        let mut damaged = file.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &damaged).unwrap();
+        match persist::load_with(&path) {
+            Ok((same, named)) => {
+                assert_eq!(named, columns, "bit {bit}");
+                assert!(same.to_bytes().unwrap() == model.to_bytes().unwrap(), "bit {bit}");
+                loaded += 1;
+            }
+            Err(Error::Format { .. } | Error::FormatVersion { .. }) => {
+                assert!(persist::describe(&path).is_err(), "bit {bit}");
+                refused += 1;
+            }
+            Err(other) => panic!("bit {bit}: {other}"),
+        }
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+    assert!(loaded < refused / 100, "{loaded} of {refused}");
+}
+
+#[test]
+fn entries_that_begin_as_ours_are_ours() {
+    let model = models().pop().unwrap();
+    let bytes = model.to_bytes().unwrap();
+    let with = |entry: &str| rewrite(&bytes, |header, _| header["__metadata__"][entry] = "[]".into());
+    for unknown in ["quadrivium.colums", "quadrivium2", "quadrivium.columns.units"] {
+        match load(&with(unknown)) {
+            Err(Error::Format { what }) => assert!(what.contains(unknown), "{what}"),
+            other => panic!("{unknown}: {:?}", other.map(|model| model.card())),
+        }
+    }
+    assert_eq!(drawn(load(&with("format")).unwrap().as_ref()), drawn(model.as_ref()));
+    // Columns cannot be taken away from a file with a checksum, nor put into it.
+    let path = std::env::temp_dir().join(format!("quadrivium-entries-{}", std::process::id()));
+    let columns = ["a", "b"].map(|name| Column { name: name.into(), ..Column::default() });
+    persist::save_with(model.as_ref(), &columns, &path).unwrap();
+    let file = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let renamed = String::from_utf8_lossy(&file).find("quadrivium.columns").unwrap();
+    let mut without = file.clone();
+    without[renamed..renamed + 4].copy_from_slice(b"some");
+    assert!(matches!(load(&without), Err(Error::Format { what }) if what.contains("checksum")));
+    // Of two arrays with one name, which one counts?
+    let text = r#"{"__metadata__":{"quadrivium":"{}"},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#;
+    let twice = [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    assert!(matches!(load(&twice), Err(Error::Format { what }) if what.contains("two tensors")));
+}
+
+#[test]
+fn a_long_header_takes_a_few_times_its_length() {
+    let entries: String = (0..20_000)
+        .map(|k| format!(r#","{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#))
+        .collect();
+    let text = format!(r#"{{"__metadata__":{{"quadrivium":"{{}}"}}{entries}}}"#);
+    let bytes = [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let mut loaded = None;
+    let most = allocation_counter::measure(|| loaded = Some(persist::from_bytes(&bytes))).bytes_max;
+    assert!(matches!(loaded, Some(Err(Error::Format { .. }))));
+    assert!(most < 8 * text.len() as u64, "{most} bytes for a header of {}", text.len());
+    let announced = [&(33u64 << 20).to_le_bytes()[..], b"{"].concat();
+    assert!(
+        matches!(load(&announced), Err(Error::Format { what }) if what.contains("expected at most 33554432"))
+    );
+}
+
+#[test]
 fn sizes_that_the_file_does_not_hold_take_no_memory() {
     for model in models() {
         let bytes = model.to_bytes().unwrap();
@@ -356,7 +438,7 @@ fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
 #[test]
 fn columns_travel_with_the_model() {
     let path = std::env::temp_dir().join(format!("quadrivium-columns-{}.safetensors", std::process::id()));
-    let column = |name: &str, width| Column { name: name.into(), width };
+    let column = |name: &str, width| Column { name: name.into(), width, ..Column::default() };
     for model in models() {
         let columns = [column("a, \"b\"", 0.0), column("ü\n", 1.0)];
         persist::save_with(model.as_ref(), &columns, &path).unwrap();
@@ -368,6 +450,13 @@ fn columns_travel_with_the_model() {
         let bytes = std::fs::read(&path).unwrap();
         let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
         assert!(metadata.metadata().as_ref().unwrap()["quadrivium.columns"].contains("width"));
+
+        // Where a grid lies, and what the numbers stand for, is there when it is not the usual.
+        assert!(!metadata.metadata().as_ref().unwrap()["quadrivium.columns"].contains("units"));
+        let units = Units { center: 1.7e9, scale: 0.5 };
+        let special = [column("a", 0.0), Column { offset: 0.5, units, ..column("t", 1.0) }];
+        persist::save_with(model.as_ref(), &special, &path).unwrap();
+        assert_eq!(persist::load_with(&path).unwrap().1, special);
 
         persist::save(model.as_ref(), &path).unwrap();
         assert_eq!(persist::load_with(&path).unwrap().1, []);
@@ -386,6 +475,10 @@ fn columns_travel_with_the_model() {
         &[column("a", 0.0), column("", 0.0)],
         &[column("a", 0.0), column("b", -1.0)],
         &[column("a", 0.0), column("b", f64::NAN)],
+        &[column("a", 0.0), Column { offset: f64::INFINITY, ..column("b", 1.0) }],
+        &[column("a", 0.0), Column { units: Units { center: f64::NAN, scale: 1.0 }, ..column("b", 0.0) }],
+        &[column("a", 0.0), Column { units: Units { center: 0.0, scale: 0.0 }, ..column("b", 0.0) }],
+        &[column("a", 0.0), Column { units: Units { center: 0.0, scale: -1.0 }, ..column("b", 0.0) }],
     ] {
         let refused = persist::save_with(model.as_ref(), bad, &path);
         assert!(matches!(refused, Err(Error::Format { .. })), "{bad:?}");

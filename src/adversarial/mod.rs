@@ -165,7 +165,7 @@ pub struct GanConfig {
     pub critic_activation: Activation,
     /// Fourier features of x, at 2ᵏ rad per standard deviation, as for z. At most 14. Default 3.
     pub critic_octaves: usize,
-    /// Steps of the critic per step of the generator. At least 1. Default 1; Gulrajani et al. use 5.
+    /// Steps of the critic per step of the generator. 1 to 1000. Default 1; Gulrajani et al. use 5.
     pub critic_steps: usize,
     /// The critic's learning rate, with the schedule of `optimiser`. More than 0. Default 6e-3, twice the
     /// generator's: Heusel et al. 2017 let the critic learn faster.
@@ -240,7 +240,8 @@ impl GanConfig {
         check(self.critic_octaves <= most, "GanConfig::critic_octaves", self.critic_octaves, "0 to 14")?;
         let params = count_params(self.dim * (1 + 2 * self.critic_octaves), &self.critic_hidden, 1);
         check_params("GanConfig::critic_hidden", &self.critic_hidden, params)?;
-        check(self.critic_steps >= 1, "GanConfig::critic_steps", self.critic_steps, "at least 1")?;
+        let steps = (1..=1000).contains(&self.critic_steps);
+        check(steps, "GanConfig::critic_steps", self.critic_steps, "1 to 1000")?;
         check(
             self.critic_lr > 0.0 && self.critic_lr.is_finite(),
             "GanConfig::critic_lr",

@@ -131,6 +131,6 @@ impl Gan {
             // Either player may be the one that ran away: both go back.
             Err(_) => (critic.last_good(), generator.last_good()),
         };
-        played
+        played?.report()
     }
 }

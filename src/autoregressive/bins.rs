@@ -2,37 +2,159 @@ use rand::Rng as _;
 use rand_distr::{Distribution, Exp1};
 
 use super::conditional::draw_index;
+use super::mixture::{LEAST_SD, MOST_LOOKED_AT, MOST_POWER};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::softmax::softmax;
 
-/// Mean distance by which the tail bins reach beyond the range, in standardised units: a normal's beyond 4
-/// standard deviations.
+/// Scale of the tails over equal bins, in standardised units: a normal's beyond 4 standard deviations.
 const TAIL: f64 = 0.25;
+
+/// Share of the rows beyond either end of the bins, and the least number of rows: a few rows far away then
+/// have no say in where the bins are.
+const TAIL_SHARE: f64 = 1e-3;
+const TAIL_ROWS: f64 = 8.0;
 
 /// Half the range before the first training.
 const UNFITTED: f64 = 4.0;
 
-/// A piecewise density: B equal bins on [low, high] and an exponential tail on both sides. With P = softmax y
-/// over the B + 2: p(z | y) = P_b/width inside bin b, P₀ e^(−(low−z)/τ)/τ below, P_{B+1} e^(−(z−high)/τ)/τ
-/// above, which integrates to 1.
-///
-/// The range is that of the first training data.
+/// A piecewise density: B bins and a tail on both sides. With P = softmax y over the B + 2:
+/// p(z | y) = P_b / width_b inside bin b, P₀ t(low − z) below the lowest edge, P_{B+1} t(z − high) above the
+/// highest. Both tails t integrate to 1, and so does p.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Bins {
     bins: usize,
-    pub low: f64,
-    pub high: f64,
+    pub grid: Grid,
+}
+
+/// Where the bins are.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Grid {
+    /// Equal bins from `low` to `high`, exponential tails t(e) = e^(−e/τ)/τ with τ = [`TAIL`]: before the first
+    /// training, and in models whose files were written before bins followed the rows.
+    Equal { low: f64, high: f64 },
+    /// Edges that follow the rows of the first training's column, so that bins are narrow where rows are dense.
+    Adapted(Adapted),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub(super) struct Adapted {
+    /// Ascending: (B + 1). A bin holds its lower edge.
+    pub edges: Vec<f64>,
+    /// Scales τ of the lower and the upper tail, t(e) = (1 + e/2τ)^−3/τ: half of the mass is within 0.83 τ. It
+    /// falls as a Student t₂ does, slowly enough for a few rows far away; on a normal's tail beyond 2 standard
+    /// deviations it costs 0.07 nats for a row in that tail.
+    pub tails: [f64; 2],
+}
+
+impl Adapted {
+    /// Whether it is a grid of so many bins.
+    #[cfg(feature = "safetensors")]
+    pub fn is_sane(&self, bins: usize) -> bool {
+        let ascending = self.edges.windows(2).all(|pair| pair[0] < pair[1]);
+        let numbers = self.edges.iter().chain(&self.tails);
+        let positive = self.tails.iter().all(|&tail| tail > 0.0);
+        self.edges.len() == bins + 1 && ascending && positive && numbers.copied().all(f64::is_finite)
+    }
+
+    /// The bins of an ascending column, whose outer edges leave [`TAIL_SHARE`] of the rows to each tail, but at
+    /// least [`TAIL_ROWS`] rows, and no more than a bin's equal share.
+    ///
+    /// −ln p(z) is the cross-entropy of the token, which the network learns, and ln width of the bin, which it
+    /// cannot change. The bins are cut one after the other where a cut takes most from the mean of the latter: of
+    /// a bin with n rows and width W, n ln W − n₁ ln w₁ − n₂ ln w₂. Where rows are spread evenly, these are cuts
+    /// into equal shares; a gap between modes gets a bin of its own. No bin is narrower than [`LEAST_SD`], so
+    /// the density is bounded where values repeat.
+    fn fit(column: &[f32], bins: usize) -> Self {
+        let last = column.len() - 1;
+        let at = |share: f64| f64::from(column[(share * last as f64) as usize]);
+        let share = TAIL_SHARE.max(TAIL_ROWS / column.len() as f64).min(1.0 / (bins + 2) as f64);
+        let (low, high) = (at(share), at(1.0 - share));
+        let some = column.len().min(MOST_LOOKED_AT.max(64 * bins));
+        let sample: Vec<f64> = (0..some).map(|i| column[i * column.len() / some].into()).collect();
+        let inside = sample.partition_point(|&z| z < low)..sample.partition_point(|&z| z < high);
+        let rows = &sample[inside];
+        let mut pieces = vec![Piece::new(rows, low, high.max(low + LEAST_SD))];
+        while pieces.len() < bins {
+            let gain = |piece: &Piece| piece.cut.map_or(f64::NEG_INFINITY, |(gain, _)| gain);
+            let best = (0..pieces.len()).max_by(|&a, &b| gain(&pieces[a]).total_cmp(&gain(&pieces[b])));
+            let Piece { rows, low, high, cut } = pieces.swap_remove(best.expect("at least one piece"));
+            // Where all are as narrow as they may be, the range grows.
+            let (middle, high) = match cut {
+                Some((_, at)) => (at, high),
+                None => (high, pieces.iter().fold(high, |most, piece| most.max(piece.high)) + LEAST_SD),
+            };
+            let (below, above) = rows.split_at(rows.partition_point(|&z| z < middle));
+            let start = if cut.is_some() { middle } else { high - LEAST_SD };
+            pieces.extend([Piece::new(below, low, middle), Piece::new(above, start, high)]);
+        }
+        let mut edges: Vec<f64> = pieces.iter().map(|piece| piece.low).collect();
+        edges.push(pieces.iter().fold(low, |most, piece| most.max(piece.high)));
+        edges.sort_unstable_by(f64::total_cmp);
+        let (low, high) = (edges[0], edges[bins]);
+        let start = column.partition_point(|&z| f64::from(z) < low);
+        let end = column.partition_point(|&z| f64::from(z) < high);
+        // The median of (1 + e/2τ)^−3/τ is 2 (√2 − 1) τ. A tail without rows is as wide as a bin.
+        let scale = |median: Option<f64>| {
+            let fallback = (high - low) / bins as f64;
+            median.map_or(fallback, |median| median / (2.0 * (std::f64::consts::SQRT_2 - 1.0))).max(LEAST_SD)
+        };
+        let below = (start > 0).then(|| low - f64::from(column[start / 2]));
+        let above = (end < column.len()).then(|| f64::from(column[(end + column.len()) / 2]) - high);
+        Adapted { edges, tails: [scale(below), scale(above)] }
+    }
+}
+
+/// What the difference of two edges may lack of the width they were made with.
+const ROUNDING: f64 = 1e-6;
+
+/// A part of the range, with its rows, and the best cut of it: its gain and its place.
+struct Piece<'a> {
+    rows: &'a [f64],
+    low: f64,
+    high: f64,
+    cut: Option<(f64, f64)>,
+}
+
+impl<'a> Piece<'a> {
+    fn new(rows: &'a [f64], low: f64, high: f64) -> Self {
+        let log_width = |rows: usize, width: f64| rows as f64 * width.ln();
+        let gain = |below: usize, at: f64| {
+            let above = rows.len() - below;
+            log_width(rows.len(), high - low) - log_width(below, at - low) - log_width(above, high - at)
+        };
+        let wide = |width: f64| width > (1.0 - ROUNDING) * LEAST_SD;
+        let mut cut: Option<(f64, f64)> = None;
+        for (i, &z) in rows.iter().enumerate() {
+            // Just below a row, which begins a bin, and just above it.
+            let next = rows.get(i + 1).copied().unwrap_or(high);
+            for (below, at) in [(i, z), (i + 1, next.min(z + LEAST_SD))] {
+                // Rows that repeat stay together.
+                let apart = below == 0 || below == rows.len() || rows[below - 1] < at;
+                if apart && wide(at - low) && wide(high - at) {
+                    let gain = gain(below, at);
+                    if cut.is_none_or(|(most, _)| gain > most) {
+                        cut = Some((gain, at));
+                    }
+                }
+            }
+        }
+        if cut.is_none() && high - low >= 2.0 * LEAST_SD {
+            cut = Some((0.0, 0.5 * (low + high)));
+        }
+        Piece { rows, low, high, cut }
+    }
 }
 
 impl Bins {
     pub fn new(bins: usize) -> Self {
-        Bins { bins, low: -UNFITTED, high: UNFITTED }
+        Bins { bins, grid: Grid::Equal { low: -UNFITTED, high: UNFITTED } }
     }
 
-    /// The range of the ascending column, and the log-frequencies of its tokens, each counted once more.
+    /// The bins of the ascending column, and the log-frequencies of its tokens, each counted once more.
     pub fn fit(&mut self, column: &[f32], y: &mut [f32]) {
-        (self.low, self.high) = (column[0].into(), column[column.len() - 1].into());
+        self.grid = Grid::Adapted(Adapted::fit(column, self.bins));
         y.fill(1.0);
         column.iter().for_each(|&z| y[self.token(z.into()).0] += 1.0);
         y.iter_mut().for_each(|y| *y = y.ln());
@@ -47,22 +169,38 @@ impl Bins {
         y.fill(0.0);
     }
 
-    fn width(&self) -> f64 {
-        (self.high - self.low) / self.bins as f64
-    }
-
-    /// The token of z and ln p(z | that token).
+    /// The token of z, which is 0 below the lowest edge, and ln p(z | that token).
     #[inline(always)]
     fn token(&self, z: f64) -> (usize, f64) {
-        if z < self.low {
-            return (0, -TAIL.ln() - (self.low - z) / TAIL);
+        match &self.grid {
+            Grid::Equal { low, .. } if z < *low => (0, -TAIL.ln() - (low - z) / TAIL),
+            Grid::Equal { high, .. } if z > *high => (self.bins + 1, -TAIL.ln() - (z - high) / TAIL),
+            Grid::Equal { low, high } => {
+                let width = (high - low) / self.bins as f64;
+                let bin = ((z - low) / width) as usize;
+                // The last bin holds its upper end.
+                (1 + bin.min(self.bins - 1), -width.ln())
+            }
+            Grid::Adapted(Adapted { edges, tails }) => {
+                let tail = |excess: f64, scale: f64| -scale.ln() - 3.0 * (0.5 * excess / scale).ln_1p();
+                match edges.partition_point(|&edge| edge <= z) {
+                    0 => (0, tail(edges[0] - z, tails[0])),
+                    above if above > self.bins => (above, tail(z - edges[self.bins], tails[1])),
+                    bin => (bin, -(edges[bin] - edges[bin - 1]).ln()),
+                }
+            }
         }
-        if z > self.high {
-            return (self.bins + 1, -TAIL.ln() - (z - self.high) / TAIL);
+    }
+
+    /// The width of a token; that of a tail is its scale.
+    fn width(&self, token: usize) -> f64 {
+        let tail = token == 0 || token > self.bins;
+        match &self.grid {
+            Grid::Equal { .. } if tail => TAIL,
+            Grid::Equal { low, high } => (high - low) / self.bins as f64,
+            Grid::Adapted(Adapted { tails, .. }) if tail => tails[token.min(1)],
+            Grid::Adapted(Adapted { edges, .. }) => edges[token] - edges[token - 1],
         }
-        let bin = ((z - self.low) / self.width()) as usize;
-        // The last bin holds its upper end.
-        (1 + bin.min(self.bins - 1), -self.width().ln())
     }
 
     /// ln p = y_b − lse(y) + ln p(z | b), b the token of z. Leaves P.
@@ -88,14 +226,39 @@ impl Bins {
         }
     }
 
-    /// A token with probability ∝ P^(1/T), then a point of its bin.
+    /// A token, then a point of it.
+    ///
+    /// At a temperature T the density within a bin is taken to the power a = 1/T² and normalised again, so that
+    /// token b has a mass ∝ width_b (P_b/width_b)^a; the reach of a tail is scaled by T.
     pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
-        let token = draw_index(y, temperature, rng);
-        let tail = |rng: &mut Rng| -> f64 { TAIL * Distribution::<f64>::sample(&Exp1, rng) };
-        let z = match token {
-            0 => self.low - tail(rng),
-            t if t == self.bins + 1 => self.high + tail(rng),
-            t => self.low + self.width() * ((t - 1) as f64 + rng.random::<f64>()),
+        if temperature != 1.0 {
+            let power = temperature.powi(-2).min(MOST_POWER);
+            let tempered =
+                |(token, y): (usize, &f32)| power * f64::from(*y) + (1.0 - power) * self.width(token).ln();
+            let logits: Vec<f64> = y.iter().enumerate().map(tempered).collect();
+            let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            y.iter_mut().zip(logits).for_each(|(y, logit)| *y = (logit - top) as f32);
+        }
+        let token = draw_index(y, rng);
+        let z = match &self.grid {
+            Grid::Equal { low, high } => {
+                let tail = |rng: &mut Rng| temperature * TAIL * Distribution::<f64>::sample(&Exp1, rng);
+                match token {
+                    0 => low - tail(rng),
+                    above if above > self.bins => high + tail(rng),
+                    bin => low + (high - low) / self.bins as f64 * ((bin - 1) as f64 + rng.random::<f64>()),
+                }
+            }
+            Grid::Adapted(Adapted { edges, tails }) => {
+                let u: f64 = rng.random();
+                // The share of a tail beyond the excess e is (1 + e/2τ)^−2: its inverse.
+                let excess = |scale: f64| 2.0 * temperature * scale * ((1.0 - u).powf(-0.5) - 1.0);
+                match token {
+                    0 => edges[0] - excess(tails[0]),
+                    above if above > self.bins => edges[self.bins] + excess(tails[1]),
+                    bin => edges[bin - 1] + (edges[bin] - edges[bin - 1]) * u,
+                }
+            }
         };
         z as f32
     }

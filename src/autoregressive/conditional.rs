@@ -59,20 +59,19 @@ impl Conditional {
         each!(self, family => family.gradient(y, z, weight, work));
     }
 
-    /// z ~ p(· | y) at a temperature; y is overwritten.
+    /// z ~ p(· | y)^(1/T²), normalised, at a temperature T; y is overwritten.
     pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
         each!(self, family => family.draw(y, temperature, rng))
     }
 }
 
-/// Draws k with probability ∝ exp(logits[k] / temperature); the logits are overwritten.
-pub(super) fn draw_index(logits: &mut [f32], temperature: f64, rng: &mut impl rand::Rng) -> usize {
-    let cool = (1.0 / temperature).min(f32::MAX.into()) as f32;
+/// Draws k with probability ∝ exp(logits[k]); the logits are overwritten.
+pub(super) fn draw_index(logits: &mut [f32], rng: &mut impl rand::Rng) -> usize {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights = &mut *logits;
     vectorise(
         #[inline(always)]
-        move || weights.iter_mut().for_each(|l| *l = ((*l - top) * cool).fast_exp()),
+        move || weights.iter_mut().for_each(|l| *l = (*l - top).fast_exp()),
     );
     let total: f64 = logits.iter().map(|&weight| f64::from(weight)).sum();
     let mut left = rng.random::<f64>() * total;

@@ -5,10 +5,11 @@ use crate::numeric::simd::vectorise;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pass: Pass<f32>,
-    z: Vec<f32>,
+    // w: (n, d)
+    w: Vec<f32>,
     // The rows of a tile run along the vectors. One y_i: (outputs, n)
     y: Vec<f64>,
-    // z_i and ln p(z_i | y_i): (n)
+    // w_i and ln p(w_i | y_i): (n)
     column: Vec<f64>,
     part: Vec<f64>,
     // (outputs + 2, n)
@@ -16,14 +17,14 @@ pub(super) struct Scratch {
 }
 
 impl Autoregressive {
-    /// ln p(x) = Σᵢ ln p(z_i | z_<i) + ln |dz/dx| of each row: the network in f32, the densities in f64.
+    /// ln p(x) = Σᵢ ln p(w_i | w_<i) + ln |dw/dx| of each row: the network in f32, the densities in f64.
     pub(super) fn score_tile(&self, scratch: &mut Scratch, x: &[f32], nats: &mut [f64]) {
         let (n, dim) = (nats.len(), self.conditionals.len());
-        let Scratch { pass, z, y, column, part, work } = scratch;
-        z.clear();
-        z.extend_from_slice(x);
-        self.standardiser.standardise(z);
-        self.made.infer(&self.parameters.average, z, pass);
+        let Scratch { pass, w, y, column, part, work } = scratch;
+        w.clear();
+        w.extend_from_slice(x);
+        self.standardiser.standardise(w);
+        self.made.infer(&self.parameters.average, w, pass);
         nats.fill(0.0);
         self.standardiser.add_log_det(x, nats);
         let outputs = self.conditionals[0].outputs();
@@ -33,7 +34,7 @@ impl Autoregressive {
             y.clear();
             y.extend((0..outputs * n).map(|at| f64::from(block[at % n * outputs + at / n])));
             column.clear();
-            column.extend(z.chunks_exact(dim).map(|z| f64::from(z[i])));
+            column.extend(w.chunks_exact(dim).map(|w| f64::from(w[i])));
             vectorise(
                 #[inline(always)]
                 || self.conditionals[i].log_density(y, column, work, part),

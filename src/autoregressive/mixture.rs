@@ -7,6 +7,18 @@ use crate::numeric::softmax::softmax;
 /// and f32 holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
 pub(super) const LEAST_SD: f64 = 1e-3;
 
+/// The most rows of a column by which the number of its parts, or its bins, are chosen.
+pub(super) const MOST_LOOKED_AT: usize = 4096;
+
+/// Share of a Gaussian's variance that is between the components which stand for it at the start.
+const SPLIT: f64 = 0.25;
+
+/// Candidates of a draw at a temperature other than 1.
+const PROPOSALS: usize = 64;
+
+/// The power of a density at the least temperatures: the highest point is all that is left.
+pub(super) const MOST_POWER: f64 = 1e12;
+
 /// The components start evenly over this many standard deviations to both sides of the mean.
 const SPREAD: f64 = 2.0;
 
@@ -38,20 +50,48 @@ impl Mixture {
         s.fill(softplus_inverse(part.min(1.0) - LEAST_SD) as f32);
     }
 
-    /// Equal shares again; the components are the mean and the spread of K equal parts of the ascending
-    /// column.
+    /// The y that describes the ascending column, as Gaussians on equal parts of it: as many parts, of K, K/2,
+    /// K/4 … 1, as the Bayesian information criterion allows. So a column that looks like one Gaussian starts as
+    /// one, and few rows are not learned by heart before the first step.
     pub fn fit(&self, column: &[f32], y: &mut [f32]) {
-        let (n, k) = (column.len(), self.components);
-        self.start(y);
-        for part in 0..k {
-            let rows = &column[n * part / k..(n * (part + 1) / k).max(n * part / k + 1)];
-            let mean = rows.iter().map(|&z| f64::from(z)).sum::<f64>() / rows.len() as f64;
-            let variance =
-                rows.iter().map(|&z| (f64::from(z) - mean).powi(2)).sum::<f64>() / rows.len() as f64;
-            // Twice the spread of a part: neighbours overlap.
-            let sd = 2.0 * variance.sqrt();
-            y[k + part] = mean as f32;
-            y[2 * k + part] = softplus_inverse((sd - LEAST_SD).max(LEAST_SD)) as f32;
+        let some = column.len().min(MOST_LOOKED_AT);
+        let sample: Vec<f64> = (0..some).map(|i| column[i * column.len() / some].into()).collect();
+        let rows = column.len() as f64;
+        let mut least = f64::INFINITY;
+        let mut parts = self.components;
+        while parts > 0 {
+            let mixture = equal_parts(column, parts);
+            let log_density = |z: f64| {
+                log_sum_exp(mixture.iter().map(|(mean, sd)| -sd.ln() - 0.5 * ((z - mean) / sd).powi(2)))
+            };
+            let nats =
+                sample.iter().map(|&z| log_density(z)).sum::<f64>() / some as f64 - (parts as f64).ln();
+            let criterion = -nats + 0.5 * (2 * parts) as f64 * rows.ln() / rows;
+            if criterion < least {
+                least = criterion;
+                self.describe(&mixture, y);
+            }
+            parts /= 2;
+        }
+    }
+
+    /// Equal shares of K among Gaussians (mean, sd). Those that stand for one Gaussian differ, or they would
+    /// have the same gradient for ever: their means are spread evenly with a quarter of its variance, and their own
+    /// variance is the rest.
+    fn describe(&self, gaussians: &[(f64, f64)], y: &mut [f32]) {
+        let k = self.components;
+        let parts = gaussians.len();
+        let first = |part: usize| (k * part).div_ceil(parts);
+        for (part, (mean, sd)) in gaussians.iter().enumerate() {
+            let among = first(part)..first(part + 1);
+            let count = among.len() as f64;
+            let own = sd * (1.0 - SPLIT * (1.0 - 1.0 / (count * count))).sqrt();
+            for (i, component) in among.enumerate() {
+                let place = (2.0 * i as f64 + 1.0) / count - 1.0;
+                y[component] = -count.ln() as f32;
+                y[k + component] = (mean + sd * (3.0 * SPLIT).sqrt() * place) as f32;
+                y[2 * k + component] = softplus_inverse((own - LEAST_SD).max(LEAST_SD)) as f32;
+            }
         }
     }
 
@@ -103,13 +143,67 @@ impl Mixture {
         }
     }
 
-    /// A component with probability ∝ π^(1/T), then N(μ, (Tσ)²).
+    /// A component with probability π, then N(μ, σ²). At a temperature T other than 1, a draw from
+    /// p(z)^a/∫p^a with a = 1/T², by importance resampling.
+    ///
+    /// Each component to the power a is a Gaussian of spread Tσ and mass ∝ π^a σ^(1−a). Where the components are
+    /// far from each other their mixture q is p^a itself; where they overlap, a draw is one of [`PROPOSALS`] from
+    /// q, with weights p^a/q (Rubin 1987). So T scales the spread of one Gaussian by T, however many components
+    /// the network has made it of.
     pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
         let (l, rest) = y.split_at_mut(self.components);
-        let k = draw_index(l, temperature, rng);
-        let sd = LEAST_SD as f32 + rest[self.components + k].fast_softplus();
-        (temperature as f32 * sd).mul_add(f32::normal(rng), rest[k])
+        let (mean, s) = rest.split_at_mut(self.components);
+        s.iter_mut().for_each(|s| *s = LEAST_SD as f32 + s.fast_softplus());
+        let sd = s;
+        if temperature == 1.0 {
+            let k = draw_index(l, rng);
+            return sd[k].mul_add(f32::normal(rng), mean[k]);
+        }
+        let power = temperature.powi(-2).min(MOST_POWER);
+        let component = |k: usize| (f64::from(l[k]), f64::from(mean[k]), f64::from(sd[k]));
+        // ln π N(z; μ, σ²) and ln π^a σ^(1−a) N(z; μ, T²σ²), up to constants.
+        let log_joint = |k: usize, z: f64| {
+            let (l, mean, sd) = component(k);
+            l - sd.ln() - 0.5 * ((z - mean) / sd).powi(2)
+        };
+        let log_mass = |k: usize| power * f64::from(l[k]) + (1.0 - power) * f64::from(sd[k]).ln();
+        let mut masses: Vec<f64> = (0..self.components).map(log_mass).collect();
+        let total = log_sum_exp(masses.iter().copied());
+        masses.iter_mut().for_each(|mass| *mass -= total);
+        let mut logits = vec![0.0; self.components];
+        let mut proposals = [0.0; PROPOSALS];
+        let mut weights = [0.0; PROPOSALS];
+        for (z, weight) in proposals.iter_mut().zip(&mut weights) {
+            logits.iter_mut().zip(&masses).for_each(|(logit, mass)| *logit = *mass as f32);
+            let (_, mean, sd) = component(draw_index(&mut logits, rng));
+            *z = mean + temperature * sd * f64::normal(rng);
+            let log_p = log_sum_exp((0..self.components).map(|k| log_joint(k, *z)));
+            // ln q: π^a σ^(1−a) N(z; μ, T²σ²) = (π N(z; μ, σ²))^a, up to a constant.
+            let log_q = log_sum_exp((0..self.components).map(|k| power * log_joint(k, *z)));
+            *weight = (power * log_p - log_q) as f32;
+        }
+        proposals[draw_index(&mut weights, rng)] as f32
     }
+}
+
+/// ln Σ eᵃ of finite numbers.
+fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
+    let top = terms.clone().fold(f64::NEG_INFINITY, f64::max);
+    top + terms.map(|a| (a - top).exp()).sum::<f64>().ln()
+}
+
+/// Mean and spread of equal parts of the ascending column; where there are several, twice the spread, so that
+/// neighbours overlap.
+fn equal_parts(column: &[f32], parts: usize) -> Vec<(f64, f64)> {
+    let n = column.len();
+    let overlap = if parts > 1 { 2.0 } else { 1.0 };
+    let describe = |part: usize| {
+        let rows = &column[n * part / parts..(n * (part + 1) / parts).max(n * part / parts + 1)];
+        let mean = rows.iter().map(|&z| f64::from(z)).sum::<f64>() / rows.len() as f64;
+        let variance = rows.iter().map(|&z| (f64::from(z) - mean).powi(2)).sum::<f64>() / rows.len() as f64;
+        (mean, (overlap * variance.sqrt()).max(2.0 * LEAST_SD))
+    };
+    (0..parts).map(describe).collect()
 }
 
 /// s = ln(eᵛ − 1) = v + ln(1 − e⁻ᵛ), which does not overflow.

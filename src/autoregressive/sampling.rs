@@ -16,7 +16,7 @@ impl DrawTile for Autoregressive {
         self.config.dim
     }
 
-    /// For i = 1 … d: y_i = MADE_i(z_<i), z_i ~ p(· | y_i).
+    /// For i = 1 … d: y_i = MADE_i(w_<i), w_i ~ p(· | y_i). Then x from w.
     fn draw_tile(
         &self,
         temperature: f64,

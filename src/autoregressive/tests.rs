@@ -1,5 +1,6 @@
 use ndarray::{Array2, Axis, array, s};
 
+use super::bins::{Adapted, Bins, Grid};
 use super::mixture::LEAST_SD;
 use super::network::{Drawn, Pass};
 use super::objective::Scratch;
@@ -173,7 +174,36 @@ fn a_mixture_has_its_density_and_finite_tails() {
     assert!(!log_density(&conditional, &y, 0.3).is_nan());
 }
 
-/// ∫ p over the line, panel by panel: exact within bins, whose edges are edges of panels.
+/// Midpoints of parts of the line, (w, dw): of equal parts of each bin, and of a tail of equal parts of its
+/// distribution function, where its density is constant.
+fn axis(conditional: &Conditional, fineness: usize) -> Vec<(f64, f64)> {
+    let share = |i: usize| (i as f64 + 0.5) / fineness as f64;
+    let Conditional::Bins(bins) = conditional else {
+        let step = 16.0 / (24 * fineness) as f64;
+        return (0..24 * fineness).map(|i| (-8.0 + step * (i as f64 + 0.5), step)).collect();
+    };
+    let Grid::Adapted(Adapted { edges, tails }) = &bins.grid else { panic!("trained bins follow the rows") };
+    let mut nodes = Vec::new();
+    for pair in edges.windows(2) {
+        let width = pair[1] - pair[0];
+        nodes.extend((0..fineness).map(|i| (pair[0] + width * share(i), width / fineness as f64)));
+    }
+    for (edge, tail, sign) in [(edges[0], tails[0], -1.0), (edges[edges.len() - 1], tails[1], 1.0)] {
+        let node = |s: f64| (edge + sign * 2.0 * tail * (s.powf(-0.5) - 1.0), tail * s.powf(-1.5));
+        nodes.extend((0..fineness).map(|i| node(share(i))).map(|(w, dw)| (w, dw / fineness as f64)));
+    }
+    nodes
+}
+
+/// The rows x of rows w, (n, d), and dx/dw.
+fn restored(model: &Autoregressive, w: Vec<f64>) -> (Array2<f32>, f64) {
+    let mut x: Vec<f32> = w.into_iter().map(|w| w as f32).collect();
+    model.standardiser.restore(&mut x);
+    let dim = model.dim();
+    let log_det = model.standardiser.log_det(&x[..dim]);
+    (Array2::from_shape_vec((x.len() / dim, dim), x).unwrap(), (-log_det).exp())
+}
+
 #[test]
 fn densities_on_the_line_integrate_to_one() {
     let column = Toy::moons(0.1).unwrap().sample(2_000, &mut seeded(7)).slice(s![.., ..1]).to_owned();
@@ -181,19 +211,10 @@ fn densities_on_the_line_integrate_to_one() {
     for head in [Head::Mixture { components: 8 }, BINS] {
         let config = AutoregressiveConfig { dim: 1, head, ..Default::default() };
         let model = trained(config, &data, 50);
-        let (low, high) = match &model.conditionals[0] {
-            Conditional::Bins(bins) => (bins.low, bins.high),
-            Conditional::Mixture(_) => (-2.0, 2.0),
-        };
-        let (shift, scale) = (model.standardiser.shift()[0], model.standardiser.scale()[0]);
-        let (panels, nodes) = (24, 2_000);
-        let step = (high - low) / (panels * nodes) as f64;
-        // Midpoints from 3 ranges below to 3 above.
-        let z = (-3 * panels * nodes..4 * panels * nodes).map(|i| low + step * (i as f64 + 0.5));
-        let x: Vec<f32> = z.map(|z| (z * scale + shift) as f32).collect();
-        let x = Array2::from_shape_vec((x.len(), 1), x).unwrap();
-        let p: f64 = nats(&model, &x).iter().map(|nats| nats.exp()).sum();
-        let total = p * step * scale;
+        let nodes = axis(&model.conditionals[0], 400);
+        let (x, scale) = restored(&model, nodes.iter().map(|node| node.0).collect());
+        let p = nats(&model, &x).into_iter().zip(&nodes).map(|(nats, (_, dw))| nats.exp() * dw);
+        let total = p.sum::<f64>() * scale;
         assert!((total - 1.0).abs() < 1e-3, "{head:?}: {total}");
     }
 }
@@ -204,35 +225,186 @@ fn densities_on_the_plane_integrate_to_one_and_are_sampled() {
     let data = Dataset::new(Toy::moons(0.1).unwrap().sample(4_000, &mut seeded(8))).unwrap();
     for head in [MIXTURE, BINS] {
         let model = trained(AutoregressiveConfig { head, ..Default::default() }, &data, 150);
-        // Midpoints of equal parts of the bins, from −4 to +4 ranges about the range.
-        let axis = |i: usize| -> (Vec<f32>, f64) {
-            let (low, high) = match &model.conditionals[i] {
-                Conditional::Bins(bins) => (bins.low, bins.high),
-                Conditional::Mixture(_) => (-2.0, 2.0),
-            };
-            let (shift, scale) = (model.standardiser.shift()[i], model.standardiser.scale()[i]);
-            let step = (high - low) / 144.0;
-            let nodes = (-144..2 * 144).map(|j| ((low + step * (f64::from(j) + 0.5)) * scale + shift) as f32);
-            (nodes.collect(), step * scale)
-        };
-        let ((a, da), (b, db)) = (axis(0), axis(1));
-        let x = Array2::from_shape_fn((a.len() * b.len(), 2), |(r, c)| {
-            if c == 0 { a[r / b.len()] } else { b[r % b.len()] }
-        });
+        let (a, b) = (axis(&model.conditionals[0], 20), axis(&model.conditionals[1], 20));
+        let pairs: Vec<_> = a.iter().flat_map(|a| b.iter().map(move |b| (a, b))).collect();
+        let (x, scale) = restored(&model, pairs.iter().flat_map(|(a, b)| [a.0, b.0]).collect());
         let grid = nats(&model, &x);
-        let integral =
-            |f: &dyn Fn(f64) -> f64| da * db * grid.iter().map(|&nats| nats.exp() * f(nats)).sum::<f64>();
+        let integral = |f: &dyn Fn(f64) -> f64| {
+            let parts = grid.iter().zip(&pairs).map(|(nats, (a, b))| nats.exp() * f(*nats) * a.1 * b.1);
+            scale * parts.sum::<f64>()
+        };
         let total = integral(&|_| 1.0);
-        assert!((total - 1.0).abs() < 1e-3, "{head:?}: {total}");
+        assert!((total - 1.0).abs() < 2e-3, "{head:?}: {total}");
 
         let mean = integral(&|nats| nats);
         let variance = integral(&|nats| (nats - mean).powi(2));
         let n = 20_000;
         let sampled = -mean_nll(&model, &draw(&model, n, 1.0));
         // Four standard errors: one false alarm in 16,000, and quadrature's own error.
-        let bound = 4.0 * (variance / n as f64).sqrt() + 3e-3;
+        let bound = 4.0 * (variance / n as f64).sqrt() + 5e-3;
         assert!((sampled - mean).abs() < bound, "{head:?}: ⟨ln p⟩ {sampled} over samples, {mean} over p");
     }
+}
+
+/// Draws of one conditional with fixed y.
+fn drawn(conditional: &Conditional, y: &[f32], temperature: f64, n: usize) -> Vec<f64> {
+    let rng = &mut seeded(31);
+    (0..n).map(|_| conditional.draw(&mut y.to_vec(), temperature, rng).into()).collect()
+}
+
+fn share_within(z: &[f64], low: f64, high: f64) -> f64 {
+    z.iter().filter(|z| (low..high).contains(*z)).count() as f64 / z.len() as f64
+}
+
+/// Bins of a skewed column, both before and after a training: the share of draws in each token and in parts of
+/// both tails is the integral of the density there.
+#[test]
+fn bins_draw_their_density_tails_included() {
+    let rng = &mut seeded(32);
+    let mut column: Vec<f32> = (0..4_000).map(|_| (0.7 * f32::normal(rng)).exp()).collect();
+    column.sort_unstable_by(f32::total_cmp);
+    for fitted in [false, true] {
+        let mut bins = Bins::new(6);
+        let mut y = vec![0.0; 8];
+        if fitted {
+            bins.fit(&column, &mut y);
+        }
+        // Unlike shares, the largest in the tails.
+        let y: Vec<f32> = [2.0, 0.3, -0.5, 0.8, 0.0, 0.1, -1.0, 1.5].to_vec();
+        let (low, high) = match &bins.grid {
+            Grid::Equal { low, high } => (*low, *high),
+            Grid::Adapted(grid) => (grid.edges[0], grid.edges[6]),
+        };
+        let conditional = Conditional::Bins(bins);
+        let z = drawn(&conditional, &y, 1.0, 40_000);
+        let range = high - low;
+        let cuts = [low - range, low - 0.1 * range, low, low + 0.2 * range, high - 0.3 * range, high];
+        let cuts = [&cuts[..], &[high + 0.1 * range, high + range]].concat();
+        for pair in cuts.windows(2) {
+            let step = (pair[1] - pair[0]) / 4_000.0;
+            let at = |i: i32| pair[0] + step * (f64::from(i) + 0.5);
+            let y: Vec<f64> = y.iter().map(|&y| y.into()).collect();
+            let p: f64 = (0..4_000).map(|i| log_density(&conditional, &y, at(i)).exp() * step).sum();
+            let share = share_within(&z, pair[0], pair[1]);
+            // Five standard errors of 40,000 draws.
+            assert!((share - p).abs() < 0.0125, "{fitted}, {pair:?}: {share} of the draws, ∫ p = {p}");
+        }
+    }
+}
+
+#[test]
+fn bins_follow_the_rows_and_not_an_outlier() {
+    let rng = &mut seeded(33);
+    let mut column: Vec<f32> = (0..20_000).map(|_| f32::normal(rng)).collect();
+    let entropy = 0.5 * (std::f64::consts::TAU.ln() + 1.0);
+    let gap = |column: &mut Vec<f32>, rng: &mut Rng| {
+        column.sort_unstable_by(f32::total_cmp);
+        let mut bins = Bins::new(64);
+        let mut y = vec![0.0; 66];
+        bins.fit(column, &mut y);
+        let y: Vec<f64> = y.into_iter().map(Into::into).collect();
+        let conditional = Conditional::Bins(bins);
+        let nll = (0..5_000).map(|_| -log_density(&conditional, &y, f64::normal(rng))).sum::<f64>() / 5_000.0;
+        nll - entropy
+    };
+    let clean = gap(&mut column, &mut seeded(34));
+    column[17] = 1e5;
+    let spoiled = gap(&mut column, &mut seeded(34));
+    assert!((-0.01..0.03).contains(&clean) && (spoiled - clean).abs() < 0.005, "{clean} {spoiled}");
+    // A value in nine of ten rows has a bin as narrow as bins get.
+    column[..18_000].fill(0.125);
+    column.sort_unstable_by(f32::total_cmp);
+    let mut bins = Bins::new(64);
+    bins.fit(&column, &mut vec![0.0; 66]);
+    let Grid::Adapted(grid) = &bins.grid else { panic!("fitted") };
+    assert!(grid.edges.windows(2).all(|pair| pair[1] - pair[0] > 0.998 * LEAST_SD), "{:?}", grid.edges);
+    assert!(grid.edges.windows(2).any(|pair| pair[0] == 0.125 && pair[1] - pair[0] < 1.002 * LEAST_SD));
+}
+
+/// A draw at a temperature T has the density p^(1/T²), normalised: here of a mixture with components far
+/// apart, with overlapping ones, and of bins.
+#[test]
+fn a_temperature_tempers_the_density() {
+    // [l | μ | s]
+    let apart = (Head::Mixture { components: 2 }, vec![0.0, 1.0, -2.0, 2.0, -1.0, 0.0]);
+    let overlapping =
+        (Head::Mixture { components: 4 }, vec![0.0, 0.5, 0.5, 0.0, -1.0, -0.3, 0.4, 1.1, 0.0, 0.2, 0.2, 0.0]);
+    let bins = (Head::Bins { bins: 5 }, vec![-1.0, 0.5, 1.0, 0.0, 2.0, 1.0, -1.0]);
+    for (head, y) in [apart, overlapping, bins] {
+        let conditional = Conditional::new(head);
+        let wide: Vec<f64> = y.iter().map(|&y: &f32| y.into()).collect();
+        // Above 1, the tails of bins would take an endless share of p^a: they keep their own.
+        let hot = matches!(head, Head::Mixture { .. }).then_some(1.5);
+        for temperature in [0.6].into_iter().chain(hot) {
+            let step = 0.004;
+            let power = 1.0f64 / (temperature * temperature);
+            let at = |i: i32| -8.0 + step * (f64::from(i) + 0.5);
+            let tempered: Vec<f64> =
+                (0..4_000).map(|i| (power * log_density(&conditional, &wide, at(i))).exp()).collect();
+            let total: f64 = tempered.iter().sum();
+            let z = drawn(&conditional, &y, temperature, 20_000);
+            for cut in [-2.4, -0.8, 0.0, 0.8, 2.4] {
+                let p: f64 =
+                    (0..4_000).filter(|&i| at(i) < cut).map(|i| tempered[i as usize]).sum::<f64>() / total;
+                let share = share_within(&z, f64::NEG_INFINITY, cut);
+                // Five standard errors, and what the tails of bins keep of their own.
+                assert!(
+                    (share - p).abs() < 0.02,
+                    "{head:?} at {temperature}: {share} below {cut}, {p} by p^a"
+                );
+            }
+        }
+    }
+}
+
+/// A correlated Gaussian of 6 columns, (n, 6), and its entropy.
+fn correlated(n: usize, seed: u64) -> (Array2<f32>, f64) {
+    let rng = &mut seeded(seed);
+    let mut x = Array2::zeros((n, 6));
+    for mut row in x.rows_mut() {
+        let mut last = 0.0;
+        for v in &mut row {
+            last = 0.95f32 * last + 0.3 * f32::normal(rng);
+            *v = last;
+        }
+    }
+    (x, 6.0 * (0.5 * (std::f64::consts::TAU.ln() + 1.0) + 0.3f64.ln()))
+}
+
+#[test]
+fn a_model_starts_at_one_full_gaussian() {
+    let (test, entropy) = correlated(4_000, 1);
+    let optimiser = OptimiserConfig { lr: 1e-12, ..Default::default() };
+    for (whiten, rows, gap) in [(true, 100, 0.4), (true, 5_000, 0.02), (false, 5_000, 2.0)] {
+        let config =
+            AutoregressiveConfig { dim: 6, whiten, optimiser: optimiser.clone(), ..Default::default() };
+        let model = trained(config, &Dataset::new(correlated(rows, 0).0).unwrap(), 1);
+        let excess = mean_nll(&model, &test) - entropy;
+        // Without the linear part, only the columns' own spreads are known.
+        assert_eq!(excess < gap, whiten, "{rows} rows: {excess} above the entropy");
+        assert!(excess > -0.05, "{excess}");
+    }
+}
+
+#[test]
+fn fewer_units_than_columns_still_train() {
+    let (x, entropy) = correlated(1_000, 5);
+    let config = AutoregressiveConfig { dim: 6, hidden: vec![2, 3], ..Default::default() };
+    let model = trained(config, &Dataset::new(x).unwrap(), 20);
+    assert!(mean_nll(&model, &correlated(1_000, 6).0) - entropy < 0.3);
+    assert_eq!(draw(&model, 10, 1.0).dim(), (10, 6));
+}
+
+/// Eight modes of two thousandths: with Adam's usual memory of a thousand steps half of such trainings lost one or
+/// more, each a gap of 1.3 nats.
+#[test]
+fn narrow_modes_are_not_lost() {
+    let toy = Toy::ring(8, 1.0, 0.002).unwrap();
+    let data = Dataset::new(toy.sample(10_000, &mut seeded(20))).unwrap();
+    let config = AutoregressiveConfig { hidden: vec![64, 64], ..Default::default() };
+    let model = trained(config, &data, 600);
+    let excess = mean_nll(&model, &toy.sample(4_000, &mut seeded(21))) - toy.entropy().unwrap();
+    assert!((-0.05..0.3).contains(&excess), "{excess}");
 }
 
 #[test]
@@ -242,10 +414,12 @@ fn far_points_score_low_and_never_nan() {
         let model = trained(AutoregressiveConfig { head, ..Default::default() }, &data, 20);
         let far = array![[1e6, 0.0], [0.0, -1e6], [-1e6, 1e6], [30.0, 30.0]];
         for (row, nats) in nats(&model, &far).iter().enumerate() {
-            assert!(*nats < -50.0 && nats.is_finite(), "{head:?}, row {row}: {nats}");
+            assert!(*nats < -15.0 && nats.is_finite(), "{head:?}, row {row}: {nats}");
         }
         let beyond = nats(&model, &array![[f32::MAX, 0.0], [0.0, f32::MIN], [f32::MIN, f32::MAX]]);
-        assert!(beyond.iter().all(|nats| *nats < -1e10), "{head:?}: {beyond:?}");
+        // The tails of bins fall as a power.
+        let most = if head == BINS { -200.0 } else { -1e10 };
+        assert!(beyond.iter().all(|nats| *nats < most), "{head:?}: {beyond:?}");
     }
 }
 
@@ -255,7 +429,8 @@ fn a_known_density_is_recovered() {
     let cases = [
         (Toy::grid25(), Head::Mixture { components: 16 }, 600, 0.08),
         (Toy::moons(0.1).unwrap(), Head::Mixture { components: 16 }, 300, 0.025),
-        (Toy::checkerboard(), Head::Bins { bins: 64 }, 600, 0.06),
+        // Bins that follow the rows do not know where the squares end: each edge within a bin costs.
+        (Toy::checkerboard(), Head::Bins { bins: 64 }, 600, 0.1),
     ];
     for (toy, head, steps, gap) in cases {
         let data = Dataset::new(toy.sample(20_000, &mut seeded(10))).unwrap();
@@ -323,6 +498,7 @@ fn every_option_matters() {
         AutoregressiveConfig { hidden: vec![16, 17], ..base.clone() },
         AutoregressiveConfig { activation: Activation::Tanh, ..base.clone() },
         AutoregressiveConfig { octaves: 4, ..base.clone() },
+        AutoregressiveConfig { whiten: false, ..base.clone() },
         AutoregressiveConfig { head: MIXTURE, ..base.clone() },
         AutoregressiveConfig { head: BINS, ..base.clone() },
         AutoregressiveConfig { head: Head::Bins { bins: 13 }, ..base.clone() },
@@ -347,7 +523,6 @@ fn a_config_out_of_range_is_named() {
         ("AutoregressiveConfig::dim", AutoregressiveConfig { dim: 0, ..base() }),
         ("AutoregressiveConfig::hidden", AutoregressiveConfig { hidden: vec![], ..base() }),
         ("AutoregressiveConfig::hidden", AutoregressiveConfig { hidden: vec![8, 0], ..base() }),
-        ("AutoregressiveConfig::hidden", AutoregressiveConfig { hidden: vec![3], dim: 5, ..base() }),
         ("AutoregressiveConfig::octaves", AutoregressiveConfig { octaves: 15, ..base() }),
         (
             "Activation::LeakyRelu::slope",

@@ -7,7 +7,7 @@
 //!
 //! | model | p(x) | fitted by |
 //! | --- | --- | --- |
-//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | expectation–maximisation from several starts; the number of components by BIC |
+//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | expectation–maximisation from several starts; the number of components, and what their covariances share, by BIC |
 //! | [`KernelDensity`] | (1/n) Σⱼ N(x; xⱼ, H), H = h² Σ | a rule, or the leave-one-out likelihood, for h |
 //!
 //! wₖ, μₖ, Σₖ are the weight, mean and covariance of component k; xⱼ are the n training rows, Σ their
@@ -53,7 +53,8 @@
 //! - **The curse of dimension.** A kernel density's error falls as n^(−4/(d + 4)), d columns: each more
 //!   wants many times the rows.
 //! - **Repeated rows.** Cross-validation narrows the kernels without end, and a component on one repeated
-//!   row has an infinite likelihood; [`reg_covar`](GaussianMixtureConfig::reg_covar) bounds it. *Change*:
+//!   row has an infinite likelihood; [`reg_covar`](GaussianMixtureConfig::reg_covar) bounds it, and
+//!   [`shrinkage`](GaussianMixtureConfig::shrinkage) that of a component on a few rows. *Change*:
 //!   [`dequantise`](crate::data::dequantise) rounded columns.
 //! - **Local optima.** A component that covers two modes does not split, and two that share a mode do not
 //!   part. *See*: likelihoods that differ from seed to seed. *Change*:
@@ -79,4 +80,4 @@ mod mixture;
 const MOST_COLUMNS: usize = 4096;
 
 pub use kernel::{Bandwidth, KernelDensity, KernelDensityConfig};
-pub use mixture::{ComponentCount, GaussianMixture, GaussianMixtureConfig};
+pub use mixture::{ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig};

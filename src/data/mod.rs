@@ -2,7 +2,7 @@
 //!
 //! [`Toy`]: distributions whose density and entropy are known, so that a claim about a model is a
 //! measurement; mixtures know it under a diffusion's noise too ([`DiffusedMixture`]). [`Table`], [`TableReader`]:
-//! your own rows, from text or NPY, whole or in blocks; [`ColumnKind`] says what stands in a column.
+//! your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`] says what of them hurts a density.
 //! [`dequantise`], [`shuffle_rows`], [`Dataset::hold_out`](crate::Dataset::hold_out): on the way into and out
 //! of a [`Dataset`](crate::Dataset). [`CsvWriter`], [`NpyWriter`]: the way out. [`Standardiser`]: the change
 //! of units inside every model, with the log-determinant that each likelihood needs and a [`Tail`] for columns
@@ -21,30 +21,42 @@
 //! ```
 
 mod csv;
+mod diagnose;
 mod npy;
+#[cfg(feature = "cli")]
+mod npz;
 mod reader;
+mod selection;
 mod split;
 mod standardise;
+mod step;
 mod table;
 mod tail;
 mod toy;
+mod units;
 pub(crate) mod whitening;
 
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng as _, RngCore};
 
-pub use csv::{CsvWriter, Header};
+pub use csv::{Content, CsvWriter, Decimal, Guess, Header, TextOptions};
+pub use diagnose::Finding;
 pub use npy::{NpyNumber, NpyWriter};
 pub use reader::{TableReader, open_table, read_table};
 pub use split::HeldOut;
 pub use standardise::Standardiser;
+pub use step::Step;
 pub use table::{ColumnKind, Table};
 pub use tail::Tail;
 pub use toy::{DiffusedMixture, Modes, Toy};
+pub use units::Units;
 
 use crate::error::{Error, Result, check};
 use crate::generative::check_rows;
 use crate::numeric::rng::Streams;
+
+/// The most columns of a table in a file: names of them, and places for them, are in memory.
+const MOST_COLUMNS: usize = 1 << 14;
 
 /// Puts the rows of x, shape (n, d), in random order (Fisher–Yates), so that
 /// [`Dataset::split`](crate::Dataset::split) is fair.

@@ -2,18 +2,25 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use ndarray::Array2;
 
-use super::csv::{Header, TextRows, unreadable};
+use super::csv::{Guess, TextOptions, TextRows};
 use super::npy::{self, NpyRows};
+#[cfg(feature = "cli")]
+use super::npz::Entry;
+use super::selection::{Selection, find_columns, numbered};
 use super::table::Table;
+use super::units::Units;
 use crate::error::{Error, Result};
 
-/// Reads a table of numbers block by block, in the memory of one block: text (comma-, tab- or
-/// semicolon-separated, with or without a header) or NPY, told apart by their first bytes.
+/// Reads a table of numbers block by block, in the memory of one block: text, NPY, or (with the feature `cli`) an
+/// NPZ archive of one array, told apart by their first bytes.
+///
+/// Text is a table as RFC 4180 has it, in UTF-8 or in UTF-16 with its mark, with or without a header; its cells stand
+/// between commas, tabs, semicolons, bars or spaces: [`TextOptions`].
 ///
 /// ```
 /// use quadrivium::data::{Header, TableReader};
@@ -32,105 +39,100 @@ pub struct TableReader<R> {
     rows: Rows<R>,
     selection: Selection,
     named: bool,
+    guesses: Vec<Guess>,
+    /// What the f32s of the selected columns stand for.
+    units: Vec<Units>,
     /// Rows handed out.
     read: usize,
     /// Of each selected column: whole numbers that f32 does not hold.
     rounded: Vec<usize>,
 }
 
+/// A reader whose first bytes were looked at.
+type Begun<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
 enum Rows<R> {
-    Text(TextRows<R>),
-    Npy(NpyRows<R>),
+    Text(Box<TextRows<Begun<R>>>),
+    Npy(NpyRows<Begun<R>>),
+    #[cfg(feature = "cli")]
+    Npz(NpyRows<Entry<Begun<R>>>),
 }
 
-/// Which columns of a file are read, and where they go.
-pub(super) struct Selection {
-    /// All columns of the file.
-    names: Vec<String>,
-    /// For each of them its place in a row that is read.
-    places: Vec<Option<usize>>,
-    /// The columns that are read, in their order.
-    columns: Vec<usize>,
+/// Numbers as a file holds them.
+pub(super) enum Values {
+    Single(Vec<f32>),
+    Double(Vec<f64>),
 }
 
-impl Selection {
-    fn all(names: Vec<String>) -> Self {
-        let columns: Vec<usize> = (0..names.len()).collect();
-        Selection { places: columns.iter().map(|&c| Some(c)).collect(), columns, names }
-    }
-
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
-    pub fn place(&self, column: usize) -> Option<usize> {
-        self.places[column]
-    }
-
-    pub fn columns(&self) -> &[usize] {
-        &self.columns
-    }
-
-    pub fn dim(&self) -> usize {
-        self.columns.len()
-    }
-}
-
-/// The columns of these names, or of these numbers from 1.
-pub(super) fn find_columns(names: &[String], wanted: &[impl AsRef<str>]) -> Result<Vec<usize>> {
-    let mut columns = Vec::with_capacity(wanted.len());
-    for name in wanted.iter().map(AsRef::as_ref) {
-        let by_name = || names.iter().position(|n| n == name);
-        let by_number = || name.parse::<usize>().ok()?.checked_sub(1).filter(|&c| c < names.len());
-        let Some(column) = by_name().or_else(by_number) else {
-            return Err(Error::NoColumn { name: name.to_owned(), names: names.to_vec() });
-        };
-        if columns.contains(&column) {
-            return Err(Error::config("columns", name, "each column once"));
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Values::Single(values) => values.len(),
+            Values::Double(values) => values.len(),
         }
-        columns.push(column);
     }
-    if columns.is_empty() {
-        return Err(Error::config("columns", columns, "at least one"));
+
+    /// A file holds numbers of one type.
+    fn append(&mut self, more: Values) {
+        match (self, more) {
+            (Values::Single(values), Values::Single(more)) => values.extend(more),
+            (Values::Double(values), Values::Double(more)) => values.extend(more),
+            _ => unreachable!("numbers of two types in one file"),
+        }
     }
-    Ok(columns)
 }
 
-/// Names for columns that have none.
-pub(super) fn numbered(dim: usize) -> Vec<String> {
-    (1..=dim).map(|column| format!("x{column}")).collect()
-}
+/// What is expected of a number that is too large.
+const WITHIN: &str = "a number within ±3.4e38, the range of f32";
 
 impl<R: BufRead> TableReader<R> {
-    /// Reads as much as it takes to know the columns: all of them are selected. `header` is for text.
+    /// Reads as much as it takes to know the columns: all of them are selected. The options are for text.
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] for an empty text, [`Error::MixedHeader`] for one whose first line may be either, [`Error::Parse`]
-    /// for one that is not UTF-8, [`Error::Npy`] for an NPY file of anything but a
-    /// table of numbers, [`Error::Io`].
-    pub fn new(reader: R, header: Header) -> Result<Self> {
-        Self::expecting(reader, header, &[])
+    /// [`Error::TooFewRows`] for an empty text, [`Error::MixedHeader`] for one whose first line may be either,
+    /// [`Error::Config`] for a separator or a comment's sign that numbers have, [`Error::Npy`] for an NPY file of
+    /// anything but a table of numbers, [`Error::Io`].
+    pub fn new(reader: R, options: impl Into<TextOptions>) -> Result<Self> {
+        Self::expecting(reader, options, &[])
     }
 
-    /// The same where the names of the columns are known: for [`Header::Detect`], a first line of just these is
-    /// a header, even if they look like numbers or missing values.
+    /// The same where the names of the columns are known: for [`Header::Detect`](super::Header::Detect), a first
+    /// line of just these is a header, even if they look like numbers or missing values.
     ///
     /// # Errors
     /// As [`new`](TableReader::new).
-    pub fn expecting(mut reader: R, header: Header, names: &[&str]) -> Result<Self> {
-        let start = reader.fill_buf().map_err(unreadable)?;
-        let (rows, names, dim) = if start.starts_with(npy::MAGIC) {
-            let rows = NpyRows::new(reader)?;
+    pub fn expecting(mut reader: R, options: impl Into<TextOptions>, names: &[&str]) -> Result<Self> {
+        let mut start = Vec::new();
+        (&mut reader).take(npy::MAGIC.len() as u64).read_to_end(&mut start).map_err(unreadable)?;
+        let begun = Cursor::new(start.clone()).chain(reader);
+        let (rows, names, dim, guesses) = if start.starts_with(npy::MAGIC) {
+            let rows = NpyRows::new(begun)?;
             let dim = rows.dim();
-            (Rows::Npy(rows), None, dim)
+            (Rows::Npy(rows), None, dim, Vec::new())
+        } else if start.starts_with(ARCHIVE) {
+            Self::archive(begun)?
         } else {
-            let (rows, names, dim) = TextRows::new(reader, header, names)?;
-            (Rows::Text(rows), names, dim)
+            let (rows, head) = TextRows::new(begun, &start, options.into(), names)?;
+            (Rows::Text(Box::new(rows)), head.names, head.columns, head.guesses)
         };
         let named = names.is_some();
         let selection = Selection::all(names.unwrap_or_else(|| numbered(dim)));
-        let rounded = vec![0; selection.dim()];
-        Ok(TableReader { rows, selection, named, read: 0, rounded })
+        let (units, rounded) = (vec![Units::default(); dim], vec![0; dim]);
+        Ok(TableReader { rows, selection, named, guesses, units, read: 0, rounded })
+    }
+
+    #[cfg(feature = "cli")]
+    fn archive(reader: Begun<R>) -> Result<Opened<R>> {
+        let rows = NpyRows::new(Entry::first(reader)?)?;
+        let dim = rows.dim();
+        Ok((Rows::Npz(rows), None, dim, Vec::new()))
+    }
+
+    #[cfg(not(feature = "cli"))]
+    fn archive(_: Begun<R>) -> Result<Opened<R>> {
+        Err(Error::Npy {
+            what: "it is an archive: take the .npy file out of it, or enable the feature `cli`".into(),
+        })
     }
 
     /// From here on only these columns, in this order; the others may hold anything. Each is a name of the
@@ -141,48 +143,64 @@ impl<R: BufRead> TableReader<R> {
     /// [`Error::Parse`] for a name that several columns have.
     pub fn select(mut self, wanted: &[impl AsRef<str>]) -> Result<Self> {
         let chosen = find_columns(&self.names_of_all(), wanted)?;
-        let columns: Vec<usize> = chosen.iter().map(|&c| self.selection.columns[c]).collect();
+        let columns: Vec<usize> = chosen.iter().map(|&c| self.selection.columns()[c]).collect();
         for (wanted, &column) in wanted.iter().zip(&columns) {
             // By a name that stands for several columns: which?
-            let name = &self.selection.names[column];
-            let others = self.selection.columns.iter().filter(|&&c| self.selection.names[c] == *name);
+            let names = self.selection.names();
+            let name = &names[column];
+            let others = self.selection.columns().iter().filter(|&&c| names[c] == *name);
             if let (true, Some(&other)) = (wanted.as_ref() == name, others.clone().nth(1)) {
                 return Err(self.twice(other));
             }
         }
-        self.selection.places.fill(None);
-        for (place, &column) in columns.iter().enumerate() {
-            self.selection.places[column] = Some(place);
-        }
         self.rounded = vec![0; columns.len()];
-        self.selection.columns = columns;
+        self.units = vec![Units::default(); columns.len()];
+        self.selection.choose(columns);
+        Ok(self)
+    }
+
+    /// From here on the selected columns in these units: those of the table that a model was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless there is one for each selected column.
+    pub fn in_units(mut self, units: &[Units]) -> Result<Self> {
+        if units.len() != self.selection.dim() {
+            let expected = format!("one for each of {} columns", self.selection.dim());
+            return Err(Error::Shape { what: "units", got: vec![units.len()], expected });
+        }
+        self.units = units.to_vec();
         Ok(self)
     }
 
     fn twice(&self, column: usize) -> Error {
         match &self.rows {
-            Rows::Text(rows) => rows.twice(column, &self.selection.names[column]),
-            Rows::Npy(_) => unreachable!("an NPY file names no columns"),
+            Rows::Text(rows) => rows.twice(column, &self.selection.names()[column]),
+            _ => unreachable!("arrays name no columns"),
         }
     }
 
-    /// No two of the columns that are read have the same name.
+    /// The columns that are read have names, no two of them the same.
     fn check_names(&self) -> Result<()> {
         let mut seen = HashSet::new();
-        let mut columns = self.selection.columns.iter();
-        match columns.find(|&&column| !seen.insert(self.selection.names[column].as_str())) {
-            Some(&column) => Err(self.twice(column)),
-            None => Ok(()),
+        for &column in self.selection.columns() {
+            let name = self.selection.names()[column].as_str();
+            if let (Rows::Text(rows), true) = (&self.rows, name.contains(char::REPLACEMENT_CHARACTER)) {
+                return Err(rows.unreadable_name(column));
+            }
+            if !seen.insert(name) {
+                return Err(self.twice(column));
+            }
         }
+        Ok(())
     }
 
     fn names_of_all(&self) -> Vec<String> {
-        self.selection.columns.iter().map(|&c| self.selection.names[c].clone()).collect()
+        self.selection.chosen().cloned().collect()
     }
 
     /// The names of the selected columns.
     pub fn names(&self) -> Vec<&str> {
-        self.selection.columns.iter().map(|&c| self.selection.names[c].as_str()).collect()
+        self.selection.chosen().map(String::as_str).collect()
     }
 
     /// Whether the file names its columns; else they are `x1`, `x2`, ….
@@ -190,79 +208,147 @@ impl<R: BufRead> TableReader<R> {
         self.named
     }
 
+    /// What was decided about a text that could be read in another way.
+    pub fn guesses(&self) -> &[Guess] {
+        &self.guesses
+    }
+
     /// Rows in the file, where it says so in advance: an NPY file does.
     pub fn announced_rows(&self) -> Option<u64> {
         match &self.rows {
             Rows::Text(_) => None,
             Rows::Npy(rows) => Some(rows.len()),
+            #[cfg(feature = "cli")]
+            Rows::Npz(rows) => Some(rows.len()),
         }
     }
 
-    /// For each selected column, how many of the whole numbers read so far f32 does not hold: [`Table::rounded`].
+    /// For each selected column, how many of the whole numbers read so far are others now: [`Table::rounded`].
     pub fn rounded(&self) -> &[usize] {
         &self.rounded
     }
 
-    /// The next rows, `most` at most: fewer at the end, and then none.
+    /// The next rows, `most` at most: fewer at the end, and then none. Values are as they stand in the file, or in
+    /// the [units](TableReader::in_units) asked for.
     ///
     /// # Errors
-    /// [`Error::Parse`] for two columns of one name. [`Error::MissingValue`], and [`Error::Parse`] for text that is no finite number of f32 and for rows
-    /// with too few or too many values, by line and column. [`Error::Number`] for a number of an NPY
-    /// file that is no finite one of f32, [`Error::Npy`] for a file that ends early or goes on. [`Error::Io`].
+    /// [`Error::Parse`] for two columns of one name, for text that is no finite number, and for rows
+    /// with too few or too many values, by line and column; [`Error::MissingValue`], [`Error::NumberStyle`] for
+    /// decimal commas and thousands, [`Error::MixedColumns`] for a text with columns of something else.
+    /// [`Error::Number`] for a number that is no finite one of f32, [`Error::Npy`] for a file that ends early or goes
+    /// on. [`Error::Io`].
     pub fn block(&mut self, most: usize) -> Result<Array2<f32>> {
+        let values = self.values(most)?;
+        let x = self.convert(values)?;
+        Ok(Array2::from_shape_vec((x.len() / self.selection.dim(), self.selection.dim()), x)
+            .expect("whole rows"))
+    }
+
+    /// The values of the next rows, in their own units.
+    fn values(&mut self, most: usize) -> Result<Values> {
         if self.read == 0 {
             self.check_names()?;
         }
-        let mut values = Vec::new();
-        let dim = self.selection.dim();
         match &mut self.rows {
             Rows::Text(rows) => {
-                let mut left = most;
+                let (mut left, mut values) = (most, Vec::new());
                 while left > 0 && rows.next(&self.selection, &mut values, &mut self.rounded)? {
                     left -= 1;
                 }
+                Ok(Values::Double(values))
             }
-            Rows::Npy(rows) => rows.block(most, &self.selection, &mut values, &mut self.rounded)?,
+            Rows::Npy(rows) => rows.block(most, &self.selection, &mut self.rounded),
+            #[cfg(feature = "cli")]
+            Rows::Npz(rows) => rows.block(most, &self.selection, &mut self.rounded),
         }
-        let x = Array2::from_shape_vec((values.len() / dim, dim), values).expect("whole rows");
-        self.read += x.nrows();
+    }
+
+    /// Values in the units of their columns.
+    fn convert(&mut self, values: Values) -> Result<Vec<f32>> {
+        let x = match values {
+            Values::Single(values) if self.units.iter().all(Units::is_identity) => values,
+            Values::Single(values) => self.in_f32(&values)?,
+            Values::Double(values) => self.in_f32(&values)?,
+        };
+        self.read += x.len() / self.selection.dim();
         Ok(x)
     }
 
-    /// The rest of the rows, `most` at most.
+    fn in_f32<T: Copy + Into<f64>>(&mut self, values: &[T]) -> Result<Vec<f32>> {
+        let mut x = Vec::with_capacity(values.len());
+        for (row, values) in values.chunks_exact(self.units.len()).enumerate() {
+            for (place, (units, &value)) in self.units.iter().zip(values).enumerate() {
+                let (value, column) = (value.into(), self.selection.columns()[place]);
+                let inside = units.of(value);
+                if !inside.is_finite() {
+                    return Err(Error::Number {
+                        row: (self.read + row + 1) as u64,
+                        column: column + 1,
+                        name: self.selection.names()[column].clone(),
+                        found: value,
+                        expected: WITHIN,
+                    });
+                }
+                self.rounded[place] += usize::from(units.round(value, inside));
+                x.push(inside);
+            }
+        }
+        Ok(x)
+    }
+
+    /// The rest of the rows, `most` at most, in units that lose nothing that matters: [`Table::units`].
     ///
     /// # Errors
     /// As [`block`](TableReader::block); [`Error::TooFewRows`] if there is none.
     pub fn table(mut self, most: usize) -> Result<Table> {
-        let mut values = Vec::new();
         let dim = self.selection.dim();
-        while values.len() / dim < most {
-            let block = self.block(BLOCK.min(most - values.len() / dim))?;
-            if block.nrows() == 0 {
+        let mut all = self.values(BLOCK.min(most))?;
+        let mut rows = all.len() / dim;
+        while rows < most {
+            let more = self.values(BLOCK.min(most - rows))?;
+            if more.len() == 0 {
                 break;
             }
-            values.extend_from_slice(block.as_slice().expect("standard layout"));
+            rows += more.len() / dim;
+            all.append(more);
         }
-        if values.is_empty() {
+        if rows == 0 {
             return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
         }
+        self.units = match &all {
+            Values::Single(values) => Units::fitting(values, dim),
+            Values::Double(values) => Units::fitting(values, dim),
+        };
+        let x = Array2::from_shape_vec((rows, dim), self.convert(all)?).expect("whole rows");
         let names = self.names().into_iter().map(str::to_owned).collect();
-        let x = Array2::from_shape_vec((values.len() / dim, dim), values).expect("whole rows");
-        Ok(Table { names, x, rounded: self.rounded })
+        Ok(Table { names, x, units: self.units, rounded: self.rounded })
     }
 }
 
 /// Rows read at a time where all are wanted.
 const BLOCK: usize = 4096;
 
-/// Opens a file of numbers, text or NPY.
+/// What an archive in ZIP format begins with.
+const ARCHIVE: &[u8] = b"PK\x03\x04";
+
+/// Rows, names of columns, how many, and what was guessed.
+type Opened<R> = (Rows<R>, Option<Vec<String>>, usize, Vec<Guess>);
+
+pub(super) fn unreadable(source: io::Error) -> Error {
+    Error::Io { path: "the reader".into(), source }
+}
+
+/// Opens a file of numbers, text or NPY; the options are for text.
 ///
 /// # Errors
 /// As [`TableReader::new`]; [`Error::Io`] names the path.
-pub fn open_table(path: impl AsRef<Path>, header: Header) -> Result<TableReader<BufReader<File>>> {
+pub fn open_table(
+    path: impl AsRef<Path>,
+    options: impl Into<TextOptions>,
+) -> Result<TableReader<BufReader<File>>> {
     let path = path.as_ref();
     let file = File::open(path).map_err(|source| named(path, source))?;
-    TableReader::new(BufReader::new(file), header).map_err(|error| at(path, error))
+    TableReader::new(BufReader::new(file), options).map_err(|error| at(path, error))
 }
 
 /// Reads a file of numbers, text or NPY, all its columns and rows.
@@ -271,7 +357,7 @@ pub fn open_table(path: impl AsRef<Path>, header: Header) -> Result<TableReader<
 /// As [`TableReader::new`] and [`TableReader::block`]; [`Error::Io`] names the path.
 pub fn read_table(path: impl AsRef<Path>) -> Result<Table> {
     let path = path.as_ref();
-    open_table(path, Header::Detect)?.table(usize::MAX).map_err(|error| at(path, error))
+    open_table(path, TextOptions::default())?.table(usize::MAX).map_err(|error| at(path, error))
 }
 
 fn named(path: &Path, source: std::io::Error) -> Error {
@@ -288,6 +374,7 @@ fn at(path: &Path, error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Header;
 
     #[test]
     fn columns_that_are_not_selected_may_hold_anything() {

@@ -150,9 +150,9 @@ impl Standardiser {
 
     /// As [`fitted_with_tails`](Standardiser::fitted_with_tails), with the columns' correlations taken away: v =
     /// L⁻¹ z, L Lᵀ the correlations of z, so that N(0, I) is the one Gaussian with all means and covariances. L is
-    /// lower triangular: a column becomes what those before it leave of its own. Columns stay as they are where the
-    /// correlations are not worth their number by the Bayesian information criterion, for fewer than four rows a
-    /// column, and beyond 512 columns.
+    /// lower triangular: a column becomes what those before it leave of its own. The correlations are shrunk
+    /// towards none as few rows demand (Ledoit & Wolf 2004), and columns stay as they are where those are not
+    /// worth their number by the Bayesian information criterion, and beyond 512 columns.
     ///
     /// # Errors
     /// As [`fitted`](Standardiser::fitted).
@@ -230,7 +230,8 @@ impl Standardiser {
     }
 
     /// ln |det dz/dx| at the row x: (dim), in the units of the data: −Σ ln scale, plus ln dy/dx of the columns
-    /// with a [`Tail`], less ln |L| where the columns are [`whitened`](Standardiser::whitened). Where there is none it is the same for all rows.
+    /// with a [`Tail`], less ln |L| where the columns are [`whitened`](Standardiser::whitened). Without tails it
+    /// is the same for all rows.
     pub fn log_det<F: Real>(&self, x: &[F]) -> f64 {
         self.with_tails(x, self.affine_log_det())
     }

@@ -2,28 +2,30 @@
 
 use std::io::{BufReader, Read};
 
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngCore;
 
 use super::csv::Header;
 use super::dequantise;
-use super::reader::{TableReader, find_columns};
-use crate::error::Result;
+use super::diagnose::Runs;
+use super::reader::TableReader;
+use super::selection::find_columns;
+use super::step::Step;
+use super::units::Units;
+use crate::error::{Error, Result};
 
 /// Named columns of numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     /// The header, in the order of the columns; no name twice.
     pub names: Vec<String>,
-    /// The values, shape (rows, names).
+    /// The values, shape (rows, names), in the `units` of their columns.
     pub x: Array2<f32>,
-    /// For each column, how many whole numbers beyond 16,777,216 were rounded when they were read: f32 does not
-    /// hold each of those, and different ones may have become the same. A constant, subtracted first, helps.
+    /// What the numbers in each column of `x` stand for: [`Units`]. Nearly always they are the values themselves.
+    pub units: Vec<Units>,
+    /// For each column, how many whole numbers are others in f32: different ones may have become the same.
     pub rounded: Vec<usize>,
 }
-
-/// f32 holds all whole numbers up to this one: 2²⁴.
-pub(super) const EXACT: f32 = 16_777_216.0;
 
 /// What the values of a column are like, where that matters to a density.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +33,8 @@ pub enum ColumnKind {
     /// Numbers with fractions, or so large (2²³ and more) that f32 has none.
     Continuous,
     /// Whole numbers only, more than one. They have no density: a flexible model puts a spike of any height
-    /// on each, and its log-likelihood has no upper bound. [`Table::dequantise`] spreads them.
+    /// on each, and its log-likelihood has no upper bound. [`Table::dequantise`] spreads them, as it does
+    /// numbers rounded to any other [`Step`].
     Whole,
     /// One value in all rows: nothing to learn, and refused by every training. [`Table::drop_constant`].
     Constant,
@@ -74,6 +77,14 @@ impl Table {
         TableReader::new(BufReader::new(reader), Header::Detect)?.table(usize::MAX)
     }
 
+    /// The value in a row and a column, both from 0, in the units of the data.
+    ///
+    /// # Panics
+    /// If there is no such row or column.
+    pub fn value(&self, row: usize, column: usize) -> f64 {
+        self.units[column].written(self.x[[row, column]])
+    }
+
     /// These columns, in this order: each a name, or else a number from 1.
     ///
     /// # Errors
@@ -86,7 +97,8 @@ impl Table {
     fn take(&self, columns: &[usize]) -> Table {
         let names = columns.iter().map(|&column| self.names[column].clone()).collect();
         let rounded = columns.iter().map(|&column| self.rounded[column]).collect();
-        Table { names, x: self.x.select(Axis(1), columns), rounded }
+        let units = columns.iter().map(|&column| self.units[column]).collect();
+        Table { names, x: self.x.select(Axis(1), columns), units, rounded }
     }
 
     /// What each column holds.
@@ -116,22 +128,55 @@ impl Table {
         names
     }
 
-    /// The widths that [`dequantise`] spreads the columns over: 1 where all values are whole and as they were
-    /// read, else 0. Rounding has moved the others further than ½.
-    pub fn widths(&self) -> Vec<f64> {
-        let width = |(kind, &rounded)| if kind == ColumnKind::Whole && rounded == 0 { 1.0 } else { 0.0 };
-        self.kinds().into_iter().zip(&self.rounded).map(width).collect()
+    /// The grid that the values of each column were rounded to, whatever its width: found where all values are whole and
+    /// as they were read, or else where values recur, as those of a density do not.
+    ///
+    /// ```
+    /// let rows: String = (0..60).map(|i| format!("{:.1},{},{}\n", f64::from(i).sin(), i % 7, f64::from(i).cos())).collect();
+    /// let table = quadrivium::data::Table::from_reader(rows.as_bytes())?;
+    /// let widths: Vec<f64> = table.steps().iter().map(|step| step.map_or(0.0, |step| step.width)).collect();
+    /// assert_eq!(widths, [0.1, 1.0, 0.0]);
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn steps(&self) -> Vec<Option<Step>> {
+        let kinds = self.kinds();
+        let of = |column| match kinds[column] {
+            ColumnKind::Constant => None,
+            _ => Runs::of(self, column).grid(self, column).0,
+        };
+        (0..kinds.len()).map(of).collect()
     }
 
-    /// Spreads the columns of whole numbers by uniform noise, k over k − ½ to k + ½, so that they have a
-    /// density. A model's mean log-density of spread rows is then at most its mean log-probability of the
-    /// whole ones (Theis et al. 2016, §3.1; [`dequantise`]), and a draw rounds to a whole number.
+    /// Spreads the columns with a [step](Table::steps) by uniform noise, over half a step to either side, so that they
+    /// have a density. A model's mean log-density of spread rows, plus the logarithms of the widths, is then at most
+    /// its mean log-probability of the rounded ones (Theis et al. 2016, §3.1; [`dequantise`]), and a draw rounds to
+    /// the grid: [`Step::nearest`].
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite).
     pub fn dequantise(&self, rng: &mut dyn RngCore) -> Result<Table> {
-        let x = dequantise(self.x.view(), &self.widths(), rng)?;
+        let width = |(step, units): (Option<Step>, &Units)| step.map_or(0.0, |step| step.width / units.scale);
+        let widths: Vec<f64> = self.steps().into_iter().zip(&self.units).map(width).collect();
+        let x = dequantise(self.x.view(), &widths, rng)?;
         Ok(Table { x, ..self.clone() })
+    }
+
+    /// Rows in the columns' units, (n, columns), as values: in the units of the data, in f64.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) for another number of columns.
+    pub fn restore(&self, x: ArrayView2<f32>) -> Result<Array2<f64>> {
+        if x.ncols() != self.units.len() {
+            let expected = format!("{} columns", self.units.len());
+            return Err(Error::Shape { what: "rows to restore", got: x.shape().to_vec(), expected });
+        }
+        Ok(Array2::from_shape_fn(x.dim(), |(row, column)| self.units[column].restore(x[[row, column]])))
+    }
+
+    /// Σ ln scale of the columns' [`Units`]: a log-density of rows of `x` less this is one in the units of the data. 0
+    /// unless a column is beyond the range of f32.
+    pub fn log_scale(&self) -> f64 {
+        self.units.iter().map(|units| units.scale.ln()).sum()
     }
 }
 
@@ -140,7 +185,6 @@ mod tests {
     use ndarray::array;
 
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn columns_are_told_apart() {
@@ -160,24 +204,54 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_that_f32_rounds_are_counted() {
+    fn whole_numbers_that_are_others_in_f32_are_counted() {
         let text = "t,id,exact,size\n1700000001,5,16777216,1e8\n1700000002.0,16777217,16777218,123456789.5\n\
                     1700000032,7,1700000000,2.5\n";
         let table = Table::from_reader(text.as_bytes()).unwrap();
-        // 1,700,000,032 is no multiple of 128; 16,777,218 and 1,700,000,000 are f32s.
-        assert_eq!(table.rounded, [3, 1, 0, 0]);
+        // Times are relative to one of them: nothing is lost.
+        assert_eq!(table.rounded, [0, 1, 0, 0]);
+        assert!(
+            (0..3).all(|row| table.value(row, 0) == [1_700_000_001.0, 1_700_000_002.0, 1_700_000_032.0][row])
+        );
         // Noise of ±½ is less than what rounding did to ids.
-        assert_eq!(table.kinds()[1], ColumnKind::Whole);
-        assert_eq!(table.widths(), [0.0; 4]);
+        let widths: Vec<f64> = table.steps().iter().map(|step| step.map_or(0.0, |step| step.width)).collect();
+        assert_eq!((table.kinds()[1], widths), (ColumnKind::Whole, vec![1.0, 0.0, 0.0, 0.0]));
         let part = table.select(&["exact", "id"]).unwrap();
-        assert_eq!(part.rounded, [0, 1]);
+        assert_eq!((part.rounded.as_slice(), part.units[0]), (&[0, 1][..], table.units[2]));
         assert_eq!(part.dequantise(&mut crate::seeded(0)).unwrap(), part);
-        let mut reader =
-            TableReader::new(text.as_bytes(), Header::Detect).unwrap().select(&["id", "t"]).unwrap();
-        reader.block(1).unwrap();
-        assert_eq!(reader.rounded(), [0, 1]);
-        reader.block(9).unwrap();
-        assert_eq!(reader.rounded(), [1, 3]);
+        // A block has the values themselves, unless told otherwise.
+        let reader =
+            || TableReader::new(text.as_bytes(), Header::Detect).unwrap().select(&["id", "t"]).unwrap();
+        let mut plain = reader();
+        plain.block(1).unwrap();
+        assert_eq!(plain.rounded(), [0, 1]);
+        plain.block(9).unwrap();
+        assert_eq!(plain.rounded(), [1, 3]);
+        let mut inside = reader().in_units(&[table.units[1], table.units[0]]).unwrap();
+        assert_eq!(inside.block(9).unwrap().column(1), table.x.column(0));
+        assert_eq!(inside.rounded(), [1, 0]);
+        assert!(matches!(reader().in_units(&table.units), Err(Error::Shape { .. })));
+    }
+
+    /// Columns whose spread f32 does not hold come back as they stand in the file.
+    #[test]
+    fn what_f32_would_lose_comes_back() {
+        let rows = (0..300).map(|i| {
+            let (a, b) = (f64::from(i).sin(), f64::from(i * i).cos());
+            (1.7e9 + 40.0 * a, 47.3769 + 2e-4 * b, 1e-43 + 1e-44 * a, 1e200 * b)
+        });
+        let text: String =
+            rows.clone().map(|(t, lat, m, big)| format!("{t:.3},{lat:.8},{m:e},{big:e}\n")).collect();
+        let table = Table::from_reader(text.as_bytes()).unwrap();
+        let back = table.restore(table.x.view()).unwrap();
+        for (i, (t, lat, m, big)) in rows.enumerate() {
+            let off = [back[[i, 0]] - t, back[[i, 1]] - lat, back[[i, 2]] - m, back[[i, 3]] - big];
+            let felt = [6e-4, 6e-9, 1e-50, 1e194];
+            assert!(off.iter().zip(felt).all(|(off, felt)| off.abs() <= felt), "row {i}: {off:?}");
+        }
+        // Spread 10⁴⁴ and 10⁻²⁰⁰ times as wide in the table's numbers.
+        assert!((table.log_scale() / std::f64::consts::LN_10 - 156.0).abs() < 1.5, "{}", table.log_scale());
+        assert!(table.restore(array![[1.0]].view()).is_err());
     }
 
     #[test]

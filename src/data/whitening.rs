@@ -1,4 +1,4 @@
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 
 use crate::numeric::Real;
 use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
@@ -32,9 +32,6 @@ pub(crate) const MOST_COLUMNS: usize = 512;
 /// Rows whose correlations are taken, evenly spread over all.
 const MOST_ROWS: usize = 1 << 16;
 
-/// Rows for each column that correlations need.
-const ROWS_PER_COLUMN: usize = 4;
-
 /// Added to the variances, 1, of the standardised columns: one that others determine keeps this much of its
 /// own, so that rounding is not taken for a signal.
 const RIDGE: f64 = 1e-6;
@@ -45,29 +42,15 @@ impl Whitening {
     /// correlation stay exactly as they are.
     pub fn fit(z: ArrayView2<f32>) -> Option<Self> {
         let dim = z.ncols();
-        let stride = z.nrows().div_ceil(MOST_ROWS).max(1);
-        let n = z.nrows().div_ceil(stride);
-        if !(2..=MOST_COLUMNS).contains(&dim) || n < ROWS_PER_COLUMN * dim {
+        if !(2..=MOST_COLUMNS).contains(&dim) {
             return None;
         }
-        let mut products = Array2::<f64>::zeros((dim, dim));
-        let mut row = vec![0.0; dim];
-        for z in z.rows().into_iter().step_by(stride) {
-            row.iter_mut().zip(z).for_each(|(to, &z)| *to = f64::from(z));
-            for (i, mut products) in products.rows_mut().into_iter().enumerate() {
-                let products = products.as_slice_mut().expect("row-major");
-                products[..=i].iter_mut().zip(&row).for_each(|(sum, &v)| *sum += row[i] * v);
-            }
-        }
-        // The columns' means are 0, and their variances 1 but for rounding and the stride.
-        let scale: Vec<f64> = (0..dim).map(|i| products[[i, i]].sqrt()).collect();
-        let correlations = Array2::from_shape_fn((dim, dim), |(i, j)| {
-            let (i, j) = (i.max(j), i.min(j));
-            if i == j { 1.0 + RIDGE } else { products[[i, j]] / (scale[i] * scale[j]) }
-        });
-        let factor = cholesky(correlations.view())?;
-        let gain = -2.0 * n as f64 * ln_det(&factor, dim);
-        let price = 0.5 * (dim * (dim - 1)) as f64 * (n as f64).ln();
+        let stride = z.nrows().div_ceil(MOST_ROWS).max(1);
+        let z = z.slice(s![..;stride, ..]).mapv(f64::from);
+        let rows = z.nrows() as f64;
+        let factor = cholesky(shrunk_correlations(z).view())?;
+        let gain = -2.0 * rows * ln_det(&factor, dim);
+        let price = 0.5 * (dim * (dim - 1)) as f64 * rows.ln();
         (gain > price).then(|| Self::of(factor, dim))
     }
 
@@ -116,6 +99,30 @@ impl Whitening {
             }
         }
     }
+}
+
+/// Ĉ = (1 − s) C + s I, C the correlations of the rows z: (n, d), and
+///
+/// s = min(1, (1/n²) Σ_r ‖z_r z_rᵀ − C‖² / ‖C − I‖²),
+///
+/// the mix of least expected squared error (Ledoit & Wolf 2004, eq. 14): of few rows, or of correlations within
+/// chance, little is left. Σ_r ‖z_r z_rᵀ − C‖² = Σ_r ‖z_r‖⁴ − n ‖C‖² needs no matrix per row.
+fn shrunk_correlations(mut z: Array2<f64>) -> Array2<f64> {
+    let rows = z.nrows() as f64;
+    // The columns' means are 0, and their variances 1 but for rounding and the stride.
+    for mut column in z.columns_mut() {
+        let size = (column.dot(&column) / rows).sqrt().max(f64::MIN_POSITIVE);
+        column /= size;
+    }
+    let mut c = z.t().dot(&z) / rows;
+    let norm = |c: &Array2<f64>| c.iter().map(|v| v * v).sum::<f64>();
+    let fourth = z.rows().into_iter().map(|row| row.dot(&row).powi(2)).sum::<f64>() / rows;
+    let (chance, unlike) = ((fourth - norm(&c)) / rows, norm(&c) - c.nrows() as f64);
+    let s = if unlike > chance { chance / unlike } else { 1.0 };
+    c *= 1.0 - s;
+    // 1 on the diagonal, exactly, so that the factor is that of correlations.
+    c.diag_mut().fill(1.0 + RIDGE);
+    c
 }
 
 #[cfg(feature = "safetensors")]
@@ -213,11 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn columns_without_correlations_and_few_rows_stay_as_they_are() {
+    fn columns_without_correlations_stay_as_they_are() {
         let rng: &mut Rng = &mut seeded(5);
         let alone = Array2::from_shape_simple_fn((1000, 4), || f32::normal(rng));
         assert_eq!(Whitening::fit(alone.view()), None);
-        assert_eq!(Whitening::fit(correlated(11, 0.1).view()), None);
+        // More columns than rows, whose correlations are chance.
+        let few = Array2::from_shape_simple_fn((20, 40), || f32::normal(rng));
+        assert_eq!(Whitening::fit(few.view()), None);
         assert_eq!(Whitening::fit(correlated(1000, 0.1).slice(ndarray::s![.., ..1])), None);
     }
 }

@@ -43,6 +43,8 @@ pub struct DiffusionConfig {
     pub reverse_variance: ReverseVariance,
     /// How samplers take the last of the noise away. Default [`Finish::Flow`].
     pub finish: Finish,
+    /// How the density goes on beyond the network's reach. Default [`Beyond::Normal`].
+    pub beyond: Beyond,
     /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5: on narrow modes on
     /// average within 1e-3 nats of a much finer solution. With [`Solver::Fixed`] the result names ∞ as its
     /// tolerance: nothing watches the error.
@@ -57,6 +59,18 @@ pub struct DiffusionConfig {
     pub whiten: bool,
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
+}
+
+/// How the density goes on where no data teach the network anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub enum Beyond {
+    /// The network's part of ε̂ fades out from 12 to 18 standard deviations. A row with a coordinate beyond has
+    /// the density of N(0, I) in standard units.
+    Normal,
+    /// Beyond 20 standard deviations ε̂ is the noise of a point at 20. The density falls off from there within
+    /// `sigma_min`, to −2·10⁵ nats one standard deviation farther. It is what files of format 1 mean.
+    Point,
 }
 
 /// Which noise levels training visits.
@@ -86,6 +100,7 @@ impl Default for DiffusionConfig {
             sampler: Sampler::Ddpm,
             reverse_variance: ReverseVariance::Beta,
             finish: Finish::Flow,
+            beyond: Beyond::Normal,
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
             whiten: true,

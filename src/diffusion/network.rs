@@ -1,7 +1,7 @@
-use super::DiffusionConfig;
 use super::schedule::NoiseLevel;
+use super::{Beyond, DiffusionConfig};
 use crate::error::Result;
-use crate::nn::timed::{self, Moment, Timed};
+use crate::nn::timed::{self, Moment, Timed, clamp};
 use crate::nn::{Weights, grow};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -15,10 +15,12 @@ use crate::numeric::rng::Rng;
 /// A network that outputs v (the velocity of Salimans & Ho 2022) need not repeat its input: v = 0 is the
 /// noise of data that are standard normal, and at high noise, where α is small, its errors do not count.
 /// From 12 to 18 standard deviations, where there are no data, v fades out, and beyond ε̂ is that noise: the
-/// density goes on as the normal one.
+/// density goes on as the normal one. With [`Beyond::Point`] v does not fade, and beyond x̃ = clamp(x, ±20) ε̂
+/// goes on as the noise of a point there, σ x̃ + α v + (x − x̃)/σ.
 #[derive(Debug, Clone)]
 pub(crate) struct NoiseNet {
     velocity: Timed,
+    beyond: Beyond,
 }
 
 /// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
@@ -52,7 +54,8 @@ impl NoiseNet {
     pub(crate) fn new(config: &DiffusionConfig) -> Result<Self> {
         let DiffusionConfig { dim, hidden, activation, octaves, time_features, .. } = config;
         let velocity = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
-        Ok(NoiseNet { velocity: velocity.fading() })
+        let beyond = config.beyond;
+        Ok(NoiseNet { velocity: if beyond == Beyond::Normal { velocity.fading() } else { velocity }, beyond })
     }
 
     pub(crate) fn dim(&self) -> usize {
@@ -78,12 +81,24 @@ impl NoiseNet {
         self.velocity.transpose(p, t);
     }
 
+    /// x, or with [`Beyond::Point`] x̃.
+    fn near<F: Real>(&self, x: F) -> F {
+        match self.beyond {
+            Beyond::Normal => x,
+            Beyond::Point => clamp(x),
+        }
+    }
+
     /// From v to ε̂ in place.
-    fn to_noise<F: Real>(dim: usize, x: &[F], levels: &[[F; 2]], v: &mut [F]) {
+    fn to_noise<F: Real>(&self, x: &[F], levels: &[[F; 2]], v: &mut [F]) {
+        let dim = self.dim();
         let shared = levels.len() * dim < x.len();
         for (r, (x, v)) in x.chunks_exact(dim).zip(v.chunks_exact_mut(dim)).enumerate() {
             let [alpha, sigma] = levels[if shared { 0 } else { r }];
-            x.iter().zip(v).for_each(|(&x, v)| *v = sigma * x + alpha * *v);
+            for (&x, v) in x.iter().zip(v) {
+                let near = self.near(x);
+                *v = sigma * near + alpha * *v + (x - near) / sigma;
+            }
         }
     }
 
@@ -97,7 +112,7 @@ impl NoiseNet {
     ) -> &'a [F] {
         pass.at(&[level]);
         let v = self.velocity.infer(p, x, moment(&level), &mut pass.velocity);
-        Self::to_noise(self.dim(), x, &pass.levels, v);
+        self.to_noise(x, &pass.levels, v);
         v
     }
 
@@ -111,7 +126,7 @@ impl NoiseNet {
     ) -> &'a [F] {
         pass.at(levels);
         let v = self.velocity.forward(p, x, levels.iter().map(moment), &mut pass.velocity);
-        Self::to_noise(self.dim(), x, &pass.levels, v);
+        self.to_noise(x, &pass.levels, v);
         v
     }
 
@@ -150,9 +165,10 @@ impl NoiseNet {
         let d = self.dim();
         let epsdot = self.velocity.jvp(p, x, xdot, &mut pass.velocity);
         let shared = pass.levels.len() * d < x.len();
-        for (i, (&xdot, v)) in xdot.iter().zip(&mut *epsdot).enumerate() {
+        for (i, ((&x, &xdot), v)) in x.iter().zip(xdot).zip(&mut *epsdot).enumerate() {
             let [alpha, sigma] = pass.levels[if shared { 0 } else { i / d }];
-            *v = sigma * xdot + alpha * *v;
+            let skip = if self.near(x) == x { sigma } else { sigma.recip() };
+            *v = skip * xdot + alpha * *v;
         }
         epsdot
     }

@@ -114,9 +114,9 @@ fn mean(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {
     (mean, (values.map(|v| (v - mean).powi(2)).sum::<f64>() / (n * (n - 1.0))).sqrt())
 }
 
-/// What importance samples (ln w, E) say of the density: E_p[E] and ln Z, each with its standard error, and how many
-/// samples they are worth. The error of Σ wᵢEᵢ/Σ wᵢ is, to first order, √(Σ wᵢ²(Eᵢ − Ē)²)/Σ wᵢ, and of
-/// ln(mean w) the relative one of the mean.
+/// What importance samples (ln w, E) say of the density: E_p[E] and ln Z, each with its standard error, and
+/// how many samples they are worth. The error of Σ wᵢEᵢ/Σ wᵢ is, to first order, √(Σ wᵢ²(Eᵢ − Ē)²)/Σ wᵢ, and
+/// of ln(mean w) the relative one of the mean.
 fn weighed(samples: &[(f64, f64)]) -> ((f64, f64), (f64, f64), f64) {
     let most = samples.iter().map(|&(weight, _)| weight).fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = samples.iter().map(|&(weight, _)| (weight - most).exp()).collect();

@@ -15,9 +15,9 @@ use crate::numeric::rng::Rng;
 /// a chain that starts anywhere can stay for long in a valley of little mass. It works as far as some
 /// candidates hit the mass: in a few columns. With a `candidates` of 0 the chain starts at N(0, T·I).
 ///
-/// **Moves.** A move of step h proposes z′ = z + δ(z) + √T h ξ, ξ ~ N(0, I), δ = −(h²/2) ∇E cut to the length h (Roberts
-/// & Tweedie 1996): as ε = h² in the usual form. The cut lets a long step be tried where the energy is steep.
-/// Long steps find modes, short ones their shape.
+/// **Moves.** A move of step h proposes z′ = z + δ(z) + √T h ξ, ξ ~ N(0, I), δ = −(h²/2) ∇E cut to the
+/// length h (Roberts & Tweedie 1996): as ε = h² in the usual form. The cut lets a long step be tried where
+/// the energy is steep. Long steps find modes, short ones their shape.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",

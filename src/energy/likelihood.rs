@@ -23,7 +23,7 @@ pub(super) struct LogPartition {
 
 /// The error of the even grid, in nats, above which cells are halved instead: up to which error, and up to how
 /// many evaluations.
-const RESOLVED: f64 = 1e-3;
+pub(super) const RESOLVED: f64 = 1e-3;
 const TOLERANCE: f64 = 1e-4;
 const BUDGET: usize = 1 << 23;
 
@@ -122,7 +122,8 @@ impl EnergyModel {
             fine.push(along(&rule.fine));
             coarse.iter_mut().zip(&rule.coarse).for_each(|(coarse, weights)| coarse.push(along(weights)));
         }
-        let across = |weights: &[f64], lines: &[f64]| log_sum(weights.iter().copied().zip(lines.iter().copied()));
+        let across =
+            |weights: &[f64], lines: &[f64]| log_sum(weights.iter().copied().zip(lines.iter().copied()));
         let (nats, halves): (f64, Vec<f64>) = match d {
             1 => (fine[0], coarse.iter().map(|lines| lines[0]).collect()),
             _ => (
@@ -140,10 +141,8 @@ impl EnergyModel {
         let (ends, ln_tail) = ((REACH / CORE).asinh(), tail(self.config.width).ln());
         let pieces = (intervals / 8).clamp(8, 64);
         let at = |k: usize| ends * (2.0 * k as f64 / pieces as f64 - 1.0);
-        let axis: Vec<(f64, f64)> = (0..pieces)
-            .map(|k| (at(k), at(k + 1)))
-            .chain([(-ends, -ends), (ends, ends)])
-            .collect();
+        let axis: Vec<(f64, f64)> =
+            (0..pieces).map(|k| (at(k), at(k + 1))).chain([(-ends, -ends), (ends, ends)]).collect();
         let cells: Vec<Cell> = match self.config.dim {
             1 => axis.iter().map(|&x| vec![x]).collect(),
             _ => axis.iter().flat_map(|&x| axis.iter().map(move |&y| vec![x, y])).collect(),

@@ -26,11 +26,16 @@
 //! network takes σ as an input and learns a whole ladder (NCSN, Song & Ermon 2019): then it is the noise
 //! predictor of a [`Diffusion`](crate::Diffusion), ε̂ = −σs, and shares its code.
 //!
-//! **Sampling**: Langevin moves, each proposal accepted or refused after Metropolis ([`Langevin`]); the
-//! same moves carry the chains in training. On a ladder, a few moves at each level of noise, from the
-//! largest down (annealed Langevin dynamics). **Likelihood**: −E(x), up to a constant; in one or two
-//! columns [`Normalisation::Quadrature`] finds Z. A field s need not be the slope of anything, so a
-//! [`ScoreModel`] has none.
+//! **Sampling**: a start chosen among candidates by their weights exp(−E)/q, then Langevin moves, each proposal
+//! accepted or refused after Metropolis ([`Langevin`]); the same moves carry the chains in training. Whether
+//! the chains draw what the model scores is measured by [`EnergyModel::check_chains`]. On a ladder, a few
+//! moves at each level of noise, from the largest down (annealed Langevin dynamics).
+//!
+//! **Likelihood**: −E(x), up to a constant; in one or two columns [`Normalisation::Quadrature`] finds Z, and
+//! in a few columns more `check_chains` estimates it. A [`ScoreModel`] has none, because no formula gives
+//! the density of what its few hundred noisy moves draw. It is not for want of an energy: any smooth field
+//! has a probability-flow ODE with a density, and by that ODE a [`Diffusion`](crate::Diffusion), with the
+//! same network and the same loss, draws and scores.
 //!
 //! # Picture
 //!
@@ -77,7 +82,12 @@
 //!   chains go, not where exp(−E) has its mass (Nijkamp et al. 2019): after 1000 steps 0.997 of the samples
 //!   lie in the modes, and the density is 0.56 short. *See*: good samples beside a poor normalised score.
 //!   Without restarts it is 0.18, and 0.025 after 3000 steps; but now samples need the time that the chains
-//!   had, and after 400 moves 0.07 of them are still on their way.
+//!   had: of chains from N(0, I), 0.07 are still on their way after 400 moves.
+//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave. On
+//!   a banana, 400 evaluations from N(0, I) leave the energy distance to the truth at 7 to 17 times its floor,
+//!   though the density is 0.03 short; with 120 of them spent on candidates it is at one to two. *See*:
+//!   [`ChainCheck::excess`]. In many columns hardly any candidate hits the mass, and
+//!   [`ChainCheck::effective`] says so.
 //! - **Slow mixing.** A step that suits a mode does not leave it. With steps of at most 0.05 the chains
 //!   stay where they started, the energy of the rest runs away, and the density is thousands of nats short.
 //!   So the chain also tries steps as long as the data are wide; the modes cover a hundredth of the plane
@@ -89,7 +99,8 @@
 //!
 //! # Papers
 //!
-//! Roberts & Tweedie 1996, [Exponential convergence of Langevin distributions and their discrete
+//! Rubin 1988, Using the SIR algorithm to simulate posterior distributions, in Bayesian Statistics 3 · Roberts &
+//! Tweedie 1996, [Exponential convergence of Langevin distributions and their discrete
 //! approximations](https://doi.org/10.2307/3318418) · Hinton 2002, [Training products of
 //! experts](https://doi.org/10.1162/089976602760128018) · Tieleman 2008, [Training restricted Boltzmann
 //! machines](https://doi.org/10.1145/1390156.1390290) · Vincent 2011, [A connection between score matching
@@ -174,8 +185,11 @@ pub enum Normalisation {
     None,
     /// It integrates exp(−E), in one or two dimensions: [`LogLikelihood::Estimate`].
     Quadrature {
-        /// Intervals of an axis. Even, 8 to 8192. A mode of standard deviation s is resolved from about 6/s
-        /// on. The first score after a training costs one evaluation per node.
+        /// Intervals of an axis of an even grid. Even, 8 to 8192. A mode of standard deviation s is resolved
+        /// from about 6/s on. Where the grid and one of the grids of every other node are more than 1e-3 nats
+        /// apart, it does not resolve the density, and cells of it are halved where the mass is until ln Z is
+        /// known to 1e-4. The first score after a training costs one evaluation per node, and up to 8 million
+        /// for the cells.
         intervals: usize,
     },
 }
@@ -444,7 +458,7 @@ impl Generative for EnergyModel {
         trained
     }
 
-    /// Draws rows: a chain for each, from z ~ N(0, T·I) in standard units, under exp(−E/T).
+    /// Draws rows: a chain for each under exp(−E/T), as [`Langevin`] says.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
         tiles::sample(self, n, options, rng)
     }
@@ -462,9 +476,10 @@ impl Generative for EnergyModel {
     /// −E(x) in the units of the data, or, with [`Normalisation::Quadrature`], −E(x) − ln Z. `options` change
     /// nothing.
     ///
-    /// The standard error of the estimate is the change of ln Z from half as many intervals, the same for
-    /// all rows, plus a millionth of the energy for f32. Nothing is cut off: beyond ±10 the energy has a
-    /// closed form.
+    /// The standard error of the estimate is that of ln Z, the same for all rows, plus a millionth of the
+    /// energy for f32: how far the grid is from those of every other node, or what halving the cells of a
+    /// finer division changed, summed over them without signs. Nothing is cut off: beyond ±10 the energy has
+    /// a closed form.
     fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         check_rows("x", x, self.dim())?;
         let mut nats = tiles::score(x, |_, scratch, x, nats| {

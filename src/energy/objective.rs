@@ -1,7 +1,7 @@
 use rand::{Rng as _, RngCore, SeedableRng};
 
-use super::network::{Energy, Pass};
 use super::langevin::{Langevin, Walk};
+use super::network::{Energy, Pass};
 use crate::diffusion::network as noise;
 use crate::diffusion::objective::{Noise as Noisy, NoiseMse};
 use crate::nn::Weights;

@@ -93,9 +93,10 @@ impl DrawTile for ScoreModel {
     }
 }
 
-/// Annealed Langevin dynamics of the rows z: (n, d): z ~ N(0, T(1 + σ₁²)I); at each level `steps_per_level` times z ← z +
-/// (rσ²/2) s(z, σ) + √(Tr) σ ξ (Song & Ermon 2019, algorithm 1, with α = rσ²); then the mean of the clean row,
-/// z + σ_L² s(z, σ_L) (Tweedie). Here s = −ε̂/σ, and `noise` fills in ε̂. How often it was called.
+/// Annealed Langevin dynamics of the rows z: (n, d): z ~ N(0, T(1 + σ₁²)I); at each level `steps_per_level`
+/// times z ← z + (rσ²/2) s(z, σ) + √(Tr) σ ξ (Song & Ermon 2019, algorithm 1, with α = rσ²); then the mean
+/// of the clean row, z + σ_L² s(z, σ_L) (Tweedie). Here s = −ε̂/σ, and `noise` fills in ε̂. How often it was
+/// called.
 pub(super) fn anneal(
     config: &ScoreConfig,
     levels: &[NoiseLevel],

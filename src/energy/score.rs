@@ -295,9 +295,9 @@ impl Generative for ScoreModel {
         tiles::sample_each(self, n, options, rng, sink)
     }
 
-    /// [`LogLikelihood::Unavailable`], for any valid rows: a field of vectors need not be the slope of any
-    /// energy. (Read as a diffusion's, the scores give a density by its ODE: see
-    /// [`Diffusion`](crate::Diffusion).)
+    /// [`LogLikelihood::Unavailable`], for any valid rows: no formula gives the density of what a ladder of
+    /// noisy moves draws. The scores have a probability-flow ODE, whose density is what
+    /// [`Diffusion`](crate::Diffusion) scores by the same network; its rows are another sampler's.
     fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         check_rows("x", x, self.dim())?;
         Ok(LogLikelihood::Unavailable)

@@ -8,7 +8,8 @@ use super::network::Pass;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// The density q of candidates for a start, in standard units: Student's t in d columns with two degrees of freedom,
+/// The density q of candidates for a start, in standard units: Student's t in d columns with two degrees of
+/// freedom,
 ///
 /// q(z) = Γ(1 + d/2) (2πs²)^(−d/2) (1 + ‖z‖²/2s²)^(−1 − d/2),
 ///

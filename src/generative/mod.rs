@@ -52,7 +52,8 @@ pub trait Generative<T = f32>: Send + Sync {
 
     /// Fits the model to the rows of `data`, starting from the present parameters.
     ///
-    /// The first call also fits the standardiser (shift and scale per column); later calls keep it.
+    /// The first call also fits the standardiser (shift and scale per column, and in networks the map of a
+    /// column with heavy tails: [`Standardiser`](crate::data::Standardiser)); later calls keep it.
     /// The same build, data, options and state of `rng` give the same bits, whatever the number of threads.
     ///
     /// # Errors

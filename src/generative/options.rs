@@ -88,9 +88,11 @@ impl TrainOptions {
 /// only the steps that are done after the resumption. If the saved training had already finished, the call
 /// returns its report without training again.
 ///
-/// The file is replaced as a whole, so a crash leaves either the old one or the new one. It is not an
-/// exchange format: only the same version of the crate reads it. To save a finished model, see `persist`
-/// (feature `safetensors`).
+/// The file is replaced as a whole, so a crash leaves either the old one or the new one. The one before is kept as
+/// `….previous`, and takes its place if the disk has lost it. On Unix the file is locked while the training runs:
+/// a second training that names it is refused. If only the last write fails, `train` returns the error, and the
+/// model is trained. The file is not an exchange format: only the same version of the crate reads it, on the same
+/// [instruction set](crate::instruction_set). To save a finished model, see `persist` (feature `safetensors`).
 ///
 /// ```
 /// use quadrivium::{Checkpoint, data::Toy, prelude::*, seeded};
@@ -119,6 +121,7 @@ impl TrainOptions {
 /// assert_eq!(report, whole);
 /// assert_eq!(vae.reconstruct(data.x())?, at_once.reconstruct(data.x())?);
 /// # std::fs::remove_file(&path).unwrap();
+/// # std::fs::remove_file(path.with_extension("checkpoint.previous")).unwrap();
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -301,7 +301,8 @@ impl Vae {
         Ok(Posterior { mean: mean.to_owned(), sd: sd.to_owned() })
     }
 
-    /// m(z), the mean of p(x|z), of each row of z, (n, latent_dim): shape (n, dim), in the units of the data.
+    /// m(z), the mean of p(x|z), of each row of z, (n, latent_dim): shape (n, dim), in the units of the data. Of
+    /// a column with a [`Tail`](crate::data::Tail) it is the median.
     /// Coordinates beyond ±1e6 count as that.
     ///
     /// # Errors

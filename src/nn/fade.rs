@@ -118,3 +118,54 @@ fn add<F: Real>(d: usize, w: &[F], v: &[F], to: &mut [F]) {
         to.iter_mut().zip(v).for_each(|(to, &v)| *to += w * v);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// v = (x₀x₁/10, x₀ + 2x₁) of each row.
+    fn field(x: &[f64]) -> Vec<f64> {
+        x.chunks_exact(2).flat_map(|x| [0.1 * x[0] * x[1], x[0] + 2.0 * x[1]]).collect()
+    }
+
+    fn tangent(x: &[f64], xdot: &[f64]) -> Vec<f64> {
+        let rows = x.chunks_exact(2).zip(xdot.chunks_exact(2));
+        rows.flat_map(|(x, d)| [0.1 * (x[0] * d[1] + d[0] * x[1]), d[0] + 2.0 * d[1]]).collect()
+    }
+
+    #[test]
+    fn the_slopes_are_those_of_the_faded_field() {
+        let x = [0.3, -1.0, 13.0, 0.5, -14.5, 16.0, 17.9, 0.0, 18.5, 1.0, 12.0, -12.0, -17.0, -12.5];
+        let wave = |rate: f64| -> Vec<f64> { (0..x.len()).map(|i| (rate * i as f64 + 0.4).sin()).collect() };
+        let xdot = wave(1.9);
+        // Buffers dirty from a larger batch must not matter.
+        let mut fade = Fade::default();
+        fade.apply(2, &[15.0; 40], &mut [1.0; 40]);
+        let mut v = field(&x);
+        fade.apply(2, &x, &mut v);
+        let mut vdot = tangent(&x, &xdot);
+        fade.jvp(2, &x, &xdot, &mut vdot);
+        assert_eq!((&v[..2], &v[8..10]), (&field(&x)[..2], &[0.0, 0.0][..]));
+        assert!(fade.rests(4) && !fade.rests(3) && !fade.rests(0));
+
+        let moved = |h: f64| {
+            let x: Vec<f64> = x.iter().zip(&xdot).map(|(x, xdot)| x + h * xdot).collect();
+            let mut v = field(&x);
+            Fade::default().apply(2, &x, &mut v);
+            v
+        };
+        let h = 1e-6;
+        for ((above, below), vdot) in moved(h).iter().zip(moved(-h)).zip(&vdot) {
+            let slope = (above - below) / (2.0 * h);
+            assert!((slope - vdot).abs() < 1e-6 * (1.0 + slope.abs()), "{vdot}, expected {slope}");
+        }
+
+        // ⟨dv, w·v⟩ + ⟨dv̇, its tangent⟩ is linear in v and v̇.
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (dv, dvdot) = (wave(0.7), wave(1.3));
+        let there = dot(&dv, &v) + dot(&dvdot, &vdot);
+        let (back, backdot) = fade.jvp_backward(2, &dv, &dvdot);
+        let back = dot(back, &field(&x)) + dot(backdot, &tangent(&x, &xdot));
+        assert!((there - back).abs() < 1e-9 * there.abs(), "{there}, {back}");
+    }
+}

@@ -74,7 +74,7 @@ impl<F: Real> Pass<F> {
 }
 
 /// x̃.
-fn clamp<F: Real>(x: F) -> F {
+pub(crate) fn clamp<F: Real>(x: F) -> F {
     x.max(F::of(-REACH)).min(F::of(REACH))
 }
 

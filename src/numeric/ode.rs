@@ -25,7 +25,7 @@ pub enum Solver {
     Fixed {
         /// Of which kind.
         method: Method,
-        /// How many. At least 1.
+        /// How many. 1 to 1,000,000.
         steps: usize,
     },
 }
@@ -69,7 +69,9 @@ impl Solver {
                 check(positive(rtol), "Solver::DormandPrince::rtol", rtol, "more than 0, finite")?;
                 check(positive(atol), "Solver::DormandPrince::atol", atol, "more than 0, finite")
             }
-            Solver::Fixed { steps, .. } => check(steps >= 1, "Solver::Fixed::steps", steps, "at least 1"),
+            Solver::Fixed { steps, .. } => {
+                check((1..=MOST_STEPS).contains(&steps), "Solver::Fixed::steps", steps, "1 to 1,000,000")
+            }
         }
     }
 
@@ -81,6 +83,9 @@ impl Solver {
         }
     }
 }
+
+/// The most steps of a fixed solver.
+const MOST_STEPS: usize = 1_000_000;
 
 /// Evaluations of f that an adaptive solver may spend on a row.
 pub const BUDGET: usize = 20_000;

@@ -8,18 +8,36 @@ use serde::{Deserialize, Serialize};
 use super::format::{COLUMNS, Stored, annotate, broken};
 use super::read::read;
 use super::{Description, Persist, describe_bytes, from_bytes};
+use crate::data::{Step, Units};
 use crate::error::Result;
 
 /// A column of the rows that a model learned.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// The width that its values were spread over by [`dequantise`](crate::data::dequantise); 0 for values as
-    /// they stood.
+    /// The width that its values were spread over by [`dequantise`](crate::data::dequantise), in the units of the
+    /// data; 0 for values as they stood.
     #[serde(default)]
     pub width: f64,
+    /// Where the grid of that width lies: [`Step::offset`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: f64,
+    /// What the model's numbers stand for.
+    #[serde(default, skip_serializing_if = "Units::is_identity")]
+    pub units: Units,
+}
+
+impl Column {
+    /// The grid that draws go back to; none for values as they stood.
+    pub fn step(&self) -> Option<Step> {
+        (self.width > 0.0).then_some(Step { width: self.width, offset: self.offset })
+    }
+}
+
+fn is_zero(offset: &f64) -> bool {
+    *offset == 0.0
 }
 
 /// [`save`](super::save) with the columns of the training's table beside the model, as the entry
@@ -67,10 +85,17 @@ fn check(columns: &[Column], dim: usize) -> Result<()> {
         return Err(broken(format!("{} columns are named: the model has {dim}", columns.len())));
     }
     let mut seen = HashSet::new();
-    for Column { name, width } in columns {
+    for Column { name, width, offset, units } in columns {
         if !seen.insert(name) || name.is_empty() || !width.is_finite() || *width < 0.0 {
             return Err(broken(format!(
                 "a column {name:?} of width {width}: expected a name of its own and a width of 0 or more"
+            )));
+        }
+        let Units { center, scale } = units;
+        if !offset.is_finite() || !center.is_finite() || !scale.is_normal() || *scale < 0.0 {
+            return Err(broken(format!(
+                "a column {name:?} of offset {offset}, center {center} and scale {scale}: expected finite numbers \
+                 and a scale of more than 0"
             )));
         }
     }

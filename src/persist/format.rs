@@ -297,7 +297,7 @@ impl<'a> Stored<'a> {
     /// Refuses a config whose networks the file cannot hold, before anything is made of its sizes: `tensors`
     /// are those of the layouts, and each product of neighbours in `chains` is a number of weights.
     pub fn fits(&self, tensors: usize, chains: &[&[usize]]) -> Result<()> {
-        // Each has a copy in training.
+        // Each of the layouts' has a copy in training.
         self.count(tensors.saturating_mul(2))?;
         let most = self.data.len() / 8;
         for pair in chains.iter().flat_map(|chain| chain.windows(2)) {

@@ -23,8 +23,9 @@ struct Added {
 /// The fields that came with format 2. A field that means the old thing by its default need not be here.
 const SINCE_2: &[Added] = &[
     Added { kinds: &["diffusion"], place: "/config", field: "finish", value: || "Estimate".into() },
+    Added { kinds: &["diffusion"], place: "/config", field: "beyond", value: || "Point".into() },
     Added {
-        kinds: &["diffusion", "flow_matching", "vae"],
+        kinds: &["autoregressive", "diffusion", "flow_matching", "vae"],
         place: "/config",
         field: "whiten",
         value: || false.into(),
@@ -36,6 +37,8 @@ const SINCE_2: &[Added] = &[
         value: || serde_json::json!(0.0),
     },
     Added { kinds: &["flow"], place: "/config", field: "correlated_base", value: || false.into() },
+    Added { kinds: &["gaussian_mixture"], place: "/config", field: "covariance", value: || "Full".into() },
+    Added { kinds: &["gaussian_mixture"], place: "/config", field: "shrinkage", value: || 0.0.into() },
 ];
 
 /// The text of a file's model, by the rules of the newest format.

@@ -3,23 +3,29 @@
 //! All randomness of a step comes from the stream that the training's seed and the step's number address, so
 //! a checkpoint needs no generator's state: the parameters of this step and the one before, the optimiser's
 //! moments, what the objective remembers (chains), the report so far and the number of steps are all that the
-//! rest of the training depends on.
+//! rest of the training depends on. The sums of another instruction set are rounded differently, so its name is in the
+//! file, too.
+//!
+//! The file is locked while the training goes on. The one that it replaced stays as `….previous`, for the case that the
+//! disk loses what it had promised to keep.
 
 use std::fmt::Debug;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
 use super::rows::Rows;
 use super::run::Training;
 use crate::error::{Error, Result};
-use crate::file::{self, Digest};
+use crate::file::{Digest, NewFile, end_of_links, named};
 use crate::generative::{Checkpoint, TrainOptions};
 use crate::numeric::Real;
+use crate::numeric::simd::instruction_set;
 
 /// First in the file; the digit is the format's version.
-const MAGIC: &[u8; 24] = b"quadrivium checkpoint 1\n";
+const MAGIC: &[u8; 24] = b"quadrivium checkpoint 2\n";
 
 /// Takes numbers to a file, or back from one, in a fixed order: the same code says what is written and what
 /// is read.
@@ -49,6 +55,15 @@ impl Carry<'_> {
 
     pub(crate) fn count(&mut self, v: &mut usize) -> Result<()> {
         *v = u64::from_le_bytes(self.bytes((*v as u64).to_le_bytes())?) as usize;
+        Ok(())
+    }
+
+    /// A count of which a file may ask no more than `most`.
+    pub(crate) fn count_up_to(&mut self, most: usize, v: &mut usize) -> Result<()> {
+        self.count(v)?;
+        if *v > most {
+            return Err(Error::Format { what: format!("a checkpoint that counts {v} of at most {most}") });
+        }
         Ok(())
     }
 
@@ -83,6 +98,8 @@ pub(super) struct Saved<'a> {
     checkpoint: &'a Checkpoint,
     /// What the training is, by digests of its parts: (name, digest).
     identity: [(&'static str, u64); 7],
+    /// The file as it was read or written last, locked.
+    held: Option<File>,
 }
 
 impl<'a> Saved<'a> {
@@ -105,68 +122,150 @@ impl<'a> Saved<'a> {
             ("units of the data", text(&rows.standardiser)),
             ("parameters at the start", digest([&out(|carry| training.carry(carry))?[..]])),
         ];
-        Ok(Saved { checkpoint, identity })
+        Ok(Saved { checkpoint, identity, held: None })
     }
 
     pub(super) fn every(&self) -> usize {
         self.checkpoint.every
     }
 
-    /// Replaces the file.
+    /// Replaces the file, which becomes the previous one.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub(super) fn write(&self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<()> {
+    /// [`Error::Io`], also where another training has written the file.
+    pub(super) fn write(&mut self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<()> {
         let mut bytes = MAGIC.to_vec();
+        bytes.extend(padded(instruction_set()));
         self.identity.iter().for_each(|(_, digest)| bytes.extend(digest.to_le_bytes()));
         bytes.extend(out(carry)?);
         bytes.extend(digest([&bytes[..]]).to_le_bytes());
-        file::write_again(&self.checkpoint.path, &bytes)
+        let path = &self.checkpoint.path;
+        // If somebody has removed it, it is written again.
+        if self.held.as_ref().is_some_and(|held| path.exists() && !is_at(held, path)) {
+            return Err(named(path)(in_use()));
+        }
+        let written = previous(path).and_then(|previous| {
+            let mut file = NewFile::create(path)?;
+            file.write_all(&bytes)?;
+            file.finish_keeping(Some(&previous))
+        });
+        // The lock of the old file ends here.
+        self.held = Some(written.map_err(named(path))?);
+        Ok(())
     }
 
     /// Brings the training to where the file's stood; leaves it where it is if there is no file. Whether
     /// there was one.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a file of another training, or a damaged one; [`Error::Io`].
-    pub(super) fn restore(&self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<bool> {
-        let path = self.checkpoint.path.display().to_string();
-        let bytes = match self.read() {
+    /// [`Error::Checkpoint`] for a file of another training or instruction set, or a damaged one; [`Error::Io`],
+    /// also where another training has the file.
+    pub(super) fn restore(&mut self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<bool> {
+        let path = &self.checkpoint.path;
+        let mut file = match open_locked(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(source) => return Err(Error::Io { path, source }),
-            Ok(bytes) => bytes,
+            opened => opened.map_err(named(path))?,
         };
-        let refused = |what: &str| Error::Checkpoint { path: path.clone(), what: what.into() };
-        if !bytes.starts_with(MAGIC) {
-            return Err(refused("not a checkpoint, or of another version's format"));
+        let mut bytes = read(&mut file).map_err(named(path))?;
+        // A disk that lost the newest may still have the one before, which then takes its place.
+        if sound(&bytes).is_err()
+            && let Ok(previous) = previous(path)
+            && File::open(&previous).and_then(|mut file| read(&mut file)).is_ok_and(|b| sound(&b).is_ok())
+        {
+            end_of_links(path).and_then(|path| fs::rename(previous, path)).map_err(named(path))?;
+            file = open_locked(path).map_err(named(path))?;
+            bytes = read(&mut file).map_err(named(path))?;
         }
-        let Some((whole, sum)) = bytes.split_last_chunk() else { return Err(refused("damaged")) };
-        if digest([whole]) != u64::from_le_bytes(*sum) {
-            return Err(refused("damaged"));
+
+        let refused = |what: String| Error::Checkpoint { path: path.display().to_string(), what };
+        let mut back = Carry(Way::Back(sound(&bytes).map_err(|what| refused(what.into()))?));
+        let damaged = |_| refused("damaged".into());
+        let (found, now) = (back.bytes([0; NAME]).map_err(damaged)?, instruction_set());
+        if found != padded(now) {
+            let found = String::from_utf8_lossy(&found).trim_end().to_owned();
+            return Err(refused(format!(
+                "written with the instruction set {found:?}, and {now:?} rounds sums differently: \
+                 QUADRIVIUM_SIMD={found} goes on, where the processor has it"
+            )));
         }
-        let mut back = Carry(Way::Back(whole.strip_prefix(MAGIC).unwrap_or_default()));
         for (what, digest) in self.identity {
-            let found = back.bytes([0; 8]).map_err(|_| refused("damaged"))?;
-            if u64::from_le_bytes(found) != digest {
-                return Err(refused(&format!("of another training: not the same {what}")));
+            if u64::from_le_bytes(back.bytes([0; 8]).map_err(damaged)?) != digest {
+                return Err(refused(format!("of another training: not the same {what}")));
             }
         }
         carry(&mut back).map_err(|error| match error {
-            Error::Format { what } => refused(&what),
+            Error::Format { what } => refused(what),
             other => other,
         })?;
-        if let Way::Back([]) = back.0 { Ok(true) } else { Err(refused("longer than its training's")) }
+        let Way::Back([]) = back.0 else { return Err(refused("longer than its training's".into())) };
+        self.held = Some(file);
+        Ok(true)
     }
+}
 
-    /// The file's bytes; of a file that is none of ours, the first.
-    fn read(&self) -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(&self.checkpoint.path)?;
-        let mut bytes = Vec::new();
-        (&mut file).take(MAGIC.len() as u64).read_to_end(&mut bytes)?;
-        if bytes == MAGIC {
-            file.read_to_end(&mut bytes)?;
+/// Bytes of the instruction set's name.
+const NAME: usize = 8;
+
+fn padded(name: &str) -> [u8; NAME] {
+    std::array::from_fn(|i| name.as_bytes().get(i).copied().unwrap_or(b' '))
+}
+
+/// The file before the newest.
+fn previous(path: &Path) -> io::Result<PathBuf> {
+    let mut path = end_of_links(path)?.into_os_string();
+    path.push(".previous");
+    Ok(path.into())
+}
+
+/// The file, locked for as long as it is open.
+fn open_locked(path: &Path) -> io::Result<File> {
+    loop {
+        let file = File::open(path)?;
+        // Where other systems lock a file, it cannot be replaced; and some file systems have no locks.
+        if cfg!(unix) && matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(in_use());
         }
-        Ok(bytes)
+        // Its owner may have replaced it before the lock was free.
+        if is_at(&file, path) {
+            return Ok(file);
+        }
+    }
+}
+
+fn in_use() -> io::Error {
+    io::Error::new(ErrorKind::ResourceBusy, "another training that is still running writes this checkpoint")
+}
+
+/// Whether this is the file that has that name now.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |found: io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+    place(file.metadata()) == place(fs::metadata(path))
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+/// The file's bytes; of a file that is none of ours, the first.
+fn read(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAGIC.len() as u64).read_to_end(&mut bytes)?;
+    if bytes == MAGIC {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// What is between the first words of a checkpoint and its sum, if that is right.
+fn sound(bytes: &[u8]) -> Result<&[u8], &'static str> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or("not a checkpoint, or of another version's format")?;
+    let (whole, sum) = bytes.split_last_chunk().ok_or("damaged")?;
+    match digest([whole]) == u64::from_le_bytes(*sum) {
+        true => rest.strip_suffix(sum).ok_or("damaged"),
+        false => Err("damaged"),
     }
 }
 
@@ -182,4 +281,37 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let mut digest = Digest::new();
     parts.into_iter().for_each(|part| digest.add(part));
     digest.sum()
+}
+
+/// Trains on from a checkpoint with each number in turn replaced by ones that are too large, the file's sum
+/// made right again; what was refused. `train` starts a new file, breaks off, and the next time goes on.
+#[cfg(test)]
+pub(crate) fn refusals_of_forgeries(
+    name: &str,
+    mut train: impl FnMut(&Checkpoint) -> Result<()>,
+) -> Vec<String> {
+    const WORD: usize = size_of::<u64>();
+    let path = std::env::temp_dir().join(format!("quadrivium-forged-{name}-{}", std::process::id()));
+    let checkpoint = Checkpoint { path, every: 1000 };
+    train(&checkpoint).unwrap();
+    let good = std::fs::read(&checkpoint.path).unwrap();
+    // Behind the head, the seven digests of the identity; before the sum.
+    let (start, end) = (MAGIC.len() + 7 * WORD, good.len() - WORD);
+    let mut refusals = Vec::new();
+    for at in (start..=end - WORD).step_by(size_of::<f32>()) {
+        for number in [u64::MAX, i32::MAX as u64] {
+            let mut bytes = good.clone();
+            bytes[at..at + WORD].copy_from_slice(&number.to_le_bytes());
+            let sum = digest([&bytes[..end]]);
+            bytes[end..].copy_from_slice(&sum.to_le_bytes());
+            std::fs::write(&checkpoint.path, &bytes).unwrap();
+            match train(&checkpoint) {
+                Err(Error::Checkpoint { what, .. }) => refusals.push(what),
+                Err(Error::Diverged { .. }) | Ok(()) => (),
+                other => panic!("byte {at}: {other:?}"),
+            }
+        }
+    }
+    std::fs::remove_file(&checkpoint.path).unwrap();
+    refusals
 }

@@ -124,7 +124,8 @@ pub(crate) fn random_rows<'a>(x: ArrayView2<'a, f32>) -> impl Fn(&mut Rng, &mut 
 ///
 /// # Errors
 /// [`Error::Diverged`] for a loss or a gradient that is not finite, and of a checkpoint [`Error::Checkpoint`]
-/// and [`Error::Io`]: `parameters` are then the last good ones.
+/// and [`Error::Io`]: `parameters` are then the last good ones; the trained ones if it was the last checkpoint that could
+/// not be written.
 pub fn fit<O: Objective<f32>>(
     objective: O,
     parameters: &mut Parameters,
@@ -144,7 +145,7 @@ pub fn fit<O: Objective<f32>>(
     let ran = run(&mut descent, rows, options, observer);
     let Descent { trainee, .. } = descent;
     *parameters = if ran.is_ok() { trainee.finish() } else { trainee.last_good() };
-    ran
+    ran?.report()
 }
 
 /// One network down the gradient of one objective.

@@ -14,6 +14,8 @@ mod rows;
 mod run;
 
 pub(crate) use checkpoint::Carry;
+#[cfg(test)]
+pub(crate) use checkpoint::refusals_of_forgeries;
 pub use fit::{Parameters, fit};
 pub(crate) use fit::{Trainee, mean_loss, random_rows};
 pub use objective::{Gradient, Objective, Progress};

@@ -40,8 +40,8 @@ pub trait Objective<F: Real = f32>: Sync + Debug {
         let _ = p;
     }
 
-    /// What a shard's noise remembers from step to step, as numbers and a count: part of a checkpoint. Most
-    /// remember nothing.
+    /// What a shard's noise remembers from step to step, as numbers and a count, of which there are at most as
+    /// many: part of a checkpoint. Most remember nothing.
     fn memory<'a>(&self, noise: &'a mut Self::Noise) -> Option<(&'a mut Vec<F>, &'a mut usize)> {
         let _ = noise;
         None
@@ -153,7 +153,7 @@ impl<O: Objective<f32>> Gradient<O> {
         for shard in &mut self.shards {
             if let Some((numbers, count)) = objective.memory(&mut shard.noise) {
                 carry.numbers(numbers)?;
-                carry.count(count)?;
+                carry.count_up_to(numbers.len(), count)?;
             }
         }
         Ok(())

@@ -127,7 +127,7 @@ impl Adam {
 
     pub(crate) fn carry(&mut self, carry: &mut Carry) -> Result<()> {
         let mut step = self.step as usize;
-        carry.count(&mut step)?;
+        carry.count_up_to(i32::MAX as usize, &mut step)?;
         self.step = step as i32;
         carry.parameters(&mut self.m)?;
         carry.parameters(&mut self.v)
@@ -148,7 +148,8 @@ impl Adam {
         if !((norm * norm) as f32).is_finite() {
             return if norm.is_nan() { norm } else { f64::INFINITY };
         }
-        self.step += 1;
+        // At the end of i32 the moments have long forgotten their start.
+        self.step = self.step.saturating_add(1);
         let clip = config.clip_norm.map_or(1.0, |most| (most / norm).min(1.0)) as f32;
         let (b1, b2) = (config.beta1 as f32, config.beta2 as f32);
         let (c1, c2) = (1.0 - config.beta1.powi(self.step), 1.0 - config.beta2.powi(self.step));

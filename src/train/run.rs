@@ -61,7 +61,8 @@ impl Course {
         Course { report, best: None }
     }
 
-    fn carry(&mut self, carry: &mut Carry) -> Result<()> {
+    /// What comes back from a file is that of `steps` steps at most.
+    fn carry(&mut self, steps: usize, carry: &mut Carry) -> Result<()> {
         let TrainReport { loss, parts, validation, stop } = &mut self.report;
         carry.numbers(loss)?;
         parts.iter_mut().try_for_each(|(_, all)| carry.numbers(all))?;
@@ -73,7 +74,7 @@ impl Course {
 
         let (mut least, mut count) = self.best.unwrap_or_default();
         carry.number(&mut least)?;
-        carry.count(&mut count)?;
+        carry.count_up_to(validation.len(), &mut count)?;
         self.best = (count > 0).then_some((least, count));
 
         // An interrupted training is to go on: only the end of patience lasts.
@@ -81,6 +82,13 @@ impl Course {
         carry.count(&mut patience_ended)?;
         if patience_ended == 1 {
             *stop = Stop::Patience;
+        }
+
+        let done = loss.len();
+        let ordered =
+            validation.is_sorted_by(|a, b| a.0 < b.0) && validation.iter().all(|&(at, _)| at <= done);
+        if done > steps || parts.iter().any(|(_, all)| all.len() != done) || !ordered {
+            return Err(Error::Format { what: "numbers that no training leaves".into() });
         }
         Ok(())
     }
@@ -101,7 +109,8 @@ impl Course {
     }
 }
 
-/// All steps of a training: validation, patience, the observer, checkpoints.
+/// All steps of a training: validation, patience, the observer, checkpoints. It came to its end even if the last
+/// checkpoint could not be written.
 ///
 /// # Errors
 /// [`Error::Diverged`]; of the checkpoint, [`Error::Checkpoint`] and [`Error::Io`].
@@ -110,21 +119,24 @@ pub(crate) fn run(
     rows: &Rows,
     options: &TrainOptions,
     observer: &mut dyn Observer,
-) -> Result<TrainReport> {
+) -> Result<Ran> {
     let Rows { training: learnt, validation, streams, .. } = rows;
     let mut course = Course::new(training.part_names(), options.steps);
-    let saved = match &options.checkpoint {
+    let mut saved = match &options.checkpoint {
         None => None,
         Some(checkpoint) => {
-            let saved = Saved::new(checkpoint, options, rows, training)?;
-            if !saved.restore(|carry| course.carry(carry).and_then(|()| training.carry(carry)))? {
+            let mut saved = Saved::new(checkpoint, options, rows, training)?;
+            let mut all =
+                |carry: &mut Carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry));
+            if !saved.restore(&mut all)? {
                 // A file that cannot be written is better known now than after hours.
-                saved.write(|carry| course.carry(carry).and_then(|()| training.carry(carry)))?;
+                saved.write(all)?;
             }
             Some(saved)
         }
     };
     let start = if course.report.stop == Stop::Completed { course.report.loss.len() } else { options.steps };
+    let mut unwritten = None;
     for step in start..options.steps {
         let progress = Progress { step, steps: options.steps };
         let loss = training.step(progress, streams.family(step as u64))?;
@@ -158,10 +170,16 @@ pub(crate) fn run(
             course.report.stop = Stop::Interrupted;
         }
         let ended = last || course.report.stop != Stop::Completed;
-        if let Some(saved) = &saved
+        if let Some(saved) = &mut saved
             && (ended || done.is_multiple_of(saved.every()))
         {
-            saved.write(|carry| course.carry(carry).and_then(|()| training.carry(carry)))?;
+            let all =
+                |carry: &mut Carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry));
+            match saved.write(all) {
+                // The training is done, whatever the disk says.
+                Err(error) if ended => unwritten = Some(error),
+                written => written?,
+            }
         }
         if ended {
             break;
@@ -176,5 +194,20 @@ pub(crate) fn run(
             return Err(Error::Diverged { step, what: format!("loss = {loss}") });
         }
     }
-    Ok(course.report)
+    Ok(Ran { report: course.report, unwritten })
+}
+
+/// A training that came to its end.
+pub(crate) struct Ran {
+    report: TrainReport,
+    /// Why its last checkpoint could not be written.
+    unwritten: Option<Error>,
+}
+
+impl Ran {
+    /// # Errors
+    /// That of the last checkpoint.
+    pub(crate) fn report(self) -> Result<TrainReport> {
+        self.unwritten.map_or(Ok(self.report), Err)
+    }
 }

@@ -271,3 +271,25 @@ fn patience_survives_an_interruption() {
     std::fs::remove_file(&path).unwrap();
     assert_eq!((again.unwrap(), parameters), (whole, best));
 }
+
+#[test]
+fn numbers_of_a_forged_checkpoint_are_refused_or_harmless() {
+    let refusals = refusals_of_forgeries("mean", |checkpoint| {
+        let options = TrainOptions {
+            validation: 0.2,
+            validate_every: 1,
+            patience: Some(2),
+            checkpoint: Some(checkpoint.clone()),
+            ..options(5)
+        };
+        let mut break_off =
+            |step: &Step<'_>| if step.step == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let mut parameters = Parameters::new(vec![0.0; 2]);
+        fit(MEAN, &mut parameters, &prepared(&options), &config(), &options, &mut break_off).map(|_| ())
+    });
+    // The steps of the optimiser, and the validation that was best.
+    for most in [i32::MAX as usize, 2] {
+        let what = format!("a checkpoint that counts {} of at most {most}", u64::MAX);
+        assert!(refusals.contains(&what), "{refusals:?}");
+    }
+}

@@ -86,7 +86,13 @@ fn names_that_look_like_values_stay_names() {
         for (more, guessed) in [(&[][..], true), (&["--header", "yes"], false), (&["--header", "no"], false)]
         {
             let output = run(&[&["fit", "-m", "gaussian_mixture", &counted, "-o", &other], more].concat());
-            assert_eq!(stderr(&output).contains("counts the columns"), guessed, "{more:?}");
+            assert_eq!(
+                stderr(&output).contains(
+                    "counts the columns and is taken for a row, not for their names: if it is a header"
+                ),
+                guessed,
+                "{more:?}"
+            );
         }
         // Nobody else has to be told, either.
         ok(&["fit", "-m", "gaussian_mixture", &drawn, "-o", &model]);
@@ -111,11 +117,11 @@ fn columns_without_a_density_are_told() {
     let output = run(&[&fit[..], &["--drop-constant"]].concat());
     let message = stderr(&output);
     assert!(output.status.success() && message.contains("hold one value only: c\n"), "{message}");
-    assert!(message.contains("whole numbers only: count.") && message.contains("--dequantise"), "{message}");
+    assert!(message.contains("go in steps: count (1).") && message.contains("--dequantise"), "{message}");
 
     let output = run(&[&fit[..], &["--columns", "a,count", "--dequantise"]].concat());
     let message = stderr(&output);
-    assert!(output.status.success() && message.contains("spread over their rounding: count\n"), "{message}");
+    assert!(output.status.success() && message.contains("spread over their steps: count (1)\n"), "{message}");
     // Drawn rows are whole again, unless told not to be.
     let whole = |text: &str| {
         text.lines()
@@ -127,14 +133,105 @@ fn columns_without_a_density_are_told() {
     assert!(whole(&drawn) && drawn.contains(",0\n"), "{drawn}");
     assert!(!whole(&ok(&["sample", &model, "-n", "50", "--raw"])));
     let scored = run(&["score", &model, &data]);
-    assert!(stderr(&scored).contains("as in training: count"), "{}", stderr(&scored));
+    assert!(
+        stderr(&scored).contains("as in training: count (1). The mean is at most"),
+        "{}",
+        stderr(&scored)
+    );
     let raw = run(&["score", &model, &data, "--raw"]);
     assert!(!stderr(&raw).contains("as in training") && raw.stdout != scored.stdout);
 }
 
-/// A kernel on each spread row: the training's noise again would hit each row's own kernel.
 #[test]
-fn rounding_to_f32_is_told() {
+fn tenths_are_drawn_as_tenths() {
+    let folder = Folder::new("tenths");
+    let rows: String = (0..300)
+        .map(|i| format!("{:.1},{}\n", 5.0 + f64::from(i * i % 101).sin(), 20 * (i * i % 7) + 1))
+        .collect();
+    let data = folder.write("data.csv", format!("len,code\n{rows}"));
+    let model = folder.path("model.safetensors");
+    let output = run(&["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--dequantise"]);
+    assert!(
+        stderr(&output).contains("spread over their steps: len (0.1), code (20)\n"),
+        "{}",
+        stderr(&output)
+    );
+    for line in ok(&["sample", &model, "-n", "300"]).lines().skip(1) {
+        let (len, code) = line.split_once(',').unwrap();
+        let decimals = len.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        assert!(decimals <= 1 && code.parse::<i64>().unwrap().rem_euclid(20) == 1, "{line}");
+    }
+    // ln 0.1 + ln 20.
+    let scored = run(&["score", &model, &data]);
+    assert!(
+        stderr(&scored).contains("The mean, with 0.6931 nats for the steps' widths,"),
+        "{}",
+        stderr(&scored)
+    );
+}
+
+/// Times and places keep their fractions from the file to the draws, and shifted columns have the same density.
+#[test]
+fn what_f32_would_lose_is_learned_and_drawn() {
+    let folder = Folder::new("units");
+    let write = |name: &str, shift: [f64; 2], scale: f64| {
+        let rows = (0..400).map(|i| {
+            let (a, b) = (f64::from(i * i % 389).sin(), f64::from(i * 7 % 113).cos());
+            format!("{:.6},{:e}\n", shift[0] + 0.25 * (a + b), (shift[1] + b + 0.3 * a * a) * scale)
+        });
+        folder.write(name, format!("t,m\n{}", rows.collect::<String>()))
+    };
+    let plain = write("plain.csv", [0.0, 10.0], 1.0);
+    let far = write("far.csv", [1_700_000_000.0, 10.0], 1e-44);
+    let mean = |data: &str| {
+        let model = folder.path("model.safetensors");
+        ok(&["fit", "-m", "gaussian_mixture", data, "-o", &model]);
+        let scored = ok(&["score", &model, data]);
+        let nats: Vec<f64> = scored.lines().skip(1).map(|line| line.parse().unwrap()).collect();
+        (nats.iter().sum::<f64>() / nats.len() as f64, ok(&["sample", &model, "-n", "200"]))
+    };
+    let ((near, _), (moved, drawn)) = (mean(&plain), mean(&far));
+    // A scale of 10⁻⁴⁴ adds 44 ln 10.
+    let scaled = near + 44.0 * std::f64::consts::LN_10;
+    assert!((moved - scaled).abs() < 1e-3, "{moved}, expected {scaled}");
+    let rows: Vec<[f64; 2]> = drawn
+        .lines()
+        .skip(1)
+        .map(|line| line.split_once(',').map(|(t, m)| [t.parse().unwrap(), m.parse().unwrap()]).unwrap())
+        .collect();
+    assert!(rows.iter().all(|[t, m]| (t - 1.7e9).abs() < 3.0 && (5e-44..2e-43).contains(m)), "{drawn}");
+    let mut times: Vec<u64> = rows.iter().map(|[t, _]| t.to_bits()).collect();
+    times.sort_unstable();
+    times.dedup();
+    assert!(times.len() > 190, "fractions are drawn: {drawn}");
+}
+
+#[test]
+fn what_hurts_a_density_is_told_by_name() {
+    let folder = Folder::new("findings");
+    let rows: String = (0..400)
+        .map(|i| {
+            let (x, free) = (f64::from(i * i % 389).sin(), f64::from(i * 7 % 397).cos());
+            let (mass, far) = (if i % 4 > 0 { 0.125 } else { free }, if i == 17 { 1e5 } else { x });
+            format!("{i},{x:.7},{:.7},{mass:.7},{far:.7}\n", 2.0 * x + 1.0)
+        })
+        .collect();
+    let data = folder.write("data.csv", format!(",x,y,mass,far\n{rows}"));
+    let model = folder.path("model.safetensors");
+    let output = run(&["fit", "-m", "kernel_density", &data, "-o", &model, "--set", r#"bandwidth="Scott""#]);
+    for says in [
+        "columns without a name in the header are called x1\n",
+        "column x1 counts the rows",
+        "column y follows from x (",
+        "column mass holds 0.125 in 300 of 400 rows",
+        "column far has 1 row far from the others, the farthest row 18 with 100000",
+    ] {
+        assert!(stderr(&output).contains(says), "{says}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn rounding_is_told() {
     let folder = Folder::new("rounding");
     let model = folder.path("model.safetensors");
     let table = |id: &dyn Fn(u64) -> u64| {
@@ -142,18 +239,19 @@ fn rounding_to_f32_is_told() {
         folder.write("data.csv", format!("a,id\n{rows}"))
     };
     let fit = |data: &str| run(&["fit", "-m", "gaussian_mixture", data, "-o", &model, "--dequantise"]);
-    for id in [&|i| 20_000_001 + 20 * i, &|i| 1_000_003 * i] as [&dyn Fn(u64) -> u64; 2] {
-        let output = fit(&table(id));
-        let message = stderr(&output);
-        assert!(
-            output.status.success() && message.contains("beyond 16,777,216 are rounded to f32: id ("),
-            "{message}"
-        );
-        assert!(message.contains("--dequantise changes nothing") && !message.contains("spread"), "{message}");
-    }
+    let output = fit(&table(&|i| 1_000_003 * (i * i % 40)));
+    let message = stderr(&output);
+    assert!(
+        output.status.success() && message.contains("f32, which has 24 bits, turns into others: id ("),
+        "{message}"
+    );
+    assert!(message.contains("--dequantise changes nothing") && !message.contains("spread"), "{message}");
     let output = fit(&table(&|i| u64::MAX - i));
     let message = stderr(&output);
-    assert!(message.contains("in all 40 rows, once they are rounded to f32"), "{message}");
-    let exact = fit(&table(&|i| 16_000_000 + 10 * i));
-    assert!(exact.status.success() && !stderr(&exact).contains("rounded"), "{}", stderr(&exact));
+    assert!(message.contains("in all 40 rows, once they are rounded"), "{message}");
+    for exact in [&|i| 16_000_000 + 10 * i, &|i| 1_700_000_001 + 20 * i] as [&dyn Fn(u64) -> u64; 2] {
+        let exact = fit(&table(exact));
+        assert!(exact.status.success() && !stderr(&exact).contains("into others"), "{}", stderr(&exact));
+        assert!(stderr(&exact).contains("spread over their steps: id ("), "{}", stderr(&exact));
+    }
 }

@@ -73,6 +73,68 @@ fn nothing_is_left_half_done() {
     assert_eq!(files(), before);
 }
 
+#[test]
+fn what_is_read_is_not_written_over() {
+    let folder = Folder::new("over");
+    let model = folder.fit("gaussian_mixture", &[]);
+    let rows = folder.write("rows.csv", fs::read(FAITHFUL).unwrap());
+    let (hard, dotted) = (folder.path("hard"), folder.path("./rows.csv"));
+    fs::hard_link(&model, &hard).unwrap();
+    let mut works = vec![
+        (vec!["sample", &model, "-o", &model], "the model and for the rows"),
+        (vec!["sample", &model, "-o", &hard], "the model and for the rows"),
+        (vec!["score", &model, &rows, "-o", &rows], "the rows and for the scores"),
+        (vec!["score", &model, &rows, "-o", &dotted], "the rows and for the scores"),
+        (vec!["score", &hard, &rows, "-o", &model], "the model and for the scores"),
+        (vec!["compare", &rows, "-o", &dotted], "the rows and for the table"),
+    ];
+    let link = folder.path("link");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("rows.csv", &link).unwrap();
+        works.push((vec!["score", &model, &rows, "-o", &link], "the rows and for the scores"));
+        works.push((vec!["score", &model, &link, "-o", &rows], "the rows and for the scores"));
+    }
+    let before = fs::read(&model).unwrap();
+    for (work, says) in works {
+        assert!(fails(&work, 2).contains(says), "{work:?}");
+    }
+    assert!(fs::read(&model).unwrap() == before && fs::read(&rows).unwrap() == fs::read(FAITHFUL).unwrap());
+}
+
+#[test]
+fn names_from_files_do_not_reach_the_terminal_as_they_are() {
+    let folder = Folder::new("escapes");
+    let text = fs::read_to_string(FAITHFUL).unwrap();
+    let data = folder.write("rows.csv", text.replacen("waiting", "\u{1b}]0;owned\u{7}\u{202e}w\u{9b}", 1));
+    let model = folder.path("model.safetensors");
+    let fit = super::run(&["fit", "-m", "gaussian_mixture", &data, "-o", &model]);
+    assert!(fit.status.success());
+    let bad = folder.write("bad.csv", "a,b\n1,2\n");
+    let told = [
+        super::stderr(&fit).to_owned(),
+        ok(&["info", &model]),
+        fails(&["score", &model, &bad], 1),
+        super::stderr(&super::run(&["score", &model, &data])).to_owned(),
+    ];
+    for text in told {
+        let hidden = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!text.contains(hidden), "{text:?}");
+    }
+}
+
+/// A disk that is full when the training ends: the model goes to another place.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_does_not_cost_the_training() {
+    let told = fails(&["fit", "-m", "gan", FAITHFUL, "--steps", "20", "-o", "/dev/full"], 1);
+    let (_, path) = told.split_once("the model is saved to ").unwrap_or_else(|| panic!("{told}"));
+    let path = path.trim_end().trim_end_matches(" instead");
+    let folder = Folder::new("full");
+    assert_eq!(fs::read(path).unwrap(), fs::read(folder.fit("gan", &[])).unwrap());
+    fs::remove_file(path).unwrap();
+}
+
 /// What a kill leaves of a log is whole lines.
 #[test]
 fn a_log_can_be_followed() {

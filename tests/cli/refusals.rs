@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{FAITHFUL, Folder, fails, run, stderr, with_stdin};
+use super::{FAITHFUL, Folder, fails, ok, run, stderr, with_stdin};
 
 #[test]
 fn bad_input_is_told_by_line_and_column() {
@@ -49,13 +49,48 @@ fn columns_without_spread_are_told_by_name() {
     let says = stderr(&output);
     assert!(says.contains("column a holds 1 in all 30 rows to learn from"), "{says}");
     assert!(says.contains("--columns"), "{says}");
+}
 
-    let rows: String =
-        (0..50).map(|i| format!("{},{}\n", f64::from(i).sin(), 1_700_000_000 + 128 * (i % 2))).collect();
-    let narrow = folder.write("narrow.csv", format!("b,t\n{rows}"));
+#[test]
+fn a_text_is_told_how_it_could_be_read() {
+    let folder = Folder::new("styles");
     let model = folder.path("model.safetensors");
-    let says = fails(&["fit", "-m", "gaussian_mixture", &narrow, "-o", &model], 1);
-    assert!(says.contains("column t has a standard deviation of 64, too little for f32"), "{says}");
+    let fit = ["fit", "-m", "gaussian_mixture", "-o", &model];
+    let row = |i: i32| (f64::from(i).sin(), f64::from(i * i % 31));
+    let comma = |v: f64| format!("{v:.3}").replace('.', ",");
+    let decimals = (0..40).map(row).map(|(a, b)| format!("{};{}\n", comma(a), comma(b)));
+    let decimals = folder.write("decimals.csv", decimals.collect::<String>());
+    let message = fails(&[&fit[..], &[&decimals]].concat(), 1);
+    assert!(message.contains("; --decimal , reads decimal commas"), "{message}");
+    ok(&[&fit[..], &[&decimals, "--decimal", ","]].concat());
+    let thousands = (0..40).map(row).map(|(a, b)| format!("\"1,{:03}.5\",{a}\n", 100.0 + b));
+    let thousands = folder.write("thousands.csv", format!("price,area\n{}", thousands.collect::<String>()));
+    let message = fails(&[&fit[..], &[&thousands]].concat(), 1);
+    assert!(message.contains("; --decimal . reads thousands separators"), "{message}");
+    ok(&[&fit[..], &[&thousands, "--decimal", "."]].concat());
+    assert!(ok(&["sample", &model, "-n", "1"]).starts_with("price,area\n1"));
+    let colons = (0..40).map(row).map(|(a, b)| format!("{a}:{b}\n%\n"));
+    let colons = folder.write("colons.csv", format!("a:b\n{}", colons.collect::<String>()));
+    ok(&[&fit[..], &[&colons, "--separator", ":", "--comment", "%"]].concat());
+    let commented = (0..40).map(row).map(|(a, b)| format!("{a} {b}\n")).collect::<String>();
+    let commented = folder.write("commented.txt", format!("# a b\n{commented}"));
+    let output = run(&[&fit[..], &[&commented]].concat());
+    assert!(stderr(&output).contains("line 1 is a comment"), "{}", stderr(&output));
+    ok(&[&fit[..], &[&commented, "--header", "yes"]].concat());
+    assert!(ok(&["sample", &model, "-n", "0"]).starts_with("a,b\n"));
+
+    let mixed = (0..40).map(row).map(|(a, b)| format!("{a},name {a},{b}\n"));
+    let mixed = folder.write("mixed.csv", format!("a,name,b\n{}", mixed.collect::<String>()));
+    let message = fails(&[&fit[..], &[&mixed]].concat(), 1);
+    assert!(
+        message.contains("\n  name: text such as \"name ") && message.ends_with(": --columns a,b\n"),
+        "{message}"
+    );
+    ok(&[&fit[..], &[&mixed, "--columns", "a,b"]].concat());
+    for bad in [["--separator", "1"], ["--separator", "ab"], ["--decimal", ";"]] {
+        let output = run(&[&fit[..], &[&colons], &bad].concat());
+        assert!(!output.status.success() && stderr(&output).contains("expected"), "{}", stderr(&output));
+    }
 }
 
 #[test]

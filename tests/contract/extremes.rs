@@ -257,8 +257,8 @@ fn a_baseline_of_many_columns_starts_at_once_or_is_refused() {
         let expected = -1024.0 * (1.0 + std::f64::consts::TAU.ln());
         assert!((nats.unwrap().nats().unwrap()[0] - expected).abs() < 1e-9, "{}", name(model.as_ref()));
         if model.card().name.starts_with("KDE") {
-            let trained = model.train(&few, &short(1), &mut seeded(0), &mut Silent);
-            assert!(matches!(trained, Err(Error::TooFewRows { got: 9, least: 2049, .. })), "{trained:?}");
+            // Fewer rows than columns: kernels along the axes.
+            model.train(&few, &short(1), &mut seeded(0), &mut Silent).unwrap();
         }
     }
 }

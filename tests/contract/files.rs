@@ -61,4 +61,5 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
         // The baselines write none.
         std::fs::remove_file(&path).ok();
     }
+    std::fs::remove_file(path.with_extension("previous")).unwrap();
 }

@@ -36,9 +36,22 @@ def short(x):
     return [float(str(np.float32(v))) for v in np.ravel(x)]
 
 
-def mixture(dim, k, iterations):
-    """A start, the log-likelihood under it, and where EM gets from it."""
+def full(family, covariances, k, dim):
+    """The covariances as (k, dim, dim)."""
+    if family == "full":
+        return covariances
+    if family == "tied":
+        return np.array([covariances] * k)
+    return np.array([np.eye(dim) * c for c in covariances])
+
+
+def mixture(family, dim, k, iterations):
+    """A start, the log-likelihood under it, and where EM gets from it.
+
+    Spherical ones are fitted to standardised columns, and taken back to the data's units.
+    """
     train, test = rows(200, dim, 0.4), rows(50, dim, 2.2)
+    unit = train.std(axis=0) if family == "spherical" else np.ones(dim)
     weights = 1.0 + 0.5 * wave(k, 0.2)
     weights /= weights.sum()
     means = train[:: len(train) // k][:k] + 0.1
@@ -48,27 +61,37 @@ def mixture(dim, k, iterations):
         np.fill_diagonal(l, 1.0 + 0.1 * i)
         covariances.append(l @ l.T)
     covariances = np.array(covariances)
+    covariances = {
+        "full": covariances,
+        "tied": covariances[0],
+        "diag": np.array([np.diag(c) for c in covariances]),
+        "spherical": np.array([c[0, 0] for c in covariances]),
+    }[family]
+    precisions = np.linalg.inv(covariances) if family in ("full", "tied") else 1 / covariances
     model = GaussianMixture(
-        k, tol=0.0, reg_covar=0.0, max_iter=iterations, weights_init=weights, means_init=means,
-        precisions_init=np.linalg.inv(covariances), random_state=0,
+        k, covariance_type=family, tol=0.0, reg_covar=0.0, max_iter=iterations, weights_init=weights,
+        means_init=means / unit, precisions_init=precisions, random_state=0,
     )
     # The start itself: scikit-learn scores what it holds.
-    start = GaussianMixture(k)
-    start.weights_, start.means_, start.covariances_ = weights, means, covariances
-    start.precisions_cholesky_ = np.array([np.linalg.cholesky(np.linalg.inv(c)) for c in covariances])
+    start = GaussianMixture(k, covariance_type="full")
+    start.weights_, start.means_, start.covariances_ = weights, means / unit, full(family, covariances, k, dim)
+    start.precisions_cholesky_ = np.array([np.linalg.cholesky(np.linalg.inv(c)) for c in start.covariances_])
+    units = np.multiply.outer(unit, unit)
     out = dict(
-        dim=dim, components=k, iterations=iterations, train=short(train), test=short(test),
-        weights=flat(weights), means=flat(means), covariances=flat(covariances),
-        start_nats=flat(start.score_samples(test)),
+        family=family, dim=dim, components=k, iterations=iterations, train=short(train), test=short(test),
+        weights=flat(weights), means=flat(means), covariances=flat(start.covariances_ * units),
+        start_nats=flat(start.score_samples(test / unit) - np.log(unit).sum()),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # It stops at max_iter, on purpose.
-        model.fit(train)
+        model.fit(train / unit)
     assert model.n_iter_ == iterations
     return out | dict(
-        fit_weights=flat(model.weights_), fit_means=flat(model.means_), fit_covariances=flat(model.covariances_),
-        fit_nats=flat(model.score_samples(test)), responsibilities=flat(model.predict_proba(test)),
-        bic=model.bic(train),
+        fit_weights=flat(model.weights_), fit_means=flat(model.means_ * unit),
+        fit_covariances=flat(full(family, model.covariances_, k, dim) * units),
+        fit_nats=flat(model.score_samples(test / unit) - np.log(unit).sum()),
+        responsibilities=flat(model.predict_proba(test / unit)),
+        bic=model.bic(train / unit) + 2 * len(train) * np.log(unit).sum(),
     )
 
 
@@ -88,6 +111,7 @@ def kernels(dim):
 
 
 print(json.dumps(dict(
-    mixtures=[mixture(1, 3, 8), mixture(2, 4, 12), mixture(3, 3, 5)],
+    mixtures=[mixture("full", 1, 3, 8), mixture("full", 2, 4, 12), mixture("full", 3, 3, 5)]
+    + [mixture(family, 3, 4, 6) for family in ("tied", "diag", "spherical")],
     kernels=[kernels(1), kernels(2), kernels(3)],
 )))

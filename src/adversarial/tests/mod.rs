@@ -156,6 +156,61 @@ fn held_out_rows_watch_the_players_as_they_stand() {
 }
 
 #[test]
+fn the_units_of_the_data_do_not_matter() {
+    let run = |data: Dataset| {
+        let mut gan = Gan::new(small(GAMES[1]), &mut seeded(1)).unwrap();
+        gan.train(&data, &options(), &mut seeded(2), &mut Silent).unwrap();
+        (drawn(&gan, 20), gan.critic(data.x()).unwrap())
+    };
+    let far = Dataset::new(moons().x().mapv(|x| 8.0 * x + 64.0)).unwrap();
+    let (near, far) = (run(moons()), run(far));
+    let off = |a: f64, b: f64| (a - b).abs();
+    assert!(near.0.iter().zip(&far.0).all(|(&x, &y)| off(8.0 * f64::from(x) + 64.0, y.into()) < 0.02));
+    assert!(near.1.iter().zip(&far.1).all(|(&x, &y)| off(x, y) < 0.01));
+}
+
+#[test]
+fn the_wasserstein_penalty_is_taken_between_real_and_generated_rows() {
+    // Real rows at ±1, generated ones at −40, and a critic whose slope is 1 above −20 and 0.2 below: of points spread
+    // evenly between them half pay λ·0.8².
+    let lambda = 3.0;
+    let mut config = GanConfig {
+        dim: 1,
+        latent_dim: 1,
+        loss: AdversarialLoss::WassersteinGp { lambda },
+        generator_hidden: vec![],
+        generator_octaves: 0,
+        critic_hidden: vec![1],
+        critic_octaves: 0,
+        ..GanConfig::default()
+    };
+    (config.optimiser.lr, config.critic_lr) = (1e-30, 1e-30);
+    let mut gan = Gan::new(config, &mut seeded(0)).unwrap();
+    gan.generator_parameters = Parameters::new(vec![1e-6, -40.0]);
+    gan.critic_parameters = Parameters::new(vec![1.0, 20.0, 1.0, 0.0]);
+    let data = Dataset::new(Array2::from_shape_fn((100, 1), |(i, _)| (i % 2) as f32 * 2.0 - 1.0)).unwrap();
+    let options = TrainOptions { steps: 1, batch: 4096, ..Default::default() };
+    let report = gan.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+    let penalty = report.parts[1].1[0];
+    assert!((penalty / lambda - 0.32).abs() < 0.03, "{penalty}");
+}
+
+#[test]
+fn each_move_has_rows_and_noise_of_its_own() {
+    // Players who stand still: only what a move draws makes a difference.
+    let losses = |critic_steps| {
+        let mut config = GanConfig { critic_steps, critic_lr: 1e-30, ..small(GAMES[1]) };
+        config.optimiser.lr = 1e-30;
+        let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
+        let one = TrainOptions { steps: 1, ..options() };
+        let report = gan.train(&moons(), &one, &mut seeded(2), &mut Silent).unwrap();
+        [report.parts[0].1[0], report.parts[2].1[0]]
+    };
+    let (one, two) = (losses(1), losses(2));
+    assert!(one[0] != two[0] && one[1] != two[1], "{one:?} {two:?}");
+}
+
+#[test]
 fn every_option_matters() {
     let rows = |config| drawn(&trained(config).0, 20);
     for base in GAMES.map(small) {

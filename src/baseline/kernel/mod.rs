@@ -2,7 +2,9 @@
 //! 1962).
 //!
 //! **Objective.** H = h² Σ, Σ the covariance of the rows: kernels are isotropic where the rows are sphered
-//! (Fukunaga 1972; as scipy's `gaussian_kde`). What is left to learn is h: by a rule that is right for one
+//! (Fukunaga 1972; as scipy's `gaussian_kde`). Cross-validation also tries the diagonal of the covariance, kernels
+//! that are isotropic in standard units, which suit rows whose modes do not lie along the slant of the whole.
+//! What is left to learn is h: by a rule that is right for one
 //! Gaussian, or by the leave-one-out likelihood −Σᵢ ln (1/(n − 1)) Σ_{j≠i} N(xᵢ; xⱼ, h² Σ), which estimates
 //! KL(data ‖ model).
 //!
@@ -66,10 +68,11 @@ pub enum Bandwidth {
     Silverman,
     /// This h. 1e-100 to 1e100.
     Fixed(f64),
-    /// The h of the highest leave-one-out likelihood, between 2 and 1e-4 times Scott's.
+    /// The h of the highest leave-one-out likelihood, between 2 and 1e-4 times Scott's, and of Σ the covariance or
+    /// its diagonal, whichever scores higher.
     CrossValidated {
         /// Rows whose likelihood under all others is taken: drawn at random, or all where there are no more.
-        /// Each of 24 widths costs `rows`·n kernels. At least 1.
+        /// Each of 24 widths of either Σ costs `rows`·n kernels. At least 1.
         rows: usize,
     },
 }
@@ -139,8 +142,13 @@ struct Sphere {
 impl Sphere {
     /// No change: Σ = I.
     fn identity(dim: usize) -> Self {
-        let l = diagonal(&vec![1.0; dim]);
-        Sphere { shift: vec![0.0; dim], whiten: l.clone(), l }
+        Sphere::axes(vec![0.0; dim], &vec![1.0; dim])
+    }
+
+    /// Σ diagonal: each column in units of its own spread. sd: (d)
+    fn axes(shift: Vec<f64>, sd: &[f64]) -> Self {
+        let inverse: Vec<f64> = sd.iter().map(|sd| 1.0 / sd).collect();
+        Sphere { shift, l: diagonal(sd), whiten: diagonal(&inverse) }
     }
 
     /// `None` unless the covariance is symmetric and positive definite.
@@ -286,14 +294,15 @@ impl Generative for KernelDensity {
     /// Puts a kernel on each row and finds h. The optimum is in closed form, up to h: a later training does
     /// not go on from an earlier one but replaces it.
     ///
-    /// A step is a bandwidth that is tried: one for a rule, up to 24 for cross-validation. `steps`, `shards`,
+    /// A step is a bandwidth that is tried: one for a rule, up to 24 for each Σ of
+    /// cross-validation. `steps`, `shards`,
     /// `validate_every`, `patience` and `checkpoint` have no effect. The loss is the leave-one-out NLL, exact, of the rows
     /// that cross-validation takes; for a rule, of `batch` rows, drawn without replacement. Its part is h.
     /// Held-out rows are scored once, at the end.
     ///
     /// # Errors
-    /// Also [`Error::TooFewRows`] unless there are more rows than columns, and [`Error::SingularCovariance`] for
-    /// columns that depend on each other linearly. Then the model is as it was.
+    /// Also, without cross-validation, [`Error::TooFewRows`] unless there are more rows than columns, and
+    /// [`Error::SingularCovariance`] for columns that depend on each other linearly. Then the model is as it was.
     fn train(
         &mut self,
         data: &Dataset,
@@ -304,33 +313,27 @@ impl Generative for KernelDensity {
         let (x, held_out, streams) = train::split(data, options, rng)?;
         let units = Standardiser::identity(self.config.dim).fitted(x.view())?;
         let mean = units.shift().to_vec();
+        let (n, dim) = x.dim();
+        let full = covariance(x.view(), &mean);
         // Fewer rows span fewer dimensions, and their covariance has no inverse.
-        let (got, least) = (x.nrows(), self.config.dim + 1);
-        if got < least {
-            return Err(Error::TooFewRows { what: "data for a kernel density", got, least });
-        }
-        let covariance = covariance(x.view(), &mean);
-        let sphere = Sphere::new(mean, covariance.view())
-            .ok_or_else(|| Error::SingularCovariance { sd: units.scale().to_vec() })?;
-        let mut fitted = KernelDensity::on(self.config.clone(), x, sphere, 1.0);
-
-        let (n, dim) = fitted.x.dim();
-        let (steps, scored) = match self.config.bandwidth {
-            Bandwidth::CrossValidated { rows } => (TRIALS, rows.min(n)),
-            _ => (1, options.batch.min(n)),
+        let sphered = if n > dim { Sphere::new(mean.clone(), full.view()) } else { None };
+        let (shapes, steps, scored) = match self.config.bandwidth {
+            Bandwidth::CrossValidated { rows } => {
+                let sd = full.diag().mapv(f64::sqrt);
+                let axes = Sphere::axes(mean, sd.as_slice().expect("one row"));
+                (sphered.into_iter().chain([axes]).collect(), 2 * TRIALS, rows.min(n))
+            }
+            _ if n <= dim => {
+                return Err(Error::TooFewRows { what: "data for a kernel density", got: n, least: dim + 1 });
+            }
+            _ => (Vec::from_iter(sphered), 1, options.batch.min(n)),
         };
+        if shapes.is_empty() {
+            return Err(Error::SingularCovariance { sd: units.scale().to_vec() });
+        }
         let mut numbers = rand::seq::index::sample(&mut streams.stream(0), n, scored).into_vec();
         numbers.sort_unstable();
-        let mut y = Vec::new();
-        let rows = fitted.x.select(Axis(0), &numbers);
-        fitted.sphere.apply(rows.as_slice().expect("row-major"), &mut y);
-        let leave_one_out = LeaveOneOut {
-            kernels: &fitted.kernels,
-            dim,
-            scored: numbers,
-            y,
-            constant: fitted.sphere.constant(),
-        };
+        let rows = x.select(Axis(0), &numbers);
 
         let mut report = TrainReport {
             loss: Vec::new(),
@@ -349,16 +352,33 @@ impl Generative for KernelDensity {
             }
             go_on
         };
-        let mut given = |h: f64| {
-            let _ = observe(h, leave_one_out.nll(h));
-            h
-        };
-        fitted.bandwidth = match self.config.bandwidth {
-            Bandwidth::Scott => given(scott(n, dim)),
-            Bandwidth::Silverman => given(silverman(n, dim)),
-            Bandwidth::Fixed(h) => given(h),
-            Bandwidth::CrossValidated { .. } => leave_one_out.minimise(observe),
-        };
+        let mut best: Option<(f64, KernelDensity)> = None;
+        for sphere in shapes {
+            let mut fitted = KernelDensity::on(self.config.clone(), x.clone(), sphere, 1.0);
+            let mut y = Vec::new();
+            fitted.sphere.apply(rows.as_slice().expect("row-major"), &mut y);
+            let constant = fitted.sphere.constant();
+            let leave_one_out =
+                LeaveOneOut { kernels: &fitted.kernels, dim, scored: numbers.clone(), y, constant };
+            let mut given = |h: f64| {
+                let nll = leave_one_out.nll(h);
+                (nll, h, observe(h, nll))
+            };
+            let (nll, h, go_on) = match self.config.bandwidth {
+                Bandwidth::Scott => given(scott(n, dim)),
+                Bandwidth::Silverman => given(silverman(n, dim)),
+                Bandwidth::Fixed(h) => given(h),
+                Bandwidth::CrossValidated { .. } => leave_one_out.minimise(&mut observe),
+            };
+            fitted.bandwidth = h;
+            if best.as_ref().is_none_or(|(least, _)| nll < *least) {
+                best = Some((nll, fitted));
+            }
+            if go_on.is_break() {
+                break;
+            }
+        }
+        let (_, fitted) = best.expect("at least one shape");
         if held_out.nrows() > 0 {
             let nats = fitted.score(held_out.view())?;
             report.validation.push((report.loss.len(), -nats.sum() / nats.len() as f64));

@@ -56,38 +56,42 @@ impl LeaveOneOut<'_> {
     }
 
     /// The bandwidth of the least NLL: a geometric sequence of widths, then golden sections of ln h around the
-    /// best. `observe(h, nll)` sees each and may end the search with the best so far.
-    pub fn minimise(&self, mut observe: impl FnMut(f64, f64) -> ControlFlow<()>) -> f64 {
+    /// best. `observe(h, nll)` sees each and may end the search with the best so far. The least NLL, its h, and
+    /// whether to go on.
+    pub fn minimise(
+        &self,
+        mut observe: impl FnMut(f64, f64) -> ControlFlow<()>,
+    ) -> (f64, f64, ControlFlow<()>) {
         let mut best = (f64::INFINITY, 0.0);
         let mut try_width = |h: f64| {
             let nll = self.nll(h);
             if nll < best.0 || best.1 == 0.0 {
                 best = (nll, h);
             }
-            (nll, best.1, observe(h, nll))
+            (nll, best, observe(h, nll))
         };
         let widest = WIDEST * scott(self.kernels.rows(), self.dim);
-        let mut at = widest;
+        let mut at = (f64::INFINITY, widest);
         for i in 0..WIDTHS {
-            let (_, h, go_on) = try_width(widest * RATIO.powi(i as i32));
-            at = h;
+            let (_, best, go_on) = try_width(widest * RATIO.powi(i as i32));
+            at = best;
             if go_on.is_break() {
-                return at;
+                return (at.0, at.1, go_on);
             }
         }
         // Four points of ln h in golden proportion; of the inner two the worse becomes an end.
         const GOLDEN: f64 = 0.618_033_988_749_894_9;
-        let (mut low, mut high) = ((at * RATIO).ln(), (at / RATIO).ln());
+        let (mut low, mut high) = ((at.1 * RATIO).ln(), (at.1 / RATIO).ln());
         let mut inner = [None, None];
         for _ in 0..REFINEMENTS {
             let place =
                 |i: usize| if i == 0 { high - GOLDEN * (high - low) } else { low + GOLDEN * (high - low) };
             let missing = if inner[0].is_none() { 0 } else { 1 };
-            let (nll, h, go_on) = try_width(place(missing).exp());
-            at = h;
+            let (nll, best, go_on) = try_width(place(missing).exp());
+            at = best;
             inner[missing] = Some(nll);
             if go_on.is_break() {
-                return at;
+                return (at.0, at.1, go_on);
             }
             if let [Some(left), Some(right)] = inner {
                 if left < right {
@@ -97,6 +101,6 @@ impl LeaveOneOut<'_> {
                 }
             }
         }
-        at
+        (at.0, at.1, ControlFlow::Continue(()))
     }
 }

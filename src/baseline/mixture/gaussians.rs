@@ -1,6 +1,6 @@
 use std::f64::consts::TAU;
 
-use ndarray::{Array1, Array2, Array3, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
 
 use crate::baseline::lanes::LANES;
 use crate::numeric::Real;
@@ -24,12 +24,25 @@ pub(super) struct Gaussians {
     whiten: Vec<Vec<f64>>,
     // ln wₖ − ½ d ln 2π − ln |Lₖ|: (k)
     peak: Vec<f64>,
+    // Whether all covariances are diagonal: a row then takes d products in place of ½ d².
+    diagonal: bool,
 }
 
 impl Gaussians {
     /// The first component whose covariance is not symmetric and positive definite is the error.
     pub fn new(weights: Array1<f64>, means: Array2<f64>, covariances: Array3<f64>) -> Result<Self, usize> {
         let d = means.ncols();
+        if is_diagonal(&covariances) {
+            // What the factorisation of a diagonal gives, without its d³ operations.
+            let sd = |c: ArrayView2<f64>| c.diag().iter().map(|v| v.sqrt()).collect::<Vec<_>>();
+            let sd: Vec<_> = covariances.axis_iter(Axis(0)).map(sd).collect();
+            if let Some(k) = sd.iter().position(|sd| !sd.iter().all(|sd| *sd > 0.0 && sd.is_finite())) {
+                return Err(k);
+            }
+            let inverse = |sd: &Vec<f64>| diagonal(&sd.iter().map(|sd| 1.0 / sd).collect::<Vec<_>>());
+            let (l, whiten) = (sd.iter().map(|sd| diagonal(sd)).collect(), sd.iter().map(inverse).collect());
+            return Ok(Gaussians::factored(weights, means, covariances, l, whiten));
+        }
         let factor = |(k, c)| cholesky(c).ok_or(k);
         let l: Vec<_> = covariances.axis_iter(Axis(0)).enumerate().map(factor).collect::<Result<_, _>>()?;
         let whiten = l.iter().map(|l| invert_lower(l, d)).collect();
@@ -47,7 +60,8 @@ impl Gaussians {
         let d = means.ncols();
         let peak = |(w, l): (&f64, &Vec<f64>)| w.ln() - 0.5 * d as f64 * TAU.ln() - ln_det(l, d);
         let peak = weights.iter().zip(&l).map(peak).collect();
-        Gaussians { weights, means, covariances, l, whiten, peak }
+        let diagonal = is_diagonal(&covariances);
+        Gaussians { weights, means, covariances, l, whiten, peak, diagonal }
     }
 
     /// Equally many rows to each mean, spread by `sd` along the axes.
@@ -55,10 +69,30 @@ impl Gaussians {
         let (k, d) = means.dim();
         let covariances =
             Array3::from_shape_fn((k, d, d), |(_, i, j)| if i == j { sd[i] * sd[i] } else { 0.0 });
-        // What the factorisation of a diagonal gives, without its d³ operations.
-        let inverse: Vec<f64> = sd.iter().map(|sd| 1.0 / sd).collect();
-        let (l, whiten) = (vec![diagonal(sd); k], vec![diagonal(&inverse); k]);
-        Gaussians::factored(Array1::from_elem(k, 1.0 / k as f64), means, covariances, l, whiten)
+        let weights = Array1::from_elem(k, 1.0 / k as f64);
+        Gaussians::new(weights, means, covariances).expect("positive on the diagonal")
+    }
+
+    /// With component k in two halves of the same mean and covariance together: along u = Σ e_c/√Σ_cc, c the
+    /// column of the largest variance in units of `scale`, at μ ± u/2 with covariances Σ − uuᵀ/4, which is at
+    /// least ¾ Σ.
+    pub fn split(&self, k: usize, scale: &[f64]) -> Gaussians {
+        let d = self.dim();
+        let covariance = self.covariances.index_axis(Axis(0), k);
+        let share = |c: usize| covariance[[c, c]] / (scale[c] * scale[c]);
+        let widest = (0..d).max_by(|&a, &b| share(a).total_cmp(&share(b))).expect("at least one column");
+        let u = &covariance.column(widest) / covariance[[widest, widest]].sqrt();
+        let halved = Array2::from_shape_fn((d, d), |(i, j)| covariance[[i, j]] - 0.25 * u[i] * u[j]);
+        let (mut weights, mut means, mut covariances) =
+            (self.weights.to_vec(), self.means.clone(), self.covariances.clone());
+        weights[k] *= 0.5;
+        weights.push(weights[k]);
+        let second = &self.means.row(k) - &(0.5 * &u);
+        means.row_mut(k).scaled_add(0.5, &u);
+        covariances.index_axis_mut(Axis(0), k).assign(&halved);
+        means.push_row(second.view()).expect("as many columns");
+        covariances.push(Axis(0), halved.view()).expect("as many columns");
+        Gaussians::new(Array1::from_vec(weights), means, covariances).expect("at least ¾ Σ")
     }
 
     pub fn dim(&self) -> usize {
@@ -87,7 +121,8 @@ impl Gaussians {
                         centred[i][l] = x[l] - mean[i];
                     }
                     let mut y = [0.0; LANES];
-                    for (w, centred) in whiten[i * d..=i * d + i].iter().zip(&*centred) {
+                    let from = if self.diagonal { i } else { 0 };
+                    for (w, centred) in whiten[i * d + from..=i * d + i].iter().zip(&centred[from..]) {
                         for l in 0..LANES {
                             y[l] = w.mul_add(centred[l], y[l]);
                         }
@@ -140,4 +175,8 @@ impl Gaussians {
             }
         }
     }
+}
+
+fn is_diagonal(covariances: &Array3<f64>) -> bool {
+    covariances.indexed_iter().all(|((_, i, j), &v)| i == j || v == 0.0)
 }

@@ -1,23 +1,26 @@
-//! The Gaussian mixture: p(x) = Σₖ wₖ N(x; μₖ, Σₖ), full covariances.
+//! The Gaussian mixture: p(x) = Σₖ wₖ N(x; μₖ, Σₖ), with full, tied, diagonal or spherical covariances.
 //!
 //! **Objective.** Maximum likelihood by expectation–maximisation (Dempster, Laird & Rubin 1977; Bishop 2006,
 //! §9.2). The E-step finds the responsibilities rₖ(x) = wₖ N(x; μₖ, Σₖ) / p(x), the M-step the weighted
-//! counts, means and covariances; no iteration lowers the likelihood. It starts from k-means++.
+//! counts, means and covariances; no iteration lowers the likelihood, but for what the prior takes. It starts
+//! from k-means++, or from a mixture of one component less.
 //!
 //! **Sampling.** One pass: k ~ w, x = μₖ + Lₖ z with Σₖ = Lₖ Lₖᵀ, z ~ N(0, I).
 //!
 //! **Likelihood.** Exact, in closed form.
 //!
 //! **What goes wrong.** *Local optima*: a component that covers two modes does not split, and two that share
-//! a mode do not part; hence the restarts. *Collapse*: a component on one repeated row has an infinite
-//! likelihood; `reg_covar` bounds it. *Shape*: an edge or a curve is a chain of ellipses.
+//! a mode do not part; hence splits and restarts. *Collapse*: a component on a few rows or one repeated row has
+//! an infinite likelihood; `shrinkage` and `reg_covar` bound it. *Shape*: an edge or a curve is a chain of ellipses.
 
 mod gaussians;
 mod likelihood;
+mod moments;
 mod objective;
 #[cfg(feature = "safetensors")]
 mod persist;
 mod sampling;
+mod search;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -29,8 +32,8 @@ use rand::RngCore;
 
 use self::gaussians::Gaussians;
 use self::likelihood::Scratch;
-use self::objective::{Assign, Em, Run, expect};
-use self::start::start;
+use self::objective::{Em, Prior};
+use self::search::Search;
 use super::MOST_COLUMNS;
 use super::lanes::Lanes;
 use crate::data::Standardiser;
@@ -53,20 +56,57 @@ const BLOCK: usize = 256;
 pub struct GaussianMixtureConfig {
     /// Columns of a row. 1 to 4096. Default 2.
     pub dim: usize,
-    /// How many components. Default: the best of 1 to 25 by [`ComponentCount::Bic`]. It takes thirteen times as
-    /// long as 25 alone, but does not learn few rows by heart.
+    /// How many components. Default: the best of 1 to 25 by [`ComponentCount::Bic`].
     pub components: ComponentCount,
-    /// Runs of EM in a first training, each from another k-means++ start; the one of the highest likelihood
-    /// is kept. 1 to 1000. Default 3.
+    /// What the covariances share. Default: the best by the same criterion, [`Covariance::Best`].
+    pub covariance: Covariance,
+    /// Runs of EM in a first training for each family and number of components, each from another k-means++ start;
+    /// where the number is searched for, one of them starts from the mixture of one component less instead. The
+    /// one of the highest likelihood is kept. 1 to 1000. Default 3.
     pub restarts: usize,
     /// A run ends when an iteration gains less than this, in nats per row. 0 or more. Default 1e-5.
     pub tol: f64,
-    /// The most iterations of a run. At least 1. Default 300.
+    /// The most iterations of a run. 1 to 1,000,000. Default 300.
     pub max_iter: usize,
     /// Added to each component's variances, as a share of the column's variance over all training rows: the
     /// floor of a collapsing component. 0 or more; with 0 a collapse is an error. Default 1e-6, a standard
     /// deviation of a thousandth of the column's.
     pub reg_covar: f64,
+    /// λ of a prior on the covariances: a component with nₖ rows has λ/nₖ times the covariance of all training
+    /// rows added to its own, as if one more row stood √λ standard deviations away. It keeps components of few
+    /// rows broad and leaves those of many as they are. Tied covariances go without. 0 or more. Default 0.01.
+    pub shrinkage: f64,
+}
+
+/// What the covariances of a mixture share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub enum Covariance {
+    /// The family of the four below that the criterion of [`ComponentCount::Bic`] prefers, with its number of
+    /// components.
+    Best,
+    /// Σₖ any: d (d + 1)/2 numbers for each component.
+    Full,
+    /// One Σ for all components: d (d + 1)/2 numbers.
+    Tied,
+    /// Σₖ diagonal: d numbers for each component.
+    Diagonal,
+    /// Σₖ = sₖ² diag(σ²), σ the standard deviations of the columns over the training rows, so that units do not
+    /// matter: one number for each component.
+    Spherical,
+}
+
+impl Covariance {
+    /// The families that a training compares.
+    fn candidates(&self, dim: usize) -> &[Covariance] {
+        use Covariance::*;
+        match self {
+            // One variance is all of these but tied.
+            Best if dim == 1 => &[Full, Tied],
+            Best => &[Full, Tied, Diagonal, Spherical],
+            one => std::slice::from_ref(one),
+        }
+    }
 }
 
 /// How many components a mixture has.
@@ -76,9 +116,11 @@ pub enum ComponentCount {
     /// This many. 1 to 65,536, their covariances together at most 2²⁸ numbers.
     Fixed(usize),
     /// The number from 1 to `max` with the least Bayesian information criterion (Schwarz 1978) on the training
-    /// rows, −2 ln L + num_params·ln n. A first training fits them all, `restarts` times each.
+    /// rows, −2 ln L + num_params·ln n; where rows are held out
+    /// ([`validation`](TrainOptions::validation)), the one with the least NLL of theirs. A first training starts
+    /// from one component and ends when three more have not gained.
     Bic {
-        /// The most. Bounded likewise.
+        /// The most; no more than rows. Bounded likewise.
         max: usize,
     },
 }
@@ -91,10 +133,12 @@ impl Default for GaussianMixtureConfig {
         GaussianMixtureConfig {
             dim: 2,
             components: ComponentCount::Bic { max: 25 },
+            covariance: Covariance::Best,
             restarts: 3,
             tol: 1e-5,
             max_iter: 300,
             reg_covar: 1e-6,
+            shrinkage: 0.01,
         }
     }
 }
@@ -115,9 +159,12 @@ impl GaussianMixtureConfig {
         check(restarts, "GaussianMixtureConfig::restarts", self.restarts, "1 to 1000")?;
         let tol = self.tol >= 0.0 && self.tol.is_finite();
         check(tol, "GaussianMixtureConfig::tol", self.tol, "0 or more, finite")?;
-        check(self.max_iter >= 1, "GaussianMixtureConfig::max_iter", self.max_iter, "at least 1")?;
+        let iterations = (1..=1_000_000).contains(&self.max_iter);
+        check(iterations, "GaussianMixtureConfig::max_iter", self.max_iter, "1 to 1,000,000")?;
         let ridge = self.reg_covar >= 0.0 && self.reg_covar.is_finite();
-        check(ridge, "GaussianMixtureConfig::reg_covar", self.reg_covar, "0 or more, finite")
+        check(ridge, "GaussianMixtureConfig::reg_covar", self.reg_covar, "0 or more, finite")?;
+        let shrinkage = self.shrinkage >= 0.0 && self.shrinkage.is_finite();
+        check(shrinkage, "GaussianMixtureConfig::shrinkage", self.shrinkage, "0 or more, finite")
     }
 
     fn most_components(&self) -> usize {
@@ -126,7 +173,7 @@ impl GaussianMixtureConfig {
     }
 }
 
-/// A mixture of Gaussians with full covariances, fitted by EM.
+/// A mixture of Gaussians, fitted by EM.
 ///
 /// ```
 /// use quadrivium::{data::Toy, prelude::*};
@@ -150,6 +197,8 @@ impl GaussianMixtureConfig {
 pub struct GaussianMixture {
     config: GaussianMixtureConfig,
     gaussians: Gaussians,
+    /// What the covariances share: one of the four.
+    family: Covariance,
     /// Whether the next training goes on from the present parameters.
     started: bool,
 }
@@ -162,10 +211,12 @@ impl GaussianMixture {
     pub fn new(config: GaussianMixtureConfig) -> Result<Self> {
         config.validate()?;
         let gaussians = Gaussians::equal(Array2::zeros((1, config.dim)), &vec![1.0; config.dim]);
-        Ok(GaussianMixture { config, gaussians, started: false })
+        let family = config.covariance.candidates(config.dim)[0];
+        Ok(GaussianMixture { config, gaussians, family, started: false })
     }
 
-    /// The mixture of given parameters; a training goes on from them. weights: (k), means: (k, dim),
+    /// The mixture of given parameters; a training goes on from them, in the family of `config.covariance`, which
+    /// is [`Covariance::Full`] for [`Covariance::Best`]. weights: (k), means: (k, dim),
     /// covariances: (k, dim, dim), in the units of the data.
     ///
     /// # Errors
@@ -220,12 +271,18 @@ impl GaussianMixture {
                 covariances.index_axis(Axis(0), k).rows().into_iter().map(|r| r.to_vec()).collect();
             Error::config("covariances", rows, "symmetric and positive definite")
         })?;
-        Ok(GaussianMixture { config, gaussians, started: true })
+        let family = config.covariance.candidates(config.dim)[0];
+        Ok(GaussianMixture { config, gaussians, family, started: true })
     }
 
     /// What it was made with.
     pub fn config(&self) -> &GaussianMixtureConfig {
         &self.config
+    }
+
+    /// The family of its covariances, never [`Covariance::Best`]: the one that the first training chose.
+    pub fn covariance(&self) -> Covariance {
+        self.family
     }
 
     /// wₖ, shape (k), with sum 1.
@@ -273,7 +330,8 @@ impl GaussianMixture {
     /// As [`responsibilities`](GaussianMixture::responsibilities).
     pub fn bic(&self, x: ArrayView2<f32>) -> Result<f64> {
         let nats = self.score(x)?;
-        Ok(bic(&self.gaussians, -nats.sum(), x.nrows()))
+        let params = self.num_params() as f64;
+        Ok(-2.0 * nats.sum() + params * (x.nrows() as f64).ln())
     }
 
     fn score(&self, x: ArrayView2<f32>) -> Result<Array1<f64>> {
@@ -286,12 +344,15 @@ impl GaussianMixture {
     }
 }
 
-fn num_params(k: usize, d: usize) -> usize {
-    k - 1 + k * d + k * d * (d + 1) / 2
-}
-
-fn bic(gaussians: &Gaussians, nll: f64, rows: usize) -> f64 {
-    2.0 * nll + num_params(gaussians.len(), gaussians.dim()) as f64 * (rows as f64).ln()
+fn num_params(family: Covariance, k: usize, d: usize) -> usize {
+    let triangle = d * (d + 1) / 2;
+    let covariances = match family {
+        Covariance::Best | Covariance::Full => k * triangle,
+        Covariance::Tied => triangle,
+        Covariance::Diagonal => k * d,
+        Covariance::Spherical => k,
+    };
+    k - 1 + k * d + covariances
 }
 
 impl Generative for GaussianMixture {
@@ -307,23 +368,23 @@ impl Generative for GaussianMixture {
         self.config.dim
     }
 
-    /// k − 1 weights, k·dim means and k·dim (dim + 1)/2 covariances.
+    /// k − 1 weights, k·dim means and the numbers of the covariances: see [`Covariance`].
     fn num_params(&self) -> usize {
-        num_params(self.gaussians.len(), self.config.dim)
+        num_params(self.family, self.gaussians.len(), self.config.dim)
     }
 
-    /// Runs EM on all rows. The first training starts from k-means++, `restarts` times; a later one, and the
-    /// first after [`from_parameters`](GaussianMixture::from_parameters), is one run from the present
-    /// parameters.
+    /// Runs EM on all rows. The first training chooses what the config leaves open; a later one, and the first
+    /// after [`from_parameters`](GaussianMixture::from_parameters), is one run from the present parameters.
     ///
     /// A step is an iteration, on as many threads as there are; `steps`, `batch`, `shards` and `checkpoint`
-    /// have no effect: `max_iter` and `tol` end a run. Held-out rows are scored every `validate_every` iterations and at the
-    /// end of a run; `patience` ends a run. The observer sees the iterations of all runs; the report is of
-    /// the one that was kept, and `loss` is its mean NLL of the training rows after each iteration.
+    /// have no effect: `max_iter` and `tol` end a run. Held-out rows are scored every `validate_every` iterations
+    /// and at the end of a run, and decide between runs; `patience` ends a run. The observer sees the iterations
+    /// of all runs; the report is of the one that was kept, and `loss` is its mean NLL of the training rows after
+    /// each iteration.
     ///
     /// # Errors
-    /// Also [`Error::TooFewRows`] for fewer rows than components, and [`Error::Diverged`] if a covariance
-    /// collapses, which takes a `reg_covar` of 0 or near it. Then the model is as it was.
+    /// Also [`Error::TooFewRows`] for fewer rows than a fixed number of components, and [`Error::Diverged`] if a
+    /// covariance collapses, which takes a `reg_covar` of 0 or near it. Then the model is as it was.
     fn train(
         &mut self,
         data: &Dataset,
@@ -333,52 +394,48 @@ impl Generative for GaussianMixture {
     ) -> Result<TrainReport> {
         let config = &self.config;
         let (training, held_out, streams) = train::split(data, options, rng)?;
-        // Of the columns it checks, only the scale is used: k-means measures by it, and so does the ridge.
+        // Of the columns it checks, only the scale is used: k-means measures by it, and so do prior and ridge.
         let units = Standardiser::identity(config.dim).fitted(training.view())?;
-        let scale = units.scale();
-        let least = if self.started { 1 } else { config.most_components() };
+        let least = match config.components {
+            ComponentCount::Fixed(k) if !self.started => k,
+            _ => 1,
+        };
         if training.nrows() < least {
             return Err(Error::TooFewRows { what: "data for a mixture", got: training.nrows(), least });
         }
+        let covariance = {
+            let centred = training.mapv(f64::from) - ndarray::aview1(units.shift());
+            centred.t().dot(&centred) / training.nrows() as f64
+        };
         let lanes = |x: &Array2<f32>| Lanes::new(config.dim, x.as_slice().expect("standard layout"), 0.0);
         let (rows, held_out) = (lanes(&training), lanes(&held_out));
-        let ridge: Vec<f64> = scale.iter().map(|s| config.reg_covar * s * s).collect();
-        let em = Em { config, options, rows: &rows, held_out: &held_out, ridge: &ridge };
-
-        let counts = match config.components {
-            ComponentCount::Fixed(k) => k..=k,
-            ComponentCount::Bic { max } => 1..=max,
+        let prior = Prior {
+            scale: units.scale(),
+            covariance: covariance.view(),
+            shrinkage: config.shrinkage,
+            reg_covar: config.reg_covar,
         };
-        // The number of components of each run; none for one that goes on.
-        let runs: Vec<Option<usize>> = match self.started {
-            true => vec![None],
-            false => counts.flat_map(|k| std::iter::repeat_n(Some(k), config.restarts)).collect(),
-        };
-        let steps = runs.len().saturating_mul(config.max_iter);
-        let mut done = 0;
-        let mut kept: Option<(f64, Run)> = None;
-        for (r, components) in runs.into_iter().enumerate() {
-            let (gaussians, sums) = match components {
-                Some(k) => start(k, &rows, scale, &mut streams.stream(r as u64)),
-                None => (self.gaussians.clone(), expect(&self.gaussians, &rows, Assign::Soft)),
-            };
-            let run = em.run(gaussians, sums, done, |loss, validation| {
-                let seen = Step { step: done, steps, loss, part_names: &[], parts: &[], validation };
-                done += 1;
+        let em = Em { config, options, rows: &rows, held_out: &held_out, prior };
+        let run = if self.started {
+            let mut step = 0;
+            let from = (self.gaussians.clone(), em.expect(&self.gaussians, self.family));
+            em.run(self.family, from, f64::INFINITY, 0, |loss, validation| {
+                let steps = config.max_iter;
+                let seen = Step { step, steps, loss, part_names: &[], parts: &[], validation };
+                step += 1;
                 observer.step(&seen)
-            })?;
-            let stop = run.stop;
-            let bic = bic(&run.gaussians, run.nll * rows.rows() as f64, rows.rows());
-            if kept.as_ref().is_none_or(|(least, _)| bic < *least) {
-                kept = Some((bic, run));
-            }
-            if stop == Stop::Interrupted {
-                kept.as_mut().expect("a run").1.stop = stop;
-                break;
-            }
-        }
-        let (_, run) = kept.expect("at least one run");
-        (self.gaussians, self.started) = (run.gaussians, true);
+            })?
+        } else {
+            let families = config.covariance.candidates(config.dim).len();
+            let runs = match config.components {
+                ComponentCount::Fixed(_) => families * config.restarts,
+                // Each family once from one component on, and all but the first from the best so far.
+                ComponentCount::Bic { max } => (2 * families - 1) * max * config.restarts,
+            };
+            let steps = runs.saturating_mul(config.max_iter);
+            Search { em: &em, streams, observer, done: 0, steps, starts: 0, best: None }.search()?
+        };
+        (self.gaussians, self.family, self.started) = (run.gaussians, run.family, true);
         Ok(TrainReport { loss: run.loss, parts: Vec::new(), validation: run.validation, stop: run.stop })
     }
 

@@ -2,7 +2,7 @@ use ndarray::{Array1, Array2, Array3};
 use serde::{Deserialize, Serialize};
 
 use super::gaussians::Gaussians;
-use super::{GaussianMixture, GaussianMixtureConfig};
+use super::{Covariance, GaussianMixture, GaussianMixtureConfig};
 use crate::error::{Error, Result, check};
 use crate::persist::Persist;
 use crate::persist::format::{Stored, Tensor, encode};
@@ -11,6 +11,13 @@ use crate::persist::format::{Stored, Tensor, encode};
 #[serde(deny_unknown_fields)]
 struct Fitted {
     started: bool,
+    /// The family of the covariances, which the first files did not name: theirs are full.
+    #[serde(default = "full")]
+    family: Covariance,
+}
+
+fn full() -> Covariance {
+    Covariance::Full
 }
 
 /// Tensors: `weights` (k), `means` (k, d), `covariances` (k, d, d).
@@ -27,13 +34,15 @@ impl Persist for GaussianMixture {
             Tensor::f64("means", means.shape(), means.as_slice().expect("standard layout")),
             Tensor::f64("covariances", covariances.shape(), row_major),
         ];
-        encode(Self::kind(), &self.config, &Fitted { started: self.started }, tensors)
+        encode(Self::kind(), &self.config, &Fitted { started: self.started, family: self.family }, tensors)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Fitted { started }): (GaussianMixtureConfig, _) = stored.read(Self::kind())?;
+        let (config, Fitted { started, family }): (GaussianMixtureConfig, _) = stored.read(Self::kind())?;
         config.validate()?;
+        let fits = family != Covariance::Best && [Covariance::Best, family].contains(&config.covariance);
+        check(fits, "family", family, "that of the config, and one of the four")?;
         stored.count(3)?;
         let d = config.dim;
         let k = stored.shape("weights")?.first().copied().unwrap_or(0);
@@ -53,6 +62,6 @@ impl Persist for GaussianMixture {
             let what = format!("covariance {k} is not symmetric and positive definite");
             Error::Format { what }
         })?;
-        Ok(GaussianMixture { config, gaussians, started })
+        Ok(GaussianMixture { config, gaussians, family, started })
     }
 }

@@ -1,8 +1,9 @@
 use ndarray::Array2;
 use rand::Rng as _;
 
+use super::Covariance;
 use super::gaussians::Gaussians;
-use super::objective::{Assign, Sums, expect, moved_means};
+use super::moments::{Assign, Moments, Sums, expect, moved_means};
 use crate::baseline::lanes::{LANES, Lanes, total};
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
@@ -12,14 +13,20 @@ const LLOYD: usize = 10;
 
 /// Where a run of EM starts: k-means++ seeds, a few Lloyd iterations, and the sums of each row with its
 /// nearest centre. Distances are in units of `scale`, (d).
-pub(super) fn start(k: usize, rows: &Lanes, scale: &[f64], rng: &mut Rng) -> (Gaussians, Sums) {
+pub(super) fn start(
+    k: usize,
+    family: Covariance,
+    rows: &Lanes,
+    scale: &[f64],
+    rng: &mut Rng,
+) -> (Gaussians, Sums) {
     let mut gaussians = Gaussians::equal(seeds(k, rows, scale, rng), scale);
     for _ in 0..LLOYD {
         // Only the means move: where weights and covariances are equal, the likeliest centre is the nearest.
-        let sums = expect(&gaussians, rows, Assign::Hard);
+        let sums = expect(&gaussians, rows, Assign::Hard, Moments::Diagonal);
         gaussians = Gaussians::equal(moved_means(&gaussians, &sums), scale);
     }
-    let sums = expect(&gaussians, rows, Assign::Hard);
+    let sums = expect(&gaussians, rows, Assign::Hard, family.moments());
     (gaussians, sums)
 }
 

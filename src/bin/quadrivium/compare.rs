@@ -22,7 +22,7 @@ use crate::values::share;
 
 /// Train every model on a part of the rows, and rank them on the rest.
 ///
-/// Each model is trained as `fit` does by default, and columns of rounded numbers are spread over their rounding:
+/// Each model is trained as `fit` does by default, and columns that go in steps are spread over them:
 /// without that a density could be as high as it likes on the values that there are, and the ranking would be one of
 /// spikes. Likelihoods are of held-out rows, in nats; each with its kind, since a bound or an estimate is a weaker claim
 /// than an exact value. A "=" marks models that are within one standard error of the first, row by row. Distances are between drawn and held-out rows, columns in units of their standard
@@ -104,6 +104,8 @@ struct Measured {
     units: Standardiser,
     /// Rows that a model draws: as many as of the training rows are measured.
     drawn: usize,
+    /// What makes a log-density of the rows one in the units of the data: `Table::log_scale`.
+    log_scale: f64,
 }
 
 impl Measured {
@@ -124,6 +126,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     files::distinct(&[("the rows", args.data.path())], &[("the table", &args.output)])?;
     let treatment = args.treatment.spreading();
     let (table, columns) = prepare(&args.data, &treatment, args.seed)?;
+    let log_scale = table.log_scale();
     let (name, names) = (args.data.name(), table.names);
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
     let split = data.hold_out(HeldOut::Share(args.held_out), &mut Purpose::Split.stream(args.seed));
@@ -131,7 +134,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     let units = Standardiser::identity(train.dim()).fitted(train.x());
     let units = units.map_err(|error| of_columns(&name, &names, error))?;
     let few = |data: &Dataset| data.x().slice(s![..data.rows().min(MEASURED), ..]).to_owned();
-    let measured = Measured { test: few(&test), units, drawn: train.rows().min(MEASURED) };
+    let measured = Measured { test: few(&test), units, drawn: train.rows().min(MEASURED), log_scale };
 
     let all = Kind::ALL.iter();
     let kinds = all.filter(|kind| args.models.is_empty() || args.models.contains(kind));
@@ -207,7 +210,7 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
         kind,
         name,
         likelihood: scored.kind(),
-        nll: Nll::of(&scored),
+        nll: Nll::of(&scored).map(|nll| Nll { mean: nll.mean + measured.log_scale, ..nll }),
         nats: scored.nats().cloned(),
         distances,
         train_s,

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io::{self, Write};
 
 use quadrivium::Error;
+use quadrivium::data::Content;
+
+use crate::interrupt::Signal;
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -12,13 +15,23 @@ pub enum Failure {
     Operation(String),
     /// It was not asked for rightly.
     Usage(String),
-    /// Ctrl-C; what there was to save is saved.
-    Interrupted,
+    /// A signal; what there was to save is saved.
+    Interrupted(Signal),
     /// The reader of standard output is gone.
     ClosedPipe,
 }
 
 pub type Outcome<T> = Result<T, Failure>;
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Operation(message) | Failure::Usage(message) => f.write_str(message),
+            Failure::Interrupted(signal) => write!(f, "stopped by {}", signal.name()),
+            Failure::ClosedPipe => f.write_str("nobody reads the output any more"),
+        }
+    }
+}
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -34,6 +47,23 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
             "{name}: line {line}: is it a header? Column {column} holds {found:?}, others numbers: \
              --header yes or --header no decides"
         ),
+        Error::NumberStyle { line, column, name: of, found, thousands, comma } => format!(
+            "{name}: line {line}, column {column}: found {found:?}, expected a finite number ({of}){}",
+            match (thousands, comma) {
+                (true, true) =>
+                    "; with thousands separators --decimal . reads it, with a decimal comma --decimal ,",
+                (true, false) => "; --decimal . reads thousands separators",
+                _ => "; --decimal , reads decimal commas",
+            }
+        ),
+        Error::MixedColumns { ref columns } => {
+            let numbers = columns.iter().filter(|(_, content)| *content == Content::Numbers);
+            let numbers: Vec<&str> = numbers.map(|(name, _)| name.as_str()).collect();
+            match numbers.is_empty() {
+                true => format!("{name}: {error}"),
+                false => format!("{name}: {error}: --columns {}", numbers.join(",")),
+            }
+        }
         other => format!("{name}: {other}"),
     })
 }
@@ -71,9 +101,23 @@ pub fn of_columns(name: impl fmt::Display, names: &[String], error: Error) -> Fa
     }
 }
 
-/// A line on standard error. If that is closed, nobody listens.
+/// A line on standard error, [`printable`]. If that is closed, nobody listens.
 pub fn say(message: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{message}");
+    let _ = writeln!(io::stderr(), "{}", printable(&message.to_string()));
+}
+
+/// The text as it may go to a terminal: names that come from a file are not to move the cursor, to begin a line
+/// or to turn the writing round.
+pub fn printable(text: &str) -> String {
+    let hidden = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match hidden(c) {
+            true => printable.extend(c.escape_default()),
+            false => printable.push(c),
+        }
+    }
+    printable
 }
 
 /// "1 row", "2 rows".

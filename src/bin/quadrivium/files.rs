@@ -1,10 +1,11 @@
 //! Files that the program writes: which paths it takes, and that they are written whole or not at all.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::{Mutex, PoisonError};
+
+use quadrivium::file::NewFile;
 
 use crate::failure::{Failure, Outcome, of_writing};
 
@@ -17,39 +18,62 @@ pub fn in_a_folder(path: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// Refuses before the work a file that the library could not write after it: tries the name that it has until it
-/// is whole.
+/// Refuses before the work a file that could not be written after it: makes what it would be, and drops it.
 pub fn writable(path: &Path) -> Outcome<()> {
     in_a_folder(path)?;
     if is_stream(path) {
         return Ok(());
     }
-    let tried = end_of_links(path).and_then(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = folder(&path).join(format!(".{name}.{}-0.tmp", process::id()));
-        File::create_new(&temporary).and_then(|_| fs::remove_file(&temporary))
-    });
-    tried.map_err(|error| of_writing(path.display(), error))
+    NewFile::create(path).map(drop).map_err(|error| of_writing(path.display(), error))
 }
 
 /// Refuses one file for two things, of which the later would destroy the earlier: what is read, and what is
-/// written.
+/// written; under whatever names.
 pub fn distinct(read: &[(&'static str, Option<&Path>)], written: &[(&'static str, &Path)]) -> Outcome<()> {
-    let read = read.iter().filter_map(|&(what, path)| Some((what, resolved(path?))));
-    let mut seen: Vec<(&str, PathBuf)> = read.collect();
+    let read = read.iter().filter_map(|&(what, path)| Some((what, Place::of(path?))));
+    let mut seen: Vec<(&str, Place)> = read.collect();
     for &(what, path) in written {
         // A device, such as the null device, keeps nothing.
         if is_stream(path) {
             continue;
         }
-        let file = resolved(path);
-        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == file) {
+        let place = Place::of(path);
+        if let Some((other, _)) = seen.iter().find(|(_, other)| place.is(other)) {
             let message = format!("{}: one file for {other} and for {what}", path.display());
             return Err(Failure::Usage(message));
         }
-        seen.push((what, file));
+        seen.push((what, place));
     }
     Ok(())
+}
+
+/// Where a file is.
+struct Place {
+    /// Without links and dots, as far as it exists.
+    path: PathBuf,
+    /// Disk and number of the file, which all its names share.
+    number: Option<(u64, u64)>,
+}
+
+impl Place {
+    fn of(path: &Path) -> Self {
+        Place { path: resolved(path), number: fs::metadata(path).ok().and_then(number) }
+    }
+
+    fn is(&self, other: &Place) -> bool {
+        self.path == other.path || self.number.is_some() && self.number == other.number
+    }
+}
+
+#[cfg(unix)]
+fn number(found: fs::Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn number(_: fs::Metadata) -> Option<(u64, u64)> {
+    None
 }
 
 /// Whether it is there and no regular file: a device or a pipe, written to as it is.
@@ -85,62 +109,22 @@ fn folder(path: &Path) -> &Path {
 pub fn write_text(path: &Path, text: &str) -> Outcome<()> {
     let written = match path == Path::new("-") {
         true => io::stdout().write_all(text.as_bytes()),
-        false => Whole::create(path).and_then(|(mut file, whole)| {
+        false => create(path).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
-            whole.finish()
+            file.finish()
         }),
     };
     written.map_err(|error| of_writing(path.display(), error))
 }
 
-/// A file that takes its name when it is whole. Until then what has that name, which may be the input, stays; and
-/// for good if this is dropped.
-pub struct Whole {
-    /// The name until then and the name then. None for a device or a pipe.
-    names: Option<(PathBuf, PathBuf)>,
+/// A new file that [`remove_unfinished`] knows.
+pub fn create(path: &Path) -> io::Result<NewFile> {
+    let file = NewFile::create(path)?;
+    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = file.temporary().map(Path::to_owned);
+    Ok(file)
 }
 
-impl Whole {
-    /// The new file, to be written to. A link stays one, and what it leads to is replaced; the permissions are
-    /// those of the file that is replaced.
-    pub fn create(path: &Path) -> io::Result<(File, Whole)> {
-        let old = fs::metadata(path).ok();
-        if is_stream(path) {
-            return Ok((File::options().write(true).open(path)?, Whole { names: None }));
-        }
-        let path = end_of_links(path)?;
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}.tmp", process::id()));
-        let temporary = PathBuf::from(temporary);
-        let file = File::create_new(&temporary)?;
-        *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(temporary.clone());
-        let whole = Whole { names: Some((temporary, path)) };
-        if let Some(old) = old {
-            file.set_permissions(old.permissions())?;
-        }
-        Ok((file, whole))
-    }
-
-    /// All is written.
-    pub fn finish(mut self) -> io::Result<()> {
-        if let Some((temporary, path)) = &self.names {
-            fs::rename(temporary, path)?;
-        }
-        self.names = None;
-        Ok(())
-    }
-}
-
-impl Drop for Whole {
-    fn drop(&mut self) {
-        if let Some((temporary, _)) = &self.names {
-            // What went wrong has been told.
-            let _ = fs::remove_file(temporary);
-        }
-    }
-}
-
-/// The one file that has no name of its own yet.
+/// The one file that may have no name of its own yet.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Before an end of the program that drops nothing.

@@ -1,4 +1,7 @@
+use std::env;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -6,7 +9,7 @@ use quadrivium::metrics::Nll;
 use quadrivium::ndarray::s;
 use quadrivium::numeric::rng::Rng;
 use quadrivium::observe::{All, Bar, JsonLines};
-use quadrivium::persist::{self, Persist};
+use quadrivium::persist::{self, Column, Persist};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
 use quadrivium::train::split;
@@ -14,7 +17,7 @@ use quadrivium::train::split;
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::files::{distinct, in_a_folder, writable};
 use crate::input::{Data, Treatment, prepare};
-use crate::interrupt;
+use crate::interrupt::{self, Signal};
 use crate::recipe::{Settings, differences, kind, with_settings};
 use crate::seed::Purpose;
 use crate::values::{positive, share_or_none};
@@ -25,8 +28,8 @@ use crate::values::{positive, share_or_none};
 /// it can be set. Where nothing else is asked for, a part of the rows is held out, and the model that was best on them
 /// is kept.
 ///
-/// Ctrl-C ends the training and saves what it has learned; a second one ends the program. So does the first if
-/// no step comes to its end within two seconds, or within twice the longest step so far.
+/// Ctrl-C, SIGTERM or SIGHUP ends the training after its present step and saves what it has learned; a second one ends
+/// the program.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -128,7 +131,7 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    let mut interrupt = interrupt::watch()?;
+    let mut interrupt = interrupt::watch("nothing is saved")?;
     args.model_takes_flags()?;
     let fields = args.settings.read()?;
     let files = args.files();
@@ -154,14 +157,36 @@ pub fn run(args: &Args) -> Outcome<()> {
 
     let mut log = args.log.as_deref().map(open_log).transpose()?;
     let mut bar = Bar::new(&model.card().name);
-    let mut observers = All(vec![&mut bar, &mut interrupt]);
+    let mut done = 0;
+    let mut count = |step: &Step<'_>| {
+        done = step.step + 1;
+        ControlFlow::Continue(())
+    };
+    // Kernels look at nobody.
+    if args.model != Kind::KernelDensity {
+        interrupt.training(match args.checkpoint {
+            Some(_) => "what it learned since the last checkpoint",
+            None => "what it learned",
+        });
+    }
+    let mut observers = All(vec![&mut bar, &mut interrupt, &mut count]);
     if let Some(log) = &mut log {
         observers.0.push(log);
     }
     let start = Instant::now();
     let trained = model.train(&data, &options, &mut rng, &mut observers);
     drop(bar);
+    interrupt.saving();
+    let ended = done == options.steps || interrupt.signal().is_some();
     let report = trained.map_err(|error| match error {
+        // Only its last checkpoint could not be written.
+        error @ Error::Io { .. } if ended => {
+            let saved = match save(model.as_ref(), &columns, &args.output) {
+                Ok(()) => format!("its model is saved to {}", args.output.display()),
+                Err(failure) => failure.to_string(),
+            };
+            Failure::Operation(format!("{error}; the training had ended: {saved}"))
+        }
         Error::Config { field: "TrainOptions::patience", expected, .. } => {
             // "None: ", and why.
             let why = expected.split_once(": ").map_or(expected, |(_, why)| why);
@@ -169,8 +194,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         }
         other => of_columns(&name, &table.names, other),
     })?;
-    persist::save_with(model.as_ref(), &columns, &args.output)
-        .map_err(|error| of_file(args.output.display(), error))?;
+    save(model.as_ref(), &columns, &args.output)?;
     if let (Some(log), Some(path)) = (log, &args.log) {
         log.finish().map_err(|error| of_writing(path.display(), error))?;
     }
@@ -182,10 +206,28 @@ pub fn run(args: &Args) -> Outcome<()> {
         counted(rows, "row"),
         counted(dim, "column"),
         table.names.join(", "),
-        course(args, &report),
+        course(args, &report, interrupt.signal()),
     ));
     say(format_args!("saved to {}", args.output.display()));
-    if report.stop == Stop::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+    match interrupt.signal() {
+        Some(signal) if report.stop == Stop::Interrupted => Err(Failure::Interrupted(signal)),
+        _ => Ok(()),
+    }
+}
+
+/// Saves the model, to another place if it cannot be written to that one: a training may have taken days.
+fn save(model: &dyn Persist, columns: &[Column], path: &Path) -> Outcome<()> {
+    let error = match persist::save_with(model, columns, path) {
+        Err(error @ Error::Io { .. }) => of_file(path.display(), error).to_string(),
+        saved => return saved.map_err(|error| of_file(path.display(), error)),
+    };
+    // A name that nobody can have planted a link under.
+    let random = RandomState::new().hash_one(path);
+    let elsewhere = env::temp_dir().join(format!("quadrivium-{random:016x}.safetensors"));
+    Err(Failure::Operation(match persist::save_with(model, columns, &elsewhere) {
+        Ok(()) => format!("{error}; the model is saved to {} instead", elsewhere.display()),
+        Err(_) => error,
+    }))
 }
 
 fn open_log(path: &Path) -> Outcome<JsonLines<File>> {
@@ -221,12 +263,12 @@ fn choice(config: &ModelConfig, options: &TrainOptions, rows: usize, dim: usize)
 }
 
 /// How the training went.
-fn course(args: &Args, report: &TrainReport) -> String {
+fn course(args: &Args, report: &TrainReport, signal: Option<Signal>) -> String {
     let steps = report.loss.len();
     let best = report.validation.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
     let stop = match (report.stop, best) {
         (Stop::Completed, _) => String::new(),
-        (Stop::Interrupted, _) => " until Ctrl-C".into(),
+        (Stop::Interrupted, _) => format!(" until {}", signal.map_or("interrupted", Signal::name)),
         (Stop::Patience, None) => " until patience ended".into(),
         (Stop::Patience, Some((at, _))) => format!(" until patience ended, that of step {at} kept"),
     };

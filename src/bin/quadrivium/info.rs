@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use quadrivium::persist;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Outcome, of_file, of_writing};
+use crate::failure::{Failure, Outcome, of_file, of_writing, printable};
 
 /// Say what a model's file holds.
 #[derive(clap::Args)]
@@ -26,8 +26,6 @@ pub fn run(args: &Args) -> Outcome<()> {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();
     let text = if args.json {
-        let columns: Vec<Value> =
-            columns.iter().map(|column| json!({"name": column.name, "width": column.width})).collect();
         let info = json!({
             "kind": stored.kind,
             "name": card.name,
@@ -68,7 +66,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             ),
             ("config", stored.config),
         ];
-        lines.iter().map(|(what, text)| format!("{what:<12}{text}\n")).collect()
+        lines.iter().map(|(what, text)| format!("{what:<12}{}\n", printable(text))).collect()
     };
     io::stdout().write_all(text.as_bytes()).map_err(|error| of_writing("standard output", error))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use quadrivium::Error;
-use quadrivium::data::{ColumnKind, Header, Table, TableReader};
+use quadrivium::data::{ColumnKind, Decimal, Finding, Guess, Header, Table, TableReader, TextOptions, Units};
 use quadrivium::persist::{self, Column, Persist};
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
@@ -15,7 +15,7 @@ use crate::seed::Purpose;
 /// A table of numbers, and which part of it.
 #[derive(clap::Args)]
 pub struct Data {
-    /// The rows: text or NPY, told apart by content; "-" is standard input.
+    /// The rows: text, NPY, or NPZ with one array, told apart by content; "-" is standard input.
     data: PathBuf,
     /// Columns to use, in this order: names, or numbers from 1.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
@@ -23,6 +23,17 @@ pub struct Data {
     /// Whether the first line of a text names the columns.
     #[arg(long, value_enum, default_value_t = HeaderLine::Auto)]
     header: HeaderLine,
+    /// What stands between the cells of a text: a character, "tab", or "space" for a run of them. Default: found in
+    /// the first lines.
+    #[arg(long, value_name = "SIGN", value_parser = sign)]
+    separator: Option<u8>,
+    /// What stands before the decimals of a text's numbers, "." or ",": then the other one, spaces and apostrophes
+    /// stand between thousands. Default: a point, and nothing between thousands.
+    #[arg(long, value_name = "SIGN", value_parser = decimal)]
+    decimal: Option<Decimal>,
+    /// What begins a line of a text that is passed over. Default: "#", before the first row and after the last.
+    #[arg(long, value_name = "SIGN", value_parser = sign)]
+    comment: Option<u8>,
     /// Read this many rows and no more.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rows: Option<u64>,
@@ -37,6 +48,33 @@ enum HeaderLine {
 }
 
 pub type Reader = TableReader<Box<dyn BufRead>>;
+
+fn sign(text: &str) -> Result<u8, String> {
+    match (text, text.as_bytes()) {
+        ("tab" | "\\t", _) => Ok(b'\t'),
+        ("space", _) => Ok(b' '),
+        (_, &[sign]) => Ok(sign),
+        _ => Err("expected one ASCII character, \"tab\" or \"space\"".into()),
+    }
+}
+
+fn decimal(text: &str) -> Result<Decimal, String> {
+    match text {
+        "." => Ok(Decimal::Point),
+        "," => Ok(Decimal::Comma),
+        _ => Err("expected \".\" or \",\"".into()),
+    }
+}
+
+/// The option that decides otherwise.
+fn option_of(guess: &Guess) -> &'static str {
+    match guess {
+        Guess::FirstLineCounts | Guess::FirstLineQuoted => ": if it is a header, --header yes",
+        Guess::CommentPassedOver { .. } => ": --header yes takes it for them",
+        Guess::TwoColumns => ": --decimal reads that",
+        _ => "",
+    }
+}
 
 impl Data {
     /// What to call it in a message.
@@ -72,7 +110,13 @@ impl Data {
             HeaderLine::Yes => Header::Present,
             HeaderLine::No => Header::Absent,
         };
-        TableReader::expecting(reader, header, expected).map_err(|error| of_file(self.name(), error))
+        let options = TextOptions {
+            header,
+            separator: self.separator,
+            decimal: self.decimal.unwrap_or_default(),
+            comment: self.comment,
+        };
+        TableReader::expecting(reader, options, expected).map_err(|error| of_file(self.name(), error))
     }
 
     /// The rows to be read, of the columns asked for.
@@ -82,6 +126,10 @@ impl Data {
 
     fn open_expecting(&self, expected: &[&str]) -> Outcome<Reader> {
         let reader = self.open_all(expected)?;
+        // Who chooses columns knows them.
+        for guess in reader.guesses().iter().filter(|_| self.columns.is_empty()) {
+            say(format_args!("{}: {guess}{}", self.name(), option_of(guess)));
+        }
         match self.columns.is_empty() {
             true => Ok(reader),
             false => reader.select(&self.columns).map_err(|error| of_file(self.name(), error)),
@@ -102,7 +150,11 @@ impl Data {
             let message = format!("{}: {found}, the model has {dim}: choose them by --columns", self.name());
             return Err(Failure::Operation(message));
         }
-        Ok(reader)
+        let units: Vec<Units> = columns.iter().map(|column| column.units).collect();
+        match units.is_empty() {
+            true => Ok(reader),
+            false => Ok(reader.in_units(&units)?),
+        }
     }
 
     /// The columns of a model's names. A name that is a number is not the number of a column here.
@@ -119,21 +171,9 @@ impl Data {
         reader.select(names).map_err(|error| of_file(self.name(), error))
     }
 
-    /// The whole table, and word of a first line that looks like the names of columns without names.
+    /// The whole table.
     pub fn read(&self) -> Outcome<Table> {
-        let reader = self.open()?;
-        let of_text = reader.announced_rows().is_none();
-        let guessed = matches!(self.header, HeaderLine::Auto) && !reader.is_named() && of_text;
-        let table = reader.table(self.most()).map_err(|error| of_file(self.name(), error))?;
-        let first = table.x.row(0);
-        let counts_from = |start: usize| first.iter().zip(start..).all(|(v, n)| *v == n as f32);
-        if guessed && first.len() > 1 && self.columns.is_empty() && (counts_from(0) || counts_from(1)) {
-            say(format_args!(
-                "{}: the first line counts the columns and is taken for a row: if it is a header, --header yes",
-                self.name()
-            ));
-        }
-        Ok(table)
+        self.open()?.table(self.most()).map_err(|error| of_file(self.name(), error))
     }
 }
 
@@ -142,7 +182,8 @@ const BUFFER: usize = 1 << 16;
 /// What to do with columns that have no density.
 #[derive(clap::Args)]
 pub struct Treatment {
-    /// Spread columns of whole numbers over their rounding by uniform noise: k over k − ½ to k + ½.
+    /// Spread the columns that go in steps (whole numbers, tenths, …) by uniform noise, over half a step to either
+    /// side.
     #[arg(long)]
     dequantise: bool,
     /// Leave out columns that hold one value only.
@@ -160,7 +201,8 @@ impl Treatment {
     }
 }
 
-/// The rows as a model shall see them, with their columns, and word of what was done to them.
+/// The rows as a model shall see them, with their columns, and word of what was done to them and of what hurts a
+/// density.
 pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table, Vec<Column>)> {
     let (mut table, name) = (data.read()?, data.name());
     if table.x.nrows() == 1 {
@@ -168,32 +210,67 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
     }
     tell_rounded(&table.names, &table.rounded, &name);
     without_constant(&mut table, &name, treatment.drop_constant)?;
-    let spread = table.names.iter().zip(table.widths()).filter(|(_, width)| *width > 0.0);
-    let whole: Vec<String> = spread.map(|(name, _)| name.clone()).collect();
-    let mut widths = vec![0.0; table.names.len()];
+    tell_findings(&table.diagnose(), &name);
+    let steps = table.steps();
+    let stepped = table.names.iter().zip(&steps);
+    let stepped: Vec<String> =
+        stepped.filter_map(|(column, step)| step.map(|step| format!("{column} ({step})"))).collect();
     if treatment.dequantise {
-        widths = table.widths();
         table = table
             .dequantise(&mut Purpose::SpreadToLearn.stream(seed))
             .map_err(|error| of_file(&name, error))?;
-        match whole.is_empty() {
+        match stepped.is_empty() {
             true if treatment.by_default => {}
             true => say(format_args!(
-                "{name}: no column of whole numbers below 8,388,608, where f32 has fractions: --dequantise \
-                 changes nothing"
+                "{name}: no column goes in steps that f32 resolves: --dequantise changes nothing"
             )),
-            false => say(format_args!("{name}: spread over their rounding: {}", whole.join(", "))),
+            false => say(format_args!("{name}: spread over their steps: {}", shortened(&stepped))),
         }
-    } else if !whole.is_empty() {
+    } else if !stepped.is_empty() {
         say(format_args!(
-            "{name}: whole numbers only: {}. Their density has no upper bound, so neither has a likelihood: \
+            "{name}: columns that go in steps: {}. They have no density, so a likelihood has no upper bound: \
              --dequantise spreads them",
-            whole.join(", ")
+            shortened(&stepped)
         ));
     }
-    let columns =
-        table.names.iter().cloned().zip(widths).map(|(name, width)| Column { name, width }).collect();
+    let columns = table.names.iter().zip(steps).zip(&table.units).map(|((name, step), &units)| {
+        let step = step.filter(|_| treatment.dequantise);
+        let (width, offset) = step.map_or((0.0, 0.0), |step| (step.width, step.offset));
+        Column { name: name.clone(), width, offset, units }
+    });
+    let columns = columns.collect();
     Ok((table, columns))
+}
+
+/// Word of what hurts a density and has no words of its own in [`prepare`].
+fn tell_findings(findings: &[Finding], name: &str) {
+    let told = |finding: &&Finding| {
+        !matches!(finding, Finding::Constant { .. } | Finding::Rounded { .. } | Finding::Stepped { .. })
+    };
+    let findings: Vec<&Finding> = findings.iter().filter(told).collect();
+    for (i, finding) in findings.iter().enumerate() {
+        let alike = |other: &&&Finding| std::mem::discriminant(**other) == std::mem::discriminant(*finding);
+        match findings[..i].iter().filter(alike).count() {
+            0..LISTED => say(format_args!("{name}: {finding}")),
+            LISTED => {
+                let more = findings[i..].iter().filter(alike).count();
+                say(format_args!("{name}: and {} more of this kind", counted(more, "column")));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// So many columns are named.
+const LISTED: usize = 8;
+
+fn shortened(columns: &[String]) -> String {
+    match columns.get(..LISTED) {
+        Some(first) if columns.len() > LISTED => {
+            format!("{} and {} more", first.join(", "), columns.len() - LISTED)
+        }
+        _ => columns.join(", "),
+    }
 }
 
 /// Word of the columns whose values are not those of the file, and of how many.
@@ -203,8 +280,8 @@ pub fn tell_rounded(names: &[impl AsRef<str>], rounded: &[usize], data: &str) {
         rounded.map(|(name, &values)| format!("{} ({})", name.as_ref(), counted(values, "value"))).collect();
     if !columns.is_empty() {
         say(format_args!(
-            "{data}: whole numbers beyond 16,777,216 are rounded to f32: {}. Subtract a constant",
-            columns.join(", ")
+            "{data}: whole numbers that f32, which has 24 bits, turns into others: {}. Subtract a constant",
+            shortened(&columns)
         ));
     }
 }
@@ -217,11 +294,11 @@ fn without_constant(table: &mut Table, name: &str, drop: bool) -> Outcome<()> {
     let Some(first) = constant.first() else { return Ok(()) };
     if !drop {
         let column = table.names.iter().position(|name| name == first).unwrap_or_default();
-        let once = if table.rounded[column] > 0 { ", once they are rounded to f32" } else { "" };
+        let once = if table.rounded[column] > 0 { ", once they are rounded" } else { "" };
         return Err(Failure::Operation(format!(
             "{name}: column {first} holds {} in all {} rows{once}, so there is nothing to learn: leave it out \
              by --drop-constant, or choose columns by --columns",
-            table.x[[0, column]],
+            table.value(0, column),
             table.x.nrows(),
         )));
     }

@@ -1,89 +1,167 @@
-//! Ctrl-C: asked for nicely, and insisted on where nobody listens.
+//! Signals that ask the program to end: asked for nicely, and insisted on where nobody listens.
 
 use std::ops::ControlFlow;
 use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use quadrivium::observe::Interrupt;
 use quadrivium::{Observer, Step};
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, say};
 use crate::files;
 
-/// How long a signal waits for a loop to see it; or twice as long as the slowest round of the loop took, so that
-/// a training of long steps is saved.
+/// How long a signal waits for somebody to see it, before it says or does something itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A flag that Ctrl-C raises, with word of whether anybody looks at it.
+/// A signal by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signal(i32);
+
+impl Signal {
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            1 => "SIGHUP",
+            15 => "SIGTERM",
+            _ => "Ctrl-C",
+        }
+    }
+
+    /// What a shell makes of a program that it ended.
+    pub fn exit_code(self) -> u8 {
+        128 + self.0 as u8
+    }
+}
+
+/// What a signal finds the program at.
+enum Phase {
+    /// Work that looks at the flag now and then, and leaves nothing if it ends early. The words say what.
+    Early(&'static str),
+    /// A training, which looks after each step, however long that takes. A second signal loses what the words say.
+    Training(&'static str),
+    /// The result is being written.
+    Saving,
+}
+
+/// A flag that a signal raises, with word of whether anybody has seen it.
 #[derive(Clone)]
 pub struct Watch {
-    raised: Interrupt,
-    /// Whether a loop has seen it raised: it ends by itself then.
-    acknowledged: Arc<AtomicBool>,
-    start: Instant,
-    /// Milliseconds from the start to the last look, and the longest time between two.
-    last: Arc<AtomicU64>,
-    longest: Arc<AtomicU64>,
+    /// The number of the first signal; 0 before.
+    raised: Arc<AtomicI32>,
+    seen: Arc<AtomicBool>,
+    phase: Arc<Mutex<Phase>>,
 }
 
 impl Watch {
-    /// Whether to end. To be asked in every round of a loop.
-    pub fn is_raised(&self) -> bool {
-        let now = self.start.elapsed().as_millis() as u64;
-        // The first look comes after the preparation, which is not a round.
-        let last = self.last.swap(now.max(1), Ordering::Relaxed);
-        if last > 0 {
-            self.longest.fetch_max(now.saturating_sub(last), Ordering::Relaxed);
+    /// The signal, if there was one.
+    pub fn signal(&self) -> Option<Signal> {
+        let signal = self.raised.load(Ordering::Relaxed);
+        if signal != 0 {
+            self.seen.store(true, Ordering::Relaxed);
         }
-        let raised = self.raised.is_raised();
-        if raised {
-            self.acknowledged.store(true, Ordering::Relaxed);
-        }
-        raised
+        (signal != 0).then_some(Signal(signal))
     }
 
-    /// Waits for a loop to see the flag, and ends the program if none does.
-    fn insist(&self) {
-        thread::sleep(PATIENCE.max(Duration::from_millis(2 * self.longest.load(Ordering::Relaxed))));
-        if !self.acknowledged.load(Ordering::Relaxed) {
-            end();
+    /// Ends a loop that leaves nothing if it ends early, and says what is lost.
+    pub fn check(&self) -> Outcome<()> {
+        let Some(signal) = self.signal() else { return Ok(()) };
+        if let Phase::Early(lost) = *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
+            say(format_args!("stopped by {}: {lost}", signal.name()));
+        }
+        Err(Failure::Interrupted(signal))
+    }
+
+    /// From here on the flag is seen after each step, and a signal waits for that.
+    pub fn training(&self, lost: &'static str) {
+        self.enter(Phase::Training(lost));
+    }
+
+    /// From here on a signal does not end the program: it is about to end.
+    pub fn saving(&self) {
+        self.enter(Phase::Saving);
+    }
+
+    fn enter(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    fn raise(&self, signal: Signal) {
+        if self.raised.compare_exchange(0, signal.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            end(signal);
+        }
+        // In a thread of its own: this one has to take the second.
+        let watch = self.clone();
+        thread::spawn(move || {
+            thread::sleep(PATIENCE);
+            if !watch.seen.load(Ordering::Relaxed) {
+                watch.insist(signal);
+            }
+        });
+    }
+
+    /// Nobody has seen the flag in time.
+    fn insist(&self, signal: Signal) {
+        let name = signal.name();
+        match *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Early(lost) => {
+                say(format_args!("stopped by {name}: {lost}"));
+                end(signal);
+            }
+            Phase::Training(lost) => say(format_args!(
+                "{name}: the training ends after this step and is saved. A second signal ends the program now and \
+                 loses {lost}"
+            )),
+            Phase::Saving => {}
         }
     }
 }
 
 impl Observer for Watch {
     fn step(&mut self, _: &Step<'_>) -> ControlFlow<()> {
-        if self.is_raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.signal().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
-/// From here on the first Ctrl-C (or SIGTERM) raises the flag; the second, or one that no loop sees in time, ends
-/// the program.
-pub fn watch() -> Outcome<Watch> {
+/// From here on the first Ctrl-C, SIGTERM or SIGHUP raises the flag; the second ends the program, and so does one that
+/// nobody sees in time, outside a training: `lost` says what is then not there. A signal that the program was started
+/// to ignore, as `nohup` does, stays ignored.
+pub fn watch(lost: &'static str) -> Outcome<Watch> {
     let watch = Watch {
-        raised: Interrupt::default(),
-        acknowledged: Arc::default(),
-        start: Instant::now(),
-        last: Arc::default(),
-        longest: Arc::default(),
+        raised: Arc::default(),
+        seen: Arc::default(),
+        phase: Arc::new(Mutex::new(Phase::Early(lost))),
     };
-    let watched = watch.clone();
-    let handler = move || {
-        if watched.raised.raise() {
-            end();
-        }
-        // In a thread of its own: this one has to take the second Ctrl-C.
-        let watched = watched.clone();
-        thread::spawn(move || watched.insist());
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::Operation(format!("Ctrl-C: {error}")))?;
+    listen(watch.clone()).map_err(|error| Failure::Operation(format!("signals: {error}")))?;
     Ok(watch)
 }
 
-fn end() -> ! {
+#[cfg(unix)]
+fn listen(watch: Watch) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let ignored = ignored();
+    let heeded = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let mut signals = signal_hook::iterator::Signals::new(heeded)?;
+    thread::spawn(move || signals.forever().for_each(|signal| watch.raise(Signal(signal))));
+    Ok(())
+}
+
+/// The signals that this process was started to ignore: signal k by bit k − 1. Only Linux tells.
+#[cfg(unix)]
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(not(unix))]
+fn listen(watch: Watch) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || watch.raise(Signal(2)))
+}
+
+fn end(signal: Signal) -> ! {
     files::remove_unfinished();
-    process::exit(130)
+    process::exit(signal.exit_code().into())
 }

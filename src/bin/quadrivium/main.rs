@@ -15,6 +15,7 @@ mod score;
 mod seed;
 mod values;
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,11 +24,13 @@ use failure::{Failure, Outcome, say};
 
 /// Fit generative models to your rows, draw new rows, and score them.
 ///
-/// Rows come from text (comma-, tab- or semicolon-separated, with or without a header) or NPY files, or from
-/// standard input by "-". Messages go to standard error, results to standard output or to -o.
+/// Rows come from text (with commas, tabs, semicolons, bars or spaces between its cells, with or without a header),
+/// NPY or NPZ files, or from standard input by "-". Messages go to standard error, results to standard output or to -o.
 ///
-/// The exit code is 0 if it worked, 1 if not, 2 for a command that was not understood, 130 after Ctrl-C.
-/// RAYON_NUM_THREADS sets the number of threads; it does not change a bit of any result.
+/// The exit code is 0 if it worked, 1 if not, 2 for a command that was not understood, 141 if the reader of standard
+/// output went away, and after a signal 128 and its number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+/// RAYON_NUM_THREADS sets the number of threads; it does not change a bit of any result. QUADRIVIUM_SIMD (avx512, avx2
+/// or scalar) names the instruction set, of which results do depend in their last digits.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -45,29 +48,44 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let outcome = instruction_set().and_then(|()| match command {
         Command::Fit(args) => fit::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Score(args) => score::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Info(args) => info::run(&args),
-    };
+    });
     exit_code(outcome)
+}
+
+/// That the instruction set that was asked for is the one in use.
+fn instruction_set() -> Outcome<()> {
+    let used = quadrivium::instruction_set();
+    match env::var("QUADRIVIUM_SIMD") {
+        Ok(asked) if !asked.is_empty() && asked != used => Err(Failure::Usage(format!(
+            "QUADRIVIUM_SIMD={asked}: expected avx512, avx2 or scalar, and a processor that has it; this one would \
+             compute with {used}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn exit_code(outcome: Outcome<()>) -> ExitCode {
     match outcome {
-        // Whoever reads our output has seen enough.
-        Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
+        // What a shell makes of a program that a closed pipe ended. There is nobody to tell.
+        Err(Failure::ClosedPipe) => ExitCode::from(141),
         Err(Failure::Operation(message)) => {
             say(format_args!("error: {message}"));
             ExitCode::from(1)
         }
         Err(Failure::Usage(message)) => {
-            say(format_args!("error: {message}\n\nFor more information, try '--help'."));
+            say(format_args!("error: {message}"));
+            say(format_args!(""));
+            say(format_args!("For more information, try '--help'."));
             ExitCode::from(2)
         }
-        // What a shell makes of a program that Ctrl-C ended.
-        Err(Failure::Interrupted) => ExitCode::from(130),
+        Err(Failure::Interrupted(signal)) => ExitCode::from(signal.exit_code()),
     }
 }

@@ -1,16 +1,16 @@
 //! Rows that go out.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use quadrivium::data::{CsvWriter, NpyNumber, NpyWriter};
+use quadrivium::file::NewFile;
 use quadrivium::ndarray::ArrayView2;
 
 use crate::failure::{Failure, Outcome, of_writing};
-use crate::files::Whole;
+use crate::files;
 
 /// Where rows go, and how they are written.
 #[derive(clap::Args)]
@@ -49,6 +49,11 @@ impl Output {
         self.format.unwrap_or(if npy { Format::Npy } else { Format::Csv })
     }
 
+    /// The file, unless it is standard output.
+    pub fn path(&self) -> Option<&Path> {
+        (!self.is_stdout()).then_some(self.output.as_path())
+    }
+
     /// Opens it for rows of these columns; their number, where it is known in advance. A file takes its name only
     /// when all is written.
     pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
@@ -58,46 +63,71 @@ impl Output {
                            name a file by -o, or write CSV";
             return Err(Failure::Usage(message.into()));
         }
-        let (file, whole) = match self.is_stdout() {
-            true => (None, None),
-            false => {
-                let (file, whole) = Whole::create(&self.output).map_err(|error| of_writing(&name, error))?;
-                (Some(BufWriter::with_capacity(BUFFER, file)), Some(whole))
+        let sink = match self.path() {
+            None => Sink::Stdout(BufWriter::with_capacity(BUFFER, io::stdout())),
+            Some(path) => {
+                let file = files::create(path).map_err(|error| of_writing(&name, error))?;
+                Sink::File(BufWriter::with_capacity(BUFFER, file))
             }
         };
-        let opened = match (format, rows, file) {
-            (Format::Npy, None, Some(file)) => NpyWriter::new(file, 0, names.len()).map(Writer::Counted),
-            (Format::Npy, rows, file) => {
-                NpyWriter::new(boxed(file), rows.unwrap_or(0), names.len()).map(Writer::Npy)
+        let opened = match (format, rows, sink) {
+            (Format::Npy, None, Sink::File(file)) => {
+                NpyWriter::new(file, 0, names.len()).map(Writer::Counted)
             }
-            (Format::Csv, _, file) => CsvWriter::new(boxed(file), names).map(Writer::Csv),
+            (Format::Npy, rows, sink) => {
+                NpyWriter::new(sink, rows.unwrap_or(0), names.len()).map(Writer::Npy)
+            }
+            (Format::Csv, _, sink) => CsvWriter::new(sink, names).map(Writer::Csv),
         };
         let writer = opened.map_err(|error| of_writing(&name, error))?;
-        Ok(Rows { writer, name, whole })
+        Ok(Rows { writer, name })
     }
 }
 
 const BUFFER: usize = 1 << 16;
 
-fn boxed(file: Option<BufWriter<File>>) -> Box<dyn Write> {
-    match file {
-        Some(file) => Box::new(file),
-        None => Box::new(BufWriter::with_capacity(BUFFER, io::stdout())),
+/// What rows are written to.
+enum Sink {
+    Stdout(BufWriter<Stdout>),
+    File(BufWriter<NewFile>),
+}
+
+impl Sink {
+    /// All is written.
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Sink::Stdout(mut stdout) => stdout.flush(),
+            Sink::File(file) => file.into_inner().map_err(io::IntoInnerError::into_error)?.finish(),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::Stdout(stdout) => stdout.write(bytes),
+            Sink::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Sink::Stdout(stdout) => stdout.flush(),
+            Sink::File(file) => file.flush(),
+        }
     }
 }
 
 enum Writer<T> {
-    Csv(CsvWriter<Box<dyn Write>>),
-    Npy(NpyWriter<Box<dyn Write>, T>),
-    Counted(NpyWriter<BufWriter<File>, T>),
+    Csv(CsvWriter<Sink>),
+    Npy(NpyWriter<Sink, T>),
+    Counted(NpyWriter<BufWriter<NewFile>, T>),
 }
 
 /// Rows on their way out.
 pub struct Rows<T> {
     writer: Writer<T>,
     name: String,
-    /// None for standard output.
-    whole: Option<Whole>,
 }
 
 impl<T: Number> Rows<T> {
@@ -116,11 +146,10 @@ impl<T: Number> Rows<T> {
     /// All rows are written.
     pub fn finish(self) -> Outcome<()> {
         let finished = match self.writer {
-            Writer::Csv(writer) => writer.finish().map(drop),
-            Writer::Npy(writer) => writer.finish().map(drop),
-            Writer::Counted(writer) => writer.finish_counted().map(drop),
+            Writer::Csv(writer) => writer.finish().and_then(Sink::finish),
+            Writer::Npy(writer) => writer.finish().and_then(Sink::finish),
+            Writer::Counted(writer) => writer.finish_counted().and_then(|file| Sink::File(file).finish()),
         };
-        let named = finished.and_then(|()| self.whole.map_or(Ok(()), Whole::finish));
-        named.map_err(|error| of_writing(&self.name, error))
+        finished.map_err(|error| of_writing(&self.name, error))
     }
 }

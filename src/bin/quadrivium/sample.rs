@@ -3,12 +3,13 @@ use std::path::PathBuf;
 
 use quadrivium::SampleOptions;
 use quadrivium::ndarray::{Array2, ArrayView2};
-use quadrivium::persist::Column;
+use quadrivium::persist::{Column, Persist};
 
-use crate::failure::{Failure, Outcome, of_file};
+use crate::failure::{Outcome, of_file};
+use crate::files::distinct;
 use crate::input::load;
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{Number, Output};
 use crate::seed::Purpose;
 use crate::values::temperature;
 
@@ -29,7 +30,7 @@ pub struct Args {
     /// Scale of the randomness: below 1, less varied rows.
     #[arg(long, value_parser = temperature, allow_negative_numbers = true, default_value_t = 1.0)]
     temperature: f64,
-    /// Columns that --dequantise spread in training: as drawn, not rounded to whole numbers again.
+    /// Columns that --dequantise spread in training: as drawn, not rounded to their steps again.
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -37,30 +38,46 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    let interrupt = interrupt::watch()?;
+    distinct(
+        &[("the model", Some(&args.model))],
+        &args.output.path().map_or(vec![], |path| vec![("the rows", path)]),
+    )?;
     let (model, columns) = load(&args.model)?;
-    let options = SampleOptions { temperature: args.temperature };
     let numbered: Vec<String> = (1..=model.dim()).map(|column| format!("x{column}")).collect();
     let names: Vec<&str> = match columns.is_empty() {
         true => numbered.iter().map(String::as_str).collect(),
         false => columns.iter().map(|column| column.name.as_str()).collect(),
     };
-    let rounds = !args.raw && columns.iter().any(|column| column.width > 0.0);
+    // In f32 a column keeps the digits it was learned with, unless it is relative to a value that takes f64.
+    match columns.iter().all(|column| column.units.is_identity()) {
+        true => draw(args, model.as_ref(), &names, |x| {
+            each(x, &columns, |column, x| value(args, column, x) as f32)
+        }),
+        false => draw(args, model.as_ref(), &names, |x| {
+            each(x, &columns, |column, x| match column.step() {
+                Some(_) if !args.raw => value(args, column, x),
+                _ => column.units.written(x),
+            })
+        }),
+    }
+}
 
-    let mut rows = args.output.create(&names, Some(args.count))?;
+/// Draws rows and writes what `rows_of` makes of them.
+fn draw<T: Number>(
+    args: &Args,
+    model: &dyn Persist,
+    names: &[&str],
+    rows_of: impl Fn(ArrayView2<f32>) -> Array2<T>,
+) -> Outcome<()> {
+    let interrupt = interrupt::watch("the rows are not complete")?;
+    let options = SampleOptions { temperature: args.temperature };
+    let mut rows = args.output.create(names, Some(args.count))?;
     let mut failure = None;
-    let mut sink = |x: ArrayView2<f32>| {
-        let written = if rounds { rows.write(round(x, &columns).view()) } else { rows.write(x) };
-        match written {
-            Ok(()) if interrupt.is_raised() => {
-                failure = Some(Failure::Interrupted);
-                ControlFlow::Break(())
-            }
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
+    let mut sink = |x: ArrayView2<f32>| match rows.write(rows_of(x).view()).and_then(|()| interrupt.check()) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failure = Some(error);
+            ControlFlow::Break(())
         }
     };
     model
@@ -72,14 +89,18 @@ pub fn run(args: &Args) -> Outcome<()> {
     }
 }
 
-/// To whole multiples of the widths that training spread the columns over.
-fn round(x: ArrayView2<f32>, columns: &[Column]) -> Array2<f32> {
-    let mut x = x.to_owned();
-    for (mut values, column) in x.columns_mut().into_iter().zip(columns) {
-        if column.width > 0.0 {
-            // + 0: what rounds to -0 is 0.
-            values.mapv_inplace(|v| ((f64::from(v) / column.width).round() * column.width + 0.0) as f32);
-        }
+/// Each number of x by its column, if the model's file names them.
+fn each<T>(x: ArrayView2<f32>, columns: &[Column], number: impl Fn(&Column, f32) -> T) -> Array2<T> {
+    let unnamed = Column::default();
+    let column = |column: usize| columns.get(column).unwrap_or(&unnamed);
+    Array2::from_shape_fn(x.dim(), |(i, j)| number(column(j), x[[i, j]]))
+}
+
+/// The value that a model's number stands for, on the grid that training spread it over.
+fn value(args: &Args, column: &Column, x: f32) -> f64 {
+    let value = column.units.restore(x);
+    match column.step() {
+        Some(step) if !args.raw => step.nearest(value),
+        _ => value,
     }
-    x
 }

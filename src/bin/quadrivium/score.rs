@@ -7,6 +7,7 @@ use quadrivium::prelude::*;
 use quadrivium::rand::RngCore;
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
+use crate::files::distinct;
 use crate::input::{Data, block_rows, load, tell_rounded};
 use crate::interrupt;
 use crate::output::Output;
@@ -35,7 +36,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    let interrupt = interrupt::watch()?;
+    let interrupt = interrupt::watch("the scores are not complete")?;
+    let read = [("the model", Some(args.model.as_path())), ("the rows", args.data.path())];
+    distinct(&read, &args.output.path().map_or(vec![], |path| vec![("the scores", path)]))?;
     let (model, columns) = load(&args.model)?;
     let kind = model.card().likelihood;
     if kind == LikelihoodKind::Unavailable {
@@ -47,7 +50,9 @@ pub fn run(args: &Args) -> Outcome<()> {
         return Err(Failure::Operation(message));
     }
     let mut reader = args.data.open_for(model.as_ref(), &columns)?;
-    let spread = if args.raw { None } else { Spread::of(columns) };
+    // A density of the model's numbers is one of the data by this.
+    let log_scale: f64 = columns.iter().map(|column| column.units.scale.ln()).sum();
+    let spread = if args.raw { None } else { Spread::of(&columns) };
     let names: &[&str] = match kind {
         LikelihoodKind::Estimate => &["nats", "std_error"],
         _ => &["nats"],
@@ -65,15 +70,14 @@ pub fn run(args: &Args) -> Outcome<()> {
         if x.nrows() == 0 {
             break;
         }
-        if interrupt.is_raised() {
-            return Err(Failure::Interrupted);
-        }
+        interrupt.check()?;
         if let Some(spread) = &spread {
             x = dequantise(x.view(), &spread.widths, &mut rng)?;
         }
         let scored = model.log_likelihood(x.view(), &options);
         let scored = scored.map_err(|error| of_file(args.data.name(), at(error, total.rows)))?;
-        let nats = numbers(&scored)?;
+        let mut nats = numbers(&scored)?;
+        nats.column_mut(0).mapv_inplace(|nats| nats - log_scale);
         total.add(&nats);
         out.write(nats.view())?;
     }
@@ -111,24 +115,32 @@ fn at(error: Error, before: usize) -> Error {
     }
 }
 
-/// Columns that training saw spread over their rounding, and that are scored so, too.
+/// Columns that training saw spread over their steps, and that are scored so, too.
 struct Spread {
+    /// In the model's numbers.
     widths: Vec<f64>,
     names: Vec<String>,
+    /// Of the widths in the units of the data, the sum.
+    log_widths: f64,
 }
 
 impl Spread {
-    fn of(columns: Vec<Column>) -> Option<Self> {
-        let widths: Vec<f64> = columns.iter().map(|column| column.width).collect();
-        let spread = columns.into_iter().filter(|column| column.width > 0.0);
-        let names: Vec<String> = spread.map(|column| column.name).collect();
-        (!names.is_empty()).then_some(Spread { widths, names })
+    fn of(columns: &[Column]) -> Option<Self> {
+        let widths = columns.iter().map(|column| column.width / column.units.scale).collect();
+        let steps = || columns.iter().filter_map(|column| Some((&column.name, column.step()?)));
+        let names: Vec<String> = steps().map(|(name, step)| format!("{name} ({step})")).collect();
+        let log_widths = steps().map(|(_, step)| step.width.ln()).sum();
+        (!names.is_empty()).then_some(Spread { widths, names, log_widths })
     }
 
     fn explain(&self) -> String {
+        let widths = match self.log_widths {
+            0.0 => String::new(),
+            sum => format!(", with {sum:.4} nats for the steps' widths,"),
+        };
         format!(
-            "spread over their rounding, as in training: {}. The mean is at most that of the log-probability \
-             of the whole numbers; --raw scores the values as they stand",
+            "spread over their steps, as in training: {}. The mean{widths} is at most that of the log-probability \
+             of the rounded values; --raw scores the values as they stand",
             self.names.join(", ")
         )
     }

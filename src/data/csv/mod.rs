@@ -1,19 +1,38 @@
 //! Tables of numbers as text: lines of values with a separator between them.
+//!
+//! `csv-core` takes records apart; how a text is written, what its first line is and what a cell holds is
+//! decided here.
 
-use std::borrow::Cow;
-use std::io::{self, BufRead, Read, Write};
+mod dialect;
+mod encoding;
+mod number;
+mod records;
+mod survey;
+mod write;
 
-use ndarray::ArrayView2;
+use std::io::{self, BufRead, Cursor, Read};
 
-use super::reader::Selection;
-use super::table::EXACT;
+pub use dialect::Guess;
+pub use number::Decimal;
+pub use survey::Content;
+pub use write::CsvWriter;
+
+use dialect::{COMMENT, Comments, Sample};
+use encoding::Utf8;
+use number::{bare, is_missing, is_rounded, number};
+use records::Records;
+
+use super::reader::unreadable;
+use super::selection::Selection;
+use super::units::WHOLE_ANYWAY;
 use crate::error::{Error, Result};
 
 /// Whether the first line of a text table names its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It does unless it holds nothing but numbers and missing values; what stands in quotes is a name. One of
-    /// numbers and words is refused. Columns without names are `x1`, `x2`, ….
+    /// It does unless it holds nothing but numbers and missing values; what stands in quotes is a name, unless
+    /// the second line stands in quotes, too. One of numbers and words is refused. Columns without names are `x1`,
+    /// `x2`, ….
     #[default]
     Detect,
     /// It does, even if the names are numbers.
@@ -22,157 +41,120 @@ pub enum Header {
     Absent,
 }
 
-/// What is expected of a number that is too large.
-pub(super) const WITHIN: &str = "a number within ±3.4e38, the range of f32";
-
-/// The longest line that is taken into memory: 16 MiB, some million columns.
-const LONGEST_LINE: u64 = 1 << 24;
-
-/// Lines of a text, one in memory at a time.
-struct Lines<R> {
-    reader: R,
-    /// The line in `text`, from 1.
-    number: u64,
-    text: Vec<u8>,
-    /// Between the cells, once the first line has told it.
-    separator: Option<u8>,
+/// How a text table is written. What is not said is found in its first lines.
+///
+/// ```
+/// use quadrivium::data::{Decimal, TableReader, TextOptions};
+///
+/// let options = TextOptions { decimal: Decimal::Comma, ..TextOptions::default() };
+/// let table = TableReader::new("length;width\n1,5;1.200\n".as_bytes(), options)?.table(usize::MAX)?;
+/// assert_eq!(table.x, quadrivium::ndarray::array![[1.5, 1200.0]]);
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TextOptions {
+    /// Whether the first line names the columns.
+    pub header: Header,
+    /// What stands between the cells, an ASCII character; a space stands for a run of them. Without it, that of
+    /// comma, tab, semicolon, bar and spaces under which the first lines look most like rows of numbers.
+    pub separator: Option<u8>,
+    /// How numbers are written.
+    pub decimal: Decimal,
+    /// What begins a line that is passed over, an ASCII character. Without it, lines that begin with `#` are
+    /// passed over before the first row and after the last.
+    pub comment: Option<u8>,
 }
 
-impl<R: BufRead> Lines<R> {
-    /// The next line that is not empty, and its number.
-    fn next(&mut self) -> Result<Option<(u64, &str)>> {
-        loop {
-            self.text.clear();
-            self.number += 1;
-            let read = (&mut self.reader).take(LONGEST_LINE + 1).read_until(b'\n', &mut self.text);
-            if read.map_err(unreadable)? == 0 {
-                return Ok(None);
-            }
-            if self.text.len() as u64 > LONGEST_LINE {
-                let expected = format!("a line of at most {LONGEST_LINE} bytes");
-                return Err(parse(self.number, 0, &String::from_utf8_lossy(&self.text[..64]), expected));
-            }
-            if self.number == 1 && self.text.starts_with(b"\xef\xbb\xbf") {
-                self.text.drain(..3);
-            }
-            if !self.text.trim_ascii().is_empty() {
-                break;
-            }
-        }
-        match std::str::from_utf8(&self.text) {
-            Ok(text) => Ok(Some((self.number, text.trim_end_matches(['\r', '\n'])))),
-            Err(error) => {
-                let text = String::from_utf8_lossy(&self.text);
-                let separator = self.separator.unwrap_or_else(|| separator(&text));
-                let column = Cells { rest: Some(&text[..error.valid_up_to()]), separator }.count() - 1;
-                Err(parse(self.number, column, "bytes that are not UTF-8", "UTF-8 text, or NPY"))
-            }
-        }
+impl From<Header> for TextOptions {
+    fn from(header: Header) -> Self {
+        TextOptions { header, ..TextOptions::default() }
     }
 }
 
-/// The cells of a line, as written but for the spaces around them.
-#[derive(Clone)]
-struct Cells<'a> {
-    rest: Option<&'a str>,
-    separator: u8,
-}
+/// How much of a text is looked at to find out how it is written: 1 MiB.
+const SAMPLE: u64 = 1 << 20;
 
-impl<'a> Iterator for Cells<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let rest = self.rest?;
-        let mut quoted = false;
-        let end = rest.bytes().position(|byte| {
-            quoted ^= byte == b'"';
-            byte == self.separator && !quoted
-        });
-        let (cell, rest) = match end {
-            Some(end) => (&rest[..end], Some(&rest[end + 1..])),
-            None => (rest, None),
-        };
-        self.rest = rest;
-        Some(cell.trim())
-    }
-}
-
-/// A cell without its quotes; a quote within is written twice.
-fn unquote(cell: &str) -> Cow<'_, str> {
-    match cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')) {
-        Some(within) if within.contains('"') => within.replace("\"\"", "\"").into(),
-        Some(within) => within.trim().into(),
-        None => cell.into(),
-    }
-}
-
-/// What people write where there is no value.
-fn is_missing(cell: &str) -> bool {
-    ["", "na", "n/a", "nan", "null", "none", "?"].iter().any(|word| cell.eq_ignore_ascii_case(word))
-}
-
-/// Whether a cell reads as a number or as the lack of one; then it is no name, unless it is told to be.
-fn is_value(cell: &str) -> bool {
-    is_missing(cell) || is_number(cell)
-}
-
-/// A finite one: `nan` is a missing value, and `inf` may be a name.
-fn is_number(cell: &str) -> bool {
-    cell.parse::<f64>().is_ok_and(f64::is_finite)
-}
-
-/// A comma, unless the first line has none outside of quotes and does have a tab or a semicolon.
-fn separator(first: &str) -> u8 {
-    let mut candidates = [b',', b'\t', b';'].into_iter();
-    let separates = |&separator: &u8| Cells { rest: Some(first), separator }.nth(1).is_some();
-    candidates.find(separates).unwrap_or(b',')
-}
+/// A text from its beginning: what was looked at, and the rest.
+type Text<R> = io::Chain<Cursor<Vec<u8>>, Utf8<R>>;
 
 /// The rows of a text table.
 pub(super) struct TextRows<R> {
-    lines: Lines<R>,
-    separator: u8,
-    /// The number of the first line.
+    records: Records<Text<R>>,
+    options: TextOptions,
+    /// The line of the header, or of the first row.
     header: u64,
-    /// A first line that was a row, not a header.
-    first: Option<(u64, String)>,
     /// Rows read.
     row: u64,
+    /// A line that began as a comment does, amid the rows or after them.
+    comment: Option<u64>,
+    separator: u8,
+    /// Where the first record begins in what was looked at, and whether it is a header.
+    first_at: usize,
+    headed: bool,
+}
+
+/// What the beginning of a text says.
+pub(super) struct Head {
+    /// Names of the columns, if it has them.
+    pub names: Option<Vec<String>>,
+    pub columns: usize,
+    pub guesses: Vec<Guess>,
 }
 
 impl<R: BufRead> TextRows<R> {
     /// Reads the first line: the names of the columns, if it holds them, and how many columns there are.
-    /// A first line of just the `expected` names holds them, whatever they look like.
-    pub fn new(reader: R, header: Header, expected: &[&str]) -> Result<(Self, Option<Vec<String>>, usize)> {
-        let mut lines = Lines { reader, number: 0, text: Vec::new(), separator: None };
-        let Some((line, first)) = lines.next()?.map(|(line, text)| (line, text.to_owned())) else {
+    /// A first line of just the `expected` names holds them, whatever they look like. The reader begins with
+    /// `start`.
+    pub fn new(reader: R, start: &[u8], options: TextOptions, expected: &[&str]) -> Result<(Self, Head)> {
+        dialect::check_marks(&options)?;
+        let mut reader = Utf8::new(reader, start).map_err(unreadable)?;
+        let mut beginning = Vec::new();
+        (&mut reader).take(SAMPLE).read_to_end(&mut beginning).map_err(unreadable)?;
+        let comments = Comments::of(&beginning, options.comment.unwrap_or(COMMENT));
+        let sample = Sample { text: &beginning[comments.bytes..], whole: (beginning.len() as u64) < SAMPLE };
+        let separator = options.separator.unwrap_or_else(|| sample.separator(&options));
+        let quoted = sample.quoted(separator);
+        let may_be_one = matches!(separator, b',' | b' ')
+            && options.separator.is_none()
+            && sample.may_be_one_column(&options);
+
+        let mut text = Cursor::new(beginning);
+        text.set_position(comments.bytes as u64);
+        let mut records = Records::new(text.chain(reader), separator, options.comment, comments.lines + 1);
+        if !records.advance()? {
             return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
-        };
-        let separator = separator(&first);
-        lines.separator = Some(separator);
-        let cells = Cells { rest: Some(&first), separator };
-        if let Some(column) = cells.clone().position(|cell| cell.contains('\r') && !cell.starts_with('"')) {
-            let found = cells.clone().nth(column).unwrap_or_default();
-            return Err(parse(line, column, found, "lines that end in \\n or \\r\\n, not in \\r"));
         }
-        let named = match header {
-            Header::Present => true,
-            Header::Absent => false,
-            // A quoted cell does not read as a number here.
-            Header::Detect => {
-                let as_expected = cells.clone().map(unquote).eq(expected.iter().copied());
-                let mut names = cells.clone().enumerate().filter(|(_, cell)| !is_value(cell));
-                let name = if as_expected { None } else { names.next() };
-                if let (Some((column, found)), true) = (name, cells.clone().any(is_number)) {
-                    return Err(Error::MixedHeader { line, column: column + 1, found: shortened(found) });
+        let first =
+            First { cells: records.cells().map(text_of).collect(), quoted, options, line: records.line() };
+        let columns = first.cells.len();
+        let mut guesses = Vec::new();
+        let mut names = first.are_names(expected, &mut guesses)?.then(|| first.cells.clone());
+        if names.is_none() && may_be_one && columns == 2 {
+            guesses.push(Guess::TwoColumns);
+        }
+        if let Some((line, comment)) = comments.last {
+            // Where the first line looks like a row, the names may have been written as a comment.
+            let cells = cells_of(&comment, separator);
+            if cells.len() == columns && first.holds_values() {
+                if names.is_some() {
+                    names = Some(cells);
+                    guesses.push(Guess::CommentNames { line });
+                } else {
+                    guesses.push(Guess::CommentPassedOver { line });
                 }
-                as_expected || name.is_some()
             }
-        };
-        let dim = cells.clone().count();
-        let names = named.then(|| names(cells));
-        let first = (!named).then_some((line, first));
-        Ok((TextRows { lines, separator, header: line, first, row: 0 }, names, dim))
+        }
+        let header = first.line;
+        let headed = names.as_ref() == Some(&first.cells);
+        if !headed {
+            records.step_back();
+        }
+        if let Some(names) = &mut names {
+            guesses.extend(call_by_number(names));
+        }
+        let first_at = comments.bytes;
+        let rows = TextRows { records, options, header, row: 0, comment: None, separator, first_at, headed };
+        Ok((rows, Head { names, columns, guesses }))
     }
 
     /// The error of a name that other columns have, too.
@@ -180,88 +162,167 @@ impl<R: BufRead> TextRows<R> {
         parse(self.header, column, name, "a name not used before, or columns chosen by number")
     }
 
-    /// Appends the selected values of the next row, and counts those that were `rounded`; false at the end.
+    /// The error of a name that is no UTF-8.
+    pub fn unreadable_name(&self, column: usize) -> Error {
+        parse(self.header, column, NOT_UTF8, UTF8)
+    }
+
+    /// Appends the selected values of the next row, and counts those that f64 has `rounded`; false at the end.
     pub fn next(
         &mut self,
         selection: &Selection,
-        values: &mut Vec<f32>,
+        values: &mut Vec<f64>,
         rounded: &mut [usize],
     ) -> Result<bool> {
-        let first = self.first.take();
-        let (number, line) = match &first {
-            Some((number, line)) => (*number, line.as_str()),
-            None => match self.lines.next()? {
-                Some(line) => line,
-                None => return Ok(false),
-            },
-        };
+        loop {
+            if !self.records.advance()? {
+                return Ok(false);
+            }
+            // A line that begins as a comment is none where its first cell is not read.
+            let begins = self.options.comment.is_none()
+                && self.records.cells().next().is_some_and(|cell| cell.first() == Some(&COMMENT));
+            let is_row = selection.place(0).is_none() && self.records.len() == selection.names().len();
+            if !begins || is_row {
+                break;
+            }
+            self.comment.get_or_insert(self.records.line());
+        }
+        if let Some(line) = self.comment {
+            let expected = "a row: comments stand before the rows or after them, unless their sign is chosen";
+            return Err(parse(line, 0, "#", expected));
+        }
         self.row += 1;
-        let dim = selection.names().len();
+        let (dim, line) = (selection.names().len(), self.records.line());
         let start = values.len();
         values.resize(start + selection.dim(), 0.0);
-        let mut found = 0;
-        for (column, cell) in (Cells { rest: Some(line), separator: self.separator }).enumerate() {
+        for (column, cell) in self.records.cells().enumerate() {
             if column == dim {
-                let expected = format!("the end of the line after {dim} values");
-                return Err(parse(number, column, cell, expected));
+                return Err(parse(
+                    line,
+                    column,
+                    &text_of(cell),
+                    format!("the end of the line after {dim} values"),
+                ));
             }
-            found += 1;
-            if let Some(place) = selection.place(column) {
-                let Some(value) = number_in(cell) else {
-                    return Err(no_number(number, self.row, column, &selection.names()[column], cell));
-                };
-                values[start + place] = value;
-                rounded[place] += usize::from(value.abs() >= EXACT && is_rounded(cell, value));
-            }
+            let Some(place) = selection.place(column) else { continue };
+            let text = std::str::from_utf8(cell).map_err(|_| parse(line, column, NOT_UTF8, UTF8))?;
+            let Some(value) = number(text, self.options.decimal) else {
+                return Err(self.no_number(column, selection, text));
+            };
+            values[start + place] = value;
+            rounded[place] += usize::from(value.abs() >= WHOLE_ANYWAY && is_rounded(text, value));
         }
-        if found < dim {
-            return Err(parse(number, found, "the end of the line", format!("{dim} values")));
+        match self.records.len() {
+            found if found < dim => Err(parse(line, found, "the end of the line", format!("{dim} values"))),
+            _ => Ok(true),
         }
-        Ok(true)
+    }
+
+    /// The error of a cell that holds no number; of the table, where other columns hold none, either.
+    fn no_number(&self, column: usize, selection: &Selection, cell: &str) -> Error {
+        let (sample, _) = self.records.reader().get_ref();
+        let sample = &sample.get_ref()[self.first_at..];
+        if let Some(columns) = survey::mixed(sample, self.headed, self.separator, &self.options, selection) {
+            return Error::MixedColumns { columns };
+        }
+        let (line, name) = (self.records.line(), selection.names()[column].clone());
+        let (found, column) = (shortened(cell.trim()), column + 1);
+        if is_missing(cell) {
+            return Error::MissingValue { line: Some(line), row: self.row, column, name, found };
+        }
+        let style = |decimal| self.options.decimal == Decimal::Plain && number(cell, decimal).is_some();
+        let (thousands, comma) = (style(Decimal::Point), style(Decimal::Comma));
+        if thousands || comma {
+            return Error::NumberStyle { line, column, name, found, thousands, comma };
+        }
+        // What reads as infinite and is not called so.
+        let beyond = bare(cell).parse::<f64>().is_ok() && cell.contains(|c: char| c.is_ascii_digit());
+        let hint = if cell.contains('\n') { "; is a quote not closed?" } else { "" };
+        let expected = match beyond {
+            true => format!("a number within ±1.8e308, the range of f64 ({name})"),
+            false => format!("a finite number ({name}){hint}"),
+        };
+        Error::Parse { line, column, found, expected }
     }
 }
 
-/// The error of a cell that holds no number.
-fn no_number(line: u64, row: u64, column: usize, name: &str, cell: &str) -> Error {
-    let bare = unquote(cell);
-    if is_missing(&bare) {
-        let (name, found) = (name.to_owned(), cell.to_owned());
-        return Error::MissingValue { line: Some(line), row, column: column + 1, name, found };
+const NOT_UTF8: &str = "bytes that are not UTF-8";
+const UTF8: &str = "text in UTF-8, or in UTF-16 with its mark, or NPY";
+
+/// The first record of a text.
+struct First {
+    cells: Vec<String>,
+    /// Which cells of this record and of the second stand in quotes.
+    quoted: [Vec<bool>; 2],
+    options: TextOptions,
+    line: u64,
+}
+
+impl First {
+    fn is_number(&self, cell: &str) -> bool {
+        number(cell, self.options.decimal).is_some()
     }
-    // What reads as infinite and is not called so.
-    let beyond = bare.parse::<f32>().is_ok() && bare.contains(|c: char| c.is_ascii_digit());
-    let (expected, hint) = if beyond {
-        (WITHIN, "")
-    } else if is_number(&bare.replacen(',', ".", 1)) {
-        ("a finite number", "; decimals are written with a point")
-    } else if bare.split([' ', '|']).all(|part| part.is_empty() || is_number(part)) {
-        ("a finite number", "; columns are separated by commas, tabs or semicolons")
-    } else {
-        ("a finite number", "")
-    };
-    parse(line, column, cell, format!("{expected} ({name}){hint}"))
+
+    /// Whether it would do for a row.
+    fn holds_values(&self) -> bool {
+        self.cells.iter().all(|cell| is_missing(cell) || self.is_number(cell))
+    }
+
+    /// Whether it names the columns.
+    fn are_names(&self, expected: &[&str], guesses: &mut Vec<Guess>) -> Result<bool> {
+        let detects = self.options.header == Header::Detect;
+        if !detects || self.cells.iter().eq(expected) {
+            return Ok(self.options.header != Header::Absent);
+        }
+        let [quoted, below] = &self.quoted;
+        let all_quoted =
+            [quoted, below].iter().all(|record| !record.is_empty() && record.iter().all(|&quoted| quoted));
+        let unquoted = |column: usize| all_quoted || !quoted.get(column).is_some_and(|&quoted| quoted);
+        let is_number = |column: usize| unquoted(column) && self.is_number(&self.cells[column]);
+        let is_value =
+            |column: usize| unquoted(column) && is_missing(&self.cells[column]) || is_number(column);
+        let mut columns = 0..self.cells.len();
+        let name = columns.clone().find(|&column| !is_value(column));
+        if let (Some(column), true) = (name, columns.any(is_number)) {
+            let (column, found) = (column + 1, shortened(&self.cells[column]));
+            return Err(Error::MixedHeader { line: self.line, column, found });
+        }
+        if name.is_none() {
+            let counts = |from: usize| {
+                let values = self.cells.iter().map(|cell| number(cell, self.options.decimal));
+                values.eq((from..from + self.cells.len()).map(|count| Some(count as f64)))
+            };
+            match self.cells.len() {
+                2.. if all_quoted => guesses.push(Guess::FirstLineQuoted),
+                2.. if [0, 1].into_iter().any(counts) => guesses.push(Guess::FirstLineCounts),
+                _ => {}
+            }
+        }
+        Ok(name.is_some())
+    }
 }
 
-/// The number in a cell.
-fn number_in(cell: &str) -> Option<f32> {
-    let cell = if cell.starts_with('"') { unquote(cell) } else { cell.into() };
-    cell.parse().ok().filter(|value: &f32| value.is_finite())
+/// Numbers for columns whose names are empty.
+fn call_by_number(names: &mut [String]) -> Option<Guess> {
+    let columns: Vec<usize> = (1..=names.len()).filter(|&column| names[column - 1].is_empty()).collect();
+    for &column in &columns {
+        names[column - 1] = format!("x{column}");
+    }
+    (!columns.is_empty()).then_some(Guess::Unnamed { columns })
 }
 
-/// Whether a cell holds a whole number, and f32 another one.
-fn is_rounded(cell: &str, value: f32) -> bool {
-    let cell = unquote(cell);
-    let digits = cell.strip_suffix(".0").unwrap_or(&cell);
-    digits.parse::<i128>().is_ok_and(|whole| whole != value as i128)
+/// A cell as text, without quotes and the spaces around it.
+fn text_of(cell: &[u8]) -> String {
+    bare(&String::from_utf8_lossy(cell)).to_owned()
 }
 
-/// The names in a header; an index often has none, and gets its number.
-fn names(cells: Cells) -> Vec<String> {
-    let name = |(column, cell)| match unquote(cell) {
-        name if name.is_empty() => format!("x{}", column + 1),
-        name => name.into_owned(),
-    };
-    cells.enumerate().map(name).collect()
+/// The cells of a text that is one record.
+fn cells_of(text: &str, separator: u8) -> Vec<String> {
+    let mut records = Records::new(text.as_bytes(), separator, None, 1);
+    match records.advance() {
+        Ok(true) => records.cells().map(text_of).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// `column` counts from 0 here, from 1 in the message.
@@ -274,73 +335,6 @@ fn shortened(found: &str) -> String {
     match found.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &found[..end]),
         None => found.to_owned(),
-    }
-}
-
-pub(super) fn unreadable(source: io::Error) -> Error {
-    Error::Io { path: "the reader".into(), source }
-}
-
-/// Writes rows as comma-separated text under a header, in digits that read as the same bits.
-///
-/// ```
-/// use quadrivium::{data::CsvWriter, ndarray::array};
-///
-/// let mut text = Vec::new();
-/// let mut writer = CsvWriter::new(&mut text, &["a", "b, c"])?;
-/// writer.rows(array![[1.0f32, 0.1], [1e-9, 3.0]].view())?;
-/// assert_eq!(text, b"a,\"b, c\"\n1,0.1\n1e-9,3\n");
-/// # Ok::<(), std::io::Error>(())
-/// ```
-pub struct CsvWriter<W> {
-    writer: W,
-}
-
-impl<W: Write> CsvWriter<W> {
-    /// Writes the header.
-    ///
-    /// # Errors
-    /// Those of `writer`, here and below.
-    pub fn new(mut writer: W, names: &[impl AsRef<str>]) -> io::Result<Self> {
-        for (column, name) in names.iter().map(AsRef::as_ref).enumerate() {
-            let comma = if column > 0 { "," } else { "" };
-            let quoted = name.contains([',', ';', '\t', '"', '\n', '\r']) || name.trim() != name;
-            // In quotes `2019` and `none` read as names, too.
-            match quoted || is_value(name) {
-                true => write!(writer, "{comma}\"{}\"", name.replace('"', "\"\""))?,
-                false => write!(writer, "{comma}{name}")?,
-            }
-        }
-        writer.write_all(b"\n")?;
-        Ok(CsvWriter { writer })
-    }
-
-    /// Writes the rows of x, (n, names): f32 or f64.
-    pub fn rows<T: Copy + Into<f64> + std::fmt::Display + std::fmt::LowerExp>(
-        &mut self,
-        x: ArrayView2<T>,
-    ) -> io::Result<()> {
-        for row in x.rows() {
-            for (column, &value) in row.iter().enumerate() {
-                let comma = if column > 0 { "," } else { "" };
-                // The shortest digits that read as the same number; without the zeros of an extreme one.
-                match value.into().abs() {
-                    size if size == 0.0 || (1e-5..1e16).contains(&size) => {
-                        write!(self.writer, "{comma}{value}")?
-                    }
-                    size if size.is_infinite() => write!(self.writer, "{comma}{value}")?,
-                    _ => write!(self.writer, "{comma}{value:e}")?,
-                }
-            }
-            self.writer.write_all(b"\n")?;
-        }
-        Ok(())
-    }
-
-    /// What was written to, flushed.
-    pub fn finish(mut self) -> io::Result<W> {
-        self.writer.flush()?;
-        Ok(self.writer)
     }
 }
 

@@ -3,12 +3,18 @@
 //! Written here rather than taken from a crate: a file is untrusted, and those that read it allocate whatever
 //! length a header announces, and bring a whole grammar of Python.
 
-use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
-use std::marker::PhantomData;
+mod header;
+mod write;
 
-use super::csv::{WITHIN, unreadable};
-use super::reader::Selection;
-use super::table::EXACT;
+use std::io::{self, BufRead, Read};
+
+pub use write::{NpyNumber, NpyWriter};
+
+use header::Description;
+
+use super::MOST_COLUMNS;
+use super::reader::{Values, unreadable};
+use super::selection::Selection;
 use crate::error::{Error, Result};
 
 /// What an NPY file begins with; no UTF-8 text does.
@@ -17,28 +23,31 @@ pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 /// The longest header that is read: numpy's are 128 bytes, and a table's text is below 200.
 const LONGEST_HEADER: u32 = 1 << 14;
 
+/// What is read without a look at each number: f32 with its low byte first.
+const SINGLE: Stored = Stored { kind: b'f', bytes: 4, big_endian: false };
+
 fn broken(what: impl Into<String>) -> Error {
     Error::Npy { what: what.into() }
 }
 
 /// How a number is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Stored {
+pub struct Stored {
     /// b(ool), i(nteger), u(nsigned) or f(loat).
     kind: u8,
-    bytes: usize,
+    pub bytes: usize,
     big_endian: bool,
 }
 
 impl Stored {
     /// Of numpy's word: `<f4`, `|u1`, ….
-    fn parse(descr: &str) -> Option<Self> {
+    pub fn parse(descr: &str) -> Option<Self> {
         let &[order @ (b'<' | b'>' | b'|' | b'='), kind, size] = descr.as_bytes() else { return None };
         let bytes = usize::from(size.wrapping_sub(b'0'));
         let known = match kind {
             b'b' => bytes == 1,
             b'i' | b'u' => matches!(bytes, 1 | 2 | 4 | 8),
-            b'f' => matches!(bytes, 4 | 8),
+            b'f' => matches!(bytes, 2 | 4 | 8),
             _ => false,
         };
         let big_endian = order == b'>' || (order == b'=' && cfg!(target_endian = "big"));
@@ -56,6 +65,7 @@ impl Stored {
         // Up and down again spreads the sign.
         let shift = 64 - 8 * self.bytes as u32;
         match (self.kind, self.bytes) {
+            (b'f', 2) => Number::Float(half(bits as u16)),
             (b'f', 4) => Number::Float(f32::from_bits(bits as u32).into()),
             (b'f', _) => Number::Float(f64::from_bits(bits)),
             (b'i', _) => Number::Signed(((bits << shift) as i64) >> shift),
@@ -73,134 +83,33 @@ enum Number {
 }
 
 impl Number {
-    fn to_f32(self) -> f32 {
+    fn to_f64(self) -> f64 {
         match self {
-            Number::Float(v) => v as f32,
-            Number::Signed(v) => v as f32,
-            Number::Unsigned(v) => v as f32,
+            Number::Float(v) => v,
+            Number::Signed(v) => v as f64,
+            Number::Unsigned(v) => v as f64,
         }
     }
 
-    /// Whether it is a whole number, and `value` another one. From 2⁵³ on f64 has no others: they say nothing.
-    fn is_rounded(self, value: f32) -> bool {
-        const WHOLE_ANYWAY: f64 = 9_007_199_254_740_992.0;
+    /// Whether it is a whole number, and f64 has another one.
+    fn is_rounded(self) -> bool {
         match self {
-            Number::Float(v) => v.fract() == 0.0 && v.abs() < WHOLE_ANYWAY && v != f64::from(value),
-            Number::Signed(v) => i128::from(v) != value as i128,
-            Number::Unsigned(v) => i128::from(v) != value as i128,
+            Number::Float(_) => false,
+            Number::Signed(v) => i128::from(v) != v as f64 as i128,
+            Number::Unsigned(v) => i128::from(v) != v as f64 as i128,
         }
     }
 }
 
-/// What the header says.
-#[derive(Debug, PartialEq)]
-struct Description {
-    stored: Stored,
-    fortran: bool,
-    rows: u64,
-    columns: u64,
-}
-
-/// A text being taken apart from its start.
-struct Cursor<'a>(&'a str);
-
-impl<'a> Cursor<'a> {
-    fn eat(&mut self, token: &str) -> bool {
-        self.0 = self.0.trim_start();
-        let rest = self.0.strip_prefix(token);
-        self.0 = rest.unwrap_or(self.0);
-        rest.is_some()
-    }
-
-    fn expect(&mut self, token: &str) -> Result<()> {
-        if self.eat(token) { Ok(()) } else { Err(self.wrong(&format!("{token:?}"))) }
-    }
-
-    fn wrong(&self, expected: &str) -> Error {
-        let found: String = self.0.chars().take(20).collect();
-        broken(format!("the header has {found:?} where {expected} should stand"))
-    }
-
-    /// A string in quotes of either kind.
-    fn string(&mut self) -> Result<&'a str> {
-        for quote in ["'", "\""] {
-            if self.eat(quote)
-                && let Some((string, rest)) = self.0.split_once(quote)
-            {
-                self.0 = rest;
-                return Ok(string);
-            }
-        }
-        Err(self.wrong("a string"))
-    }
-
-    fn number(&mut self) -> Result<u64> {
-        self.0 = self.0.trim_start();
-        let end = self.0.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(self.0.len());
-        let number = self.0[..end].parse().map_err(|_| self.wrong("a size"))?;
-        self.0 = &self.0[end..];
-        Ok(number)
-    }
-}
-
-impl Description {
-    /// Of `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }`.
-    fn parse(text: &str) -> Result<Self> {
-        let mut text = Cursor(text);
-        let (mut stored, mut fortran, mut shape) = (None, None, None);
-        text.expect("{")?;
-        while !text.eat("}") {
-            let key = text.string()?;
-            text.expect(":")?;
-            match key {
-                "descr" => {
-                    if !text.0.trim_start().starts_with(['\'', '"']) {
-                        return Err(broken("its rows are records: expected one type of number"));
-                    }
-                    let descr = text.string()?;
-                    let of = Stored::parse(descr).ok_or_else(|| {
-                        let numbers = "f4, f8, i1 to i8, u1 to u8 or b1";
-                        broken(format!("its values have the type {descr:?}: expected {numbers}"))
-                    });
-                    stored = Some(of?);
-                }
-                "fortran_order" => match (text.eat("True"), text.eat("False")) {
-                    (false, false) => return Err(text.wrong("True or False")),
-                    (order, _) => fortran = Some(order),
-                },
-                "shape" => {
-                    text.expect("(")?;
-                    let mut sizes = Vec::new();
-                    while !text.eat(")") {
-                        sizes.push(text.number()?);
-                        if !text.eat(",") {
-                            text.expect(")")?;
-                            break;
-                        }
-                    }
-                    shape = Some(sizes);
-                }
-                other => return Err(broken(format!("the header has an unknown field {other:?}"))),
-            }
-            if !text.eat(",") {
-                text.expect("}")?;
-                break;
-            }
-        }
-        let (Some(stored), Some(fortran), Some(shape)) = (stored, fortran, shape) else {
-            return Err(broken("the header lacks one of descr, fortran_order and shape"));
-        };
-        let (rows, columns) = match shape[..] {
-            [rows] => (rows, 1),
-            [rows, columns] => (rows, columns),
-            _ => return Err(broken(format!("its shape is {shape:?}: expected rows and columns"))),
-        };
-        let bytes = rows.checked_mul(columns).and_then(|n| n.checked_mul(stored.bytes as u64));
-        if columns == 0 || bytes.is_none_or(|bytes| bytes > i64::MAX as u64) {
-            return Err(broken(format!("its shape is {shape:?}: expected a table that can be")));
-        }
-        // One column is the same in either order, and one of the orders can be read row by row.
-        Ok(Description { stored, fortran: fortran && columns > 1, rows, columns })
+/// The number in 16 bits of IEEE 754: a sign, 5 bits of exponent, 10 of fraction.
+fn half(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
     }
 }
 
@@ -241,8 +150,9 @@ impl<R: BufRead> NpyRows<R> {
         let text = std::str::from_utf8(&text).map_err(|_| broken("the header is no text"))?;
         let description = Description::parse(text)?;
         // A selection of columns is taken of them, so they are counted in memory.
-        if description.columns > LONGEST_HEADER.into() {
-            return Err(broken(format!("it has {} columns: expected at most 16384", description.columns)));
+        if description.columns > MOST_COLUMNS as u64 {
+            let columns = description.columns;
+            return Err(broken(format!("it has {columns} columns: expected at most {MOST_COLUMNS}")));
         }
         Ok(NpyRows { reader, description, row: 0, bytes: Vec::new() })
     }
@@ -255,15 +165,9 @@ impl<R: BufRead> NpyRows<R> {
         self.description.rows
     }
 
-    /// Appends the selected values of the next rows, `most` at most, and counts those that were `rounded`.
-    pub fn block(
-        &mut self,
-        most: usize,
-        selection: &Selection,
-        values: &mut Vec<f32>,
-        rounded: &mut [usize],
-    ) -> Result<()> {
-        let Description { stored, fortran, rows, columns } = self.description;
+    /// The selected values of the next rows, `most` at most; counts those that f64 has `rounded`.
+    pub fn block(&mut self, most: usize, selection: &Selection, rounded: &mut [usize]) -> Result<Values> {
+        let Description { stored, fortran, rows, .. } = self.description;
         let block = (rows - self.row).min(most as u64);
         if fortran && self.bytes.is_empty() {
             self.fill(rows)?;
@@ -271,6 +175,38 @@ impl<R: BufRead> NpyRows<R> {
         if !fortran {
             self.fill(block)?;
         }
+        let as_stored = !fortran && stored == SINGLE && selection.is_all();
+        let values = match as_stored {
+            true => self.singles(selection).map(Values::Single)?,
+            false => self.doubles(block, selection, rounded).map(Values::Double)?,
+        };
+        self.row += block;
+        if self.row == rows && !self.reader.fill_buf().map_err(unreadable)?.is_empty() {
+            return Err(broken(format!("it goes on after the {rows} rows that it announces")));
+        }
+        Ok(values)
+    }
+
+    /// Numbers that stand as they are wanted.
+    fn singles(&self, selection: &Selection) -> Result<Vec<f32>> {
+        let (numbers, _) = self.bytes.as_chunks();
+        let values: Vec<f32> = numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        // All of them first: a search for the first ends early, and so is slow.
+        if !values.iter().fold(true, |finite, value| finite & value.is_finite()) {
+            let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
+            return Err(self.no_value(
+                at / selection.dim(),
+                at % selection.dim(),
+                selection,
+                values[at].into(),
+            ));
+        }
+        Ok(values)
+    }
+
+    fn doubles(&self, block: u64, selection: &Selection, rounded: &mut [usize]) -> Result<Vec<f64>> {
+        let Description { stored, fortran, rows, columns } = self.description;
+        let mut values = Vec::new();
         for row in 0..block {
             for (&column, rounded) in selection.columns().iter().zip(&mut *rounded) {
                 let place = match fortran {
@@ -278,21 +214,31 @@ impl<R: BufRead> NpyRows<R> {
                     false => row * columns + column as u64,
                 };
                 let start = place as usize * stored.bytes;
-                let number = stored.read(&self.bytes[start..start + stored.bytes]);
-                let value = number.to_f32();
-                if let (false, Number::Float(found)) = (value.is_finite(), number) {
-                    let name = selection.names()[column].clone();
-                    return Err(no_value(self.row + row + 1, column + 1, name, found));
+                let bytes = &self.bytes[start..start + stored.bytes];
+                if stored.kind == b'b' && bytes[0] > 1 {
+                    let row = self.row + row + 1;
+                    return Err(broken(format!("row {row} has a boolean of {}: expected 0 or 1", bytes[0])));
                 }
-                *rounded += usize::from(value.abs() >= EXACT && number.is_rounded(value));
+                let number = stored.read(bytes);
+                let value = number.to_f64();
+                if !value.is_finite() {
+                    return Err(self.no_value(row as usize, column, selection, value));
+                }
+                *rounded += usize::from(number.is_rounded());
                 values.push(value);
             }
         }
-        self.row += block;
-        if self.row == rows && !self.reader.fill_buf().map_err(unreadable)?.is_empty() {
-            return Err(broken(format!("it goes on after the {rows} rows that it announces")));
+        Ok(values)
+    }
+
+    /// The error of what is no finite number, in a row of the block.
+    fn no_value(&self, row: usize, column: usize, selection: &Selection, found: f64) -> Error {
+        let (row, name) = (self.row + row as u64 + 1, selection.names()[column].clone());
+        let column = column + 1;
+        match found.is_nan() {
+            true => Error::MissingValue { line: None, row, column, name, found: "NaN".into() },
+            false => Error::Number { row, column, name, found, expected: "a finite number" },
         }
-        Ok(())
     }
 
     /// Takes the bytes of as many rows into memory, which grows with what is there, not with what is announced.
@@ -307,124 +253,6 @@ impl<R: BufRead> NpyRows<R> {
             return Err(broken(format!("it ends after {whole} of the {announced} rows that it announces")));
         }
         Ok(())
-    }
-}
-
-/// The error of a number that is none in f32. Row and column count from 1.
-fn no_value(row: u64, column: usize, name: String, found: f64) -> Error {
-    if found.is_nan() {
-        return Error::MissingValue { line: None, row, column, name, found: "NaN".into() };
-    }
-    let expected = if found.is_infinite() { "a finite number" } else { WITHIN };
-    Error::Number { row, column, name, found, expected }
-}
-
-/// A type of number that is written to an NPY file: f32 or f64.
-pub trait NpyNumber: Copy + private::Bytes {}
-
-impl NpyNumber for f32 {}
-impl NpyNumber for f64 {}
-
-mod private {
-    pub trait Bytes {
-        const DESCR: &'static str;
-        fn append_to(self, bytes: &mut Vec<u8>);
-    }
-
-    impl Bytes for f32 {
-        const DESCR: &'static str = "<f4";
-        fn append_to(self, bytes: &mut Vec<u8>) {
-            bytes.extend(self.to_le_bytes());
-        }
-    }
-
-    impl Bytes for f64 {
-        const DESCR: &'static str = "<f8";
-        fn append_to(self, bytes: &mut Vec<u8>) {
-            bytes.extend(self.to_le_bytes());
-        }
-    }
-}
-
-/// Writes rows to an NPY file, which `numpy.load` reads, in C order.
-///
-/// ```
-/// use std::io::Cursor;
-/// use quadrivium::data::{Header, NpyWriter, TableReader};
-///
-/// let mut writer = NpyWriter::new(Cursor::new(Vec::new()), 2, 3)?;
-/// writer.write(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
-/// let file = writer.finish()?.into_inner();
-/// let table = TableReader::new(&file[..], Header::Detect)?.table(usize::MAX)?;
-/// assert_eq!(table.x, quadrivium::ndarray::array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub struct NpyWriter<W, T> {
-    writer: W,
-    columns: usize,
-    /// Rows announced.
-    rows: u64,
-    /// Numbers written.
-    written: u64,
-    bytes: Vec<u8>,
-    number: PhantomData<T>,
-}
-
-/// The header of a table: 128 bytes, whatever its shape, so that a later one can take its place.
-fn header(descr: &str, rows: u64, columns: usize) -> Vec<u8> {
-    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    let mut header = [MAGIC, &[1, 0, 118, 0], text.as_bytes()].concat();
-    header.resize(127, b' ');
-    header.push(b'\n');
-    header
-}
-
-impl<W: Write, T: NpyNumber> NpyWriter<W, T> {
-    /// Writes the header of `rows` rows of `columns` numbers.
-    ///
-    /// # Errors
-    /// Those of `writer`, here and below. [`io::ErrorKind::InvalidInput`] for more than 2⁶⁴ numbers.
-    pub fn new(mut writer: W, rows: u64, columns: usize) -> io::Result<Self> {
-        if rows.checked_mul(columns as u64).is_none() {
-            let what = format!("{rows} rows of {columns} numbers are more than any file holds");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        }
-        writer.write_all(&header(T::DESCR, rows, columns))?;
-        Ok(NpyWriter { writer, columns, rows, written: 0, bytes: Vec::new(), number: PhantomData })
-    }
-
-    /// Writes numbers, row after row.
-    pub fn write(&mut self, numbers: &[T]) -> io::Result<()> {
-        self.bytes.clear();
-        numbers.iter().for_each(|number| number.append_to(&mut self.bytes));
-        self.written += numbers.len() as u64;
-        self.writer.write_all(&self.bytes)
-    }
-
-    /// What was written to, flushed.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] unless as many rows were written as announced.
-    pub fn finish(mut self) -> io::Result<W> {
-        if self.written != self.rows * self.columns as u64 {
-            let (written, rows, columns) = (self.written, self.rows, self.columns);
-            let what = format!("{written} numbers written: {rows} rows of {columns} announced");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        }
-        self.writer.flush()?;
-        Ok(self.writer)
-    }
-
-    /// The same where the number of rows shows only now: it goes into the header, at the start of `writer`.
-    pub fn finish_counted(mut self) -> io::Result<W>
-    where
-        W: Seek,
-    {
-        self.rows = self.written / self.columns.max(1) as u64;
-        self.writer.seek(SeekFrom::Start(0))?;
-        self.writer.write_all(&header(T::DESCR, self.rows, self.columns))?;
-        self.writer.seek(SeekFrom::End(0))?;
-        self.finish()
     }
 }
 

@@ -1,5 +1,6 @@
 use ndarray::{Array2, Axis, array, s};
 
+use super::write::header;
 use super::*;
 use crate::data::{Header, Table, TableReader};
 
@@ -39,6 +40,8 @@ fn every_type_of_number_is_read() {
     check!(f32: "f4", f64: "f8", i8: "i1", i16: "i2", i32: "i4", i64: "i8");
     check!(u8: "u1", u16: "u2", u32: "u4", u64: "u8");
     assert_eq!(of("|b1", "False", "(2, 2)", &[1, 0, 0, 1]).unwrap().x, array![[1.0, 0.0], [0.0, 1.0]]);
+    // As Python 2 wrote it.
+    assert_eq!(of("|b1", "False", "(2L, 2L)", &[1, 0, 0, 1]).unwrap().x, array![[1.0, 0.0], [0.0, 1.0]]);
     assert_eq!(of("<i2", "False", "(2,)", &[0xFE, 0xFF, 2, 0]).unwrap().x, array![[-2.0], [2.0]]);
     assert_eq!(of("<i8", "False", "(1,)", &i64::MIN.to_le_bytes()).unwrap().x, array![[i64::MIN as f32]]);
     assert_eq!(of("<u8", "False", "(1,)", &[0xFF; 8]).unwrap().x, array![[u64::MAX as f32]]);
@@ -86,7 +89,6 @@ fn what_is_written_is_read() {
 fn values_without_a_place_in_f32_are_told() {
     for (value, says) in [
         (f64::NAN, "column 2 (x2): \"NaN\" in row 2 is a missing value"),
-        (1e300, "row 2, column 2 (x2): found 1e300, expected a number within ±3.4e38"),
         (f64::NEG_INFINITY, "row 2, column 2 (x2): found -inf, expected a finite number"),
     ] {
         let data: Vec<u8> = [0.0, 0.0, 0.0, value].iter().flat_map(|v: &f64| v.to_le_bytes()).collect();
@@ -102,17 +104,64 @@ fn values_without_a_place_in_f32_are_told() {
         let error = reader.block(1).unwrap_err();
         assert!(error.to_string().starts_with(says), "{error}");
     }
+    // Blocks are in f32; a table finds units for its columns.
+    let data: Vec<u8> = [0.0, 0.0, 0.0, 1e300].iter().flat_map(|v: &f64| v.to_le_bytes()).collect();
+    let file = file("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2)}", &data);
+    let mut reader = TableReader::new(&file[..], Header::Detect).unwrap();
+    reader.block(1).unwrap();
+    let says = "row 2, column 2 (x2): found 1e300, expected a number within ±3.4e38";
+    assert!(reader.block(1).unwrap_err().to_string().starts_with(says));
+    let table = read(&file).unwrap();
+    assert!(table.units[0].is_identity() && (table.value(1, 1) / 1e300 - 1.0).abs() < 1e-6);
+}
+
+/// All columns of little-endian f32 in C order are taken as they stand; a selection goes the other way.
+#[test]
+fn the_fast_path_reads_what_the_other_does() {
+    let mut x = Array2::from_shape_fn((5000, 3), |(i, j)| (i * i + j) as f32 * 0.37 - 9.0);
+    x[[4999, 2]] = -0.0;
+    let file = |x: &Array2<f32>| {
+        let data: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
+        file("{'descr': '<f4', 'fortran_order': False, 'shape': (5000, 3)}", &data)
+    };
+    let bytes = file(&x);
+    let same = |a: &Array2<f32>, b: &Array2<f32>| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+    assert!(same(&read(&bytes).unwrap().x, &x));
+    let reversed = TableReader::new(&bytes[..], Header::Detect).unwrap().select(&["3", "2", "1"]).unwrap();
+    assert!(same(&reversed.table(usize::MAX).unwrap().x, &x.select(Axis(1), &[2, 1, 0])));
+    for (value, says) in
+        [(f32::NAN, "column 2 (x2): \"NaN\" in row 4322"), (f32::INFINITY, "row 4322, column 2 (x2)")]
+    {
+        x[[4321, 1]] = value;
+        let error = read(&file(&x)).unwrap_err();
+        assert!(error.to_string().starts_with(says), "{error}");
+    }
 }
 
 #[test]
-fn whole_numbers_that_f32_rounds_are_counted() {
-    let rounded = |descr, data: &[u8]| of(descr, "False", "(2,)", data).unwrap().rounded[0];
-    let bytes = |a: [u8; 8], b: [u8; 8]| [a, b].concat();
-    assert_eq!(rounded("<u8", &bytes(u64::MAX.to_le_bytes(), (1u64 << 63).to_le_bytes())), 1);
-    assert_eq!(rounded("<i8", &bytes((-16_777_217i64).to_le_bytes(), i64::MIN.to_le_bytes())), 1);
-    assert_eq!(rounded("<f8", &bytes(16_777_217f64.to_le_bytes(), 16_777_217.5f64.to_le_bytes())), 1);
-    assert_eq!(rounded("<f8", &bytes(1.2345678901e30f64.to_le_bytes(), 0.1f64.to_le_bytes())), 0);
-    assert_eq!(rounded("<f4", &[1e30f32.to_le_bytes(), 0.1f32.to_le_bytes()].concat()), 0);
+fn half_precision_is_read() {
+    // What numpy.float16 makes of these.
+    let bits: [u16; 8] = [0x3C00, 0xC000, 0x3555, 0x7BFF, 0x0001, 0x0400, 0x8000, 0x6400];
+    let values = [1.0, -2.0, 1365.0 / 4096.0, 65504.0, 2f32.powi(-24), 2f32.powi(-14), -0.0, 1024.0];
+    let data: Vec<u8> = bits.iter().flat_map(|v| v.to_le_bytes()).collect();
+    assert_eq!(of("<f2", "False", "(8,)", &data).unwrap().x.into_raw_vec_and_offset().0, values);
+    assert!(matches!(of("<f2", "False", "(1,)", &[0, 0x7C]), Err(Error::Number { row: 1, .. })));
+    assert!(matches!(of("<f2", "False", "(1,)", &[1, 0x7C]), Err(Error::MissingValue { row: 1, .. })));
+}
+
+#[test]
+fn whole_numbers_that_become_others_are_counted() {
+    let rounded = |descr, data: &[u8]| of(descr, "False", "(3,)", data).unwrap().rounded[0];
+    let bytes = |values: [[u8; 8]; 3]| values.concat();
+    assert_eq!(rounded("<u8", &bytes([u64::MAX, 1 << 63, 0].map(u64::to_le_bytes))), 1);
+    assert_eq!(rounded("<i8", &bytes([-16_777_217, i64::MIN, i64::MAX].map(i64::to_le_bytes))), 2);
+    assert_eq!(rounded("<f8", &bytes([16_777_217f64, -16_777_217.5, 0.0].map(f64::to_le_bytes))), 1);
+    assert_eq!(rounded("<f8", &bytes([1.2345678901e30, 0.1, 0.0f64].map(f64::to_le_bytes))), 0);
+    // Relative to one of them, all are there.
+    assert_eq!(
+        rounded("<i8", &bytes([1_700_000_001, 1_700_000_002, 1_700_000_033].map(i64::to_le_bytes))),
+        0
+    );
 }
 
 #[test]
@@ -135,7 +184,9 @@ fn damaged_and_hostile_files_are_refused() {
         let message = refused(of("<f4", order, shape, &[0; 16]));
         assert!(message.contains(says), "{order} {shape}: {message}");
     }
-    for descr in ["<f2", "<c8", "|O", "<U4", "<f9", "f4", "<i3", "<f", "|S7", "", "<é1"] {
+    let message = refused(of("|b1", "False", "(3,)", &[0, 1, 2]));
+    assert!(message.contains("row 3 has a boolean of 2"), "{message}");
+    for descr in ["<f1", "<c8", "|O", "<U4", "<f9", "f4", "<i3", "<f", "|S7", "", "<é1"] {
         assert!(refused(of(descr, "False", "(1,)", &[0; 4])).contains("type"), "{descr}");
     }
     let nested = "(".repeat(5000);

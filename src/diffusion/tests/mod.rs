@@ -92,8 +92,13 @@ fn the_objective_has_the_gradient_of_its_loss() {
 
 #[test]
 fn the_predictor_is_one_function_by_every_door() {
-    let net = NoiseNet::new(&DiffusionConfig { dim: 3, ..small() }).unwrap();
-    let (p, mut rng, rows) = (random_params(&net), seeded(2), 7);
+    for beyond in [Beyond::Normal, Beyond::Point] {
+        is_one_function(&NoiseNet::new(&DiffusionConfig { dim: 3, beyond, ..small() }).unwrap());
+    }
+}
+
+fn is_one_function(net: &NoiseNet) {
+    let (p, mut rng, rows) = (random_params(net), seeded(2), 7);
     let level = NoiseLevel::at_log_snr(1.5);
     let mut normals = || -> Vec<f64> { (0..rows * 3).map(|_| f64::normal(&mut rng)).collect() };
     let (mut x, xdot) = (normals(), normals());

@@ -1,10 +1,14 @@
 //! What the energies and scores learn, held against what is known; the chains.
 
+mod averaged;
+mod chains;
 mod derivatives;
+mod ladder;
 mod options;
 
 use ndarray::{Array1, Array2, Axis, array, s};
 
+use super::likelihood::RESOLVED;
 use super::*;
 use crate::Error;
 use crate::data::Toy;
@@ -178,7 +182,8 @@ fn chains_have_the_moments_of_a_known_energy() {
     is(moments(&chain(Acceptance::Always), 1.0), biased);
     assert!(biased / (w * w) - 1.0 > 9.0 * (2.0 / 40_000f64).sqrt(), "the test would not see the bias");
     // Steps that fall are no matter to an adjusted chain.
-    let falling = Langevin { steps: 200, candidates: 0.0, first: 3.0, last: 0.3, acceptance: Acceptance::Metropolis };
+    let falling =
+        Langevin { steps: 200, candidates: 0.0, first: 3.0, last: 0.3, acceptance: Acceptance::Metropolis };
     is(moments(&adjusted.with_sampler(falling).unwrap(), 1.0), w * w);
 }
 
@@ -319,7 +324,8 @@ fn chains_go_on_from_step_to_step() {
             restart: if persist { 0.0 } else { 1.0 },
             magnitude: 0.0,
         };
-        let langevin = Langevin { steps: 1, candidates: 0.0, first: 0.2, last: 0.2, acceptance: Acceptance::Always };
+        let langevin =
+            Langevin { steps: 1, candidates: 0.0, first: 0.2, last: 0.2, acceptance: Acceptance::Always };
         let mut config = EnergyConfig { width: 0.3, langevin, ..small(training) };
         config.optimiser.lr = 1e-30;
         let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
@@ -360,4 +366,32 @@ fn far_rows_score_low_and_finite() {
     let (nats, error) = estimate(&model, &array![[1e3, 0.0], [f32::MAX, f32::MIN], [0.0, -1e30]]);
     assert!(nats.iter().all(|v| v.is_finite() && *v < -1e3), "{nats}");
     assert!(error.iter().all(|v| v.is_finite()));
+}
+
+/// E = ‖z‖²/2 + a Σ cos(2ᵏ zᵢ): wells as narrow as 1/(2ᵏ √a). Each factor of Z is √2π I₀(a), but for what a
+/// wave of 2ᵏ finds in a Gaussian: nothing.
+#[test]
+fn wells_between_the_nodes_are_found_or_told() {
+    // I₀(a) = Σ (a/2)²ᵏ/k!².
+    let ln_bessel = |a: f64| {
+        let terms = (1..80).scan(1.0, |term, k| {
+            *term *= (0.5 * a / f64::from(k)).powi(2);
+            Some(*term)
+        });
+        terms.sum::<f64>().ln_1p()
+    };
+    for (dim, octaves, a, intervals) in [(1, 9, 40.0, 128), (2, 5, 12.0, 16)] {
+        let config = EnergyConfig { dim, hidden: vec![], octaves, ..small(CHAINS) };
+        let mut model = EnergyModel::new(config, &mut seeded(0)).unwrap();
+        // The weights of the last cosines, before the bias.
+        let average = &mut model.parameters.average;
+        let end = average.len() - 1;
+        average[end - dim..end].fill(a as f32);
+        let exact = dim as f64 * (0.5 * std::f64::consts::TAU.ln() + ln_bessel(a));
+        let grid = model.log_partition_on_grid(intervals).unwrap();
+        assert!((grid.nats - exact).abs() > 0.1, "{dim}: the grid should miss something: {grid:?}, {exact}");
+        assert!(grid.error > RESOLVED, "{dim}: {grid:?}, exact {exact}");
+        let found = model.log_partition(intervals).unwrap();
+        assert!((found.nats - exact).abs() < 2e-4 && found.error < 2e-4, "{dim}: {found:?}, exact {exact}");
+    }
 }

@@ -7,12 +7,13 @@ fn every_option_of_an_energy_matters() {
     type Change = fn(&mut EnergyConfig);
     let rows = |config| drawn(&trained(config, &moons(), &options(4)), 20);
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
-    let changes: [Change; 9] = [
+    let changes: [Change; 10] = [
         |c| c.hidden = vec![12, 9],
         |c| c.activation = Activation::Tanh,
         |c| c.octaves = 2,
         |c| c.width = 1.5,
         |c| c.langevin.steps = 31,
+        |c| c.langevin.candidates = 0.5,
         |c| c.langevin.first = 0.9,
         |c| c.langevin.last = 0.03,
         |c| c.langevin.acceptance = Acceptance::Always,
@@ -119,13 +120,15 @@ fn a_config_out_of_range_is_named() {
             other => panic!("{name}: {other:?}"),
         }
     }
-    let bad: [(&str, Spoil<EnergyConfig>); 12] = [
+    let bad: [(&str, Spoil<EnergyConfig>); 14] = [
         ("EnergyConfig::dim", |c| c.dim = 0),
         ("EnergyConfig::hidden", |c| c.hidden = vec![4, 0]),
         ("EnergyConfig::octaves", |c| c.octaves = 15),
         ("EnergyConfig::width", |c| c.width = 0.0),
         ("Langevin::steps", |c| c.langevin.steps = 0),
         ("Langevin::steps", |c| c.langevin.steps = usize::MAX - 1),
+        ("Langevin::candidates", |c| c.langevin.candidates = 1.0),
+        ("Langevin::candidates", |c| c.langevin.candidates = f64::NAN),
         ("Langevin::first", |c| c.langevin.first = f64::INFINITY),
         ("Langevin::last", |c| c.langevin.last = 0.0),
         ("Normalisation::Quadrature::intervals", |c| {

@@ -250,14 +250,10 @@ fn a_flow_starts_at_one_gaussian_with_all_covariances() {
 fn correlations_that_may_be_chance_leave_the_base_as_it_is() {
     let score = |model: &Flow| nats(model, &array![[0.3, -1.2, 0.7], [1.9, 0.0, -2.5]]);
     let plain = |data: &Dataset| score(&untouched(FlowConfig { correlated_base: false, ..small(3) }, data));
-    // No correlations, and too few rows for those that there are.
     let independent = Array2::from_shape_vec((2_000, 3), normals(6_000, &mut seeded(16))).unwrap();
-    let few = autoregression(11, 3, &mut seeded(17)).0;
-    for x in [independent, few] {
-        let data = Dataset::new(x).unwrap();
-        for (with, without) in score(&untouched(small(3), &data)).iter().zip(plain(&data)) {
-            assert!((with - without).abs() < 1e-5, "{with} and {without}");
-        }
+    let data = Dataset::new(independent).unwrap();
+    for (with, without) in score(&untouched(small(3), &data)).iter().zip(plain(&data)) {
+        assert!((with - without).abs() < 1e-5, "{with} and {without}");
     }
     let data = Dataset::new(autoregression(2_000, 3, &mut seeded(18)).0).unwrap();
     assert!((score(&untouched(small(3), &data))[1] - plain(&data)[1]).abs() > 0.1);
@@ -266,8 +262,10 @@ fn correlations_that_may_be_chance_leave_the_base_as_it_is() {
     for mut row in sum.rows_mut() {
         row[2] = row[0] + row[1];
     }
-    let model = untouched(small(3), &Dataset::new(sum.clone()).unwrap());
-    assert!(nats(&model, &sum).iter().sum::<f64>() / 2_000.0 > 0.0);
+    let data = Dataset::new(sum.clone()).unwrap();
+    let mean = |config| nats(&untouched(config, &data), &sum).iter().sum::<f64>() / 2_000.0;
+    let gain = mean(small(3)) - mean(FlowConfig { correlated_base: false, ..small(3) });
+    assert!(gain > 1.0 && gain.is_finite(), "{gain}");
 }
 
 /// What a trained flow draws, scores and is validated by: the averages, not the last parameters.

@@ -1,0 +1,199 @@
+//! The number of components and their family, by a criterion.
+//!
+//! Each family starts from one component and grows: the next run starts from the last, with the component split
+//! whose halves gain most, and others start from k-means++. A family ends when its last few numbers have not
+//! gained, and, once another family has been fitted, when its present gain up to the most components would not
+//! bring it to the other's criterion. Every family also starts where the best so far ended.
+
+use super::gaussians::Gaussians;
+use super::moments::Sums;
+use super::objective::{Em, Run, maximise};
+use super::start::start;
+use super::{ComponentCount, Covariance, num_params};
+use crate::error::{Error, Result};
+use crate::generative::{Observer, Step, Stop};
+use crate::numeric::rng::Streams;
+
+/// Numbers of components without a gain after which a family ends.
+const PATIENCE: usize = 3;
+
+/// Iterations that a split component gets before the splits are compared.
+const TRIAL: usize = 2;
+
+pub(super) struct Search<'a> {
+    pub em: &'a Em<'a>,
+    pub streams: Streams,
+    pub observer: &'a mut dyn Observer,
+    /// Iterations of all runs so far, and the most there can be.
+    pub done: usize,
+    pub steps: usize,
+    /// Runs from k-means++ so far.
+    pub starts: u64,
+    /// The run of the least criterion, and the criterion.
+    pub best: Option<(f64, Run)>,
+}
+
+impl Search<'_> {
+    /// The best run over the families and numbers of components that the config asks for.
+    pub fn search(mut self) -> Result<Run> {
+        let config = self.em.config;
+        for &family in config.covariance.candidates(self.em.prior.scale.len()) {
+            match config.components {
+                ComponentCount::Fixed(k) => {
+                    for _ in 0..config.restarts {
+                        let from = self.spread(k, family);
+                        self.run(family, from, f64::INFINITY)?;
+                    }
+                }
+                ComponentCount::Bic { max } => {
+                    let max = max.min(self.em.rows.rows());
+                    let shared = self.best.as_ref().map(|(_, best)| best.gaussians.clone());
+                    if let Some(start) = shared.filter(|start| start.len() > 1) {
+                        let sums = self.em.expect(&start, family);
+                        if let Some(run) = self.run(family, (start, sums), f64::INFINITY)? {
+                            self.grow(run, max)?;
+                        }
+                    }
+                    let from = self.spread(1, family);
+                    if let Some(run) = self.run(family, from, f64::INFINITY)? {
+                        self.grow(run, max)?;
+                    }
+                }
+            }
+        }
+        Ok(self.best.expect("a fit of one component").1)
+    }
+
+    /// From `last` to ever more components, until there is nothing to gain.
+    fn grow(&mut self, mut last: Run, max: usize) -> Result<()> {
+        let family = last.family;
+        let (mut least, mut waited) = (self.criterion(&last), 0);
+        while last.gaussians.len() < max && waited < PATIENCE && !self.interrupted() {
+            let k = last.gaussians.len() + 1;
+            // What a run must reach to be the best of all.
+            let target = self.best.as_ref().map_or(f64::INFINITY, |(best, _)| best - self.penalty(family, k));
+            let mut next: Option<Run> = None;
+            for start in 0..self.em.config.restarts {
+                let from = if start == 0 { self.split(&last) } else { Some(self.spread(k, family)) };
+                let Some(from) = from else { continue };
+                if let Some(run) = self.run(family, from, target)?
+                    && next.as_ref().is_none_or(|next| self.criterion(&run) < self.criterion(next))
+                {
+                    next = Some(run);
+                }
+            }
+            let Some(run) = next else { break };
+            let criterion = self.criterion(&run);
+            let gain = (self.criterion(&last) - criterion).max(0.0);
+            waited = if criterion < least { 0 } else { waited + 1 };
+            least = least.min(criterion);
+            let reach = criterion - gain * (max - k) as f64;
+            if self.best.as_ref().is_some_and(|(best, run)| run.family != family && reach > *best) {
+                break;
+            }
+            last = run;
+        }
+        Ok(())
+    }
+
+    /// One run of EM, which is kept if it is the best. `None` if a component is left with fewer rows than its
+    /// family takes: it says nothing of the distribution.
+    fn run(&mut self, family: Covariance, from: (Gaussians, Sums), target: f64) -> Result<Option<Run>> {
+        if self.interrupted() {
+            return Ok(None);
+        }
+        let Search { observer, done, steps, .. } = self;
+        let ran = self.em.run(family, from, target, *done, |loss, validation| {
+            let seen = Step { step: *done, steps: *steps, loss, part_names: &[], parts: &[], validation };
+            *done += 1;
+            observer.step(&seen)
+        });
+        let run = match ran {
+            Ok(run) => run,
+            Err(Error::Diverged { .. }) if self.best.is_some() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let fixed = matches!(self.em.config.components, ComponentCount::Fixed(_));
+        let starved = !fixed && self.is_starved(&run);
+        if starved && self.best.is_some() {
+            return Ok(None);
+        }
+        // Few rows of many columns: what cannot be told from one Gaussian by this family another family may.
+        let criterion = if starved { f64::MAX } else { self.criterion(&run) };
+        let interrupted = run.stop == Stop::Interrupted;
+        if self.best.as_ref().is_none_or(|(best, _)| criterion < *best) {
+            self.best = Some((criterion, run.clone()));
+        }
+        if interrupted {
+            self.best.as_mut().expect("a run").1.stop = Stop::Interrupted;
+        }
+        Ok(Some(run))
+    }
+
+    fn interrupted(&self) -> bool {
+        self.best.as_ref().is_some_and(|(_, best)| best.stop == Stop::Interrupted)
+    }
+
+    /// Whether a component has fewer rows than twice those that span its covariance.
+    fn is_starved(&self, run: &Run) -> bool {
+        let (rows, d, k) = (self.em.rows.rows(), run.gaussians.dim(), run.gaussians.len());
+        let least = match run.family {
+            Covariance::Best | Covariance::Full => 2 * (d + 1),
+            Covariance::Tied => 1,
+            Covariance::Diagonal | Covariance::Spherical => {
+                if k == 1 {
+                    1
+                } else {
+                    4
+                }
+            }
+        };
+        run.gaussians.weights.iter().any(|w| w * (rows as f64) < least as f64)
+            || (run.family == Covariance::Tied && rows < 2 * (d + k))
+    }
+
+    /// Per row: the NLL of the rows held out, if there are any, else half of BIC.
+    fn criterion(&self, run: &Run) -> f64 {
+        match run.held_out {
+            Some(nll) => nll,
+            None => run.nll + self.penalty(run.family, run.gaussians.len()),
+        }
+    }
+
+    fn penalty(&self, family: Covariance, k: usize) -> f64 {
+        if self.em.held_out.rows() > 0 {
+            // Other rows decide: no training loss is hopeless.
+            return f64::NEG_INFINITY;
+        }
+        let rows = self.em.rows.rows() as f64;
+        0.5 * num_params(family, k, self.em.prior.scale.len()) as f64 * rows.ln() / rows
+    }
+
+    /// A start from k-means++.
+    fn spread(&mut self, k: usize, family: Covariance) -> (Gaussians, Sums) {
+        self.starts += 1;
+        let rng = &mut self.streams.stream(self.starts - 1);
+        start(k, family, self.em.rows, self.em.prior.scale, rng)
+    }
+
+    /// A start with one component more: that of the splits, each a few iterations on, which has the least loss.
+    fn split(&self, run: &Run) -> Option<(Gaussians, Sums)> {
+        let mut best: Option<(Gaussians, Sums)> = None;
+        for k in 0..run.gaussians.len() {
+            let mut gaussians = run.gaussians.split(k, self.em.prior.scale);
+            let mut sums = self.em.expect(&gaussians, run.family);
+            let mut fits = true;
+            for _ in 0..TRIAL {
+                match maximise(&gaussians, &sums, run.family, &self.em.prior) {
+                    Ok(moved) => gaussians = moved,
+                    Err(_) => fits = false,
+                }
+                sums = self.em.expect(&gaussians, run.family);
+            }
+            if fits && best.as_ref().is_none_or(|(_, least)| sums.nll < least.nll) {
+                best = Some((gaussians, sums));
+            }
+        }
+        best
+    }
+}

@@ -170,7 +170,8 @@ pub mod train;
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use baseline::{
-    Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity, KernelDensityConfig,
+    Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity,
+    KernelDensityConfig,
 };
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining, ScoreConfig, ScoreModel, ScoreTraining};

@@ -233,9 +233,8 @@ impl Bins {
     pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
         if temperature != 1.0 {
             let power = temperature.powi(-2).min(MOST_POWER);
-            let tempered = |(token, y): (usize, &f32)| {
-                power * f64::from(*y) + (1.0 - power) * self.width(token).ln()
-            };
+            let tempered =
+                |(token, y): (usize, &f32)| power * f64::from(*y) + (1.0 - power) * self.width(token).ln();
             let logits: Vec<f64> = y.iter().enumerate().map(tempered).collect();
             let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             y.iter_mut().zip(logits).for_each(|(y, logit)| *y = (logit - top) as f32);

@@ -24,9 +24,10 @@ impl Decorrelation {
     /// `None` unless L is lower triangular with a positive diagonal. l: (d, d)
     #[cfg(feature = "safetensors")]
     pub fn new(l: Vec<f64>, dim: usize) -> Option<Self> {
-        let lower = l.chunks_exact(dim).enumerate().all(|(i, row)| {
-            row[i] > 0.0 && row[i + 1..].iter().all(|&above| above == 0.0)
-        });
+        let lower = l
+            .chunks_exact(dim)
+            .enumerate()
+            .all(|(i, row)| row[i] > 0.0 && row[i + 1..].iter().all(|&above| above == 0.0));
         lower.then_some(Decorrelation { dim, l })
     }
 
@@ -35,7 +36,8 @@ impl Decorrelation {
         // Columns that hardly vary once the others are known are regularised by the shrinkage; should rounding
         // still leave no factor, the rows stay as they are.
         let dim = z.ncols();
-        cholesky(shrunk_covariance(z).view()).map_or(Decorrelation::identity(dim), |l| Decorrelation { dim, l })
+        cholesky(shrunk_covariance(z).view())
+            .map_or(Decorrelation::identity(dim), |l| Decorrelation { dim, l })
     }
 
     /// L: (d, d), row-major.

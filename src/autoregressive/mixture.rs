@@ -64,7 +64,8 @@ impl Mixture {
             let log_density = |z: f64| {
                 log_sum_exp(mixture.iter().map(|(mean, sd)| -sd.ln() - 0.5 * ((z - mean) / sd).powi(2)))
             };
-            let nats = sample.iter().map(|&z| log_density(z)).sum::<f64>() / some as f64 - (parts as f64).ln();
+            let nats =
+                sample.iter().map(|&z| log_density(z)).sum::<f64>() / some as f64 - (parts as f64).ln();
             let criterion = -nats + 0.5 * (2 * parts) as f64 * rows.ln() / rows;
             if criterion < least {
                 least = criterion;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::bins::{Grid, Adapted};
+use super::bins::{Adapted, Grid};
 use super::conditional::Conditional;
 use super::decorrelation::Decorrelation;
 use super::network::Made;
@@ -66,7 +66,12 @@ impl Persist for Autoregressive {
             Grid::Equal { .. } => true,
             Grid::Adapted(grid) => bins.is_some_and(|bins| grid.is_sane(bins)),
         };
-        check(grids.iter().all(sane), "adapted", &grids, "bins + 1 edges, ascending, and two positive tails")?;
+        check(
+            grids.iter().all(sane),
+            "adapted",
+            &grids,
+            "bins + 1 edges, ascending, and two positive tails",
+        )?;
 
         let conditional = Conditional::new(config.head);
         let outputs = conditional.outputs();

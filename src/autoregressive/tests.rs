@@ -1,6 +1,6 @@
 use ndarray::{Array2, Axis, array, s};
 
-use super::bins::{Bins, Grid, Adapted};
+use super::bins::{Adapted, Bins, Grid};
 use super::mixture::LEAST_SD;
 use super::network::{Drawn, Pass};
 use super::objective::Scratch;
@@ -343,10 +343,14 @@ fn a_temperature_tempers_the_density() {
             let total: f64 = tempered.iter().sum();
             let z = drawn(&conditional, &y, temperature, 20_000);
             for cut in [-2.4, -0.8, 0.0, 0.8, 2.4] {
-                let p: f64 = (0..4_000).filter(|&i| at(i) < cut).map(|i| tempered[i as usize]).sum::<f64>() / total;
+                let p: f64 =
+                    (0..4_000).filter(|&i| at(i) < cut).map(|i| tempered[i as usize]).sum::<f64>() / total;
                 let share = share_within(&z, f64::NEG_INFINITY, cut);
                 // Five standard errors, and what the tails of bins keep of their own.
-                assert!((share - p).abs() < 0.02, "{head:?} at {temperature}: {share} below {cut}, {p} by p^a");
+                assert!(
+                    (share - p).abs() < 0.02,
+                    "{head:?} at {temperature}: {share} below {cut}, {p} by p^a"
+                );
             }
         }
     }

@@ -111,7 +111,8 @@ fn cross_validation_finds_the_best_of_a_fine_grid() {
         let (model, report) = fitted(Bandwidth::CrossValidated { rows: 1_200 }, &data);
         assert_eq!((report.loss.len(), report.stop), (2 * TRIALS, Stop::Completed));
         let least = |losses: &[f64]| losses.iter().copied().fold(f64::INFINITY, f64::min);
-        let width = |loss: f64| report.parts[0].1[report.loss.iter().position(|&other| other == loss).unwrap()];
+        let width =
+            |loss: f64| report.parts[0].1[report.loss.iter().position(|&other| other == loss).unwrap()];
         assert_eq!(width(least(&report.loss)), model.bandwidth());
         // Kernels of the shape of the covariance come first: the shape of a given width.
         let best = least(&report.loss[..TRIALS]);

@@ -40,8 +40,7 @@ impl Gaussians {
                 return Err(k);
             }
             let inverse = |sd: &Vec<f64>| diagonal(&sd.iter().map(|sd| 1.0 / sd).collect::<Vec<_>>());
-            let (l, whiten) =
-                (sd.iter().map(|sd| diagonal(sd)).collect(), sd.iter().map(inverse).collect());
+            let (l, whiten) = (sd.iter().map(|sd| diagonal(sd)).collect(), sd.iter().map(inverse).collect());
             return Ok(Gaussians::factored(weights, means, covariances, l, whiten));
         }
         let factor = |(k, c)| cholesky(c).ok_or(k);

@@ -99,7 +99,14 @@ pub(super) fn expect(gaussians: &Gaussians, rows: &Lanes, assign: Assign, moment
         let tiles = &rows.tiles()[p * part * d..rows.tiles().len().min((p + 1) * part * d)];
         let live = part.min(rows.rows() - p * part);
         for (b, tiles) in tiles.chunks(BLOCK * d).enumerate() {
-            add_block(gaussians, tiles, BLOCK.min(live - b * BLOCK), (assign, moments), scratch, &mut sums[0]);
+            add_block(
+                gaussians,
+                tiles,
+                BLOCK.min(live - b * BLOCK),
+                (assign, moments),
+                scratch,
+                &mut sums[0],
+            );
         }
         Ok(())
     });

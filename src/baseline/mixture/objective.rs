@@ -185,6 +185,14 @@ impl Em<'_> {
         let last = (validation.last().map(|&(_, nll)| nll), sums.nll / rows, gaussians);
         let (held_out, nll, gaussians) =
             best.map_or(last, |(held_out, _, nll, gaussians)| (Some(held_out), nll, gaussians));
-        Ok(Run { family, gaussians, nll, held_out, loss, validation, stop: stop.expect("the loop ends with a reason") })
+        Ok(Run {
+            family,
+            gaussians,
+            nll,
+            held_out,
+            loss,
+            validation,
+            stop: stop.expect("the loop ends with a reason"),
+        })
     }
 }

@@ -135,8 +135,9 @@ impl Extent {
             ModelConfig::Flow(config) => {
                 config.hidden = vec![width; 2];
                 config.octaves = self.octaves(config.octaves);
-                let bins = self.pieces(8.0, 1000.0, (4.0, 24.0));
-                config.transform = Transform::Spline { bins, bound: 4.0 };
+                if let Transform::Spline { bins, .. } = &mut config.transform {
+                    *bins = self.pieces(8.0, 1000.0, (4.0, 24.0));
+                }
                 if dim == 1 {
                     // A coupling needs two columns.
                     config.architecture = Architecture::MaskedAutoregressive;

@@ -29,7 +29,7 @@ pub fn relatives(
     let spline = match rule.small {
         true => FlowConfig {
             dim,
-            transform: Transform::Spline { bins: 8, bound: 4.0 },
+            transform: Transform::AffineSpline { bins: 8, bound: 4.0 },
             octaves: 1,
             ..FlowConfig::default()
         },

@@ -34,7 +34,7 @@ mod table;
 mod tail;
 mod toy;
 mod units;
-mod whitening;
+pub(crate) mod whitening;
 
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng as _, RngCore};

@@ -27,7 +27,7 @@ pub struct Whitening {
 struct Lines(Vec<Vec<f64>>);
 
 /// Columns up to which they are whitened: L has d² numbers.
-const MOST_COLUMNS: usize = 512;
+pub(crate) const MOST_COLUMNS: usize = 512;
 
 /// Rows whose correlations are taken, evenly spread over all.
 const MOST_ROWS: usize = 1 << 16;
@@ -61,6 +61,11 @@ impl Whitening {
     /// Columns.
     pub fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// L⁻¹, lower triangular: (d, d)
+    pub fn inverse(&self) -> &[f64] {
+        &self.inverse
     }
 
     /// Rows of z to rows of v, in place.

@@ -1,16 +1,20 @@
 use std::ops::Range;
 
+use ndarray::ArrayView2;
+
 use super::conditioner::Conditioner;
 use super::mixing::Mixer;
 use super::{FlowConfig, Transform};
+use crate::data::whitening::{MOST_COLUMNS, Whitening};
 use crate::nn::{Network, REACH, Weights, grow};
 use crate::numeric::Real;
 use crate::numeric::gemm::transpose;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
+use crate::train::Parameters;
 
-/// f: the layers one after the other, a [`Mixer`] between each two. x goes in, u of the base comes out; ln
-/// |det ∂u/∂x| is the sum of the layers'.
+/// f: the layers one after the other, a [`Mixer`] between each two, and the whitening of the base. x goes in,
+/// u ~ N(0, I) comes out; ln |det ∂u/∂x| is the sum of theirs.
 ///
 /// Inside, coordinates are rows, z: (d, n), so that the transforms run along the vectors.
 #[derive(Debug, Clone)]
@@ -20,6 +24,9 @@ pub(super) struct Chain {
     // All layers have the same shape.
     conditioner: Conditioner,
     layers: Vec<Layer>,
+    /// Behind the last layer, where the base has covariances: their whitening.
+    base: Option<Mixer>,
+    base_at: Range<usize>,
 }
 
 /// One conditioned transform and what follows it.
@@ -41,6 +48,8 @@ pub(crate) struct Pass<F> {
     pub(super) log_det: Vec<F>,
     // One per layer in training, else one for all.
     kept: Vec<Kept<F>>,
+    // Behind the last layer: (d, n)
+    last: Vec<F>,
     // θ or dθ, row by row: (n, outputs)
     y: Vec<F>,
     // (n, sees)
@@ -79,7 +88,9 @@ impl Chain {
             Layer { net, mixer, mix }
         });
         let layers = layers.collect();
-        Chain { dim, transform: config.transform, conditioner, layers }
+        let base = has_base(config).then(|| Mixer::triangular(dim));
+        let base_at = take(base.as_ref().map_or(0, Mixer::num_params));
+        Chain { dim, transform: config.transform, conditioner, layers, base, base_at }
     }
 
     /// Columns of x.
@@ -88,7 +99,7 @@ impl Chain {
     }
 
     pub fn num_params(&self) -> usize {
-        self.layers.last().map_or(0, |layer| layer.mix.end)
+        self.base_at.end
     }
 
     /// The table of p.
@@ -100,6 +111,9 @@ impl Chain {
             if !layer.mix.is_empty() {
                 layout.push(format!("layers.{l}.mixing"), &[self.dim, self.dim]);
             }
+        }
+        if self.base.is_some() {
+            layout.push("base".into(), &[self.dim, self.dim]);
         }
         layout
     }
@@ -127,6 +141,18 @@ impl Chain {
         self.layers.iter().for_each(|layer| self.conditioner.net.init(&mut p[layer.net.clone()], rng));
     }
 
+    /// Gives the base, if it can have them, the correlations of the rows z, (n, d), that training begins with: a
+    /// chain whose layers do not move anything yet is then one Gaussian with all covariances.
+    pub fn fit_base(&self, z: ArrayView2<f32>, parameters: &mut Parameters) {
+        if self.base.is_some()
+            && let Some(whitening) = Whitening::fit(z)
+        {
+            for p in [&mut parameters.p, &mut parameters.average] {
+                Mixer::set_lower(whitening.inverse(), &mut p[self.base_at.clone()]);
+            }
+        }
+    }
+
     pub fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
         for layer in &self.layers {
             self.conditioner.net.transpose(&p[layer.net.clone()], &mut t[layer.net.clone()]);
@@ -151,7 +177,7 @@ impl Chain {
 
     fn run<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>, keep: bool) {
         let (d, net, n) = (self.dim, &self.conditioner.net, x.len() / self.dim);
-        let Pass { z, log_det, kept, y, work, mix, scratch, .. } = pass;
+        let Pass { z, log_det, kept, last, y, work, mix, scratch, .. } = pass;
         kept.resize_with(self.layers.len(), Kept::default);
         z.resize(x.len(), F::zero());
         transpose((n, d), x, z);
@@ -186,6 +212,11 @@ impl Chain {
                 log_det.iter_mut().for_each(|log_det| *log_det += scale);
             }
         }
+        if let Some(base) = &self.base {
+            assign(last, z);
+            let scale = base.forward(&p[self.base_at.clone()], last, z, mix);
+            log_det.iter_mut().for_each(|log_det| *log_det += scale);
+        }
     }
 
     /// With φ = ⟨du, u⟩ + dlog_det·Σ_r ln |det ∂u/∂x|_r: dp += ∂φ/∂p after `forward`, du in `pass.z`.
@@ -194,8 +225,12 @@ impl Chain {
     /// one that is seen adds what goes down the conditioner.
     pub fn backward<F: Real>(&self, w: Weights<F>, dlog_det: F, dp: &mut [F], pass: &mut Pass<F>) {
         let (net, n) = (&self.conditioner.net, pass.z.len() / self.dim);
-        let Pass { z: dz, kept, y: dy, dseen, work, mix, scratch, .. } = pass;
+        let Pass { z: dz, kept, last, y: dy, dseen, work, mix, scratch, .. } = pass;
         let work = grow(work, n * self.transform.work());
+        if let Some(base) = &self.base {
+            let (p, dp) = (&w.p[self.base_at.clone()], &mut dp[self.base_at.clone()]);
+            base.backward(p, last, dz, dlog_det, dp, mix);
+        }
         for (l, (layer, kept)) in self.layers.iter().zip(kept).enumerate().rev() {
             if let Some(mixer) = &layer.mixer {
                 let (p, dp) = (&w.p[layer.mix.clone()], &mut dp[layer.mix.clone()]);
@@ -241,6 +276,10 @@ impl Chain {
         kept.theta.resize(y.len(), F::zero());
         let (work, scratch) = (grow(work, n * self.transform.work()), grow(scratch, n * net.scratch_width()));
         let mut passes = 0;
+        if let Some(base) = &self.base {
+            assign(&mut kept.moved, z);
+            base.inverse(&p[self.base_at.clone()], &kept.moved, z);
+        }
         for layer in self.layers.iter().rev() {
             if let Some(mixer) = &layer.mixer {
                 assign(&mut kept.moved, z);
@@ -286,6 +325,11 @@ impl Chain {
             seen[i..].iter_mut().step_by(sees).zip(z).for_each(|(seen, &z)| *seen = within_reach(z));
         }
     }
+}
+
+/// Whether the base of such a chain has covariances.
+pub(super) fn has_base(config: &FlowConfig) -> bool {
+    config.correlated_base && (2..=MOST_COLUMNS).contains(&config.dim)
 }
 
 /// `v` holds a copy of `x`.

@@ -30,6 +30,23 @@ impl Mixer {
         Mixer { order, learned: mixing == Mixing::Linear }
     }
 
+    /// W = L·(U + diag eˢ): a learned pair alone.
+    pub fn triangular(dim: usize) -> Self {
+        Mixer { order: (0..dim).collect(), learned: true }
+    }
+
+    /// p of the [`triangular`](Mixer::triangular) one whose W is `lower`, (d, d): L has its columns, each
+    /// divided by its diagonal entry, whose logarithm is s.
+    pub fn set_lower(lower: &[f64], p: &mut [f32]) {
+        let d = lower.len().isqrt();
+        for (i, (p, lower)) in p.chunks_exact_mut(d).zip(lower.chunks_exact(d)).enumerate() {
+            p[i] = lower[i].ln() as f32;
+        }
+        for (i, j) in (0..d).flat_map(|i| (0..i).map(move |j| (i, j))) {
+            p[i * d + j] = (lower[i * d + j] / lower[j * (d + 1)]) as f32;
+        }
+    }
+
     /// The order of what stands before it: entry i of the result is its entry order[i].
     #[cfg(feature = "safetensors")]
     pub fn order(&self) -> &[usize] {

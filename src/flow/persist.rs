@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::chain::Chain;
+use super::chain::{Chain, has_base};
 use super::{Architecture, Flow, FlowConfig, Mixing};
 use crate::data::Standardiser;
 use crate::error::{Result, check};
@@ -49,8 +49,9 @@ impl Persist for Flow {
         let outputs = moves.saturating_mul(config.transform.params());
         let conditioner = [&[features(sees, config.octaves)], &config.hidden[..], &[outputs]].concat();
         let learned = if config.mixing == Mixing::Linear { layers - 1 } else { 0 };
-        let tensors = layers * 2 * (config.hidden.len() + 1) + learned;
-        let mixers = [learned.saturating_mul(dim), dim];
+        let base = usize::from(has_base(&config));
+        let tensors = layers * 2 * (config.hidden.len() + 1) + learned + base;
+        let mixers = [(learned + base).saturating_mul(dim), dim];
         stored.fits(tensors, &[&conditioner, &[layers, outputs], &mixers])?;
 
         // The orders that are drawn here are replaced.

@@ -6,19 +6,32 @@ use crate::numeric::softmax::softmax;
 pub(super) const LEAST_SHARE: f64 = 1e-3;
 const LEAST_SLOPE: f64 = 1e-3;
 
-/// A monotone rational-quadratic spline on [−B, B], and T(x) = x outside (Durkan et al. 2019, eqs. 4 to 8).
+/// A monotone rational-quadratic spline on [−B, B] (Durkan et al. 2019, eqs. 4 to 8), and straight lines
+/// outside.
 ///
-/// θ = [w | h | d], (K, K, K − 1): the softmax of w gives the widths of the K bins, that of h their heights,
-/// and the slopes at the knots inside are least + softplus(d + c), c such that d = 0 is a slope of 1. The
-/// slopes at ±B are 1, those of the tails. So θ = 0 is the identity.
+/// θ = [w | h | d]: the softmax of w, (K), gives the widths of the K bins, that of h, (K), their heights, and
+/// the slopes at the knots are least + softplus(d + c), c such that d = 0 is a slope of 1. So θ = 0 is the
+/// identity.
 ///
 /// In the bin [x_k, x_k + w] of height h from y_k, slopes a and b at its ends, with s = h/w, ξ = (x − x_k)/w,
 /// q = ξ(1 − ξ):
 ///
 /// N = sξ² + aq, D = s + (a + b − 2s)q, M = bξ² + 2sq + a(1 − ξ)², y = y_k + hN/D, T′ = s²M/D².
+///
+/// Outside, with x̄ = ±B the nearer end: T(x) = T(x̄) + T′(x̄)(x − x̄).
 pub(super) struct Spline {
     pub bins: usize,
     pub bound: f64,
+    pub tails: Tails,
+}
+
+/// The slopes at ±B, which go on outside.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Tails {
+    /// 1, as in the paper: d, (K − 1), has those of the knots inside, and T(x) = x outside.
+    Identity,
+    /// As θ says: d, (K + 1), has those of all knots.
+    Linear,
 }
 
 /// The bin of each row, each (n). `size` and `start` are along the axis that was searched (x for T, y for
@@ -31,9 +44,6 @@ struct Bins<'w, F> {
     other_size: &'w mut [F],
     a: &'w mut [F],
     b: &'w mut [F],
-    // The upper knots of the bins seen so far; `backward` uses the room.
-    knot: &'w mut [F],
-    other_knot: &'w mut [F],
 }
 
 /// y and ln T′ beside what they are made of: see [`Spline`].
@@ -64,8 +74,16 @@ impl<F: Real> Point<F> {
 }
 
 impl Spline {
-    /// Buffers of `locate` and of the softmax.
-    pub const WORK: usize = 10;
+    /// Rows of `work`: [`Bins`], and then the three of `locate` or the eight gradients of `backward`.
+    pub const WORK: usize = 7 + 8;
+
+    /// Numbers in θ.
+    pub fn params(&self) -> usize {
+        match self.tails {
+            Tails::Identity => 3 * self.bins - 1,
+            Tails::Linear => 3 * self.bins + 1,
+        }
+    }
 
     /// [size of the box, least size of a bin, what the softmax shares out].
     #[inline(always)]
@@ -91,8 +109,18 @@ impl Spline {
         (w, h, d)
     }
 
+    /// The knot, 0 … K, whose slope is the first in d.
+    #[inline(always)]
+    fn first_slope(&self) -> usize {
+        match self.tails {
+            Tails::Identity => 1,
+            Tails::Linear => 0,
+        }
+    }
+
     /// The bin that each v, (n), is in: the last whose lower knot is at most v, the first if there is none.
-    /// `along`: the shares of the bins on v's axis, `other`: those on the other, d: as in θ.
+    /// `along`: the shares of the bins on v's axis, `other`: those on the other, d: as in θ. And what is left
+    /// of `work`.
     #[inline(always)]
     fn locate<'w, F: Real>(
         &self,
@@ -101,50 +129,42 @@ impl Spline {
         other: &[F],
         d: &[F],
         work: &'w mut [F],
-    ) -> Bins<'w, F> {
+    ) -> (Bins<'w, F>, &'w mut [F]) {
         let n = v.len();
-        let mut rows = work.chunks_exact_mut(n);
-        let mut row = || &mut rows.next().expect("WORK rows")[..n];
-        let bins = Bins {
-            index: row(),
-            start: row(),
-            size: row(),
-            other_start: row(),
-            other_size: row(),
-            a: row(),
-            b: row(),
-            knot: row(),
-            other_knot: row(),
+        let ([index, start, size, other_start, other_size, a, b], rest) = rows(work, n);
+        // The upper knots of the bins seen so far.
+        let ([knot, other_knot, one], _) = rows(&mut *rest, n);
+        knot.fill(F::of(-self.bound));
+        other_knot.fill(F::of(-self.bound));
+        // The slope at an end that is not in d.
+        one.fill(F::zero());
+        let slope = |knot: usize| match knot.checked_sub(self.first_slope()) {
+            Some(at) if at * n < d.len() => &d[at * n..][..n],
+            _ => &*one,
         };
-        let flat = row();
-        bins.knot.fill(F::of(-self.bound));
-        bins.other_knot.fill(F::of(-self.bound));
-        // The slope at ±B.
-        flat.fill(F::zero());
         let [_, least, shared] = self.sizes::<F>();
         for j in 0..self.bins {
             let (along, other) = (&along[j * n..][..n], &other[j * n..][..n]);
-            let a = if j == 0 { &*flat } else { &d[(j - 1) * n..][..n] };
-            let b = if j + 1 == self.bins { &*flat } else { &d[j * n..][..n] };
+            let (lower, upper) = (slope(j), slope(j + 1));
             let at = F::of(j as f64);
             for r in 0..n {
-                let (size, other_size) = (least + shared * along[r], least + shared * other[r]);
-                let here = j == 0 || v[r] >= bins.knot[r];
-                bins.index[r] = if here { at } else { bins.index[r] };
-                bins.start[r] = if here { bins.knot[r] } else { bins.start[r] };
-                bins.size[r] = if here { size } else { bins.size[r] };
-                bins.other_start[r] = if here { bins.other_knot[r] } else { bins.other_start[r] };
-                bins.other_size[r] = if here { other_size } else { bins.other_size[r] };
-                bins.a[r] = if here { a[r] } else { bins.a[r] };
-                bins.b[r] = if here { b[r] } else { bins.b[r] };
-                bins.knot[r] += size;
-                bins.other_knot[r] += other_size;
+                let (along, other) = (least + shared * along[r], least + shared * other[r]);
+                let here = j == 0 || v[r] >= knot[r];
+                index[r] = if here { at } else { index[r] };
+                start[r] = if here { knot[r] } else { start[r] };
+                size[r] = if here { along } else { size[r] };
+                other_start[r] = if here { other_knot[r] } else { other_start[r] };
+                other_size[r] = if here { other } else { other_size[r] };
+                a[r] = if here { lower[r] } else { a[r] };
+                b[r] = if here { upper[r] } else { b[r] };
+                knot[r] += along;
+                other_knot[r] += other;
             }
         }
-        bins
+        (Bins { index, start, size, other_start, other_size, a, b }, rest)
     }
 
-    /// v in the box, and whether it was.
+    /// The nearest point of the box, and whether v is in it.
     #[inline(always)]
     fn within<F: Real>(&self, v: F) -> (F, bool) {
         let bound = F::of(self.bound);
@@ -159,28 +179,33 @@ impl Spline {
         let (w, h, d) = self.parts(theta, n);
         self.share(w, work, n);
         self.share(h, work, n);
-        let bins = self.locate(x, w, h, d, work);
+        let (bins, _) = self.locate(x, w, h, d, work);
+        let straight = self.tails == Tails::Identity;
         let (y, log_det) = (&mut y[..n], &mut log_det[..n]);
         for r in 0..n {
             let (near, inside) = self.within(x[r]);
             let (a, b) = (Self::slope(bins.a[r]), Self::slope(bins.b[r]));
             let (w, h) = (bins.size[r], bins.other_size[r]);
             let p = Point::new(w, h, a, b, (near - bins.start[r]) / w);
-            let slope = p.s / p.d;
-            y[r] = if inside { bins.other_start[r] + h * p.n / p.d } else { x[r] };
-            log_det[r] += if inside { (slope * slope * p.m).fast_ln() } else { F::zero() };
+            let root = p.s / p.d;
+            let slope = root * root * p.m;
+            let bent = bins.other_start[r] + h * p.n / p.d + slope * (x[r] - near);
+            let identity = straight && !inside;
+            y[r] = if identity { x[r] } else { bent };
+            log_det[r] += if identity { F::zero() } else { slope.fast_ln() };
         }
     }
 
-    /// The root in [0, 1] of y = y_k + hN/D, a quadratic in ξ (eqs. 6 to 8): with δ = y − y_k and e = a + b −
-    /// 2s, (h(s − a) + δe) ξ² + (ha − δe) ξ − sδ = 0, in the form that does not cancel.
+    /// In the box the root in [0, 1] of y = y_k + hN/D, a quadratic in ξ (eqs. 6 to 8): with δ = y − y_k and e
+    /// = a + b − 2s, (h(s − a) + δe) ξ² + (ha − δe) ξ − sδ = 0, in the form that does not cancel.
     #[inline(always)]
     pub fn inverse<F: Real>(self, theta: &mut [F], x: &mut [F], work: &mut [F]) {
         let n = x.len();
         let (w, h, d) = self.parts(theta, n);
         self.share(w, work, n);
         self.share(h, work, n);
-        let bins = self.locate(x, h, w, d, work);
+        let (bins, _) = self.locate(x, h, w, d, work);
+        let straight = self.tails == Tails::Identity;
         for (r, x) in x.iter_mut().enumerate() {
             let (near, inside) = self.within(*x);
             let (a, b) = (Self::slope(bins.a[r]), Self::slope(bins.b[r]));
@@ -191,7 +216,10 @@ impl Spline {
             // Rounding may take a discriminant of 0 below it.
             let root = (linear * linear - F::of(4.0) * square * constant).max(F::zero()).sqrt();
             let xi = (constant + constant) / (-linear - root);
-            *x = if inside { bins.other_start[r] + w * xi } else { *x };
+            // Below the box the slope is that of its lower end.
+            let slope = if *x < near { a } else { b };
+            let bent = bins.other_start[r] + w * xi + (*x - near) / slope;
+            *x = if straight && !inside { *x } else { bent };
         }
     }
 
@@ -202,89 +230,109 @@ impl Spline {
     /// dξ = dN (2sξ + a(1 − 2ξ)) + dD (a + b − 2s)(1 − 2ξ) + 2 dM (bξ + s(1 − 2ξ) − a(1 − ξ)),
     ///
     /// and through s = h/w and ξ = (x − x_k)/w: dx = dξ/w, dx_k = −dx, dw = −(s ds + ξ dξ)/w, dy_k = g, dh = g
-    /// N/D + ds/w. The knot x_k is the sum of the widths before it, so width j has the gradient g_j = dx_k
-    /// for j < k, dw for j = k, 0 else; through the softmax's shares P, dw_j = P_j (c g_j − Σᵢ c Pᵢ gᵢ), c the
-    /// part of the box that is shared out. Heights alike.
+    /// N/D + ds/w.
+    ///
+    /// In a tail, y = T(x̄) + T′(x̄)(x − x̄): x̄ does not move, so dξ = 0 and dx = g T′(x̄); and ∂y = (x − x̄) ∂T′ =
+    /// (x − x̄) T′ ∂ ln T′, so G there is dlog_det + g T′(x̄)(x − x̄). Where the tail is the identity, g and G
+    /// reach nothing in θ.
+    ///
+    /// The knot x_k is the sum of the widths before it, so width j has the gradient g_j = dx_k for j < k, dw
+    /// for j = k, 0 else; through the softmax's shares P, dw_j = c P_j (g_j − Σᵢ Pᵢ gᵢ), c the part of the box
+    /// that is shared out. Heights alike.
     #[inline(always)]
     pub fn backward<F: Real>(self, theta: &mut [F], x: &[F], dy: &mut [F], dlog_det: F, work: &mut [F]) {
         let n = x.len();
         let (w, h, d) = self.parts(theta, n);
-        let bins = self.locate(x, w, h, d, work);
+        let (bins, rest) = self.locate(x, w, h, d, work);
+        let ([dx_k, dy_k, dw, dh, mean_w, mean_h, da, db], _) = rows(rest, n);
         let (zero, one, two) = (F::zero(), F::one(), F::of(2.0));
         let [all, least, shared] = self.sizes::<F>();
         let half = F::of(0.5) * all;
+        let straight = self.tails == Tails::Identity;
         let dy = &mut dy[..n];
-        // The buffers take the gradients of what they held, those of starts and sizes times c, and the knots
-        // Σᵢ c Pᵢ gᵢ.
         for r in 0..n {
             let (near, inside) = self.within(x[r]);
-            let (slope_a, slope_b) = (Self::slope(bins.a[r]), Self::slope(bins.b[r]));
+            let (raw_a, raw_b) = (bins.a[r], bins.b[r]);
             let (w, h) = (bins.size[r], bins.other_size[r]);
-            let p = Point::new(w, h, slope_a, slope_b, (near - bins.start[r]) / w);
-            let (g, big_g) = if inside { (dy[r], dlog_det) } else { (zero, zero) };
+            let p = Point::new(w, h, Self::slope(raw_a), Self::slope(raw_b), (near - bins.start[r]) / w);
+            let root = p.s / p.d;
+            let outer = if straight { one } else { root * root * p.m };
+            let bent = inside || !straight;
+            let (g, big_g) =
+                if bent { (dy[r], dlog_det + dy[r] * outer * (x[r] - near)) } else { (zero, zero) };
             let (xi, rest, skew) = (p.xi, one - p.xi, one - two * p.xi);
             let (dn, dm) = (g * p.h / p.d, big_g / p.m);
             let dd = -(dn * p.n + two * big_g) / p.d;
             let ds = dn * xi * xi + dd * (one - two * p.q) + two * (dm * p.q + big_g / p.s);
-            let da = (dn + dd) * p.q + dm * rest * rest;
-            let db = dd * p.q + dm * xi * xi;
+            let slope_a = (dn + dd) * p.q + dm * rest * rest;
+            let slope_b = dd * p.q + dm * xi * xi;
             let dxi = dn * (two * p.s * xi + p.a * skew)
                 + dd * (p.a + p.b - two * p.s) * skew
                 + two * dm * (p.b * xi + p.s * skew - p.a * rest);
-            let dx = dxi / p.w;
-            let dw = -(p.s * ds + xi * dxi) / p.w;
-            let dh = g * p.n / p.d + ds / p.w;
+            let dxi = if inside { dxi } else { zero };
+            dy[r] = if inside { dxi / p.w } else { dy[r] * outer };
+            (dx_k[r], dy_k[r]) = (-dxi / p.w, g);
+            (dw[r], dh[r]) = (-(p.s * ds + xi * dxi) / p.w, g * p.n / p.d + ds / p.w);
             let offset = F::of(Self::OFFSET);
-            let (raw_a, raw_b) = (bins.a[r] + offset, bins.b[r] + offset);
-            (bins.a[r], bins.b[r]) = (da * raw_a.fast_sigmoid(), db * raw_b.fast_sigmoid());
+            (da[r], db[r]) =
+                (slope_a * (raw_a + offset).fast_sigmoid(), slope_b * (raw_b + offset).fast_sigmoid());
             // c Σ P over the bins before k, and c P_k.
             let taken = least * bins.index[r] - half;
             let (before, here) = (bins.start[r] - taken, w - least);
             let (other_before, other_here) = (bins.other_start[r] - taken, h - least);
-            let (mean, other_mean) = (dw * here - dx * before, dh * other_here + g * other_before);
-            (bins.start[r], bins.size[r]) = (-shared * dx, shared * dw);
-            (bins.other_start[r], bins.other_size[r]) = (shared * g, shared * dh);
-            dy[r] = if inside { dx } else { dy[r] };
-            (bins.knot[r], bins.other_knot[r]) = (mean, other_mean);
+            mean_w[r] = dw[r] * here + dx_k[r] * before;
+            mean_h[r] = dh[r] * other_here + dy_k[r] * other_before;
         }
         for j in 0..self.bins {
             let at = F::of(j as f64);
             let (w, h) = (&mut w[j * n..][..n], &mut h[j * n..][..n]);
             for r in 0..n {
                 let k = bins.index[r];
-                let pick = |start: F, size: F| {
+                let pick = |before: F, here: F| {
                     if at < k {
-                        start
+                        before
                     } else if at == k {
-                        size
+                        here
                     } else {
                         zero
                     }
                 };
-                w[r] *= pick(bins.start[r], bins.size[r]) - bins.knot[r];
-                h[r] *= pick(bins.other_start[r], bins.other_size[r]) - bins.other_knot[r];
+                w[r] *= shared * pick(dx_k[r], dw[r]) - mean_w[r];
+                h[r] *= shared * pick(dy_k[r], dh[r]) - mean_h[r];
             }
         }
-        // Slope j is that at the upper end of bin j and the lower end of bin j + 1.
-        for (j, d) in d.chunks_exact_mut(n).enumerate() {
-            let (upper, lower) = (F::of(j as f64), F::of(j as f64 + 1.0));
+        // The slope at knot j is that at the lower end of bin j and the upper end of bin j − 1.
+        for (at, d) in d.chunks_exact_mut(n).enumerate() {
+            let knot = at + self.first_slope();
+            let (lower, upper) = (F::of(knot as f64), F::of(knot as f64 - 1.0));
             for (r, d) in d.iter_mut().enumerate() {
                 let k = bins.index[r];
                 *d = if k == upper {
-                    bins.b[r]
+                    db[r]
                 } else if k == lower {
-                    bins.a[r]
+                    da[r]
                 } else {
                     zero
                 };
             }
         }
     }
-
     /// Each column of v, (K, n), becomes its softmax.
     #[inline(always)]
     fn share<F: Real>(&self, v: &mut [F], work: &mut [F], n: usize) {
         let (log_sum, sum) = work.split_at_mut(n);
         softmax(v, log_sum, &mut sum[..n]);
     }
+}
+
+/// The first N rows of `work`, each (n), and the rest.
+#[inline(always)]
+fn rows<F, const N: usize>(work: &mut [F], n: usize) -> ([&mut [F]; N], &mut [F]) {
+    let mut rest = work;
+    let rows = std::array::from_fn(|_| {
+        let (row, after) = std::mem::take(&mut rest).split_at_mut(n);
+        rest = after;
+        row
+    });
+    (rows, rest)
 }

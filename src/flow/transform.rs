@@ -1,5 +1,5 @@
 use super::Transform;
-use super::spline::Spline;
+use super::spline::{Spline, Tails};
 use crate::numeric::Real;
 
 /// The most that |ln T′| of an affine transform can be: a layer stretches or shrinks by no more than e³ ≈ 20.
@@ -16,7 +16,11 @@ macro_rules! each {
                 $call
             }
             Transform::Spline { bins, bound } => {
-                let $family = Spline { bins, bound };
+                let $family = Spline { bins, bound, tails: Tails::Identity };
+                $call
+            }
+            Transform::AffineSpline { bins, bound } => {
+                let $family = AffineSpline(Spline { bins, bound, tails: Tails::Linear });
                 $call
             }
         }
@@ -28,11 +32,7 @@ macro_rules! each {
 impl Transform {
     /// Numbers in θ.
     pub(super) fn params(self) -> usize {
-        match self {
-            Transform::Affine => 2,
-            // Widths, heights, and the slopes at the knots inside.
-            Transform::Spline { bins, .. } => 3 * bins - 1,
-        }
+        each!(self, family => family.params())
     }
 
     /// Rows of `work`, each (n).
@@ -40,6 +40,7 @@ impl Transform {
         match self {
             Transform::Affine => 0,
             Transform::Spline { .. } => Spline::WORK,
+            Transform::AffineSpline { .. } => 1 + Spline::WORK,
         }
     }
 
@@ -81,6 +82,10 @@ impl Transform {
 struct Affine;
 
 impl Affine {
+    fn params(self) -> usize {
+        2
+    }
+
     #[inline(always)]
     fn log_scale<F: Real>(a: F) -> F {
         F::of(MOST_LOG_SCALE) * (F::of(1.0 / MOST_LOG_SCALE) * a).fast_tanh()
@@ -123,5 +128,43 @@ impl Affine {
             t[r] = -dx;
             dy[r] = dx;
         }
+    }
+}
+
+/// T = spline ∘ affine: θ = [θ of the affine map | θ of the spline]. The affine map carries the box to where
+/// the coordinate is, given those seen, so that its bins are spent there and its tails begin where rows end.
+struct AffineSpline(Spline);
+
+impl AffineSpline {
+    fn params(&self) -> usize {
+        Affine.params() + self.0.params()
+    }
+
+    #[inline(always)]
+    fn forward<F: Real>(self, theta: &mut [F], x: &[F], y: &mut [F], log_det: &mut [F], work: &mut [F]) {
+        let (affine, spline) = theta.split_at_mut(Affine.params() * x.len());
+        let (v, work) = work.split_at_mut(x.len());
+        Affine.forward(affine, x, v, log_det, work);
+        self.0.forward(spline, v, y, log_det, work);
+    }
+
+    #[inline(always)]
+    fn inverse<F: Real>(self, theta: &mut [F], x: &mut [F], work: &mut [F]) {
+        let (affine, spline) = theta.split_at_mut(Affine.params() * x.len());
+        self.0.inverse(spline, x, work);
+        Affine.inverse(affine, x, work);
+    }
+
+    #[inline(always)]
+    fn backward<F: Real>(self, theta: &mut [F], x: &[F], dy: &mut [F], dlog_det: F, work: &mut [F]) {
+        let n = x.len();
+        let (affine, spline) = theta.split_at_mut(Affine.params() * n);
+        let (v, work) = work.split_at_mut(n);
+        let (s, t) = affine.split_at(n);
+        for (r, v) in v.iter_mut().enumerate() {
+            *v = (x[r] - t[r]) * s[r].fast_exp();
+        }
+        self.0.backward(spline, v, dy, dlog_det, work);
+        Affine.backward(affine, x, dy, dlog_det, work);
     }
 }

@@ -36,6 +36,7 @@ const SINCE_2: &[Added] = &[
         field: "candidates",
         value: || serde_json::json!(0.0),
     },
+    Added { kinds: &["flow"], place: "/config", field: "correlated_base", value: || false.into() },
     Added { kinds: &["gaussian_mixture"], place: "/config", field: "covariance", value: || "Full".into() },
     Added { kinds: &["gaussian_mixture"], place: "/config", field: "shrinkage", value: || 0.0.into() },
 ];

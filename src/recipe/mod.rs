@@ -46,6 +46,7 @@ use rand::RngCore;
 
 use crate::energy::Normalisation;
 use crate::error::Result;
+use crate::flow;
 use crate::generative::{Generative, TrainOptions};
 use crate::*;
 
@@ -135,13 +136,13 @@ impl Extent {
             ModelConfig::Flow(config) => {
                 config.hidden = vec![width; 2];
                 config.octaves = self.octaves(config.octaves);
-                if let Transform::Spline { bins, .. } = &mut config.transform {
-                    *bins = self.pieces(8.0, 1000.0, (4.0, 24.0));
-                }
-                if dim == 1 {
-                    // A coupling needs two columns.
-                    config.architecture = Architecture::MaskedAutoregressive;
-                }
+                let columns = FlowConfig::with_dim(dim);
+                let bins = self.pieces(8.0, 1000.0, (4.0, 24.0)).min(flow::most_bins(dim));
+                config.transform = Transform::AffineSpline { bins, bound: 4.0 };
+                config.octaves = config.octaves.min(columns.octaves);
+                (config.architecture, config.mixing) = (columns.architecture, columns.mixing);
+                config.layers = columns.layers;
+                config.optimiser.weight_decay = columns.optimiser.weight_decay;
             }
             ModelConfig::FlowMatching(config) => {
                 config.hidden = vec![width; 3];

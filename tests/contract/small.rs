@@ -68,11 +68,12 @@ pub fn models() -> Vec<Box<dyn Model>> {
         ..Default::default()
     };
     let spline = Transform::Spline { bins: 8, bound: 4.0 };
+    let affine_spline = Transform::AffineSpline { bins: 8, bound: 4.0 };
     vec![
         Box::new(Autoregressive::new(autoregressive(Head::Mixture { components: 5 }), rng).unwrap()),
         Box::new(Autoregressive::new(autoregressive(Head::Bins { bins: 20 }), rng).unwrap()),
         Box::new(Flow::new(flow(Architecture::Coupling, Transform::Affine), rng).unwrap()),
-        Box::new(Flow::new(flow(Architecture::Coupling, spline), rng).unwrap()),
+        Box::new(Flow::new(flow(Architecture::Coupling, affine_spline), rng).unwrap()),
         Box::new(Flow::new(flow(Architecture::MaskedAutoregressive, Transform::Affine), rng).unwrap()),
         Box::new(Flow::new(flow(Architecture::MaskedAutoregressive, spline), rng).unwrap()),
         Box::new(Vae::new(VaeConfig { hidden: vec![16, 16], draws: 20, ..Default::default() }, rng).unwrap()),

@@ -3,7 +3,7 @@
     python tests/golden/flow.py > tests/golden/flow.json
 
 The whole model once more, from the papers: two layers on three columns with a learned linear map between, couplings and
-masked autoregressive layers, affine and rational-quadratic. Parameters and rows are sines of their index, so that both
+masked autoregressive layers, affine, rational-quadratic, and both with linear tails and a base with covariances. Parameters and rows are sines of their index, so that both
 sides make the same ones without sharing a generator.
 """
 import json
@@ -25,14 +25,15 @@ def affine(theta, x):
     return (x - theta[1]) * jnp.exp(s), s
 
 
-def spline(theta, x):
-    """Durkan et al. 2019, eqs. 4 and 5, with their least sizes of 1e-3."""
+def spline(theta, x, free=False):
+    """Durkan et al. 2019, eqs. 4 and 5, with their least sizes of 1e-3; identity tails, or `free` slopes at the ends,
+    which go on outside."""
     def knots(raw):
         sizes = 1e-3 + (1 - 1e-3 * BINS) * jax.nn.softmax(raw)
         return -BOUND + 2 * BOUND * jnp.concatenate([jnp.zeros(1), jnp.cumsum(sizes)])
     xs, ys = knots(theta[:BINS]), knots(theta[BINS:2 * BINS])
     inside = 1e-3 + jax.nn.softplus(theta[2 * BINS:] + jnp.log(jnp.exp(1 - 1e-3) - 1))
-    slopes = jnp.concatenate([jnp.ones(1), inside, jnp.ones(1)])
+    slopes = inside if free else jnp.concatenate([jnp.ones(1), inside, jnp.ones(1)])
 
     def value(x):
         k = jnp.clip(jnp.searchsorted(xs, x, side="right") - 1, 0, BINS - 1)
@@ -42,7 +43,17 @@ def spline(theta, x):
 
     within = jnp.abs(x) <= BOUND
     at = jnp.where(within, x, 0.0)
+    if free:
+        outer = jnp.where(x < 0, slopes[0], slopes[-1])
+        line = BOUND * jnp.sign(x) + outer * (x - BOUND * jnp.sign(x))
+        return jnp.where(within, value(at), line), jnp.log(jnp.where(within, jax.grad(value)(at), outer))
     return jnp.where(within, value(at), x), jnp.where(within, jnp.log(jax.grad(value)(at)), 0.0)
+
+
+def affine_spline(theta, x):
+    v, s = affine(theta[:2], x)
+    y, log_slope = spline(theta[2:], v, free=True)
+    return y, s + log_slope
 
 
 def masks(params):
@@ -71,14 +82,14 @@ def conditioner(masked, params):
     return sum((i + 1) * o for i, o in shapes), moves, f
 
 
-def linear(p, x):
+def linear(p, x, step=-1):
     a = p.reshape(DIM, DIM)
     lower, upper = jnp.tril(a, -1) + jnp.eye(DIM), jnp.triu(a, 1) + jnp.diag(jnp.exp(jnp.diag(a)))
-    w = (lower @ upper)[::-1]
+    w = (lower @ upper)[::step]
     return w @ x, jnp.linalg.slogdet(w)[1]
 
 
-def model(masked, transform, params):
+def model(masked, transform, params, base):
     count, moves, theta_of = conditioner(masked, params)
 
     def nats(p, x):
@@ -90,14 +101,21 @@ def model(masked, transform, params):
             if layer == 0:
                 (x, log_det), at = linear(p[at:at + DIM * DIM], x), at + DIM * DIM
                 total += log_det
+        if base:
+            x, log_det = linear(p[at:], x, step=1)
+            total += log_det
         return total - 0.5 * (x ** 2).sum() - 0.5 * DIM * jnp.log(2 * jnp.pi)
-    return 2 * count + DIM * DIM, jax.vmap(nats, (None, 0))
+    return 2 * count + (2 if base else 1) * DIM * DIM, jax.vmap(nats, (None, 0))
 
 
 golden = {}
 for first, masked in [("coupling", False), ("masked", True)]:
-    for second, transform, params in [("affine", affine, 2), ("spline", spline, 3 * BINS - 1)]:
-        count, nats = model(masked, transform, params)
+    for second, transform, params, base in [
+        ("affine", affine, 2, False),
+        ("spline", spline, 3 * BINS - 1, False),
+        ("affine spline", affine_spline, 3 * BINS + 3, True),
+    ]:
+        count, nats = model(masked, transform, params, base)
         p, x = wave(count, 0.3, 0.8), wave(ROWS * DIM, 1.1, 2.5).reshape(ROWS, DIM)
         dp = jax.grad(lambda p: -nats(p, x).sum())(p)
         golden[f"{first} {second}"] = {

@@ -107,8 +107,10 @@ fn log_det_is_that_of_the_jacobian() {
                     })
                     .collect();
                 let (got, want) = (forward(&chain, &p, &x).1[0], log_abs_det(&mut jacobian));
+                // The differences know the determinant to 1e-9, however small it is.
+                let off = (got.exp() - want.exp()).abs();
                 assert!(
-                    (got - want).abs() < 1e-6 * (1.0 + want.abs()),
+                    off < 1e-9 + 1e-6 * (1.0 + want.abs()) * want.exp(),
                     "{config:?}: {got}, numerically {want}"
                 );
             }
@@ -143,6 +145,8 @@ fn the_inverse_undoes_the_map() {
                 let mut x = rows::<F>(dim);
                 x.iter_mut().for_each(|x| *x = x.max(F::of(-reach)).min(F::of(reach)));
                 let back = inverse(&chain, &p, &forward(&chain, &p, &x).0);
+                // Two maps in each layer, each as steep as the one of the others.
+                let tolerance = if config.transform == AFFINE_SPLINE { 10.0 * tolerance } else { tolerance };
                 for (x, back) in x.iter().zip(back) {
                     let off = (*x - back).abs().f64();
                     assert!(off < tolerance * (1.0 + x.abs().f64()), "{config:?}: {x} came back as {back}");
@@ -205,8 +209,46 @@ fn a_spline_is_inverted_at_its_knots_and_is_the_identity_in_its_tails() {
 }
 
 #[test]
+fn an_affine_spline_goes_on_outside_its_box_as_straight_lines() {
+    fn check<F: Real>(tolerance: f64) {
+        let (bins, bound) = (7, 3.0);
+        let transform = Transform::AffineSpline { bins, bound };
+        let mut theta: Vec<F> = normals(transform.params(), &mut seeded(4));
+        // v = (x − ½)·e^(3 tanh(−⅓·…)): the ends of the box in x.
+        (theta[0], theta[1]) = (F::of(-0.4), F::of(0.5));
+        let scale = (3.0 * (-0.4f64 / 3.0).tanh()).exp();
+        for (end, out) in [(0.5 + bound / scale, 1.0), (0.5 - bound / scale, -1.0)] {
+            let at = |distance: f64| on_the_line(transform, &theta, F::of(end + out * distance));
+            let (edge, inner, _) = at(-8.0 * F::epsilon().f64());
+            // The spline carries its box to itself.
+            assert!((edge.f64() - out * bound).abs() < 1e-4, "T({end}) = {edge}");
+            for distance in [1e-3, 1.0, 40.0, 1e4] {
+                let (y, log_slope, back) = at(distance);
+                let line = out * bound + out * distance * log_slope.f64().exp();
+                assert!(
+                    (y.f64() - line).abs() < tolerance * (1.0 + line.abs()),
+                    "{y}, the line is at {line}"
+                );
+                assert!(
+                    (log_slope - inner).abs().f64() < 100.0 * tolerance,
+                    "ln T′ {inner} at the end, {log_slope} outside"
+                );
+                let x = end + out * distance;
+                assert!((back.f64() - x).abs() < tolerance * (1.0 + x.abs()), "{x} came back as {back}");
+            }
+        }
+    }
+    check::<f32>(1e-5);
+    check::<f64>(1e-10);
+}
+
+#[test]
 fn a_theta_of_zero_is_the_identity() {
-    for transform in [Transform::Affine, SPLINE, Transform::Spline { bins: 200, bound: 1000.0 }] {
+    let large = [
+        Transform::Spline { bins: 200, bound: 1000.0 },
+        Transform::AffineSpline { bins: 200, bound: 1000.0 },
+    ];
+    for transform in TRANSFORMS.into_iter().chain(large) {
         let theta = vec![0.0; transform.params()];
         for x in [-7.0, -1.3, 0.0, 0.4, 1.99, 300.0] {
             let (y, log_det, back) = on_the_line::<f64>(transform, &theta, x);
@@ -222,11 +264,13 @@ fn no_theta_makes_an_affine_layer_overflow_and_no_spline_flat() {
         assert!(
             (log_det - 3.0).abs() < 1e-6 && (y - 1.5 * 3f32.exp()).abs() < 1e-4 && (back - 2.0).abs() < 1e-5
         );
-        let mut theta = vec![0.0; SPLINE.params()];
-        (theta[0], theta[5], theta[8]) = (size, -size, size);
-        for x in [-1.9, 0.0, 1.9] {
-            let (y, log_det, back) = on_the_line::<f32>(SPLINE, &theta, x);
-            assert!(y.is_finite() && log_det.is_finite() && back.is_finite(), "{y} {log_det} {back}");
+        for transform in [SPLINE, AFFINE_SPLINE] {
+            let mut theta = vec![0.0; transform.params()];
+            (theta[0], theta[5], theta[8]) = (size, -size, size);
+            for x in [-1.9, 0.0, 1.9] {
+                let (y, log_det, back) = on_the_line::<f32>(transform, &theta, x);
+                assert!(y.is_finite() && log_det.is_finite() && back.is_finite(), "{y} {log_det} {back}");
+            }
         }
     }
 }
@@ -253,6 +297,20 @@ fn a_mixer_is_its_matrix() {
 }
 
 #[test]
+fn a_base_is_whitened_by_its_lower_matrix() {
+    let dim = 3;
+    let mixer = Mixer::triangular(dim);
+    let lower = [2.0, 0.0, 0.0, -0.5, 0.25, 0.0, 1.5, 3.0, 1.0];
+    let mut p = vec![0.0; dim * dim];
+    Mixer::set_lower(&lower, &mut p);
+    let unit: Vec<f32> = (0..dim * dim).map(|at| if at % (dim + 1) == 0 { 1.0 } else { 0.0 }).collect();
+    let mut w = vec![0.0; dim * dim];
+    let log_det = mixer.forward(&p, &unit, &mut w, &mut Vec::new());
+    assert!((log_det - 0.5f32.ln()).abs() < 1e-6, "{log_det}");
+    assert!(w.iter().zip(lower).all(|(w, lower)| (f64::from(*w) - lower).abs() < 1e-6), "{w:?}");
+}
+
+#[test]
 fn a_permutation_never_leaves_the_same_half_passing() {
     for dim in 2..6 {
         let passing = dim / 2;
@@ -271,9 +329,9 @@ fn a_permutation_never_leaves_the_same_half_passing() {
 #[test]
 fn a_masked_layer_is_triangular() {
     for dim in [2, 3, 5] {
-        for transform in [Transform::Affine, SPLINE] {
-            let architecture = Architecture::MaskedAutoregressive;
-            let config = FlowConfig { architecture, transform, layers: 1, ..small(dim) };
+        for transform in TRANSFORMS {
+            let (architecture, correlated_base) = (Architecture::MaskedAutoregressive, false);
+            let config = FlowConfig { architecture, transform, layers: 1, correlated_base, ..small(dim) };
             let (chain, p, _) = shaken(&config);
             let x: Vec<f64> = normals(dim, &mut seeded(7));
             let (u, _) = forward(&chain, &p, &x);
@@ -302,7 +360,11 @@ fn agrees_with_an_independent_automatic_differentiation() {
     let dim = 3;
     let architectures =
         [("coupling", Architecture::Coupling), ("masked", Architecture::MaskedAutoregressive)];
-    let transforms = [("affine", Transform::Affine), ("spline", Transform::Spline { bins: 4, bound: 2.0 })];
+    let transforms = [
+        ("affine", Transform::Affine),
+        ("spline", Transform::Spline { bins: 4, bound: 2.0 }),
+        ("affine spline", Transform::AffineSpline { bins: 4, bound: 2.0 }),
+    ];
     for (first, architecture) in architectures {
         for (second, transform) in transforms {
             let name = format!("{first} {second}");
@@ -315,6 +377,7 @@ fn agrees_with_an_independent_automatic_differentiation() {
                 hidden: vec![4],
                 activation: Activation::Tanh,
                 octaves: 1,
+                correlated_base: second == "affine spline",
                 ..FlowConfig::default()
             };
             let (chain, _, open) = shaken(&config);

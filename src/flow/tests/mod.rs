@@ -10,6 +10,8 @@ use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
 
 const SPLINE: Transform = Transform::Spline { bins: 5, bound: 2.0 };
+const AFFINE_SPLINE: Transform = Transform::AffineSpline { bins: 5, bound: 2.0 };
+const TRANSFORMS: [Transform; 3] = [Transform::Affine, SPLINE, AFFINE_SPLINE];
 
 fn normals<F: Real>(n: usize, rng: &mut Rng) -> Vec<F> {
     (0..n).map(|_| F::normal(rng)).collect()
@@ -23,14 +25,15 @@ fn small(dim: usize) -> FlowConfig {
 fn variants(dim: usize) -> Vec<FlowConfig> {
     let mut all = Vec::new();
     for architecture in [Architecture::Coupling, Architecture::MaskedAutoregressive] {
-        for transform in [Transform::Affine, SPLINE] {
+        for transform in TRANSFORMS {
             for mixing in [Mixing::Reverse, Mixing::Permutation, Mixing::Linear] {
-                all.push(FlowConfig { architecture, transform, mixing, ..small(dim) });
+                let correlated_base = mixing != Mixing::Permutation;
+                all.push(FlowConfig { architecture, transform, mixing, correlated_base, ..small(dim) });
             }
         }
     }
     all.retain(|config| config.validate().is_ok());
-    assert_eq!(all.len(), if dim == 1 { 6 } else { 12 });
+    assert_eq!(all.len(), if dim == 1 { 9 } else { 18 });
     all
 }
 
@@ -156,6 +159,150 @@ fn a_known_density_is_recovered() {
     }
 }
 
+/// The mean of ln p_true − ln p over fresh rows, and the part of it that rows beyond four standard deviations of a
+/// column make. `draw` gives a row and its ln p_true.
+fn gap(config: FlowConfig, steps: usize, draw: &dyn Fn(&mut Rng) -> ([f64; 2], f64)) -> [f64; 2] {
+    let rows = |n: usize, seed: u64| {
+        let rng = &mut seeded(seed);
+        let rows: Vec<([f64; 2], f64)> = (0..n).map(|_| draw(rng)).collect();
+        (Array2::from_shape_fn((n, 2), |(r, c)| rows[r].0[c] as f32), rows)
+    };
+    let (train, test) = (rows(20_000, 12).0, rows(10_000, 13));
+    let model = trained(config, &Dataset::new(train).unwrap(), steps);
+    let (mean, sd) = (test.0.mean_axis(Axis(0)).unwrap(), test.0.std_axis(Axis(0), 0.0));
+    let mut gap = [0.0; 2];
+    for ((x, nats), (_, truth)) in test.0.rows().into_iter().zip(nats(&model, &test.0)).zip(&test.1) {
+        let far = (0..2).any(|c| ((x[c] - mean[c]) / sd[c]).abs() > 4.0);
+        gap[0] += (truth - nats) / 1e4;
+        gap[1] += if far { (truth - nats) / 1e4 } else { 0.0 };
+    }
+    gap
+}
+
+/// Rows far outside the box, but not rare: some 3 in 1000 lie beyond four standard deviations.
+#[test]
+fn splines_learn_what_lies_beyond_their_box() {
+    let ln_normal = |x: f64| -0.5 * x * x - 0.5 * std::f64::consts::TAU.ln();
+    let banana = |rng: &mut Rng| {
+        let (a, b) = (f64::normal(rng), f64::normal(rng));
+        ([a, a * a + 0.5 * b], ln_normal(a) + ln_normal(b) - 0.5f64.ln())
+    };
+    let laplace = |rng: &mut Rng| {
+        let exponential = |rng: &mut Rng| 0.5 * (f64::normal(rng).powi(2) + f64::normal(rng).powi(2));
+        let x = [0; 2].map(|_| exponential(rng) - exponential(rng));
+        (x, x.iter().map(|x| -x.abs() - 2f64.ln()).sum())
+    };
+    for (name, draw) in [("banana", &banana as &dyn Fn(&mut Rng) -> _), ("Laplace", &laplace)] {
+        let [all, far] = gap(FlowConfig::default(), 400, draw);
+        assert!((-0.01..0.03).contains(&all) && far < 0.01, "{name}: {all}, {far} of it far out");
+        // With identity tails and a fixed base nothing out there can learn.
+        let transform = Transform::Spline { bins: 24, bound: 4.0 };
+        let config = FlowConfig { transform, correlated_base: false, ..FlowConfig::default() };
+        let [_, fixed] = gap(config, 400, draw);
+        assert!(fixed > 0.02, "{name}: {fixed}");
+    }
+}
+
+/// x_i = 0.8 x_{i−1} + 0.6 N(0, 1), x_0 ~ N(0, 1), and its ln p.
+fn autoregression(n: usize, dim: usize, rng: &mut Rng) -> (Array2<f32>, Vec<f64>) {
+    let (mut x, mut truth) = (Array2::zeros((n, dim)), vec![0.0; n]);
+    for (mut x, truth) in x.rows_mut().into_iter().zip(&mut truth) {
+        let mut before = 0.0;
+        for (i, x) in x.iter_mut().enumerate() {
+            let (e, sd) = (f64::normal(rng), if i == 0 { 1.0 } else { 0.6f64 });
+            before = 0.8 * before + sd * e;
+            *truth += -0.5 * e * e - sd.ln() - 0.5 * std::f64::consts::TAU.ln();
+            *x = before as f32;
+        }
+    }
+    (x, truth)
+}
+
+/// After one step that moves next to nothing.
+fn untouched(config: FlowConfig, data: &Dataset) -> Flow {
+    let optimiser = OptimiserConfig { lr: 1e-9, ..Default::default() };
+    trained(FlowConfig { optimiser, ..config }, data, 1)
+}
+
+#[test]
+fn a_flow_starts_at_one_gaussian_with_all_covariances() {
+    let dim = 6;
+    let (x, _) = autoregression(5_000, dim, &mut seeded(14));
+    let (test, truth) = autoregression(5_000, dim, &mut seeded(15));
+    let data = Dataset::new(x.clone()).unwrap();
+    let excess = |model: &Flow| {
+        nats(model, &test).iter().zip(&truth).map(|(nats, truth)| truth - nats).sum::<f64>() / 5_000.0
+    };
+    let model = untouched(small(dim), &data);
+    // A Gaussian of d columns fitted to n rows is d(d + 3)/4n above the truth.
+    let start = excess(&model);
+    assert!((0.0..0.01).contains(&start), "{start}");
+    let (mean, sd) = (x.mean_axis(Axis(0)).unwrap(), x.std_axis(Axis(0), 0.0));
+    let drawn = (draw(&model, 20_000, 1.0) - mean) / sd;
+    let correlation = (&drawn.column(2) * &drawn.column(3)).mean().unwrap();
+    assert!((correlation - 0.8).abs() < 0.03, "{correlation}");
+    let plain = excess(&untouched(FlowConfig { correlated_base: false, ..small(dim) }, &data));
+    // −½ ln |correlations|.
+    assert!((plain + 5.0 * 0.6f64.ln()).abs() < 0.1, "{plain}");
+}
+
+#[test]
+fn correlations_that_may_be_chance_leave_the_base_as_it_is() {
+    let score = |model: &Flow| nats(model, &array![[0.3, -1.2, 0.7], [1.9, 0.0, -2.5]]);
+    let plain = |data: &Dataset| score(&untouched(FlowConfig { correlated_base: false, ..small(3) }, data));
+    let independent = Array2::from_shape_vec((2_000, 3), normals(6_000, &mut seeded(16))).unwrap();
+    let data = Dataset::new(independent).unwrap();
+    for (with, without) in score(&untouched(small(3), &data)).iter().zip(plain(&data)) {
+        assert!((with - without).abs() < 1e-5, "{with} and {without}");
+    }
+    let data = Dataset::new(autoregression(2_000, 3, &mut seeded(18)).0).unwrap();
+    assert!((score(&untouched(small(3), &data))[1] - plain(&data)[1]).abs() > 0.1);
+    // A column that others determine does not break the start.
+    let mut sum = autoregression(2_000, 3, &mut seeded(19)).0;
+    for mut row in sum.rows_mut() {
+        row[2] = row[0] + row[1];
+    }
+    let data = Dataset::new(sum.clone()).unwrap();
+    let mean = |config| nats(&untouched(config, &data), &sum).iter().sum::<f64>() / 2_000.0;
+    let gain = mean(small(3)) - mean(FlowConfig { correlated_base: false, ..small(3) });
+    assert!(gain > 1.0 && gain.is_finite(), "{gain}");
+}
+
+/// What a trained flow draws, scores and is validated by: the averages, not the last parameters.
+#[test]
+fn the_averaged_parameters_draw_score_and_are_validated() {
+    let data = moons(400);
+    let config = FlowConfig { hidden: vec![16], ..FlowConfig::default() };
+    let options = TrainOptions { steps: 6, validation: 0.25, validate_every: 6, ..Default::default() };
+    let mut model = Flow::new(config, &mut seeded(0)).unwrap();
+    let rows = Rows::prepare(&data, &model.standardiser, &options, &mut seeded(1)).unwrap();
+    let report = model.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
+    let x = data.x().to_owned();
+    let answers = |model: &Flow| (draw(model, 10, 1.0), nats(model, &x));
+
+    let mut averages = model.clone();
+    averages.parameters.p = averages.parameters.average.clone();
+    assert!(averages.parameters != model.parameters);
+    assert_eq!(answers(&averages), answers(&model));
+    let mut last = model.clone();
+    last.parameters.average = last.parameters.p.clone();
+    let ((drawn, scored), others) = (answers(&last), answers(&model));
+    assert!(drawn != others.0 && scored != others.1);
+
+    // The validation loss is in standard units.
+    let loss = |parameters: &[f32]| {
+        let mut pass = chain::Pass::default();
+        model.chain.infer(parameters, rows.validation.as_slice().unwrap(), &mut pass);
+        let mut sum = 0.0;
+        objective::log_density(2, &pass, |_, nats| sum -= nats);
+        sum / rows.validation.nrows() as f64
+    };
+    let (validated, [last, average]) =
+        (report.validation[0].1, [&model.parameters.p, &model.parameters.average].map(|p| loss(p)));
+    assert!((validated - average).abs() < 1e-6, "{validated}, by the averages {average}");
+    assert!((validated - last).abs() > 1e-4, "{validated}, by the last parameters {last}");
+}
+
 #[test]
 fn temperature_scales_the_base() {
     for config in variants(2) {
@@ -176,8 +323,9 @@ fn every_option_matters() {
     let variants = [
         FlowConfig { architecture: Architecture::MaskedAutoregressive, ..base() },
         FlowConfig { transform: Transform::Affine, ..base() },
-        FlowConfig { transform: Transform::Spline { bins: 25, bound: 4.0 }, ..base() },
-        FlowConfig { transform: Transform::Spline { bins: 24, bound: 3.0 }, ..base() },
+        FlowConfig { transform: Transform::Spline { bins: 24, bound: 4.0 }, ..base() },
+        FlowConfig { transform: Transform::AffineSpline { bins: 25, bound: 4.0 }, ..base() },
+        FlowConfig { transform: Transform::AffineSpline { bins: 24, bound: 3.0 }, ..base() },
         FlowConfig { layers: 3, ..base() },
         FlowConfig { mixing: Mixing::Linear, ..base() },
         FlowConfig { hidden: vec![16], ..base() },
@@ -185,6 +333,7 @@ fn every_option_matters() {
         FlowConfig { activation: Activation::Tanh, ..base() },
         FlowConfig { octaves: 0, ..base() },
         FlowConfig { octaves: 4, ..base() },
+        FlowConfig { correlated_base: false, ..base() },
         FlowConfig { optimiser: OptimiserConfig { lr: 2e-3, ..Default::default() }, ..base() },
     ];
     let mut scores = vec![score(base())];
@@ -207,6 +356,8 @@ fn a_config_out_of_range_is_named() {
     let base = FlowConfig::default;
     let masked = Architecture::MaskedAutoregressive;
     let spline = |bins, bound| FlowConfig { transform: Transform::Spline { bins, bound }, ..base() };
+    let affine_spline =
+        |bins, bound| FlowConfig { transform: Transform::AffineSpline { bins, bound }, ..base() };
     let bad = [
         ("FlowConfig::dim", FlowConfig { dim: 0, architecture: masked, ..base() }),
         ("FlowConfig::dim", FlowConfig { dim: 1, ..base() }),
@@ -220,6 +371,8 @@ fn a_config_out_of_range_is_named() {
         ("Transform::Spline::bins", spline(usize::MAX, 4.0)),
         ("Transform::Spline::bound", spline(8, 0.0)),
         ("Transform::Spline::bound", spline(8, f64::NAN)),
+        ("Transform::AffineSpline::bins", affine_spline(257, 4.0)),
+        ("Transform::AffineSpline::bound", affine_spline(8, 1e4)),
         (
             "Activation::LeakyRelu::slope",
             FlowConfig { activation: LeakyRelu { slope: f64::INFINITY }, ..base() },

@@ -141,12 +141,12 @@ fn the_inverse_undoes_the_map() {
         for dim in [1, 2, 3, 5] {
             for config in variants(dim) {
                 let (chain, p, _) = shaken(&config);
-                let p: Vec<F> = p.into_iter().map(F::of).collect();
+                // Two maps in each layer, each as steep as the one of the others.
+                let gentle = if reach.is_finite() && config.transform == AFFINE_SPLINE { 0.3 } else { 1.0 };
+                let p: Vec<F> = p.into_iter().map(|p| F::of(gentle * p)).collect();
                 let mut x = rows::<F>(dim);
                 x.iter_mut().for_each(|x| *x = x.max(F::of(-reach)).min(F::of(reach)));
                 let back = inverse(&chain, &p, &forward(&chain, &p, &x).0);
-                // Two maps in each layer, each as steep as the one of the others.
-                let tolerance = if config.transform == AFFINE_SPLINE { 10.0 * tolerance } else { tolerance };
                 for (x, back) in x.iter().zip(back) {
                     let off = (*x - back).abs().f64();
                     assert!(off < tolerance * (1.0 + x.abs().f64()), "{config:?}: {x} came back as {back}");

@@ -6,12 +6,18 @@ use quadrivium::numeric::Real;
 use quadrivium::numeric::rng::{Rng, seeded};
 use quadrivium::rand::Rng as _;
 
+/// Fills a row with a draw.
+type Draw = dyn Fn(&mut Rng, &mut [f64]);
+
+/// ln p of a row.
+type LogDensity = dyn Fn(&[f64]) -> f64;
+
 /// A distribution with its density.
 pub struct Density {
     pub name: &'static str,
     pub dim: usize,
-    pub draw: Box<dyn Fn(&mut Rng, &mut [f64])>,
-    pub log_density: Box<dyn Fn(&[f64]) -> f64>,
+    pub draw: Box<Draw>,
+    pub log_density: Box<LogDensity>,
 }
 
 fn normal(rng: &mut Rng) -> f64 {

@@ -8,12 +8,16 @@ use crate::numeric::rng::Rng;
 use crate::numeric::softmax::softmax;
 
 /// Scale of the tails over equal bins, in standardised units: a normal's beyond 4 standard deviations.
-const TAIL: f64 = 0.25;
+pub(super) const TAIL: f64 = 0.25;
 
 /// Share of the rows beyond either end of the bins, and the least number of rows: a few rows far away then
 /// have no say in where the bins are.
 const TAIL_SHARE: f64 = 1e-3;
 const TAIL_ROWS: f64 = 8.0;
+
+/// By how many nats a row bins that follow the rows have to be better than equal ones. Their edges are where the
+/// rows happen to be, and what has an edge of its own, such as a square of a checkerboard, seldom ends there.
+const WORTH: f64 = 0.02;
 
 /// Half the range before the first training.
 const UNFITTED: f64 = 4.0;
@@ -30,8 +34,7 @@ pub(super) struct Bins {
 /// Where the bins are.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Grid {
-    /// Equal bins from `low` to `high`, exponential tails t(e) = e^(−e/τ)/τ with τ = [`TAIL`]: before the first
-    /// training, and in models whose files were written before bins followed the rows.
+    /// Equal bins from `low` to `high`, exponential tails t(e) = e^(−e/τ)/τ with τ = [`TAIL`].
     Equal { low: f64, high: f64 },
     /// Edges that follow the rows of the first training's column, so that bins are narrow where rows are dense.
     Adapted(Adapted),
@@ -153,11 +156,35 @@ impl Bins {
     }
 
     /// The bins of the ascending column, and the log-frequencies of its tokens, each counted once more.
+    ///
+    /// Equal bins over the range are kept unless those that follow the rows describe the column better by
+    /// [`WORTH`].
     pub fn fit(&mut self, column: &[f32], y: &mut [f32]) {
-        self.grid = Grid::Adapted(Adapted::fit(column, self.bins));
+        let (low, high) = (column[0].into(), column[column.len() - 1].into());
+        self.grid = Grid::Equal { low, high };
+        let equal = self.count(column, y);
+        let adapted = Grid::Adapted(Adapted::fit(column, self.bins));
+        let kept = std::mem::replace(&mut self.grid, adapted);
+        if self.count(column, y) < equal + WORTH {
+            self.grid = kept;
+            self.count(column, y);
+        }
+    }
+
+    /// The log-frequencies of the tokens, and the mean of ln p(z) by them.
+    fn count(&self, column: &[f32], y: &mut [f32]) -> f64 {
         y.fill(1.0);
-        column.iter().for_each(|&z| y[self.token(z.into()).0] += 1.0);
+        let mut within = 0.0;
+        for &z in column {
+            let (token, nats) = self.token(z.into());
+            y[token] += 1.0;
+            within += nats;
+        }
+        let all = (column.len() + y.len()) as f64;
+        let tokens =
+            y.iter().map(|&count| f64::from(count - 1.0) * (f64::from(count) / all).ln()).sum::<f64>();
         y.iter_mut().for_each(|y| *y = y.ln());
+        (within + tokens) / column.len() as f64
     }
 
     pub fn outputs(&self) -> usize {

@@ -155,9 +155,11 @@ pub enum Head {
         /// Gaussians per conditional.
         components: usize,
     },
-    /// A histogram: `bins` (1 to 65,536) bins that follow the rows of the first training, narrow where rows are
-    /// dense and none narrower than 0.001, and on either side a tail that falls as e⁻³ beyond the last edge, so that no finite
-    /// row scores −∞ and a few rows far away do not matter. Takes any shape, edges too, no finer than a bin.
+    /// A histogram: `bins` (1 to 65,536) bins by the rows of the first training, and a tail on either side, so that
+    /// no finite row scores −∞. The bins of a column are equal parts of its range, with exponential tails, where
+    /// those describe it well. Else they follow its rows: narrow where rows are dense, none narrower than 0.001,
+    /// with tails of a power law, so that a few rows far away do not matter. Takes any shape, edges too, no
+    /// finer than a bin.
     Bins {
         /// Bins per conditional.
         bins: usize,

@@ -122,8 +122,10 @@ mod tests {
     use crate::numeric::rng::{Rng, seeded};
     use rand::Rng as _;
 
+    type Draw = fn(&mut Rng) -> f64;
+
     /// Columns whose tails are not heavier than exponential, from how many rows on.
-    const LIGHT: [(&str, usize, fn(&mut Rng) -> f64); 10] = [
+    const LIGHT: [(&str, usize, Draw); 10] = [
         ("normal", 10, |rng| f64::normal(rng)),
         ("uniform", 10, |rng| rng.random()),
         ("Laplace", 10, |rng| exponential(rng) * if rng.random() { 1.0 } else { -1.0 }),

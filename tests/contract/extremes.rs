@@ -306,9 +306,7 @@ fn extremes() -> Vec<Box<dyn Generative>> {
         models.push(Box::new(KernelDensity::new(KernelDensityConfig { dim: 2, bandwidth }).unwrap()));
     }
     for bound in [1e-3, 1e3] {
-        for transform in
-            [Transform::Spline { bins: 2, bound }, Transform::AffineSpline { bins: 2, bound }]
-        {
+        for transform in [Transform::Spline { bins: 2, bound }, Transform::AffineSpline { bins: 2, bound }] {
             let config = FlowConfig { transform, ..Default::default() };
             models.push(Box::new(Flow::new(config, rng).unwrap()));
         }

@@ -194,7 +194,8 @@ fn clusters(k: usize, n: usize, seed: u64, covariance: impl Fn(usize) -> [[f64; 
 
 #[test]
 fn the_family_and_the_number_are_those_of_the_rows() {
-    let cases: [(Covariance, fn(usize) -> [[f64; 2]; 2]); 4] = [
+    type OfComponent = fn(usize) -> [[f64; 2]; 2];
+    let cases: [(Covariance, OfComponent); 4] = [
         (Covariance::Full, |k| if k == 1 { [[1.0, 0.8], [0.8, 1.0]] } else { [[0.3, -0.2], [-0.2, 0.5]] }),
         (Covariance::Tied, |_| [[1.0, 0.7], [0.7, 1.0]]),
         (Covariance::Diagonal, |k| if k == 1 { [[1.0, 0.0], [0.0, 0.1]] } else { [[0.1, 0.0], [0.0, 1.0]] }),
@@ -294,10 +295,10 @@ fn no_component_sits_on_a_few_rows() {
 #[test]
 fn a_search_ends_when_it_cannot_gain() {
     let rng = &mut seeded(3);
-    let mut last = vec![0.0f32; 1];
+    let mut last = 0.0f32;
     let x = Array2::from_shape_simple_fn((3_000, 16), || {
-        last[0] = 0.8 * last[0] + 0.6 * <f32 as crate::numeric::Real>::normal(rng);
-        last[0]
+        last = 0.8 * last + 0.6 * <f32 as crate::numeric::Real>::normal(rng);
+        last
     });
     let mut iterations = 0;
     let mut model = GaussianMixture::new(GaussianMixtureConfig { dim: 16, ..Default::default() }).unwrap();

@@ -144,6 +144,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         .flatten()
         .try_for_each(|path| writable(path))?;
     let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
+    let log_scale = table.log_scale();
     let name = args.data.name();
     let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
     let (rows, dim) = (data.rows(), data.dim());
@@ -199,7 +200,10 @@ pub fn run(args: &Args) -> Outcome<()> {
         log.finish().map_err(|error| of_writing(path.display(), error))?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    let measured = measured(model.as_ref(), &data, &options, before)?;
+    let measured = measured(model.as_ref(), &data, &options, log_scale, before)?;
+    if args.model == Kind::GaussianMixture {
+        say(format_args!("{}", components(&GaussianMixture::from_bytes(&model.to_bytes()?)?)));
+    }
     say(format_args!(
         "{}: {} of {} ({}); {}{measured}, {seconds:.1} s",
         model.card().name,
@@ -280,7 +284,15 @@ const MEASURED: usize = 1000;
 
 /// The negative log-likelihood, in nats a row in the units of the data: the same for every kind of model, whatever it
 /// minimises. Of rows held out where there are some, else of those that it has learned from.
-fn measured(model: &dyn Persist, data: &Dataset, options: &TrainOptions, mut rng: Rng) -> Outcome<String> {
+///
+/// `log_scale` makes a log-density of the rows as they are read one in the units of the file.
+fn measured(
+    model: &dyn Persist,
+    data: &Dataset,
+    options: &TrainOptions,
+    log_scale: f64,
+    mut rng: Rng,
+) -> Outcome<String> {
     let (learned, held_out, _) = split(data, options, &mut rng)?;
     let (rows, which) = match held_out.nrows() {
         0 => (learned, "learned from"),
@@ -292,8 +304,23 @@ fn measured(model: &dyn Persist, data: &Dataset, options: &TrainOptions, mut rng
     Ok(match Nll::of(&score) {
         Some(nll) => {
             let most = if score.kind() == LikelihoodKind::LowerBound { "at most " } else { "" };
-            format!("negative log-likelihood {of} {most}{:.4} ± {:.4} nats", nll.mean, nll.std_error)
+            let mean = nll.mean + log_scale;
+            format!("negative log-likelihood {of} {most}{mean:.4} ± {:.4} nats", nll.std_error)
         }
         None => "no likelihood to measure it by".into(),
     })
+}
+
+/// How many components a mixture has, which covariances, and the components' shares, the largest first.
+fn components(mixture: &GaussianMixture) -> String {
+    let mut weights = mixture.weights().to_vec();
+    weights.sort_by(|a, b| b.total_cmp(a));
+    let shares: Vec<String> = weights.iter().take(10).map(|weight| format!("{weight:.3}")).collect();
+    let more = if weights.len() > 10 { ", …" } else { "" };
+    let family = format!("{:?}", mixture.covariance()).to_lowercase();
+    format!(
+        "{}, {family} covariances, shares {}{more}",
+        counted(weights.len(), "component"),
+        shares.join(", ")
+    )
 }

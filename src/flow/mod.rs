@@ -227,8 +227,8 @@ impl FlowConfig {
     ///
     /// The more columns, the more parameters a step has for each of its rows, and the sooner they learn rows by
     /// heart: bins are 48/dim, 8 to 24; octaves 2 − 0.6 log₂(dim/2), rounded; the weight decay is 0.3 (1 − 2/dim).
-    /// From 3 to 512 columns the halves are mixed by learned maps, [`Mixing::Linear`], and layers are dim + 2, at
-    /// most 6. One column is masked autoregressive, as a coupling needs two.
+    /// From 3 to 512 columns the halves are mixed by learned maps, [`Mixing::Linear`]. Layers are dim + 2, at most
+    /// 6, and of wider rows 3072/dim, at least 2, so that their number of parameters does not run away. One column is masked autoregressive, as a coupling needs two.
     ///
     /// ```
     /// use quadrivium::{FlowConfig, Transform};
@@ -248,7 +248,7 @@ impl FlowConfig {
             dim,
             architecture: if dim == 1 { Architecture::MaskedAutoregressive } else { default.architecture },
             transform: Transform::AffineSpline { bins, bound: 4.0 },
-            layers: if mixed { (dim + 2).min(6) } else { default.layers },
+            layers: if dim > 2 { (dim + 2).min(3072 / dim).clamp(2, 6) } else { default.layers },
             mixing: if mixed { Mixing::Linear } else { default.mixing },
             octaves,
             optimiser: OptimiserConfig { weight_decay, ..default.optimiser.clone() },

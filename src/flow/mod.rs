@@ -228,7 +228,8 @@ impl FlowConfig {
     /// The more columns, the more parameters a step has for each of its rows, and the sooner they learn rows by
     /// heart: bins are 48/dim, 8 to 24; octaves 2 − 0.6 log₂(dim/2), rounded; the weight decay is 0.3 (1 − 2/dim).
     /// From 3 to 512 columns the halves are mixed by learned maps, [`Mixing::Linear`]. Layers are dim + 2, at most
-    /// 6, and of wider rows 3072/dim, at least 2, so that their number of parameters does not run away. One column is masked autoregressive, as a coupling needs two.
+    /// 6, and from 513 columns on 3072/dim, at least 2, so that their parameters fit in memory. One column is masked
+    /// autoregressive, as a coupling needs two.
     ///
     /// ```
     /// use quadrivium::{FlowConfig, Transform};

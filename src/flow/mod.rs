@@ -227,8 +227,9 @@ impl FlowConfig {
     ///
     /// The more columns, the more parameters a step has for each of its rows, and the sooner they learn rows by
     /// heart: bins are 48/dim, 8 to 24; octaves 2 − 0.6 log₂(dim/2), rounded; the weight decay is 0.3 (1 − 2/dim).
-    /// From 3 to 512 columns the halves are mixed by learned maps, [`Mixing::Linear`]; layers are dim + 2, 4 to
-    /// 6. One column is masked autoregressive, as a coupling needs two.
+    /// From 3 to 512 columns the halves are mixed by learned maps, [`Mixing::Linear`]. Layers are dim + 2, at most
+    /// 6, and from 513 columns on 3072/dim, at least 2, so that their parameters fit in memory. One column is masked
+    /// autoregressive, as a coupling needs two.
     ///
     /// ```
     /// use quadrivium::{FlowConfig, Transform};
@@ -240,6 +241,7 @@ impl FlowConfig {
     pub fn with_dim(dim: usize) -> Self {
         let default = FlowConfig::default();
         let columns = dim.max(1) as f64;
+        let mixed = (3..=MOST_COLUMNS).contains(&dim);
         let bins = most_bins(dim);
         let octaves = (2.0 - 0.6 * (columns / 2.0).log2()).round().clamp(0.0, 2.0) as usize;
         let weight_decay = 0.3 * (1.0 - 2.0 / columns).max(0.0);
@@ -247,8 +249,8 @@ impl FlowConfig {
             dim,
             architecture: if dim == 1 { Architecture::MaskedAutoregressive } else { default.architecture },
             transform: Transform::AffineSpline { bins, bound: 4.0 },
-            layers: (columns as usize + 2).clamp(4, 6),
-            mixing: if (3..=MOST_COLUMNS).contains(&dim) { Mixing::Linear } else { default.mixing },
+            layers: if dim > 2 { (dim + 2).min(3072 / dim).clamp(2, 6) } else { default.layers },
+            mixing: if mixed { Mixing::Linear } else { default.mixing },
             octaves,
             optimiser: OptimiserConfig { weight_decay, ..default.optimiser.clone() },
             ..default

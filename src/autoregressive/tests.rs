@@ -325,7 +325,7 @@ fn bins_follow_the_rows_and_not_an_outlier() {
     let clean = gap(&mut column, &mut seeded(34));
     column[17] = 1e5;
     let spoiled = gap(&mut column, &mut seeded(34));
-    assert!((-0.01..0.03).contains(&clean) && (spoiled - clean).abs() < 0.005, "{clean} {spoiled}");
+    assert!((-0.01..0.03).contains(&clean) && (spoiled - clean).abs() < 0.01, "{clean} {spoiled}");
     // A value in nine of ten rows has a bin as narrow as bins get.
     column[..18_000].fill(0.125);
     column.sort_unstable_by(f32::total_cmp);

@@ -125,7 +125,7 @@ impl Standardiser {
     /// assert!(standardiser.tail(0).is_none() && standardiser.tail(1).is_some());
     /// // The far row is some ten standard deviations away, and the others are still apart.
     /// let z = standardiser.apply(x);
-    /// assert!((5.0..25.0).contains(&z[[17, 1]]) && z.column(1)[..17].iter().any(|z| *z > 0.3));
+    /// assert!((5.0..25.0).contains(&z[[17, 1]]) && z.column(1).iter().take(17).any(|z| *z > 0.3));
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
     pub fn fitted_with_tails(&self, x: ArrayView2<f32>) -> Result<Self> {
@@ -150,9 +150,9 @@ impl Standardiser {
 
     /// As [`fitted_with_tails`](Standardiser::fitted_with_tails), with the columns' correlations taken away: v =
     /// L⁻¹ z, L Lᵀ the correlations of z, so that N(0, I) is the one Gaussian with all means and covariances. L is
-    /// lower triangular: a column becomes what those before it leave of its own. The correlations are shrunk
-    /// towards none as few rows demand (Ledoit & Wolf 2004), and columns stay as they are where those are not
-    /// worth their number by the Bayesian information criterion, and beyond 512 columns.
+    /// lower triangular: a column becomes what those before it leave of its own. Columns stay as they
+    /// are where the correlations are not worth their number by the Bayesian information criterion, for fewer than
+    /// four rows a column, and beyond 512 columns.
     ///
     /// # Errors
     /// As [`fitted`](Standardiser::fitted).

@@ -32,6 +32,9 @@ pub(crate) const MOST_COLUMNS: usize = 512;
 /// Rows whose correlations are taken, evenly spread over all.
 const MOST_ROWS: usize = 1 << 16;
 
+/// Rows for each column that correlations need.
+const ROWS_PER_COLUMN: usize = 4;
+
 /// Added to the variances, 1, of the standardised columns: one that others determine keeps this much of its
 /// own, so that rounding is not taken for a signal.
 const RIDGE: f64 = 1e-6;
@@ -39,16 +42,16 @@ const RIDGE: f64 = 1e-6;
 impl Whitening {
     /// That of rows z, (n, d), in standard units; `None` where the correlations are not worth their number by
     /// the Bayesian information criterion, −n ln |C| > ½d(d − 1) ln n (Schwarz 1978), so that columns without
-    /// correlation stay exactly as they are.
+    /// correlation stay exactly as they are, and for fewer than four rows a column.
     pub fn fit(z: ArrayView2<f32>) -> Option<Self> {
         let dim = z.ncols();
-        if !(2..=MOST_COLUMNS).contains(&dim) {
+        if !(2..=MOST_COLUMNS).contains(&dim) || z.nrows() < ROWS_PER_COLUMN * dim {
             return None;
         }
         let stride = z.nrows().div_ceil(MOST_ROWS).max(1);
         let z = z.slice(s![..;stride, ..]).mapv(f64::from);
         let rows = z.nrows() as f64;
-        let factor = cholesky(shrunk_correlations(z).view())?;
+        let factor = cholesky(correlations(z).view())?;
         let gain = -2.0 * rows * ln_det(&factor, dim);
         let price = 0.5 * (dim * (dim - 1)) as f64 * rows.ln();
         (gain > price).then(|| Self::of(factor, dim))
@@ -101,13 +104,8 @@ impl Whitening {
     }
 }
 
-/// Ĉ = (1 − s) C + s I, C the correlations of the rows z: (n, d), and
-///
-/// s = min(1, (1/n²) Σ_r ‖z_r z_rᵀ − C‖² / ‖C − I‖²),
-///
-/// the mix of least expected squared error (Ledoit & Wolf 2004, eq. 14): of few rows, or of correlations within
-/// chance, little is left. Σ_r ‖z_r z_rᵀ − C‖² = Σ_r ‖z_r‖⁴ − n ‖C‖² needs no matrix per row.
-fn shrunk_correlations(mut z: Array2<f64>) -> Array2<f64> {
+/// The correlations of the rows z: (n, d), with a ridge on the diagonal.
+fn correlations(mut z: Array2<f64>) -> Array2<f64> {
     let rows = z.nrows() as f64;
     // The columns' means are 0, and their variances 1 but for rounding and the stride.
     for mut column in z.columns_mut() {
@@ -115,12 +113,6 @@ fn shrunk_correlations(mut z: Array2<f64>) -> Array2<f64> {
         column /= size;
     }
     let mut c = z.t().dot(&z) / rows;
-    let norm = |c: &Array2<f64>| c.iter().map(|v| v * v).sum::<f64>();
-    let fourth = z.rows().into_iter().map(|row| row.dot(&row).powi(2)).sum::<f64>() / rows;
-    let (chance, unlike) = ((fourth - norm(&c)) / rows, norm(&c) - c.nrows() as f64);
-    let s = if unlike > chance { chance / unlike } else { 1.0 };
-    c *= 1.0 - s;
-    // 1 on the diagonal, exactly, so that the factor is that of correlations.
     c.diag_mut().fill(1.0 + RIDGE);
     c
 }
@@ -188,7 +180,7 @@ mod tests {
                 assert!((m - expected).abs() < 0.1, "noise {noise}, {i} {j}: {m}");
             }
             // The first column stays what it is.
-            assert_eq!(v.column(0).mapv(|v| (v * 1e4).round()), z.column(0).mapv(|z| (z * 1e4).round()));
+            v.column(0).iter().zip(z.column(0)).for_each(|(v, z)| assert!((v - z).abs() < 1e-5, "{v} {z}"));
             whitening.restore(v.as_slice_mut().unwrap());
             v.iter().zip(&z).for_each(|(v, z)| assert!((v - z).abs() < 1e-5, "{v} {z}"));
         }

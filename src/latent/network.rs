@@ -42,19 +42,10 @@ impl Networks {
         layout
     }
 
-    /// Random layers, but for the decoder's last one: m(z) = 0 and s = 1, so that training starts from N(0, I) in
-    /// standard units, and has no random decoder to unlearn.
     pub fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
         for GaussianNetwork { net, range, .. } in [&self.encoder, &self.decoder] {
             net.init(&mut p[range.clone()], rng);
         }
-        let GaussianNetwork { net, floor, .. } = &self.decoder;
-        let last = net.layers().last().map_or(0, Network::num_params);
-        let end = p.len();
-        p[end - last..].fill(F::zero());
-        // softplus(ln(eˢ − 1)) = s
-        let one = F::of((1.0 - floor).max(1e-3).exp_m1().ln());
-        p[end - self.decoder.dim()..].fill(one);
     }
 
     pub fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {

@@ -47,12 +47,15 @@ impl<F: Real> Fade<F> {
     /// v ← w·v at the rows x: (n, d).
     pub(crate) fn apply(&mut self, d: usize, x: &[F], v: &mut [F]) {
         self.w.clear();
+        // Reserved before they are needed, so that no later step of a run allocates.
+        self.w.reserve(x.len() / d);
+        self.v.clear();
+        self.v.reserve(x.len());
         let near = F::of(FADE.0);
         if x.iter().all(|x| x.abs() <= near) {
             return;
         }
         self.w.extend(x.chunks_exact(d).map(|x| x.iter().fold(F::one(), |w, &x| w * share(x))));
-        self.v.clear();
         self.v.extend_from_slice(v);
         scale(d, &self.w, v);
     }

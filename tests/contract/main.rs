@@ -208,7 +208,11 @@ fn the_observer_sees_every_step_and_can_break_off() {
             _ => (7, Stop::Interrupted),
         };
         assert_eq!(seen, (0..steps).collect::<Vec<_>>());
-        assert_eq!((report.loss.len(), report.stop), (steps, stop));
+        // Of the runs of a mixture, the report is that of the one which was kept.
+        let reported = report.loss.len();
+        let searches = model.card().name.starts_with("Gaussian mixture");
+        assert!(reported == steps || searches && (1..=steps).contains(&reported), "{reported}");
+        assert_eq!(report.stop, stop);
         assert!(report.parts.iter().all(|(_, values)| values.len() == steps));
         assert_eq!(train(model.as_mut(), 4).stop, Stop::Completed);
     }
@@ -264,7 +268,7 @@ fn a_lower_temperature_gives_less_varied_rows() {
     assert!(missed.is_empty(), "spread at 0.2 against 1: {missed:?}");
 }
 
-/// ∫ p(x) dx over the plane, on points that follow no lattice: a density with steps has edges that a lattice
+/// ∫ p(x) dx over a square, and the share of draws outside of it, on points that follow no lattice: a density with steps has edges that a lattice
 /// may miss alike.
 #[test]
 fn exact_densities_integrate_to_one() {
@@ -284,7 +288,12 @@ fn exact_densities_integrate_to_one() {
         train(model.as_mut(), 300);
         let total =
             area * nats(model.as_ref(), &points).unwrap().iter().map(|v| v.exp()).sum::<f64>() / n as f64;
-        assert!((total - 1.0).abs() < 1e-3, "{}: {total}", name(model.as_ref()));
+        let drawn = sample(model.as_ref(), 20_000, 3).x;
+        let beyond = |row: &quadrivium::ndarray::ArrayView1<f32>| {
+            (0..2).any(|c| !(low[c]..high[c]).contains(&f64::from(row[c])))
+        };
+        let outside = drawn.rows().into_iter().filter(beyond).count() as f64 / 20_000.0;
+        assert!((total + outside - 1.0).abs() < 1e-3, "{}: {total}, {outside} outside", name(model.as_ref()));
     }
 }
 

@@ -268,6 +268,14 @@ impl First {
         self.cells.iter().all(|cell| is_missing(cell) || self.is_number(cell))
     }
 
+    /// Whether a cell would be a number if decimals were commas, or with separators of thousands: then it is no
+    /// name, and the row that it begins is refused with a word on how to read it.
+    fn is_number_of_another_style(&self, cell: &str) -> bool {
+        let styles = [Decimal::Point, Decimal::Comma];
+        self.options.decimal == Decimal::Plain
+            && styles.into_iter().any(|style| number(cell, style).is_some())
+    }
+
     /// Whether it names the columns.
     fn are_names(&self, expected: &[&str], guesses: &mut Vec<Guess>) -> Result<bool> {
         let detects = self.options.header == Header::Detect;
@@ -278,7 +286,10 @@ impl First {
         let all_quoted =
             [quoted, below].iter().all(|record| !record.is_empty() && record.iter().all(|&quoted| quoted));
         let unquoted = |column: usize| all_quoted || !quoted.get(column).is_some_and(|&quoted| quoted);
-        let is_number = |column: usize| unquoted(column) && self.is_number(&self.cells[column]);
+        let is_number = |column: usize| {
+            let cell = &self.cells[column];
+            unquoted(column) && (self.is_number(cell) || self.is_number_of_another_style(cell))
+        };
         let is_value =
             |column: usize| unquoted(column) && is_missing(&self.cells[column]) || is_number(column);
         let mut columns = 0..self.cells.len();

@@ -40,6 +40,17 @@ pub(super) enum Grid {
     Adapted(Adapted),
 }
 
+impl Grid {
+    /// Where the first bin begins and the last one ends.
+    #[cfg(any(test, feature = "safetensors"))]
+    pub fn ends(&self) -> (f64, f64) {
+        match self {
+            Grid::Equal { low, high } => (*low, *high),
+            Grid::Adapted(Adapted { edges, .. }) => (edges[0], edges[edges.len() - 1]),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub(super) struct Adapted {

@@ -14,11 +14,11 @@ use crate::persist::format::{Stored, Tensor, encode, features};
 #[serde(deny_unknown_fields)]
 struct Fitted {
     standardiser: Standardiser,
-    /// Of [`Head::Bins`], where equal bins of each coordinate begin and end; else empty.
+    /// Of [`Head::Bins`], where the bins of each coordinate begin and end; else empty.
     ranges: Vec<(f64, f64)>,
-    /// Of [`Head::Bins`], edges that follow the rows; else empty.
-    #[serde(default)]
-    adapted: Vec<Adapted>,
+    /// Of [`Head::Bins`], the bins of the coordinates where they follow the rows; empty where all are equal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    adapted: Vec<Option<Adapted>>,
 }
 
 impl Persist for Autoregressive {
@@ -30,10 +30,14 @@ impl Persist for Autoregressive {
         let (mut ranges, mut adapted) = (Vec::new(), Vec::new());
         for conditional in &self.conditionals {
             let Conditional::Bins(bins) = conditional else { continue };
-            match &bins.grid {
-                &Grid::Equal { low, high } => ranges.push((low, high)),
-                Grid::Adapted(grid) => adapted.push(grid.clone()),
-            }
+            ranges.push(bins.grid.ends());
+            adapted.push(match &bins.grid {
+                Grid::Equal { .. } => None,
+                Grid::Adapted(grid) => Some(grid.clone()),
+            });
+        }
+        if adapted.iter().all(Option::is_none) {
+            adapted.clear();
         }
         let fitted = Fitted { standardiser: self.standardiser.clone(), ranges, adapted };
         let tensors = Tensor::parameters(&self.made.layout(), &self.parameters);
@@ -49,21 +53,20 @@ impl Persist for Autoregressive {
         standardiser.validate(dim)?;
         let sane = |&(low, high): &(f64, f64)| low < high && (high - low).is_finite();
         check(ranges.iter().all(sane), "ranges", &ranges, "each ascending, finite")?;
-        let ranges = ranges.into_iter().map(|(low, high)| Grid::Equal { low, high });
-        let grids: Vec<Grid> = ranges.chain(adapted.into_iter().map(Grid::Adapted)).collect();
         let bins = if let Head::Bins { bins } = config.head { Some(bins) } else { None };
         let expected = if bins.is_some() { dim } else { 0 };
-        check(grids.len() == expected, "ranges", grids.len(), "one for each column, for Head::Bins only")?;
-        let sane = |grid: &Grid| match grid {
-            Grid::Equal { .. } => true,
-            Grid::Adapted(grid) => bins.is_some_and(|bins| grid.is_sane(bins)),
-        };
-        check(
-            grids.iter().all(sane),
-            "adapted",
-            &grids,
-            "bins + 1 edges, ascending, and two positive tails",
-        )?;
+        check(ranges.len() == expected, "ranges", ranges.len(), "one for each column, for Head::Bins only")?;
+        let columns = adapted.len();
+        check(columns == 0 || columns == expected, "adapted", columns, "none, or one for each column")?;
+        let sane = |grid: &Adapted| bins.is_some_and(|bins| grid.is_sane(bins));
+        let what = "bins + 1 edges, ascending, and two positive tails";
+        check(adapted.iter().flatten().all(sane), "adapted", &adapted, what)?;
+        let adapted = adapted.into_iter().chain(std::iter::repeat(None));
+        let grids: Vec<Grid> = ranges
+            .into_iter()
+            .zip(adapted)
+            .map(|((low, high), adapted)| adapted.map_or(Grid::Equal { low, high }, Grid::Adapted))
+            .collect();
 
         let conditional = Conditional::new(config.head);
         let outputs = conditional.outputs();

@@ -286,10 +286,7 @@ fn bins_draw_their_density_tails_included() {
         }
         // Unlike shares, the largest in the tails.
         let y: Vec<f32> = [2.0, 0.3, -0.5, 0.8, 0.0, 0.1, -1.0, 1.5].to_vec();
-        let (low, high) = match &bins.grid {
-            Grid::Equal { low, high } => (*low, *high),
-            Grid::Adapted(grid) => (grid.edges[0], grid.edges[6]),
-        };
+        let (low, high) = bins.grid.ends();
         let conditional = Conditional::Bins(bins);
         let z = drawn(&conditional, &y, 1.0, 40_000);
         let range = high - low;

@@ -142,7 +142,10 @@ impl TryFrom<Lines> for Whitening {
             .chunks_exact_mut(dim.max(1))
             .zip(lines)
             .for_each(|(to, line)| to[..line.len()].copy_from_slice(&line));
-        Ok(Self::of(factor, dim))
+        let whitening = Self::of(factor, dim);
+        let finite = whitening.inverse.iter().all(|l| l.is_finite());
+        check(finite, "Whitening", finite, "lines whose inverse is finite")?;
+        Ok(whitening)
     }
 }
 

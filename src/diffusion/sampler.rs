@@ -178,8 +178,10 @@ impl Sampler {
             }
         };
         // From `sigma_min`, up to the rounding of a grid, or below.
+        let by_timesteps = matches!(self, Sampler::Ddpm | Sampler::Ddim { .. });
+        let flows = config.finish == Finish::Flow && !(by_timesteps && below.is_none());
         match steps.last_mut() {
-            Some(last) if config.finish == Finish::Flow && last.level.log_snr > quietest - 1e-6 => {
+            Some(last) if flows && last.level.log_snr > quietest - 1e-6 => {
                 *last = Update::along_flow(last.level);
             }
             _ => {}

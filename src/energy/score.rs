@@ -7,7 +7,7 @@ use super::objective::SlicedScore;
 use crate::data::Standardiser;
 use crate::diffusion::network::{NoiseNet, Pass};
 use crate::diffusion::objective::{Levels, NoiseMse};
-use crate::diffusion::{DiffusionConfig, NoiseLevel};
+use crate::diffusion::{Beyond, DiffusionConfig, NoiseLevel};
 use crate::error::{Result, check};
 use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
@@ -127,6 +127,8 @@ impl ScoreConfig {
             activation: self.activation,
             octaves: self.octaves,
             time_features: self.time_features,
+            // Beyond the reach the score points back to it, so that a chain that is far out returns.
+            beyond: Beyond::Point,
             ..DiffusionConfig::default()
         })
     }

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis};
 
 use super::conditioner::Conditioner;
 use super::mixing::Mixer;
@@ -119,7 +119,6 @@ impl Chain {
     }
 
     /// What stands between the layers.
-    #[cfg(feature = "safetensors")]
     pub fn mixers(&self) -> impl Iterator<Item = &Mixer> {
         self.layers.iter().filter_map(|layer| layer.mixer.as_ref())
     }
@@ -142,10 +141,14 @@ impl Chain {
     }
 
     /// Gives the base, if it can have them, the correlations of the rows z, (n, d), that training begins with: a
-    /// chain whose layers do not move anything yet is then one Gaussian with all covariances.
+    /// chain whose layers do not move anything yet is then one Gaussian with all covariances. The base sees the
+    /// columns in the order that the mixers leave them in.
     pub fn fit_base(&self, z: ArrayView2<f32>, parameters: &mut Parameters) {
+        let order = self.mixers().fold((0..self.dim).collect::<Vec<_>>(), |before, mixer| {
+            mixer.order().iter().map(|&from| before[from]).collect()
+        });
         if self.base.is_some()
-            && let Some(whitening) = Whitening::fit(z)
+            && let Some(whitening) = Whitening::fit(z.select(Axis(1), &order).view())
         {
             for p in [&mut parameters.p, &mut parameters.average] {
                 Mixer::set_lower(whitening.inverse(), &mut p[self.base_at.clone()]);

@@ -48,7 +48,6 @@ impl Mixer {
     }
 
     /// The order of what stands before it: entry i of the result is its entry order[i].
-    #[cfg(feature = "safetensors")]
     pub fn order(&self) -> &[usize] {
         &self.order
     }

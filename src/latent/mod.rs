@@ -219,7 +219,7 @@ impl VaeConfig {
 /// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
 /// let mut model = Vae::new(VaeConfig { draws: 100, ..Default::default() }, &mut rng)?;
-/// let options = TrainOptions { steps: 500, ..Default::default() };
+/// let options = TrainOptions { steps: 700, ..Default::default() };
 /// let report = model.train(&data, &options, &mut rng, &mut Silent)?;
 /// assert_eq!(report.parts.iter().map(|part| part.0).collect::<Vec<_>>(), ["reconstruction", "kl"]);
 ///

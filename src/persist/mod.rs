@@ -46,13 +46,15 @@
 //! | `model.kind` | which model, as [`Persist::kind`] |
 //! | `model.library` | the version of this crate that wrote the file |
 //! | `model.config` | the model's config |
-//! | `model.fitted` | what the first training fixes: the standardiser, ranges of bins, orders of coordinates |
+//! | `model.fitted` | what the first training fixes: the units, with tails and whitening; bins, orders of coordinates, a mixture's family |
 //!
 //! A second entry, `quadrivium.columns`, may name the columns of the training's table: [`save_with`]. The names of
 //! other entries do not begin with `quadrivium`.
 //!
 //! Files of format 1 give the model that they gave to the versions that wrote them, bit by bit: a field that came
-//! later takes the value by which nothing changes. Their checksum does not cover the columns.
+//! later takes the value by which nothing changes. Three things differ in any file, as they were wrong: the
+//! normalization of an energy model on a grid that does not resolve its density, draws of an autoregressive
+//! model at a temperature other than 1, and the densities of a flow matching beyond 12 standard deviations. Their checksum does not cover the columns.
 //!
 //! Numbers in JSON have as many digits as it takes to read the same bits. What an optimiser remembers
 //! between steps is not saved: every training starts its moments anew.

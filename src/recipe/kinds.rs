@@ -49,8 +49,12 @@ macro_rules! kinds {
         }
 
         impl ModelConfig {
-            /// The defaults of a kind's own config, for `dim` columns.
+            /// The defaults of a kind's own config, for `dim` columns: a flow's are those of
+            /// [`FlowConfig::with_dim`].
             pub fn defaults(kind: Kind, dim: usize) -> Self {
+                if kind == Kind::Flow {
+                    return ModelConfig::Flow(FlowConfig::with_dim(dim));
+                }
                 match kind {
                     $(Kind::$kind => ModelConfig::$kind($config { dim, ..$config::default() }),)*
                 }

@@ -23,7 +23,7 @@
 //! | units of a hidden layer | 32 (n/200)^¼ + d, in eights |
 //! | octaves of Fourier features | ½ log₂(n/300) − ¾ log₂(d/2), from 0 to the config's own |
 //! | components of an autoregressive conditional | 16 (n/5000)^⅓/(1 + d/100), from 3 to 24 |
-//! | bins of a spline | 8 (n/1000)^⅓/(1 + d/100), from 4 to 24 |
+//! | bins of a spline | 8 (n/1000)^⅓/(1 + d/100), from 4 to 24, and at most those of [`FlowConfig::with_dim`], whose layers and weight decay a flow has |
 //! | columns of a VAE's z | d n/(n + 50 d) |
 //! | learning rate | the config's own · (n/20,000)^⅙, at most the config's own |
 //! | weight decay of a diffusion, a flow matching, a VAE | 10 d/n, at most 1 |
@@ -136,13 +136,8 @@ impl Extent {
             ModelConfig::Flow(config) => {
                 config.hidden = vec![width; 2];
                 config.octaves = self.octaves(config.octaves);
-                let columns = FlowConfig::with_dim(dim);
                 let bins = self.pieces(8.0, 1000.0, (4.0, 24.0)).min(flow::most_bins(dim));
                 config.transform = Transform::AffineSpline { bins, bound: 4.0 };
-                config.octaves = config.octaves.min(columns.octaves);
-                (config.architecture, config.mixing) = (columns.architecture, columns.mixing);
-                config.layers = columns.layers;
-                config.optimiser.weight_decay = columns.optimiser.weight_decay;
             }
             ModelConfig::FlowMatching(config) => {
                 config.hidden = vec![width; 3];

@@ -167,8 +167,11 @@ impl<'a> Saved<'a> {
             opened => opened.map_err(named(path))?,
         };
         let mut bytes = read(&mut file).map_err(named(path))?;
-        // A disk that lost the newest may still have the one before, which then takes its place.
-        if sound(&bytes).is_err()
+        // A disk that lost the newest may still have the one before, which then takes its place. What never was a
+        // checkpoint of this format stays what it is.
+        let lost = bytes.starts_with(MAGIC) || bytes.iter().all(|&byte| byte == 0);
+        if lost
+            && sound(&bytes).is_err()
             && let Ok(previous) = previous(path)
             && File::open(&previous).and_then(|mut file| read(&mut file)).is_ok_and(|b| sound(&b).is_ok())
         {

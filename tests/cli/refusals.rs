@@ -62,7 +62,7 @@ fn a_text_is_told_how_it_could_be_read() {
     let decimals = (0..40).map(row).map(|(a, b)| format!("{};{}\n", comma(a), comma(b)));
     let decimals = folder.write("decimals.csv", decimals.collect::<String>());
     let message = fails(&[&fit[..], &[&decimals]].concat(), 1);
-    assert!(message.contains("; --decimal , reads decimal commas"), "{message}");
+    assert!(message.contains("with a decimal comma --decimal ,"), "{message}");
     ok(&[&fit[..], &[&decimals, "--decimal", ","]].concat());
     let thousands = (0..40).map(row).map(|(a, b)| format!("\"1,{:03}.5\",{a}\n", 100.0 + b));
     let thousands = folder.write("thousands.csv", format!("price,area\n{}", thousands.collect::<String>()));

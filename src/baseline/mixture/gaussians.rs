@@ -76,7 +76,10 @@ impl Gaussians {
     /// With component k in two halves of the same mean and covariance together: along u = Σ e_c/√Σ_cc, c the
     /// column of the largest variance in units of `scale`, at μ ± u/2 with covariances Σ − uuᵀ/4, which is at
     /// least ¾ Σ.
-    pub fn split(&self, k: usize, scale: &[f64]) -> Gaussians {
+    ///
+    /// # Errors
+    /// A component whose covariance rounding leaves without a factor.
+    pub fn split(&self, k: usize, scale: &[f64]) -> Result<Gaussians, usize> {
         let d = self.dim();
         let covariance = self.covariances.index_axis(Axis(0), k);
         let share = |c: usize| covariance[[c, c]] / (scale[c] * scale[c]);
@@ -92,7 +95,7 @@ impl Gaussians {
         covariances.index_axis_mut(Axis(0), k).assign(&halved);
         means.push_row(second.view()).expect("as many columns");
         covariances.push(Axis(0), halved.view()).expect("as many columns");
-        Gaussians::new(Array1::from_vec(weights), means, covariances).expect("at least ¾ Σ")
+        Gaussians::new(Array1::from_vec(weights), means, covariances)
     }
 
     pub fn dim(&self) -> usize {

@@ -162,7 +162,8 @@ impl Em<'_> {
             loss.push(nll);
             let left = (config.max_iter - loss.len()) as f64;
             let hopeless = loss.len() > PLATEAU && nll - left * gain > target;
-            if gain < config.tol || hopeless || loss.len() == config.max_iter {
+            // With a prior, the steps climb the posterior, on whose way the loss may rise.
+            if gain.abs() < config.tol || hopeless || loss.len() == config.max_iter {
                 stop = Some(Stop::Completed);
             }
             let due = loss.len().is_multiple_of(options.validate_every) || stop.is_some();

@@ -180,7 +180,7 @@ impl Search<'_> {
     fn split(&self, run: &Run) -> Option<(Gaussians, Sums)> {
         let mut best: Option<(Gaussians, Sums)> = None;
         for k in 0..run.gaussians.len() {
-            let mut gaussians = run.gaussians.split(k, self.em.prior.scale);
+            let Ok(mut gaussians) = run.gaussians.split(k, self.em.prior.scale) else { continue };
             let mut sums = self.em.expect(&gaussians, run.family);
             let mut fits = true;
             for _ in 0..TRIAL {

@@ -244,7 +244,7 @@ fn a_split_keeps_mean_and_covariance() {
         (mean, second)
     };
     for k in 0..3 {
-        let halves = model.gaussians.split(k, &[1.0, 1.0]);
+        let halves = model.gaussians.split(k, &[1.0, 1.0]).unwrap();
         assert_eq!(halves.len(), 4);
         let (before, after) = (moments(&model.gaussians), moments(&halves));
         assert!((before.0 - after.0).iter().all(|v| v.abs() < 1e-12));

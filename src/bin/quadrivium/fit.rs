@@ -109,7 +109,7 @@ impl Args {
         let steps = self.steps.unwrap_or(recipe.steps);
         let batch = self.batch.unwrap_or(recipe.batch);
         // As often as the recipe has it in its own number of steps.
-        let every = (recipe.validate_every * steps).div_ceil(recipe.steps);
+        let every = recipe.validate_every.saturating_mul(steps).div_ceil(recipe.steps);
         Ok(TrainOptions {
             steps,
             batch,
@@ -163,7 +163,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         done = step.step + 1;
         ControlFlow::Continue(())
     };
-    // Kernels look at nobody.
+    // A kernel density's bandwidth is found without asking an observer.
     if args.model != Kind::KernelDensity {
         interrupt.training(match args.checkpoint {
             Some(_) => "what it learned since the last checkpoint",
@@ -178,15 +178,14 @@ pub fn run(args: &Args) -> Outcome<()> {
     let trained = model.train(&data, &options, &mut rng, &mut observers);
     drop(bar);
     interrupt.saving();
-    let ended = done == options.steps || interrupt.signal().is_some();
     let report = trained.map_err(|error| match error {
-        // Only its last checkpoint could not be written.
-        error @ Error::Io { .. } if ended => {
+        // A checkpoint could not be written. What was learned is not lost with it.
+        error @ Error::Io { .. } if done > 0 => {
             let saved = match save(model.as_ref(), &columns, &args.output) {
-                Ok(()) => format!("its model is saved to {}", args.output.display()),
+                Ok(()) => format!("is saved to {}", args.output.display()),
                 Err(failure) => failure.to_string(),
             };
-            Failure::Operation(format!("{error}; the training had ended: {saved}"))
+            Failure::Operation(format!("{error}; the model of {}: {saved}", counted(done, "step")))
         }
         Error::Config { field: "TrainOptions::patience", expected, .. } => {
             // "None: ", and why.
@@ -200,7 +199,9 @@ pub fn run(args: &Args) -> Outcome<()> {
         log.finish().map_err(|error| of_writing(path.display(), error))?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    let measured = measured(model.as_ref(), &data, &options, log_scale, before)?;
+    // The model is saved: a likelihood that fails is no reason to end in an error.
+    let measured = measured(model.as_ref(), &data, &options, log_scale, before)
+        .unwrap_or_else(|failure| format!("; not measured: {failure}"));
     if args.model == Kind::GaussianMixture {
         say(format_args!("{}", components(&GaussianMixture::from_bytes(&model.to_bytes()?)?)));
     }

@@ -89,6 +89,9 @@ impl Watch {
 
     fn raise(&self, signal: Signal) {
         if self.raised.compare_exchange(0, signal.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            if matches!(*self.phase.lock().unwrap_or_else(PoisonError::into_inner), Phase::Saving) {
+                return;
+            }
             end(signal);
         }
         // In a thread of its own: this one has to take the second.

@@ -135,7 +135,7 @@ impl<R: BufRead> TextRows<R> {
         if let Some((line, comment)) = comments.last {
             // Where the first line looks like a row, the names may have been written as a comment.
             let cells = cells_of(&comment, separator);
-            if cells.len() == columns && first.holds_values() {
+            if columns > 1 && cells.len() == columns && first.holds_values() {
                 if names.is_some() {
                     names = Some(cells);
                     guesses.push(Guess::CommentNames { line });

@@ -33,7 +33,9 @@ impl<W: Write> CsvWriter<W> {
                 || name.trim() != name
                 || name.starts_with('#');
             // In quotes `2019` and `none` read as names, too.
-            match quoted || is_missing(name) || number(name, Decimal::Plain).is_some() {
+            let styles = [Decimal::Plain, Decimal::Point, Decimal::Comma];
+            let numeric = styles.into_iter().any(|style| number(name, style).is_some());
+            match quoted || is_missing(name) || numeric {
                 true => write!(writer, "{comma}\"{}\"", name.replace('"', "\"\""))?,
                 false => write!(writer, "{comma}{name}")?,
             }

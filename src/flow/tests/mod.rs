@@ -246,6 +246,26 @@ fn a_flow_starts_at_one_gaussian_with_all_covariances() {
     assert!((plain + 5.0 * 0.6f64.ln()).abs() < 0.1, "{plain}");
 }
 
+/// Whatever order the mixers leave the columns in, the base has the correlations where they belong.
+#[test]
+fn the_base_follows_the_order_of_the_columns() {
+    let rng = &mut seeded(21);
+    let mut x = Array2::from_shape_vec((4_000, 4), normals(16_000, rng)).unwrap();
+    for mut row in x.rows_mut() {
+        row[1] = 0.8 * row[0] + 0.6 * row[1];
+    }
+    let data = Dataset::new(x.clone()).unwrap();
+    let mean = |config| nats(&untouched(config, &data), &x).iter().sum::<f64>() / 4_000.0;
+    let plain = mean(FlowConfig { correlated_base: false, ..small(4) });
+    for layers in [1, 2, 3, 4] {
+        for mixing in [Mixing::Reverse, Mixing::Permutation, Mixing::Linear] {
+            let gain = mean(FlowConfig { layers, mixing, ..small(4) }) - plain;
+            // −½ ln(1 − 0.8²), and chance in six correlations.
+            assert!((gain + 0.6f64.ln()).abs() < 0.03, "{layers} layers, {mixing:?}: {gain}");
+        }
+    }
+}
+
 #[test]
 fn correlations_that_may_be_chance_leave_the_base_as_it_is() {
     let score = |model: &Flow| nats(model, &array![[0.3, -1.2, 0.7], [1.9, 0.0, -2.5]]);

@@ -89,13 +89,14 @@ pub fn candidates(
     rng: &mut Rng,
 ) -> Result<Vec<(Candidate, TrainOptions)>> {
     let options = |steps, batch, few| rule.options(steps, batch, few);
-    // Edges that no Gaussian has: a histogram follows them.
-    let head = match source {
-        Source::Named(Name::Checkerboard) => Head::Bins { bins: 64 },
-        _ => AutoregressiveConfig::default().head,
+    // Edges that no Gaussian has, along the axes: a histogram follows them.
+    let (head, whiten) = match source {
+        Source::Named(Name::Checkerboard) => (Head::Bins { bins: 64 }, false),
+        _ => (AutoregressiveConfig::default().head, true),
     };
     let (ar, ddpm) = (AutoregressiveConfig::default(), DiffusionConfig::default());
-    let autoregressive = AutoregressiveConfig { dim, head, octaves: rule.octaves(ar.octaves, 2), ..ar };
+    let autoregressive =
+        AutoregressiveConfig { dim, head, whiten, octaves: rule.octaves(ar.octaves, 2), ..ar };
     let vae = VaeConfig { dim, ..Default::default() };
     let (gan, long) = wasserstein(dim, rule);
     // At the rates that suit the other games this one stalls at once; slower, it shows what it is known for.

@@ -441,11 +441,13 @@ fn a_known_density_is_recovered() {
     let cases = [
         (Toy::grid25(), Head::Mixture { components: 16 }, 600, 0.08),
         (Toy::moons(0.1).unwrap(), Head::Mixture { components: 16 }, 300, 0.025),
-        (Toy::checkerboard(), Head::Bins { bins: 64 }, 600, 0.06),
+        (Toy::checkerboard(), Head::Bins { bins: 64 }, 600, 0.04),
     ];
     for (toy, head, steps, gap) in cases {
         let data = Dataset::new(toy.sample(20_000, &mut seeded(10))).unwrap();
-        let model = trained(AutoregressiveConfig { head, ..Default::default() }, &data, steps);
+        // Its edges run along the axes, where bins can follow them.
+        let whiten = !matches!(head, Head::Bins { .. });
+        let model = trained(AutoregressiveConfig { head, whiten, ..Default::default() }, &data, steps);
         let test = toy.sample(4_000, &mut seeded(11));
         let excess = mean_nll(&model, &test) + toy.log_density(test.view()).unwrap().mean().unwrap();
         // The truth is the best density on its own rows, but for their noise.

@@ -35,8 +35,9 @@
 //! Detail that n rows do not show is noise, which a network that could follow it would follow: width, octaves, bins and
 //! components grow with n. A network that sees few rows many times learns them by heart: steps grow more slowly than n,
 //! and what is kept is the model that was best on rows held out. GANs and energy models have no validation loss that
-//! two moments of a training share; they train to the end on all rows. The baselines choose by themselves, the mixture
-//! its components and covariances by the Bayesian information criterion, the kernels their width by cross-validation.
+//! two moments of a training share; they train to the end on all rows. A mixture's components and covariances are those
+//! that are best on the rows held out; with fewer than ten rows the Bayesian information criterion decides. A kernel
+//! density finds its bandwidth by cross-validation.
 
 mod kinds;
 
@@ -165,8 +166,12 @@ impl Extent {
     }
 
     fn options(&self, kind: Kind, rows: usize) -> TrainOptions {
-        if kind.in_one_go() {
-            return TrainOptions::default();
+        let held_out = if rows >= 10 { 0.15 / (1.0 + self.rows / 10_000.0) } else { 0.0 };
+        match kind {
+            // Held-out rows choose among its components and covariances.
+            Kind::GaussianMixture => return TrainOptions { validation: held_out, ..Default::default() },
+            Kind::KernelDensity => return TrainOptions::default(),
+            _ => {}
         }
         let length = match kind {
             Kind::Diffusion | Kind::Vae => 1000.0,
@@ -177,12 +182,12 @@ impl Extent {
         };
         let steps = round_to(10.0, length * (self.rows / 100.0).powf(0.35) / (1.0 + self.dim / 200.0));
         let batch = round_to(16.0, 128.0 * (self.rows / 1000.0).powf(0.25)).min(rows.max(1));
-        let validates = rows >= 10 && !matches!(kind, Kind::Energy | Kind::Gan);
+        let validates = held_out > 0.0 && !matches!(kind, Kind::Energy | Kind::Gan);
         TrainOptions {
             steps,
             batch,
             shards: batch.min(2),
-            validation: if validates { 0.15 / (1.0 + self.rows / 10_000.0) } else { 0.0 },
+            validation: if validates { held_out } else { 0.0 },
             validate_every: steps.div_ceil(50),
             patience: validates.then_some(15),
             ..TrainOptions::default()
@@ -278,7 +283,12 @@ mod tests {
         for &kind in Kind::ALL {
             let options = Recipe::of(kind, 10, 2).options;
             let stops = !kind.in_one_go() && !matches!(kind, Kind::Energy | Kind::Gan);
-            assert_eq!((options.validation > 0.0, options.patience.is_some()), (stops, stops), "{kind}");
+            let chooses = kind == Kind::GaussianMixture;
+            assert_eq!(
+                (options.validation > 0.0, options.patience.is_some()),
+                (stops || chooses, stops),
+                "{kind}"
+            );
             assert!(kind.in_one_go() || options.steps >= 100);
             assert_eq!(Recipe::of(kind, 9, 2).options.validation, 0.0, "{kind}");
         }

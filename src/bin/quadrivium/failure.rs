@@ -13,6 +13,8 @@ use crate::interrupt::Signal;
 pub enum Failure {
     /// It could not be done.
     Operation(String),
+    /// The same, in several lines.
+    Lines(Vec<String>),
     /// It was not asked for rightly.
     Usage(String),
     /// A signal; what there was to save is saved.
@@ -27,6 +29,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Operation(message) | Failure::Usage(message) => f.write_str(message),
+            Failure::Lines(lines) => f.write_str(&lines.join("\n")),
             Failure::Interrupted(signal) => write!(f, "stopped by {}", signal.name()),
             Failure::ClosedPipe => f.write_str("nobody reads the output any more"),
         }
@@ -39,8 +42,24 @@ impl From<Error> for Failure {
     }
 }
 
+/// Columns that one message lists: a file can have thousands.
+const LISTED: usize = 40;
+
 /// A failure that has to do with a file, or a stream, of that name.
 pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
+    if let Error::MixedColumns { columns } = &error {
+        let mut lines = vec![format!("{name}: not all columns hold numbers:")];
+        lines.extend(columns.iter().take(LISTED).map(|(column, content)| format!("  {column}: {content}")));
+        if columns.len() > LISTED {
+            lines.push(format!("  and {} more", columns.len() - LISTED));
+        }
+        let numbers = columns.iter().filter(|(_, content)| *content == Content::Numbers);
+        let numbers: Vec<&str> = numbers.map(|(name, _)| name.as_str()).collect();
+        if !numbers.is_empty() {
+            lines.push(format!("to use the columns of numbers: --columns {}", numbers.join(",")));
+        }
+        return Failure::Lines(lines);
+    }
     Failure::Operation(match error {
         Error::Io { source, .. } => format!("{name}: {source}"),
         Error::MixedHeader { line, column, found } => format!(
@@ -56,14 +75,6 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
                 _ => "; --decimal , reads decimal commas",
             }
         ),
-        Error::MixedColumns { ref columns } => {
-            let numbers = columns.iter().filter(|(_, content)| *content == Content::Numbers);
-            let numbers: Vec<&str> = numbers.map(|(name, _)| name.as_str()).collect();
-            match numbers.is_empty() {
-                true => format!("{name}: {error}"),
-                false => format!("{name}: {error}: --columns {}", numbers.join(",")),
-            }
-        }
         other => format!("{name}: {other}"),
     })
 }

@@ -80,6 +80,12 @@ fn exit_code(outcome: Outcome<()>) -> ExitCode {
             say(format_args!("error: {message}"));
             ExitCode::from(1)
         }
+        Err(Failure::Lines(lines)) => {
+            for (line, at) in lines.iter().zip(0..) {
+                say(format_args!("{}{line}", if at == 0 { "error: " } else { "" }));
+            }
+            ExitCode::from(1)
+        }
         Err(Failure::Usage(message)) => {
             say(format_args!("error: {message}"));
             say(format_args!(""));

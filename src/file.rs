@@ -6,7 +6,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// A file that takes its name when it is whole. Until then, and for good if this is dropped, what has the name stays.
 ///
@@ -123,7 +123,7 @@ impl Drop for NewFile {
 
 /// `bytes` under `path`, as a [`NewFile`].
 #[cfg(feature = "safetensors")]
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> crate::error::Result<()> {
     let written = NewFile::create(path).and_then(|mut file| {
         file.write_all(bytes)?;
         file.finish()

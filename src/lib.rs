@@ -105,7 +105,7 @@
 //! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
 //! | [`metrics`] | mode coverage, distances and their floors, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
-//! | [`file`] | files that are written whole or not at all |
+//! | [`mod@file`] | files that are written whole or not at all |
 //! | [`observe`] | watching a training: progress bar, log, a request to stop |
 //! | [`recipe`] | a config and training options for each kind of model, by rows and columns |
 //! | `persist` | models as files, with the feature `safetensors` |

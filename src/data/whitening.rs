@@ -62,6 +62,7 @@ impl Whitening {
     }
 
     /// Columns.
+    #[cfg(feature = "safetensors")]
     pub fn dim(&self) -> usize {
         self.dim
     }

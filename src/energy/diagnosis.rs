@@ -41,7 +41,7 @@ impl EnergyModel {
     /// Draws `n` rows and compares their energies with what the density demands.
     ///
     /// The mean of E under p = exp(−E)/Z comes from independent draws zᵢ of a broad density q, with the weights
-    /// wᵢ = exp(−E(zᵢ))/q(zᵢ): E_p[E] ≈ Σ wᵢE(zᵢ)/Σ wᵢ and Z ≈ mean wᵢ (Owen 2013, Monte Carlo theory, methods
+    /// wᵢ = exp(−E(zᵢ))/q(zᵢ): the mean is ≈ Σ wᵢE(zᵢ)/Σ wᵢ and Z ≈ mean wᵢ (Owen 2013, Monte Carlo theory, methods
     /// and examples, chapter 9). No chain is needed for it, so it notices chains that have not arrived, as long as
     /// enough of the draws hit the mass: [`ChainCheck::effective`] says whether.
     ///

@@ -23,7 +23,7 @@ def load(path):
     """The config, what training has fixed, and the averaged weights, with which models sample."""
     with safe_open(path, framework="numpy") as file:
         entry = json.loads(file.metadata()["quadrivium"])
-        assert entry["format"] == 1, f"format {entry['format']}"
+        assert entry["format"] == 2, f"format {entry['format']}"
         names = [name for name in file.keys() if not name.startswith("training.")]
         weights = {name: file.get_tensor(name).astype(np.float64) for name in names}
     return entry["model"]["config"], entry["model"]["fitted"], weights
@@ -50,7 +50,15 @@ def decode(z, config, fitted, weights):
     waves = [wave(w * near) for wave in (np.sin, np.cos) for w in omega]
     y = mlp(np.hstack([z, *waves]), weights, "decoder.", ACTIVATIONS[config["activation"]])
     units = fitted["standardiser"]
-    return y[:, : config["dim"]] * units["scale"] + units["shift"]
+    assert "tails" not in units, "columns with heavy tails take a map of their own"
+    mean = y[:, : config["dim"]]
+    if "whitening" in units:
+        # The lines of L, each up to its diagonal: standard units are L times whitened ones.
+        lower = np.zeros((config["dim"], config["dim"]))
+        for i, line in enumerate(units["whitening"]):
+            lower[i, : i + 1] = line
+        mean = mean @ lower.T
+    return mean * units["scale"] + units["shift"]
 
 
 def noise(z, alpha, sigma, log_snr, config, weights):

@@ -108,7 +108,7 @@ impl Extent {
         if let Some(optimiser) = config.optimiser_mut() {
             optimiser.lr *= (self.rows / 20_000.0).min(1.0).powf(1.0 / 6.0);
         }
-        // Weights of 0 are the one Gaussian that these start from, in units without correlations.
+        // In units without correlations, weights of 0 are one Gaussian: decay holds few rows to it.
         if matches!(kind, Kind::Diffusion | Kind::FlowMatching | Kind::Vae)
             && let Some(optimiser) = config.optimiser_mut()
         {

@@ -76,7 +76,7 @@ impl NewFile {
 
     /// As [`finish`](NewFile::finish), but what had the name stays under the name `kept`, where the file system has hard
     /// links. The file, still locked.
-    pub(crate) fn finish_keeping(mut self, kept: Option<&Path>) -> io::Result<File> {
+    pub(crate) fn finish_keeping(mut self, kept: Option<&Path>) -> io::Result<Locked> {
         if let Some((temporary, path)) = &self.names {
             self.file.sync_all()?;
             if let Some(kept) = kept {
@@ -92,7 +92,7 @@ impl NewFile {
             #[cfg(unix)]
             synced?;
         }
-        self.file.try_clone()
+        self.file.try_clone().map(Locked)
     }
 }
 
@@ -118,6 +118,36 @@ impl Drop for NewFile {
             // What went wrong has been told.
             let _ = fs::remove_file(temporary);
         }
+    }
+}
+
+/// A file that is locked while this is alive, on Unix and where the file system has locks.
+///
+/// Closing the file would not be enough: a process that another thread starts just then holds a copy of it until it
+/// runs its own program, and with the copy the lock.
+#[derive(Debug)]
+pub(crate) struct Locked(File);
+
+impl Locked {
+    /// `None` if somebody else has locked it. Only on Unix can a locked file be replaced, so it stays unlocked elsewhere.
+    pub(crate) fn new(file: File) -> Option<Self> {
+        let taken = cfg!(unix) && matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        (!taken).then_some(Locked(file))
+    }
+}
+
+impl std::ops::Deref for Locked {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // If it cannot be unlocked, closing it has to do.
+        let _ = self.0.unlock();
     }
 }
 
@@ -351,5 +381,20 @@ mod tests {
             (b"three".to_vec(), b"two".to_vec())
         );
         assert_eq!(folder.names(), ["ck", "ck.previous"]);
+    }
+
+    /// As a process does that is just being started by another thread.
+    #[cfg(unix)]
+    #[test]
+    fn a_copy_of_the_open_file_does_not_keep_it_locked() {
+        let folder = Folder::new("locked");
+        let path = folder.0.join("ck");
+        fs::write(&path, "one").unwrap();
+        let open = || File::open(&path).unwrap();
+        let locked = Locked::new(open()).unwrap();
+        let _copy = locked.try_clone().unwrap();
+        assert!(Locked::new(open()).is_none());
+        drop(locked);
+        assert!(Locked::new(open()).is_some());
     }
 }

@@ -10,7 +10,7 @@
 //! disk loses what it had promised to keep.
 
 use std::fmt::Debug;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use ndarray::Array2;
 use super::rows::Rows;
 use super::run::Training;
 use crate::error::{Error, Result};
-use crate::file::{Digest, NewFile, end_of_links, named};
+use crate::file::{Digest, Locked, NewFile, end_of_links, named};
 use crate::generative::{Checkpoint, TrainOptions};
 use crate::numeric::Real;
 use crate::numeric::simd::instruction_set;
@@ -99,7 +99,7 @@ pub(super) struct Saved<'a> {
     /// What the training is, by digests of its parts: (name, digest).
     identity: [(&'static str, u64); 7],
     /// The file as it was read or written last, locked.
-    held: Option<File>,
+    held: Option<Locked>,
 }
 
 impl<'a> Saved<'a> {
@@ -166,18 +166,18 @@ impl<'a> Saved<'a> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             opened => opened.map_err(named(path))?,
         };
-        let mut bytes = read(&mut file).map_err(named(path))?;
+        let mut bytes = read(&file).map_err(named(path))?;
         // A disk that lost the newest may still have the one before, which then takes its place. What never was a
         // checkpoint of this format stays what it is.
         let lost = bytes.starts_with(MAGIC) || bytes.iter().all(|&byte| byte == 0);
         if lost
             && sound(&bytes).is_err()
             && let Ok(previous) = previous(path)
-            && File::open(&previous).and_then(|mut file| read(&mut file)).is_ok_and(|b| sound(&b).is_ok())
+            && File::open(&previous).and_then(|file| read(&file)).is_ok_and(|b| sound(&b).is_ok())
         {
             end_of_links(path).and_then(|path| fs::rename(previous, path)).map_err(named(path))?;
             file = open_locked(path).map_err(named(path))?;
-            bytes = read(&mut file).map_err(named(path))?;
+            bytes = read(&file).map_err(named(path))?;
         }
 
         let refused = |what: String| Error::Checkpoint { path: path.display().to_string(), what };
@@ -220,14 +220,10 @@ fn previous(path: &Path) -> io::Result<PathBuf> {
     Ok(path.into())
 }
 
-/// The file, locked for as long as it is open.
-fn open_locked(path: &Path) -> io::Result<File> {
+fn open_locked(path: &Path) -> io::Result<Locked> {
     loop {
         let file = File::open(path)?;
-        // Where other systems lock a file, it cannot be replaced; and some file systems have no locks.
-        if cfg!(unix) && matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err(in_use());
-        }
+        let file = Locked::new(file).ok_or_else(in_use)?;
         // Its owner may have replaced it before the lock was free.
         if is_at(&file, path) {
             return Ok(file);
@@ -253,7 +249,7 @@ fn is_at(_: &File, _: &Path) -> bool {
 }
 
 /// The file's bytes; of a file that is none of ours, the first.
-fn read(file: &mut File) -> io::Result<Vec<u8>> {
+fn read(mut file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAGIC.len() as u64).read_to_end(&mut bytes)?;
     if bytes == MAGIC {

@@ -10,10 +10,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use quadrivium::data::Toy;
 use quadrivium::ndarray::Array2;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
+use quadrivium::worlds::Toy;
 
 const ROWS: usize = 10_000;
 

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use quadrivium::data::Toy;
 use quadrivium::report::{self, DensityMap, Picture, Window};
+use quadrivium::worlds::Toy;
 use quadrivium::{prelude::*, seeded};
 
 /// Train a model of each paradigm on two moons and draw pictures of them.

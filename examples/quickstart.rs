@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release --example quickstart`
 
-use quadrivium::data::Toy;
 use quadrivium::metrics::Nll;
 use quadrivium::prelude::*;
+use quadrivium::worlds::Toy;
 
 fn main() -> Result<()> {
     let mut rng = quadrivium::seeded(0);

@@ -11,13 +11,13 @@ use std::time::Instant;
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use quadrivium::data::{DiffusedMixture, Modes, Toy};
 use quadrivium::diffusion::sample_with;
 use quadrivium::metrics::{Floor, ModeReport};
 use quadrivium::ndarray::Array2;
 use quadrivium::numeric::rng::{Rng, Streams};
 #[cfg(feature = "plot")]
 use quadrivium::report::{Curve, Picture, steps_vs_quality};
+use quadrivium::worlds::{DiffusedMixture, Modes, Toy};
 use quadrivium::{metrics, prelude::*, seeded};
 use serde_json::{Value, json};
 

@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use quadrivium::data::Toy;
 use quadrivium::diffusion::NoiseLevel;
 use quadrivium::ndarray::Array2;
 use quadrivium::numeric::Real;
 use quadrivium::persist::Persist;
 use quadrivium::prelude::*;
+use quadrivium::worlds::Toy;
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,10 +10,10 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
-use quadrivium::data::Toy;
 use quadrivium::observe::{All, Bar, Interrupt, JsonLines};
 use quadrivium::persist::{self, Persist};
 use quadrivium::prelude::*;
+use quadrivium::worlds::Toy;
 
 /// Trains a spline flow on two moons, and can be interrupted.
 #[derive(Parser)]

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use clap::Parser;
 use comfy_table::{Table, presets};
-use quadrivium::data::Toy;
 use quadrivium::flow_matching::{FlowSteps, Method};
 use quadrivium::metrics::{Floor, wasserstein2};
 use quadrivium::ndarray::{Array2, array};
 use quadrivium::numeric::rng::Rng;
 use quadrivium::rand::Rng as _;
+use quadrivium::worlds::Toy;
 use quadrivium::{prelude::*, seeded};
 
 /// Exact W₂ of flows between distributions, beside its floor.

@@ -173,7 +173,7 @@ pub enum Error {
     )]
     MixedColumns {
         /// Each column that was to be read, and what the beginning of the text shows in it.
-        columns: Vec<(String, crate::data::Content)>,
+        columns: Vec<(String, crate::tables::Content)>,
     },
     /// A number is infinite, or too large for f32.
     #[error("row {row}, column {column} ({name}): found {found:e}, expected {expected}")]
@@ -247,7 +247,7 @@ fn styles(thousands: bool, comma: bool) -> &'static str {
 }
 
 /// A line for each of the first columns.
-fn contents(columns: &[(String, crate::data::Content)]) -> String {
+fn contents(columns: &[(String, crate::tables::Content)]) -> String {
     const LISTED: usize = 40;
     let mut text: String =
         columns.iter().take(LISTED).map(|(name, content)| format!("\n  {name}: {content}")).collect();

@@ -10,7 +10,7 @@
 //! line only.
 //!
 //! ```
-//! use quadrivium::{data::Toy, metrics::Nll, prelude::*};
+//! use quadrivium::{worlds::Toy, metrics::Nll, prelude::*};
 //!
 //! let mut rng = quadrivium::seeded(0);
 //! let moons = Toy::moons(0.1)?;
@@ -41,7 +41,7 @@
 //! A VAE is `Vae::new(VaeConfig::default(), &mut rng)?`, and its scores are a `LogLikelihood::LowerBound`:
 //!
 //! ```
-//! # use quadrivium::{data::Toy, prelude::*};
+//! # use quadrivium::{worlds::Toy, prelude::*};
 //! # let mut rng = quadrivium::seeded(0);
 //! # let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 //! let mut model = Vae::new(VaeConfig::default(), &mut rng)?;
@@ -56,7 +56,7 @@
 //! A GAN draws in one pass and has no density:
 //!
 //! ```
-//! # use quadrivium::{data::Toy, prelude::*};
+//! # use quadrivium::{worlds::Toy, prelude::*};
 //! # let mut rng = quadrivium::seeded(0);
 //! # let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 //! let mut model = Gan::new(GanConfig::default(), &mut rng)?;
@@ -70,7 +70,7 @@
 //! A diffusion is trained once and sampled in many ways:
 //!
 //! ```
-//! # use quadrivium::{data::Toy, prelude::*};
+//! # use quadrivium::{worlds::Toy, prelude::*};
 //! # let mut rng = quadrivium::seeded(0);
 //! # let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 //! let mut model = Diffusion::new(DiffusionConfig::default(), &mut rng)?;
@@ -137,9 +137,9 @@
 pub mod adversarial;
 pub mod autoregressive;
 pub mod baseline;
-pub mod data;
 pub mod diffusion;
 pub mod energy;
+pub mod engine;
 pub mod error;
 #[doc = include_str!("../docs/FAQ.md")]
 ///
@@ -147,17 +147,17 @@ pub mod error;
 ///
 /// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMatching`], [`EnergyModel`],
 /// [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a [`Card`].
-/// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`data::Table`],
+/// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`tables::Table`],
 /// [`observe::Interrupt`], [`observe::JsonLines`], [`train::Objective`], [`train::fit`], [`nn::Network`],
 /// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
 pub mod faq {}
 pub mod file;
 pub mod flow;
 pub mod flow_matching;
-pub mod generative;
 pub mod latent;
 pub mod map;
 pub mod metrics;
+pub mod model;
 pub mod nn;
 pub mod numeric;
 pub mod observe;
@@ -166,7 +166,8 @@ pub mod persist;
 pub mod recipe;
 #[cfg(feature = "plot")]
 pub mod report;
-pub mod train;
+pub mod tables;
+pub mod worlds;
 
 pub use adversarial::{AdversarialLoss, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
@@ -176,18 +177,29 @@ pub use baseline::{
 };
 pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining, ScoreConfig, ScoreModel, ScoreTraining};
+pub use engine::OptimiserConfig;
 pub use error::{Error, Result};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, Source};
-pub use generative::*;
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
-pub use map::Card;
+pub use model::*;
 pub use numeric::rng::seeded;
 pub use numeric::simd::instruction_set;
-pub use train::OptimiserConfig;
 
 pub use ndarray;
 pub use rand;
+
+/// The first version's name for [`tables`] and [`worlds`].
+#[deprecated(note = "use `tables`, `worlds` or `engine`")]
+pub mod data {
+    pub use crate::engine::{HeldOut, Standardiser, Tail};
+    pub use crate::tables::*;
+    pub use crate::worlds::*;
+}
+#[deprecated(note = "use `engine`")]
+pub use engine as train;
+#[deprecated(note = "use `model`")]
+pub use model as generative;
 
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {

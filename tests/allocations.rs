@@ -1,11 +1,12 @@
 //! Steps do not allocate: a training and a sampler ask for memory as often for many steps as for few.
 
-use quadrivium::data::{Header, TableReader, Toy};
 use quadrivium::diffusion::Method;
 use quadrivium::energy::{Acceptance, Langevin};
 use quadrivium::flow_matching::FlowSteps;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
+use quadrivium::tables::{Header, TableReader};
+use quadrivium::worlds::Toy;
 
 /// Allocations of `work` on one thread, the second time: the first may fill what is kept for good.
 fn allocations(mut work: impl FnMut() + Send) -> u64 {

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use quadrivium::data::Toy;
 use quadrivium::ndarray::Array2;
 use quadrivium::prelude::*;
 use quadrivium::rand::RngCore;
 use quadrivium::seeded;
+use quadrivium::worlds::Toy;
 
 /// A folder of its own, removed in the end.
 struct Folder(PathBuf);

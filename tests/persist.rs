@@ -1,12 +1,13 @@
 //! Files of models: what a reader of the format sees, and what becomes of a damaged or hostile one.
 #![cfg(feature = "safetensors")]
 
-use quadrivium::data::{Toy, Units};
 use quadrivium::ndarray::{Array2, array};
 use quadrivium::persist::{self, Column, Persist};
 use quadrivium::prelude::*;
 use quadrivium::rand::Rng;
 use quadrivium::seeded;
+use quadrivium::tables::Units;
+use quadrivium::worlds::Toy;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};

@@ -13,11 +13,11 @@ use std::time::Instant;
 
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
-use quadrivium::data::read_table;
 use quadrivium::ndarray::{Array2, s};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
 use quadrivium::seeded;
+use quadrivium::tables::read_table;
 use serde_json::json;
 
 use densities::Density;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use quadrivium::data::Standardiser;
+use quadrivium::engine::Standardiser;
 use quadrivium::metrics::{self, Floor};
 use quadrivium::ndarray::{Array2, ArrayView2, s};
 use quadrivium::report::{self, Curve, DensityMap, Picture, Tradeoff, Window};

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use quadrivium::data::{Modes, Standardiser, Toy, dequantise, read_table, shuffle_rows};
+use quadrivium::engine::Standardiser;
 use quadrivium::ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use quadrivium::numeric::rng::{Rng, Streams};
+use quadrivium::tables::{dequantise, read_table, shuffle_rows};
+use quadrivium::worlds::{Modes, Toy};
 use quadrivium::{Dataset, Result, metrics};
 
 /// What the table can be made on.

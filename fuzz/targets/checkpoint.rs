@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::{env, fs, process};
 
 use libfuzzer_sys::fuzz_target;
-use quadrivium::data::Toy;
+use quadrivium::worlds::Toy;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quadrivium::data::{Header, TableReader};
+use quadrivium::tables::{Header, TableReader};
 
 fuzz_target!(|bytes: &[u8]| {
     let npy = [b"\x93NUMPY", bytes].concat();

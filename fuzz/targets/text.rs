@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use quadrivium::data::{Header, TableReader};
+use quadrivium::tables::{Header, TableReader};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     if bytes.starts_with(b"\x93NUMPY") {

@@ -32,7 +32,7 @@
 //! The trained critic gives real rows higher values than rows far from the data.
 //!
 //! ```
-//! use quadrivium::{data::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(2_000, &mut rng))?;
@@ -99,17 +99,17 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, ArrayView2};
 use rand::RngCore;
 
-use crate::data::Standardiser;
+use crate::engine::Standardiser;
+use crate::engine::tiles;
+use crate::engine::{OptimiserConfig, Parameters, Rows};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
-use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::model::*;
 use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
 use crate::nn::{Activation, Fourier, Layer, Network, REACH, Sequential, mlp, most_octaves};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles;
-use crate::train::{OptimiserConfig, Parameters, Rows};
 
 /// The game between generator and critic.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -281,7 +281,7 @@ fn player(
 /// A generator and its critic.
 ///
 /// ```
-/// use quadrivium::{Gan, GanConfig, data::Toy, *};
+/// use quadrivium::{Gan, GanConfig, worlds::Toy, *};
 ///
 /// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;

@@ -1,10 +1,10 @@
 use rand::Rng as _;
 
 use super::AdversarialLoss;
+use crate::engine::{Objective, Progress};
 use crate::nn::{Network, Sequential, Tape, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::train::{Objective, Progress};
 
 /// What a player pays at a row with D(x) = a, and its slope in a.
 type Value<F> = fn(AdversarialLoss, F) -> (F, F);

@@ -2,14 +2,14 @@ use ndarray::ArrayView2;
 
 use super::objective::{Critic, Generator};
 use super::{Gan, GanConfig};
-use crate::error::Result;
-use crate::generative::{Observer, TrainOptions, TrainReport};
-use crate::nn::Network;
-use crate::numeric::rng::Streams;
-use crate::train::{
+use crate::engine::{
     Carry, Gradient, OptimiserConfig, Parameters, Progress, Rows, Trainee, Training, mean_loss, random_rows,
     run,
 };
+use crate::error::Result;
+use crate::model::{Observer, TrainOptions, TrainReport};
+use crate::nn::Network;
+use crate::numeric::rng::Streams;
 
 /// The two players in training, each with its side of the game.
 struct Players<'a> {

@@ -1,7 +1,7 @@
 use super::Gan;
+use crate::engine::tiles::{DrawTile, RowStreams};
 use crate::nn::Network;
 use crate::numeric::Real;
-use crate::numeric::tiles::{DrawTile, RowStreams};
 
 /// Buffers of a tile.
 #[derive(Default)]

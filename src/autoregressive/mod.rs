@@ -61,7 +61,7 @@
 //!   256 columns the time was measured to grow 50-fold. What is early and unlucky is never revised.
 //! - **Spikes on repeated values.** On whole numbers the likelihood has no bound but the floor σ = 0.001: on
 //!   rounded moons the training's −ln p sinks below −3 in 500 steps. *Change*: spread them first,
-//!   [`dequantise`](crate::data::dequantise).
+//!   [`dequantise`](crate::tables::dequantise).
 //! - **Few rows** are learned by heart, and the more columns, the more rows are few: on 20,000 rows of a
 //!   Gaussian with 16 columns the held-out loss is least after some hundred steps, 0.03 nats above the entropy, and
 //!   1.4 above it after 2000. *Change*: [`validation`](TrainOptions::validation) with
@@ -103,15 +103,15 @@ use rand::RngCore;
 use self::conditional::Conditional;
 use self::network::Made;
 use self::objective::ChainRuleNll;
-use crate::data::Standardiser;
+use crate::engine::Standardiser;
+use crate::engine::tiles;
+use crate::engine::{self, OptimiserConfig, Parameters, Rows};
 use crate::error::{Result, check};
-use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::model::*;
 use crate::nn::limits::{check_params, check_some_hidden, check_width, count_params};
 use crate::nn::{Activation, REACH, most_octaves};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles;
-use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// What an [`Autoregressive`] model is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,7 +210,7 @@ impl AutoregressiveConfig {
 /// A density by the chain rule, one masked network for all conditionals.
 ///
 /// ```
-/// use quadrivium::{data::Toy, prelude::*};
+/// use quadrivium::{worlds::Toy, prelude::*};
 ///
 /// let (mut rng, toy) = (quadrivium::seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
@@ -305,7 +305,7 @@ impl Generative for Autoregressive {
         self.standardiser = rows.standardiser.clone();
         let objective = ChainRuleNll { made: &self.made, conditionals: &self.conditionals };
         let optimiser = &self.config.optimiser;
-        train::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
+        engine::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T takes each conditional to the power 1/T², which scales the spread of a

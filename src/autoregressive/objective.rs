@@ -1,11 +1,11 @@
 use super::conditional::Conditional;
 use super::network::{Made, Pass};
+use crate::engine::{Objective, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::gemm::transpose;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
-use crate::train::{Objective, Progress};
 
 /// −Σᵢ ln p(x_i | y_i), y = MADE(x; p): the loss of a row is exactly its negative log-likelihood, and draws
 /// no noise.

@@ -4,7 +4,7 @@ use super::bins::{Adapted, Grid};
 use super::conditional::Conditional;
 use super::network::Made;
 use super::{Autoregressive, AutoregressiveConfig, Head};
-use crate::data::Standardiser;
+use crate::engine::Standardiser;
 use crate::error::{Result, check};
 use crate::persist::Persist;
 use crate::persist::format::{Stored, Tensor, encode, features};

@@ -1,7 +1,7 @@
 use super::Autoregressive;
 use super::network::Drawn;
+use crate::engine::tiles::{DrawTile, RowStreams};
 use crate::numeric::rng::Rng;
-use crate::numeric::tiles::{DrawTile, RowStreams};
 
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {

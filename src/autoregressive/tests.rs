@@ -5,13 +5,13 @@ use super::mixture::LEAST_SD;
 use super::network::{Drawn, Pass};
 use super::objective::Scratch;
 use super::*;
-use crate::data::Toy;
+use crate::engine::Objective as _;
 use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
-use crate::train::Objective as _;
+use crate::worlds::Toy;
 
 const MIXTURE: Head = Head::Mixture { components: 5 };
 const BINS: Head = Head::Bins { bins: 12 };

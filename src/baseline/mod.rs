@@ -23,7 +23,7 @@
 //! learns the rows by heart.
 //!
 //! ```
-//! use quadrivium::{data::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(2_000, &mut rng))?;
@@ -55,7 +55,7 @@
 //! - **Repeated rows.** Cross-validation narrows the kernels without end, and a component on one repeated
 //!   row has an infinite likelihood; [`reg_covar`](GaussianMixtureConfig::reg_covar) bounds it, and
 //!   [`shrinkage`](GaussianMixtureConfig::shrinkage) that of a component on a few rows. *Change*:
-//!   [`dequantise`](crate::data::dequantise) rounded columns.
+//!   [`dequantise`](crate::tables::dequantise) rounded columns.
 //! - **Local optima.** A component that covers two modes does not split, and two that share a mode do not
 //!   part. *See*: likelihoods that differ from seed to seed. *Change*:
 //!   [`restarts`](GaussianMixtureConfig::restarts).

@@ -1,10 +1,10 @@
 use super::sampler::MOST_STEPS;
 use super::{Finish, ReverseVariance, Sampler, Schedule, Solver};
+use crate::engine::OptimiserConfig;
 use crate::error::{Result, check};
-use crate::generative::Divergence;
+use crate::model::TraceEstimator;
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
-use crate::train::OptimiserConfig;
 
 /// What a [`Diffusion`](super::Diffusion) is made of. Lengths are in standard deviations of the columns, on
 /// which the network works.
@@ -51,8 +51,8 @@ pub struct DiffusionConfig {
     pub solver: Solver,
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
     /// above.
-    pub divergence: Option<Divergence>,
-    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`](crate::data::Standardiser::whitened)): an
+    pub divergence: Option<TraceEstimator>,
+    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`](crate::engine::Standardiser::whitened)): an
     /// untrained network, whose v = 0 is the noise of N(0, I), is then right about one Gaussian, and has only to
     /// learn what that misses. Lengths are then in standard deviations of what is left of a column.
     /// Default true.
@@ -136,7 +136,7 @@ impl DiffusionConfig {
             "less than the noise at the schedule's end",
         )?;
         check(
-            !matches!(self.divergence, Some(Divergence::Hutchinson { probes: 0 | 4097.. })),
+            !matches!(self.divergence, Some(TraceEstimator::Hutchinson { probes: 0 | 4097.. })),
             "DiffusionConfig::divergence",
             self.divergence,
             "1 to 4096 probes",

@@ -4,10 +4,10 @@ use super::network::Pass;
 use super::sampling::Network;
 use super::schedule::NoiseLevel;
 use super::{Diffusion, log_snr_span};
+use crate::engine::transport::{self, Tangents, Velocity, divergence_for, standard_normal};
 use crate::error::Result;
-use crate::generative::{LikelihoodOptions, LogLikelihood, check_rows};
+use crate::model::{LikelihoodOptions, LogLikelihood, check_rows};
 use crate::numeric::rng::Streams;
-use crate::numeric::transport::{self, Tangents, Velocity, divergence_for, standard_normal};
 
 /// A coordinate of the probability-flow ODE, in the log signal-to-noise ratio λ as time.
 ///

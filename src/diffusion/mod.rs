@@ -38,7 +38,7 @@
 //! seed leads to the same rows. DDPM adds noise on the way, and does not.
 //!
 //! ```
-//! use quadrivium::{data::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
@@ -117,16 +117,16 @@ pub use crate::numeric::ode::{Method, Solver};
 use self::network::NoiseNet;
 use self::objective::{Levels, NoiseMse};
 use self::sampler::Plan;
-use crate::data::Standardiser;
+use crate::engine::Standardiser;
+use crate::engine::tiles;
+use crate::engine::{Parameters, Rows, fit};
 use crate::error::Result;
-use crate::generative::{
+use crate::map::{Card, Objective, Sampling};
+use crate::model::{
     Dataset, Generative, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples, TrainOptions,
     TrainReport,
 };
-use crate::map::{Card, Objective, Sampling};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles;
-use crate::train::{Parameters, Rows, fit};
 
 /// Where training with [`TrainingNoise::LogSnr`] ends on the side of the noise (Kingma et al. 2021 start
 /// there): beyond it α is at most 0.082, and the network's part in ε̂ fades with α.
@@ -136,7 +136,7 @@ const LOG_SNR_END: f64 = -5.0;
 /// likelihood by the probability-flow ODE.
 ///
 /// ```
-/// use quadrivium::data::Toy;
+/// use quadrivium::worlds::Toy;
 /// use quadrivium::prelude::*;
 ///
 /// let mut rng = quadrivium::seeded(0);

@@ -2,10 +2,10 @@ use rand::Rng as _;
 
 use super::network::{NoiseNet, Pass};
 use super::schedule::NoiseLevel;
+use crate::engine::{Objective, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::train::{Objective, Progress};
 
 /// E ‖ε − ε̂(α x₀ + σ ε, λ)‖² / d over rows x₀, noise ε ~ N(0, I) and levels (Ho et al. 2020, eq. 14).
 #[derive(Debug)]

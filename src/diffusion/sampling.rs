@@ -6,12 +6,13 @@ use super::network::{NoiseNet, Pass};
 use super::sampler::{Plan, Update};
 use super::schedule::NoiseLevel;
 use super::{Diffusion, DiffusionConfig};
-use crate::data::{DiffusedMixture, Standardiser};
+use crate::engine::Standardiser;
+use crate::engine::tiles::{self, DrawTile, RowStreams};
 use crate::error::{Result, check};
-use crate::generative::{SampleOptions, Samples, check_rows};
+use crate::model::{SampleOptions, Samples, check_rows};
 use crate::numeric::rng::Rng;
-use crate::numeric::tiles::{self, DrawTile, RowStreams};
 use crate::numeric::{Real, ode};
+use crate::worlds::DiffusedMixture;
 
 /// What guesses the noise in noisy rows: a trained network, or a density whose score is known
 /// ([`DiffusedMixture`]).
@@ -73,7 +74,7 @@ impl<F: Real> NoisePredictor<F> for DiffusedMixture {
 /// be the predictor's) or of the options.
 ///
 /// ```
-/// use quadrivium::data::Toy;
+/// use quadrivium::worlds::Toy;
 /// use quadrivium::diffusion::{DiffusionConfig, Sampler, sample_with};
 ///
 /// let mixture = Toy::grid25().diffused().expect("a mixture");

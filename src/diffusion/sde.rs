@@ -1,7 +1,7 @@
 use super::schedule::{NoiseLevel, Schedule};
-use crate::data::DiffusedMixture;
+use crate::engine::transport::{Tangents, Velocity};
 use crate::error::{Result, check};
-use crate::numeric::transport::{Tangents, Velocity};
+use crate::worlds::DiffusedMixture;
 
 /// Noising in continuous time, as a stochastic differential equation.
 ///
@@ -156,9 +156,9 @@ pub(super) fn reverse_step(schedule: Schedule, from: NoiseLevel, to: NoiseLevel)
 /// units and time. Unlike a network's, it may start without noise, at the data themselves.
 ///
 /// ```
-/// use quadrivium::data::Toy;
+/// use quadrivium::worlds::Toy;
 /// use quadrivium::diffusion::{ProbabilityFlow, Sde, Solver};
-/// use quadrivium::generative::Divergence;
+/// use quadrivium::model::TraceEstimator;
 /// use quadrivium::numeric::{rng::Streams, transport};
 ///
 /// let mixture = Toy::grid25().diffused().expect("a mixture");
@@ -169,7 +169,7 @@ pub(super) fn reverse_step(schedule: Schedule, from: NoiseLevel, to: NoiseLevel)
 ///     &flow,
 ///     solver,
 ///     (0.0, 1.0),
-///     (Divergence::Exact, Streams::new(0)),
+///     (TraceEstimator::Exact, Streams::new(0)),
 ///     &z,
 ///     |end| flow.log_density(1.0, end),
 ///     &mut nats,

@@ -3,9 +3,9 @@ use rand::RngCore;
 use super::EnergyModel;
 use super::sampling::EnergyScratch;
 use super::start::Base;
+use crate::engine::tiles::{self, RowStreams};
 use crate::error::{Result, check};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles::{self, RowStreams};
 
 /// Whether a model's chains draw from the density that it scores: see [`EnergyModel::check_chains`].
 ///
@@ -49,7 +49,7 @@ impl EnergyModel {
     /// [`Error::Config`](crate::Error::Config) for fewer than two rows, or more than fit into memory.
     ///
     /// ```
-    /// use quadrivium::{data::Toy, *};
+    /// use quadrivium::{worlds::Toy, *};
     /// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
     /// let data = Dataset::new(toy.sample(2_000, &mut rng))?;
     /// let config = EnergyConfig { hidden: vec![32, 32], ..Default::default() };

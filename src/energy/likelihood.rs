@@ -2,10 +2,10 @@ use ndarray::{Array1, Array2};
 
 use super::EnergyModel;
 use super::network::Pass;
+use crate::engine::tiles;
 use crate::error::Result;
 use crate::nn::REACH;
 use crate::numeric::quadrature::{Cell, gauss_legendre, ln_integral};
-use crate::numeric::tiles;
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch {

@@ -47,7 +47,7 @@
 //!
 //! ```
 //! use quadrivium::energy::Normalisation;
-//! use quadrivium::{data::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
 //! let score = |normalisation| -> Result<LogLikelihood> {
@@ -139,15 +139,15 @@ pub use self::score::{ScoreConfig, ScoreModel, ScoreTraining};
 use self::likelihood::LogPartition;
 use self::network::Energy;
 use self::objective::{Contrast, DenoisingScore};
-use crate::data::Standardiser;
+use crate::engine::Standardiser;
+use crate::engine::tiles;
+use crate::engine::{self, OptimiserConfig, Parameters, Rows};
 use crate::error::{Result, check};
-use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::model::*;
 use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
 use crate::nn::{Activation, REACH, Weights, most_octaves};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles;
-use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// How an [`EnergyModel`] learns. Lengths are in standard deviations of the columns.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -314,7 +314,7 @@ impl EnergyConfig {
 ///
 /// ```
 /// use quadrivium::energy::{Langevin, Normalisation};
-/// use quadrivium::{data::Toy, *};
+/// use quadrivium::{worlds::Toy, *};
 ///
 /// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
@@ -446,12 +446,12 @@ impl Generative for EnergyModel {
                 let chains = chains.div_ceil(options.shards_of_batch());
                 let contrast = Contrast::new(&self.energy, langevin, chains, restart, magnitude);
                 let optimiser = &self.config.optimiser;
-                train::fit(contrast, &mut self.parameters, &rows, optimiser, options, observer)
+                engine::fit(contrast, &mut self.parameters, &rows, optimiser, options, observer)
             }
             EnergyTraining::DenoisingScoreMatching { sigma } => {
                 let objective = DenoisingScore { energy: &self.energy, sigma };
                 let optimiser = &self.config.optimiser;
-                train::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
+                engine::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
             }
         };
         self.refresh();

@@ -4,10 +4,10 @@ use super::langevin::{Langevin, Walk};
 use super::network::{Energy, Pass};
 use crate::diffusion::network as noise;
 use crate::diffusion::objective::{Noise as Noisy, NoiseMse};
+use crate::engine::{Objective, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::train::{Objective, Progress};
 
 /// E ‖ε − σ ∇E(x + σε)‖² / d over rows x and noise ε ~ N(0, I): σ² times ‖s(x̃) − (x − x̃)/σ²‖² with s = −∇E
 /// (Vincent 2011, eq. 9), which σ does not blow up.

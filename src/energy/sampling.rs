@@ -2,9 +2,9 @@ use super::langevin::Walk;
 use super::start::Start;
 use super::{EnergyModel, ScoreConfig, ScoreModel};
 use crate::diffusion::{NoiseLevel, network as noise};
+use crate::engine::tiles::{DrawTile, RowStreams};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::numeric::tiles::{DrawTile, RowStreams};
 
 /// What a thread keeps from tile to tile.
 #[derive(Debug, Default)]

@@ -4,18 +4,18 @@ use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
 use super::objective::SlicedScore;
-use crate::data::Standardiser;
 use crate::diffusion::network::{NoiseNet, Pass};
 use crate::diffusion::objective::{Levels, NoiseMse};
 use crate::diffusion::{Beyond, DiffusionConfig, NoiseLevel};
+use crate::engine::Standardiser;
+use crate::engine::tiles;
+use crate::engine::{self, OptimiserConfig, Parameters, Rows};
 use crate::error::{Result, check};
-use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::model::*;
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles;
-use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// How a [`ScoreModel`] learns the score of the data blurred by each σ of its ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl ScoreConfig {
 ///
 /// ```
 /// use quadrivium::energy::{ScoreConfig, ScoreModel};
-/// use quadrivium::{data::Toy, *};
+/// use quadrivium::{worlds::Toy, *};
 ///
 /// let mut rng = seeded(0);
 /// let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
@@ -273,10 +273,10 @@ impl Generative for ScoreModel {
         let (parameters, optimiser) = (&mut self.parameters, &self.config.optimiser);
         match self.config.training {
             ScoreTraining::Denoising => {
-                train::fit(denoising, parameters, &rows, optimiser, options, observer)
+                engine::fit(denoising, parameters, &rows, optimiser, options, observer)
             }
             ScoreTraining::Sliced => {
-                train::fit(SlicedScore(denoising), parameters, &rows, optimiser, options, observer)
+                engine::fit(SlicedScore(denoising), parameters, &rows, optimiser, options, observer)
             }
         }
     }

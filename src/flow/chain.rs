@@ -5,13 +5,13 @@ use ndarray::{ArrayView2, Axis};
 use super::conditioner::Conditioner;
 use super::mixing::Mixer;
 use super::{FlowConfig, Transform};
-use crate::data::whitening::{MOST_COLUMNS, Whitening};
+use crate::engine::Parameters;
+use crate::engine::whitening::{MOST_COLUMNS, Whitening};
 use crate::nn::{Network, REACH, Weights, grow};
 use crate::numeric::Real;
 use crate::numeric::gemm::transpose;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
-use crate::train::Parameters;
 
 /// f: the layers one after the other, a [`Mixer`] between each two, and the whitening of the base. x goes in,
 /// u ~ N(0, I) comes out; ln |det ∂u/∂x| is the sum of theirs.

@@ -36,7 +36,7 @@
 //!
 //! ```
 //! use quadrivium::metrics::Nll;
-//! use quadrivium::{data::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(5_000, &mut rng))?;
@@ -71,7 +71,7 @@
 //!   validation loss of [`TrainReport`]. *Change*: [`patience`](TrainOptions::patience), more
 //!   [`weight_decay`](OptimiserConfig::weight_decay), which draws the layers to the identity and so the flow to
 //!   its base, fewer `octaves` and bins.
-//! - **Repeated values** have an unbounded density: [`dequantise`](crate::data::dequantise) first.
+//! - **Repeated values** have an unbounded density: [`dequantise`](crate::tables::dequantise) first.
 //! - **A temperature below 1** scales u, and takes outer modes away rather than sharpen them: 0.7 leaves
 //!   the spread of a mode at 1.09 of the true one (1.11 at 1), and the KL of mode shares grows from 0.002
 //!   to 0.13 nats.
@@ -103,16 +103,16 @@ use rand::RngCore;
 
 use self::chain::{Chain, has_base};
 use self::objective::ChangeOfVariables;
-use crate::data::Standardiser;
-use crate::data::whitening::MOST_COLUMNS;
+use crate::engine::Standardiser;
+use crate::engine::tiles;
+use crate::engine::whitening::MOST_COLUMNS;
+use crate::engine::{self, OptimiserConfig, Parameters, Rows};
 use crate::error::{Result, check};
-use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::model::*;
 use crate::nn::limits::{check_params, check_some_hidden, check_width, count_params};
 use crate::nn::{Activation, REACH, most_octaves};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles;
-use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// What a [`Flow`] is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
@@ -308,7 +308,7 @@ impl FlowConfig {
 /// A density by the change of variables.
 ///
 /// ```
-/// use quadrivium::{data::Toy, prelude::*};
+/// use quadrivium::{worlds::Toy, prelude::*};
 ///
 /// let (mut rng, toy) = (quadrivium::seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
@@ -389,7 +389,7 @@ impl Generative for Flow {
         }
         self.standardiser = rows.standardiser.clone();
         let objective = ChangeOfVariables { chain: &self.chain };
-        train::fit(objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
+        engine::fit(objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales the u that they are made of by T.

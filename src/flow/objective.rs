@@ -1,10 +1,10 @@
 use std::f64::consts::TAU;
 
 use super::chain::{Chain, Pass};
+use crate::engine::{Objective, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::train::{Objective, Progress};
 
 /// −ln N(u; 0, I) − ln |det ∂u/∂x|, u = f(x; p): the loss of a row is exactly its negative log-likelihood,
 /// and draws no noise.

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, has_base};
 use super::{Architecture, Flow, FlowConfig, Mixing};
-use crate::data::Standardiser;
+use crate::engine::Standardiser;
 use crate::error::{Result, check};
 use crate::numeric::rng::seeded;
 use crate::persist::Persist;

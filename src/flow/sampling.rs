@@ -1,7 +1,7 @@
 use super::Flow;
 use super::chain::Pass;
+use crate::engine::tiles::{DrawTile, RowStreams};
 use crate::numeric::Real;
-use crate::numeric::tiles::{DrawTile, RowStreams};
 
 impl DrawTile for Flow {
     type Scratch = Pass<f32>;

@@ -2,11 +2,11 @@ use ndarray::ArrayView2;
 
 use super::network::VelocityNet;
 use super::{Fitted, FlowMatching};
+use crate::engine::transport::{self, Tangents, Velocity, divergence_for};
 use crate::error::Result;
-use crate::generative::{LikelihoodOptions, LogLikelihood, check_rows};
+use crate::model::{LikelihoodOptions, LogLikelihood, check_rows};
 use crate::nn::timed::Pass;
 use crate::numeric::rng::Streams;
-use crate::numeric::transport::{self, Tangents, Velocity, divergence_for};
 
 /// The network as a velocity field.
 pub(super) struct Field<'a> {

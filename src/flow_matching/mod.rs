@@ -33,7 +33,7 @@
 //!
 //! ```
 //! use quadrivium::flow_matching::{FlowSteps, Method};
-//! use quadrivium::{data::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
 //! let lost = |coupling| -> Result<f32> {
@@ -100,18 +100,18 @@ pub use crate::numeric::ode::{Method, Solver};
 
 use self::network::VelocityNet;
 use self::objective::VelocityMse;
-use crate::data::Standardiser;
+use crate::engine::Standardiser;
+use crate::engine::tiles;
+use crate::engine::{OptimiserConfig, Parameters, Rows, fit};
 use crate::error::{Result, check};
-use crate::generative::{
-    Dataset, Divergence, Generative, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
-    SampleOptions, Samples, TrainOptions, TrainReport,
-};
 use crate::map::{Card, Objective, Sampling};
+use crate::model::{
+    Dataset, Generative, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples,
+    TraceEstimator, TrainOptions, TrainReport,
+};
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles;
-use crate::train::{OptimiserConfig, Parameters, Rows, fit};
 
 /// What a [`FlowMatching`] is made of. Lengths are in standard deviations of the data's columns, on which the
 /// network works.
@@ -145,7 +145,7 @@ pub struct FlowMatchingConfig {
     pub solver: Solver,
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
     /// above.
-    pub divergence: Option<Divergence>,
+    pub divergence: Option<TraceEstimator>,
     /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`]): the
     /// flow from N(0, I) then has a shorter way. Lengths are then in standard deviations of what is left of a
     /// column.
@@ -212,7 +212,7 @@ impl FlowMatchingConfig {
             "2 to 65,536 rows",
         )?;
         check(
-            !matches!(self.divergence, Some(Divergence::Hutchinson { probes: 0 | 4097.. })),
+            !matches!(self.divergence, Some(TraceEstimator::Hutchinson { probes: 0 | 4097.. })),
             "FlowMatchingConfig::divergence",
             self.divergence,
             "1 to 4096 probes",
@@ -227,7 +227,7 @@ impl FlowMatchingConfig {
 /// A continuous normalising flow trained by flow matching, from any source to the data.
 ///
 /// ```
-/// use quadrivium::data::Toy;
+/// use quadrivium::worlds::Toy;
 /// use quadrivium::flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, FlowSteps, Method, Source};
 /// use quadrivium::{Dataset, Generative, SampleOptions, Silent, TrainOptions};
 ///

@@ -2,13 +2,13 @@ use rand::Rng as _;
 
 use super::network::VelocityNet;
 use super::{Coupling, Source};
-use crate::data::Standardiser;
+use crate::engine::Standardiser;
+use crate::engine::{Objective, Progress, TILE};
 use crate::nn::Weights;
 use crate::nn::timed::Pass;
 use crate::numeric::Real;
 use crate::numeric::assignment::Assignment;
 use crate::numeric::rng::Rng;
-use crate::train::{Objective, Progress, TILE};
 
 /// E ‖v̂(x_t, t) − (x₁ − x₀)‖² / d with x_t = (1 − t) x₀ + t x₁, over data x₁, source rows x₀ and times t
 /// (Lipman et al. 2023, eq. 23 with σ_min = 0; Liu et al. 2023, eq. 1).

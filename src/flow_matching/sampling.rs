@@ -3,11 +3,11 @@ use rand::RngCore;
 
 use super::likelihood::{Field, Scratch as FieldScratch};
 use super::{Fitted, FlowMatching};
+use crate::engine::tiles::{self, DrawTile, RowStreams};
+use crate::engine::transport;
 use crate::error::{Result, check};
-use crate::generative::{SampleOptions, check_rows};
+use crate::model::{SampleOptions, check_rows};
 use crate::numeric::ode::Method;
-use crate::numeric::tiles::{self, DrawTile, RowStreams};
-use crate::numeric::transport;
 
 /// Equal steps of the ODE from t = 0 to t = 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

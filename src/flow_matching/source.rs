@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use rand::Rng as _;
 
-use crate::data::{Standardiser, Toy};
-use crate::generative::Dataset;
+use crate::engine::Standardiser;
+use crate::engine::transport::standard_normal;
+use crate::model::Dataset;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::numeric::transport::standard_normal;
+use crate::worlds::Toy;
 
 /// Where the flow starts, at t = 0.
 ///

@@ -2,9 +2,9 @@ use std::f64::consts::TAU;
 
 use super::Vae;
 use super::network::{Gaussians, Networks};
+use crate::engine::tiles::TILE;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, Streams};
-use crate::numeric::tiles::TILE;
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch {

@@ -30,7 +30,7 @@
 //! Posterior collapse, made on purpose by a large β, and where it shows.
 //!
 //! ```
-//! use quadrivium::{data::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
@@ -92,17 +92,17 @@ use rand::RngCore;
 
 use self::network::{Gaussians, Networks};
 use self::objective::Elbo;
-use crate::data::Standardiser;
+use crate::engine::Standardiser;
+use crate::engine::tiles;
+use crate::engine::{self, OptimiserConfig, Parameters, Rows};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
-use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::model::*;
 use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
 use crate::nn::{Activation, REACH, Tape, most_octaves};
 use crate::numeric::rng::Streams;
-use crate::numeric::tiles;
-use crate::train::{self, OptimiserConfig, Parameters, Rows};
 
 /// What a [`Vae`] is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,7 +214,7 @@ impl VaeConfig {
 /// A variational autoencoder.
 ///
 /// ```
-/// use quadrivium::{Vae, VaeConfig, data::Toy, *};
+/// use quadrivium::{Vae, VaeConfig, worlds::Toy, *};
 ///
 /// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
@@ -302,7 +302,7 @@ impl Vae {
     }
 
     /// m(z), the mean of p(x|z), of each row of z, (n, latent_dim): shape (n, dim), in the units of the data. Of
-    /// a column with a [`Tail`](crate::data::Tail) it is the median.
+    /// a column with a [`Tail`](crate::engine::Tail) it is the median.
     /// Coordinates beyond ±1e6 count as that.
     ///
     /// # Errors
@@ -382,7 +382,7 @@ impl Generative for Vae {
         self.standardiser = rows.standardiser.clone();
         let VaeConfig { beta, beta_warmup, ref optimiser, .. } = self.config;
         let elbo = Elbo { networks: &self.networks, beta, warmup: beta_warmup };
-        train::fit(elbo, &mut self.parameters, &rows, optimiser, options, observer)
+        engine::fit(elbo, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales both noises: z ~ N(0, T²I), x = m(z) + T·s(z)·ε.

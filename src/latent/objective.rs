@@ -1,10 +1,10 @@
 use std::f64::consts::TAU;
 
 use super::network::{Gaussians, Networks};
+use crate::engine::{Objective, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::train::{Objective, Progress};
 
 /// The negative ELBO with one draw of z per row, z = μ + σ·ε, ε ~ N(0, I), the noise held fixed:
 ///

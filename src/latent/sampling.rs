@@ -1,7 +1,7 @@
 use super::Vae;
 use super::network::Gaussians;
+use crate::engine::tiles::{DrawTile, RowStreams};
 use crate::numeric::Real;
-use crate::numeric::tiles::{DrawTile, RowStreams};
 
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {

@@ -2,13 +2,13 @@ use ndarray::{Array2, array, s};
 
 use super::objective::Noise;
 use super::*;
-use crate::data::Toy;
+use crate::engine::{Objective as _, Progress};
 use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
-use crate::train::{Objective as _, Progress};
+use crate::worlds::Toy;
 
 fn small(decoder_variance: DecoderVariance) -> VaeConfig {
     VaeConfig {

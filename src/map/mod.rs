@@ -13,7 +13,53 @@
 use std::borrow::Cow;
 use std::fmt;
 
-pub use crate::generative::LikelihoodKind;
+/// Which [`LogLikelihood`](crate::LogLikelihood) a model returns, as its [`Card`] predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LikelihoodKind {
+    /// [`LogLikelihood::Exact`](crate::LogLikelihood::Exact).
+    Exact,
+    /// [`LogLikelihood::LowerBound`](crate::LogLikelihood::LowerBound).
+    LowerBound,
+    /// [`LogLikelihood::OdeEstimate`](crate::LogLikelihood::OdeEstimate).
+    OdeEstimate,
+    /// [`LogLikelihood::Estimate`](crate::LogLikelihood::Estimate).
+    Estimate,
+    /// [`LogLikelihood::Unnormalised`](crate::LogLikelihood::Unnormalised).
+    Unnormalised,
+    /// [`LogLikelihood::Unavailable`](crate::LogLikelihood::Unavailable).
+    Unavailable,
+}
+
+impl LikelihoodKind {
+    /// The claim as one about the negative log-likelihood (NLL): a lower bound on log p is an upper bound on
+    /// the NLL, and the other claims are the same.
+    ///
+    /// ```
+    /// use quadrivium::LikelihoodKind;
+    /// assert_eq!(LikelihoodKind::LowerBound.to_string(), "lower bound");
+    /// assert_eq!(LikelihoodKind::LowerBound.of_nll(), "upper bound");
+    /// assert_eq!(LikelihoodKind::Exact.of_nll(), "exact");
+    /// ```
+    pub fn of_nll(self) -> &'static str {
+        match self {
+            LikelihoodKind::Exact => "exact",
+            LikelihoodKind::LowerBound => "upper bound",
+            LikelihoodKind::OdeEstimate => "ODE estimate",
+            LikelihoodKind::Estimate => "estimate",
+            LikelihoodKind::Unnormalised => "unnormalised",
+            LikelihoodKind::Unavailable => "none",
+        }
+    }
+}
+
+impl std::fmt::Display for LikelihoodKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            LikelihoodKind::LowerBound => "lower bound",
+            other => other.of_nll(),
+        })
+    }
+}
 
 /// The ways to learn a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -37,7 +37,7 @@ pub use wasserstein::{sliced_wasserstein2, wasserstein_1d, wasserstein2};
 use ndarray::ArrayView2;
 
 use crate::error::{Error, Result};
-use crate::generative::check_rows;
+use crate::model::check_rows;
 
 /// Checks that two samples can be compared: the same number of columns, at least one; at least `least` rows each; all values
 /// finite.

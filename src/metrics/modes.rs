@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use super::check_count;
 use crate::error::{Error, Result, check};
-use crate::generative::check_rows;
+use crate::model::check_rows;
 
 /// What [`mode_coverage`] finds.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,6 +1,6 @@
 //! Negative log-likelihood, and its gap to the entropy of the data.
 
-use crate::generative::LogLikelihood;
+use crate::model::LogLikelihood;
 
 /// Mean negative log-likelihood of a sample, in nats per row.
 ///
@@ -51,7 +51,7 @@ mod tests {
     use ndarray::{Array1, array};
 
     use super::*;
-    use crate::Divergence;
+    use crate::TraceEstimator;
     use crate::numeric::Real;
 
     #[test]
@@ -76,7 +76,7 @@ mod tests {
                 nats: nats.clone(),
                 nfe: 9,
                 rtol: 1e-5,
-                divergence: Divergence::Exact,
+                divergence: TraceEstimator::Exact,
             },
             LogLikelihood::Estimate { nats: nats.clone(), std_error: array![0.1, 0.1] },
         ];

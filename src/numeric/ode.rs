@@ -5,7 +5,7 @@
 //! result does not depend on its neighbours, and the function is called on full tiles even where some rows
 //! are harder than others.
 
-use super::tiles::TILE;
+use super::TILE;
 use crate::error::{Error, Result, check};
 
 /// How to step.

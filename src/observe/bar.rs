@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
 
 use super::sparkline;
-use crate::generative::{Observer, Step};
+use crate::model::{Observer, Step};
 
 /// The loss is shown as its means over this many parts of the training.
 const PARTS: usize = 24;
@@ -14,7 +14,7 @@ const PARTS: usize = 24;
 /// loss as a number and as a curve, and the validation loss.
 ///
 /// ```
-/// use quadrivium::{data::Toy, observe::Bar, prelude::*, seeded};
+/// use quadrivium::{worlds::Toy, observe::Bar, prelude::*, seeded};
 /// let mut rng = seeded(0);
 /// let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 /// let mut vae = Vae::new(VaeConfig::default(), &mut rng)?;

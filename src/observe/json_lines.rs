@@ -2,7 +2,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::generative::{Observer, Step};
+use crate::model::{Observer, Step};
 
 /// Writes the steps of a training as lines of JSON: `step` (number of steps done), `steps`, `seconds` since the
 /// log was created, `loss`, `parts` by name, and `validation`, the latest value or `null`.

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use quadrivium::observe::{All, Interrupt, JsonLines};
-//! use quadrivium::{data::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
@@ -36,7 +36,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::generative::{Observer, Step};
+use crate::model::{Observer, Step};
 
 #[cfg(feature = "progress")]
 pub use bar::Bar;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::format::{COLUMNS, Stored, annotate, broken};
 use super::read::read;
 use super::{Description, Persist, describe_bytes, from_bytes};
-use crate::data::{Step, Units};
 use crate::error::Result;
+use crate::tables::{Step, Units};
 
 /// A column of the rows that a model learned.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ use crate::error::Result;
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// The width that its values were spread over by [`dequantise`](crate::data::dequantise), in the units of the
+    /// The width that its values were spread over by [`dequantise`](crate::tables::dequantise), in the units of the
     /// data; 0 for values as they stood.
     #[serde(default)]
     pub width: f64,

@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use super::FORMAT;
 use super::container::{Dtype, Entry, Header, join, split};
 use super::upgrade::upgraded;
-use crate::data::Standardiser;
+use crate::engine::Parameters;
+use crate::engine::Standardiser;
 use crate::error::{Error, Result};
 use crate::file::Digest;
 use crate::nn::Layout;
-use crate::train::Parameters;
 
 /// The entry of the file's metadata that is ours. Others of ours begin as it does.
 pub(super) const ENTRY: &str = "quadrivium";

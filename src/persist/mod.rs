@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use quadrivium::persist::{self, Persist};
-//! use quadrivium::{data::Toy, prelude::*};
+//! use quadrivium::{worlds::Toy, prelude::*};
 //!
 //! let mut rng = quadrivium::seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;

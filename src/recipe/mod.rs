@@ -5,7 +5,7 @@
 //! at the end, so that one row or one column more changes little.
 //!
 //! ```
-//! use quadrivium::{data::Toy, prelude::*, recipe::{Kind, Recipe}, seeded};
+//! use quadrivium::{worlds::Toy, prelude::*, recipe::{Kind, Recipe}, seeded};
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
@@ -48,7 +48,7 @@ use rand::RngCore;
 use crate::energy::Normalisation;
 use crate::error::Result;
 use crate::flow;
-use crate::generative::{Generative, TrainOptions};
+use crate::model::{Generative, TrainOptions};
 use crate::*;
 
 /// A model's config and its training, for a table of so many rows and columns.

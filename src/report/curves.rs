@@ -3,9 +3,9 @@ use super::svg::{Path, Svg};
 use super::tradeoff::{AT_THE_FLOOR, draw_floor, floor_key, levels, mark_key};
 use super::{Draft, Entry, Picture, style};
 use crate::error::{Error, Result};
-use crate::generative::{Stop, TrainReport};
 use crate::map::Objective;
 use crate::metrics::Floor;
+use crate::model::{Stop, TrainReport};
 
 /// A line in the chart of [`steps_vs_quality`].
 #[derive(Debug, Clone, PartialEq)]

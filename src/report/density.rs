@@ -5,9 +5,9 @@ use super::axis::{Axis, BELOW, Frame, LEFT, RIGHT};
 use super::style;
 use super::svg::{Anchor, Path, Svg};
 use super::{Draft, Picture};
-use crate::data::Toy;
 use crate::error::{Error, Result, check};
-use crate::generative::{Generative, LikelihoodKind, LikelihoodOptions, check_rows};
+use crate::model::{Generative, LikelihoodKind, LikelihoodOptions, check_rows};
+use crate::worlds::Toy;
 
 /// A part of the plane.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -113,7 +113,7 @@ impl DensityMap {
         cells: usize,
         options: &LikelihoodOptions,
     ) -> Result<Self> {
-        use crate::generative::LogLikelihood::*;
+        use crate::model::LogLikelihood::*;
         check_dim("the model's rows", model.dim())?;
         let card = model.card();
         // Not only to spare the work: a model without likelihood may still be asked.

@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use quadrivium::report::{DensityMap, Window, heat_map, scatter};
-//! use quadrivium::{GaussianMixture, GaussianMixtureConfig, data::Toy, prelude::*};
+//! use quadrivium::{GaussianMixture, GaussianMixtureConfig, worlds::Toy, prelude::*};
 //!
 //! let (mut rng, moons) = (quadrivium::seeded(0), Toy::moons(0.1)?);
 //! let x = moons.sample(500, &mut rng);

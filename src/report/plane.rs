@@ -5,7 +5,7 @@ use super::density::{DensityMap, PLAIN, Window, check_plane, plane_frame};
 use super::svg::{Anchor, Path, Svg};
 use super::{Draft, Entry, MARGIN, Picture};
 use crate::error::{Error, Result, check};
-use crate::generative::check_finite;
+use crate::engine::check_finite;
 
 const CONTOURS: &str = "regions that hold 50, 90 and 99 % of the truth";
 

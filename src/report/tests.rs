@@ -4,10 +4,10 @@ use ndarray::{Array2, Array3, ArrayView2, array};
 
 use super::labels::{Box4, place};
 use super::*;
-use crate::data::Toy;
-use crate::generative::*;
 use crate::map::{Card, Objective, Paradigm};
 use crate::metrics::Floor;
+use crate::model::*;
+use crate::worlds::Toy;
 use crate::{Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, seeded};
 
 fn moons() -> (Toy, Array2<f32>, DensityMap) {

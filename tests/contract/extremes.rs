@@ -209,7 +209,7 @@ fn a_config_beyond_any_memory_is_refused_before_it_takes_any() {
         refuses!(Gan, GanConfig { critic_hidden: vec![64, units] }, "GanConfig::critic_hidden");
         refuses!(Vae, VaeConfig { latent_dim: units }, "VaeConfig::latent_dim");
         refuses!(Vae, VaeConfig { draws: units }, "VaeConfig::draws");
-        let divergence = Some(Divergence::Hutchinson { probes: units });
+        let divergence = Some(TraceEstimator::Hutchinson { probes: units });
         refuses!(Diffusion, DiffusionConfig { divergence: divergence }, "DiffusionConfig::divergence");
         refuses!(
             FlowMatching,

@@ -8,14 +8,14 @@ mod training;
 
 use std::ops::ControlFlow;
 
-use quadrivium::data::Toy;
 use quadrivium::diffusion::{Method, Solver};
 use quadrivium::energy::{Acceptance, Langevin, Normalisation};
 use quadrivium::flow_matching::FlowSteps;
 use quadrivium::map::Objective;
 use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;
-use quadrivium::{Divergence, Error, seeded};
+use quadrivium::worlds::Toy;
+use quadrivium::{Error, TraceEstimator, seeded};
 
 // With files, every model can be one.
 #[cfg(not(feature = "safetensors"))]

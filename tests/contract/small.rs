@@ -15,7 +15,7 @@ pub fn models() -> Vec<Box<dyn Model>> {
     let exploding = Diffusion::new(diffusion(Schedule::Continuous(Sde::EXPLODING)), rng).unwrap();
     let probed = Diffusion::new(
         DiffusionConfig {
-            divergence: Some(Divergence::Hutchinson { probes: 2 }),
+            divergence: Some(TraceEstimator::Hutchinson { probes: 2 }),
             solver: Solver::Fixed { method: Method::Rk4, steps: 20 },
             ..diffusion(Schedule::Linear)
         },

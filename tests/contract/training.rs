@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use quadrivium::data::Standardiser;
 use quadrivium::energy::Langevin;
-use quadrivium::train::{Adam, Rows};
+use quadrivium::engine::Standardiser;
+use quadrivium::engine::{Adam, Rows};
 
 use super::*;
 

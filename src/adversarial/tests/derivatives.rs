@@ -3,10 +3,10 @@
 use super::{GAMES, small};
 use crate::adversarial::objective::{Critic, Generator};
 use crate::adversarial::*;
+use crate::engine::{Objective as _, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::seeded;
-use crate::train::{Objective as _, Progress};
 
 const PROGRESS: Progress = Progress { step: 0, steps: 1 };
 

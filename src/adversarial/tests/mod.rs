@@ -5,9 +5,9 @@ mod derivatives;
 use ndarray::{Array2, array};
 
 use super::*;
-use crate::data::Toy;
 use crate::metrics::mode_coverage;
 use crate::nn::Activation::LeakyRelu;
+use crate::worlds::Toy;
 use crate::{Error, seeded};
 
 const GAMES: [AdversarialLoss; 3] = [

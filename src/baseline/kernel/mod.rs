@@ -16,7 +16,7 @@
 //! **What goes wrong.** *Blur*: one width for all places is too wide for a peak and too narrow for a tail,
 //! and the rules are too wide for everything with more than one mode. *The curse of dimension*: the error
 //! falls as n^(−4/(d + 4)). *Repeated rows*: cross-validation narrows the kernels without end;
-//! [`dequantise`](crate::data::dequantise) rounded columns first.
+//! [`dequantise`](crate::tables::dequantise) rounded columns first.
 
 mod likelihood;
 mod objective;
@@ -36,13 +36,13 @@ use self::likelihood::log_sums;
 use self::objective::{LeaveOneOut, TRIALS, scott, silverman};
 use super::MOST_COLUMNS;
 use super::lanes::Lanes;
-use crate::data::Standardiser;
+use crate::engine;
+use crate::engine::Standardiser;
+use crate::engine::tiles;
 use crate::error::{Error, Result, check};
-use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
+use crate::model::*;
 use crate::numeric::cholesky::{cholesky, diagonal, invert_lower, ln_det};
-use crate::numeric::tiles;
-use crate::train;
 
 /// How wide the kernels of a [`KernelDensity`] are.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +103,7 @@ impl KernelDensityConfig {
 /// A Gaussian on every training row.
 ///
 /// ```
-/// use quadrivium::{data::Toy, prelude::*};
+/// use quadrivium::{worlds::Toy, prelude::*};
 ///
 /// let (mut rng, toy) = (quadrivium::seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(2_000, &mut rng))?;
@@ -310,7 +310,7 @@ impl Generative for KernelDensity {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let (x, held_out, streams) = train::split(data, options, rng)?;
+        let (x, held_out, streams) = engine::split(data, options, rng)?;
         let units = Standardiser::identity(self.config.dim).fitted(x.view())?;
         let mean = units.shift().to_vec();
         let (n, dim) = x.dim();

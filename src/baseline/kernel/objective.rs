@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::likelihood::log_sums;
 use crate::baseline::lanes::Lanes;
-use crate::numeric::tiles::for_each_tile;
+use crate::engine::tiles::for_each_tile;
 
 /// Widths tried first, each [`RATIO`] times the one before, down from [`WIDEST`] times Scott's.
 const WIDTHS: usize = 14;

@@ -3,9 +3,9 @@ use std::f64::consts::TAU;
 use ndarray::{Array2, array, s};
 
 use super::*;
-use crate::data::Toy;
 use crate::numeric::Real;
 use crate::seeded;
+use crate::worlds::Toy;
 
 fn rows(toy: &Toy, n: usize, seed: u64) -> Dataset {
     Dataset::new(toy.sample(n, &mut seeded(seed))).unwrap()
@@ -177,7 +177,7 @@ fn held_out_rows_are_scored_once() {
     let options = TrainOptions { validation: 0.2, ..TrainOptions::default() };
     let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
     assert_eq!((model.rows().dim(), report.validation.len()), ((800, 2), 1));
-    let (_, held_out, _) = train::split(&data, &options, &mut seeded(0)).unwrap();
+    let (_, held_out, _) = engine::split(&data, &options, &mut seeded(0)).unwrap();
     assert_eq!(report.validation[0], (1, -model.score(held_out.view()).unwrap().sum() / 200.0));
 }
 

@@ -36,12 +36,12 @@ use self::objective::{Em, Prior};
 use self::search::Search;
 use super::MOST_COLUMNS;
 use super::lanes::Lanes;
-use crate::data::Standardiser;
+use crate::engine;
+use crate::engine::Standardiser;
+use crate::engine::tiles;
 use crate::error::{Error, Result, check};
-use crate::generative::*;
 use crate::map::{Card, Objective, Sampling};
-use crate::numeric::tiles;
-use crate::train;
+use crate::model::*;
 
 /// Rows that go through all components together.
 const BLOCK: usize = 256;
@@ -176,7 +176,7 @@ impl GaussianMixtureConfig {
 /// A mixture of Gaussians, fitted by EM.
 ///
 /// ```
-/// use quadrivium::{data::Toy, prelude::*};
+/// use quadrivium::{worlds::Toy, prelude::*};
 ///
 /// let (mut rng, toy) = (quadrivium::seeded(0), Toy::grid25());
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
@@ -393,7 +393,7 @@ impl Generative for GaussianMixture {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         let config = &self.config;
-        let (training, held_out, streams) = train::split(data, options, rng)?;
+        let (training, held_out, streams) = engine::split(data, options, rng)?;
         // Of the columns it checks, only the scale is used: k-means measures by it, and so do prior and ridge.
         let units = Standardiser::identity(config.dim).fitted(training.view())?;
         let least = match config.components {

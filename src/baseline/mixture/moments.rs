@@ -6,8 +6,8 @@ use ndarray::Array2;
 use super::BLOCK;
 use super::gaussians::Gaussians;
 use crate::baseline::lanes::{LANES, Lanes, total};
+use crate::engine::tiles::for_each_block;
 use crate::numeric::simd::vectorise;
-use crate::numeric::tiles::for_each_block;
 
 /// Parts of the rows that are summed by themselves, then in order: what makes the sums the same bits for any
 /// number of threads, and the most threads that a step can use.

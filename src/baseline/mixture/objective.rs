@@ -21,7 +21,7 @@ use super::moments::{Assign, Moments, Sums, expect, moved_means};
 use super::{Covariance, GaussianMixtureConfig};
 use crate::baseline::lanes::Lanes;
 use crate::error::{Error, Result};
-use crate::generative::{Stop, TrainOptions};
+use crate::model::{Stop, TrainOptions};
 
 /// What the rows say of covariances before any component is fitted.
 pub(super) struct Prior<'a> {

@@ -1,8 +1,8 @@
 use rand::Rng as _;
 
 use super::GaussianMixture;
+use crate::engine::tiles::{DrawTile, RowStreams};
 use crate::numeric::Real;
-use crate::numeric::tiles::{DrawTile, RowStreams};
 
 impl DrawTile for GaussianMixture {
     /// z: (d)

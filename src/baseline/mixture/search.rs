@@ -11,7 +11,7 @@ use super::objective::{Em, Run, maximise};
 use super::start::start;
 use super::{ComponentCount, Covariance, num_params};
 use crate::error::{Error, Result};
-use crate::generative::{Observer, Step, Stop};
+use crate::model::{Observer, Step, Stop};
 use crate::numeric::rng::Streams;
 
 /// Numbers of components without a gain after which a family ends.

@@ -3,8 +3,8 @@ use std::ops::ControlFlow;
 use ndarray::{Array2, array, s};
 
 use super::*;
-use crate::data::Toy;
 use crate::seeded;
+use crate::worlds::Toy;
 
 fn toy_rows(toy: &Toy, n: usize, seed: u64) -> Dataset {
     Dataset::new(toy.sample(n, &mut seeded(seed))).unwrap()
@@ -354,7 +354,8 @@ fn held_out_rows_are_scored_and_patience_keeps_the_best() {
     assert_eq!(*best, report.validation[n - 4]);
     // The parameters are those of the best: their loss on the training rows is that of its iteration.
     let (training, held_out, _) =
-        train::split(&data, &TrainOptions { validation: 0.3, ..Default::default() }, &mut seeded(0)).unwrap();
+        engine::split(&data, &TrainOptions { validation: 0.3, ..Default::default() }, &mut seeded(0))
+            .unwrap();
     assert!((mean_nats(&model, held_out.view()) + best.1).abs() < 1e-12);
     assert!((mean_nats(&model, training.view()) + report.loss[best.0 - 1]).abs() < 1e-12);
 }

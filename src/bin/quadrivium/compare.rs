@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
-use quadrivium::data::{HeldOut, Standardiser};
+use quadrivium::engine::{HeldOut, Standardiser};
 use quadrivium::metrics::{self, Nll, Prdc};
 use quadrivium::ndarray::{Array1, Array2, ArrayView2, s};
 use quadrivium::observe::Bar;

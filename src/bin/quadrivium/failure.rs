@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use quadrivium::Error;
-use quadrivium::data::Content;
+use quadrivium::tables::Content;
 
 use crate::interrupt::Signal;
 

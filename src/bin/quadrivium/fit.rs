@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use quadrivium::engine::split;
 use quadrivium::metrics::Nll;
 use quadrivium::ndarray::s;
 use quadrivium::numeric::rng::Rng;
@@ -12,7 +13,6 @@ use quadrivium::observe::{All, Bar, JsonLines};
 use quadrivium::persist::{self, Column, Persist};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
-use quadrivium::train::split;
 
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::files::{distinct, in_a_folder, writable};

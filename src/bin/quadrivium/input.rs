@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use quadrivium::Error;
-use quadrivium::data::{ColumnKind, Decimal, Finding, Guess, Header, Table, TableReader, TextOptions, Units};
 use quadrivium::persist::{self, Column, Persist};
+use quadrivium::tables::{
+    ColumnKind, Decimal, Finding, Guess, Header, Table, TableReader, TextOptions, Units,
+};
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::seed::Purpose;

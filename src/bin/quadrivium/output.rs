@@ -5,9 +5,9 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use quadrivium::data::{CsvWriter, NpyNumber, NpyWriter};
 use quadrivium::file::NewFile;
 use quadrivium::ndarray::ArrayView2;
+use quadrivium::tables::{CsvWriter, NpyNumber, NpyWriter};
 
 use crate::failure::{Failure, Outcome, of_writing};
 use crate::files;

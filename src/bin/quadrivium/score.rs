@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use quadrivium::data::dequantise;
 use quadrivium::ndarray::{Array2, Axis, stack};
 use quadrivium::persist::Column;
 use quadrivium::prelude::*;
 use quadrivium::rand::RngCore;
+use quadrivium::tables::dequantise;
 
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::files::distinct;

@@ -9,13 +9,13 @@ use ndarray::{Array2, Axis};
 use super::network::Pass;
 use super::objective::Noise;
 use super::*;
-use crate::data::Toy;
-use crate::generative::{Divergence, Silent};
+use crate::engine::transport;
+use crate::engine::{Objective as _, Progress};
+use crate::model::{Silent, TraceEstimator};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
-use crate::numeric::transport;
-use crate::train::{Objective as _, Progress};
+use crate::worlds::Toy;
 
 const START: Progress = Progress { step: 0, steps: 1 };
 
@@ -278,8 +278,8 @@ fn the_seed_of_the_likelihood_moves_its_probes_alone() {
     // In two columns two probes have three values, so many rows must not agree by chance.
     let x = Array2::from_shape_fn((10, 2), |(r, j)| 0.3 * r as f32 - 0.7 * j as f32 - 1.0);
     let (exact, method) = score(None, 0, &x);
-    assert_eq!((exact, method), (score(Some(Divergence::Exact), 1, &x).0, Divergence::Exact));
-    let probes = Some(Divergence::Hutchinson { probes: 2 });
+    assert_eq!((exact, method), (score(Some(TraceEstimator::Exact), 1, &x).0, TraceEstimator::Exact));
+    let probes = Some(TraceEstimator::Hutchinson { probes: 2 });
     let (first, second) = (score(probes, 0, &x).0, score(probes, 1, &x).0);
     assert_ne!(first, second);
     // The noise goes with the row, not with its place.
@@ -296,7 +296,7 @@ fn wide_rows_are_probed() {
     let score = model.log_likelihood(Array2::zeros((1, 17)).view(), &LikelihoodOptions::default()).unwrap();
     assert!(matches!(
         score,
-        LogLikelihood::OdeEstimate { divergence: Divergence::Hutchinson { probes: 4 }, .. }
+        LogLikelihood::OdeEstimate { divergence: TraceEstimator::Hutchinson { probes: 4 }, .. }
     ));
 }
 
@@ -417,7 +417,7 @@ fn the_likelihood_runs_from_the_smallest_noise_to_the_last_timestep() {
         &model.predictor(),
         solver,
         span,
-        (Divergence::Exact, Streams::new(0)),
+        (TraceEstimator::Exact, Streams::new(0)),
         z.as_slice().unwrap(),
         transport::standard_normal,
         &mut nats,

@@ -1,8 +1,8 @@
 use super::*;
+use crate::engine::OptimiserConfig;
 use crate::error::Error;
 use crate::nn::Activation;
 use crate::nn::Activation::LeakyRelu;
-use crate::train::OptimiserConfig;
 
 #[test]
 fn every_option_changes_something() {
@@ -66,7 +66,7 @@ fn every_option_changes_something() {
     for config in [
         with(&|c| c.solver = Solver::Fixed { method: Method::Rk4, steps: 20 }),
         with(&|c| c.solver = Solver::DormandPrince { rtol: 1e-3, atol: 1e-3 }),
-        with(&|c| c.divergence = Some(Divergence::Hutchinson { probes: 1 })),
+        with(&|c| c.divergence = Some(TraceEstimator::Hutchinson { probes: 1 })),
     ] {
         let (other_drawn, other_scored) = outcome(&config);
         assert!(other_drawn == drawn && other_scored != scored, "{config:?}");
@@ -97,7 +97,7 @@ fn options_out_of_range_name_their_field() {
         ("DiffusionConfig::sigma_min", DiffusionConfig { sigma_min: f64::NAN, ..base() }),
         (
             "DiffusionConfig::divergence",
-            DiffusionConfig { divergence: Some(Divergence::Hutchinson { probes: 0 }), ..base() },
+            DiffusionConfig { divergence: Some(TraceEstimator::Hutchinson { probes: 0 }), ..base() },
         ),
         (
             "Sampler::Ddim::steps",

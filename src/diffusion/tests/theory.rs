@@ -2,19 +2,19 @@
 
 use ndarray::{Array2, Array3, array};
 
-use crate::data::{DiffusedMixture, Toy};
 use crate::diffusion::sampling::{Scratch, denoise};
 use crate::diffusion::{
     DiffusionConfig, Finish, Method, NoiseLevel, NoisePredictor, ProbabilityFlow, ReverseVariance, Sampler,
     Schedule, Sde, Solver, sample_with,
 };
+use crate::engine::transport::{self, Velocity};
 use crate::error::Error;
-use crate::generative::Divergence;
 use crate::metrics::energy_distance;
+use crate::model::TraceEstimator;
 use crate::numeric::ode;
 use crate::numeric::rng::{Streams, seeded};
-use crate::numeric::transport::{self, Velocity};
 use crate::numeric::{Real, rng::Rng};
+use crate::worlds::{DiffusedMixture, Toy};
 
 /// Three tilted Gaussians, of standard deviations from 0.1 (`narrow`) or 0.4 (not) to 0.8 in standard units.
 fn toy(narrow: bool) -> Toy {
@@ -138,7 +138,7 @@ fn the_ode_of_an_analytic_score_gives_the_analytic_density() {
                     &flow,
                     Solver::DormandPrince { rtol: tolerance, atol: tolerance },
                     (0.0, 1.0),
-                    (Divergence::Exact, Streams::new(0)),
+                    (TraceEstimator::Exact, Streams::new(0)),
                     &rows,
                     |x| flow.log_density(1.0, x),
                     &mut nats,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::diffusion::objective::{Levels, NoiseMse};
 use crate::energy::objective::DenoisingScore;
-use crate::train::{Progress, Rows, mean_loss};
+use crate::engine::{Progress, Rows, mean_loss};
 
 /// Steps so long that the last parameters are far from their average, and rows held out at the end.
 fn wild(optimiser: &mut OptimiserConfig) -> TrainOptions {

@@ -143,7 +143,7 @@ fn candidates_are_a_share_of_the_evaluations_and_leave_a_move() {
 
 #[test]
 fn a_forged_turn_of_the_chains_is_refused() {
-    let refusals = crate::train::refusals_of_forgeries("chains", |checkpoint| {
+    let refusals = crate::engine::refusals_of_forgeries("chains", |checkpoint| {
         let training = EnergyTraining::PersistentChains { chains: 3, steps: 2, restart: 0.0, magnitude: 0.0 };
         let config = EnergyConfig { dim: 1, hidden: vec![], octaves: 0, ..small(training) };
         let data = Dataset::new(Array2::from_shape_fn((20, 1), |(r, _)| (r as f32).sin())).unwrap();

@@ -9,9 +9,9 @@ use crate::diffusion::{DiffusionConfig, NoiseLevel};
 use crate::energy::network::Pass;
 use crate::energy::objective::{Contrast, Sliced, SlicedScore};
 use crate::energy::*;
+use crate::engine::{Objective as _, Progress};
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
-use crate::train::{Objective as _, Progress};
 
 const PROGRESS: Progress = Progress { step: 0, steps: 1 };
 const SMOOTH: [Activation; 4] = [Activation::Silu, Activation::Tanh, Activation::Gelu, Activation::Softplus];
@@ -52,7 +52,7 @@ fn energy(dim: usize, activation: Activation) -> Energy {
 
 /// The loss and weight · gradient of an objective on 5 rows x, with the noise of seed 5. Buffers are dirty
 /// from more rows.
-fn loss_grad<O: train::Objective<f64>>(objective: &O, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {
+fn loss_grad<O: engine::Objective<f64>>(objective: &O, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {
     let mut noise = O::Noise::default();
     let (mut scratch, mut parts) = (O::Scratch::default(), vec![0.0; objective.part_names().len()]);
     let (mut t, mut dp) = (vec![f64::NAN; p.len()], vec![0.0; p.len()]);
@@ -71,7 +71,7 @@ fn loss_grad<O: train::Objective<f64>>(objective: &O, p: &[f64], x: &[f64], weig
 }
 
 /// dp against differences of the loss, at parameters none of which is zero.
-fn check<O: train::Objective<f64>>(what: &str, objective: &O, params: usize, dim: usize) {
+fn check<O: engine::Objective<f64>>(what: &str, objective: &O, params: usize, dim: usize) {
     let (p, mut x) = (normals(params, 1).iter().map(|p| 0.5 * p).collect::<Vec<_>>(), normals(5 * dim, 2));
     // A row out of reach.
     x[0] = 30.0;
@@ -196,7 +196,7 @@ fn agrees_with_an_independent_automatic_differentiation() {
     compare("sliced", &objective, net.num_params(), &x, &noise, &golden["sliced"]);
 }
 
-fn compare<O: train::Objective<f64>>(
+fn compare<O: engine::Objective<f64>>(
     what: &str,
     objective: &O,
     params: usize,

@@ -11,8 +11,8 @@ use ndarray::{Array1, Array2, Axis, array, s};
 use super::likelihood::RESOLVED;
 use super::*;
 use crate::Error;
-use crate::data::Toy;
 use crate::numeric::rng::seeded;
+use crate::worlds::Toy;
 
 const CHAINS: EnergyTraining =
     EnergyTraining::PersistentChains { chains: 256, steps: 8, restart: 0.0, magnitude: 0.0 };

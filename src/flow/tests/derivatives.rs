@@ -6,9 +6,9 @@ use super::super::chain::{Chain, Pass};
 use super::super::mixing::Mixer;
 use super::super::objective::{ChangeOfVariables, log_density};
 use super::*;
+use crate::engine::Objective as _;
 use crate::nn::Weights;
 use crate::numeric::Real;
-use crate::train::Objective as _;
 
 /// The loss and its gradient at p.
 fn loss_grad(chain: &Chain, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {

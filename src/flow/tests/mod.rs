@@ -3,11 +3,11 @@ mod derivatives;
 use ndarray::{Array2, Axis, array, s};
 
 use super::*;
-use crate::data::Toy;
 use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
+use crate::worlds::Toy;
 
 const SPLINE: Transform = Transform::Spline { bins: 5, bound: 2.0 };
 const AFFINE_SPLINE: Transform = Transform::AffineSpline { bins: 5, bound: 2.0 };

@@ -4,12 +4,12 @@ use approx::assert_relative_eq;
 use ndarray::{Array1, Array2, array};
 
 use super::*;
-use crate::data::Toy;
+use crate::engine::transport::standard_normal;
 use crate::error::Error;
-use crate::generative::Silent;
+use crate::model::Silent;
 use crate::nn::Activation::LeakyRelu;
 use crate::numeric::rng::seeded;
-use crate::numeric::transport::standard_normal;
+use crate::worlds::Toy;
 
 const MATCHED: Coupling = Coupling::OptimalTransport { rows: 64 };
 
@@ -224,7 +224,7 @@ fn every_option_changes_something() {
     for config in [
         with(&|c| c.solver = Solver::Fixed { method: Method::Rk4, steps: 20 }),
         with(&|c| c.solver = Solver::DormandPrince { rtol: 1e-3, atol: 1e-3 }),
-        with(&|c| c.divergence = Some(Divergence::Hutchinson { probes: 1 })),
+        with(&|c| c.divergence = Some(TraceEstimator::Hutchinson { probes: 1 })),
     ] {
         let (other_drawn, other_scored) = outcome(&config);
         assert!(other_drawn == drawn && other_scored != scored, "{config:?}");
@@ -302,7 +302,7 @@ fn options_out_of_range_name_their_field() {
         ),
         (
             "FlowMatchingConfig::divergence",
-            FlowMatchingConfig { divergence: Some(Divergence::Hutchinson { probes: 0 }), ..base() },
+            FlowMatchingConfig { divergence: Some(TraceEstimator::Hutchinson { probes: 0 }), ..base() },
         ),
         ("FlowSteps::steps", FlowMatchingConfig { sampler: no_steps, ..base() }),
         (

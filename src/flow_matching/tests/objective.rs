@@ -4,16 +4,17 @@ use approx::assert_relative_eq;
 use ndarray::array;
 
 use super::{MATCHED, small};
-use crate::data::{Standardiser, Toy};
+use crate::engine::Standardiser;
+use crate::engine::transport::{self, Tangents, Velocity, standard_normal};
+use crate::engine::{Objective, Progress};
 use crate::flow_matching::network::VelocityNet;
 use crate::flow_matching::objective::{Noise, VelocityMse};
 use crate::flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, Solver};
-use crate::generative::{Dataset, Divergence, Generative, Silent, TrainOptions};
+use crate::model::{Dataset, Generative, Silent, TraceEstimator, TrainOptions};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Streams, seeded};
-use crate::numeric::transport::{self, Tangents, Velocity, standard_normal};
-use crate::train::{Objective, Progress};
+use crate::worlds::Toy;
 
 const START: Progress = Progress { step: 0, steps: 1 };
 
@@ -157,7 +158,7 @@ fn the_mean_velocity_of_the_lines_carries_source_to_data() {
     let truth = Correlated(0.8);
     let x = truth.toy().sample(100, &mut seeded(0));
     let solver = Solver::DormandPrince { rtol: 1e-8, atol: 1e-8 };
-    let divergence = (Divergence::Exact, Streams::new(0));
+    let divergence = (TraceEstimator::Exact, Streams::new(0));
     let (nats, _) = transport::score(
         &truth,
         solver,

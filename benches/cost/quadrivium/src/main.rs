@@ -1,6 +1,6 @@
 //! Trains a diffusion model on two moons, draws rows by DDIM, prints their mean.
 
-use quadrivium::data::Toy;
+use quadrivium::worlds::Toy;
 use quadrivium::prelude::*;
 
 fn main() -> Result<()> {

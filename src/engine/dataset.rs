@@ -1,0 +1,170 @@
+use ndarray::{Array2, ArrayView2, Axis};
+use rand::RngCore;
+use rand::seq::SliceRandom;
+
+use crate::error::{Error, Result, check};
+use crate::numeric::rng::Streams;
+
+/// Rows to learn from, checked when it is made: at least one row and one column, all values finite.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset<T = f32> {
+    x: Array2<T>,
+}
+
+impl Dataset<f32> {
+    /// Takes the rows of `x`, shape (n, dim).
+    ///
+    /// # Errors
+    /// [`Error::TooFewRows`] for no rows, [`Error::Shape`] for no columns, [`Error::NonFinite`] with the
+    /// place of the first NaN or infinity.
+    ///
+    /// ```
+    /// use quadrivium::{Dataset, ndarray::array};
+    /// assert_eq!(Dataset::new(array![[0.0, 1.0], [2.0, 3.0]])?.rows(), 2);
+    /// let error = Dataset::new(array![[0.0, f32::NAN]]).unwrap_err();
+    /// assert_eq!(error.to_string(), "data, row 0, column 1: NaN is not a finite number");
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn new(x: Array2<f32>) -> Result<Self> {
+        if x.nrows() == 0 {
+            return Err(Error::TooFewRows { what: "data", got: 0, least: 1 });
+        }
+        if x.ncols() == 0 {
+            return Err(Error::Shape {
+                what: "data",
+                got: x.shape().to_vec(),
+                expected: "at least one column".into(),
+            });
+        }
+        check_finite("data", x.view())?;
+        // Row-major from here on: minibatches copy rows.
+        Ok(Dataset { x: x.as_standard_layout().into_owned() })
+    }
+
+    /// Splits into the first `n` rows and the rest. For rows that are not in random order use
+    /// [`hold_out`](Dataset::hold_out).
+    ///
+    /// # Errors
+    /// [`Error::TooFewRows`] if either part would be empty.
+    pub fn split(&self, n: usize) -> Result<(Self, Self)> {
+        if n == 0 || n >= self.rows() {
+            return Err(Error::TooFewRows { what: "a part of the split", got: 0, least: 1 });
+        }
+        let (head, tail) = self.x.view().split_at(Axis(0), n);
+        Ok((Dataset { x: head.into_owned() }, Dataset { x: tail.into_owned() }))
+    }
+
+    /// Splits at random into rows to learn from and rows held out to measure on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a share out of range, [`Error::TooFewRows`] if either part would be empty.
+    ///
+    /// ```
+    /// use quadrivium::{Dataset, engine::HeldOut, ndarray::Array2};
+    ///
+    /// let data = Dataset::new(Array2::from_shape_fn((10, 1), |(i, _)| i as f32))?;
+    /// let (train, test) = data.hold_out(HeldOut::Share(0.25), &mut quadrivium::seeded(0))?;
+    /// assert_eq!((train.rows(), test.rows()), (7, 3));
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn hold_out(&self, part: HeldOut, rng: &mut dyn RngCore) -> Result<(Dataset, Dataset)> {
+        let rows = match part {
+            HeldOut::Rows(rows) => rows,
+            HeldOut::Share(share) => {
+                check(share > 0.0 && share < 1.0, "HeldOut::Share", share, "more than 0, less than 1")?;
+                (share * self.rows() as f64).ceil() as usize
+            }
+        };
+        if rows == 0 || rows >= self.rows() {
+            return Err(Error::TooFewRows { what: "a part of the split", got: 0, least: 1 });
+        }
+        let mut order: Vec<usize> = (0..self.rows()).collect();
+        order.shuffle(&mut Streams::from_rng(rng).stream(0));
+        let part = |rows: &[usize]| Dataset::new(self.x().select(Axis(0), rows));
+        Ok((part(&order[rows..])?, part(&order[..rows])?))
+    }
+}
+
+impl<T> Dataset<T> {
+    /// The rows, shape (n, dim).
+    pub fn x(&self) -> ArrayView2<'_, T> {
+        self.x.view()
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.x.nrows()
+    }
+
+    /// Number of columns.
+    pub fn dim(&self) -> usize {
+        self.x.ncols()
+    }
+}
+
+/// `Error::NonFinite` with the place of the first NaN or infinity.
+pub(crate) fn check_finite(what: &'static str, x: ArrayView2<f32>) -> Result<()> {
+    match x.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        None => Ok(()),
+        Some(((row, column), &value)) => Err(Error::NonFinite { what, row, column, value: value.into() }),
+    }
+}
+
+/// `Error::Shape` unless `x` has `dim` columns, `Error::NonFinite` unless its values are finite.
+pub(crate) fn check_rows(what: &'static str, x: ArrayView2<f32>, dim: usize) -> Result<()> {
+    if x.ncols() != dim {
+        return Err(Error::Shape { what, got: x.shape().to_vec(), expected: format!("(n, {dim})") });
+    }
+    check_finite(what, x)
+}
+
+/// How much of the rows to set aside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum HeldOut {
+    /// This share, rounded up to whole rows: more than 0, less than 1.
+    Share(f64),
+    /// So many rows.
+    Rows(usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::numeric::rng::seeded;
+
+    #[test]
+    fn every_row_is_in_one_part_by_chance() {
+        let data = Dataset::new(Array2::from_shape_fn((50, 2), |(i, j)| (2 * i + j) as f32)).unwrap();
+        let split = |part, seed| data.hold_out(part, &mut seeded(seed)).unwrap();
+        let mut counts = [0; 50];
+        for seed in 0..400 {
+            let (train, test) = split(HeldOut::Rows(10), seed);
+            let mut rows: Vec<u32> = test.x().column(0).iter().map(|&v| v as u32 / 2).collect();
+            rows.iter().for_each(|&row| counts[row as usize] += 1);
+            rows.extend(train.x().rows().into_iter().map(|row| {
+                assert_eq!(row[1], row[0] + 1.0);
+                row[0] as u32 / 2
+            }));
+            rows.sort_unstable();
+            assert!(rows.into_iter().eq(0..50));
+        }
+        // 400 draws of a share of 0.2: 80 of sd 8; one of 50 is beyond 5 sd once in 30,000.
+        assert!(counts.iter().all(|count: &i32| (count - 80).abs() < 40), "{counts:?}");
+        assert_eq!(split(HeldOut::Share(0.2), 3), split(HeldOut::Rows(10), 3));
+        assert_ne!(split(HeldOut::Rows(10), 3), split(HeldOut::Rows(10), 4));
+    }
+
+    #[test]
+    fn no_part_is_empty() {
+        let data = Dataset::new(Array2::zeros((3, 1))).unwrap();
+        for part in [HeldOut::Rows(0), HeldOut::Rows(3), HeldOut::Share(0.9)] {
+            assert!(matches!(data.hold_out(part, &mut seeded(0)), Err(Error::TooFewRows { .. })), "{part:?}");
+        }
+        for share in [0.0, 1.0, -0.5, f64::NAN] {
+            let refused = data.hold_out(HeldOut::Share(share), &mut seeded(0));
+            assert!(matches!(refused, Err(Error::Config { field: "HeldOut::Share", .. })), "{share}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The loop on an objective whose answer is known: the mean of the data.
+
+use std::ops::ControlFlow;
+
+use ndarray::Array2;
+
+use super::*;
+use super::{Checkpoint, Dataset, Silent, Step, Stop, TrainOptions};
+use crate::engine::Standardiser;
+use crate::error::Error;
+use crate::nn::Weights;
+use crate::numeric::Real;
+use crate::numeric::rng::{Rng, seeded};
+
+/// loss(x) = ½‖x + noise − p‖²: p finds the mean of the rows.
+#[derive(Debug, Clone, Copy)]
+struct Mean {
+    dim: usize,
+    noise: f32,
+    // The loss is NaN from this step on.
+    breaks_at: usize,
+}
+
+impl Objective for Mean {
+    type Noise = (Vec<f32>, bool);
+    type Scratch = ();
+
+    fn part_names(&self) -> &'static [&'static str] {
+        &["first column"]
+    }
+
+    fn transpose(&self, p: &[f32], t: &mut [f32]) {
+        t.copy_from_slice(p);
+    }
+
+    fn draw(&self, rows: usize, progress: Progress, rng: &mut Rng, (noise, broken): &mut Self::Noise) {
+        noise.clear();
+        noise.extend((0..rows * self.dim).map(|_| self.noise * f32::normal(rng)));
+        *broken = progress.step >= self.breaks_at;
+    }
+
+    fn loss_grad(
+        &self,
+        w: Weights<f32>,
+        x: &[f32],
+        (noise, broken): &Self::Noise,
+        weight: f32,
+        mut dp: Option<&mut [f32]>,
+        parts: &mut [f64],
+        _: &mut (),
+    ) -> f64 {
+        let mut loss = 0.0;
+        for (i, (x, noise)) in x.iter().zip(noise).enumerate() {
+            let column = i % self.dim;
+            let off = x + noise - w.p[column];
+            loss += 0.5 * f64::from(off * off);
+            if column == 0 {
+                parts[0] += 0.5 * f64::from(off * off);
+            }
+            if let Some(dp) = dp.as_deref_mut() {
+                dp[column] -= weight * off;
+            }
+        }
+        if *broken { f64::NAN } else { loss }
+    }
+}
+
+const MEAN: Mean = Mean { dim: 2, noise: 0.1, breaks_at: usize::MAX };
+
+/// Rows about (3, −1).
+fn rows(n: usize) -> Array2<f32> {
+    let mut rng = seeded(4);
+    Array2::from_shape_fn((n, 2), |(_, c)| [3.0, -1.0][c] + 0.2 * f32::normal(&mut rng))
+}
+
+/// The same as `Rows`, in the units they come in.
+fn prepared(options: &TrainOptions) -> Rows {
+    let data = Dataset::new(rows(1000)).unwrap();
+    let rows = Rows::prepare(&data, &Standardiser::identity(2), options, &mut seeded(0)).unwrap();
+    let restore = |mut x: Array2<f32>| {
+        rows.standardiser.restore(x.as_slice_mut().unwrap());
+        x
+    };
+    Rows {
+        training: restore(rows.training.clone()),
+        validation: restore(rows.validation.clone()),
+        ..rows.clone()
+    }
+}
+
+fn config() -> OptimiserConfig {
+    OptimiserConfig { lr: 0.05, clip_norm: None, ..Default::default() }
+}
+
+fn options(steps: usize) -> TrainOptions {
+    TrainOptions { steps, batch: 150, shards: 2, ..Default::default() }
+}
+
+fn run(
+    objective: &Mean,
+    config: &OptimiserConfig,
+    options: &TrainOptions,
+) -> (crate::Result<crate::TrainReport>, Parameters) {
+    let mut parameters = Parameters::new(vec![0.0; 2]);
+    let report = fit(*objective, &mut parameters, &prepared(options), config, options, &mut Silent);
+    (report, parameters)
+}
+
+#[test]
+fn finds_the_mean_and_reports_every_step() {
+    let (report, parameters) = run(&MEAN, &config(), &options(400));
+    let report = report.unwrap();
+    assert!((parameters.average[0] - 3.0).abs() < 0.03 && (parameters.average[1] + 1.0).abs() < 0.03);
+    assert_eq!((report.loss.len(), report.stop), (400, Stop::Completed));
+    let (name, part) = &report.parts[0];
+    assert_eq!((*name, part.len()), ("first column", 400));
+    assert!(part.iter().zip(&report.loss).all(|(part, loss)| part <= loss && *part > 0.0));
+    // ½·2·(0.2² + 0.1²) is left.
+    assert!((report.loss[399] - 0.05).abs() < 0.02, "{}", report.loss[399]);
+}
+
+#[test]
+fn the_gradient_is_the_losses_mean_whatever_the_shards() {
+    let x = rows(1000);
+    let progress = Progress { step: 0, steps: 1 };
+    let quiet = Mean { noise: 0.0, ..MEAN };
+    // The same row everywhere, so that the draw does not matter.
+    let fill = |_: &mut Rng, out: &mut [f32]| {
+        out.chunks_mut(2).for_each(|out| out.copy_from_slice(&[x[[0, 0]], x[[0, 1]]]))
+    };
+    for shards in [1, 3, 150] {
+        let mut gradient = Gradient::new(&quiet, 2, 150, shards);
+        let streams = crate::numeric::rng::Streams::new(0);
+        let loss = gradient.compute(&quiet, &[1.0, 1.0], 2, progress, streams, fill);
+        let off = [f64::from(x[[0, 0]]) - 1.0, f64::from(x[[0, 1]]) - 1.0];
+        assert!((loss - 0.5 * (off[0] * off[0] + off[1] * off[1])).abs() < 1e-5);
+        assert!(gradient.sum().iter().zip(off).all(|(g, off)| (f64::from(*g) + off).abs() < 1e-5));
+    }
+}
+
+#[test]
+fn patience_keeps_the_best_parameters() {
+    // A learning rate that never settles: some validation is worse than an earlier one.
+    let wild = OptimiserConfig { lr: 0.5, decay: Decay::Constant, ema: 0.0, warmup: 0, ..config() };
+    let patient = TrainOptions { validation: 0.2, validate_every: 2, patience: Some(5), ..options(10_000) };
+    let (report, parameters) = run(&MEAN, &wild, &patient);
+    let report = report.unwrap();
+    assert_eq!(report.stop, Stop::Patience);
+    assert!(report.loss.len() < 10_000);
+    let best = report.validation.iter().map(|v| v.1).fold(f64::INFINITY, f64::min);
+    assert!(report.validation.last().unwrap().1 > best);
+    let (at, _) = report.validation[report.validation.len() - 6];
+    // Training as long as the best and no longer gives the same parameters.
+    let shorter = TrainOptions { patience: None, ..patient.clone() };
+    let mut again = Parameters::new(vec![0.0; 2]);
+    let mut stop_at = |step: &Step<'_>| {
+        if step.step + 1 == at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    fit(MEAN, &mut again, &prepared(&shorter), &wild, &shorter, &mut stop_at).unwrap();
+    assert_eq!(again, parameters);
+}
+
+#[test]
+fn validation_takes_its_rows_from_training() {
+    let held = TrainOptions { validation: 0.5, validate_every: 30, ..options(100) };
+    let (report, held_out) = run(&MEAN, &config(), &held);
+    let steps: Vec<usize> = report.unwrap().validation.iter().map(|v| v.0).collect();
+    assert_eq!(steps, [30, 60, 90, 100]);
+    assert_ne!(run(&MEAN, &config(), &options(100)).1, held_out);
+    let rows = prepared(&held);
+    assert_eq!((rows.training.nrows(), rows.validation.nrows()), (500, 500));
+    // The held-out rows have no say in the units.
+    let again = Standardiser::identity(2).fitted(rows.training.view()).unwrap();
+    assert!((again.shift()[0] - rows.standardiser.shift()[0]).abs() < 1e-6);
+    let none_left = TrainOptions { validation: 0.9999, ..options(1) };
+    let data = Dataset::new(super::tests::rows(1000)).unwrap();
+    let refused = Rows::prepare(&data, &Standardiser::identity(2), &none_left, &mut seeded(0));
+    assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::validation", .. })));
+}
+
+#[test]
+fn a_broken_loss_leaves_the_last_good_parameters() {
+    let breaks = Mean { breaks_at: 10, ..MEAN };
+    let (report, parameters) = run(&breaks, &config(), &options(50));
+    match report {
+        Err(Error::Diverged { step: 10, what }) => assert_eq!(what, "loss = NaN"),
+        other => panic!("{other:?}"),
+    }
+    assert!(parameters.p.iter().all(|p| p.is_finite()) && parameters.p[0] > 0.0);
+}
+
+/// The average stays at the start, the parameters go: what is validated, and kept by patience, is the average.
+#[test]
+fn validation_is_by_the_average_and_the_best_one_is_kept() {
+    let stuck = OptimiserConfig { ema: 1.0 - 1e-12, ema_share: 1e12, ..config() };
+    let held = TrainOptions { validation: 0.2, validate_every: 10, ..options(100) };
+    let (report, parameters) = run(&MEAN, &stuck, &held);
+    let validation = report.unwrap().validation;
+    let at_the_start = validation[0].1;
+    // ½·(3² + 1²) and the rows' spread.
+    assert!((at_the_start - 5.05).abs() < 0.1, "{at_the_start}");
+    assert!(validation.iter().all(|&(_, loss)| (loss - at_the_start).abs() < 1e-3), "{validation:?}");
+    assert!(parameters.average.iter().all(|v| v.abs() < 1e-3) && parameters.p[0] > 2.0);
+}
+
+#[test]
+fn a_last_update_that_no_loss_has_seen_is_checked() {
+    let wild = OptimiserConfig { lr: 1e38, warmup: 0, ..config() };
+    for steps in [1, 2] {
+        let (report, parameters) = run(&MEAN, &wild, &options(steps));
+        assert!(matches!(report, Err(Error::Diverged { .. })), "{report:?}");
+        assert_eq!(parameters, Parameters::new(vec![0.0; 2]));
+    }
+}
+
+#[test]
+fn the_optimisers_options_matter() {
+    let base = run(&MEAN, &config(), &options(30)).1;
+    let variants = [
+        OptimiserConfig { lr: 0.06, ..config() },
+        OptimiserConfig { beta1: 0.5, ..config() },
+        OptimiserConfig { beta2: 0.9, ..config() },
+        OptimiserConfig { eps: 0.1, ..config() },
+        OptimiserConfig { weight_decay: 0.5, ..config() },
+        OptimiserConfig { clip_norm: Some(1e-9), ..config() },
+        OptimiserConfig { warmup: 0, ..config() },
+        OptimiserConfig { decay: Decay::Constant, ..config() },
+        OptimiserConfig { ema: 0.0, ..config() },
+        OptimiserConfig { ema_share: 0.2, ..config() },
+    ];
+    for variant in variants {
+        assert_ne!(run(&MEAN, &variant, &options(30)).1.average, base.average, "{variant:?}");
+    }
+    for (field, bad) in [
+        ("OptimiserConfig::lr", OptimiserConfig { lr: 0.0, ..config() }),
+        ("OptimiserConfig::beta1", OptimiserConfig { beta1: 1.0, ..config() }),
+        ("OptimiserConfig::beta2", OptimiserConfig { beta2: -0.1, ..config() }),
+        ("OptimiserConfig::eps", OptimiserConfig { eps: f64::NAN, ..config() }),
+        ("OptimiserConfig::weight_decay", OptimiserConfig { weight_decay: -1.0, ..config() }),
+        ("OptimiserConfig::clip_norm", OptimiserConfig { clip_norm: Some(0.0), ..config() }),
+        ("OptimiserConfig::ema", OptimiserConfig { ema: 1.0, ..config() }),
+        ("OptimiserConfig::ema_share", OptimiserConfig { ema_share: 0.0, ..config() }),
+    ] {
+        match bad.validate() {
+            Err(Error::Config { field: named, .. }) => assert_eq!(named, field),
+            other => panic!("{field}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn patience_survives_an_interruption() {
+    let folder = std::env::temp_dir();
+    let path = folder.join(format!("quadrivium-patience-{}", std::process::id()));
+    let wild = OptimiserConfig { lr: 0.5, decay: Decay::Constant, ema: 0.0, warmup: 0, ..config() };
+    let patient = TrainOptions { validation: 0.2, validate_every: 2, patience: Some(5), ..options(10_000) };
+    let (whole, best) = run(&MEAN, &wild, &patient);
+    let whole = whole.unwrap();
+    let resumable =
+        TrainOptions { checkpoint: Some(Checkpoint { path: path.clone(), every: 3 }), ..patient.clone() };
+    // A step at a time, each in a process that knows nothing.
+    for steps in 1..=whole.loss.len() {
+        let mut parameters = Parameters::new(vec![0.0; 2]);
+        let mut once = |_: &Step<'_>| ControlFlow::Break(());
+        let report = fit(MEAN, &mut parameters, &prepared(&resumable), &wild, &resumable, &mut once).unwrap();
+        assert_eq!(report.loss, whole.loss[..steps]);
+        let ended = steps == whole.loss.len();
+        assert_eq!(report.stop, if ended { Stop::Patience } else { Stop::Interrupted });
+    }
+    let (again, parameters) = run(&MEAN, &wild, &resumable);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!((again.unwrap(), parameters), (whole, best));
+}
+
+#[test]
+fn numbers_of_a_forged_checkpoint_are_refused_or_harmless() {
+    let refusals = refusals_of_forgeries("mean", |checkpoint| {
+        let options = TrainOptions {
+            validation: 0.2,
+            validate_every: 1,
+            patience: Some(2),
+            checkpoint: Some(checkpoint.clone()),
+            ..options(5)
+        };
+        let mut break_off =
+            |step: &Step<'_>| if step.step == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let mut parameters = Parameters::new(vec![0.0; 2]);
+        fit(MEAN, &mut parameters, &prepared(&options), &config(), &options, &mut break_off).map(|_| ())
+    });
+    // The steps of the optimiser, and the validation that was best.
+    for most in [i32::MAX as usize, 2] {
+        let what = format!("a checkpoint that counts {} of at most {most}", u64::MAX);
+        assert!(refusals.contains(&what), "{refusals:?}");
+    }
+}

@@ -1,0 +1,312 @@
+//! Rows in tiles: a tile runs through the whole network, and through all steps of an iterative sampler,
+//! before the next one starts, so that its activations stay in L1/L2. Tiles share nothing but the parameters
+//! and run on as many threads as there are. Each row has a random stream of its own, so neither the tile nor
+//! the thread changes a bit, and the first k rows do not depend on how many follow.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ndarray::{Array1, Array2, Array3, ArrayView2};
+use rand::RngCore;
+
+use super::SampleOptions;
+use crate::error::{Error, Result};
+pub use crate::numeric::TILE;
+use crate::numeric::rng::{Rng, Streams};
+
+/// Rows that [`sample_each`] hands out together.
+const BLOCK: u64 = 8192;
+
+/// Calls `work(scratch, first, tile)` for each tile of `out`, (n, width), where `first` is the tile's first
+/// row; the first error in the order of the rows, if there is one. A thread keeps its scratch from tile to
+/// tile.
+pub(crate) fn for_each_tile<T: Send, S: Default>(
+    out: &mut [T],
+    width: usize,
+    work: impl Fn(&mut S, usize, &mut [T]) -> Result<()> + Sync,
+) -> Result<()> {
+    for_each_block(out, TILE, width, work)
+}
+
+/// [`for_each_tile`] with blocks of `rows` rows.
+pub(crate) fn for_each_block<T: Send, S: Default>(
+    out: &mut [T],
+    rows: usize,
+    width: usize,
+    work: impl Fn(&mut S, usize, &mut [T]) -> Result<()> + Sync,
+) -> Result<()> {
+    let size = rows * width;
+    // One tile needs no second thread, and waking one costs more than a small tile.
+    #[cfg(feature = "rayon")]
+    if out.len() > size {
+        use rayon::prelude::*;
+        return out
+            .par_chunks_mut(size)
+            .enumerate()
+            .map_init(S::default, |scratch, (t, tile)| work(scratch, t * rows, tile))
+            .find_first(|done| done.is_err())
+            .unwrap_or(Ok(()));
+    }
+    let mut scratch = S::default();
+    out.chunks_mut(size).enumerate().try_for_each(|(t, tile)| work(&mut scratch, t * rows, tile))
+}
+
+/// The streams of the rows of a tile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowStreams {
+    streams: Streams,
+    first: u64,
+}
+
+impl RowStreams {
+    /// Of a tile whose first row is the `first` of all.
+    pub(crate) fn new(streams: Streams, first: u64) -> Self {
+        RowStreams { streams, first }
+    }
+
+    /// The stream of the tile's row `r`.
+    pub(crate) fn row(self, r: usize) -> Rng {
+        self.streams.stream(self.first + r as u64)
+    }
+
+    /// Refills `rngs` with the streams of `n` rows.
+    pub(crate) fn fill(self, n: usize, rngs: &mut Vec<Rng>) {
+        rngs.clear();
+        rngs.extend((0..n).map(|r| self.row(r)));
+    }
+}
+
+/// A model that draws rows tile by tile.
+pub(crate) trait DrawTile: Sync {
+    /// What a thread keeps from tile to tile.
+    type Scratch: Default;
+
+    /// Columns of a row.
+    fn columns(&self) -> usize;
+
+    /// Fills rows: (at most TILE, columns), in the units of the data; how often the network ran on each.
+    fn draw_tile(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        scratch: &mut Self::Scratch,
+        rows: &mut [f32],
+    ) -> usize;
+}
+
+/// Rows drawn from a model, and what they cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples<T = f32> {
+    /// The rows, shape (n, dim), in the units of the data.
+    pub x: Array2<T>,
+    /// Number of network (function) evaluations spent on each row, as counted.
+    pub nfe: usize,
+}
+
+/// n rows of `model`, and the network evaluations that its tiles counted.
+pub(crate) fn sample(
+    model: &impl DrawTile,
+    n: usize,
+    options: &SampleOptions,
+    rng: &mut dyn RngCore,
+) -> Result<Samples> {
+    options.validate()?;
+    let (dim, streams) = (model.columns(), Streams::from_rng(rng));
+    let mut x = zeroed(n, dim)?;
+    let nfe = draw(model, options, streams, 0, &mut x);
+    Ok(Samples { x: Array2::from_shape_vec((n, dim), x).expect("n rows of dim columns"), nfe })
+}
+
+/// n rows of `width` zeros.
+fn zeroed(n: usize, width: usize) -> Result<Vec<f32>> {
+    let mut x = Vec::new();
+    let len = n.checked_mul(width).filter(|&len| x.try_reserve_exact(len).is_ok());
+    x.resize(len.ok_or_else(|| Error::config("n", n, "rows that fit into memory"))?, 0.0);
+    Ok(x)
+}
+
+/// The ways to the rows of [`sample`], (n, states, columns): `walk` fills the ways of a tile, (rows, states,
+/// columns), in the units of the data.
+pub(crate) fn sample_paths<S: Default>(
+    n: usize,
+    (states, columns): (usize, usize),
+    options: &SampleOptions,
+    rng: &mut dyn RngCore,
+    walk: impl Fn(f64, RowStreams, &mut S, &mut [f32]) + Sync,
+) -> Result<Array3<f32>> {
+    options.validate()?;
+    let streams = Streams::from_rng(rng);
+    // `states` are at most a few million.
+    let mut ways = zeroed(n, states * columns)?;
+    let walked = for_each_tile(&mut ways, states * columns, |scratch: &mut S, first, ways| {
+        walk(options.temperature, RowStreams { streams, first: first as u64 }, scratch, ways);
+        Ok(())
+    });
+    debug_assert!(walked.is_ok(), "no tile fails");
+    Ok(Array3::from_shape_vec((n, states, columns), ways).expect("n ways"))
+}
+
+/// Notes where rows x: (n, columns) are in their ways: (n, states, columns).
+pub(crate) fn note_state<T: Copy>(
+    ways: &mut [f32],
+    state: usize,
+    columns: usize,
+    x: &[T],
+    number: impl Fn(T) -> f32,
+) {
+    let n = x.len() / columns;
+    let states = ways.len() / x.len().max(1);
+    for row in 0..n {
+        let to = &mut ways[(row * states + state) * columns..][..columns];
+        to.iter_mut().zip(&x[row * columns..]).for_each(|(to, &from)| *to = number(from));
+    }
+}
+
+/// The rows of [`sample`], handed to `sink` in blocks, in constant memory.
+pub(crate) fn sample_each(
+    model: &impl DrawTile,
+    n: u64,
+    options: &SampleOptions,
+    rng: &mut dyn RngCore,
+    sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+) -> Result<()> {
+    options.validate()?;
+    let (dim, streams) = (model.columns(), Streams::from_rng(rng));
+    let mut x = vec![0.0; n.min(BLOCK) as usize * dim];
+    let mut start = 0;
+    while start < n {
+        let rows = BLOCK.min(n - start);
+        let x = &mut x[..rows as usize * dim];
+        draw(model, options, streams, start, x);
+        let block = ArrayView2::from_shape((rows as usize, dim), x).expect("rows of dim columns");
+        if sink(block).is_break() {
+            break;
+        }
+        start += rows;
+    }
+    Ok(())
+}
+
+/// Fills x with the rows from `start` on; the most network evaluations that a row took.
+fn draw<M: DrawTile>(
+    model: &M,
+    options: &SampleOptions,
+    streams: Streams,
+    start: u64,
+    x: &mut [f32],
+) -> usize {
+    let nfe = AtomicUsize::new(0);
+    let done = for_each_tile(x, model.columns(), |scratch: &mut M::Scratch, first, rows| {
+        let streams = RowStreams { streams, first: start + first as u64 };
+        nfe.fetch_max(model.draw_tile(options.temperature, streams, scratch, rows), Ordering::Relaxed);
+        Ok(())
+    });
+    debug_assert!(done.is_ok(), "no tile fails");
+    nfe.into_inner()
+}
+
+/// One number per row of x, (n, dim), by `tile(first, scratch, rows, nats)`.
+pub(crate) fn score<S: Default>(
+    x: ArrayView2<f32>,
+    tile: impl Fn(usize, &mut S, &[f32], &mut [f64]) -> Result<()> + Sync,
+) -> Result<Array1<f64>> {
+    score_blocks(TILE, x, tile)
+}
+
+/// [`score`] in blocks of `rows` rows, for a method that fills its tiles by itself.
+pub(crate) fn score_blocks<S: Default>(
+    rows: usize,
+    x: ArrayView2<f32>,
+    block: impl Fn(usize, &mut S, &[f32], &mut [f64]) -> Result<()> + Sync,
+) -> Result<Array1<f64>> {
+    let (n, dim) = x.dim();
+    let x = x.as_standard_layout();
+    let x = x.as_slice().expect("standard layout");
+    let mut nats = vec![0.0; n];
+    for_each_block(&mut nats, rows, 1, |scratch, first, nats| {
+        block(first, scratch, &x[first * dim..(first + nats.len()) * dim], nats)
+    })?;
+    Ok(Array1::from_vec(nats))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngCore;
+
+    use super::*;
+    use crate::numeric::rng::seeded;
+
+    /// Two columns from the row's own stream.
+    struct Pairs;
+
+    impl DrawTile for Pairs {
+        type Scratch = ();
+
+        fn columns(&self) -> usize {
+            2
+        }
+
+        fn draw_tile(&self, _: f64, streams: RowStreams, _: &mut (), rows: &mut [f32]) -> usize {
+            for (r, row) in rows.chunks_exact_mut(2).enumerate() {
+                let mut rng = streams.row(r);
+                row.fill_with(|| (rng.next_u32() >> 8) as f32);
+            }
+            3
+        }
+    }
+
+    fn pairs(n: usize) -> Result<Samples> {
+        sample(&Pairs, n, &SampleOptions::default(), &mut seeded(1))
+    }
+
+    #[test]
+    fn rows_are_the_same_in_any_number_and_in_blocks() {
+        let n = 2 * BLOCK as usize + 77;
+        let all = pairs(n).unwrap().x;
+        for k in [0, 1, TILE - 1, TILE, TILE + 1, 1000] {
+            assert_eq!(pairs(k).unwrap().x, all.slice(ndarray::s![..k, ..]));
+        }
+        let mut seen = Vec::new();
+        let mut sink = |x: ArrayView2<f32>| {
+            seen.extend(x.iter().copied());
+            ControlFlow::Continue(())
+        };
+        sample_each(&Pairs, n as u64, &SampleOptions::default(), &mut seeded(1), &mut sink).unwrap();
+        assert_eq!(seen, all.into_raw_vec_and_offset().0);
+    }
+
+    #[test]
+    fn evaluations_are_those_that_the_tiles_counted() {
+        assert_eq!([0, 1, 3 * TILE].map(|n| pairs(n).unwrap().nfe), [0, 3, 3]);
+    }
+
+    #[test]
+    fn more_rows_than_memory_holds_are_an_error() {
+        for n in [usize::MAX, usize::MAX / 2, usize::MAX / 16] {
+            assert!(matches!(pairs(n), Err(Error::Config { field: "n", .. })), "{n}");
+        }
+    }
+
+    #[test]
+    fn the_first_error_in_the_order_of_the_rows_is_reported() {
+        let mut out = vec![0u8; 40 * TILE];
+        let done = for_each_tile(&mut out, 1, |_: &mut (), first, _| match first {
+            0 => Ok(()),
+            row => Err(Error::NotConverged { what: "a test", budget: 1, row }),
+        });
+        assert!(matches!(done, Err(Error::NotConverged { row: TILE, .. })), "{done:?}");
+    }
+
+    #[test]
+    fn scores_follow_the_rows_of_any_view() {
+        let x = Array2::from_shape_fn((2, 300), |(c, r)| (10 * r + c) as f32);
+        let sums = score(x.t(), |first, _: &mut (), rows, nats| {
+            for (r, (row, nats)) in rows.chunks_exact(2).zip(nats).enumerate() {
+                assert_eq!(row[0], 10.0 * (first + r) as f32);
+                *nats = (row[0] + row[1]).into();
+            }
+            Ok(())
+        });
+        assert_eq!(sums.unwrap()[299], 2.0 * 2990.0 + 1.0);
+    }
+}

@@ -1,0 +1,74 @@
+//! Rows on their way into a text.
+
+use std::io::{self, Write};
+
+use ndarray::ArrayView2;
+
+use super::number::{Decimal, is_missing, number};
+
+/// Writes rows as comma-separated text under a header, in digits that read as the same bits.
+///
+/// ```
+/// use quadrivium::{tables::CsvWriter, ndarray::array};
+///
+/// let mut text = Vec::new();
+/// let mut writer = CsvWriter::new(&mut text, &["a", "b, c"])?;
+/// writer.rows(array![[1.0f32, 0.1], [1e-9, 3.0]].view())?;
+/// assert_eq!(text, b"a,\"b, c\"\n1,0.1\n1e-9,3\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct CsvWriter<W> {
+    writer: W,
+}
+
+impl<W: Write> CsvWriter<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// Those of `writer`, here and below.
+    pub fn new(mut writer: W, names: &[impl AsRef<str>]) -> io::Result<Self> {
+        for (column, name) in names.iter().map(AsRef::as_ref).enumerate() {
+            let comma = if column > 0 { "," } else { "" };
+            let quoted = name.contains([',', ';', '\t', '|', '"', '\n', '\r'])
+                || name.trim() != name
+                || name.starts_with('#');
+            // In quotes `2019` and `none` read as names, too.
+            let styles = [Decimal::Plain, Decimal::Point, Decimal::Comma];
+            let numeric = styles.into_iter().any(|style| number(name, style).is_some());
+            match quoted || is_missing(name) || numeric {
+                true => write!(writer, "{comma}\"{}\"", name.replace('"', "\"\""))?,
+                false => write!(writer, "{comma}{name}")?,
+            }
+        }
+        writer.write_all(b"\n")?;
+        Ok(CsvWriter { writer })
+    }
+
+    /// Writes the rows of x, (n, names): f32 or f64.
+    pub fn rows<T: Copy + Into<f64> + std::fmt::Display + std::fmt::LowerExp>(
+        &mut self,
+        x: ArrayView2<T>,
+    ) -> io::Result<()> {
+        for row in x.rows() {
+            for (column, &value) in row.iter().enumerate() {
+                let comma = if column > 0 { "," } else { "" };
+                // The shortest digits that read as the same number; without the zeros of an extreme one.
+                match value.into().abs() {
+                    size if size == 0.0 || (1e-5..1e16).contains(&size) => {
+                        write!(self.writer, "{comma}{value}")?
+                    }
+                    size if size.is_infinite() => write!(self.writer, "{comma}{value}")?,
+                    _ => write!(self.writer, "{comma}{value:e}")?,
+                }
+            }
+            self.writer.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// What was written to, flushed.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.writer.flush()?;
+        Ok(self.writer)
+    }
+}

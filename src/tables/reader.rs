@@ -1,0 +1,410 @@
+//! Rows of a file, block by block.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::Path;
+
+use ndarray::Array2;
+
+use super::csv::{Guess, TextOptions, TextRows};
+use super::npy::{self, NpyRows};
+#[cfg(feature = "cli")]
+use super::npz::Entry;
+use super::selection::{Selection, find_columns, numbered};
+use super::table::Table;
+use super::units::Units;
+use crate::error::{Error, Result};
+
+/// Reads a table of numbers block by block, in the memory of one block: text, NPY, or (with the feature `cli`) an
+/// NPZ archive of one array, told apart by their first bytes.
+///
+/// Text is a table as RFC 4180 has it, in UTF-8 or in UTF-16 with its mark, with or without a header; its cells stand
+/// between commas, tabs, semicolons, bars or spaces: [`TextOptions`].
+///
+/// ```
+/// use quadrivium::tables::{Header, TableReader};
+///
+/// let text = "species,length,width\nsetosa,5.1,3.5\nvirginica,6.3,3.3\nsetosa,4.9,3\n";
+/// let mut reader = TableReader::new(text.as_bytes(), Header::Detect)?.select(&["width", "2"])?;
+/// assert_eq!(reader.names(), ["width", "length"]);
+/// assert_eq!(reader.block(2)?, quadrivium::ndarray::array![[3.5, 5.1], [3.3, 6.3]]);
+/// assert_eq!(reader.block(2)?.nrows(), 1);
+/// assert_eq!(reader.block(2)?.nrows(), 0);
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+///
+/// An NPY file in Fortran order cannot be read row by row: its first block takes it into memory whole.
+pub struct TableReader<R> {
+    rows: Rows<R>,
+    selection: Selection,
+    named: bool,
+    guesses: Vec<Guess>,
+    /// What the f32s of the selected columns stand for.
+    units: Vec<Units>,
+    /// Rows handed out.
+    read: usize,
+    /// Of each selected column: whole numbers that f32 does not hold.
+    rounded: Vec<usize>,
+}
+
+/// A reader whose first bytes were looked at.
+type Begun<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
+enum Rows<R> {
+    Text(Box<TextRows<Begun<R>>>),
+    Npy(NpyRows<Begun<R>>),
+    #[cfg(feature = "cli")]
+    Npz(NpyRows<Entry<Begun<R>>>),
+}
+
+/// Numbers as a file holds them.
+pub(super) enum Values {
+    Single(Vec<f32>),
+    Double(Vec<f64>),
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Values::Single(values) => values.len(),
+            Values::Double(values) => values.len(),
+        }
+    }
+
+    /// A file holds numbers of one type.
+    fn append(&mut self, more: Values) {
+        match (self, more) {
+            (Values::Single(values), Values::Single(more)) => values.extend(more),
+            (Values::Double(values), Values::Double(more)) => values.extend(more),
+            _ => unreachable!("numbers of two types in one file"),
+        }
+    }
+}
+
+/// What is expected of a number that is too large.
+const WITHIN: &str = "a number within ±3.4e38, the range of f32";
+
+impl<R: BufRead> TableReader<R> {
+    /// Reads as much as it takes to know the columns: all of them are selected. The options are for text.
+    ///
+    /// # Errors
+    /// [`Error::TooFewRows`] for an empty text, [`Error::MixedHeader`] for one whose first line may be either,
+    /// [`Error::Config`] for a separator or a comment's sign that numbers have, [`Error::Npy`] for an NPY file of
+    /// anything but a table of numbers, [`Error::Io`].
+    pub fn new(reader: R, options: impl Into<TextOptions>) -> Result<Self> {
+        Self::expecting(reader, options, &[])
+    }
+
+    /// The same where the names of the columns are known: for [`Header::Detect`](super::Header::Detect), a first
+    /// line of just these is a header, even if they look like numbers or missing values.
+    ///
+    /// # Errors
+    /// As [`new`](TableReader::new).
+    pub fn expecting(mut reader: R, options: impl Into<TextOptions>, names: &[&str]) -> Result<Self> {
+        let mut start = Vec::new();
+        (&mut reader).take(npy::MAGIC.len() as u64).read_to_end(&mut start).map_err(unreadable)?;
+        let begun = Cursor::new(start.clone()).chain(reader);
+        let (rows, names, dim, guesses) = if start.starts_with(npy::MAGIC) {
+            let rows = NpyRows::new(begun)?;
+            let dim = rows.dim();
+            (Rows::Npy(rows), None, dim, Vec::new())
+        } else if start.starts_with(ARCHIVE) {
+            Self::archive(begun)?
+        } else {
+            let (rows, head) = TextRows::new(begun, &start, options.into(), names)?;
+            (Rows::Text(Box::new(rows)), head.names, head.columns, head.guesses)
+        };
+        let named = names.is_some();
+        let selection = Selection::all(names.unwrap_or_else(|| numbered(dim)));
+        let (units, rounded) = (vec![Units::default(); dim], vec![0; dim]);
+        Ok(TableReader { rows, selection, named, guesses, units, read: 0, rounded })
+    }
+
+    #[cfg(feature = "cli")]
+    fn archive(reader: Begun<R>) -> Result<Opened<R>> {
+        let rows = NpyRows::new(Entry::first(reader)?)?;
+        let dim = rows.dim();
+        Ok((Rows::Npz(rows), None, dim, Vec::new()))
+    }
+
+    #[cfg(not(feature = "cli"))]
+    fn archive(_: Begun<R>) -> Result<Opened<R>> {
+        Err(Error::Npy {
+            what: "it is an archive: take the .npy file out of it, or enable the feature `cli`".into(),
+        })
+    }
+
+    /// From here on only these columns, in this order; the others may hold anything. Each is a name of the
+    /// present columns, or else the number of one, from 1.
+    ///
+    /// # Errors
+    /// [`Error::NoColumn`] with the names that there are, [`Error::Config`] for a column twice or for none,
+    /// [`Error::Parse`] for a name that several columns have.
+    pub fn select(mut self, wanted: &[impl AsRef<str>]) -> Result<Self> {
+        let chosen = find_columns(&self.names_of_all(), wanted)?;
+        let columns: Vec<usize> = chosen.iter().map(|&c| self.selection.columns()[c]).collect();
+        for (wanted, &column) in wanted.iter().zip(&columns) {
+            // By a name that stands for several columns: which?
+            let names = self.selection.names();
+            let name = &names[column];
+            let others = self.selection.columns().iter().filter(|&&c| names[c] == *name);
+            if let (true, Some(&other)) = (wanted.as_ref() == name, others.clone().nth(1)) {
+                return Err(self.twice(other));
+            }
+        }
+        self.rounded = vec![0; columns.len()];
+        self.units = vec![Units::default(); columns.len()];
+        self.selection.choose(columns);
+        Ok(self)
+    }
+
+    /// From here on the selected columns in these units: those of the table that a model was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless there is one for each selected column.
+    pub fn in_units(mut self, units: &[Units]) -> Result<Self> {
+        if units.len() != self.selection.dim() {
+            let expected = format!("one for each of {} columns", self.selection.dim());
+            return Err(Error::Shape { what: "units", got: vec![units.len()], expected });
+        }
+        self.units = units.to_vec();
+        Ok(self)
+    }
+
+    fn twice(&self, column: usize) -> Error {
+        match &self.rows {
+            Rows::Text(rows) => rows.twice(column, &self.selection.names()[column]),
+            _ => unreachable!("arrays name no columns"),
+        }
+    }
+
+    /// The columns that are read have names, no two of them the same.
+    fn check_names(&self) -> Result<()> {
+        let mut seen = HashSet::new();
+        for &column in self.selection.columns() {
+            let name = self.selection.names()[column].as_str();
+            if let (Rows::Text(rows), true) = (&self.rows, name.contains(char::REPLACEMENT_CHARACTER)) {
+                return Err(rows.unreadable_name(column));
+            }
+            if !seen.insert(name) {
+                return Err(self.twice(column));
+            }
+        }
+        Ok(())
+    }
+
+    fn names_of_all(&self) -> Vec<String> {
+        self.selection.chosen().cloned().collect()
+    }
+
+    /// The names of the selected columns.
+    pub fn names(&self) -> Vec<&str> {
+        self.selection.chosen().map(String::as_str).collect()
+    }
+
+    /// Whether the file names its columns; else they are `x1`, `x2`, ….
+    pub fn is_named(&self) -> bool {
+        self.named
+    }
+
+    /// What was decided about a text that could be read in another way.
+    pub fn guesses(&self) -> &[Guess] {
+        &self.guesses
+    }
+
+    /// Rows in the file, where it says so in advance: an NPY file does.
+    pub fn announced_rows(&self) -> Option<u64> {
+        match &self.rows {
+            Rows::Text(_) => None,
+            Rows::Npy(rows) => Some(rows.len()),
+            #[cfg(feature = "cli")]
+            Rows::Npz(rows) => Some(rows.len()),
+        }
+    }
+
+    /// For each selected column, how many of the whole numbers read so far are others now: [`Table::rounded`].
+    pub fn rounded(&self) -> &[usize] {
+        &self.rounded
+    }
+
+    /// The next rows, `most` at most: fewer at the end, and then none. Values are as they stand in the file, or in
+    /// the [units](TableReader::in_units) asked for.
+    ///
+    /// # Errors
+    /// [`Error::Parse`] for two columns of one name, for text that is no finite number, and for rows
+    /// with too few or too many values, by line and column; [`Error::MissingValue`], [`Error::NumberStyle`] for
+    /// decimal commas and thousands, [`Error::MixedColumns`] for a text with columns of something else.
+    /// [`Error::Number`] for a number that is no finite one of f32, [`Error::Npy`] for a file that ends early or goes
+    /// on. [`Error::Io`].
+    pub fn block(&mut self, most: usize) -> Result<Array2<f32>> {
+        let values = self.values(most)?;
+        let x = self.convert(values)?;
+        Ok(Array2::from_shape_vec((x.len() / self.selection.dim(), self.selection.dim()), x)
+            .expect("whole rows"))
+    }
+
+    /// The values of the next rows, in their own units.
+    fn values(&mut self, most: usize) -> Result<Values> {
+        if self.read == 0 {
+            self.check_names()?;
+        }
+        match &mut self.rows {
+            Rows::Text(rows) => {
+                let (mut left, mut values) = (most, Vec::new());
+                while left > 0 && rows.next(&self.selection, &mut values, &mut self.rounded)? {
+                    left -= 1;
+                }
+                Ok(Values::Double(values))
+            }
+            Rows::Npy(rows) => rows.block(most, &self.selection, &mut self.rounded),
+            #[cfg(feature = "cli")]
+            Rows::Npz(rows) => rows.block(most, &self.selection, &mut self.rounded),
+        }
+    }
+
+    /// Values in the units of their columns.
+    fn convert(&mut self, values: Values) -> Result<Vec<f32>> {
+        let x = match values {
+            Values::Single(values) if self.units.iter().all(Units::is_identity) => values,
+            Values::Single(values) => self.in_f32(&values)?,
+            Values::Double(values) => self.in_f32(&values)?,
+        };
+        self.read += x.len() / self.selection.dim();
+        Ok(x)
+    }
+
+    fn in_f32<T: Copy + Into<f64>>(&mut self, values: &[T]) -> Result<Vec<f32>> {
+        let mut x = Vec::with_capacity(values.len());
+        for (row, values) in values.chunks_exact(self.units.len()).enumerate() {
+            for (place, (units, &value)) in self.units.iter().zip(values).enumerate() {
+                let (value, column) = (value.into(), self.selection.columns()[place]);
+                let inside = units.of(value);
+                if !inside.is_finite() {
+                    return Err(Error::Number {
+                        row: (self.read + row + 1) as u64,
+                        column: column + 1,
+                        name: self.selection.names()[column].clone(),
+                        found: value,
+                        expected: WITHIN,
+                    });
+                }
+                self.rounded[place] += usize::from(units.round(value, inside));
+                x.push(inside);
+            }
+        }
+        Ok(x)
+    }
+
+    /// The rest of the rows, `most` at most, in units that lose nothing that matters: [`Table::units`].
+    ///
+    /// # Errors
+    /// As [`block`](TableReader::block); [`Error::TooFewRows`] if there is none.
+    pub fn table(mut self, most: usize) -> Result<Table> {
+        let dim = self.selection.dim();
+        let mut all = self.values(BLOCK.min(most))?;
+        let mut rows = all.len() / dim;
+        while rows < most {
+            let more = self.values(BLOCK.min(most - rows))?;
+            if more.len() == 0 {
+                break;
+            }
+            rows += more.len() / dim;
+            all.append(more);
+        }
+        if rows == 0 {
+            return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
+        }
+        self.units = match &all {
+            Values::Single(values) => Units::fitting(values, dim),
+            Values::Double(values) => Units::fitting(values, dim),
+        };
+        let x = Array2::from_shape_vec((rows, dim), self.convert(all)?).expect("whole rows");
+        let names = self.names().into_iter().map(str::to_owned).collect();
+        Ok(Table { names, x, units: self.units, rounded: self.rounded })
+    }
+}
+
+/// Rows read at a time where all are wanted.
+const BLOCK: usize = 4096;
+
+/// What an archive in ZIP format begins with.
+const ARCHIVE: &[u8] = b"PK\x03\x04";
+
+/// Rows, names of columns, how many, and what was guessed.
+type Opened<R> = (Rows<R>, Option<Vec<String>>, usize, Vec<Guess>);
+
+pub(super) fn unreadable(source: io::Error) -> Error {
+    Error::Io { path: "the reader".into(), source }
+}
+
+/// Opens a file of numbers, text or NPY; the options are for text.
+///
+/// # Errors
+/// As [`TableReader::new`]; [`Error::Io`] names the path.
+pub fn open_table(
+    path: impl AsRef<Path>,
+    options: impl Into<TextOptions>,
+) -> Result<TableReader<BufReader<File>>> {
+    let path = path.as_ref();
+    let file = File::open(path).map_err(|source| named(path, source))?;
+    TableReader::new(BufReader::new(file), options).map_err(|error| at(path, error))
+}
+
+/// Reads a file of numbers, text or NPY, all its columns and rows.
+///
+/// # Errors
+/// As [`TableReader::new`] and [`TableReader::block`]; [`Error::Io`] names the path.
+pub fn read_table(path: impl AsRef<Path>) -> Result<Table> {
+    let path = path.as_ref();
+    open_table(path, TextOptions::default())?.table(usize::MAX).map_err(|error| at(path, error))
+}
+
+fn named(path: &Path, source: std::io::Error) -> Error {
+    Error::Io { path: path.display().to_string(), source }
+}
+
+fn at(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Io { source, .. } => named(path, source),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::Header;
+
+    #[test]
+    fn columns_that_are_not_selected_may_hold_anything() {
+        let text = "id,a,b\nx,1,\ny,2,NA\n";
+        let reader = || TableReader::new(text.as_bytes(), Header::Detect).unwrap();
+        assert_eq!(reader().select(&["a"]).unwrap().table(9).unwrap().x, ndarray::array![[1.0], [2.0]]);
+        // A second selection is of the first.
+        let twice = reader().select(&["b", "a"]).unwrap().select(&["2"]).unwrap();
+        assert_eq!(twice.names(), ["a"]);
+        let error = reader().select(&["b", "a"]).unwrap().table(9).unwrap_err();
+        assert!(matches!(error, Error::MissingValue { line: Some(2), row: 1, column: 3, .. }), "{error}");
+    }
+
+    #[test]
+    fn as_many_rows_as_asked_for() {
+        let text: String = (0..10_000).map(|i| format!("{i}\n")).collect();
+        let reader = || TableReader::new(text.as_bytes(), Header::Detect).unwrap();
+        assert_eq!(reader().table(5000).unwrap().x.nrows(), 5000);
+        assert_eq!(reader().table(usize::MAX).unwrap().x[[9999, 0]], 9999.0);
+    }
+
+    #[test]
+    fn files_are_named_when_they_cannot_be_read() {
+        let error = read_table("no/such/file.csv").unwrap_err();
+        assert!(error.to_string().starts_with("no/such/file.csv: "), "{error}");
+        let folder = std::env::temp_dir();
+        let error = read_table(&folder).unwrap_err();
+        assert!(
+            matches!(&error, Error::Io { path, .. } if *path == folder.display().to_string()),
+            "{error:?}"
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! A table in memory, and what its columns hold.
+
+use std::io::{BufReader, Read};
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use rand::RngCore;
+
+use super::csv::Header;
+use super::dequantise;
+use super::diagnose::Runs;
+use super::reader::TableReader;
+use super::selection::find_columns;
+use super::step::Step;
+use super::units::Units;
+use crate::error::{Error, Result};
+
+/// Named columns of numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// The header, in the order of the columns; no name twice.
+    pub names: Vec<String>,
+    /// The values, shape (rows, names), in the `units` of their columns.
+    pub x: Array2<f32>,
+    /// What the numbers in each column of `x` stand for: [`Units`]. Nearly always they are the values themselves.
+    pub units: Vec<Units>,
+    /// For each column, how many whole numbers are others in f32: different ones may have become the same.
+    pub rounded: Vec<usize>,
+}
+
+/// What the values of a column are like, where that matters to a density.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// Numbers with fractions, or so large (2²³ and more) that f32 has none.
+    Continuous,
+    /// Whole numbers only, more than one. They have no density: a flexible model puts a spike of any height
+    /// on each, and its log-likelihood has no upper bound. [`Table::dequantise`] spreads them, as it does
+    /// numbers rounded to any other [`Step`].
+    Whole,
+    /// One value in all rows: nothing to learn, and refused by every training. [`Table::drop_constant`].
+    Constant,
+}
+
+impl ColumnKind {
+    /// What `values` are; no values are constant.
+    pub fn of(values: ArrayView1<f32>) -> Self {
+        // From 2²³ on f32 has no fractions: such values say nothing of the others.
+        const WHOLE_ANYWAY: f32 = 8_388_608.0;
+        if values.iter().all(|v| *v == values[0]) {
+            return ColumnKind::Constant;
+        }
+        let whole = values.iter().all(|v| v.fract() == 0.0);
+        let resolved = values.iter().any(|v| v.abs() < WHOLE_ANYWAY && *v != 0.0);
+        if whole && resolved { ColumnKind::Whole } else { ColumnKind::Continuous }
+    }
+}
+
+impl Table {
+    /// Reads a table of finite numbers, text or NPY, whole: a [`TableReader`] reads one in blocks, or a
+    /// selection of its columns.
+    ///
+    /// # Errors
+    /// As [`TableReader::new`] and [`TableReader::block`]; [`Error::TooFewRows`] for a header alone.
+    ///
+    /// [`Error::TooFewRows`]: crate::Error::TooFewRows
+    ///
+    /// ```
+    /// use quadrivium::tables::Table;
+    ///
+    /// let table = Table::from_reader("eruptions,waiting\n3.6,79\n1.8,54\n".as_bytes())?;
+    /// assert_eq!(table.names, ["eruptions", "waiting"]);
+    /// assert_eq!(table.x[[1, 0]], 1.8);
+    /// let error = Table::from_reader("a,b\n1,2\n3,?\n".as_bytes()).unwrap_err();
+    /// assert_eq!(error.to_string(), r#"line 3, column 2 (b): "?" in row 2 is a missing value: fill it in, or leave out the row or the column"#);
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn from_reader(reader: impl Read) -> Result<Self> {
+        TableReader::new(BufReader::new(reader), Header::Detect)?.table(usize::MAX)
+    }
+
+    /// The value in a row and a column, both from 0, in the units of the data.
+    ///
+    /// # Panics
+    /// If there is no such row or column.
+    pub fn value(&self, row: usize, column: usize) -> f64 {
+        self.units[column].written(self.x[[row, column]])
+    }
+
+    /// These columns, in this order: each a name, or else a number from 1.
+    ///
+    /// # Errors
+    /// [`Error::NoColumn`](crate::Error::NoColumn) with the names that there are,
+    /// [`Error::Config`](crate::Error::Config) for a column twice or for none.
+    pub fn select(&self, columns: &[impl AsRef<str>]) -> Result<Table> {
+        Ok(self.take(&find_columns(&self.names, columns)?))
+    }
+
+    fn take(&self, columns: &[usize]) -> Table {
+        let names = columns.iter().map(|&column| self.names[column].clone()).collect();
+        let rounded = columns.iter().map(|&column| self.rounded[column]).collect();
+        let units = columns.iter().map(|&column| self.units[column]).collect();
+        Table { names, x: self.x.select(Axis(1), columns), units, rounded }
+    }
+
+    /// What each column holds.
+    ///
+    /// ```
+    /// use quadrivium::tables::{ColumnKind, Table};
+    ///
+    /// let mut table = Table::from_reader("cm,children,planet\n170.2,2,3\n181,0,3\n".as_bytes())?;
+    /// assert_eq!(table.kinds(), [ColumnKind::Continuous, ColumnKind::Whole, ColumnKind::Constant]);
+    /// assert_eq!(table.drop_constant(), ["planet"]);
+    /// let spread = table.dequantise(&mut quadrivium::seeded(0))?;
+    /// assert_eq!(spread.x.column(0), table.x.column(0));
+    /// assert_eq!(spread.x.column(1).mapv(f32::round), table.x.column(1));
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn kinds(&self) -> Vec<ColumnKind> {
+        self.x.columns().into_iter().map(ColumnKind::of).collect()
+    }
+
+    /// Drops the columns of one value, and says which they were.
+    pub fn drop_constant(&mut self) -> Vec<String> {
+        let kinds = self.kinds();
+        let constant = |&column: &usize| kinds[column] == ColumnKind::Constant;
+        let (dropped, kept): (Vec<usize>, Vec<usize>) = (0..kinds.len()).partition(constant);
+        let names = dropped.iter().map(|&column| self.names[column].clone()).collect();
+        *self = self.take(&kept);
+        names
+    }
+
+    /// The grid that the values of each column were rounded to, whatever its width: found where all values are whole and
+    /// as they were read, or else where values recur, as those of a density do not.
+    ///
+    /// ```
+    /// let rows: String = (0..60).map(|i| format!("{:.1},{},{}\n", f64::from(i).sin(), i % 7, f64::from(i).cos())).collect();
+    /// let table = quadrivium::tables::Table::from_reader(rows.as_bytes())?;
+    /// let widths: Vec<f64> = table.steps().iter().map(|step| step.map_or(0.0, |step| step.width)).collect();
+    /// assert_eq!(widths, [0.1, 1.0, 0.0]);
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn steps(&self) -> Vec<Option<Step>> {
+        let kinds = self.kinds();
+        let of = |column| match kinds[column] {
+            ColumnKind::Constant => None,
+            _ => Runs::of(self, column).grid(self, column).0,
+        };
+        (0..kinds.len()).map(of).collect()
+    }
+
+    /// Spreads the columns with a [step](Table::steps) by uniform noise, over half a step to either side, so that they
+    /// have a density. A model's mean log-density of spread rows, plus the logarithms of the widths, is then at most
+    /// its mean log-probability of the rounded ones (Theis et al. 2016, §3.1; [`dequantise`]), and a draw rounds to
+    /// the grid: [`Step::nearest`].
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite).
+    pub fn dequantise(&self, rng: &mut dyn RngCore) -> Result<Table> {
+        let width = |(step, units): (Option<Step>, &Units)| step.map_or(0.0, |step| step.width / units.scale);
+        let widths: Vec<f64> = self.steps().into_iter().zip(&self.units).map(width).collect();
+        let x = dequantise(self.x.view(), &widths, rng)?;
+        Ok(Table { x, ..self.clone() })
+    }
+
+    /// Rows in the columns' units, (n, columns), as values: in the units of the data, in f64.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) for another number of columns.
+    pub fn restore(&self, x: ArrayView2<f32>) -> Result<Array2<f64>> {
+        if x.ncols() != self.units.len() {
+            let expected = format!("{} columns", self.units.len());
+            return Err(Error::Shape { what: "rows to restore", got: x.shape().to_vec(), expected });
+        }
+        Ok(Array2::from_shape_fn(x.dim(), |(row, column)| self.units[column].restore(x[[row, column]])))
+    }
+
+    /// Σ ln scale of the columns' [`Units`]: a log-density of rows of `x` less this is one in the units of the data. 0
+    /// unless a column is beyond the range of f32.
+    pub fn log_scale(&self) -> f64 {
+        self.units.iter().map(|units| units.scale.ln()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_told_apart() {
+        for (values, kind) in [
+            (array![1.0, 2.0, -3.0], ColumnKind::Whole),
+            (array![0.0, 1.0, 0.0], ColumnKind::Whole),
+            (array![0.0, -1.0, 3e9], ColumnKind::Whole),
+            (array![1.0, 2.0, 2.5], ColumnKind::Continuous),
+            (array![1e9, 2e9, 3e9], ColumnKind::Continuous),
+            (array![2.5, 2.5, 2.5], ColumnKind::Constant),
+            (array![0.0, -0.0, 0.0], ColumnKind::Constant),
+            (array![4.0], ColumnKind::Constant),
+            (array![], ColumnKind::Constant),
+        ] {
+            assert_eq!(ColumnKind::of(values.view()), kind, "{values}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_that_are_others_in_f32_are_counted() {
+        let text = "t,id,exact,size\n1700000001,5,16777216,1e8\n1700000002.0,16777217,16777218,123456789.5\n\
+                    1700000032,7,1700000000,2.5\n";
+        let table = Table::from_reader(text.as_bytes()).unwrap();
+        // Times are relative to one of them: nothing is lost.
+        assert_eq!(table.rounded, [0, 1, 0, 0]);
+        assert!(
+            (0..3).all(|row| table.value(row, 0) == [1_700_000_001.0, 1_700_000_002.0, 1_700_000_032.0][row])
+        );
+        // Noise of ±½ is less than what rounding did to ids.
+        let widths: Vec<f64> = table.steps().iter().map(|step| step.map_or(0.0, |step| step.width)).collect();
+        assert_eq!((table.kinds()[1], widths), (ColumnKind::Whole, vec![1.0, 0.0, 0.0, 0.0]));
+        let part = table.select(&["exact", "id"]).unwrap();
+        assert_eq!((part.rounded.as_slice(), part.units[0]), (&[0, 1][..], table.units[2]));
+        assert_eq!(part.dequantise(&mut crate::seeded(0)).unwrap(), part);
+        // A block has the values themselves, unless told otherwise.
+        let reader =
+            || TableReader::new(text.as_bytes(), Header::Detect).unwrap().select(&["id", "t"]).unwrap();
+        let mut plain = reader();
+        plain.block(1).unwrap();
+        assert_eq!(plain.rounded(), [0, 1]);
+        plain.block(9).unwrap();
+        assert_eq!(plain.rounded(), [1, 3]);
+        let mut inside = reader().in_units(&[table.units[1], table.units[0]]).unwrap();
+        assert_eq!(inside.block(9).unwrap().column(1), table.x.column(0));
+        assert_eq!(inside.rounded(), [1, 0]);
+        assert!(matches!(reader().in_units(&table.units), Err(Error::Shape { .. })));
+    }
+
+    /// Columns whose spread f32 does not hold come back as they stand in the file.
+    #[test]
+    fn what_f32_would_lose_comes_back() {
+        let rows = (0..300).map(|i| {
+            let (a, b) = (f64::from(i).sin(), f64::from(i * i).cos());
+            (1.7e9 + 40.0 * a, 47.3769 + 2e-4 * b, 1e-43 + 1e-44 * a, 1e200 * b)
+        });
+        let text: String =
+            rows.clone().map(|(t, lat, m, big)| format!("{t:.3},{lat:.8},{m:e},{big:e}\n")).collect();
+        let table = Table::from_reader(text.as_bytes()).unwrap();
+        let back = table.restore(table.x.view()).unwrap();
+        for (i, (t, lat, m, big)) in rows.enumerate() {
+            let off = [back[[i, 0]] - t, back[[i, 1]] - lat, back[[i, 2]] - m, back[[i, 3]] - big];
+            let felt = [6e-4, 6e-9, 1e-50, 1e194];
+            assert!(off.iter().zip(felt).all(|(off, felt)| off.abs() <= felt), "row {i}: {off:?}");
+        }
+        // Spread 10⁴⁴ and 10⁻²⁰⁰ times as wide in the table's numbers.
+        assert!((table.log_scale() / std::f64::consts::LN_10 - 156.0).abs() < 1.5, "{}", table.log_scale());
+        assert!(table.restore(array![[1.0]].view()).is_err());
+    }
+
+    #[test]
+    fn columns_are_selected_by_name_or_number() {
+        let table = Table::from_reader("a,b,\"3\"\n1,2,3\n4,5,6\n".as_bytes()).unwrap();
+        let part = table.select(&["3", "1"]).unwrap();
+        assert_eq!((part.names, part.x), (vec!["3".into(), "a".into()], array![[3.0, 1.0], [6.0, 4.0]]));
+        let error = table.select(&["a", "d"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"no column "d": expected one of ["a", "b", "3"], or a number from 1 to 3"#
+        );
+        for none in ["0", "4", "-1", ""] {
+            assert!(matches!(table.select(&[none]), Err(Error::NoColumn { .. })), "{none}");
+        }
+        assert!(matches!(table.select(&["a", "1"]), Err(Error::Config { .. })));
+        assert!(matches!(table.select(&[""; 0]), Err(Error::Config { .. })));
+    }
+
+    #[test]
+    fn all_columns_can_be_constant() {
+        let mut table = Table::from_reader("a,b\n1,2\n1,2\n".as_bytes()).unwrap();
+        assert_eq!(table.drop_constant(), ["a", "b"]);
+        assert_eq!(table.x.dim(), (2, 0));
+    }
+}

@@ -169,7 +169,7 @@ pub mod report;
 pub mod tables;
 pub mod worlds;
 
-pub use adversarial::{AdversarialLoss, Gan, GanConfig};
+pub use adversarial::{AdversarialLoss, Conditioning, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use baseline::{
     Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity,

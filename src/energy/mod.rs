@@ -37,6 +37,11 @@
 //! has a probability-flow ODE with a density, and by that ODE a [`Diffusion`](crate::Diffusion), with the
 //! same network and the same loss, draws and scores.
 //!
+//! **Conditions**: with a [`condition`](EnergyConfig::condition) the network takes c beside the row, p(x|c) =
+//! exp(−E(x, c))/Z(c). In training, each row x⁺ is compared with a chain x⁻ under the same condition: with classes, a
+//! chain that has lived under that class; with numbers, the chain whose condition was nearest. The quadrature finds a
+//! Z(c) for each condition that is scored, and remembers it.
+//!
 //! # Picture
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/pictures/energy_density.svg"))]
@@ -78,24 +83,24 @@
 //!   from seed to seed (4.4 ± 2.9 over three). A larger σ joins the modes and blurs them. *Change*: a ladder
 //!   of σ has both, and annealed sampling draws rows whose energy distance from the truth's is once or twice
 //!   that of two samples of the truth.
-//! - **Young chains.** If a share of 0.05 of the chains starts anew each time, the model learns where young
+//! - **Young chains.** If a share of 0.05 of the chains starts anew in each step, the model learns where young
 //!   chains go, not where exp(−E) has its mass (Nijkamp et al. 2019): after 1000 steps 0.997 of the samples
-//!   lie in the modes, and the density is 0.56 short. *See*: good samples beside a poor normalised score.
-//!   Without restarts it is 0.18, and 0.025 after 3000 steps; but now samples need the time that the chains
-//!   had: of chains from N(0, I), 0.07 are still on their way after 400 moves.
+//!   lie in the modes, and the density is 0.56 nats short. *See*: good samples beside a poor normalized score.
+//!   *Change*: no restarts. The density is then 0.18 short, and 0.025 after 3000 steps, but a sample needs as many
+//!   moves as the chains had: of chains from N(0, I), 0.07 are outside the modes after 400 moves.
 //! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave. On
-//!   a banana, 400 evaluations from N(0, I) leave the energy distance to the truth at 7 to 17 times its floor,
-//!   though the density is 0.03 short; with 120 of them spent on candidates it is at one to two. *See*:
-//!   [`ChainCheck::excess`]. In many columns hardly any candidate hits the mass, and
-//!   [`ChainCheck::effective`] says so.
-//! - **Slow mixing.** A step that suits a mode does not leave it. With steps of at most 0.05 the chains
-//!   stay where they started, the energy of the rest runs away, and the density is thousands of nats short.
-//!   So the chain also tries steps as long as the data are wide; the modes cover a hundredth of the plane
-//!   they lie in, and some land in another. In many dimensions none would.
-//! - **Unadjusted steps.** Without Metropolis the long steps are draws from nothing: two moons are learned
-//!   to 0.009 nats with it, to hundreds without.
+//!   a banana-shaped density the samples of chains of 400 evaluations from N(0, I) have an energy distance to the truth
+//!   of 7 to 17 times that of two samples of the truth, though the learned density is only 0.03 nats short. If 120 of
+//!   the evaluations go to candidates for the start, it is once or twice. *See*: [`ChainCheck::excess`]. In many
+//!   columns hardly any candidate hits the mass, and [`ChainCheck::effective`] says so.
+//! - **Slow mixing.** A step that is short enough for a mode does not reach another. With steps of at most 0.05 the
+//!   chains stay where they started, nothing holds the energy elsewhere, and the density is thousands of nats short.
+//!   Therefore the chain also tries steps as long as the data are wide: the modes cover a hundredth of the plane, so
+//!   some of these steps land in another mode. In many dimensions none would.
+//! - **Unadjusted steps.** Without Metropolis, long steps do not leave exp(−E) as it is: two moons are learned
+//!   to 0.009 nats with it, and are hundreds short without.
 //! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together, by a
-//!   hundred nats in 250 steps; a small magnitude penalty holds them.
+//!   hundred nats in 250 steps. A small magnitude penalty holds them.
 //!
 //! # Papers
 //!

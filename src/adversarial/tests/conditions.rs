@@ -44,8 +44,8 @@ fn one_condition_draws_and_judges_as_the_same_for_each_row() {
     }
 }
 
-/// A generator that draws the mean of its class, and a critic with the values 1, 10 and 100 for the classes: in the
-/// Wasserstein game it pays nothing only if it sees as many generated as real rows of each class.
+/// Whatever the row, this critic gives the classes 1, 10 and 100: in the Wasserstein game it pays nothing only if it sees
+/// as many generated as real rows of each.
 #[test]
 fn generated_rows_have_the_conditions_of_the_real_ones() {
     let mut config = GanConfig {
@@ -59,7 +59,7 @@ fn generated_rows_have_the_conditions_of_the_real_ones() {
     gan.critic_parameters = Parameters::new(vec![0.0, 0.0, 1.0, 10.0, 100.0, 0.0]);
     let report = gan.train(&labeled(300), &options(), &mut seeded(2), &mut Silent).unwrap();
     assert!(report.parts[0].1.iter().all(|loss| loss.abs() < 1e-4), "{:?}", report.parts[0]);
-    // The generator is judged under as many conditions: −E D(x, c), of which minibatches see about 37.
+    // The generator's rows have all of the classes, too: E D(x, c) = 37.
     assert!(report.parts[2].1.iter().all(|loss| (loss + 37.0).abs() < 20.0), "{:?}", report.parts[2]);
 }
 

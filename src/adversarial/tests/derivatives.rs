@@ -106,7 +106,7 @@ fn the_penalty_is_in_the_gradient() {
                 with.iter().zip(&without).map(|(with, without)| with - without).collect();
             assert_close(&format!("{:?}", gan.config), &difference, &penalty);
             let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
-            assert!(norm(&difference) > 0.2 * norm(&without), "{:?}: {}", gan.config, norm(&difference));
+            assert!(norm(&difference) > 0.5 * norm(&without), "{:?}: {}", gan.config, norm(&difference));
         }
     }
 }

@@ -136,14 +136,14 @@ impl Timed {
     /// Refuses a config whose network the file cannot hold.
     #[cfg(feature = "safetensors")]
     pub(crate) fn fits(
-        stored: &crate::persist::format::Stored,
+        stored: &crate::model::file::Stored,
         dim: usize,
         hidden: &[usize],
         octaves: usize,
         time_features: usize,
     ) -> Result<()> {
         let chain = [&[time_features], hidden, &[dim]].concat();
-        let features = crate::persist::format::features(dim, octaves);
+        let features = crate::model::file::features(dim, octaves);
         stored.fits(2 * (hidden.len() + 1) + 1, &[&chain, &[features, hidden[0]]])
     }
 

@@ -49,11 +49,7 @@ pub fn run(quick: bool) -> Result<()> {
         let model = model.with_sampler(Sampler::Ddim { steps: 10, eta: 0.0 })?;
         Ok((width, measure(|| draw(&model, 2000))))
     };
-    show(
-        "width, DDIM-10",
-        2.0,
-        sizes(&[32, 64, 128, 256, 512]).iter().map(of_width).collect::<Result<_>>()?,
-    );
+    show("width, DDIM-10", 2.0, sizes(&[32, 64, 128, 256, 512]).iter().map(of_width).collect::<Result<_>>()?);
 
     let most = std::thread::available_parallelism()?.get();
     let threads: Vec<usize> =

@@ -146,8 +146,8 @@ fn run(args: &Args) -> Result<()> {
         .for_each(|w| println!("- {}: {}", w.name, w.what));
     println!(
         "\nThe median of {} turns (least to most); times in milliseconds. The floor is the arithmetic at the rates \
-         above, on one thread. Quiet turns are those in which nothing else ran on the same cores; {} that were not were \
-         thrown away.",
+         above, on one thread. Quiet turns are those in which nothing else ran on the same cores; {} disturbed turns were \
+         measured again.",
         args.turns,
         rows.iter().map(|row| row.thrown_away).sum::<usize>()
     );

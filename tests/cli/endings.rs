@@ -70,12 +70,13 @@ fn interrupted_program_leaves_no_unfinished_file() {
     let score = ["score", &model, &rows, "-o", &folder.path("nats.csv")];
     let child = command(&score).stderr(Stdio::piped()).spawn().unwrap();
     let mut writer = fs::File::options().write(true).open(&rows).unwrap();
-    writer.write_all(b"eruptions,waiting\n1.5,60\n").unwrap();
-    // More than the program reads at once before it opens its output.
-    writer.write_all("2.5,70\n".repeat(20_000).as_bytes()).unwrap();
+    writer.write_all(b"eruptions,waiting\n").unwrap();
+    // It opens its output when it has seen enough of the rows.
     while files() == before {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        writer.write_all("1.5,60\n2.5,70\n".repeat(500).as_bytes()).unwrap();
     }
+    // Time to run out of rows: then it is waiting when the signal comes, and ends without dropping anything.
+    std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));

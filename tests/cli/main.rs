@@ -128,10 +128,10 @@ fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
     let folder = Folder::new("kinds");
     for (kind, says) in [
         ("autoregressive", "exact"),
-        ("diffusion", "by an ODE"),
+        ("diffusion", "ODE estimate"),
         ("energy", "estimate of the log-likelihood"),
         ("flow", "exact"),
-        ("flow_matching", "by an ODE"),
+        ("flow_matching", "ODE estimate"),
         ("gaussian_mixture", "exact"),
         ("kernel_density", "exact"),
     ] {

@@ -70,32 +70,23 @@
 //!
 //! # What can go wrong
 //!
-//! Figures are on the grid of 25 narrow modes, 0.018 wide in standard units, shortfalls in nats against the
-//! truth.
-//!
-//! - **Denoising at one σ.** Rows blurred by σ = 0.02 never lie between the modes, so nothing is learned of
-//!   the energy there, nor of one mode's weight against another's: several nats short, and how many differs
-//!   from seed to seed (4.4 ± 2.9 over three). A larger σ joins the modes and blurs them. *Change*: a ladder
-//!   of σ has both, and annealed sampling draws rows whose energy distance from the truth's is once or twice
-//!   that of two samples of the truth.
-//! - **Young chains.** If a share of 0.05 of the chains starts anew each time, the model learns where young
-//!   chains go, not where exp(−E) has its mass (Nijkamp et al. 2019): after 1000 steps 0.997 of the samples
-//!   lie in the modes, and the density is 0.56 short. *See*: good samples beside a poor normalised score.
-//!   Without restarts it is 0.18, and 0.025 after 3000 steps; but now samples need the time that the chains
-//!   had: of chains from N(0, I), 0.07 are still on their way after 400 moves.
-//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave. On
-//!   a banana, 400 evaluations from N(0, I) leave the energy distance to the truth at 7 to 17 times its floor,
-//!   though the density is 0.03 short; with 120 of them spent on candidates it is at one to two. *See*:
-//!   [`ChainCheck::excess`]. In many columns hardly any candidate hits the mass, and
-//!   [`ChainCheck::effective`] says so.
-//! - **Slow mixing.** A step that suits a mode does not leave it. With steps of at most 0.05 the chains
-//!   stay where they started, the energy of the rest runs away, and the density is thousands of nats short.
-//!   So the chain also tries steps as long as the data are wide; the modes cover a hundredth of the plane
-//!   they lie in, and some land in another. In many dimensions none would.
-//! - **Unadjusted steps.** Without Metropolis the long steps are draws from nothing: two moons are learned
-//!   to 0.009 nats with it, to hundreds without.
-//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together, by a
-//!   hundred nats in 250 steps; a small magnitude penalty holds them.
+//! - **Denoising at one σ.** Rows blurred by a small σ never lie between separate modes, so nothing is learned of
+//!   the energy there, nor of one mode's weight against another's: on a grid of 25 modes the density is several
+//!   nats off, by an amount that differs from seed to seed ([measured](crate::results)). A larger σ joins the modes
+//!   and blurs them. *Change*: a ladder of σ ([`ScoreModel`]) has both.
+//! - **Young chains.** If some chains start anew each time, the model learns where young chains go, not where
+//!   exp(−E) has its mass (Nijkamp et al. 2019). *See*: good samples beside a poor normalised score. Without
+//!   restarts the density improves, but drawing then takes as many moves as the chains made in training.
+//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave, so
+//!   chains from N(0, I) may be far from the truth even though the density is close to it. Evaluations spent on
+//!   choosing a start among candidates help. *See*: [`ChainCheck::excess`]. In many columns hardly any candidate
+//!   hits the mass, and [`ChainCheck::effective`] says so.
+//! - **Slow mixing.** A step that suits a mode does not leave it: with short steps alone the chains stay where
+//!   they started, and the energy elsewhere runs away. So the chain also tries steps as long as the data are wide,
+//!   some of which land in another mode. In many dimensions none would.
+//! - **Unadjusted steps.** Without Metropolis the long steps do not draw from the model, and it is not learned.
+//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together; a small magnitude
+//!   penalty holds them.
 //!
 //! # Papers
 //!

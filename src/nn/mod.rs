@@ -18,8 +18,9 @@
 //! rows. [`Tape`] is such a set of buffers for callers who want one.
 
 mod activation;
-mod fade;
-
+mod blurred;
+pub(crate) mod fade;
+mod field;
 mod fourier;
 mod layout;
 pub(crate) mod limits;
@@ -29,6 +30,7 @@ mod tape;
 pub(crate) mod timed;
 
 pub use activation::Activation;
+pub use field::{Direction, Inputs, Moment, SecondOrder, VectorField, Workspace};
 pub use fourier::Fourier;
 pub(crate) use fourier::{REACH, most_octaves};
 pub use layout::{Layout, Tensor};

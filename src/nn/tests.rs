@@ -1,5 +1,7 @@
 //! Every layer and composition, in f64, against central differences of its own forward functions.
 
+mod field;
+
 use super::*;
 use crate::numeric::rng::seeded;
 

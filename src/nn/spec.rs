@@ -139,7 +139,7 @@ impl NetworkSpec {
         let mut layers = Vec::new();
         let mut with_features = |octaves: usize| {
             if octaves > 0 {
-                layers.push(Layer::Fourier(Fourier::octaves(inputs, 1.0, octaves).beside(condition)));
+                layers.push(Layer::Fourier(Fourier::octaves(inputs, 1.0, octaves).passing(condition)));
             }
             features(inputs, octaves)
         };

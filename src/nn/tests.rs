@@ -157,7 +157,7 @@ fn activations() {
 #[test]
 fn fourier() {
     check(Fourier::octaves(2, 1.5, 3), |_| false);
-    check(Fourier::octaves(2, 1.5, 3).beside(2), |_| false);
+    check(Fourier::octaves(2, 1.5, 3).passing(3), |_| false);
     check(Fourier::time(8).unwrap(), |_| false);
     assert!(Fourier::time(7).is_err() && Fourier::time(0).is_err());
 }
@@ -215,7 +215,7 @@ fn residual_derivatives_match_differences() {
     // Inside a composition, behind Fourier features that leave the condition alone.
     check(
         Sequential::new(vec![
-            Layer::Fourier(Fourier::octaves(2, 1.0, 1).beside(1)),
+            Layer::Fourier(Fourier::octaves(2, 1.0, 1).passing(1)),
             Layer::Modulated(Box::new(Residual::new(6, 1, 4, 1, Activation::Tanh, 2, 1.0))),
         ]),
         |_| false,

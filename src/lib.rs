@@ -112,6 +112,7 @@
 //! | `report` | pictures, with the feature `plot` |
 //! | [`error`] | the errors, with the numbers in them |
 //! | [`faq`] | questions and answers |
+//! | [`results`] | everything measured: quality, speed, growth, each with its command |
 //!
 //! The page of each paradigm has its formula, a picture, an example, and how it can fail.
 //!
@@ -151,6 +152,11 @@ pub mod error;
 /// [`observe::Interrupt`], [`observe::JsonLines`], [`train::Objective`], [`train::fit`], [`nn::Network`],
 /// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
 pub mod faq {}
+#[doc = include_str!("../docs/RESULTS.md")]
+///
+#[cfg_attr(doc, doc = include_str!("../docs/pictures/tradeoffs.svg"))]
+#[cfg_attr(doc, doc = include_str!("../docs/pictures/steps.svg"))]
+pub mod results {}
 pub mod file;
 pub mod flow;
 pub mod flow_matching;

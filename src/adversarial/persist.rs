@@ -2,9 +2,8 @@ use super::network::Player;
 use super::{Gan, GanConfig};
 use crate::engine::Fitted;
 use crate::error::Result;
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 use crate::nn::{Layout, Network};
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
 
 fn layout(name: &str, player: &Player) -> Layout {
     let mut layout = Layout::default();

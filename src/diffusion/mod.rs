@@ -57,12 +57,12 @@
 //!
 //! # What can go wrong
 //!
-//! - **Slow.** An evaluation per step: DDPM-1000 takes 400 µs a row on two cores, where a VAE takes 0.2.
-//!   *Change*: [`Sampler::DpmSolver`] in 20 steps is at the floor of the energy distance, with a 50th
-//!   of the evaluations and so of the time.
-//! - **Few steps are biased.** *See*: the spread of a mode ÷ the true one. On the grid it is 1.00 for
-//!   DDPM-1000, 0.97 for DDIM-50 and 1.79 for DDIM-5, of which 74 % of the rows lie within 3σ. Heun with
-//!   few steps fails worse: 1.4 % with 9 evaluations.
+//! - **Slow.** An evaluation per step: DDPM-1000 needs a thousand for a row, a VAE one. *Change*: the sampler.
+//!   [`Sampler::DpmSolver`] in 20 steps takes a 50th of the evaluations, and so of the time, and its energy
+//!   distance is at the floor ([measured](crate::results)).
+//! - **Few steps are biased.** *See*: the spread within a mode ÷ the true one, which grows as DDIM takes fewer
+//!   steps. Heun in very few steps fails worse: hardly any of its rows lie in a mode
+//!   ([measured](crate::results)).
 //! - **Detail finer than the smallest noise** is not seen: [`sigma_min`](DiffusionConfig::sigma_min), in
 //!   standard deviations of a column. Samplers differ in how near they come to it: [`Finish`] has figures. A
 //!   mode that is drawn too narrow lies within 3σ more often than the truth: read that share beside the
@@ -74,9 +74,8 @@
 //!   rough gives good samples and a poor likelihood, for the divergence feels the roughness. A tolerance or
 //!   probes come with it in [`LogLikelihood::OdeEstimate`]; beyond 16 columns probes make it noisy.
 //! - **Diversity for fidelity.** Guidance, which trades them, is not in this crate.
-//!   [`temperature`](SampleOptions::temperature) below 1 trades too, and on separate modes badly: with 0.7
-//!   DDIM-50 leaves the modes as wide as before and takes rows from the outer ones (KL of mode shares 0.004
-//!   → 0.16 nats).
+//!   A [`temperature`](SampleOptions::temperature) below 1 trades them too, but badly where modes are separate: it
+//!   leaves each mode as wide as before and draws the outer ones less often.
 //!
 //! # Papers
 //!

@@ -1,8 +1,9 @@
 use super::schedule::NoiseLevel;
 use super::{Beyond, DiffusionConfig};
 use crate::error::Result;
-use crate::nn::timed::{self, Moment, Timed, clamp};
-use crate::nn::{Weights, grow};
+use crate::nn::fade::Fade;
+use crate::nn::timed::{Timed, clamp};
+use crate::nn::{Direction, Inputs, Moment, SecondOrder, VectorField, Weights, Workspace, grow};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -24,28 +25,30 @@ pub(crate) struct NoiseNet {
 }
 
 /// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Pass<F> {
-    levels: Vec<[F; 2]>, // (α, σ) of each level: (n) or (1)
-    dv: Vec<F>,          // (n, d)
-    dvdot: Vec<F>,       // (n, d)
-    velocity: timed::Pass<F>,
+    levels: Vec<[F; 2]>,  // (α, σ) of each level: (n) or (1)
+    moments: Vec<Moment>, // as many
+    eps: Vec<F>,          // v, then ε̂: (n, d)
+    epsdot: Vec<F>,       // v̇, then ε̇: (n, d)
+    dv: Vec<F>,           // (n, d)
+    dvdot: Vec<F>,        // (n, d)
+    fade: Fade<F>,
+    workspace: Workspace,
 }
 
 impl<F: Real> Pass<F> {
     /// Whether ε̂ = σ x at a row and about it: it is too far for v.
     pub(super) fn is_normal(&self, row: usize) -> bool {
-        self.velocity.rests(row)
+        self.fade.rests(row)
     }
 
     fn at(&mut self, levels: &[NoiseLevel]) {
         self.levels.clear();
         self.levels.extend(levels.iter().map(|l| [l.alpha, l.sigma].map(F::of)));
+        self.moments.clear();
+        self.moments.extend(levels.iter().map(|l| Moment { time: l.log_snr, blur: l.sigma }));
     }
-}
-
-fn moment(level: &NoiseLevel) -> Moment {
-    Moment { time: level.log_snr, blur: level.sigma }
 }
 
 impl NoiseNet {
@@ -54,8 +57,7 @@ impl NoiseNet {
     pub(crate) fn new(config: &DiffusionConfig) -> Result<Self> {
         let DiffusionConfig { dim, hidden, activation, octaves, time_features, .. } = config;
         let velocity = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
-        let beyond = config.beyond;
-        Ok(NoiseNet { velocity: if beyond == Beyond::Normal { velocity.fading() } else { velocity }, beyond })
+        Ok(NoiseNet { velocity, beyond: config.beyond })
     }
 
     pub(crate) fn dim(&self) -> usize {
@@ -90,8 +92,11 @@ impl NoiseNet {
     }
 
     /// From v to ε̂ in place.
-    fn to_noise<F: Real>(&self, x: &[F], levels: &[[F; 2]], v: &mut [F]) {
+    fn to_noise<F: Real>(&self, x: &[F], levels: &[[F; 2]], v: &mut [F], fade: &mut Fade<F>) {
         let dim = self.dim();
+        if self.beyond == Beyond::Normal {
+            fade.apply(dim, x, v);
+        }
         let shared = levels.len() * dim < x.len();
         for (r, (x, v)) in x.chunks_exact(dim).zip(v.chunks_exact_mut(dim)).enumerate() {
             let [alpha, sigma] = levels[if shared { 0 } else { r }];
@@ -111,8 +116,10 @@ impl NoiseNet {
         pass: &'a mut Pass<F>,
     ) -> &'a [F] {
         pass.at(&[level]);
-        let v = self.velocity.infer(p, x, moment(&level), &mut pass.velocity);
-        self.to_noise(x, &pass.levels, v);
+        let v = grow(&mut pass.eps, x.len());
+        let at = Inputs { x, moments: &pass.moments, condition: &[] };
+        self.velocity.infer(p, at, v, &mut pass.workspace);
+        self.to_noise(x, &pass.levels, v, &mut pass.fade);
         v
     }
 
@@ -125,22 +132,33 @@ impl NoiseNet {
         pass: &'a mut Pass<F>,
     ) -> &'a [F] {
         pass.at(levels);
-        let v = self.velocity.forward(p, x, levels.iter().map(moment), &mut pass.velocity);
-        self.to_noise(x, &pass.levels, v);
+        let v = grow(&mut pass.eps, x.len());
+        let at = Inputs { x, moments: &pass.moments, condition: &[] };
+        self.velocity.forward(p, at, v, &mut pass.workspace);
+        self.to_noise(x, &pass.levels, v, &mut pass.fade);
         v
     }
 
-    /// dp += ∂⟨dε, ε̂⟩/∂p after `forward` with a level for each row: dv = α dε.
-    pub(crate) fn backward<F: Real>(&self, w: Weights<F>, deps: &[F], dp: &mut [F], pass: &mut Pass<F>) {
-        let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
-        self.velocity.backward(w, dv, dp, &mut pass.velocity);
+    /// dp += ∂⟨dε, ε̂⟩/∂p after `forward` on the same x with a level for each row: dv = α dε.
+    pub(crate) fn backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        deps: &[F],
+        dp: &mut [F],
+        pass: &mut Pass<F>,
+    ) {
+        let dv = pass.fade.backward(self.dim(), self.scaled(deps, &pass.levels, &mut pass.dv));
+        let at = Inputs { x, moments: &pass.moments, condition: &[] };
+        self.velocity.backward(w, at, dv, Some(dp), None, &mut pass.workspace);
     }
 
-    /// dp += ∂(⟨dε, ε̂⟩ + ⟨dε̇, ε̇⟩)/∂p after `forward` with a level for each row, and `jvp`: dv = α dε, dv̇ =
-    /// α dε̇. The levels have no tangent.
+    /// dp += ∂(⟨dε, ε̂⟩ + ⟨dε̇, ε̇⟩)/∂p after `forward` with a level for each row, and `jvp`, on the same x and ẋ:
+    /// dv = α dε, dv̇ = α dε̇. The levels have no tangent.
     pub(crate) fn jvp_backward<F: Real>(
         &self,
         w: Weights<F>,
+        (x, xdot): (&[F], &[F]),
         deps: &[F],
         depsdot: &[F],
         dp: &mut [F],
@@ -148,7 +166,10 @@ impl NoiseNet {
     ) {
         let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
         let dvdot = self.scaled(depsdot, &pass.levels, &mut pass.dvdot);
-        self.velocity.jvp_backward(w, dv, dvdot, dp, &mut pass.velocity);
+        let (dv, dvdot) = pass.fade.jvp_backward(self.dim(), dv, dvdot);
+        let at = Inputs { x, moments: &pass.moments, condition: &[] };
+        let dot = Direction { x: xdot, moments: &[] };
+        self.velocity.jvp_backward(w, at, dot, dv, dvdot, dp, &mut pass.workspace);
     }
 
     /// α dε, row by row: what reaches v.
@@ -163,7 +184,10 @@ impl NoiseNet {
     /// ε̇ = (∂ε̂/∂x) ẋ after `forward` on the same x.
     pub(crate) fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
         let d = self.dim();
-        let epsdot = self.velocity.jvp(p, x, xdot, &mut pass.velocity);
+        let epsdot = grow(&mut pass.epsdot, x.len());
+        let at = Inputs { x, moments: &pass.moments, condition: &[] };
+        self.velocity.jvp(p, at, Direction { x: xdot, moments: &[] }, epsdot, &mut pass.workspace);
+        pass.fade.jvp(d, x, xdot, epsdot);
         let shared = pass.levels.len() * d < x.len();
         for (i, ((&x, &xdot), v)) in x.iter().zip(xdot).zip(&mut *epsdot).enumerate() {
             let [alpha, sigma] = pass.levels[if shared { 0 } else { i / d }];

@@ -106,7 +106,7 @@ impl<F: Real> Loss<F> for NoiseMse<'_> {
             slope * residual
         }));
         if let Some(dp) = dp {
-            self.net.backward(w, &scratch.deps, dp, &mut scratch.pass);
+            self.net.backward(w, &scratch.x, &scratch.deps, dp, &mut scratch.pass);
         }
         loss / d as f64
     }

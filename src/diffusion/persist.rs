@@ -3,9 +3,8 @@ use std::sync::Arc;
 use super::network::NoiseNet;
 use super::{Diffusion, DiffusionConfig, Fitted};
 use crate::error::Result;
+use crate::model::file::{Persist, Stored, Tensor, Units, encode};
 use crate::nn::timed::Timed;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, Units, encode};
 
 impl Persist for Diffusion {
     fn kind() -> &'static str {

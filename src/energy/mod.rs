@@ -75,32 +75,23 @@
 //!
 //! # What can go wrong
 //!
-//! Figures are on the grid of 25 narrow modes, 0.018 wide in standard units, shortfalls in nats against the
-//! truth.
-//!
-//! - **Denoising at one σ.** Rows blurred by σ = 0.02 never lie between the modes, so nothing is learned of
-//!   the energy there, nor of one mode's weight against another's: several nats short, and how many differs
-//!   from seed to seed (4.4 ± 2.9 over three). A larger σ joins the modes and blurs them. *Change*: a ladder
-//!   of σ has both, and annealed sampling draws rows whose energy distance from the truth's is once or twice
-//!   that of two samples of the truth.
-//! - **Young chains.** If a share of 0.05 of the chains starts anew in each step, the model learns where young
-//!   chains go, not where exp(−E) has its mass (Nijkamp et al. 2019): after 1000 steps 0.997 of the samples
-//!   lie in the modes, and the density is 0.56 nats short. *See*: good samples beside a poor normalized score.
-//!   *Change*: no restarts. The density is then 0.18 short, and 0.025 after 3000 steps, but a sample needs as many
-//!   moves as the chains had: of chains from N(0, I), 0.07 are outside the modes after 400 moves.
-//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave. On
-//!   a banana-shaped density the samples of chains of 400 evaluations from N(0, I) have an energy distance to the truth
-//!   of 7 to 17 times that of two samples of the truth, though the learned density is only 0.03 nats short. If 120 of
-//!   the evaluations go to candidates for the start, it is once or twice. *See*: [`ChainCheck::excess`]. In many
-//!   columns hardly any candidate hits the mass, and [`ChainCheck::effective`] says so.
-//! - **Slow mixing.** A step that is short enough for a mode does not reach another. With steps of at most 0.05 the
-//!   chains stay where they started, nothing holds the energy elsewhere, and the density is thousands of nats short.
-//!   Therefore the chain also tries steps as long as the data are wide: the modes cover a hundredth of the plane, so
-//!   some of these steps land in another mode. In many dimensions none would.
-//! - **Unadjusted steps.** Without Metropolis, long steps do not leave exp(−E) as it is: two moons are learned
-//!   to 0.009 nats with it, and are hundreds short without.
-//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together, by a
-//!   hundred nats in 250 steps. A small magnitude penalty holds them.
+//! - **Denoising at one σ.** Rows blurred by a small σ never lie between separate modes, so nothing is learned of
+//!   the energy there, nor of one mode's weight against another's: on a grid of 25 modes the density is several
+//!   nats off, by an amount that differs from seed to seed ([measured](crate::results)). A larger σ joins the modes
+//!   and blurs them. *Change*: a ladder of σ ([`ScoreModel`]) has both.
+//! - **Young chains.** If some chains start anew each time, the model learns where young chains go, not where
+//!   exp(−E) has its mass (Nijkamp et al. 2019). *See*: good samples beside a poor normalised score. Without
+//!   restarts the density improves, but drawing then takes as many moves as the chains made in training.
+//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave, so
+//!   chains from N(0, I) may be far from the truth even though the density is close to it. Evaluations spent on
+//!   choosing a start among candidates help. *See*: [`ChainCheck::excess`]. In many columns hardly any candidate
+//!   hits the mass, and [`ChainCheck::effective`] says so.
+//! - **Slow mixing.** A step that suits a mode does not leave it: with short steps alone the chains stay where
+//!   they started, and the energy elsewhere runs away. So the chain also tries steps as long as the data are wide,
+//!   some of which land in another mode. In many dimensions none would.
+//! - **Unadjusted steps.** Without Metropolis the long steps do not draw from the model, and it is not learned.
+//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together; a small magnitude
+//!   penalty holds them.
 //!
 //! # Papers
 //!

@@ -324,7 +324,7 @@ impl<F: Real> Loss<F> for SlicedScore<'_> {
             depsdot.push(-slope * sigma * v);
         }
         if let Some(dp) = dp {
-            net.jvp_backward(w, deps, depsdot, dp, pass);
+            net.jvp_backward(w, (blurred, v), deps, depsdot, dp, pass);
         }
         loss / d as f64
     }

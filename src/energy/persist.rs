@@ -3,9 +3,8 @@ use super::network::Energy;
 use super::{EnergyConfig, EnergyModel, ScoreConfig, ScoreModel};
 use crate::engine::{ConditionKind, Fitted};
 use crate::error::Result;
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 use crate::nn::timed::Timed;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
 
 impl Persist for EnergyModel {
     fn kind() -> &'static str {

@@ -1,11 +1,10 @@
 use ndarray::ArrayView2;
 
-use super::network::VelocityNet;
+use super::network::{Pass, VelocityNet};
 use super::{Fitted, FlowMatching};
 use crate::engine::transport::{self, Tangents, Velocity, divergence_for};
 use crate::error::Result;
 use crate::model::{LikelihoodOptions, LogLikelihood, check_rows};
-use crate::nn::timed::Pass;
 use crate::numeric::rng::Streams;
 
 /// The network as a velocity field.

@@ -1,7 +1,8 @@
 use super::{Coupling, FlowMatchingConfig, Source};
 use crate::error::Result;
-use crate::nn::Weights;
-use crate::nn::timed::{Moment, Pass, Timed};
+use crate::nn::fade::Fade;
+use crate::nn::timed::Timed;
+use crate::nn::{Direction, Inputs, Moment, VectorField, Weights, Workspace, grow};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -18,6 +19,18 @@ use crate::numeric::rng::Rng;
 pub(super) struct VelocityNet {
     net: Timed,
     fades: bool,
+    /// Whether v̂ comes to rest far from all data.
+    rests: bool,
+}
+
+/// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
+#[derive(Debug, Default)]
+pub(super) struct Pass<F> {
+    moments: Vec<Moment>, // (n) or (1)
+    v: Vec<F>,            // (n, d)
+    vdot: Vec<F>,         // (n, d)
+    fade: Fade<F>,
+    workspace: Workspace,
 }
 
 /// δ: times nearer to an end than this look alike.
@@ -28,9 +41,9 @@ impl VelocityNet {
     /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
     pub(super) fn new(config: &FlowMatchingConfig) -> Result<Self> {
         let FlowMatchingConfig { dim, hidden, activation, octaves, time_features, .. } = config;
-        let net = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
         Ok(VelocityNet {
-            net: if let Source::Gaussian = config.source { net.fading() } else { net },
+            net: Timed::new(*dim, hidden, *activation, *octaves, *time_features)?,
+            rests: matches!(config.source, Source::Gaussian),
             fades: matches!((&config.source, config.coupling), (Source::Gaussian, Coupling::Independent)),
         })
     }
@@ -65,21 +78,50 @@ impl VelocityNet {
 
     /// v̂ of rows x: (n, d), all at time t, nothing kept.
     pub(super) fn infer<'a, F: Real>(&self, p: &[F], x: &[F], t: f64, pass: &'a mut Pass<F>) -> &'a [F] {
-        self.net.infer(p, x, self.moment(t), pass)
+        let v = grow(&mut pass.v, x.len());
+        let at = Inputs { x, moments: &[self.moment(t)], condition: &[] };
+        self.net.infer(p, at, v, &mut pass.workspace);
+        self.fade(x, v, &mut pass.fade);
+        v
     }
 
     /// v̂ of rows x: (n, d), at the times t: (n), or (1) for all.
     pub(super) fn forward<'a, F: Real>(&self, p: &[F], x: &[F], t: &[f64], pass: &'a mut Pass<F>) -> &'a [F] {
-        self.net.forward(p, x, t.iter().map(|&t| self.moment(t)), pass)
+        pass.moments.clear();
+        pass.moments.extend(t.iter().map(|&t| self.moment(t)));
+        let v = grow(&mut pass.v, x.len());
+        let at = Inputs { x, moments: &pass.moments, condition: &[] };
+        self.net.forward(p, at, v, &mut pass.workspace);
+        self.fade(x, v, &mut pass.fade);
+        v
     }
 
-    /// dp += ∂⟨dv, v̂⟩/∂p after `forward` with a time for each row.
-    pub(super) fn backward<F: Real>(&self, w: Weights<F>, dv: &[F], dp: &mut [F], pass: &mut Pass<F>) {
-        self.net.backward(w, dv, dp, pass);
+    fn fade<F: Real>(&self, x: &[F], v: &mut [F], fade: &mut Fade<F>) {
+        if self.rests {
+            fade.apply(self.dim(), x, v);
+        }
+    }
+
+    /// dp += ∂⟨dv, v̂⟩/∂p after `forward` on the same x.
+    pub(super) fn backward<F: Real>(
+        &self,
+        w: Weights<F>,
+        x: &[F],
+        dv: &[F],
+        dp: &mut [F],
+        pass: &mut Pass<F>,
+    ) {
+        let at = Inputs { x, moments: &pass.moments, condition: &[] };
+        let dv = pass.fade.backward(self.dim(), dv);
+        self.net.backward(w, at, dv, Some(dp), None, &mut pass.workspace);
     }
 
     /// v̇ = (∂v̂/∂x) ẋ after `forward` on the same x.
     pub(super) fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
-        self.net.jvp(p, x, xdot, pass)
+        let vdot = grow(&mut pass.vdot, x.len());
+        let at = Inputs { x, moments: &pass.moments, condition: &[] };
+        self.net.jvp(p, at, Direction { x: xdot, moments: &[] }, vdot, &mut pass.workspace);
+        pass.fade.jvp(self.dim(), x, xdot, vdot);
+        vdot
     }
 }

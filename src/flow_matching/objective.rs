@@ -1,11 +1,10 @@
 use rand::Rng as _;
 
-use super::network::VelocityNet;
+use super::network::{Pass, VelocityNet};
 use super::{Coupling, Source};
 use crate::engine::Standardiser;
 use crate::engine::{Batch, Loss, Progress, TILE};
 use crate::nn::Weights;
-use crate::nn::timed::Pass;
 use crate::numeric::Real;
 use crate::numeric::assignment::Assignment;
 use crate::numeric::rng::Rng;
@@ -106,7 +105,7 @@ impl<F: Real> Loss<F> for VelocityMse<'_> {
             slope * residual
         }));
         if let Some(dp) = dp {
-            self.net.backward(w, dv, dp, pass);
+            self.net.backward(w, xt, dv, dp, pass);
         }
         loss / d as f64
     }

@@ -3,9 +3,8 @@ use std::sync::Arc;
 use super::network::VelocityNet;
 use super::{Fitted, FlowMatching, FlowMatchingConfig, Source};
 use crate::error::{Error, Result};
+use crate::model::file::{Persist, Stored, Tensor, Units, encode};
 use crate::nn::timed::Timed;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, Units, encode};
 
 /// The config in a file has no `source`: it is Gaussian. Saving any other is an [`Error::Format`].
 impl Persist for FlowMatching {

@@ -1,5 +1,7 @@
 //! The contract that every model keeps: [`Distribution`] and [`Generative`], with their inputs and results.
 
+#[cfg(feature = "safetensors")]
+pub mod file;
 mod shell;
 
 use std::ops::ControlFlow;

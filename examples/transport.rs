@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use comfy_table::{Table, presets};
-use quadrivium::flow_matching::{FlowSteps, Method};
+use quadrivium::diffusion::matching::{FlowSteps, Method};
 use quadrivium::metrics::{Floor, wasserstein2};
 use quadrivium::ndarray::{Array2, array};
 use quadrivium::numeric::rng::Rng;
@@ -83,8 +83,8 @@ fn main() -> Result<()> {
     let Args { seeds, steps, rows, quick } = Args::parse();
     let (steps, rows) = if quick { (100, 500) } else { (steps, rows) };
     let couplings = [
-        ("independent", Coupling::Independent),
-        ("optimal transport", Coupling::OptimalTransport { rows: 256 }),
+        ("independent", Pairing::Independent),
+        ("optimal transport", Pairing::OptimalTransport { rows: 256 }),
     ];
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);

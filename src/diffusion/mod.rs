@@ -89,11 +89,15 @@
 //! Lu et al. 2022, [DPM-Solver++](https://arxiv.org/abs/2211.01095)
 
 mod config;
+pub mod ladder;
 mod likelihood;
-pub(crate) mod network;
-pub(crate) mod objective;
+pub mod matching;
+mod network;
+mod objective;
+mod path;
 #[cfg(feature = "safetensors")]
 mod persist;
+mod predictor;
 mod sampler;
 mod sampling;
 mod schedule;
@@ -108,17 +112,23 @@ use ndarray::ArrayView2;
 use rand::RngCore;
 
 pub use self::config::{Beyond, DiffusionConfig, TrainingNoise};
+pub use self::ladder::{ScoreConfig, ScoreModel, ScoreTraining};
+pub use self::matching::{FlowMatching, FlowMatchingConfig, FlowSteps, Pairing, Source};
+pub use self::predictor::NoisePredictor;
 pub use self::sampler::{Finish, ReverseVariance, Sampler};
-pub use self::sampling::{NoisePredictor, sample_with};
+pub use self::sampling::sample_with;
 pub use self::schedule::{NoiseLevel, Schedule};
 pub use self::sde::{ProbabilityFlow, Sde};
 pub use crate::numeric::ode::{Method, Solver};
 
+use self::likelihood::Integration;
 use self::network::NoiseNet;
 use self::objective::{Levels, NoiseMse};
+use self::predictor::{PathNet, Trained};
 use self::sampler::Plan;
 use crate::engine::Standardiser;
 use crate::engine::tiles;
+use crate::engine::transport::standard_normal;
 use crate::engine::{Parameters, Rows, fit};
 use crate::error::Result;
 use crate::map::{Card, Objective, Sampling};
@@ -253,14 +263,14 @@ impl Generative for Diffusion {
         let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
         *standardiser = rows.standardiser.clone();
         let levels = Self::training_levels(&self.config, &self.levels);
-        let objective = NoiseMse { net: &self.net, levels };
+        let objective = NoiseMse { net: &self.net, ends: levels };
         fit(objective, parameters, &rows, &self.config.optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales all noise that enters: x_T ~ N(0, T²I), and T·ξ for the ξ of each
     /// step.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(&self.reverse(&self.predictor()), n, options, rng)
+        tiles::sample(&self.drawing(&self.predictor()), n, options, rng)
     }
 
     fn sample_each(
@@ -270,7 +280,7 @@ impl Generative for Diffusion {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
-        tiles::sample_each(&self.reverse(&self.predictor()), n, options, rng, sink)
+        tiles::sample_each(&self.drawing(&self.predictor()), n, options, rng, sink)
     }
 
     /// ln p(x) by the probability-flow ODE, as precise as the solver; one of its evaluations is a pass of the
@@ -278,6 +288,10 @@ impl Generative for Diffusion {
     /// 18 standard deviations has the normal density in standard units; from 12 on the network's part fades out
     /// ([`DiffusionConfig::beyond`]).
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
-        self.score(x, options)
+        let DiffusionConfig { solver, divergence, .. } = self.config;
+        let span = log_snr_span(&self.config, &self.levels);
+        let integration = Integration { span, solver, divergence };
+        let standardiser = &self.fitted.standardiser;
+        likelihood::log_likelihood(&self.predictor(), integration, standardiser, x, options, standard_normal)
     }
 }

@@ -1,3 +1,5 @@
+use super::path::Noising;
+use super::predictor::{NoisePredictor, PathNet, Trained};
 use super::schedule::NoiseLevel;
 use super::{Beyond, DiffusionConfig};
 use crate::error::Result;
@@ -33,11 +35,6 @@ pub(crate) struct Pass<F> {
 }
 
 impl<F: Real> Pass<F> {
-    /// Whether ε̂ = σ x at a row and about it: it is too far for v.
-    pub(super) fn is_normal(&self, row: usize) -> bool {
-        self.velocity.rests(row)
-    }
-
     fn at(&mut self, levels: &[NoiseLevel]) {
         self.levels.clear();
         self.levels.extend(levels.iter().map(|l| [l.alpha, l.sigma].map(F::of)));
@@ -58,27 +55,10 @@ impl NoiseNet {
         Ok(NoiseNet { velocity: if beyond == Beyond::Normal { velocity.fading() } else { velocity }, beyond })
     }
 
-    pub(crate) fn dim(&self) -> usize {
-        self.velocity.dim()
-    }
-
-    pub(crate) fn num_params(&self) -> usize {
-        self.velocity.num_params()
-    }
-
     /// The table of p.
     #[cfg(feature = "safetensors")]
     pub(crate) fn layout(&self) -> crate::nn::Layout {
         self.velocity.layout()
-    }
-
-    pub(crate) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
-        self.velocity.init(p, rng);
-    }
-
-    /// Fills the part of t that `backward` reads.
-    pub(crate) fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
-        self.velocity.transpose(p, t);
     }
 
     /// x, or with [`Beyond::Point`] x̃.
@@ -100,40 +80,6 @@ impl NoiseNet {
                 *v = sigma * near + alpha * *v + (x - near) / sigma;
             }
         }
-    }
-
-    /// ε̂ of rows x: (n, d), all at one level, nothing kept.
-    pub(crate) fn infer<'a, F: Real>(
-        &self,
-        p: &[F],
-        x: &[F],
-        level: NoiseLevel,
-        pass: &'a mut Pass<F>,
-    ) -> &'a [F] {
-        pass.at(&[level]);
-        let v = self.velocity.infer(p, x, moment(&level), &mut pass.velocity);
-        self.to_noise(x, &pass.levels, v);
-        v
-    }
-
-    /// ε̂ of rows x: (n, d), at `levels`, one for each row or a single one for all.
-    pub(crate) fn forward<'a, F: Real>(
-        &self,
-        p: &[F],
-        x: &[F],
-        levels: &[NoiseLevel],
-        pass: &'a mut Pass<F>,
-    ) -> &'a [F] {
-        pass.at(levels);
-        let v = self.velocity.forward(p, x, levels.iter().map(moment), &mut pass.velocity);
-        self.to_noise(x, &pass.levels, v);
-        v
-    }
-
-    /// dp += ∂⟨dε, ε̂⟩/∂p after `forward` with a level for each row: dv = α dε.
-    pub(crate) fn backward<F: Real>(&self, w: Weights<F>, deps: &[F], dp: &mut [F], pass: &mut Pass<F>) {
-        let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
-        self.velocity.backward(w, dv, dp, &mut pass.velocity);
     }
 
     /// dp += ∂(⟨dε, ε̂⟩ + ⟨dε̇, ε̇⟩)/∂p after `forward` with a level for each row, and `jvp`: dv = α dε, dv̇ =
@@ -159,9 +105,56 @@ impl NoiseNet {
         }
         dv
     }
+}
 
-    /// ε̇ = (∂ε̂/∂x) ẋ after `forward` on the same x.
-    pub(crate) fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
+/// The path from data to noise, in λ.
+impl PathNet for NoiseNet {
+    type Path = Noising;
+    type Workspace<F: Real> = Pass<F>;
+
+    fn dim(&self) -> usize {
+        self.velocity.dim()
+    }
+
+    fn num_params(&self) -> usize {
+        self.velocity.num_params()
+    }
+
+    fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
+        self.velocity.init(p, rng);
+    }
+
+    fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+        self.velocity.transpose(p, t);
+    }
+
+    fn infer<'a, F: Real>(&self, p: &[F], x: &[F], level: NoiseLevel, pass: &'a mut Pass<F>) -> &'a [F] {
+        pass.at(&[level]);
+        let v = self.velocity.infer(p, x, moment(&level), &mut pass.velocity);
+        self.to_noise(x, &pass.levels, v);
+        v
+    }
+
+    fn forward<'a, F: Real>(
+        &self,
+        p: &[F],
+        x: &[F],
+        levels: &[NoiseLevel],
+        pass: &'a mut Pass<F>,
+    ) -> &'a [F] {
+        pass.at(levels);
+        let v = self.velocity.forward(p, x, levels.iter().map(moment), &mut pass.velocity);
+        self.to_noise(x, &pass.levels, v);
+        v
+    }
+
+    /// dv = α dε.
+    fn backward<F: Real>(&self, w: Weights<F>, deps: &[F], dp: &mut [F], pass: &mut Pass<F>) {
+        let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
+        self.velocity.backward(w, dv, dp, &mut pass.velocity);
+    }
+
+    fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
         let d = self.dim();
         let epsdot = self.velocity.jvp(p, x, xdot, &mut pass.velocity);
         let shared = pass.levels.len() * d < x.len();
@@ -171,5 +164,21 @@ impl NoiseNet {
             *v = skip * xdot + alpha * *v;
         }
         epsdot
+    }
+
+    fn rests<F: Real>(pass: &Pass<F>, row: usize) -> bool {
+        pass.velocity.rests(row)
+    }
+}
+
+impl<F: Real> NoisePredictor<F> for Trained<'_, F, NoiseNet> {
+    type Scratch = Pass<F>;
+
+    fn dim(&self) -> usize {
+        self.net.dim()
+    }
+
+    fn noise<'a>(&self, x: &[F], level: NoiseLevel, pass: &'a mut Pass<F>) -> &'a [F] {
+        self.net.infer(self.p, x, level, pass)
     }
 }

@@ -159,7 +159,8 @@ pub(super) fn reverse_step(schedule: Schedule, from: NoiseLevel, to: NoiseLevel)
 /// use quadrivium::worlds::Toy;
 /// use quadrivium::diffusion::{ProbabilityFlow, Sde, Solver};
 /// use quadrivium::model::TraceEstimator;
-/// use quadrivium::numeric::{rng::Streams, transport};
+/// use quadrivium::engine::transport;
+/// use quadrivium::numeric::rng::Streams;
 ///
 /// let mixture = Toy::grid25().diffused().expect("a mixture");
 /// let flow = ProbabilityFlow { sde: Sde::PRESERVING, mixture: &mixture };

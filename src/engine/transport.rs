@@ -158,21 +158,9 @@ pub fn flow<V: Velocity>(
     x: &mut [f64],
     scratch: &mut Scratch<V::Scratch>,
 ) -> usize {
-    flow_watched(field, (method, steps), span, x, scratch, |_| {})
-}
-
-/// [`flow`] with the rows of each tile shown after each step.
-pub(crate) fn flow_watched<V: Velocity>(
-    field: &V,
-    (method, steps): (Method, usize),
-    span: (f64, f64),
-    x: &mut [f64],
-    scratch: &mut Scratch<V::Scratch>,
-    seen: impl FnMut(&[f64]),
-) -> usize {
     let Scratch { ode, field: kept, .. } = scratch;
     let slope = |_: &[usize], t: &[f64], x: &[f64], v: &mut [f64]| field.velocity(t, x, v, kept);
-    ode::fixed_watched(method, steps, span, field.dim(), x, ode, slope, seen)
+    ode::fixed(method, steps, span, field.dim(), x, ode, slope)
 }
 
 /// ln p of rows at time `span.0`, given the density ln p_b at time `span.1`: fills nats: (n) for x: (n, d);

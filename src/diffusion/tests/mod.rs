@@ -7,7 +7,7 @@ use approx::assert_relative_eq;
 use ndarray::{Array2, Axis};
 
 use super::network::Pass;
-use super::objective::Noise;
+use super::objective::{Drawn, Ends as _};
 use super::*;
 use crate::engine::transport;
 use crate::engine::{Objective as _, Progress};
@@ -61,7 +61,7 @@ fn the_objective_has_the_gradient_of_its_loss() {
         let net = NoiseNet::new(&DiffusionConfig { dim, ..small() }).unwrap();
         let levels = Schedule::Cosine.levels(20);
         for levels in [Levels::Timesteps(&levels[1..]), Levels::LogSnr(-5.0, 6.0)] {
-            let objective = NoiseMse { net: &net, levels };
+            let objective = NoiseMse { net: &net, ends: levels };
             let (p, mut rng, rows) = (random_params(&net), seeded(1), 5);
             let mut x: Vec<f64> = (0..rows * dim).map(|_| f64::normal(&mut rng)).collect();
             // A row out of reach, and one where the network fades out.
@@ -121,14 +121,14 @@ fn is_one_function(net: &NoiseNet) {
     assert_close("jvp", &epsdot, &slope);
 }
 
-fn draw(objective: &NoiseMse, rows: usize, rng: &mut Rng, noise: &mut Noise<f64>) {
+fn draw(objective: &NoiseMse, rows: usize, rng: &mut Rng, noise: &mut Drawn<NoiseLevel, f64>) {
     objective.draw(rows, START, rng, noise);
 }
 
 #[test]
 fn the_levels_of_a_batch_leave_no_gap() {
     let net = NoiseNet::new(&small()).unwrap();
-    let objective = NoiseMse { net: &net, levels: Levels::LogSnr(-5.0, 11.0) };
+    let objective = NoiseMse { net: &net, ends: Levels::LogSnr(-5.0, 11.0) };
     let (mut noise, mut rng, rows) = (Default::default(), seeded(3), 64);
     let mut sum = 0.0;
     for _ in 0..200 {
@@ -141,7 +141,7 @@ fn the_levels_of_a_batch_leave_no_gap() {
     // Each is uniform: the mean of a batch is 3 with standard deviation 0.25/√12.
     assert!((sum / (200.0 * 64.0) - 3.0).abs() < 4.0 * 0.25 / (12.0f64 * 200.0).sqrt());
     let timesteps = Schedule::Linear.levels(64);
-    let objective = NoiseMse { net: &net, levels: Levels::Timesteps(&timesteps[1..]) };
+    let objective = NoiseMse { net: &net, ends: Levels::Timesteps(&timesteps[1..]) };
     draw(&objective, rows, &mut rng, &mut noise);
     let mut drawn = noise.levels.to_vec();
     drawn.sort_by(|a, b| a.sigma.total_cmp(&b.sigma));
@@ -317,7 +317,7 @@ fn a_view_shares_the_parameters_until_one_trains() {
 }
 
 #[test]
-fn ways_end_in_the_rows_that_are_drawn() {
+fn paths_end_in_the_rows_that_are_drawn() {
     let (model, _) = trained(small(), 5);
     let (options, n) = (SampleOptions { temperature: 0.7 }, 150);
     let rk4 = crate::numeric::ode::Method::Rk4;
@@ -387,7 +387,7 @@ fn training_visits_the_levels_that_it_says() {
         let config = DiffusionConfig { training_noise, sigma_min, schedule, ..small() };
         let model = Diffusion::new(config, &mut seeded(0)).unwrap();
         let all = Diffusion::training_levels(&model.config, &model.levels);
-        [0.0, 1.0 - 1e-12].map(|u| all.at(u))
+        [0.0, 1.0 - 1e-12].map(|u| all.level(u))
     };
     // The first timestep to the last.
     let timesteps = Schedule::Linear.levels(20);

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Array3, array};
 
-use crate::diffusion::sampling::{Scratch, denoise};
+use crate::diffusion::sampler::{Scratch, denoise};
 use crate::diffusion::{
     DiffusionConfig, Finish, Method, NoiseLevel, NoisePredictor, ProbabilityFlow, ReverseVariance, Sampler,
     Schedule, Sde, Solver, sample_with,

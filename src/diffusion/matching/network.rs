@@ -1,4 +1,6 @@
-use super::{Coupling, FlowMatchingConfig, Source};
+use super::{FlowMatchingConfig, Pairing, Source};
+use crate::diffusion::path::Line;
+use crate::diffusion::predictor::{PathNet, Predictor, Trained};
 use crate::error::Result;
 use crate::nn::Weights;
 use crate::nn::timed::{Moment, Pass, Timed};
@@ -15,7 +17,7 @@ use crate::numeric::rng::Rng;
 /// model leaves every row where it is. From a Gaussian source every model does so with rows beyond 18 standard
 /// deviations, where v̂ has faded out; from others, which may be as wide as that, v̂ stays there what it is at 20.
 #[derive(Debug, Clone)]
-pub(super) struct VelocityNet {
+pub(crate) struct VelocityNet {
     net: Timed,
     fades: bool,
 }
@@ -31,7 +33,7 @@ impl VelocityNet {
         let net = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
         Ok(VelocityNet {
             net: if let Source::Gaussian = config.source { net.fading() } else { net },
-            fades: matches!((&config.source, config.coupling), (Source::Gaussian, Coupling::Independent)),
+            fades: matches!((&config.source, config.coupling), (Source::Gaussian, Pairing::Independent)),
         })
     }
 
@@ -40,46 +42,62 @@ impl VelocityNet {
         Moment { time, blur: if self.fades { 1.0 - t } else { 0.0 } }
     }
 
-    pub(super) fn dim(&self) -> usize {
-        self.net.dim()
-    }
-
-    pub(super) fn num_params(&self) -> usize {
-        self.net.num_params()
-    }
-
     /// The table of p.
     #[cfg(feature = "safetensors")]
     pub(super) fn layout(&self) -> crate::nn::Layout {
         self.net.layout()
     }
+}
 
-    pub(super) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
+impl PathNet for VelocityNet {
+    type Path = Line;
+    type Workspace<F: Real> = Pass<F>;
+
+    fn dim(&self) -> usize {
+        self.net.dim()
+    }
+
+    fn num_params(&self) -> usize {
+        self.net.num_params()
+    }
+
+    fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
         self.net.init(p, rng);
     }
 
-    /// Fills the part of t that `backward` reads.
-    pub(super) fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
+    fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
         self.net.transpose(p, t);
     }
 
-    /// v̂ of rows x: (n, d), all at time t, nothing kept.
-    pub(super) fn infer<'a, F: Real>(&self, p: &[F], x: &[F], t: f64, pass: &'a mut Pass<F>) -> &'a [F] {
+    fn infer<'a, F: Real>(&self, p: &[F], x: &[F], t: f64, pass: &'a mut Pass<F>) -> &'a [F] {
         self.net.infer(p, x, self.moment(t), pass)
     }
 
-    /// v̂ of rows x: (n, d), at the times t: (n), or (1) for all.
-    pub(super) fn forward<'a, F: Real>(&self, p: &[F], x: &[F], t: &[f64], pass: &'a mut Pass<F>) -> &'a [F] {
+    fn forward<'a, F: Real>(&self, p: &[F], x: &[F], t: &[f64], pass: &'a mut Pass<F>) -> &'a [F] {
         self.net.forward(p, x, t.iter().map(|&t| self.moment(t)), pass)
     }
 
-    /// dp += ∂⟨dv, v̂⟩/∂p after `forward` with a time for each row.
-    pub(super) fn backward<F: Real>(&self, w: Weights<F>, dv: &[F], dp: &mut [F], pass: &mut Pass<F>) {
+    fn backward<F: Real>(&self, w: Weights<F>, dv: &[F], dp: &mut [F], pass: &mut Pass<F>) {
         self.net.backward(w, dv, dp, pass);
     }
 
-    /// v̇ = (∂v̂/∂x) ẋ after `forward` on the same x.
-    pub(super) fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
+    fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
         self.net.jvp(p, x, xdot, pass)
+    }
+
+    fn rests<F: Real>(pass: &Pass<F>, row: usize) -> bool {
+        pass.rests(row)
+    }
+}
+
+impl<F: Real> Predictor<F, f64> for Trained<'_, F, VelocityNet> {
+    type Workspace = Pass<F>;
+
+    fn dim(&self) -> usize {
+        self.net.dim()
+    }
+
+    fn predict<'a>(&self, x: &[F], t: f64, pass: &'a mut Pass<F>) -> &'a [F] {
+        self.net.infer(self.p, x, t, pass)
     }
 }

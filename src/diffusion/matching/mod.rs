@@ -18,13 +18,13 @@
 //! learns their mean velocity, and that is what makes it right: v moves the source's density through the
 //! same densities as the lines (Lipman et al. 2023, theorems 1 and 2).
 //!
-//! **Coupling**: which x₀ goes with which x₁ is free, as long as each comes with its own distribution
-//! ([`Coupling`]). Matched in each minibatch so that the lines are shortest, they hardly cross, the flow's
+//! **Pairing**: which x₀ goes with which x₁ is free, as long as each comes with its own distribution
+//! ([`Pairing`]). Matched in each minibatch so that the lines are shortest, they hardly cross, the flow's
 //! own paths are all but straight, and few steps follow them (Tong et al. 2024; Pooladian et al. 2023).
 //!
 //! # Picture
 //!
-#![cfg_attr(doc, doc = include_str!("../../docs/pictures/flow_matching_paths.svg"))]
+#![cfg_attr(doc, doc = include_str!("../../../docs/pictures/flow_matching_paths.svg"))]
 //!
 //! # Example
 //!
@@ -32,7 +32,7 @@
 //! transport.
 //!
 //! ```
-//! use quadrivium::flow_matching::{FlowSteps, Method};
+//! use quadrivium::diffusion::matching::{FlowSteps, Method};
 //! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
@@ -47,8 +47,8 @@
 //!     };
 //!     Ok((rows(2)? - rows(50)?).mapv(f32::abs).mean().unwrap())
 //! };
-//! let crossing = lost(Coupling::Independent)?;
-//! let straight = lost(Coupling::OptimalTransport { rows: 128 })?;
+//! let crossing = lost(Pairing::Independent)?;
+//! let straight = lost(Pairing::OptimalTransport { rows: 128 })?;
 //! assert!(4.0 * straight < crossing, "{straight} against {crossing}");
 //! # Ok::<(), Error>(())
 //! ```
@@ -57,7 +57,7 @@
 //!
 //! - **Slow, or few steps.** As in a diffusion, rows cost a network evaluation a step: [`Samples::nfe`].
 //!   *See*: rows of the same seed that move when the steps are doubled. *Change*:
-//!   [`Coupling::OptimalTransport`], or [`Method::Rk4`], whose 25 steps (100 evaluations) reach the floor
+//!   [`Pairing::OptimalTransport`], or [`Method::Rk4`], whose 25 steps (100 evaluations) reach the floor
 //!   of the energy distance on the grid.
 //! - **Bridges.** The flow is invertible and continuous: from a source in one piece it joins separate modes
 //!   by thin bridges.
@@ -66,7 +66,7 @@
 //! - **Far rows.** From a Gaussian source v̂ fades out from 12 to 18 standard deviations, and beyond, rows stay
 //!   where they are: the density is the normal one. Columns with heavy tails are bent before, so that few rows
 //!   come there ([`Standardiser`]).
-//! - **Costly matching.** The exact coupling costs the cube of its rows; matched in parts of a minibatch it
+//! - **Costly matching.** The exact matching costs the cube of its rows; matched in parts of a minibatch it
 //!   is biased towards the independent one, the less the more rows.
 //!
 //! # Papers
@@ -78,9 +78,7 @@
 //! matching](https://arxiv.org/abs/2304.14772) · Chen et al. 2018, [Neural ordinary differential
 //! equations](https://arxiv.org/abs/1806.07366)
 
-mod likelihood;
 mod network;
-mod objective;
 #[cfg(feature = "safetensors")]
 mod persist;
 mod sampling;
@@ -98,8 +96,12 @@ pub use self::sampling::FlowSteps;
 pub use self::source::Source;
 pub use crate::numeric::ode::{Method, Solver};
 
-use self::network::VelocityNet;
-use self::objective::VelocityMse;
+pub(crate) use self::network::VelocityNet;
+use self::sampling::Flowing;
+use super::likelihood::{Integration, log_likelihood};
+use super::objective::{Ends, Regression};
+use super::predictor::{PathNet, Trained};
+use super::sampling::Drawing;
 use crate::engine::Standardiser;
 use crate::engine::tiles;
 use crate::engine::{OptimiserConfig, Parameters, Rows, fit};
@@ -107,11 +109,12 @@ use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::{
     Dataset, Generative, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples,
-    TraceEstimator, TrainOptions, TrainReport,
+    TraceEstimator, TrainOptions, TrainReport, check_rows,
 };
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
-use crate::numeric::rng::Streams;
+use crate::numeric::Real;
+use crate::numeric::rng::{Rng, Streams};
 
 /// What a [`FlowMatching`] is made of. Lengths are in standard deviations of the data's columns, on which the
 /// network works.
@@ -136,8 +139,8 @@ pub struct FlowMatchingConfig {
     /// Where the flow starts. Default [`Source::Gaussian`], the only one that a file of a model can hold.
     #[cfg_attr(feature = "safetensors", serde(skip))]
     pub source: Source,
-    /// Which source row goes with which row of the data. Default [`Coupling::Independent`].
-    pub coupling: Coupling,
+    /// Which source row goes with which row of the data. Default [`Pairing::Independent`].
+    pub coupling: Pairing,
     /// How rows are drawn.
     pub sampler: FlowSteps,
     /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5. With
@@ -158,7 +161,7 @@ pub struct FlowMatchingConfig {
 /// Which source row goes with which row of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub enum Coupling {
+pub enum Pairing {
     /// Any with any.
     Independent,
     /// Rows of a minibatch are matched so that Σ ‖x₁ − x₀‖² is least, in standard units, exactly (Tong et al.
@@ -179,7 +182,7 @@ impl Default for FlowMatchingConfig {
             octaves: 4,
             time_features: 32,
             source: Source::Gaussian,
-            coupling: Coupling::Independent,
+            coupling: Pairing::Independent,
             sampler: FlowSteps::default(),
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
@@ -206,7 +209,7 @@ impl FlowMatchingConfig {
             "as many columns as FlowMatchingConfig::dim",
         )?;
         check(
-            !matches!(self.coupling, Coupling::OptimalTransport { rows: ..2 | 65_537.. }),
+            !matches!(self.coupling, Pairing::OptimalTransport { rows: ..2 | 65_537.. }),
             "FlowMatchingConfig::coupling",
             self.coupling,
             "2 to 65,536 rows",
@@ -228,7 +231,7 @@ impl FlowMatchingConfig {
 ///
 /// ```
 /// use quadrivium::worlds::Toy;
-/// use quadrivium::flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, FlowSteps, Method, Source};
+/// use quadrivium::diffusion::matching::{FlowMatching, FlowMatchingConfig, FlowSteps, Method, Pairing, Source};
 /// use quadrivium::{Dataset, Generative, SampleOptions, Silent, TrainOptions};
 ///
 /// // From two moons to eight Gaussians.
@@ -237,7 +240,7 @@ impl FlowMatchingConfig {
 /// let data = Dataset::new(Toy::ffjord8().sample(2_000, &mut rng))?;
 /// let config = FlowMatchingConfig {
 ///     source: Source::Toy(moons.clone()),
-///     coupling: Coupling::OptimalTransport { rows: 64 },
+///     coupling: Pairing::OptimalTransport { rows: 64 },
 ///     ..Default::default()
 /// };
 /// let mut model = FlowMatching::new(config, &mut rng)?;
@@ -256,6 +259,32 @@ pub struct FlowMatching {
     config: FlowMatchingConfig,
     net: VelocityNet,
     fitted: Arc<Fitted>,
+}
+
+/// What a training draws: times, and source rows.
+#[derive(Debug)]
+struct Lines<'a> {
+    source: &'a Source,
+    units: &'a Standardiser,
+    pairing: Pairing,
+}
+
+impl Ends<f64> for Lines<'_> {
+    fn level(&self, u: f64) -> f64 {
+        u
+    }
+
+    fn draw<F: Real>(&self, d: usize, rng: &mut Rng, x0: &mut [F], row: &mut Vec<f64>) {
+        row.resize(d, 0.0);
+        for x0 in x0.chunks_exact_mut(d) {
+            self.source.draw(self.units, rng, row);
+            x0.iter_mut().zip(&*row).for_each(|(x0, &row)| *x0 = F::of(row));
+        }
+    }
+
+    fn pairing(&self) -> Pairing {
+        self.pairing
+    }
 }
 
 /// What training changes; views with other samplers share it.
@@ -298,6 +327,15 @@ impl FlowMatching {
         sampler.validate()?;
         Ok(FlowMatching { config: FlowMatchingConfig { sampler, ..self.config.clone() }, ..self.clone() })
     }
+
+    /// The network that samples and scores: its averaged parameters.
+    fn network(&self) -> Trained<'_, f32, VelocityNet> {
+        Trained { net: &self.net, p: &self.fitted.parameters.average }
+    }
+
+    fn drawing(&self) -> Drawing<'_, Flowing<'_>> {
+        Drawing { walk: Flowing(self), standardiser: &self.fitted.standardiser }
+    }
 }
 
 impl Generative for FlowMatching {
@@ -305,8 +343,8 @@ impl Generative for FlowMatching {
     fn card(&self) -> Card {
         let FlowMatchingConfig { source, coupling, sampler, .. } = &self.config;
         let matching = match coupling {
-            Coupling::Independent => "FM",
-            Coupling::OptimalTransport { .. } => "OT-FM",
+            Pairing::Independent => "FM",
+            Pairing::OptimalTransport { .. } => "OT-FM",
         };
         let steps = sampler.nfe();
         let name = format!("{matching}, {:?}-{}", sampler.method, sampler.steps);
@@ -334,14 +372,15 @@ impl Generative for FlowMatching {
         let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
         *standardiser = rows.standardiser.clone();
         let FlowMatchingConfig { source, coupling, optimiser, .. } = &self.config;
-        let objective = VelocityMse { net: &self.net, source, units: standardiser, coupling: *coupling };
+        let ends = Lines { source, units: standardiser, pairing: *coupling };
+        let objective = Regression { net: &self.net, ends };
         fit(objective, parameters, &rows, optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales the source rows about the data's mean, in standard units T·x₀; of a
     /// Gaussian source that is N(0, T²I).
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
+        tiles::sample(&self.drawing(), n, options, rng)
     }
 
     fn sample_each(
@@ -351,7 +390,7 @@ impl Generative for FlowMatching {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
+        tiles::sample_each(&self.drawing(), n, options, rng, sink)
     }
 
     /// ln p(x) by the ODE, as precise as the solver; one of its evaluations is a pass of the network with all
@@ -359,6 +398,15 @@ impl Generative for FlowMatching {
     /// beyond 18 standard deviations has the density that it has there, the normal one in standard units; from
     /// 12 on v̂ fades out. [`LogLikelihood::Unavailable`] for a source of rows.
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
-        self.score(x, options)
+        let FlowMatchingConfig { source, solver, divergence, .. } = &self.config;
+        let standardiser = &self.fitted.standardiser;
+        let integration = Integration { span: (1.0, 0.0), solver: *solver, divergence: *divergence };
+        if !source.has_density() {
+            check_rows("x", x, self.config.dim)?;
+            return Ok(LogLikelihood::Unavailable);
+        }
+        log_likelihood(&self.network(), integration, standardiser, x, options, |z| {
+            source.log_density(standardiser, z).expect("a source with a density")
+        })
     }
 }

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use super::network::VelocityNet;
-use super::{Fitted, FlowMatching, FlowMatchingConfig, Source};
+use super::{Fitted, FlowMatching, FlowMatchingConfig, Source, VelocityNet};
 use crate::error::{Error, Result};
 use crate::nn::timed::Timed;
 use crate::persist::Persist;

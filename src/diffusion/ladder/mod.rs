@@ -1,12 +1,68 @@
+//! A score network on a ladder of noise levels, drawn from by annealed Langevin dynamics (NCSN).
+//!
+//! A network learns the score s(x, σ) = ∇ ln p_σ(x) of the data blurred by each noise σ of a ladder. Rows are drawn
+//! by Langevin moves at every level in turn, from the noisiest to the quietest.
+//!
+//! # Formula
+//!
+//! ```text
+//! ladder      σ₁ > … > σ_L in one ratio;   s(x, σ) = −ε̂/σ
+//! denoising   σ² E‖s(x̃, σ) + ε/σ‖²,   x̃ = x + σε,   ε ~ N(0, I)
+//! sliced      2σ² E[vᵀ(∂s/∂x)v + ½‖s‖²],   v a random direction
+//! sampling    z ← z + (rσ²/2) s(z, σ) + √r σ ξ at each σ, ξ ~ N(0, I);   last z + σ_L² s(z, σ_L)
+//! ```
+//!
+//! Both losses have the score of p_σ as their minimum (Vincent 2011; Song et al. 2019). With ε̂ = −σs the score
+//! network is the noise predictor of a [`Diffusion`](crate::Diffusion), and shares its network and its loss. The two
+//! differ in how they draw: the moves of a ladder have no formula for the density of what they draw, so a
+//! [`ScoreModel`] has no likelihood. By the probability-flow ODE the same scores have one, and that is the
+//! diffusion.
+//!
+//! # Example
+//!
+//! ```
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//!
+//! let mut rng = seeded(0);
+//! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
+//! let mut model = ScoreModel::new(ScoreConfig { hidden: vec![32, 32], ..Default::default() }, &mut rng)?;
+//! model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut Silent)?;
+//! // Fewer moves at each level, by the same network.
+//! let quick = model.with_moves(3, 0.5)?;
+//! assert_eq!(quick.sample(10, &SampleOptions::default(), &mut rng)?.nfe, 20 * 3 + 1);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # What can go wrong
+//!
+//! - **Slow.** The default ladder spends 201 evaluations on a row. A diffusion's ODE solvers need a tenth.
+//! - **A ladder too short.** If σ₁ does not drown the distances between modes, a chain stays near the mode where it
+//!   starts, and the shares of the modes are wrong. *Change*: a larger [`ScoreConfig::sigma_max`].
+//! - **Steps too long.** With r near 4 a move at a level overshoots, and rows are too wide.
+//!
+//! # Papers
+//!
+//! Vincent 2011, [A connection between score matching and denoising
+//! autoencoders](https://doi.org/10.1162/NECO_a_00142) · Song et al. 2019, [Sliced score
+//! matching](https://arxiv.org/abs/1905.07088) · Song & Ermon 2019, [Generative modeling by estimating gradients of
+//! the data distribution](https://arxiv.org/abs/1907.05600) · Song & Ermon 2020, [Improved techniques for training
+//! score-based generative models](https://arxiv.org/abs/2006.09011)
+
+mod annealing;
+#[cfg(feature = "safetensors")]
+mod persist;
+#[cfg(test)]
+mod tests;
+
 use std::ops::ControlFlow;
 
 use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
-use super::objective::SlicedScore;
-use crate::diffusion::network::{NoiseNet, Pass};
-use crate::diffusion::objective::{Levels, NoiseMse};
-use crate::diffusion::{Beyond, DiffusionConfig, NoiseLevel};
+use super::network::{NoiseNet, Pass};
+use super::objective::{Levels, NoiseMse, SlicedScore};
+use super::predictor::PathNet;
+use super::{Beyond, DiffusionConfig, NoiseLevel};
 use crate::engine::Standardiser;
 use crate::engine::tiles;
 use crate::engine::{self, OptimiserConfig, Parameters, Rows};
@@ -152,7 +208,7 @@ impl ScoreConfig {
 /// the score, ε̂ = −σ s. They differ in how they sample.
 ///
 /// ```
-/// use quadrivium::energy::{ScoreConfig, ScoreModel};
+/// use quadrivium::diffusion::{ScoreConfig, ScoreModel};
 /// use quadrivium::{worlds::Toy, *};
 ///
 /// let mut rng = seeded(0);
@@ -269,7 +325,7 @@ impl Generative for ScoreModel {
     ) -> Result<TrainReport> {
         let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
         self.standardiser = rows.standardiser.clone();
-        let denoising = NoiseMse { net: &self.net, levels: Levels::Timesteps(&self.levels) };
+        let denoising = NoiseMse { net: &self.net, ends: Levels::Timesteps(&self.levels) };
         let (parameters, optimiser) = (&mut self.parameters, &self.config.optimiser);
         match self.config.training {
             ScoreTraining::Denoising => {

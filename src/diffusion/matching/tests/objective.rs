@@ -4,12 +4,13 @@ use approx::assert_relative_eq;
 use ndarray::array;
 
 use super::{MATCHED, small};
+use crate::diffusion::matching::{FlowMatching, FlowMatchingConfig, Pairing, Solver};
+use crate::diffusion::matching::{Lines, VelocityNet};
+use crate::diffusion::objective::{Drawn, Regression};
+use crate::diffusion::predictor::PathNet;
 use crate::engine::Standardiser;
 use crate::engine::transport::{self, Tangents, Velocity, standard_normal};
 use crate::engine::{Objective, Progress};
-use crate::flow_matching::network::VelocityNet;
-use crate::flow_matching::objective::{Noise, VelocityMse};
-use crate::flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, Solver};
 use crate::model::{Dataset, Generative, Silent, TraceEstimator, TrainOptions};
 use crate::nn::Weights;
 use crate::numeric::Real;
@@ -27,12 +28,20 @@ fn random_params(net: &VelocityNet) -> Vec<f64> {
     p
 }
 
+fn objective<'a>(
+    net: &'a VelocityNet,
+    config: &'a FlowMatchingConfig,
+    units: &'a Standardiser,
+) -> Regression<'a, VelocityNet, Lines<'a>> {
+    Regression { net, ends: Lines { source: &config.source, units, pairing: config.coupling } }
+}
+
 #[test]
 fn the_objective_has_the_gradient_of_its_loss() {
-    for (dim, coupling) in [1, 2, 5].into_iter().flat_map(|d| [(d, Coupling::Independent), (d, MATCHED)]) {
+    for (dim, coupling) in [1, 2, 5].into_iter().flat_map(|d| [(d, Pairing::Independent), (d, MATCHED)]) {
         let config = FlowMatchingConfig { dim, coupling, ..small() };
         let (net, units) = (VelocityNet::new(&config).unwrap(), Standardiser::identity(dim));
-        let objective = VelocityMse { net: &net, source: &config.source, units: &units, coupling };
+        let objective = objective(&net, &config, &units);
         let (p, mut rng, rows) = (random_params(&net), seeded(1), 5);
         let mut x: Vec<f64> = (0..rows * dim).map(|_| f64::normal(&mut rng)).collect();
         // A row out of reach, and one that is where the field fades out for part of its way.
@@ -45,7 +54,7 @@ fn the_objective_has_the_gradient_of_its_loss() {
         let (weight, mut scratch) = (0.7, Default::default());
         let mut dp = vec![1.0; p.len()];
         // Scratch dirty from a larger batch must not matter.
-        let (mut other, wide) = (Noise::default(), vec![0.3; 2 * x.len()]);
+        let (mut other, wide) = (Drawn::default(), vec![0.3; 2 * x.len()]);
         Objective::<f64>::draw(&objective, 2 * rows, START, &mut rng, &mut other);
         let w = Weights { p: &p, t: &transposed };
         objective.loss_grad(w, &wide, &other, 1.0, Some(&mut dp.clone()), &mut [], &mut scratch);
@@ -74,34 +83,33 @@ fn matched_lines_are_shortest() {
     let loss = |coupling, rows: usize| {
         let config = FlowMatchingConfig { coupling, ..small() };
         let (net, units) = (VelocityNet::new(&config).unwrap(), Standardiser::identity(2));
-        let objective = VelocityMse { net: &net, source: &config.source, units: &units, coupling };
+        let objective = objective(&net, &config, &units);
         let p = vec![0.0; net.num_params()];
-        let (mut noise, mut scratch) = (Noise::default(), Default::default());
+        let (mut noise, mut scratch) = (Drawn::default(), Default::default());
         Objective::<f64>::draw(&objective, rows, START, &mut seeded(3), &mut noise);
         // The data are the source rows themselves in another order, shifted: no line need be longer than the
         // shift.
-        let x: Vec<f64> = noise.x0.chunks_exact(2).rev().flatten().map(|&x0| x0 + 0.5).collect();
+        let x: Vec<f64> = noise.ends.chunks_exact(2).rev().flatten().map(|&x0| x0 + 0.5).collect();
         let w = Weights { p: &p, t: &[] };
         let loss: f64 = objective.loss_grad(w, &x, &noise, 0.0, None, &mut [], &mut scratch);
         (loss / rows as f64, Objective::<f64>::tile(&objective))
     };
-    let (matched, tile) = loss(Coupling::OptimalTransport { rows: 100 }, 100);
+    let (matched, tile) = loss(Pairing::OptimalTransport { rows: 100 }, 100);
     assert_relative_eq!(matched, 0.25, max_relative = 1e-6);
     assert_eq!(tile, 100, "what is matched is seen together");
     // Independent standard normals, one shifted by (½, ½): 2 + ¼ a coordinate.
-    assert!(loss(Coupling::Independent, 100).0 > 1.5);
+    assert!(loss(Pairing::Independent, 100).0 > 1.5);
 }
 
 #[test]
 fn the_times_of_a_batch_leave_no_gap() {
     let (config, units) = (small(), Standardiser::identity(2));
     let net = VelocityNet::new(&config).unwrap();
-    let objective =
-        VelocityMse { net: &net, source: &config.source, units: &units, coupling: config.coupling };
-    let (mut noise, mut rng, mut sum) = (Noise::default(), seeded(3), 0.0);
+    let objective = objective(&net, &config, &units);
+    let (mut noise, mut rng, mut sum) = (Drawn::default(), seeded(3), 0.0);
     for _ in 0..200 {
         Objective::<f64>::draw(&objective, 64, START, &mut rng, &mut noise);
-        let mut t = noise.t.clone();
+        let mut t = noise.levels.clone();
         t.sort_by(f64::total_cmp);
         assert!(t[0] >= 0.0 && t[63] < 1.0);
         assert!(t.windows(2).all(|w| (w[1] - w[0] - 1.0 / 64.0).abs() < 1e-12));

@@ -11,7 +11,7 @@ use crate::nn::Activation::LeakyRelu;
 use crate::numeric::rng::seeded;
 use crate::worlds::Toy;
 
-const MATCHED: Coupling = Coupling::OptimalTransport { rows: 64 };
+const MATCHED: Pairing = Pairing::OptimalTransport { rows: 64 };
 
 fn small() -> FlowMatchingConfig {
     FlowMatchingConfig { hidden: vec![8, 6], octaves: 2, time_features: 4, ..Default::default() }
@@ -107,7 +107,7 @@ fn a_matched_flow_needs_fewer_steps() {
         let fine = end(Method::Rk4, 50);
         [1, 8].map(|steps| (end(Method::Euler, steps) - &fine).mapv(|v| v * v).mean().unwrap())
     };
-    let (independent, matched) = (bend(Coupling::Independent), bend(MATCHED));
+    let (independent, matched) = (bend(Pairing::Independent), bend(MATCHED));
     assert!(independent.iter().zip(matched).all(|(i, m)| *i > 5.0 * m), "{independent:?} {matched:?}");
 }
 
@@ -207,7 +207,7 @@ fn every_option_changes_something() {
         with(&|c| c.time_features = 8),
         with(&|c| c.source = Source::Toy(Toy::checkerboard())),
         with(&|c| c.coupling = MATCHED),
-        with(&|c| c.coupling = Coupling::OptimalTransport { rows: 8 }),
+        with(&|c| c.coupling = Pairing::OptimalTransport { rows: 8 }),
         with(&|c| c.optimiser.lr = 1e-3),
     ] {
         let (other_drawn, other_scored) = outcome(&config);
@@ -298,7 +298,7 @@ fn options_out_of_range_name_their_field() {
         ("FlowMatchingConfig::source", FlowMatchingConfig { source: Source::Rows(row.into()), ..base() }),
         (
             "FlowMatchingConfig::coupling",
-            FlowMatchingConfig { coupling: Coupling::OptimalTransport { rows: 1 }, ..base() },
+            FlowMatchingConfig { coupling: Pairing::OptimalTransport { rows: 1 }, ..base() },
         ),
         (
             "FlowMatchingConfig::divergence",

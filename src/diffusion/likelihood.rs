@@ -1,58 +1,69 @@
 use ndarray::ArrayView2;
 
+use super::network::{At, Level, Parametrization, Pass, PathNet};
 use super::path::Path;
-use super::predictor::{LevelOf, PathNet, Trained};
-use crate::engine::Standardiser;
+use super::predictor::Trained;
 use crate::engine::transport::{self, Tangents, Velocity, divergence_for};
+use crate::engine::{Given, Standardiser};
 use crate::error::Result;
-use crate::model::{LikelihoodOptions, LogLikelihood, TraceEstimator, check_rows};
+use crate::model::{LikelihoodOptions, LogLikelihood, TraceEstimator};
 use crate::numeric::ode::Solver;
 use crate::numeric::rng::Streams;
 
 /// What a network keeps from call to call along the ODE of its path.
 #[derive(Debug)]
-pub(crate) struct Workspace<L, W> {
+pub(crate) struct Workspace<L> {
     levels: Vec<L>, // (m), or (1) where all rows share a level
     x: Vec<f32>,    // (m, d)
+    c: Vec<f32>,    // (m, k), or (1, k)
     xdot: Vec<f32>, // (m, d)
-    kept: W,
+    pass: Pass<f32>,
 }
 
-impl<L, W: Default> Default for Workspace<L, W> {
+impl<L> Default for Workspace<L> {
     fn default() -> Self {
-        Workspace { levels: Vec::new(), x: Vec::new(), xdot: Vec::new(), kept: W::default() }
+        let (levels, x, c, xdot) = Default::default();
+        Workspace { levels, x, c, xdot, pass: Pass::default() }
     }
 }
 
-impl<L: Copy, W> Workspace<L, W> {
+impl<L: Copy> Workspace<L> {
     fn level(&self, row: usize) -> L {
         self.levels[row.min(self.levels.len() - 1)]
     }
 }
 
-impl<N: PathNet> Velocity for Trained<'_, f32, N> {
-    type Scratch = Workspace<LevelOf<N>, N::Workspace<f32>>;
+impl<P: Parametrization> Velocity for Trained<'_, f32, P> {
+    type Scratch = Workspace<Level<P>>;
 
     fn dim(&self) -> usize {
         self.net.dim()
     }
 
-    fn velocity(&self, t: &[f64], x: &[f64], v: &mut [f64], s: &mut Self::Scratch) {
-        let (d, alike) = (self.net.dim(), t.iter().all(|other| *other == t[0]));
+    fn velocity(&self, rows: &[usize], t: &[f64], x: &[f64], v: &mut [f64], s: &mut Self::Scratch) {
+        let (d, k) = (self.net.dim(), self.net.width());
+        let alike = t.iter().all(|other| *other == t[0]);
         s.levels.clear();
-        s.levels.extend(t[..if alike { 1 } else { t.len() }].iter().map(|&t| N::Path::level(t)));
+        s.levels.extend(t[..if alike { 1 } else { t.len() }].iter().map(|&t| P::Path::level(t)));
         s.x.clear();
         s.x.extend(x.iter().map(|&x| x as f32));
-        let predicted = self.net.forward(self.p, &s.x, &s.levels, &mut s.kept);
+        s.c.clear();
+        if self.c.len() <= k {
+            s.c.extend_from_slice(self.c);
+        } else {
+            rows.iter().for_each(|row| s.c.extend_from_slice(&self.c[row * k..][..k]));
+        }
+        let at = At { x: &s.x, c: &s.c, levels: &s.levels };
+        let predicted = self.net.forward(self.p, at, &mut s.pass);
         v.iter_mut().zip(predicted).for_each(|(v, &predicted)| *v = predicted.into());
         for (r, (v, x)) in v.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
             // Exactly, so that the farthest row keeps all digits of its density.
-            if N::rests(&s.kept, r) {
+            if s.pass.rests(r) {
                 v.fill(0.0);
                 continue;
             }
             let level = s.level(r);
-            v.iter_mut().zip(x).for_each(|(v, x)| *v = N::Path::velocity(level, *x, *v));
+            v.iter_mut().zip(x).for_each(|(v, x)| *v = P::Path::velocity(level, *x, *v));
         }
     }
 
@@ -67,12 +78,13 @@ impl<N: PathNet> Velocity for Trained<'_, f32, N> {
         divergence.fill(0.0);
         for k in 0..tangents.count() {
             tangents.direction(k, &mut s.xdot);
-            let dot = self.net.jvp(self.p, &s.x, &s.xdot, &mut s.kept);
+            let at = At { x: &s.x, c: &s.c, levels: &s.levels };
+            let dot = self.net.jvp(self.p, at, &s.xdot, &mut s.pass);
             tangents.add(&s.xdot, dot, divergence);
         }
         for (r, div) in divergence.iter_mut().enumerate() {
-            let moving = N::Path::divergence(s.level(r), self.net.dim(), *div);
-            *div = if N::rests(&s.kept, r) { 0.0 } else { moving };
+            let moving = P::Path::divergence(s.level(r), self.net.dim(), *div);
+            *div = if s.pass.rests(r) { 0.0 } else { moving };
         }
     }
 }
@@ -86,21 +98,20 @@ pub(crate) struct Integration {
     pub(crate) divergence: Option<TraceEstimator>,
 }
 
-/// ln p(x) = ln p(z) + ln |dz/dx|, where the ODE carries x, in standard units, to the far end z with the density
+/// ln p(x|c) = ln p(z) + ln |dz/dx|, where the ODE carries x, in standard units, to the far end z with the density
 /// `end`.
-pub(crate) fn log_likelihood<N: PathNet>(
-    network: &Trained<'_, f32, N>,
+pub(crate) fn log_likelihood<P: Parametrization>(
+    (net, p): (&PathNet<f32, P>, &[f32]),
     Integration { span, solver, divergence }: Integration,
     standardiser: &Standardiser,
+    given: Given<'_>,
     x: ArrayView2<f32>,
     options: &LikelihoodOptions,
     end: impl Fn(&[f64]) -> f64 + Sync,
 ) -> Result<LogLikelihood> {
-    let d = network.net.dim();
-    check_rows("x", x, d)?;
-    let divergence = divergence.unwrap_or(divergence_for(d));
+    let divergence = divergence.unwrap_or(divergence_for(net.dim()));
     let (nats, nfe) = transport::score(
-        network,
+        |first, n| Trained { net, p, c: given.rows(first, n) },
         solver,
         span,
         (divergence, Streams::new(options.seed)),

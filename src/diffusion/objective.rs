@@ -3,11 +3,10 @@ use std::fmt::Debug;
 use rand::Rng as _;
 
 use super::matching::Pairing;
-use super::network::NoiseNet;
+use super::network::{At, Level, Noise, Parametrization, Pass, PathNet};
 use super::path::{Noising, Path};
-use super::predictor::{LevelOf, PathNet};
 use super::schedule::NoiseLevel;
-use crate::engine::{Objective, Progress, TILE};
+use crate::engine::{Batch, Loss, Progress, TILE};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::assignment::Assignment;
@@ -16,14 +15,19 @@ use crate::numeric::rng::Rng;
 /// E ‖ŷ(x_t) − y‖² / d over rows x, far ends z of their paths and levels: x_t is the place on the path and y what
 /// the path has to predict of x and z. For noise y = ε (Ho et al. 2020, eq. 14), for lines y = x₁ − x₀ (Lipman et
 /// al. 2023, eq. 23 with σ_min = 0).
+///
+/// Some rows lose their condition, so that the network learns its prediction without one, too (Ho & Salimans 2022,
+/// algorithm 1).
 #[derive(Debug)]
-pub(crate) struct Regression<'a, N, E> {
-    pub(crate) net: &'a N,
+pub(crate) struct Regression<'a, F, P, E> {
+    pub(crate) net: &'a PathNet<F, P>,
     pub(crate) ends: E,
+    /// The share of rows whose condition is dropped.
+    pub(crate) dropout: f64,
 }
 
 /// The regression of the noise in rows.
-pub(crate) type NoiseMse<'a> = Regression<'a, NoiseNet, Levels<'a>>;
+pub(crate) type NoiseMse<'a, F = f32> = Regression<'a, F, Noise, Levels<'a>>;
 
 /// What a training draws for its rows: levels of the path, and where it ends.
 pub(crate) trait Ends<L>: Debug + Sync {
@@ -61,31 +65,33 @@ impl Ends<NoiseLevel> for Levels<'_> {
     }
 }
 
-/// The levels and the far ends of some rows.
+/// The levels and the far ends of some rows, and what is left of their conditions.
 pub(crate) struct Drawn<L, F> {
     pub(crate) levels: Vec<L>, // (n)
     pub(crate) ends: Vec<F>,   // (n, d)
+    pub(crate) c: Vec<F>,      // (n, k)
     pub(crate) row: Vec<f64>,  // (d)
 }
 
 impl<L, F> Default for Drawn<L, F> {
     fn default() -> Self {
-        Drawn { levels: Vec::new(), ends: Vec::new(), row: Vec::new() }
+        Drawn { levels: Vec::new(), ends: Vec::new(), c: Vec::new(), row: Vec::new() }
     }
 }
 
 #[derive(Default)]
-pub(crate) struct Scratch<F, W> {
+pub(crate) struct Scratch<F> {
     place: Vec<F>,  // x_t: (n, d)
     target: Vec<F>, // y: (n, d)
     dy: Vec<F>,     // (n, d)
     assignment: Assignment,
-    kept: W,
+    pass: Pass<F>,
 }
 
-impl<F: Real, N: PathNet, E: Ends<LevelOf<N>>> Objective<F> for Regression<'_, N, E> {
-    type Noise = Drawn<LevelOf<N>, F>;
-    type Scratch = Scratch<F, N::Workspace<F>>;
+impl<F: Real, P: Parametrization, E: Ends<Level<P>>> Loss<F> for Regression<'_, F, P, E> {
+    type Row = F;
+    type Drawn = Drawn<Level<P>, F>;
+    type Workspace = Scratch<F>;
 
     fn tile(&self) -> usize {
         match self.ends.pairing() {
@@ -98,7 +104,7 @@ impl<F: Real, N: PathNet, E: Ends<LevelOf<N>>> Objective<F> for Regression<'_, N
         self.net.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, drawn: &mut Self::Noise) {
+    fn draw(&self, rows: usize, c: &[F], _: Progress, rng: &mut Rng, drawn: &mut Self::Drawn) {
         // One draw shifts an even comb of levels: each is uniform, and together they leave no gap, which
         // quiets the gradient (Kingma et al. 2021, appendix I).
         let shift: f64 = rng.random();
@@ -106,6 +112,15 @@ impl<F: Real, N: PathNet, E: Ends<LevelOf<N>>> Objective<F> for Regression<'_, N
         drawn.levels.extend((0..rows).map(|r| self.ends.level((shift + r as f64 / rows as f64).fract())));
         drawn.ends.resize(rows * self.net.dim(), F::zero());
         self.ends.draw(self.net.dim(), rng, &mut drawn.ends, &mut drawn.row);
+        drawn.c.clear();
+        drawn.c.extend_from_slice(c);
+        if !c.is_empty() {
+            for c in drawn.c.chunks_exact_mut(self.net.width()) {
+                if rng.random::<f64>() < self.dropout {
+                    c.fill(F::zero());
+                }
+            }
+        }
     }
 
     /// With the residual r = ŷ − y: loss = Σ r²/d, dŷ = weight · 2r/d. Which end goes with which row does not
@@ -113,15 +128,15 @@ impl<F: Real, N: PathNet, E: Ends<LevelOf<N>>> Objective<F> for Regression<'_, N
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
-        drawn: &Self::Noise,
+        Batch { x, .. }: Batch<F>,
+        drawn: &Self::Drawn,
         weight: F,
         dp: Option<&mut [F]>,
         _: &mut [f64],
-        scratch: &mut Self::Scratch,
+        scratch: &mut Self::Workspace,
     ) -> f64 {
         let d = self.net.dim();
-        let Scratch { place, target, dy, assignment, kept } = scratch;
+        let Scratch { place, target, dy, assignment, pass } = scratch;
         let ends = &drawn.ends;
         let partner = match self.ends.pairing() {
             // A row too far for this format has no finite cost, and will make the loss infinite.
@@ -134,10 +149,11 @@ impl<F: Real, N: PathNet, E: Ends<LevelOf<N>>> Objective<F> for Regression<'_, N
         target.clear();
         for (r, (x, &level)) in x.chunks_exact(d).zip(&drawn.levels).enumerate() {
             let end = &ends[partner.map_or(r, |partner| partner[r]) * d..][..d];
-            N::Path::place(level, x, end, place);
-            target.extend(x.iter().zip(end).map(|(&x, &end)| N::Path::target(x, end)));
+            P::Path::place(level, x, end, place);
+            target.extend(x.iter().zip(end).map(|(&x, &end)| P::Path::target(x, end)));
         }
-        let predicted = self.net.forward(w.p, place, &drawn.levels, kept);
+        let at = At { x: place, c: &drawn.c, levels: &drawn.levels };
+        let predicted = self.net.forward(w.p, at, pass);
         let slope = weight * F::of(2.0 / d as f64);
         let mut loss = 0.0;
         dy.clear();
@@ -147,7 +163,7 @@ impl<F: Real, N: PathNet, E: Ends<LevelOf<N>>> Objective<F> for Regression<'_, N
             slope * residual
         }));
         if let Some(dp) = dp {
-            self.net.backward(w, dy, dp, kept);
+            self.net.backward(w, at, dy, dp, pass);
         }
         loss / d as f64
     }
@@ -161,7 +177,7 @@ impl<F: Real, N: PathNet, E: Ends<LevelOf<N>>> Objective<F> for Regression<'_, N
 /// looks at ε. In the mean, Eᵥ vᵀJv = tr J and Stein's identity E⟨ε, ε̂⟩ = σ E tr(∂ε̂/∂x) make it that
 /// loss less 1, the mean of ‖ε‖²/d.
 #[derive(Debug)]
-pub(crate) struct SlicedScore<'a>(pub(crate) NoiseMse<'a>);
+pub(crate) struct SlicedScore<'a, F = f32>(pub(crate) NoiseMse<'a, F>);
 
 /// The levels, the noise, and v.
 #[derive(Default)]
@@ -171,23 +187,24 @@ pub(crate) struct Sliced<F> {
 }
 
 #[derive(Default)]
-pub(crate) struct SlicedScratch<F, W> {
+pub(crate) struct SlicedScratch<F> {
     x: Vec<F>,       // (n, d)
     deps: Vec<F>,    // (n, d)
     depsdot: Vec<F>, // (n, d)
-    kept: W,
+    pass: Pass<F>,
 }
 
-impl<F: Real> Objective<F> for SlicedScore<'_> {
-    type Noise = Sliced<F>;
-    type Scratch = SlicedScratch<F, <NoiseNet as PathNet>::Workspace<F>>;
+impl<F: Real> Loss<F> for SlicedScore<'_, F> {
+    type Row = F;
+    type Drawn = Sliced<F>;
+    type Workspace = SlicedScratch<F>;
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
         self.0.net.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, progress: Progress, rng: &mut Rng, noise: &mut Sliced<F>) {
-        self.0.draw(rows, progress, rng, &mut noise.noisy);
+    fn draw(&self, rows: usize, c: &[F], progress: Progress, rng: &mut Rng, noise: &mut Sliced<F>) {
+        self.0.draw(rows, c, progress, rng, &mut noise.noisy);
         noise.v.clear();
         let sign = |up| if up { F::one() } else { -F::one() };
         noise.v.extend((0..rows * self.0.net.dim()).map(|_| sign(rng.random())));
@@ -197,36 +214,37 @@ impl<F: Real> Objective<F> for SlicedScore<'_> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
+        Batch { x, .. }: Batch<F>,
         noise: &Sliced<F>,
         weight: F,
         dp: Option<&mut [F]>,
         _: &mut [f64],
-        scratch: &mut Self::Scratch,
+        scratch: &mut Self::Workspace,
     ) -> f64 {
-        let SlicedScratch { x: blurred, deps, depsdot, kept } = scratch;
+        let SlicedScratch { x: blurred, deps, depsdot, pass } = scratch;
         let (net, Sliced { noisy, v }) = (self.0.net, noise);
         let d = net.dim();
         blurred.clear();
         for ((x, eps), &level) in x.chunks_exact(d).zip(noisy.ends.chunks_exact(d)).zip(&noisy.levels) {
             Noising::place(level, x, eps, blurred);
         }
+        let at = At { x: blurred, c: &noisy.c, levels: &noisy.levels };
         let slope = weight * F::of(2.0 / d as f64);
         let mut loss = 0.0;
         deps.clear();
-        deps.extend(net.forward(w.p, blurred, &noisy.levels, kept).iter().map(|&eps_hat| {
+        deps.extend(net.forward(w.p, at, pass).iter().map(|&eps_hat| {
             loss += eps_hat.f64().powi(2);
             slope * eps_hat
         }));
         depsdot.clear();
-        let epsdot = net.jvp(w.p, blurred, v, kept);
+        let epsdot = net.jvp(w.p, at, v, pass);
         for (i, (&v, &epsdot)) in v.iter().zip(epsdot).enumerate() {
             let sigma = F::of(noisy.levels[i / d].sigma);
             loss -= (F::of(2.0) * sigma * v * epsdot).f64();
             depsdot.push(-slope * sigma * v);
         }
         if let Some(dp) = dp {
-            net.jvp_backward(w, deps, depsdot, dp, kept);
+            net.jvp_backward(w, at, v, (deps, depsdot), dp, pass);
         }
         loss / d as f64
     }

@@ -12,6 +12,9 @@ pub(crate) trait Path {
     /// The level at a time of the ODE.
     fn level(time: f64) -> Self::Level;
 
+    /// Where a level stands for an interval of levels: its noise-to-signal ratio, or its time.
+    fn mark(level: Self::Level) -> f64;
+
     /// Appends the place of a row x: (d) whose path ends at z: (d).
     fn place<F: Real>(level: Self::Level, x: &[F], z: &[F], place: &mut Vec<F>);
 
@@ -44,6 +47,10 @@ impl Path for Noising {
         NoiseLevel::at_log_snr(time)
     }
 
+    fn mark(level: NoiseLevel) -> f64 {
+        level.sigma / level.alpha
+    }
+
     fn place<F: Real>(level: NoiseLevel, x: &[F], eps: &[F], place: &mut Vec<F>) {
         let (alpha, sigma) = (F::of(level.alpha), F::of(level.sigma));
         place.extend(x.iter().zip(eps).map(|(&x, &eps)| alpha * x + sigma * eps));
@@ -73,6 +80,10 @@ impl Path for Line {
 
     fn level(time: f64) -> f64 {
         time
+    }
+
+    fn mark(t: f64) -> f64 {
+        t
     }
 
     fn place<F: Real>(t: f64, x1: &[F], x0: &[F], place: &mut Vec<F>) {

@@ -1,10 +1,6 @@
-use std::fmt::Debug;
-
-use super::path::Path;
+use super::network::PathNet;
 use super::schedule::NoiseLevel;
-use crate::nn::Weights;
 use crate::numeric::Real;
-use crate::numeric::rng::Rng;
 use crate::worlds::DiffusedMixture;
 
 /// What predicts the noise in noisy rows: a trained network, or a density whose score is known
@@ -46,8 +42,14 @@ pub(crate) trait Predictor<F, L>: Sync {
 
     fn dim(&self) -> usize;
 
-    /// The prediction: (n, d) at rows x: (n, d), all at one level.
-    fn predict<'a>(&self, x: &[F], level: L, workspace: &'a mut Self::Workspace) -> &'a [F];
+    /// The prediction: (n, d) at rows x: (n, d), all at one level. The evaluations of a row are added to `spent`.
+    fn predict<'a>(
+        &self,
+        x: &[F],
+        level: L,
+        workspace: &'a mut Self::Workspace,
+        spent: &mut usize,
+    ) -> &'a [F];
 }
 
 impl<F: Real, N: NoisePredictor<F>> Predictor<F, NoiseLevel> for N {
@@ -57,66 +59,22 @@ impl<F: Real, N: NoisePredictor<F>> Predictor<F, NoiseLevel> for N {
         NoisePredictor::dim(self)
     }
 
-    fn predict<'a>(&self, x: &[F], level: NoiseLevel, workspace: &'a mut N::Scratch) -> &'a [F] {
+    fn predict<'a>(
+        &self,
+        x: &[F],
+        level: NoiseLevel,
+        workspace: &'a mut N::Scratch,
+        spent: &mut usize,
+    ) -> &'a [F] {
+        *spent += 1;
         self.noise(x, level, workspace)
     }
 }
 
-/// A network that predicts what its path asks for.
-pub(crate) trait PathNet: Debug + Sync {
-    type Path: Path;
-    /// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
-    type Workspace<F: Real>: Default + Debug + Send;
-
-    fn dim(&self) -> usize;
-
-    fn num_params(&self) -> usize;
-
-    fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng);
-
-    /// Fills the part of t that `backward` reads.
-    fn transpose<F: Real>(&self, p: &[F], t: &mut [F]);
-
-    /// The prediction at rows x: (n, d), all at one level, nothing kept.
-    fn infer<'a, F: Real>(
-        &self,
-        p: &[F],
-        x: &[F],
-        level: LevelOf<Self>,
-        workspace: &'a mut Self::Workspace<F>,
-    ) -> &'a [F];
-
-    /// The prediction at rows x: (n, d), at `levels`, one for each row or a single one for all.
-    fn forward<'a, F: Real>(
-        &self,
-        p: &[F],
-        x: &[F],
-        levels: &[LevelOf<Self>],
-        workspace: &'a mut Self::Workspace<F>,
-    ) -> &'a [F];
-
-    /// dp += ∂⟨dy, prediction⟩/∂p after `forward` with a level for each row.
-    fn backward<F: Real>(&self, w: Weights<F>, dy: &[F], dp: &mut [F], workspace: &mut Self::Workspace<F>);
-
-    /// (∂ prediction/∂x) ẋ after `forward` on the same x.
-    fn jvp<'a, F: Real>(
-        &self,
-        p: &[F],
-        x: &[F],
-        xdot: &[F],
-        workspace: &'a mut Self::Workspace<F>,
-    ) -> &'a [F];
-
-    /// Whether rows stay where they are at a row and about it, after `forward`: there the network has faded out.
-    fn rests<F: Real>(workspace: &Self::Workspace<F>, row: usize) -> bool;
-}
-
-/// The levels of the path of a network.
-pub(crate) type LevelOf<N> = <<N as PathNet>::Path as Path>::Level;
-
-/// A network with its parameters.
+/// A network with its parameters, under the conditions c of its rows: (n, k), or (1, k) where all have the same.
 #[derive(Debug)]
-pub(crate) struct Trained<'a, F, N> {
-    pub(crate) net: &'a N,
+pub(crate) struct Trained<'a, F, P> {
+    pub(crate) net: &'a PathNet<F, P>,
     pub(crate) p: &'a [F],
+    pub(crate) c: &'a [F],
 }

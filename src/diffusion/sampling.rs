@@ -1,48 +1,78 @@
 use ndarray::{Array2, Array3, ArrayView2};
 use rand::RngCore;
 
-use super::network::{NoiseNet, Pass};
+use super::network::{At, Pass};
+use super::predictor::Predictor;
 use super::sampler::{Plan, Scratch, denoise};
 use super::schedule::NoiseLevel;
-use super::{Diffusion, DiffusionConfig, NoisePredictor, Trained};
-use crate::engine::Standardiser;
+use super::{Diffusion, DiffusionConfig, NoisePredictor};
+use crate::engine::Given;
 use crate::engine::tiles::{self, DrawTile, RowStreams};
 use crate::error::{Result, check};
-use crate::model::{SampleOptions, Samples, check_rows};
+use crate::model::*;
+use crate::model::{Draws, check_rows, no_condition};
 use crate::numeric::Real;
 
-/// What takes rows along a path, tile by tile, in standard units.
-pub(crate) trait Walk: Sync {
-    /// What a thread keeps from tile to tile.
-    type Scratch: Default;
-
-    fn dim(&self) -> usize;
-
-    /// States that a row has on its path, the first included.
-    fn states(&self) -> usize;
-
-    /// Fills x: (n, d) with rows, shown at each state; the evaluations spent on each.
-    fn walk(
-        &self,
-        temperature: f64,
-        streams: RowStreams,
-        scratch: &mut Self::Scratch,
-        x: &mut [f32],
-        seen: impl FnMut(&[f32]),
-    ) -> usize;
+/// Fills x: (n, d) with rows in standard units: z ~ N(0, T²I), then the plan with T·ξ for ξ, shown at each state; the
+/// evaluations spent on each.
+pub(super) fn reverse<P: Predictor<f32, NoiseLevel>>(
+    predictor: &P,
+    plan: &Plan,
+    temperature: f64,
+    streams: RowStreams,
+    scratch: &mut Scratch<f32, P::Workspace>,
+    x: &mut [f32],
+    mut seen: impl FnMut(&[f32]),
+) -> usize {
+    let d = predictor.dim();
+    streams.fill(x.len() / d, &mut scratch.rngs);
+    for (x, rng) in x.chunks_exact_mut(d).zip(&mut scratch.rngs) {
+        x.fill_with(|| temperature as f32 * f32::normal(rng));
+    }
+    seen(x);
+    denoise(predictor, plan, temperature, x, scratch, seen)
 }
 
-/// A walk to rows in the units of the data.
-pub(crate) struct Drawing<'a, W> {
-    pub(crate) walk: W,
-    pub(crate) standardiser: &'a Standardiser,
+/// The paths to the rows that a model draws, (n, states, d) in the units of the data: `walk` fills a tile's rows in
+/// standard units and shows them at each state.
+pub(super) fn paths<M: Paradigm>(
+    model: &M,
+    states: usize,
+    (n, options, rng): (usize, &SampleOptions, &mut dyn RngCore),
+    walk: impl Fn(f64, &[f32], RowStreams, &mut M::Workspace, &mut [f32], &mut dyn FnMut(&[f32])) + Sync,
+) -> Result<Array3<f32>> {
+    let (dim, none) = (model.dim(), no_condition(model));
+    let draws = Draws { model, c: none.as_ref().map(Given::of) };
+    tiles::sample_paths(
+        n,
+        (states, dim),
+        options,
+        rng,
+        |temperature, streams, scratch: &mut (Vec<f32>, Vec<f32>, M::Workspace), paths| {
+            let (x, drawn, workspace) = scratch;
+            x.resize(paths.len() / states, 0.0);
+            let c = draws.conditions(streams, x.len() / dim, drawn);
+            let mut state = 0;
+            walk(temperature, c, streams, workspace, x, &mut |x| {
+                tiles::note_state(paths, state, dim, x);
+                state += 1;
+            });
+            model.fitted().standardiser.restore(paths);
+        },
+    )
 }
 
-impl<W: Walk> DrawTile for Drawing<'_, W> {
-    type Scratch = W::Scratch;
+/// Draws by a predictor in standard units.
+struct Reverse<'a, P> {
+    predictor: &'a P,
+    plan: &'a Plan,
+}
+
+impl<P: NoisePredictor> DrawTile for Reverse<'_, P> {
+    type Scratch = Scratch<f32, P::Scratch>;
 
     fn columns(&self) -> usize {
-        self.walk.dim()
+        NoisePredictor::dim(self.predictor)
     }
 
     fn draw_tile(
@@ -52,73 +82,7 @@ impl<W: Walk> DrawTile for Drawing<'_, W> {
         scratch: &mut Self::Scratch,
         x: &mut [f32],
     ) -> usize {
-        let nfe = self.walk.walk(temperature, streams, scratch, x, |_| {});
-        self.standardiser.restore(x);
-        nfe
-    }
-}
-
-impl<W: Walk> Drawing<'_, W> {
-    /// The paths to the rows of [`tiles::sample`]: (n, states, d).
-    pub(crate) fn paths(
-        &self,
-        n: usize,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-    ) -> Result<Array3<f32>> {
-        let (states, dim) = (self.walk.states(), self.walk.dim());
-        tiles::sample_paths(
-            n,
-            (states, dim),
-            options,
-            rng,
-            |temperature, streams, scratch: &mut (Vec<f32>, _), paths| {
-                let (x, scratch) = scratch;
-                x.resize(paths.len() / states, 0.0);
-                let mut state = 0;
-                self.walk.walk(temperature, streams, scratch, x, |x| {
-                    tiles::note_state(paths, state, dim, x, |x| x);
-                    state += 1;
-                });
-                self.standardiser.restore(paths);
-            },
-        )
-    }
-}
-
-/// From Gaussian noise to rows: a plan, carried out with a predictor.
-pub(super) struct Reverse<'a, P> {
-    pub(super) predictor: &'a P,
-    pub(super) plan: &'a Plan,
-}
-
-impl<P: NoisePredictor> Walk for Reverse<'_, P> {
-    type Scratch = Scratch<f32, P::Scratch>;
-
-    fn dim(&self) -> usize {
-        self.predictor.dim()
-    }
-
-    fn states(&self) -> usize {
-        self.plan.steps() + 1
-    }
-
-    /// z ~ N(0, T²I), then the plan with T·ξ for ξ.
-    fn walk(
-        &self,
-        temperature: f64,
-        streams: RowStreams,
-        scratch: &mut Self::Scratch,
-        x: &mut [f32],
-        mut seen: impl FnMut(&[f32]),
-    ) -> usize {
-        let d = self.predictor.dim();
-        streams.fill(x.len() / d, &mut scratch.rngs);
-        for (x, rng) in x.chunks_exact_mut(d).zip(&mut scratch.rngs) {
-            x.fill_with(|| temperature as f32 * f32::normal(rng));
-        }
-        seen(x);
-        denoise(self.predictor, self.plan, temperature, x, scratch, seen)
+        reverse(self.predictor, self.plan, temperature, streams, scratch, x, |_| {})
     }
 }
 
@@ -151,22 +115,18 @@ pub fn sample_with<P: NoisePredictor>(
     config.validate()?;
     check(config.dim == predictor.dim(), "DiffusionConfig::dim", config.dim, "the predictor's columns")?;
     let plan = config.sampler.plan(config, &config.schedule.levels(config.timesteps));
-    let standardiser = &Standardiser::identity(config.dim);
-    tiles::sample(&Drawing { walk: Reverse { predictor, plan: &plan }, standardiser }, n, options, rng)
+    tiles::sample(&Reverse { predictor, plan: &plan }, n, options, rng)
 }
 
 impl Diffusion {
-    /// The network that samples and scores: its averaged parameters.
-    pub(super) fn predictor(&self) -> Trained<'_, f32, NoiseNet> {
-        Trained { net: &self.net, p: &self.fitted.parameters.average }
-    }
-
-    /// ε̂ of noisy rows z: (n, dim), in standard units, all at one level: what each step of a sampler asks.
+    /// ε̂ of noisy rows z: (n, dim), in standard units, all at one level: what each step of a sampler asks for. Of a
+    /// model with a condition it is the prediction without one.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
     /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity,
-    /// [`Error::Config`](crate::Error::Config) for a level without noise.
+    /// [`Error::Config`](crate::Error::Config) for a level without noise,
+    /// [`Error::Condition`](crate::Error::Condition) of a model that was trained with conditions alone.
     ///
     /// ```
     /// use quadrivium::diffusion::{Diffusion, DiffusionConfig, NoiseLevel};
@@ -186,10 +146,12 @@ impl Diffusion {
             level.sigma,
             "more than 0, to 1",
         )?;
+        let c = unconditional(self)?;
         let mut eps_hat = z.as_standard_layout().into_owned();
-        let (network, rows) = (self.predictor(), eps_hat.as_slice_mut().expect("standard layout"));
+        let (network, rows) = (self.network(&c), eps_hat.as_slice_mut().expect("standard layout"));
         tiles::for_each_tile(rows, self.config.dim, |pass: &mut Pass<f32>, _, rows| {
-            let predicted = network.noise(rows, level, pass);
+            let at = At { x: rows, c: &c, levels: &[level] };
+            let predicted = network.net.infer(network.p, at, pass);
             rows.copy_from_slice(predicted);
             Ok(())
         })?;
@@ -218,14 +180,18 @@ impl Diffusion {
         options: &SampleOptions,
         rng: &mut dyn RngCore,
     ) -> Result<Array3<f32>> {
-        self.drawing(&self.predictor()).paths(n, options, rng)
+        let states = self.plan.steps() + 1;
+        paths(self, states, (n, options, rng), |temperature, c, streams, scratch, x, seen| {
+            reverse(&self.guided(c), &self.plan, temperature, streams, scratch, x, seen);
+        })
     }
+}
 
-    pub(super) fn drawing<'a>(
-        &'a self,
-        predictor: &'a Trained<'a, f32, NoiseNet>,
-    ) -> Drawing<'a, Reverse<'a, Trained<'a, f32, NoiseNet>>> {
-        let walk = Reverse { predictor, plan: &self.plan };
-        Drawing { walk, standardiser: &self.fitted.standardiser }
+/// The condition of a question that names none: nothing, or zeros for a model that was trained without one, too.
+pub(super) fn unconditional<M: Paradigm>(model: &M) -> Result<Vec<f32>> {
+    let fitted = &model.fitted().conditions;
+    match no_condition(model) {
+        Some(none) => Ok(none.into_raw_vec_and_offset().0),
+        None => Ok(fitted.encode(None)?.into_raw_vec_and_offset().0),
     }
 }

@@ -2,9 +2,10 @@ use std::sync::OnceLock;
 
 use super::network::Energy;
 use super::{EnergyConfig, EnergyModel};
+use crate::engine::{ConditionKind, Fitted};
 use crate::error::Result;
 use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, Units, encode, features};
+use crate::persist::format::{Stored, Tensor, encode, features};
 
 impl Persist for EnergyModel {
     fn kind() -> &'static str {
@@ -12,16 +13,15 @@ impl Persist for EnergyModel {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let units = Units { standardiser: self.standardiser.clone() };
         let tensors = Tensor::parameters(&self.energy.layout(), &self.parameters);
-        encode(Self::kind(), &self.config, &units, tensors)
+        encode(Self::kind(), &self.config, &self.fitted, tensors)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Units { standardiser }): (EnergyConfig, _) = stored.read(Self::kind())?;
+        let (config, fitted): (EnergyConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        standardiser.validate(config.dim)?;
+        fitted.validate(config.dim, ConditionKind::None)?;
         let chain = [&[features(config.dim, config.octaves)], &config.hidden[..], &[1]].concat();
         stored.fits(2 * (config.hidden.len() + 1), &[&chain])?;
 
@@ -33,7 +33,7 @@ impl Persist for EnergyModel {
             config,
             energy,
             parameters,
-            standardiser,
+            fitted,
         };
         model.refresh();
         Ok(model)

@@ -53,7 +53,7 @@ pub(crate) fn for_each_block<T: Send, S: Default>(
 
 /// The streams of the rows of a tile.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RowStreams {
+pub struct RowStreams {
     streams: Streams,
     first: u64,
 }
@@ -64,8 +64,18 @@ impl RowStreams {
         RowStreams { streams, first }
     }
 
+    /// The tile's first row, of all.
+    pub fn first(self) -> usize {
+        self.first as usize
+    }
+
+    /// Other streams of the same rows.
+    pub fn family(self, index: u64) -> Self {
+        RowStreams { streams: self.streams.family(index), ..self }
+    }
+
     /// The stream of the tile's row `r`.
-    pub(crate) fn row(self, r: usize) -> Rng {
+    pub fn row(self, r: usize) -> Rng {
         self.streams.stream(self.first + r as u64)
     }
 
@@ -147,18 +157,12 @@ pub(crate) fn sample_paths<S: Default>(
 }
 
 /// Notes where rows x: (n, columns) are in their ways: (n, states, columns).
-pub(crate) fn note_state<T: Copy>(
-    ways: &mut [f32],
-    state: usize,
-    columns: usize,
-    x: &[T],
-    number: impl Fn(T) -> f32,
-) {
+pub(crate) fn note_state(ways: &mut [f32], state: usize, columns: usize, x: &[f32]) {
     let n = x.len() / columns;
     let states = ways.len() / x.len().max(1);
     for row in 0..n {
         let to = &mut ways[(row * states + state) * columns..][..columns];
-        to.iter_mut().zip(&x[row * columns..]).for_each(|(to, &from)| *to = number(from));
+        to.copy_from_slice(&x[row * columns..][..columns]);
     }
 }
 

@@ -18,9 +18,11 @@
 //! rows. [`Tape`] is such a set of buffers for callers who want one.
 
 mod activation;
-mod fade;
-
+mod blurred;
+pub(crate) mod fade;
+mod field;
 mod fourier;
+mod join;
 mod layout;
 pub(crate) mod limits;
 mod linear;
@@ -29,8 +31,10 @@ mod tape;
 pub(crate) mod timed;
 
 pub use activation::Activation;
+pub use field::{Direction, Inputs, Moment, SecondOrder, VectorField, Workspace};
 pub use fourier::Fourier;
 pub(crate) use fourier::{REACH, most_octaves};
+pub(crate) use join::{join, take_rows};
 pub use layout::{Layout, Tensor};
 pub use linear::{Linear, Masked};
 pub use sequential::{Layer, Sequential, mlp};

@@ -1,5 +1,7 @@
 //! Every layer and composition, in f64, against central differences of its own forward functions.
 
+mod field;
+
 use super::*;
 use crate::numeric::rng::seeded;
 
@@ -155,6 +157,7 @@ fn activations() {
 #[test]
 fn fourier() {
     check(Fourier::octaves(2, 1.5, 3), |_| false);
+    check(Fourier::octaves(2, 1.5, 3).passing(3), |_| false);
     check(Fourier::time(8).unwrap(), |_| false);
     assert!(Fourier::time(7).is_err() && Fourier::time(0).is_err());
 }

@@ -8,7 +8,6 @@ use super::FORMAT;
 use super::container::{Dtype, Entry, Header, join, split};
 use super::upgrade::upgraded;
 use crate::engine::Parameters;
-use crate::engine::Standardiser;
 use crate::error::{Error, Result};
 use crate::file::Digest;
 use crate::nn::Layout;
@@ -129,13 +128,6 @@ struct Said {
     kind: String,
     library: String,
     config: Box<RawValue>,
-}
-
-/// What the first training fixes, for models that fix nothing else.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Units {
-    pub standardiser: Standardiser,
 }
 
 /// The file of a model.
@@ -353,7 +345,7 @@ impl<'a> Stored<'a> {
                 self.find(Dtype::F32, &name(prefix, tensor), &tensor.shape)?;
             }
         }
-        let copy = |prefix: &str| {
+        let copy = |prefix: &str| -> Result<Vec<f32>> {
             let mut numbers = Vec::with_capacity(layout.num_params());
             for tensor in layout.tensors() {
                 numbers.extend(self.f32(&name(prefix, tensor), &tensor.shape)?);

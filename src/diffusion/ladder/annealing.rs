@@ -1,42 +1,17 @@
 use super::{ScoreConfig, ScoreModel};
 use crate::diffusion::NoiseLevel;
-use crate::diffusion::network::Pass;
-use crate::diffusion::predictor::PathNet;
-use crate::engine::tiles::{DrawTile, RowStreams};
+use crate::diffusion::network::{At, Pass};
+use crate::engine::RowStreams;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
+/// What a thread keeps from tile to tile.
 #[derive(Debug, Default)]
-pub(crate) struct ScoreScratch {
+pub struct Annealing {
     rngs: Vec<Rng>,
     u: Vec<f32>, // (rows, d)
     pass: Pass<f32>,
     eps_hat: Vec<f32>, // (rows, d)
-}
-
-impl DrawTile for ScoreModel {
-    type Scratch = ScoreScratch;
-
-    fn columns(&self) -> usize {
-        self.config.dim
-    }
-
-    fn draw_tile(
-        &self,
-        temperature: f64,
-        streams: RowStreams,
-        ScoreScratch { rngs, u, pass, eps_hat }: &mut ScoreScratch,
-        x: &mut [f32],
-    ) -> usize {
-        let p = &self.parameters.average;
-        streams.fill(x.len() / self.config.dim, rngs);
-        let nfe = anneal(&self.config, &self.levels, temperature, rngs, x, eps_hat, |level, z, eps_hat| {
-            eps_hat.clear();
-            eps_hat.extend_from_slice(self.noise(p, level, z, u, pass));
-        });
-        self.standardiser.restore(x);
-        nfe
-    }
 }
 
 /// Annealed Langevin dynamics of the rows z: (n, d): z ~ N(0, T(1 + σ₁²)I); at each level `steps_per_level`
@@ -80,10 +55,28 @@ pub(super) fn anneal(
 }
 
 impl ScoreModel {
-    /// ε̂ at the rows z: (n, d), blurred by σ = σ′/α; the network sees u = αz.
+    /// Fills z: (n, d) by annealed Langevin dynamics; the evaluations spent on each row.
+    pub(super) fn draw_rows(
+        &self,
+        temperature: f64,
+        c: &[f32],
+        streams: RowStreams,
+        Annealing { rngs, u, pass, eps_hat }: &mut Annealing,
+        z: &mut [f32],
+    ) -> usize {
+        let p = &self.learned.parameters.average;
+        streams.fill(z.len() / self.config.dim, rngs);
+        anneal(&self.config, &self.levels, temperature, rngs, z, eps_hat, |level, z, eps_hat| {
+            eps_hat.clear();
+            eps_hat.extend_from_slice(self.noise(p, c, level, z, u, pass));
+        })
+    }
+
+    /// ε̂ at the rows z: (n, d), blurred by σ = σ′/α, under conditions c; the network sees u = αz.
     pub(super) fn noise<'a>(
         &self,
         p: &[f32],
+        c: &[f32],
         level: NoiseLevel,
         z: &[f32],
         u: &mut Vec<f32>,
@@ -91,6 +84,6 @@ impl ScoreModel {
     ) -> &'a [f32] {
         u.clear();
         u.extend(z.iter().map(|z| level.alpha as f32 * z));
-        self.net.infer(p, u, level, pass)
+        self.net.infer(p, At { x: u, c, levels: &[level] }, pass)
     }
 }

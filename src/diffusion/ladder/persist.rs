@@ -1,8 +1,13 @@
+use std::sync::Arc;
+
 use super::{ScoreConfig, ScoreModel};
+use crate::diffusion::persist::savable;
+use crate::diffusion::{Guidance, Learned};
+use crate::engine::Fitted;
 use crate::error::Result;
 use crate::nn::timed::Timed;
 use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, Units, encode};
+use crate::persist::format::{Stored, Tensor, encode};
 
 impl Persist for ScoreModel {
     fn kind() -> &'static str {
@@ -10,20 +15,26 @@ impl Persist for ScoreModel {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let units = Units { standardiser: self.standardiser.clone() };
-        let tensors = Tensor::parameters(&self.net.layout(), &self.parameters);
-        encode(Self::kind(), &self.config, &units, tensors)
+        savable(&self.net, None::<&Guidance<Self>>)?;
+        let Learned { parameters, fitted } = &*self.learned;
+        encode(Self::kind(), &self.config, fitted, Tensor::parameters(&self.net.layout(), parameters))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Units { standardiser }): (ScoreConfig, _) = stored.read(Self::kind())?;
+        let (config, fitted): (ScoreConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        standardiser.validate(config.dim)?;
-        Timed::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
+        fitted.validate(config.dim, config.condition)?;
+        let ScoreConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
+        Timed::fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
 
         let net = config.network()?;
         let parameters = stored.parameters(&net.layout())?;
-        Ok(ScoreModel { levels: config.ladder(), net, parameters, standardiser, config })
+        Ok(ScoreModel {
+            levels: config.ladder(),
+            learned: Arc::new(Learned { parameters, fitted }),
+            net,
+            config,
+        })
     }
 }

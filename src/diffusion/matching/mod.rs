@@ -86,7 +86,6 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ndarray::ArrayView2;
@@ -96,25 +95,22 @@ pub use self::sampling::FlowSteps;
 pub use self::source::Source;
 pub use crate::numeric::ode::{Method, Solver};
 
-pub(crate) use self::network::VelocityNet;
-use self::sampling::Flowing;
+use self::network::{Velocity, VelocityNet};
+use super::Learned;
+use super::config::check_dropout;
+use super::guidance::{self, Against, Guidance, Guide, Guided};
 use super::likelihood::{Integration, log_likelihood};
 use super::objective::{Ends, Regression};
-use super::predictor::{PathNet, Trained};
-use super::sampling::Drawing;
-use crate::engine::Standardiser;
-use crate::engine::tiles;
-use crate::engine::{OptimiserConfig, Parameters, Rows, fit};
+use super::predictor::Trained;
+use super::sampler::Scratch;
+use crate::engine::{Fitted, Given, OptimiserConfig, RowStreams, Rows, Standardiser, fit};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
-use crate::model::{
-    Dataset, Generative, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples,
-    TraceEstimator, TrainOptions, TrainReport, check_rows,
-};
+use crate::model::*;
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
-use crate::nn::{Activation, timed};
+use crate::nn::{Activation, VectorField, timed};
 use crate::numeric::Real;
-use crate::numeric::rng::{Rng, Streams};
+use crate::numeric::rng::Rng;
 
 /// What a [`FlowMatching`] is made of. Lengths are in standard deviations of the data's columns, on which the
 /// network works.
@@ -154,6 +150,13 @@ pub struct FlowMatchingConfig {
     /// column.
     /// Default true.
     pub whiten: bool,
+    /// What rows are conditioned on. Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
+    /// The share of training rows whose condition is dropped (Ho & Salimans 2022): what the network learns from them
+    /// is p(x), and [`Guidance`] against it. Without a condition it means nothing. 0 up to, not including, 1. Default
+    /// 0.1.
+    pub condition_dropout: f64,
     /// How the parameters move. Default: a learning rate of 1e-2, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -187,6 +190,8 @@ impl Default for FlowMatchingConfig {
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
             whiten: true,
+            condition: ConditionKind::None,
+            condition_dropout: 0.1,
             optimiser: OptimiserConfig { lr: 1e-2, ..OptimiserConfig::default() },
         }
     }
@@ -200,7 +205,10 @@ impl FlowMatchingConfig {
         check_some_hidden("FlowMatchingConfig::hidden", &self.hidden)?;
         check(self.octaves <= timed::OCTAVES, "FlowMatchingConfig::octaves", self.octaves, "0 to 13")?;
         check_time_features("FlowMatchingConfig::time_features", self.time_features)?;
-        let params = timed::count_params(self.dim, &self.hidden, self.octaves, self.time_features);
+        self.condition.validate("FlowMatchingConfig::condition")?;
+        check_dropout("FlowMatchingConfig::condition_dropout", self.condition_dropout)?;
+        let features = self.time_features + self.condition.width();
+        let params = timed::count_params(self.dim, &self.hidden, self.octaves, features);
         check_params("FlowMatchingConfig::hidden", &self.hidden, params)?;
         check(
             self.source.dim().is_none_or(|dim| dim == self.dim),
@@ -213,6 +221,13 @@ impl FlowMatchingConfig {
             "FlowMatchingConfig::coupling",
             self.coupling,
             "2 to 65,536 rows",
+        )?;
+        // Matched across conditions, the source rows of one condition are no draws from the source.
+        check(
+            self.condition.is_none() || self.coupling == Pairing::Independent,
+            "FlowMatchingConfig::coupling",
+            self.coupling,
+            "Independent for rows with a condition",
         )?;
         check(
             !matches!(self.divergence, Some(TraceEstimator::Hutchinson { probes: 0 | 4097.. })),
@@ -258,7 +273,8 @@ impl FlowMatchingConfig {
 pub struct FlowMatching {
     config: FlowMatchingConfig,
     net: VelocityNet,
-    fitted: Arc<Fitted>,
+    guidance: Option<Arc<Guidance<FlowMatching>>>,
+    learned: Arc<Learned>,
 }
 
 /// What a training draws: times, and source rows.
@@ -287,13 +303,6 @@ impl Ends<f64> for Lines<'_> {
     }
 }
 
-/// What training changes; views with other samplers share it.
-#[derive(Debug, Clone)]
-struct Fitted {
-    parameters: Parameters,
-    standardiser: Standardiser,
-}
-
 impl FlowMatching {
     /// An untrained model, whose rows are those of its source.
     ///
@@ -302,16 +311,25 @@ impl FlowMatching {
     pub fn new(config: FlowMatchingConfig, rng: &mut dyn RngCore) -> Result<Self> {
         config.validate()?;
         let net = VelocityNet::new(&config)?;
-        let mut p = vec![0.0; net.num_params()];
-        net.init(&mut p, &mut Streams::from_rng(rng).stream(0));
-        Ok(FlowMatching {
-            fitted: Arc::new(Fitted {
-                parameters: Parameters::new(p),
-                standardiser: Standardiser::identity(config.dim),
-            }),
-            net,
-            config,
-        })
+        Ok(FlowMatching { learned: Learned::new(&net, config.condition, rng), guidance: None, net, config })
+    }
+
+    /// The same with a network of your own: it outputs the velocity at rows x_t, and is told the log signal-to-noise
+    /// ratio of x_t as the time. The config's `hidden`, `activation`, `octaves` and `time_features` describe the
+    /// built-in network and mean nothing here. The model cannot be saved to a file.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range, or if the network has other columns
+    /// or conditions than the config.
+    pub fn with_network(
+        config: FlowMatchingConfig,
+        network: Arc<dyn VectorField>,
+        rng: &mut dyn RngCore,
+    ) -> Result<Self> {
+        config.validate()?;
+        let (fades, how) = (VelocityNet::<f32>::fades(&config), VelocityNet::<f32>::how(&config));
+        let net = VelocityNet::foreign(network, (config.dim, config.condition.width()), fades, how)?;
+        Ok(FlowMatching { learned: Learned::new(&net, config.condition, rng), guidance: None, net, config })
     }
 
     /// What it was made with, and the sampler that it has now.
@@ -328,85 +346,114 @@ impl FlowMatching {
         Ok(FlowMatching { config: FlowMatchingConfig { sampler, ..self.config.clone() }, ..self.clone() })
     }
 
-    /// The network that samples and scores: its averaged parameters.
-    fn network(&self) -> Trained<'_, f32, VelocityNet> {
-        Trained { net: &self.net, p: &self.fitted.parameters.average }
+    /// The same model with [`Guidance`]: its draws answer their condition more strongly. It has no likelihood. It shares
+    /// the parameters until one of the two trains on.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a field out of range, and for guidance against what the model does
+    /// not know.
+    pub fn with_guidance(&self, guidance: Guidance<FlowMatching>) -> Result<Self> {
+        guidance
+            .validate(self.knows_no_condition(), |weaker| weaker.learned.fitted == self.learned.fitted)?;
+        Ok(FlowMatching { guidance: Some(Arc::new(guidance)), ..self.clone() })
     }
 
-    fn drawing(&self) -> Drawing<'_, Flowing<'_>> {
-        Drawing { walk: Flowing(self), standardiser: &self.fitted.standardiser }
+    /// The averaged parameters, under conditions.
+    fn network<'a>(&'a self, c: &'a [f32]) -> Trained<'a, f32, Velocity> {
+        Trained { net: &self.net, p: &self.learned.parameters.average, c }
+    }
+
+    /// The network that draws.
+    fn guided<'a>(&'a self, c: &'a [f32]) -> Guided<'a, Velocity> {
+        let guide = self.guidance.as_ref().map(|guidance| Guide {
+            scale: guidance.scale,
+            interval: guidance.interval,
+            weaker: match &guidance.against {
+                Against::Unconditional => None,
+                Against::Weaker(weaker) => Some(weaker.network(c)),
+            },
+        });
+        Guided { network: self.network(c), guide }
     }
 }
 
-impl Generative for FlowMatching {
+/// A temperature T scales the source rows of a draw about the data's mean, in standard units T·x₀; of a Gaussian source
+/// that is N(0, T²I).
+///
+/// ln p(x) is by the ODE, as precise as the solver; one of its evaluations is a pass of the network with all tangents
+/// of the divergence, d of them where it is exact. From a Gaussian source, a row with a coordinate beyond 18 standard
+/// deviations has the density that it has there, the normal one in standard units; from 12 on v̂ fades out.
+/// [`LogLikelihood::Unavailable`] for a source of rows.
+impl Paradigm for FlowMatching {
+    type Workspace = Scratch<f32, guidance::Workspace>;
+
     /// Without a density of the source there is no likelihood.
-    fn card(&self) -> Card {
+    fn place(&self) -> Card {
         let FlowMatchingConfig { source, coupling, sampler, .. } = &self.config;
         let matching = match coupling {
             Pairing::Independent => "FM",
             Pairing::OptimalTransport { .. } => "OT-FM",
         };
-        let steps = sampler.nfe();
+        let guided = self.guided(&[]);
+        let steps = sampler.method.times(sampler.steps, SPAN).map(|t| guided.cost(t)).sum();
         let name = format!("{matching}, {:?}-{}", sampler.method, sampler.steps);
         let card = Card::new(name, Objective::FlowMatching, Sampling::Flowing { steps });
         let likelihood = if source.has_density() { card.likelihood } else { LikelihoodKind::Unavailable };
-        Card { likelihood, ..card }
+        guidance::on_card(Card { likelihood, ..card }, self.guidance.as_deref())
     }
 
-    fn dim(&self) -> usize {
-        self.config.dim
-    }
-
-    fn num_params(&self) -> usize {
+    fn count_params(&self) -> usize {
         self.net.num_params()
     }
 
-    fn train(
+    fn fitted(&self) -> &Fitted {
+        &self.learned.fitted
+    }
+
+    fn learn(
         &mut self,
         data: &Dataset,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let rows = Rows::whitened(data, &self.fitted.standardiser, self.config.whiten, options, rng)?;
-        let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
-        *standardiser = rows.standardiser.clone();
-        let FlowMatchingConfig { source, coupling, optimiser, .. } = &self.config;
-        let ends = Lines { source, units: standardiser, pairing: *coupling };
-        let objective = Regression { net: &self.net, ends };
-        fit(objective, parameters, &rows, optimiser, options, observer)
+        let FlowMatchingConfig { source, coupling, condition_dropout, whiten, optimiser, .. } = &self.config;
+        let rows = Rows::whitened(data, &self.learned.fitted, *whiten, options, rng)?;
+        let Learned { parameters, fitted } = Arc::make_mut(&mut self.learned);
+        *fitted = rows.fitted.clone();
+        let ends = Lines { source, units: &fitted.standardiser, pairing: *coupling };
+        let loss = Regression { net: &self.net, ends, dropout: *condition_dropout };
+        fit(loss, parameters, &rows, optimiser, options, observer)
     }
 
-    /// Draws rows. A temperature T scales the source rows about the data's mean, in standard units T·x₀; of a
-    /// Gaussian source that is N(0, T²I).
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(&self.drawing(), n, options, rng)
-    }
-
-    fn sample_each(
+    fn draw_tile(
         &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(&self.drawing(), n, options, rng, sink)
+        temperature: f64,
+        c: &[f32],
+        streams: RowStreams,
+        scratch: &mut Self::Workspace,
+        x: &mut [f32],
+    ) -> usize {
+        self.walk(temperature, c, streams, scratch, x, |_| {})
     }
 
-    /// ln p(x) by the ODE, as precise as the solver; one of its evaluations is a pass of the network with all
-    /// tangents of the divergence, d of them where it is exact. From a Gaussian source, a row with a coordinate
-    /// beyond 18 standard deviations has the density that it has there, the normal one in standard units; from
-    /// 12 on v̂ fades out. [`LogLikelihood::Unavailable`] for a source of rows.
-    fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
+    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         let FlowMatchingConfig { source, solver, divergence, .. } = &self.config;
-        let standardiser = &self.fitted.standardiser;
-        let integration = Integration { span: (1.0, 0.0), solver: *solver, divergence: *divergence };
-        if !source.has_density() {
-            check_rows("x", x, self.config.dim)?;
+        if self.guidance.is_some() || !source.has_density() {
             return Ok(LogLikelihood::Unavailable);
         }
-        log_likelihood(&self.network(), integration, standardiser, x, options, |z| {
-            source.log_density(standardiser, z).expect("a source with a density")
+        let integration = Integration { span: (SPAN.1, SPAN.0), solver: *solver, divergence: *divergence };
+        let Learned { parameters, fitted } = &*self.learned;
+        let (network, units) = ((&self.net, &parameters.average[..]), &fitted.standardiser);
+        log_likelihood(network, integration, units, c, x, options, |z| {
+            source.log_density(units, z).expect("a source with a density")
         })
     }
+
+    fn knows_no_condition(&self) -> bool {
+        self.config.condition_dropout > 0.0
+    }
 }
+
+/// From the source to the data.
+const SPAN: (f64, f64) = (0.0, 1.0);

@@ -8,6 +8,7 @@ pub(crate) use self::run::{Scratch, denoise, follow};
 
 use self::grid::{even_in_log_snr, karras, visited};
 use self::steps::{Update, ancestral, euler_maruyama, heun, implicit, multistep};
+use super::path::{Noising, Path};
 use super::schedule::NoiseLevel;
 use super::{DiffusionConfig, TrainingNoise};
 use crate::error::{Result, check};
@@ -136,18 +137,6 @@ impl Sampler {
         }
     }
 
-    /// Network evaluations per row.
-    pub(super) fn nfe(self, timesteps: usize) -> usize {
-        match self {
-            Sampler::Ddpm => timesteps,
-            Sampler::Ddim { steps, .. } | Sampler::DpmSolver { steps } | Sampler::EulerMaruyama { steps } => {
-                steps
-            }
-            Sampler::Heun { steps } | Sampler::PredictorCorrector { steps, .. } => 2 * steps - 1,
-            Sampler::Ode { method, steps } => method.evaluations() * steps,
-        }
-    }
-
     /// As a table's row shows it.
     pub(super) fn name(self, timesteps: usize) -> String {
         match self {
@@ -209,6 +198,14 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
+    /// The levels at which a predictor is asked.
+    pub(super) fn levels(&self) -> Box<dyn Iterator<Item = NoiseLevel> + '_> {
+        match self {
+            Plan::Steps(steps) => Box::new(steps.iter().map(|step| step.level)),
+            Plan::Ode { method, steps, span } => Box::new(method.times(*steps, *span).map(Noising::level)),
+        }
+    }
+
     /// Steps, after each of which rows are shown.
     pub(super) fn steps(&self) -> usize {
         match self {

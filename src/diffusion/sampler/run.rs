@@ -1,13 +1,14 @@
 use super::Plan;
 use crate::diffusion::path::{Noising, Path};
-use crate::diffusion::predictor::{NoisePredictor, Predictor};
+use crate::diffusion::predictor::Predictor;
+use crate::diffusion::schedule::NoiseLevel;
 use crate::numeric::ode::Method;
 use crate::numeric::rng::Rng;
 use crate::numeric::{Real, ode};
 
 /// What a thread keeps from tile to tile.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch<F, W> {
+pub struct Scratch<F, W> {
     pub(crate) rngs: Vec<Rng>,
     /// Of an ODE: (n, d)
     pub(crate) state: Vec<f64>,
@@ -17,24 +18,24 @@ pub(crate) struct Scratch<F, W> {
     kept: W, // the predictor's
 }
 
-/// Carries out a plan on rows x: (n, d) in place, shown after each step (by a [`Plan::Ode`] tile after tile); the
-/// evaluations spent.
-pub(crate) fn denoise<F: Real, P: NoisePredictor<F>>(
+/// Carries out a plan on rows x: (n, d) in place, at most a tile, shown after each step; the evaluations spent on each.
+pub(crate) fn denoise<F: Real, P: Predictor<F, NoiseLevel>>(
     predictor: &P,
     plan: &Plan,
     temperature: f64,
     x: &mut [F],
-    scratch: &mut Scratch<F, P::Scratch>,
+    scratch: &mut Scratch<F, P::Workspace>,
     mut seen: impl FnMut(&[F]),
 ) -> usize {
     let d = predictor.dim();
     match plan {
         Plan::Steps(steps) => {
             let Scratch { rngs, memory, kept, .. } = scratch;
+            let mut spent = 0;
             memory.clear();
             memory.resize(x.len(), F::zero());
             for step in steps {
-                let eps_hat = predictor.noise(x, step.level, kept);
+                let eps_hat = predictor.predict(x, step.level, kept, &mut spent);
                 step.apply(x, eps_hat, memory);
                 if step.noise > 0.0 {
                     let noise = F::of(step.noise * temperature);
@@ -44,7 +45,7 @@ pub(crate) fn denoise<F: Real, P: NoisePredictor<F>>(
                 }
                 seen(x);
             }
-            steps.len()
+            spent
         }
         Plan::Ode { method, steps, span } => {
             scratch.state.clear();
@@ -54,8 +55,8 @@ pub(crate) fn denoise<F: Real, P: NoisePredictor<F>>(
     }
 }
 
-/// Takes the scratch's rows `state` along the ODE of a path in equal steps of its time and leaves them in x, shown
-/// after each step tile after tile; the evaluations spent.
+/// Takes the scratch's rows `state`, at most a tile, along the ODE of a path in equal steps of its time and leaves them
+/// in x, shown after each step; the evaluations spent on each.
 pub(crate) fn follow<P: Path, F: Real, N: Predictor<F, P::Level>>(
     predictor: &N,
     (method, steps): (Method, usize),
@@ -64,21 +65,22 @@ pub(crate) fn follow<P: Path, F: Real, N: Predictor<F, P::Level>>(
     Scratch { memory, state, at, ode, kept, .. }: &mut Scratch<F, N::Workspace>,
     mut seen: impl FnMut(&[F]),
 ) -> usize {
+    let mut spent = 0;
     let slope = |_: &[usize], t: &[f64], z: &[f64], dz: &mut [f64]| {
         // In equal steps all rows are at one time.
         let level = P::level(t[0]);
         at.clear();
         at.extend(z.iter().map(|&z| F::of(z)));
-        let predicted = predictor.predict(at, level, kept);
+        let predicted = predictor.predict(at, level, kept, &mut spent);
         for ((dz, &z), predicted) in dz.iter_mut().zip(z).zip(predicted) {
             *dz = P::velocity(level, z, predicted.f64());
         }
     };
-    let nfe = ode::fixed_watched(method, steps, span, predictor.dim(), state, ode, slope, |state| {
+    ode::fixed_watched(method, steps, span, predictor.dim(), state, ode, slope, |state| {
         memory.clear();
         memory.extend(state.iter().map(|&z| F::of(z)));
         seen(memory);
     });
     x.iter_mut().zip(&*state).for_each(|(x, &z)| *x = F::of(z));
-    nfe
+    spent
 }

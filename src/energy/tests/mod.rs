@@ -90,7 +90,7 @@ fn denoising_learns_the_blurred_density_not_the_sharp_one() {
         ..small(EnergyTraining::DenoisingScoreMatching { sigma })
     };
     let model = trained(config, &data, &options(1500));
-    let scale = model.standardiser.scale()[0];
+    let scale = model.fitted.standardiser.scale()[0];
     let blurred = two_modes((sd * sd + (sigma * scale).powi(2)).sqrt());
     let (kl, error) = gap(&blurred, &model, 20_000);
     assert!(kl < 0.01 && kl > -5.0 * error, "KL from the blurred density = {kl} ± {error}");

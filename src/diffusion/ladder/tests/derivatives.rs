@@ -5,9 +5,8 @@ use std::collections::HashMap;
 
 use crate::diffusion::network::NoiseNet;
 use crate::diffusion::objective::{Drawn, Levels, NoiseMse, Sliced, SlicedScore};
-use crate::diffusion::predictor::PathNet;
 use crate::diffusion::{DiffusionConfig, NoiseLevel};
-use crate::engine::{Objective, Progress};
+use crate::engine::{Batch, Loss, Progress};
 use crate::nn::{Activation, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
@@ -45,26 +44,34 @@ fn assert_close(what: &str, tolerance: f64, got: &[f64], want: &[f64]) {
 
 /// The loss and weight · gradient of an objective on 5 rows x, with the noise of seed 5. Buffers are dirty
 /// from more rows.
-fn loss_grad<O: Objective<f64>>(objective: &O, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {
-    let mut noise = O::Noise::default();
-    let (mut scratch, mut parts) = (O::Scratch::default(), vec![0.0; objective.part_names().len()]);
+fn loss_grad<O: Loss<f64, Row = f64>>(objective: &O, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {
+    let mut noise = O::Drawn::default();
+    let (mut scratch, mut parts) = (O::Workspace::default(), vec![0.0; objective.part_names().len()]);
     let (mut t, mut dp) = (vec![f64::NAN; p.len()], vec![0.0; p.len()]);
     objective.transpose(p, &mut t);
     let w = Weights { p, t: &t };
-    objective.draw(10, PROGRESS, &mut seeded(4), &mut noise);
-    objective.loss_grad(w, &[x, x].concat(), &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
-    objective.draw(5, PROGRESS, &mut seeded(5), &mut noise);
+    objective.draw(10, &[], PROGRESS, &mut seeded(4), &mut noise);
+    objective.loss_grad(
+        w,
+        Batch::of(&[x, x].concat()),
+        &noise,
+        weight,
+        Some(&mut dp),
+        &mut parts,
+        &mut scratch,
+    );
+    objective.draw(5, &[], PROGRESS, &mut seeded(5), &mut noise);
     dp.fill(0.0);
-    let loss = objective.loss_grad(w, x, &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
+    let loss = objective.loss_grad(w, Batch::of(x), &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
     // The same loss where no gradient is wanted and no transposed parameters are at hand.
     let w = Weights { p, t: &[] };
-    let again = objective.loss_grad(w, x, &noise, 0.0, None, &mut parts, &mut scratch);
+    let again = objective.loss_grad(w, Batch::of(x), &noise, 0.0, None, &mut parts, &mut scratch);
     assert!((again - loss).abs() < 1e-12 * (1.0 + loss.abs()), "{loss}, without a gradient {again}");
     (loss, dp)
 }
 
 /// dp against differences of the loss, at parameters none of which is zero.
-fn check<O: Objective<f64>>(what: &str, objective: &O, params: usize, dim: usize) {
+fn check<O: Loss<f64, Row = f64>>(what: &str, objective: &O, params: usize, dim: usize) {
     let (p, mut x) = (normals(params, 1).iter().map(|p| 0.5 * p).collect::<Vec<_>>(), normals(5 * dim, 2));
     // A row out of reach.
     x[0] = 30.0;
@@ -80,13 +87,14 @@ fn sliced_has_the_gradient_of_its_loss() {
         for dim in [1, 3] {
             let net = small_score(dim, activation);
             let levels = [0.1, 0.8, 3.0].map(|sigma: f64| NoiseLevel::at_log_snr(-2.0 * sigma.ln()));
-            let objective = SlicedScore(NoiseMse { net: &net, ends: Levels::Timesteps(&levels) });
+            let objective =
+                SlicedScore(NoiseMse { net: &net, ends: Levels::Timesteps(&levels), dropout: 0.0 });
             check(&format!("{activation:?}, {dim} columns"), &objective, net.num_params(), dim);
         }
     }
 }
 
-fn small_score(dim: usize, activation: Activation) -> NoiseNet {
+fn small_score(dim: usize, activation: Activation) -> NoiseNet<f64> {
     let (hidden, octaves, time_features) = (vec![6, 5], 2, 4);
     NoiseNet::new(&DiffusionConfig { dim, hidden, activation, octaves, time_features, ..Default::default() })
         .unwrap()
@@ -111,7 +119,7 @@ fn agrees_with_an_independent_automatic_differentiation() {
     let (x, eps) = (wave(rows * dim, 1.1, 1.0), wave(rows * dim, 2.3, 1.2));
 
     let net = small_score(dim, Activation::Silu);
-    let objective = SlicedScore(NoiseMse { net: &net, ends: Levels::Timesteps(&[]) });
+    let objective = SlicedScore(NoiseMse { net: &net, ends: Levels::Timesteps(&[]), dropout: 0.0 });
     let levels = [0.1, 0.5, 1.0, 2.0].map(|sigma: f64| NoiseLevel::at_log_snr(-2.0 * sigma.ln()));
     let noise = Sliced {
         noisy: Drawn { levels: levels.to_vec(), ends: eps, ..Default::default() },
@@ -120,19 +128,27 @@ fn agrees_with_an_independent_automatic_differentiation() {
     compare("sliced", &objective, net.num_params(), &x, &noise, &golden["sliced"]);
 }
 
-fn compare<O: Objective<f64>>(
+fn compare<O: Loss<f64, Row = f64>>(
     what: &str,
     objective: &O,
     params: usize,
     x: &[f64],
-    noise: &O::Noise,
+    noise: &O::Drawn,
     golden: &Golden,
 ) {
     let p = wave(params, 0.3, 0.6);
     let (mut t, mut dp) = (p.clone(), vec![0.0; params]);
     objective.transpose(&p, &mut t);
     let w = Weights { p: &p, t: &t };
-    let loss = objective.loss_grad(w, x, noise, 1.0, Some(&mut dp), &mut [], &mut O::Scratch::default());
+    let loss = objective.loss_grad(
+        w,
+        Batch::of(x),
+        noise,
+        1.0,
+        Some(&mut dp),
+        &mut [],
+        &mut O::Workspace::default(),
+    );
     assert_close(&format!("{what}, loss"), 1e-10, &[loss], &[golden.loss]);
     assert_close(&format!("{what}, dp"), 1e-10, &dp, &golden.dp);
 }

@@ -54,8 +54,14 @@ fn both_trainings_find_the_score_of_a_known_mixture() {
         // Nothing learned but the moments: the first step's learning rate is all but 0.
         model.train(&data, &options(1), &mut seeded(2), &mut Silent).unwrap();
         // ∇ ln Σₖ N(x; μₖ, C), C diagonal: the noise is 0.1 standard deviations of each column.
-        let variance: Vec<f64> =
-            model.standardiser.scale().iter().map(|scale| sd * sd + (0.1 * scale).powi(2)).collect();
+        let variance: Vec<f64> = model
+            .learned
+            .fitted
+            .standardiser
+            .scale()
+            .iter()
+            .map(|scale| sd * sd + (0.1 * scale).powi(2))
+            .collect();
         let fisher_error = |model: &ScoreModel| {
             let (mut error, mut total) = (0.0, 0.0);
             for (x, s) in x.rows().into_iter().zip(model.score(x.view()).unwrap().rows()) {
@@ -191,15 +197,14 @@ fn draws_and_scores_use_the_average() {
     let before = answers(&model);
 
     let Rows { validation, streams, .. } =
-        Rows::prepare(&moons(), &Standardiser::identity(2), &options, &mut seeded(2)).unwrap();
-    let objective = NoiseMse { net: &model.net, ends: Levels::Timesteps(&model.levels) };
-    let loss =
-        |p: &[f32]| mean_loss(&objective, p, validation.view(), Progress { step: 6, steps: 6 }, streams);
-    assert_eq!(report.validation.last().unwrap().1, loss(&model.parameters.average));
-    assert_ne!(loss(&model.parameters.average), loss(&model.parameters.p));
+        Rows::prepare(&moons(), &Fitted::new(2, ConditionKind::None), &options, &mut seeded(2)).unwrap();
+    let objective = NoiseMse { net: &model.net, ends: Levels::Timesteps(&model.levels), dropout: 0.1 };
+    let loss = |p: &[f32]| mean_loss(&objective, p, &validation, Progress { step: 6, steps: 6 }, streams);
+    assert_eq!(report.validation.last().unwrap().1, loss(&model.learned.parameters.average));
+    assert_ne!(loss(&model.learned.parameters.average), loss(&model.learned.parameters.p));
 
-    model.parameters.p.fill(f32::NAN);
+    Arc::make_mut(&mut model.learned).parameters.p.fill(f32::NAN);
     assert_eq!(answers(&model), before);
-    model.parameters.average.iter_mut().for_each(|p| *p *= 1.1);
+    Arc::make_mut(&mut model.learned).parameters.average.iter_mut().for_each(|p| *p *= 1.1);
     assert!(answers(&model).0 != before.0 && answers(&model).1 != before.1);
 }

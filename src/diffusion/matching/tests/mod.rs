@@ -242,7 +242,7 @@ fn the_cost_is_as_the_card_says() {
         let view = model.with_sampler(FlowSteps { method, steps }).unwrap();
         let drawn = view.sample(2, &SampleOptions::default(), &mut seeded(0)).unwrap();
         assert_eq!((view.card().name.as_ref(), view.card().nfe, drawn.nfe), (name, nfe, nfe));
-        assert!(Arc::ptr_eq(&model.fitted, &view.fitted));
+        assert!(Arc::ptr_eq(&model.learned, &view.learned));
         assert_eq!(view.config().sampler, FlowSteps { method, steps });
     }
 }
@@ -260,7 +260,7 @@ fn far_rows_score_low_and_the_farther_the_lower() {
 #[test]
 fn beyond_the_reach_the_density_is_the_normal_one() {
     let (model, _) = trained(small(), 200);
-    let units = &model.fitted.standardiser;
+    let units = &model.learned.fitted.standardiser;
     // In standard units.
     let far = [19.0, 21.0, -68.0, 150.0, 1e4, 2e6, -1e20];
     let mut x = Array2::from_shape_fn((7, 2), |(r, c)| if c == r % 2 { far[r] } else { 0.7 });

@@ -149,7 +149,7 @@ pub mod error;
 /// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMatching`], [`EnergyModel`],
 /// [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a [`Card`].
 /// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`tables::Table`],
-/// [`observe::Interrupt`], [`observe::JsonLines`], [`train::Objective`], [`train::fit`], [`nn::Network`],
+/// [`observe::Interrupt`], [`observe::JsonLines`], [`engine::Loss`], [`engine::fit()`], [`nn::Network`],
 /// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
 pub mod faq {}
 #[doc = include_str!("../docs/RESULTS.md")]

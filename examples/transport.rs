@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use comfy_table::{Table, presets};
 use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
-use quadrivium::flow_matching::{FlowSteps, Method};
+use quadrivium::diffusion::matching::{FlowSteps, Method};
 use quadrivium::metrics::{Floor, wasserstein2};
 use quadrivium::ndarray::Array2;
 use quadrivium::numeric::rng::Rng;
@@ -81,8 +81,8 @@ fn main() -> Result<()> {
     let Args { seeds, steps, rows, quick } = Args::parse();
     let (steps, rows) = if quick { (100, 500) } else { (steps, rows) };
     let couplings = [
-        ("independent", Coupling::Independent),
-        ("optimal transport", Coupling::OptimalTransport { rows: 256 }),
+        ("independent", Pairing::Independent),
+        ("optimal transport", Pairing::OptimalTransport { rows: 256 }),
     ];
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);

@@ -227,7 +227,7 @@ fn an_interrupted_training_goes_on_with_the_conditions_of_its_chains() {
 #[cfg(feature = "safetensors")]
 #[test]
 fn conditional_file_draws_and_scores_the_same() {
-    use crate::persist::Persist;
+    use crate::model::file::Persist;
     let model = trained(config(NUMBER, CHAINS), &rows(NUMBER, 300, 0), &options(5));
     let back = EnergyModel::from_bytes(&model.to_bytes().unwrap()).unwrap();
     let (x, condition) = (rows(NUMBER, 10, 1).x().to_owned(), Condition::vector(&[0.3]));

@@ -15,7 +15,6 @@ use self::container::{Dtype, Entry, Header, join, split};
 pub(crate) use self::read::read;
 use self::upgrade::upgraded;
 use crate::engine::Parameters;
-use crate::engine::Standardiser;
 use crate::error::{Error, Result};
 use crate::file::{self, Digest};
 use crate::model::Generative;
@@ -187,13 +186,6 @@ struct Said {
     kind: String,
     library: String,
     config: Box<RawValue>,
-}
-
-/// What the first training fixes, for models that fix nothing else.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Units {
-    pub standardiser: Standardiser,
 }
 
 /// The file of a model.

@@ -89,7 +89,7 @@ pub struct GanConfig {
     /// What rows are conditioned on: both players see it. Default [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// How the critic sees the condition. Default [`Conditioning::Concatenation`].
+    /// How the critic sees the condition; without one it changes nothing. Default [`Conditioning::Concatenation`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "Conditioning::is_default"))]
     pub conditioning: Conditioning,
     /// The optimiser of both players. Default: lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as in

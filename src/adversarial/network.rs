@@ -138,7 +138,7 @@ impl Player {
     /// that carries the value (by dy) and the penalty (by dẏ = weight) together. Its part in ẋ is that first pass,
     /// which has kept it. A condition is held fixed: its columns of g have no part in P, and u is 0 there. Where it is
     /// projected, D is ⟨(1, c), f(x)⟩, linear in f, and (1, c) stands in dy and dẏ.
-    pub fn penalised_backward<F: Real>(
+    pub fn penalized_backward<F: Real>(
         &self,
         w: Weights<F>,
         c: &[F],

@@ -179,7 +179,7 @@ impl<F: Real> Critic<'_, F> {
         }
         let slopes = value.is_some().then_some(&slopes[..]);
         let penalty = |g: &mut [F]| self.loss.penalty(g);
-        let penalty = self.critic.penalised_backward(w, c, slopes, weight, penalty, dp, pass);
+        let penalty = self.critic.penalized_backward(w, c, slopes, weight, penalty, dp, pass);
         parts[1] += penalty;
         loss + penalty
     }

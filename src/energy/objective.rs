@@ -196,7 +196,8 @@ impl<F: Real> Loss<F> for Contrast<'_, F> {
         let (d, k) = (self.energy.dim(), self.energy.condition());
         // Without conditions all chains start the first time; with conditions each starts with that of a row.
         let missing = self.chains.max(rows).saturating_sub(chains.all.len() / (d + k));
-        for r in 0..if k == 0 { missing } else { missing.min(rows) } {
+        let starting = if k == 0 { missing } else { missing.min(rows) };
+        for r in 0..starting {
             chains.all.extend((0..d).map(|_| F::normal(rng)));
             chains.all.extend_from_slice(&c[r * k..(r + 1) * k]);
         }

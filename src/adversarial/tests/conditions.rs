@@ -66,7 +66,8 @@ fn generated_rows_have_the_conditions_of_the_real_ones() {
 #[test]
 fn absurd_conditions_draw_numbers() {
     for conditioning in [Conditioning::Concatenation, Conditioning::Projection] {
-        let config = GanConfig { condition: ConditionKind::Vector { dim: 2 }, conditioning, ..small(GAMES[2]) };
+        let config =
+            GanConfig { condition: ConditionKind::Vector { dim: 2 }, conditioning, ..small(GAMES[2]) };
         let gan = Gan::new(config, &mut seeded(1)).unwrap();
         let far = Condition::vector(&[f32::MAX, f32::MIN]);
         let x = gan.given(&far).unwrap().sample(50, &SampleOptions::default(), &mut seeded(3)).unwrap().x;

@@ -76,8 +76,20 @@ mod kernel;
 mod lanes;
 mod mixture;
 
+use ndarray::{Array2, ArrayView2};
+
+use crate::numeric::gemm::gram;
+
 /// The most columns of a baseline: a covariance has dim² entries, and to factor it takes dim³ operations.
 const MOST_COLUMNS: usize = 4096;
+
+/// Σ (x − μ)(x − μ)ᵀ/count over the rows of x, (n, d): (d, d).
+fn covariance(x: ArrayView2<f32>, mean: &[f64], count: f64) -> Array2<f64> {
+    let d = mean.len();
+    let centred: Vec<f64> =
+        x.rows().into_iter().flat_map(|row| row.into_iter().zip(mean).map(|(&x, mean)| f64::from(x) - mean)).collect();
+    Array2::from_shape_vec((d, d), gram(&centred, d)).expect("d × d") / count
+}
 
 pub use kernel::{Bandwidth, KernelDensity, KernelDensityConfig};
 pub use mixture::{ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig};

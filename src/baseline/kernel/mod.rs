@@ -34,7 +34,7 @@ use rand::RngCore;
 
 use self::likelihood::log_sums;
 use self::objective::{LeaveOneOut, TRIALS, scott, silverman};
-use super::MOST_COLUMNS;
+use super::{MOST_COLUMNS, covariance};
 use super::lanes::Lanes;
 use crate::engine;
 use crate::engine::Standardiser;
@@ -43,6 +43,7 @@ use crate::error::{Error, Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 use crate::numeric::cholesky::{cholesky, diagonal, invert_lower, ln_det};
+use crate::numeric::gemm::{gram, transpose};
 
 /// How wide the kernels of a [`KernelDensity`] are.
 #[derive(Debug, Clone, PartialEq)]
@@ -242,8 +243,10 @@ impl KernelDensity {
     /// H = h² Σ, shape (dim, dim), in the units of the data, squared.
     pub fn covariance(&self) -> Array2<f64> {
         let d = self.config.dim;
-        let l = ArrayView2::from_shape((d, d), &self.sphere.l).expect("d × d");
-        l.dot(&l.t()) * (self.bandwidth * self.bandwidth)
+        let mut upper = vec![0.0; d * d];
+        transpose((d, d), &self.sphere.l, &mut upper);
+        let covariance = Array2::from_shape_vec((d, d), gram(&upper, d)).expect("d × d");
+        covariance * (self.bandwidth * self.bandwidth)
     }
 
     /// Where the kernels stand, shape (n, dim).
@@ -263,12 +266,6 @@ impl KernelDensity {
             Ok(())
         })
     }
-}
-
-/// The unbiased covariance, divided by n − 1. x: (n, d)
-fn covariance(x: ArrayView2<f32>, mean: &[f64]) -> Array2<f64> {
-    let centred = x.mapv(f64::from) - ndarray::aview1(mean);
-    centred.t().dot(&centred) / (x.nrows() as f64 - 1.0)
 }
 
 impl Generative for KernelDensity {
@@ -314,7 +311,8 @@ impl Generative for KernelDensity {
         let units = Standardiser::identity(self.config.dim).fitted(x.view())?;
         let mean = units.shift().to_vec();
         let (n, dim) = x.dim();
-        let full = covariance(x.view(), &mean);
+        // Unbiased.
+        let full = covariance(x.view(), &mean, n as f64 - 1.0);
         // Fewer rows span fewer dimensions, and their covariance has no inverse.
         let sphered = if n > dim { Sphere::new(mean.clone(), full.view()) } else { None };
         let (shapes, steps, scored) = match self.config.bandwidth {

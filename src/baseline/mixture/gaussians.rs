@@ -5,9 +5,23 @@ use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
 use crate::baseline::lanes::LANES;
 use crate::numeric::Real;
 use crate::numeric::cholesky::{cholesky, diagonal, invert_lower, ln_det};
+use crate::numeric::gemm::{Init, Strided, gemm};
+use crate::numeric::simd::vectorise;
 
 /// Half of a squared distance that still leaves room for a sum; e to its negative is 0.
 const FAR: f64 = 1e300;
+
+/// Lines of L⁻¹ that are multiplied together: as many as a product keeps in registers.
+const LINES: usize = 6;
+
+/// Rows on the way to a density under one component.
+#[derive(Debug, Default)]
+pub(super) struct Whitened {
+    // x − μ: (d, width)
+    centred: Vec<f64>,
+    // Some lines of L⁻¹ (x − μ): (LINES, width)
+    y: Vec<f64>,
+}
 
 /// wₖ, μₖ, Σₖ, and what is made of them once.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,38 +121,75 @@ impl Gaussians {
         self.weights.len()
     }
 
-    /// ln wₖ N(x; μₖ, Σₖ) = peak − ½ ‖L⁻¹ (x − μ)‖². tiles: (t, d, LANES), out: (k, t, LANES)
-    #[inline(always)]
-    pub fn log_joint(&self, tiles: &[f64], centred: &mut Vec<f64>, out: &mut [f64]) {
+    /// ln wₖ N(x; μₖ, Σₖ) = peak − ½ ‖L⁻¹ (x − μ)‖². columns: (d, width), width a multiple of LANES, out: (k, width)
+    pub fn log_joint(&self, columns: &[f64], whitened: &mut Whitened, out: &mut [f64]) {
         let d = self.dim();
-        let rows = tiles.len() / d;
-        centred.resize(d * LANES, 0.0);
-        let centred = centred.as_chunks_mut::<LANES>().0;
-        for (k, out) in out.chunks_exact_mut(rows).enumerate() {
+        let width = columns.len() / d;
+        for (k, square) in out.chunks_exact_mut(width).enumerate() {
             let (mean, whiten, peak) = (self.means.row(k), &self.whiten[k], self.peak[k]);
             let mean = mean.as_slice().expect("standard layout");
-            for (x, out) in tiles.chunks_exact(d * LANES).zip(out.as_chunks_mut::<LANES>().0) {
-                let mut square = [0.0; LANES];
-                for (i, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
-                    for l in 0..LANES {
-                        centred[i][l] = x[l] - mean[i];
-                    }
-                    let mut y = [0.0; LANES];
-                    let from = if self.diagonal { i } else { 0 };
-                    for (w, centred) in whiten[i * d + from..=i * d + i].iter().zip(&centred[from..]) {
-                        for l in 0..LANES {
-                            y[l] = w.mul_add(centred[l], y[l]);
+            square.fill(0.0);
+            if self.diagonal {
+                let scale = whiten.iter().step_by(d + 1);
+                vectorise(
+                    #[inline(always)]
+                    || {
+                        for ((x, mean), scale) in columns.chunks_exact(width).zip(mean).zip(scale) {
+                            for (x, square) in x.iter().zip(&mut *square) {
+                                let y = scale * (x - mean);
+                                *square = y.mul_add(y, *square);
+                            }
                         }
-                    }
-                    for l in 0..LANES {
-                        square[l] = y[l].mul_add(y[l], square[l]);
-                    }
-                }
-                for l in 0..LANES {
-                    // An overflow, ∞ or ∞ − ∞, is far too: `min` drops a NaN.
-                    out[l] = peak - (0.5 * square[l]).min(FAR);
-                }
+                    },
+                );
+            } else {
+                self.add_squares(mean, whiten, columns, whitened, square);
             }
+            vectorise(
+                #[inline(always)]
+                || {
+                    // An overflow, ∞ or ∞ − ∞, is far too: `min` drops a NaN.
+                    square.iter_mut().for_each(|square| *square = peak - (0.5 * *square).min(FAR));
+                },
+            );
+        }
+    }
+
+    /// Adds ‖L⁻¹ (x − μ)‖² of each row to `square`, (width): a few lines of the triangle L⁻¹ at a time, each up to
+    /// its diagonal.
+    fn add_squares(
+        &self,
+        mean: &[f64],
+        whiten: &[f64],
+        columns: &[f64],
+        Whitened { centred, y }: &mut Whitened,
+        square: &mut [f64],
+    ) {
+        let (d, width) = (mean.len(), square.len());
+        centred.resize(d * width, 0.0);
+        y.resize(LINES * width, 0.0);
+        vectorise(
+            #[inline(always)]
+            || {
+                let columns = columns.chunks_exact(width).zip(centred.chunks_exact_mut(width));
+                for ((x, centred), mean) in columns.zip(mean) {
+                    x.iter().zip(centred).for_each(|(x, centred)| *centred = x - mean);
+                }
+            },
+        );
+        for first in (0..d).step_by(LINES) {
+            let lines = LINES.min(d - first);
+            let y = &mut y[..lines * width];
+            let whiten = Strided::rows(&whiten[first * d..], d);
+            gemm((lines, width, first + lines), whiten, centred, width, Init::Zero, y);
+            vectorise(
+                #[inline(always)]
+                || {
+                    for y in y.chunks_exact(width) {
+                        y.iter().zip(&mut *square).for_each(|(y, square)| *square = y.mul_add(*y, *square));
+                    }
+                },
+            );
         }
     }
 

@@ -13,6 +13,7 @@
 //! a mode do not part; hence splits and restarts. *Collapse*: a component on a few rows or one repeated row has
 //! an infinite likelihood; `shrinkage` and `reg_covar` bound it. *Shape*: an edge or a curve is a chain of ellipses.
 
+mod blocks;
 mod gaussians;
 mod likelihood;
 mod moments;
@@ -27,15 +28,15 @@ mod tests;
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis, s};
 use rand::RngCore;
 
+use self::blocks::Blocks;
 use self::gaussians::Gaussians;
 use self::likelihood::Scratch;
-use self::objective::{Em, Prior};
-use self::search::Search;
-use super::MOST_COLUMNS;
-use super::lanes::Lanes;
+use self::objective::{Em, Limits, Prior};
+use self::search::{Search, TRIAL_ROWS};
+use super::{MOST_COLUMNS, covariance};
 use crate::engine;
 use crate::engine::Standardiser;
 use crate::engine::tiles;
@@ -394,7 +395,7 @@ impl Generative for GaussianMixture {
     ) -> Result<TrainReport> {
         let config = &self.config;
         let (training, held_out, streams) = engine::split(data, options, rng)?;
-        // Of the columns it checks, only the scale is used: k-means measures by it, and so do prior and ridge.
+        // k-means, prior and ridge measure by the columns' scale; second moments are taken about their means.
         let units = Standardiser::identity(config.dim).fitted(training.view())?;
         let least = match config.components {
             ComponentCount::Fixed(k) if !self.started => k,
@@ -403,23 +404,30 @@ impl Generative for GaussianMixture {
         if training.nrows() < least {
             return Err(Error::TooFewRows { what: "data for a mixture", got: training.nrows(), least });
         }
-        let covariance = {
-            let centred = training.mapv(f64::from) - ndarray::aview1(units.shift());
-            centred.t().dot(&centred) / training.nrows() as f64
+        let blocks = |x: ArrayView2<f32>| {
+            Blocks::new(config.dim, x.as_standard_layout().as_slice().expect("standard layout"))
         };
-        let lanes = |x: &Array2<f32>| Lanes::new(config.dim, x.as_slice().expect("standard layout"), 0.0);
-        let (rows, held_out) = (lanes(&training), lanes(&held_out));
-        let prior = Prior {
-            scale: units.scale(),
-            covariance: covariance.view(),
-            shrinkage: config.shrinkage,
-            reg_covar: config.reg_covar,
-        };
-        let em = Em { config, options, rows: &rows, held_out: &held_out, prior };
+        let held_out = blocks(held_out.view());
+        let stride = training.nrows().div_ceil(TRIAL_ROWS);
+        let some = training.slice(s![..;stride, ..]);
+        let tables = [training.view(), some].map(|x| {
+            let covariance = covariance(x, units.shift(), x.nrows() as f64);
+            (blocks(x), covariance)
+        });
+        let [em, trial] = tables.each_ref().map(|(rows, covariance)| {
+            let prior = Prior {
+                centre: units.shift(),
+                scale: units.scale(),
+                covariance: covariance.view(),
+                shrinkage: config.shrinkage,
+                reg_covar: config.reg_covar,
+            };
+            Em { config, options, rows, held_out: &held_out, prior }
+        });
         let run = if self.started {
             let mut step = 0;
             let from = (self.gaussians.clone(), em.expect(&self.gaussians, self.family));
-            em.run(self.family, from, f64::INFINITY, 0, |loss, validation| {
+            em.run(self.family, from, Limits::of(config), 0, |loss, validation| {
                 let steps = config.max_iter;
                 let seen = Step { step, steps, loss, part_names: &[], parts: &[], validation };
                 step += 1;
@@ -433,7 +441,7 @@ impl Generative for GaussianMixture {
                 ComponentCount::Bic { max } => (2 * families - 1) * max * config.restarts,
             };
             let steps = runs.saturating_mul(config.max_iter);
-            Search { em: &em, streams, observer, done: 0, steps, starts: 0, best: None }.search()?
+            Search { em: &em, trial: &trial, streams, observer, done: 0, steps, starts: 0, best: None }.search()?
         };
         (self.gaussians, self.family, self.started) = (run.gaussians, run.family, true);
         Ok(TrainReport { loss: run.loss, parts: Vec::new(), validation: run.validation, stop: run.stop })

@@ -1,5 +1,7 @@
 //! What can go wrong, with the numbers in the message.
 
+use std::fmt;
+
 /// The crate's result; with a second parameter, the standard one.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -27,6 +29,9 @@ pub enum Error {
         /// The shape needed.
         expected: String,
     },
+    /// A condition is not what the model was made for.
+    #[error("{0}")]
+    Condition(#[from] ConditionError),
     /// Data without rows, or with fewer than the call needs.
     #[error("{what} has {got} rows: expected at least {least}")]
     TooFewRows {
@@ -173,7 +178,7 @@ pub enum Error {
     )]
     MixedColumns {
         /// Each column that was to be read, and what the beginning of the text shows in it.
-        columns: Vec<(String, crate::tables::Content)>,
+        columns: Vec<(String, Content)>,
     },
     /// A number is infinite, or too large for f32.
     #[error("row {row}, column {column} ({name}): found {found:e}, expected {expected}")]
@@ -235,6 +240,115 @@ pub enum Error {
     },
 }
 
+/// What is wrong with a condition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConditionError {
+    /// The model needs a condition, and none was given.
+    #[error("no condition was given: expected {expected}")]
+    Missing {
+        /// What the model is conditioned on.
+        expected: String,
+    },
+    /// The model takes no condition.
+    #[error("a condition was given to a model that takes none")]
+    Unexpected,
+    /// A condition of another kind.
+    #[error("the condition has {got}: expected {expected}")]
+    Kind {
+        /// What was given: classes, vectors or tokens.
+        got: &'static str,
+        /// What the model is conditioned on.
+        expected: String,
+    },
+    /// A class that the model does not know.
+    #[error("condition, row {row}: class {class}: expected one from 0 to {}", classes - 1)]
+    UnknownClass {
+        /// Row of the condition, from 0.
+        row: usize,
+        /// The class.
+        class: u32,
+        /// Number of classes.
+        classes: u32,
+    },
+    /// A token that the model does not know.
+    #[error("condition, row {row}: token {token}: expected one from 0 to {}", vocabulary - 1)]
+    UnknownToken {
+        /// Row of the condition, from 0.
+        row: usize,
+        /// The token.
+        token: u32,
+        /// Number of tokens.
+        vocabulary: usize,
+    },
+    /// A vector or a sequence of another length.
+    #[error("the condition has {got} columns: expected {expected}")]
+    Width {
+        /// Columns of the condition.
+        got: usize,
+        /// Columns needed.
+        expected: usize,
+    },
+    /// Neither one condition for all rows nor one for each.
+    #[error("the condition has {got} rows: expected 1, or one for each of {expected} rows")]
+    Rows {
+        /// Rows of the condition.
+        got: usize,
+        /// Rows drawn, scored or trained on.
+        expected: usize,
+    },
+}
+
+/// What a column of a text holds, and so what can be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Content {
+    /// Numbers.
+    Numbers,
+    /// Numbers, and cells without a value.
+    Gaps {
+        /// Cells without a value.
+        missing: usize,
+        /// Rows looked at.
+        rows: usize,
+    },
+    /// Numbers with a decimal comma, or with something between thousands: [`Decimal`](crate::tables::Decimal) reads them.
+    OtherStyle,
+    /// Dates or times.
+    Dates,
+    /// Yes and no, true and false.
+    Truth,
+    /// Words of a few kinds.
+    Categories(Vec<String>),
+    /// Text of many kinds.
+    Text {
+        /// An example.
+        example: String,
+    },
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Numbers => f.write_str("numbers"),
+            Content::Gaps { missing, rows } => {
+                write!(f, "numbers, missing in {missing} of {rows} rows: fill them in, or leave out the rows")
+            }
+            Content::OtherStyle => {
+                f.write_str("numbers with commas or signs between thousands: say how they are written")
+            }
+            Content::Dates => {
+                f.write_str("dates or times: leave it out, or count the days or seconds from one of them")
+            }
+            Content::Truth => f.write_str("true and false: write 1 and 0"),
+            Content::Categories(values) => {
+                write!(f, "{}: leave it out, or write a column of 1 and 0 for each", values.join(", "))
+            }
+            Content::Text { example } => write!(f, "text such as {example:?}: leave it out"),
+        }
+    }
+}
+
 /// Which option reads a number that is not written plainly.
 fn styles(thousands: bool, comma: bool) -> &'static str {
     match (thousands, comma) {
@@ -247,7 +361,7 @@ fn styles(thousands: bool, comma: bool) -> &'static str {
 }
 
 /// A line for each of the first columns.
-fn contents(columns: &[(String, crate::tables::Content)]) -> String {
+fn contents(columns: &[(String, Content)]) -> String {
     const LISTED: usize = 40;
     let mut text: String =
         columns.iter().take(LISTED).map(|(name, content)| format!("\n  {name}: {content}")).collect();

@@ -205,12 +205,13 @@ pub use model as generative;
 pub mod prelude {
     pub use crate::{
         AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, Checkpoint,
-        ComponentCount, Coupling, Covariance, Dataset, Diffusion, DiffusionConfig, EnergyConfig, EnergyModel,
-        EnergyTraining, Error, Flow, FlowConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig,
-        GaussianMixture, GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig,
-        LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing, Observer, OptimiserConfig, Result,
-        SampleOptions, Sampler, Samples, Schedule, ScoreConfig, ScoreModel, ScoreTraining, Sde, Silent,
-        Source, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
+        ComponentCount, Condition, ConditionKind, Coupling, Covariance, Dataset, Diffusion, DiffusionConfig,
+        Distribution, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow, FlowConfig, FlowMatching,
+        FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head,
+        KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing,
+        Observer, OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig,
+        ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport, Transform,
+        Vae, VaeConfig,
     };
 }
 

@@ -94,14 +94,11 @@ mod sampling;
 #[cfg(test)]
 mod tests;
 
-use std::ops::ControlFlow;
-
 use ndarray::{Array1, ArrayView2};
 use rand::RngCore;
 
-use crate::engine::Standardiser;
-use crate::engine::tiles;
-use crate::engine::{OptimiserConfig, Parameters, Rows};
+use self::sampling::Buffers;
+use crate::engine::{Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows, tiles};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
@@ -303,7 +300,7 @@ pub struct Gan {
     critic: Sequential,
     generator_parameters: Parameters,
     critic_parameters: Parameters,
-    standardiser: Standardiser,
+    fitted: Fitted,
 }
 
 impl Gan {
@@ -323,7 +320,7 @@ impl Gan {
         Ok(Gan {
             generator_parameters: start(&generator, 0),
             critic_parameters: start(&critic, 1),
-            standardiser: Standardiser::identity(config.dim),
+            fitted: Fitted::new(config.dim, ConditionKind::None),
             generator,
             critic,
             config,
@@ -352,8 +349,10 @@ impl Gan {
     }
 }
 
-impl Generative for Gan {
-    fn card(&self) -> Card {
+impl Paradigm for Gan {
+    type Workspace = Buffers;
+
+    fn place(&self) -> Card {
         let (name, objective) = match self.config.loss {
             AdversarialLoss::Minimax => ("GAN (minimax)", Objective::Minimax),
             AdversarialLoss::NonSaturatingR1 { .. } => ("GAN (NS + R1)", Objective::NonSaturatingR1),
@@ -362,12 +361,12 @@ impl Generative for Gan {
         Card::new(name, objective, Sampling::OnePass)
     }
 
-    fn dim(&self) -> usize {
-        self.config.dim
+    fn count_params(&self) -> usize {
+        self.generator.num_params() + self.critic.num_params()
     }
 
-    fn num_params(&self) -> usize {
-        self.generator.num_params() + self.critic.num_params()
+    fn fitted(&self) -> &Fitted {
+        &self.fitted
     }
 
     /// Trains both players for `steps` steps of the generator.
@@ -382,7 +381,7 @@ impl Generative for Gan {
     ///
     /// # Errors
     /// As in the trait, and [`Error::Config`] for a `patience`: the loss of a game has no best value.
-    fn train(
+    fn learn(
         &mut self,
         data: &Dataset,
         options: &TrainOptions,
@@ -395,29 +394,26 @@ impl Generative for Gan {
             options.patience,
             "None: the loss of a game has no best",
         )?;
-        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
-        self.standardiser = rows.standardiser.clone();
+        let rows = Rows::prepare(data, &self.fitted, options, rng)?;
+        self.fitted = rows.fitted.clone();
         self.play(&rows, options, observer)
     }
 
-    /// Draws rows with the moving average of the generator's parameters. A temperature T scales z by T.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
-    }
-
-    fn sample_each(
+    /// x = G(T·z), z ~ N(0, I), with the moving average of the generator's parameters.
+    fn draw_tile(
         &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
+        temperature: f64,
+        _: &[f32],
+        streams: RowStreams,
+        buffers: &mut Buffers,
+        x: &mut [f32],
+    ) -> usize {
+        self.generate(temperature, streams, buffers, x);
+        1
     }
 
     /// [`LogLikelihood::Unavailable`], for any valid rows.
-    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        check_rows("x", x, self.dim())?;
+    fn score(&self, _: Given<'_>, _: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         Ok(LogLikelihood::Unavailable)
     }
 }

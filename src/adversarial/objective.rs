@@ -1,7 +1,7 @@
 use rand::Rng as _;
 
 use super::AdversarialLoss;
-use crate::engine::{Objective, Progress};
+use crate::engine::{Batch, Loss, Progress};
 use crate::nn::{Network, Sequential, Tape, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -98,9 +98,10 @@ struct Pass<F> {
     g: Vec<F>,     // (n, dim): ∇D(x), then u
 }
 
-impl<F: Real> Objective<F> for Critic<'_, F> {
-    type Noise = Fakes<F>;
-    type Scratch = CriticScratch<F>;
+impl<F: Real> Loss<F> for Critic<'_, F> {
+    type Row = F;
+    type Drawn = Fakes<F>;
+    type Workspace = CriticScratch<F>;
 
     fn part_names(&self) -> &'static [&'static str] {
         &["critic", "penalty"]
@@ -110,7 +111,7 @@ impl<F: Real> Objective<F> for Critic<'_, F> {
         self.critic.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, noise: &mut Fakes<F>) {
+    fn draw(&self, rows: usize, _: &[F], _: Progress, rng: &mut Rng, noise: &mut Fakes<F>) {
         let Fakes { z, x, share, scratch } = noise;
         draw_latent(rows * self.generator.in_dim(), rng, z);
         x.resize(rows * self.generator.out_dim(), F::zero());
@@ -126,7 +127,7 @@ impl<F: Real> Objective<F> for Critic<'_, F> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
+        Batch { x, .. }: Batch<F>,
         noise: &Fakes<F>,
         weight: F,
         mut dp: Option<&mut [F]>,
@@ -218,23 +219,24 @@ pub(super) struct GeneratorScratch<F> {
     dx: Vec<F>, // (n, dim)
 }
 
-impl<F: Real> Objective<F> for Generator<'_, F> {
+impl<F: Real> Loss<F> for Generator<'_, F> {
     // z: (n, latent)
-    type Noise = Vec<F>;
-    type Scratch = GeneratorScratch<F>;
+    type Row = F;
+    type Drawn = Vec<F>;
+    type Workspace = GeneratorScratch<F>;
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
         self.generator.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, z: &mut Vec<F>) {
+    fn draw(&self, rows: usize, _: &[F], _: Progress, rng: &mut Rng, z: &mut Vec<F>) {
         draw_latent(rows * self.generator.in_dim(), rng, z);
     }
 
     fn loss_grad(
         &self,
         w: Weights<F>,
-        _: &[F],
+        _: Batch<F>,
         z: &Vec<F>,
         weight: F,
         dp: Option<&mut [F]>,

@@ -1,8 +1,9 @@
 use super::{Gan, GanConfig};
+use crate::engine::{ConditionKind, Fitted};
 use crate::error::Result;
 use crate::nn::{Layout, Network, Sequential};
 use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, Units, encode, features};
+use crate::persist::format::{Stored, Tensor, encode, features};
 
 fn layout(name: &str, network: &Sequential) -> Layout {
     let mut layout = Layout::default();
@@ -16,18 +17,17 @@ impl Persist for Gan {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let units = Units { standardiser: self.standardiser.clone() };
         let (generator, critic) = (layout("generator.", &self.generator), layout("critic.", &self.critic));
         let mut tensors = Tensor::parameters(&generator, &self.generator_parameters);
         tensors.extend(Tensor::parameters(&critic, &self.critic_parameters));
-        encode(Self::kind(), &self.config, &units, tensors)
+        encode(Self::kind(), &self.config, &self.fitted, tensors)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Units { standardiser }): (GanConfig, _) = stored.read(Self::kind())?;
+        let (config, fitted): (GanConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        standardiser.validate(config.dim)?;
+        fitted.validate(config.dim, ConditionKind::None)?;
         let (generator, critic) = (&config.generator_hidden[..], &config.critic_hidden[..]);
         let tensors = 2 * (generator.len() + 1 + critic.len() + 1);
         let noise = features(config.latent_dim, config.generator_octaves);
@@ -41,7 +41,7 @@ impl Persist for Gan {
             critic_parameters: stored.parameters(&layout("critic.", &critic))?,
             generator,
             critic,
-            standardiser,
+            fitted,
             config,
         })
     }

@@ -1,15 +1,13 @@
-use ndarray::ArrayView2;
-
 use super::objective::{Critic, Generator};
 use super::{Gan, GanConfig};
 use crate::engine::{
-    Carry, Gradient, OptimiserConfig, Parameters, Progress, Rows, Trainee, Training, mean_loss, random_rows,
-    run,
+    Carry, Gradient, OptimiserConfig, Parameters, Part, Progress, Rows, Trainee, Training, mean_loss,
+    random_rows, run,
 };
 use crate::error::Result;
 use crate::model::{Observer, TrainOptions, TrainReport};
 use crate::nn::Network;
-use crate::numeric::rng::Streams;
+use crate::numeric::rng::{Rng, Streams};
 
 /// The two players in training, each with its side of the game.
 struct Players<'a> {
@@ -21,7 +19,7 @@ struct Players<'a> {
     generators_game: Generator<'a, f32>,
     critics_gradient: Gradient<Critic<'a, f32>>,
     generators_gradient: Gradient<Generator<'a, f32>>,
-    rows: ArrayView2<'a, f32>,
+    rows: &'a Part,
     parts: [f64; 3],
 }
 
@@ -41,7 +39,7 @@ impl<'a> Players<'a> {
             generators_gradient: Gradient::new(&generators_game, generator.num_params(), batch, shards),
             critics_game,
             generators_game,
-            rows: rows.training.view(),
+            rows: &rows.training,
             parts: [0.0; 3],
             config,
         }
@@ -61,11 +59,11 @@ impl Training for Players<'_> {
     /// the critic that came of them. Returns the critic's last loss.
     fn step(&mut self, progress: Progress, streams: Streams) -> Result<f64> {
         self.critics_game.opponent.copy_from_slice(&self.generator.now().p);
-        let (dim, fill) = (self.rows.ncols(), random_rows(self.rows));
+        let fill = random_rows(self.rows);
         let mut loss = 0.0;
         for k in 0..self.config.critic_steps {
             let (game, p, streams) = (&self.critics_game, &self.critic.now().p, streams.family(k as u64));
-            loss = self.critics_gradient.compute(game, p, dim, progress, streams, &fill);
+            loss = self.critics_gradient.compute(game, p, progress, streams, &fill);
             let g = self.critics_gradient.sum();
             self.critic.step(&self.critic_optimiser, progress, "critic loss", loss, g)?;
         }
@@ -75,8 +73,13 @@ impl Training for Players<'_> {
 
         let (game, p) = (&self.generators_game, &self.generator.now().p);
         let streams = streams.family(self.config.critic_steps as u64);
-        // No columns: the generator's side sees no data.
-        let pays = self.generators_gradient.compute(game, p, 0, progress, streams, |_, _| ());
+        // The generator's side sees no data, only conditions that go with some.
+        let conditions = |rng: &mut Rng, n: usize, x: &mut Vec<f32>, c: &mut Vec<f32>| {
+            if self.rows.c.ncols() > 0 {
+                fill(rng, n, x, c);
+            }
+        };
+        let pays = self.generators_gradient.compute(game, p, progress, streams, conditions);
         let g = self.generators_gradient.sum();
         self.generator.step(&self.config.optimiser, progress, "generator loss", pays, g)?;
 
@@ -89,18 +92,18 @@ impl Training for Players<'_> {
         &self.parts
     }
 
-    fn validate(&mut self, x: ArrayView2<f32>, progress: Progress, streams: Streams) -> f64 {
+    fn validate(&mut self, part: &Part, progress: Progress, streams: Streams) -> f64 {
         self.critics_game.opponent.copy_from_slice(&self.generator.now().p);
-        mean_loss(&self.critics_game, &self.critic.now().p, x, progress, streams)
+        mean_loss(&self.critics_game, &self.critic.now().p, part, progress, streams)
     }
 
     /// The critic against the generator, and against the averaged one, which will sample.
-    fn last_losses(&mut self, x: ArrayView2<f32>, progress: Progress, streams: Streams) -> [f64; 2] {
+    fn last_losses(&mut self, part: &Part, progress: Progress, streams: Streams) -> [f64; 2] {
         let Players { generator, critic, critics_game, .. } = self;
         let Parameters { p, average } = generator.now();
         [p, average].map(|opponent| {
             critics_game.opponent.copy_from_slice(opponent);
-            mean_loss(critics_game, &critic.now().p, x, progress, streams)
+            mean_loss(critics_game, &critic.now().p, part, progress, streams)
         })
     }
 

@@ -1,11 +1,11 @@
 use super::Gan;
-use crate::engine::tiles::{DrawTile, RowStreams};
+use crate::engine::RowStreams;
 use crate::nn::Network;
 use crate::numeric::Real;
 
 /// Buffers of a tile.
 #[derive(Default)]
-pub(crate) struct Scratch {
+pub struct Buffers {
     // Drawing: z, (rows, latent). Judging: rows in standardised units, (rows, dim).
     input: Vec<f32>,
     // (rows, 1)
@@ -13,23 +13,16 @@ pub(crate) struct Scratch {
     inner: Vec<f32>,
 }
 
-impl DrawTile for Gan {
-    type Scratch = Scratch;
-
-    fn columns(&self) -> usize {
-        self.config.dim
-    }
-
-    /// x = G(T·z), z ~ N(0, I), in the units of the data; x: (rows, dim).
-    fn draw_tile(
+impl Gan {
+    /// x = G(T·z), z ~ N(0, I); x: (rows, dim).
+    pub(super) fn generate(
         &self,
         temperature: f64,
         streams: RowStreams,
-        scratch: &mut Scratch,
+        Buffers { input: z, inner, .. }: &mut Buffers,
         x: &mut [f32],
-    ) -> usize {
+    ) {
         let (rows, latent) = (x.len() / self.config.dim, self.config.latent_dim);
-        let Scratch { input: z, inner, .. } = scratch;
         z.resize(rows * latent, 0.0);
         for (r, z) in z.chunks_exact_mut(latent).enumerate() {
             let mut rng = streams.row(r);
@@ -37,18 +30,14 @@ impl DrawTile for Gan {
         }
         inner.resize(rows * self.generator.scratch_width(), 0.0);
         self.generator.infer(&self.generator_parameters.average, z, x, inner);
-        self.standardiser.restore(x);
-        1
     }
-}
 
-impl Gan {
     /// D(x) of the rows x: (rows, dim), in the units of the data.
-    pub(super) fn judge(&self, scratch: &mut Scratch, x: &[f32], out: &mut [f64]) {
-        let Scratch { input, scores, inner } = scratch;
+    pub(super) fn judge(&self, buffers: &mut Buffers, x: &[f32], out: &mut [f64]) {
+        let Buffers { input, scores, inner } = buffers;
         input.clear();
         input.extend_from_slice(x);
-        self.standardiser.standardise(input);
+        self.fitted.standardiser.standardise(input);
         // Sums of absurd rows stay finite.
         input.iter_mut().for_each(|z| *z = z.clamp(-1e9, 1e9));
         scores.resize(out.len(), 0.0);

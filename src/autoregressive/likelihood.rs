@@ -5,8 +5,6 @@ use crate::numeric::simd::vectorise;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pass: Pass<f32>,
-    // w: (n, d)
-    w: Vec<f32>,
     // The rows of a tile run along the vectors. One y_i: (outputs, n)
     y: Vec<f64>,
     // w_i and ln p(w_i | y_i): (n)
@@ -17,16 +15,11 @@ pub(super) struct Scratch {
 }
 
 impl Autoregressive {
-    /// ln p(x) = Σᵢ ln p(w_i | w_<i) + ln |dw/dx| of each row: the network in f32, the densities in f64.
-    pub(super) fn score_tile(&self, scratch: &mut Scratch, x: &[f32], nats: &mut [f64]) {
+    /// Adds Σᵢ ln p(w_i | w_<i) of each row w to `nats`: the network in f32, the densities in f64.
+    pub(super) fn score_tile(&self, scratch: &mut Scratch, w: &[f32], nats: &mut [f64]) {
         let (n, dim) = (nats.len(), self.conditionals.len());
-        let Scratch { pass, w, y, column, part, work } = scratch;
-        w.clear();
-        w.extend_from_slice(x);
-        self.standardiser.standardise(w);
+        let Scratch { pass, y, column, part, work } = scratch;
         self.made.infer(&self.parameters.average, w, pass);
-        nats.fill(0.0);
-        self.standardiser.add_log_det(x, nats);
         let outputs = self.conditionals[0].outputs();
         part.resize(n, 0.0);
         work.resize((outputs + 2) * n, 0.0);

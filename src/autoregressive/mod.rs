@@ -91,27 +91,22 @@ mod network;
 mod objective;
 #[cfg(feature = "safetensors")]
 mod persist;
-mod sampling;
 #[cfg(test)]
 mod tests;
-
-use std::ops::ControlFlow;
 
 use ndarray::ArrayView2;
 use rand::RngCore;
 
 use self::conditional::Conditional;
-use self::network::Made;
+use self::network::{Drawn, Made};
 use self::objective::ChainRuleNll;
-use crate::engine::Standardiser;
-use crate::engine::tiles;
-use crate::engine::{self, OptimiserConfig, Parameters, Rows};
+use crate::engine::{self, Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 use crate::nn::limits::{check_params, check_some_hidden, check_width, count_params};
 use crate::nn::{Activation, REACH, most_octaves};
-use crate::numeric::rng::Streams;
+use crate::numeric::rng::{Rng, Streams};
 
 /// What an [`Autoregressive`] model is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,7 +133,7 @@ pub struct AutoregressiveConfig {
     /// The family of the conditionals. Default [`Head::Mixture`] of 16 components.
     pub head: Head,
     /// Whether the first training takes away the correlations of the columns
-    /// ([`Standardiser::whitened`]): the model then starts near one Gaussian with all
+    /// ([`Standardiser::whitened`](crate::engine::Standardiser::whitened)): the model then starts near one Gaussian with all
     /// covariances. Default true.
     pub whiten: bool,
     /// How the parameters move. Default: a learning rate of 5e-3 and β₂ = 0.95, the rest as
@@ -232,7 +227,7 @@ pub struct Autoregressive {
     // One per coordinate.
     conditionals: Vec<Conditional>,
     parameters: Parameters,
-    standardiser: Standardiser,
+    fitted: Fitted,
 }
 
 impl Autoregressive {
@@ -252,7 +247,7 @@ impl Autoregressive {
             made,
             conditionals: vec![conditional; dim],
             parameters: Parameters::new(p),
-            standardiser: Standardiser::identity(dim),
+            fitted: Fitted::new(dim, ConditionKind::None),
             config,
         })
     }
@@ -274,8 +269,17 @@ impl Autoregressive {
     }
 }
 
-impl Generative for Autoregressive {
-    fn card(&self) -> Card {
+/// What a thread keeps from tile to tile.
+#[derive(Debug, Default)]
+pub struct Drawing {
+    drawn: Drawn,
+    rngs: Vec<Rng>,
+}
+
+impl Paradigm for Autoregressive {
+    type Workspace = Drawing;
+
+    fn place(&self) -> Card {
         let name = match self.config.head {
             Head::Mixture { .. } => "autoregressive",
             Head::Bins { .. } => "autoregressive, bins",
@@ -283,52 +287,58 @@ impl Generative for Autoregressive {
         Card::new(name, Objective::ChainRuleNll, Sampling::Sequential { dim: self.dim() })
     }
 
-    fn dim(&self) -> usize {
-        self.config.dim
-    }
-
-    fn num_params(&self) -> usize {
+    fn count_params(&self) -> usize {
         self.made.num_params()
     }
 
-    fn train(
+    fn fitted(&self) -> &Fitted {
+        &self.fitted
+    }
+
+    fn learn(
         &mut self,
         data: &Dataset,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let rows = Rows::whitened(data, &self.standardiser, self.config.whiten, options, rng)?;
-        if !self.standardiser.is_fitted() {
-            self.start_at_marginals(rows.training.view());
+        let rows = Rows::whitened(data, &self.fitted, self.config.whiten, options, rng)?;
+        if !self.fitted.standardiser.is_fitted() {
+            self.start_at_marginals(rows.training.x.view());
         }
-        self.standardiser = rows.standardiser.clone();
+        self.fitted = rows.fitted.clone();
         let objective = ChainRuleNll { made: &self.made, conditionals: &self.conditionals };
         let optimiser = &self.config.optimiser;
         engine::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
-    /// Draws rows. A temperature T takes each conditional to the power 1/T², which scales the spread of a
-    /// Gaussian by T; of modes that are alike it leaves all, of unlike ones, for T < 1, the highest.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
-    }
-
-    fn sample_each(
+    /// For i = 1 … d: y_i = MADE_i(w_<i), w_i ~ p(· | y_i). A temperature T takes each conditional to the power 1/T²,
+    /// which scales the spread of a Gaussian by T; of modes that are alike it leaves all, of unlike ones, for T < 1, the
+    /// highest.
+    fn draw_tile(
         &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
+        temperature: f64,
+        _: &[f32],
+        streams: RowStreams,
+        Drawing { drawn, rngs }: &mut Drawing,
+        x: &mut [f32],
+    ) -> usize {
+        let dim = self.conditionals.len();
+        streams.fill(x.len() / dim, rngs);
+        for (i, conditional) in self.conditionals.iter().enumerate() {
+            let y = self.made.step(&self.parameters.average, x, i, drawn);
+            let rows = y.chunks_exact_mut(conditional.outputs()).zip(x.chunks_exact_mut(dim));
+            for ((y, x), rng) in rows.zip(rngs.iter_mut()) {
+                x[i] = conditional.draw(y, temperature, rng);
+            }
+        }
+        dim
     }
 
     /// ln p(x), exact: the network in f32, its densities in f64. No noise: `options` change nothing.
-    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        check_rows("x", x, self.dim())?;
-        let nats = tiles::score(x, |_, scratch, x, nats| {
-            self.score_tile(scratch, x, nats);
+    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        let nats = log_prob(&self.fitted, c, x, |_, scratch, rows, nats| {
+            self.score_tile(scratch, rows.z, nats);
             Ok(())
         })?;
         Ok(LogLikelihood::Exact(nats))

@@ -1,6 +1,6 @@
 use super::conditional::Conditional;
 use super::network::{Made, Pass};
-use crate::engine::{Objective, Progress};
+use crate::engine::{Batch, Loss, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::gemm::transpose;
@@ -27,20 +27,21 @@ pub(super) struct Scratch<F> {
     work: Vec<F>,
 }
 
-impl<F: Real> Objective<F> for ChainRuleNll<'_> {
-    type Noise = ();
-    type Scratch = Scratch<F>;
+impl<F: Real> Loss<F> for ChainRuleNll<'_> {
+    type Row = F;
+    type Drawn = ();
+    type Workspace = Scratch<F>;
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
         self.made.transpose(p, t);
     }
 
-    fn draw(&self, _: usize, _: Progress, _: &mut Rng, _: &mut ()) {}
+    fn draw(&self, _: usize, _: &[F], _: Progress, _: &mut Rng, _: &mut ()) {}
 
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
+        Batch { x, .. }: Batch<F>,
         _: &(),
         weight: F,
         dp: Option<&mut [F]>,

@@ -4,7 +4,7 @@ use super::bins::{Adapted, Grid};
 use super::conditional::Conditional;
 use super::network::Made;
 use super::{Autoregressive, AutoregressiveConfig, Head};
-use crate::engine::Standardiser;
+use crate::engine::{ConditionKind, Conditions, Fitted, Standardiser};
 use crate::error::{Result, check};
 use crate::persist::Persist;
 use crate::persist::format::{Stored, Tensor, encode, features};
@@ -12,8 +12,10 @@ use crate::persist::format::{Stored, Tensor, encode, features};
 /// What the first training fixes.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fitted {
+struct Stated {
     standardiser: Standardiser,
+    #[serde(default, skip_serializing_if = "Conditions::are_none")]
+    conditions: Conditions,
     /// Of [`Head::Bins`], where the bins of each coordinate begin and end; else empty.
     ranges: Vec<(f64, f64)>,
     /// Of [`Head::Bins`], the bins of the coordinates where they follow the rows; empty where all are equal.
@@ -39,18 +41,20 @@ impl Persist for Autoregressive {
         if adapted.iter().all(Option::is_none) {
             adapted.clear();
         }
-        let fitted = Fitted { standardiser: self.standardiser.clone(), ranges, adapted };
+        let Fitted { standardiser, conditions } = self.fitted.clone();
+        let stated = Stated { standardiser, conditions, ranges, adapted };
         let tensors = Tensor::parameters(&self.made.layout(), &self.parameters);
-        encode(Self::kind(), &self.config, &fitted, tensors)
+        encode(Self::kind(), &self.config, &stated, tensors)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, fitted): (AutoregressiveConfig, Fitted) = stored.read(Self::kind())?;
-        let Fitted { standardiser, ranges, adapted } = fitted;
+        let (config, stated): (AutoregressiveConfig, Stated) = stored.read(Self::kind())?;
+        let Stated { standardiser, conditions, ranges, adapted } = stated;
+        let fitted = Fitted { standardiser, conditions };
         config.validate()?;
         let dim = config.dim;
-        standardiser.validate(dim)?;
+        fitted.validate(dim, ConditionKind::None)?;
         let sane = |&(low, high): &(f64, f64)| low < high && (high - low).is_finite();
         check(ranges.iter().all(sane), "ranges", &ranges, "each ascending, finite")?;
         let bins = if let Head::Bins { bins } = config.head { Some(bins) } else { None };
@@ -84,6 +88,6 @@ impl Persist for Autoregressive {
                 bins.grid = grid;
             }
         }
-        Ok(Autoregressive { config, made, conditionals, parameters, standardiser })
+        Ok(Autoregressive { config, made, conditionals, parameters, fitted })
     }
 }

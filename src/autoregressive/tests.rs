@@ -5,7 +5,7 @@ use super::mixture::LEAST_SD;
 use super::network::{Drawn, Pass};
 use super::objective::Scratch;
 use super::*;
-use crate::engine::Objective as _;
+use crate::engine::{Batch, Loss as _};
 use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
@@ -26,9 +26,17 @@ fn loss_grad(model: &Autoregressive, p: &[f64], x: &[f64], weight: f64) -> (f64,
     let (mut t, mut dp, mut scratch) = (vec![f64::NAN; p.len()], vec![0.0; p.len()], Scratch::default());
     objective.transpose(p, &mut t);
     // Buffers dirty from other rows must not matter.
-    objective.loss_grad(Weights { p, t: &[] }, &[x, x].concat(), &(), 0.0, None, &mut [], &mut scratch);
+    objective.loss_grad(
+        Weights { p, t: &[] },
+        Batch::of(&[x, x].concat()),
+        &(),
+        0.0,
+        None,
+        &mut [],
+        &mut scratch,
+    );
     let w = Weights { p, t: &t };
-    let loss = objective.loss_grad(w, x, &(), weight, Some(&mut dp), &mut [], &mut scratch);
+    let loss = objective.loss_grad(w, Batch::of(x), &(), weight, Some(&mut dp), &mut [], &mut scratch);
     (loss, dp)
 }
 
@@ -213,9 +221,9 @@ fn axis(conditional: &Conditional, fineness: usize) -> Vec<(f64, f64)> {
 /// The rows x of rows w, (n, d), and dx/dw.
 fn restored(model: &Autoregressive, w: Vec<f64>) -> (Array2<f32>, f64) {
     let mut x: Vec<f32> = w.into_iter().map(|w| w as f32).collect();
-    model.standardiser.restore(&mut x);
+    model.fitted.standardiser.restore(&mut x);
     let dim = model.dim();
-    let log_det = model.standardiser.log_det(&x[..dim]);
+    let log_det = model.fitted.standardiser.log_det(&x[..dim]);
     (Array2::from_shape_vec((x.len() / dim, dim), x).unwrap(), (-log_det).exp())
 }
 

@@ -119,12 +119,12 @@ use self::objective::{Levels, NoiseMse};
 use self::sampler::Plan;
 use crate::engine::Standardiser;
 use crate::engine::tiles;
-use crate::engine::{Parameters, Rows, fit};
+use crate::engine::{self, Conditions, Parameters, Rows, fit};
 use crate::error::Result;
 use crate::map::{Card, Objective, Sampling};
 use crate::model::{
-    Dataset, Generative, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples, TrainOptions,
-    TrainReport,
+    Dataset, Distribution, Generative, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples,
+    TrainOptions, TrainReport,
 };
 use crate::numeric::rng::Streams;
 
@@ -226,7 +226,7 @@ fn log_snr_span(config: &DiffusionConfig, levels: &[NoiseLevel]) -> (f64, f64) {
     (NoiseLevel::at_sigma(config.sigma_min).log_snr, levels[levels.len() - 1].log_snr)
 }
 
-impl Generative for Diffusion {
+impl Distribution for Diffusion {
     fn card(&self) -> Card {
         let (sampler, timesteps) = (self.config.sampler, self.config.timesteps);
         let steps = sampler.nfe(timesteps);
@@ -235,26 +235,6 @@ impl Generative for Diffusion {
 
     fn dim(&self) -> usize {
         self.config.dim
-    }
-
-    fn num_params(&self) -> usize {
-        self.net.num_params()
-    }
-
-    fn train(
-        &mut self,
-        data: &Dataset,
-        options: &TrainOptions,
-        rng: &mut dyn RngCore,
-        observer: &mut dyn Observer,
-    ) -> Result<TrainReport> {
-        options.validate()?;
-        let rows = Rows::whitened(data, &self.fitted.standardiser, self.config.whiten, options, rng)?;
-        let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
-        *standardiser = rows.standardiser.clone();
-        let levels = Self::training_levels(&self.config, &self.levels);
-        let objective = NoiseMse { net: &self.net, levels };
-        fit(objective, parameters, &rows, &self.config.optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales all noise that enters: x_T ~ N(0, T²I), and T·ξ for the ξ of each
@@ -279,5 +259,31 @@ impl Generative for Diffusion {
     /// ([`DiffusionConfig::beyond`]).
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         self.score(x, options)
+    }
+}
+
+impl Generative for Diffusion {
+    fn num_params(&self) -> usize {
+        self.net.num_params()
+    }
+
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        options.validate()?;
+        let units = engine::Fitted {
+            standardiser: self.fitted.standardiser.clone(),
+            conditions: Conditions::default(),
+        };
+        let rows = Rows::whitened(data, &units, self.config.whiten, options, rng)?;
+        let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
+        *standardiser = rows.fitted.standardiser.clone();
+        let levels = Self::training_levels(&self.config, &self.levels);
+        let objective = NoiseMse { net: &self.net, levels };
+        fit(objective, parameters, &rows, &self.config.optimiser, options, observer)
     }
 }

@@ -2,7 +2,7 @@ use rand::Rng as _;
 
 use super::network::{NoiseNet, Pass};
 use super::schedule::NoiseLevel;
-use crate::engine::{Objective, Progress};
+use crate::engine::{Batch, Loss, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -64,15 +64,16 @@ pub(crate) struct Scratch<F> {
     pass: Pass<F>,
 }
 
-impl<F: Real> Objective<F> for NoiseMse<'_> {
-    type Noise = Noise<F>;
-    type Scratch = Scratch<F>;
+impl<F: Real> Loss<F> for NoiseMse<'_> {
+    type Row = F;
+    type Drawn = Noise<F>;
+    type Workspace = Scratch<F>;
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
         self.net.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, noise: &mut Noise<F>) {
+    fn draw(&self, rows: usize, _: &[F], _: Progress, rng: &mut Rng, noise: &mut Noise<F>) {
         // One draw shifts an even comb of levels: each is uniform, and together they leave no gap, which
         // quiets the gradient (Kingma et al. 2021, appendix I).
         let shift: f64 = rng.random();
@@ -86,7 +87,7 @@ impl<F: Real> Objective<F> for NoiseMse<'_> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
+        Batch { x, .. }: Batch<F>,
         noise: &Noise<F>,
         weight: F,
         dp: Option<&mut [F]>,

@@ -1,7 +1,7 @@
 use rand::RngCore;
 
 use super::EnergyModel;
-use super::sampling::EnergyScratch;
+use super::sampling::Walking;
 use super::start::Base;
 use crate::engine::tiles::{self, RowStreams};
 use crate::error::{Result, check};
@@ -105,7 +105,7 @@ impl EnergyModel {
 }
 
 /// The buffers of a tile: its chains, rows in standard units, −E of each.
-type Rows = (EnergyScratch, Vec<f32>, Vec<f64>);
+type Rows = (Walking, Vec<f32>, Vec<f64>);
 
 /// The mean, and its standard error.
 fn mean(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {

@@ -7,12 +7,6 @@ use crate::error::Result;
 use crate::nn::REACH;
 use crate::numeric::quadrature::{Cell, gauss_legendre, ln_integral};
 
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    z: Vec<f32>, // (n, d)
-    pass: Pass<f32>,
-}
-
 /// ln Z = ln ∫ exp(−E(z)) dz by quadrature.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct LogPartition {
@@ -88,15 +82,6 @@ impl EnergyModel {
             let square: f64 = z.iter().map(|&z| f64::from(z).powi(2)).sum();
             *nats = -f64::from(f) - 0.5 * square / self.config.width.powi(2);
         }
-    }
-
-    /// The same of rows x in the units of the data, plus ln |dz/dx|.
-    pub(super) fn score_rows(&self, x: &[f32], Scratch { z, pass }: &mut Scratch, nats: &mut [f64]) {
-        z.clear();
-        z.extend_from_slice(x);
-        self.standardiser.standardise(z);
-        self.score_tile(z, pass, nats);
-        self.standardiser.add_log_det(x, nats);
     }
 
     /// ln Z over one or two axes: on an even grid, where that resolves the density, and else on cells that are

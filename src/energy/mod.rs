@@ -125,7 +125,6 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
 use ndarray::ArrayView2;
@@ -137,11 +136,10 @@ use self::langevin::{MOST_STEPS, STEPS};
 pub use self::score::{ScoreConfig, ScoreModel, ScoreTraining};
 
 use self::likelihood::LogPartition;
-use self::network::Energy;
+use self::network::{Energy, Pass};
 use self::objective::{Contrast, DenoisingScore};
-use crate::engine::Standardiser;
-use crate::engine::tiles;
-use crate::engine::{self, OptimiserConfig, Parameters, Rows};
+use self::sampling::Walking;
+use crate::engine::{self, Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
@@ -340,7 +338,7 @@ pub struct EnergyModel {
     parameters: Parameters,
     /// The averaged parameters transposed: what a chain's slope needs.
     transposed: Vec<f32>,
-    standardiser: Standardiser,
+    fitted: Fitted,
     /// ln Z, computed when first asked for.
     log_partition: OnceLock<LogPartition>,
 }
@@ -358,7 +356,7 @@ impl EnergyModel {
         let mut model = EnergyModel {
             transposed: p.clone(),
             parameters: Parameters::new(p),
-            standardiser: Standardiser::identity(config.dim),
+            fitted: Fitted::new(config.dim, ConditionKind::None),
             log_partition: OnceLock::new(),
             energy,
             config,
@@ -393,8 +391,10 @@ impl EnergyModel {
     }
 }
 
-impl Generative for EnergyModel {
-    fn card(&self) -> Card {
+impl Paradigm for EnergyModel {
+    type Workspace = Walking;
+
+    fn place(&self) -> Card {
         let (name, objective) = match self.config.training {
             EnergyTraining::PersistentChains { .. } => ("EBM (chains)", Objective::ContrastiveDivergence),
             EnergyTraining::DenoisingScoreMatching { .. } => ("EBM (denoising)", Objective::ScoreMatching),
@@ -406,12 +406,12 @@ impl Generative for EnergyModel {
         }
     }
 
-    fn dim(&self) -> usize {
-        self.config.dim
+    fn count_params(&self) -> usize {
+        self.energy.num_params()
     }
 
-    fn num_params(&self) -> usize {
-        self.energy.num_params()
+    fn fitted(&self) -> &Fitted {
+        &self.fitted
     }
 
     /// Learns the energy by [`EnergyConfig::training`].
@@ -423,7 +423,7 @@ impl Generative for EnergyModel {
     /// # Errors
     /// As the trait says, and [`Error::Config`](crate::Error::Config) for a `patience` with persistent
     /// chains.
-    fn train(
+    fn learn(
         &mut self,
         data: &Dataset,
         options: &TrainOptions,
@@ -438,8 +438,8 @@ impl Generative for EnergyModel {
                 "None: a contrast with chains has no best",
             )?;
         }
-        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
-        self.standardiser = rows.standardiser.clone();
+        let rows = Rows::prepare(data, &self.fitted, options, rng)?;
+        self.fitted = rows.fitted.clone();
         let trained = match self.config.training {
             EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
                 let langevin = self.config.langevin.moves(steps);
@@ -458,19 +458,16 @@ impl Generative for EnergyModel {
         trained
     }
 
-    /// Draws rows: a chain for each under exp(−E/T), as [`Langevin`] says.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
-    }
-
-    fn sample_each(
+    /// A start, then the chain under exp(−E/T), as [`Langevin`] says.
+    fn draw_tile(
         &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
+        temperature: f64,
+        _: &[f32],
+        streams: RowStreams,
+        scratch: &mut Walking,
+        x: &mut [f32],
+    ) -> usize {
+        self.draw_standard(temperature, streams, scratch, x)
     }
 
     /// −E(x) in the units of the data, or, with [`Normalisation::Quadrature`], −E(x) − ln Z. `options` change
@@ -480,12 +477,15 @@ impl Generative for EnergyModel {
     /// energy for f32: how far the grid is from those of every other node, or what halving the cells of a
     /// finer division changed, summed over them without signs. Nothing is cut off: beyond ±10 the energy has
     /// a closed form.
-    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        check_rows("x", x, self.dim())?;
-        let mut nats = tiles::score(x, |_, scratch, x, nats| {
-            self.score_rows(x, scratch, nats);
-            Ok(())
-        })?;
+    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        let tile =
+            |_: &[f32], (pass, energies): &mut (Pass<f32>, Vec<f64>), rows: Scored<'_>, nats: &mut [f64]| {
+                energies.resize(nats.len(), 0.0);
+                self.score_tile(rows.z, pass, energies);
+                nats.iter_mut().zip(energies).for_each(|(nats, energy)| *nats += *energy);
+                Ok(())
+            };
+        let mut nats = log_prob(&self.fitted, c, x, tile)?;
         let Normalisation::Quadrature { intervals } = self.config.normalisation else {
             return Ok(LogLikelihood::Unnormalised(nats));
         };

@@ -4,7 +4,7 @@ use super::langevin::{Langevin, Walk};
 use super::network::{Energy, Pass};
 use crate::diffusion::network as noise;
 use crate::diffusion::objective::{Noise as Noisy, NoiseMse};
-use crate::engine::{Objective, Progress};
+use crate::engine::{Batch, Loss, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -25,16 +25,17 @@ pub(super) struct DenoisingScratch<F> {
     pass: Pass<F>,
 }
 
-impl<F: Real> Objective<F> for DenoisingScore<'_> {
+impl<F: Real> Loss<F> for DenoisingScore<'_> {
     // ε: (n, d)
-    type Noise = Vec<F>;
-    type Scratch = DenoisingScratch<F>;
+    type Row = F;
+    type Drawn = Vec<F>;
+    type Workspace = DenoisingScratch<F>;
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
         self.energy.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, eps: &mut Vec<F>) {
+    fn draw(&self, rows: usize, _: &[F], _: Progress, rng: &mut Rng, eps: &mut Vec<F>) {
         eps.clear();
         eps.extend((0..rows * self.energy.dim()).map(|_| F::normal(rng)));
     }
@@ -44,7 +45,7 @@ impl<F: Real> Objective<F> for DenoisingScore<'_> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
+        Batch { x, .. }: Batch<F>,
         eps: &Vec<F>,
         weight: F,
         dp: Option<&mut [F]>,
@@ -129,9 +130,10 @@ impl<'a, F: Real> Contrast<'a, F> {
     }
 }
 
-impl<F: Real> Objective<F> for Contrast<'_, F> {
-    type Noise = Chains<F>;
-    type Scratch = ContrastScratch<F>;
+impl<F: Real> Loss<F> for Contrast<'_, F> {
+    type Row = F;
+    type Drawn = Chains<F>;
+    type Workspace = ContrastScratch<F>;
 
     fn follow(&mut self, params: &[F]) {
         let (p, t) = &mut self.now;
@@ -153,7 +155,7 @@ impl<F: Real> Objective<F> for Contrast<'_, F> {
     }
 
     /// Takes the next `rows` chains, restarts some, moves them under the present energy, and puts them back.
-    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, chains: &mut Chains<F>) {
+    fn draw(&self, rows: usize, _: &[F], _: Progress, rng: &mut Rng, chains: &mut Chains<F>) {
         let Chains { all, next, x, rngs, walk } = chains;
         let d = self.energy.dim();
         let count = self.chains.max(rows);
@@ -185,7 +187,7 @@ impl<F: Real> Objective<F> for Contrast<'_, F> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
+        Batch { x, .. }: Batch<F>,
         chains: &Chains<F>,
         weight: F,
         mut dp: Option<&mut [F]>,
@@ -236,16 +238,17 @@ pub(super) struct SlicedScratch<F> {
     pass: noise::Pass<F>,
 }
 
-impl<F: Real> Objective<F> for SlicedScore<'_> {
-    type Noise = Sliced<F>;
-    type Scratch = SlicedScratch<F>;
+impl<F: Real> Loss<F> for SlicedScore<'_> {
+    type Row = F;
+    type Drawn = Sliced<F>;
+    type Workspace = SlicedScratch<F>;
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
         self.0.net.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, progress: Progress, rng: &mut Rng, noise: &mut Sliced<F>) {
-        self.0.draw(rows, progress, rng, &mut noise.noisy);
+    fn draw(&self, rows: usize, c: &[F], progress: Progress, rng: &mut Rng, noise: &mut Sliced<F>) {
+        self.0.draw(rows, c, progress, rng, &mut noise.noisy);
         noise.v.clear();
         let sign = |up| if up { F::one() } else { -F::one() };
         noise.v.extend((0..rows * self.0.net.dim()).map(|_| sign(rng.random())));
@@ -255,7 +258,7 @@ impl<F: Real> Objective<F> for SlicedScore<'_> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
+        Batch { x, .. }: Batch<F>,
         noise: &Sliced<F>,
         weight: F,
         dp: Option<&mut [F]>,

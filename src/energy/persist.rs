@@ -2,10 +2,11 @@ use std::sync::OnceLock;
 
 use super::network::Energy;
 use super::{EnergyConfig, EnergyModel, ScoreConfig, ScoreModel};
+use crate::engine::{ConditionKind, Fitted};
 use crate::error::Result;
 use crate::nn::timed::Timed;
 use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, Units, encode, features};
+use crate::persist::format::{Stored, Tensor, encode, features};
 
 impl Persist for EnergyModel {
     fn kind() -> &'static str {
@@ -13,16 +14,15 @@ impl Persist for EnergyModel {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let units = Units { standardiser: self.standardiser.clone() };
         let tensors = Tensor::parameters(&self.energy.layout(), &self.parameters);
-        encode(Self::kind(), &self.config, &units, tensors)
+        encode(Self::kind(), &self.config, &self.fitted, tensors)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Units { standardiser }): (EnergyConfig, _) = stored.read(Self::kind())?;
+        let (config, fitted): (EnergyConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        standardiser.validate(config.dim)?;
+        fitted.validate(config.dim, ConditionKind::None)?;
         let chain = [&[features(config.dim, config.octaves)], &config.hidden[..], &[1]].concat();
         stored.fits(2 * (config.hidden.len() + 1), &[&chain])?;
 
@@ -34,7 +34,7 @@ impl Persist for EnergyModel {
             config,
             energy,
             parameters,
-            standardiser,
+            fitted,
         };
         model.refresh();
         Ok(model)
@@ -47,20 +47,19 @@ impl Persist for ScoreModel {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let units = Units { standardiser: self.standardiser.clone() };
         let tensors = Tensor::parameters(&self.net.layout(), &self.parameters);
-        encode(Self::kind(), &self.config, &units, tensors)
+        encode(Self::kind(), &self.config, &self.fitted, tensors)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Units { standardiser }): (ScoreConfig, _) = stored.read(Self::kind())?;
+        let (config, fitted): (ScoreConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        standardiser.validate(config.dim)?;
+        fitted.validate(config.dim, ConditionKind::None)?;
         Timed::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
 
         let net = config.network()?;
         let parameters = stored.parameters(&net.layout())?;
-        Ok(ScoreModel { levels: config.ladder(), net, parameters, standardiser, config })
+        Ok(ScoreModel { levels: config.ladder(), net, parameters, fitted, config })
     }
 }

@@ -8,40 +8,19 @@ use crate::numeric::rng::Rng;
 
 /// What a thread keeps from tile to tile.
 #[derive(Debug, Default)]
-pub(crate) struct EnergyScratch {
+pub struct Walking {
     rngs: Vec<Rng>,
     start: Start,
     pub(super) walk: Walk<f32>,
 }
 
-impl DrawTile for EnergyModel {
-    type Scratch = EnergyScratch;
-
-    fn columns(&self) -> usize {
-        self.config.dim
-    }
-
-    /// A start, then the chain under exp(−E/T).
-    fn draw_tile(
-        &self,
-        temperature: f64,
-        streams: RowStreams,
-        scratch: &mut EnergyScratch,
-        x: &mut [f32],
-    ) -> usize {
-        let nfe = self.draw_standard(temperature, streams, scratch, x);
-        self.standardiser.restore(x);
-        nfe
-    }
-}
-
 impl EnergyModel {
-    /// The rows of [`DrawTile::draw_tile`] in standard units, z: (n, d).
+    /// A start, then the chain under exp(−E/T), of rows z: (n, d).
     pub(super) fn draw_standard(
         &self,
         temperature: f64,
         streams: RowStreams,
-        EnergyScratch { rngs, start, walk }: &mut EnergyScratch,
+        Walking { rngs, start, walk }: &mut Walking,
         z: &mut [f32],
     ) -> usize {
         let (d, langevin) = (self.config.dim, self.config.langevin);
@@ -88,7 +67,7 @@ impl DrawTile for ScoreModel {
             eps_hat.clear();
             eps_hat.extend_from_slice(self.noise(p, level, z, u, pass));
         });
-        self.standardiser.restore(x);
+        self.fitted.standardiser.restore(x);
         nfe
     }
 }

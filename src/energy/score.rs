@@ -7,9 +7,8 @@ use super::objective::SlicedScore;
 use crate::diffusion::network::{NoiseNet, Pass};
 use crate::diffusion::objective::{Levels, NoiseMse};
 use crate::diffusion::{Beyond, DiffusionConfig, NoiseLevel};
-use crate::engine::Standardiser;
 use crate::engine::tiles;
-use crate::engine::{self, OptimiserConfig, Parameters, Rows};
+use crate::engine::{self, Fitted, OptimiserConfig, Parameters, Rows};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
@@ -171,7 +170,7 @@ pub struct ScoreModel {
     /// The noisiest first.
     pub(super) levels: Vec<NoiseLevel>,
     pub(super) parameters: Parameters,
-    pub(super) standardiser: Standardiser,
+    pub(super) fitted: Fitted,
 }
 
 impl ScoreModel {
@@ -188,7 +187,7 @@ impl ScoreModel {
             levels: config.ladder(),
             net,
             parameters: Parameters::new(p),
-            standardiser: Standardiser::identity(config.dim),
+            fitted: Fitted::new(config.dim, ConditionKind::None),
             config,
         })
     }
@@ -225,12 +224,12 @@ impl ScoreModel {
         tiles::for_each_tile(rows, d, |(z, u, s, pass): &mut Kept, _, rows| {
             z.clear();
             z.extend_from_slice(rows);
-            self.standardiser.standardise(z);
+            self.fitted.standardiser.standardise(z);
             let eps_hat = self.noise(&self.parameters.average, level, z, u, pass);
             for (x, eps_hat) in rows.chunks_exact_mut(d).zip(eps_hat.chunks_exact(d)) {
                 s.clear();
                 s.extend(eps_hat.iter().map(|&eps_hat| f64::from(-eps_hat) / sigma));
-                self.standardiser.restore_score(x, s);
+                self.fitted.standardiser.restore_score(x, s);
                 x.iter_mut().zip(&*s).for_each(|(x, &s)| *x = s as f32);
             }
             Ok(())
@@ -239,7 +238,7 @@ impl ScoreModel {
     }
 }
 
-impl Generative for ScoreModel {
+impl Distribution for ScoreModel {
     fn card(&self) -> Card {
         let (name, objective) = match self.config.training {
             ScoreTraining::Denoising => ("NCSN", Objective::ScoreMatching),
@@ -251,34 +250,6 @@ impl Generative for ScoreModel {
 
     fn dim(&self) -> usize {
         self.config.dim
-    }
-
-    fn num_params(&self) -> usize {
-        self.net.num_params()
-    }
-
-    /// Learns the score at every level of the ladder, each as often, weighted by σ².
-    ///
-    /// The sliced loss is, in the mean, the denoising loss less 1: both are measured per column.
-    fn train(
-        &mut self,
-        data: &Dataset,
-        options: &TrainOptions,
-        rng: &mut dyn RngCore,
-        observer: &mut dyn Observer,
-    ) -> Result<TrainReport> {
-        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
-        self.standardiser = rows.standardiser.clone();
-        let denoising = NoiseMse { net: &self.net, levels: Levels::Timesteps(&self.levels) };
-        let (parameters, optimiser) = (&mut self.parameters, &self.config.optimiser);
-        match self.config.training {
-            ScoreTraining::Denoising => {
-                engine::fit(denoising, parameters, &rows, optimiser, options, observer)
-            }
-            ScoreTraining::Sliced => {
-                engine::fit(SlicedScore(denoising), parameters, &rows, optimiser, options, observer)
-            }
-        }
     }
 
     /// Draws rows. A temperature T scales the noise of the start and of every move by √T, as if the chain of
@@ -303,5 +274,35 @@ impl Generative for ScoreModel {
     fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         check_rows("x", x, self.dim())?;
         Ok(LogLikelihood::Unavailable)
+    }
+}
+
+impl Generative for ScoreModel {
+    fn num_params(&self) -> usize {
+        self.net.num_params()
+    }
+
+    /// Learns the score at every level of the ladder, each as often, weighted by σ².
+    ///
+    /// The sliced loss is, in the mean, the denoising loss less 1: both are measured per column.
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        let rows = Rows::prepare(data, &self.fitted, options, rng)?;
+        self.fitted = rows.fitted.clone();
+        let denoising = NoiseMse { net: &self.net, levels: Levels::Timesteps(&self.levels) };
+        let (parameters, optimiser) = (&mut self.parameters, &self.config.optimiser);
+        match self.config.training {
+            ScoreTraining::Denoising => {
+                engine::fit(denoising, parameters, &rows, optimiser, options, observer)
+            }
+            ScoreTraining::Sliced => {
+                engine::fit(SlicedScore(denoising), parameters, &rows, optimiser, options, observer)
+            }
+        }
     }
 }

@@ -14,9 +14,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
-
-use super::rows::Rows;
+use super::dataset::Row;
+use super::rows::{Part, Rows};
 use super::run::Training;
 use super::{Checkpoint, TrainOptions};
 use crate::error::{Error, Result};
@@ -104,22 +103,25 @@ pub(super) struct Saved<'a> {
 
 impl<'a> Saved<'a> {
     /// Nothing is read or written yet.
-    pub(super) fn new(
+    pub(super) fn new<T: Row>(
         checkpoint: &'a Checkpoint,
         options: &TrainOptions,
-        rows: &Rows,
-        training: &mut impl Training,
+        rows: &Rows<T>,
+        training: &mut impl Training<T>,
     ) -> Result<Self> {
         let text = |what: &dyn Debug| digest([format!("{what:?}").as_bytes()]);
         let options = TrainOptions { checkpoint: None, ..options.clone() };
-        let rows_of = |x: &Array2<f32>| x.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let rows_of = |part: &Part<T>| -> Vec<u8> {
+            let x = part.x.iter().flat_map(|v| v.bytes());
+            x.chain(part.c.iter().flat_map(|v| v.to_le_bytes())).collect()
+        };
         let identity = [
             ("version of the crate", text(&env!("CARGO_PKG_VERSION"))),
             ("model's config", digest([training.identity().as_bytes()])),
             ("options", text(&options)),
             ("state of the random generator", text(&rows.streams)),
             ("data", digest([&rows_of(&rows.training)[..], &rows_of(&rows.validation)])),
-            ("units of the data", text(&rows.standardiser)),
+            ("units of the data", text(&rows.fitted)),
             ("parameters at the start", digest([&out(|carry| training.carry(carry))?[..]])),
         ];
         Ok(Saved { checkpoint, identity, held: None })

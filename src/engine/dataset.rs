@@ -2,16 +2,74 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngCore;
 use rand::seq::SliceRandom;
 
-use crate::error::{Error, Result, check};
+use super::Condition;
+use crate::error::{ConditionError, Error, Result, check};
 use crate::numeric::rng::Streams;
 
-/// Rows to learn from, checked when it is made: at least one row and one column, all values finite.
+/// How much of the rows to set aside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum HeldOut {
+    /// This share, rounded up to whole rows: more than 0, less than 1.
+    Share(f64),
+    /// So many rows.
+    Rows(usize),
+}
+
+/// An element of a row.
+pub trait Row: Copy + PartialEq + std::fmt::Debug + Send + Sync + 'static {
+    /// That all of x, (n, dim), are elements that a model can learn from.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] with the place of the first that is not.
+    fn check(what: &'static str, x: ArrayView2<Self>) -> Result<()>;
+
+    /// Its bytes, which tell it from any other.
+    fn bytes(self) -> [u8; 4];
+}
+
+impl Row for f32 {
+    fn check(what: &'static str, x: ArrayView2<f32>) -> Result<()> {
+        check_finite(what, x)
+    }
+
+    fn bytes(self) -> [u8; 4] {
+        self.to_le_bytes()
+    }
+}
+
+/// A symbol of a text: its number in a vocabulary, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
+pub struct Token(pub u32);
+
+impl Row for Token {
+    fn check(_: &'static str, _: ArrayView2<Token>) -> Result<()> {
+        Ok(())
+    }
+
+    fn bytes(self) -> [u8; 4] {
+        self.0.to_le_bytes()
+    }
+}
+
+/// Rows to learn from, checked when it is made: at least one row and one column, all values finite. Each row may have
+/// a [`Condition`].
+///
+/// ```
+/// use quadrivium::{Condition, Dataset, engine::Token, ndarray::array};
+/// let labeled = Dataset::new(array![[0.0, 1.0], [2.0, 3.0]])?.with_condition(Condition::Class(array![0, 1]))?;
+/// assert_eq!(labeled.condition(), Some(&Condition::Class(array![0, 1])));
+/// let text = Dataset::new(array![[Token(7), Token(2), Token(7)]])?;
+/// assert_eq!((text.rows(), text.dim()), (1, 3));
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset<T = f32> {
     x: Array2<T>,
+    condition: Option<Condition>,
 }
 
-impl Dataset<f32> {
+impl<T: Row> Dataset<T> {
     /// Takes the rows of `x`, shape (n, dim).
     ///
     /// # Errors
@@ -25,7 +83,7 @@ impl Dataset<f32> {
     /// assert_eq!(error.to_string(), "data, row 0, column 1: NaN is not a finite number");
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
-    pub fn new(x: Array2<f32>) -> Result<Self> {
+    pub fn new(x: Array2<T>) -> Result<Self> {
         if x.nrows() == 0 {
             return Err(Error::TooFewRows { what: "data", got: 0, least: 1 });
         }
@@ -36,9 +94,44 @@ impl Dataset<f32> {
                 expected: "at least one column".into(),
             });
         }
-        check_finite("data", x.view())?;
+        T::check("data", x.view())?;
         // Row-major from here on: minibatches copy rows.
-        Ok(Dataset { x: x.as_standard_layout().into_owned() })
+        let x = if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned() };
+        Ok(Dataset { x, condition: None })
+    }
+
+    /// The same rows, each with its condition.
+    ///
+    /// # Errors
+    /// [`Error::Condition`] unless there is one for each row, [`Error::NonFinite`] for a NaN or an infinity in it.
+    pub fn with_condition(mut self, condition: Condition) -> Result<Self> {
+        let (got, expected) = (condition.rows(), self.rows());
+        if got != expected {
+            return Err(ConditionError::Rows { got, expected }.into());
+        }
+        if let Condition::Vector(numbers) = &condition {
+            check_finite("condition", numbers.view())?;
+        }
+        self.condition = Some(condition);
+        Ok(self)
+    }
+
+    /// The condition of each row, if they have one.
+    pub fn condition(&self) -> Option<&Condition> {
+        self.condition.as_ref()
+    }
+
+    /// The rows with these numbers, in their order, with their conditions.
+    pub(crate) fn select(&self, rows: &[usize]) -> (Array2<T>, Option<Condition>) {
+        (self.x.select(Axis(0), rows), self.condition.as_ref().map(|condition| condition.select(rows)))
+    }
+
+    fn part(&self, rows: &[usize]) -> Result<Self> {
+        if rows.is_empty() {
+            return Err(Error::TooFewRows { what: "a part of the split", got: 0, least: 1 });
+        }
+        let (x, condition) = self.select(rows);
+        Ok(Dataset { x, condition })
     }
 
     /// Splits into the first `n` rows and the rest. For rows that are not in random order use
@@ -47,11 +140,9 @@ impl Dataset<f32> {
     /// # Errors
     /// [`Error::TooFewRows`] if either part would be empty.
     pub fn split(&self, n: usize) -> Result<(Self, Self)> {
-        if n == 0 || n >= self.rows() {
-            return Err(Error::TooFewRows { what: "a part of the split", got: 0, least: 1 });
-        }
-        let (head, tail) = self.x.view().split_at(Axis(0), n);
-        Ok((Dataset { x: head.into_owned() }, Dataset { x: tail.into_owned() }))
+        let order: Vec<usize> = (0..self.rows()).collect();
+        let (head, tail) = order.split_at(n.min(order.len()));
+        Ok((self.part(head)?, self.part(tail)?))
     }
 
     /// Splits at random into rows to learn from and rows held out to measure on.
@@ -60,14 +151,14 @@ impl Dataset<f32> {
     /// [`Error::Config`] for a share out of range, [`Error::TooFewRows`] if either part would be empty.
     ///
     /// ```
-    /// use quadrivium::{Dataset, engine::HeldOut, ndarray::Array2};
+    /// use quadrivium::{Dataset, HeldOut, ndarray::Array2};
     ///
     /// let data = Dataset::new(Array2::from_shape_fn((10, 1), |(i, _)| i as f32))?;
     /// let (train, test) = data.hold_out(HeldOut::Share(0.25), &mut quadrivium::seeded(0))?;
     /// assert_eq!((train.rows(), test.rows()), (7, 3));
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
-    pub fn hold_out(&self, part: HeldOut, rng: &mut dyn RngCore) -> Result<(Dataset, Dataset)> {
+    pub fn hold_out(&self, part: HeldOut, rng: &mut dyn RngCore) -> Result<(Self, Self)> {
         let rows = match part {
             HeldOut::Rows(rows) => rows,
             HeldOut::Share(share) => {
@@ -80,8 +171,7 @@ impl Dataset<f32> {
         }
         let mut order: Vec<usize> = (0..self.rows()).collect();
         order.shuffle(&mut Streams::from_rng(rng).stream(0));
-        let part = |rows: &[usize]| Dataset::new(self.x().select(Axis(0), rows));
-        Ok((part(&order[rows..])?, part(&order[..rows])?))
+        Ok((self.part(&order[rows..])?, self.part(&order[..rows])?))
     }
 }
 
@@ -118,15 +208,6 @@ pub(crate) fn check_rows(what: &'static str, x: ArrayView2<f32>, dim: usize) -> 
     check_finite(what, x)
 }
 
-/// How much of the rows to set aside.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum HeldOut {
-    /// This share, rounded up to whole rows: more than 0, less than 1.
-    Share(f64),
-    /// So many rows.
-    Rows(usize),
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::Array2;
@@ -158,7 +239,7 @@ mod tests {
 
     #[test]
     fn no_part_is_empty() {
-        let data = Dataset::new(Array2::zeros((3, 1))).unwrap();
+        let data = Dataset::<f32>::new(Array2::zeros((3, 1))).unwrap();
         for part in [HeldOut::Rows(0), HeldOut::Rows(3), HeldOut::Share(0.9)] {
             assert!(matches!(data.hold_out(part, &mut seeded(0)), Err(Error::TooFewRows { .. })), "{part:?}");
         }

@@ -1,10 +1,10 @@
-use ndarray::ArrayView2;
 use rand::Rng as _;
 
 use super::checkpoint::Carry;
-use super::objective::{Gradient, Objective, Progress};
+use super::dataset::Row;
+use super::loss::{Batch, Gradient, Loss, Progress};
 use super::optimizer::{Adam, OptimiserConfig};
-use super::rows::Rows;
+use super::rows::{Part, Rows};
 use super::run::{Training, run};
 use super::{Observer, TrainOptions, TrainReport};
 use crate::error::{Error, Result};
@@ -107,15 +107,18 @@ impl Trainee {
     }
 }
 
-/// Draws rows of `x` with replacement.
-pub(crate) fn random_rows<'a>(x: ArrayView2<'a, f32>) -> impl Fn(&mut Rng, &mut [f32]) + Sync + 'a {
-    let dim = x.ncols();
-    let rows = x.nrows();
-    move |rng, out| {
-        let x = x.to_slice().expect("a dataset is row-major");
-        for out in out.chunks_exact_mut(dim) {
+/// Draws rows with replacement.
+pub(crate) fn random_rows<T: Row>(
+    part: &Part<T>,
+) -> impl Fn(&mut Rng, usize, &mut Vec<T>, &mut Vec<f32>) + Sync + '_ {
+    let (rows, dim, width) = (part.rows(), part.x.ncols(), part.c.ncols());
+    move |rng, n, x, c| {
+        let all = part.x.as_slice().expect("a dataset is row-major");
+        let conditions = part.c.as_slice().expect("conditions are row-major");
+        for _ in 0..n {
             let r = rng.random_range(0..rows);
-            out.copy_from_slice(&x[r * dim..(r + 1) * dim]);
+            x.extend_from_slice(&all[r * dim..(r + 1) * dim]);
+            c.extend_from_slice(&conditions[r * width..(r + 1) * width]);
         }
     }
 }
@@ -126,54 +129,49 @@ pub(crate) fn random_rows<'a>(x: ArrayView2<'a, f32>) -> impl Fn(&mut Rng, &mut 
 /// [`Error::Diverged`] for a loss or a gradient that is not finite, and of a checkpoint [`Error::Checkpoint`]
 /// and [`Error::Io`]: `parameters` are then the last good ones; the trained ones if it was the last checkpoint that could
 /// not be written.
-pub fn fit<O: Objective<f32>>(
-    objective: O,
+pub fn fit<T: Row, L: Loss<f32, Row = T>>(
+    loss: L,
     parameters: &mut Parameters,
-    rows: &Rows,
+    rows: &Rows<T>,
     optimiser: &OptimiserConfig,
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<TrainReport> {
-    let gradient = Gradient::new(&objective, parameters.p.len(), options.batch, options.shards_of_batch());
-    let mut descent = Descent {
-        objective,
-        optimiser,
-        rows: rows.training.view(),
-        trainee: Trainee::new(parameters),
-        gradient,
-    };
+    let gradient = Gradient::new(&loss, parameters.p.len(), options.batch, options.shards_of_batch());
+    let mut descent =
+        Descent { loss, optimiser, rows: &rows.training, trainee: Trainee::new(parameters), gradient };
     let ran = run(&mut descent, rows, options, observer);
     let Descent { trainee, .. } = descent;
     *parameters = if ran.is_ok() { trainee.finish() } else { trainee.last_good() };
     ran?.report()
 }
 
-/// One network down the gradient of one objective.
-struct Descent<'a, O: Objective<f32>> {
-    objective: O,
+/// One network down the gradient of one loss.
+struct Descent<'a, L: Loss<f32>> {
+    loss: L,
     optimiser: &'a OptimiserConfig,
-    rows: ArrayView2<'a, f32>,
+    rows: &'a Part<L::Row>,
     trainee: Trainee,
-    gradient: Gradient<O>,
+    gradient: Gradient<L>,
 }
 
-impl<O: Objective<f32>> Training for Descent<'_, O> {
+impl<T: Row, L: Loss<f32, Row = T>> Training<T> for Descent<'_, L> {
     fn identity(&self) -> String {
         // Pretty, so that arrays are not abridged.
-        format!("{:#?} {:?}", self.objective, self.optimiser)
+        format!("{:#?} {:?}", self.loss, self.optimiser)
     }
 
     fn part_names(&self) -> &'static [&'static str] {
-        self.objective.part_names()
+        self.loss.part_names()
     }
 
     fn step(&mut self, progress: Progress, streams: Streams) -> Result<f64> {
-        let Descent { objective, optimiser, rows, trainee, gradient } = self;
+        let Descent { loss, optimiser, rows, trainee, gradient } = self;
         let p = &trainee.now().p;
-        objective.follow(p);
-        let loss = gradient.compute(objective, p, rows.ncols(), progress, streams, random_rows(*rows));
-        trainee.step(optimiser, progress, "loss", loss, gradient.sum())?;
-        Ok(loss)
+        loss.follow(p);
+        let mean = gradient.compute(loss, p, progress, streams, random_rows(rows));
+        trainee.step(optimiser, progress, "loss", mean, gradient.sum())?;
+        Ok(mean)
     }
 
     fn parts(&self) -> &[f64] {
@@ -182,19 +180,19 @@ impl<O: Objective<f32>> Training for Descent<'_, O> {
 
     /// By the averaged parameters. The loss is as when warm-ups are over, with the same noise at every call:
     /// differences are the parameters'.
-    fn validate(&mut self, x: ArrayView2<f32>, progress: Progress, streams: Streams) -> f64 {
+    fn validate(&mut self, part: &Part<T>, progress: Progress, streams: Streams) -> f64 {
         let end = Progress { step: progress.steps, ..progress };
         let p = &self.trainee.now().average;
-        self.objective.follow(p);
-        mean_loss(&self.objective, p, x, end, streams)
+        self.loss.follow(p);
+        mean_loss(&self.loss, p, part, end, streams)
     }
 
-    fn last_losses(&mut self, x: ArrayView2<f32>, progress: Progress, streams: Streams) -> [f64; 2] {
+    fn last_losses(&mut self, part: &Part<T>, progress: Progress, streams: Streams) -> [f64; 2] {
         let end = Progress { step: progress.steps, ..progress };
         let Parameters { p, average } = self.trainee.now();
         [p, average].map(|p| {
-            self.objective.follow(p);
-            mean_loss(&self.objective, p, x, end, streams)
+            self.loss.follow(p);
+            mean_loss(&self.loss, p, part, end, streams)
         })
     }
 
@@ -204,28 +202,31 @@ impl<O: Objective<f32>> Training for Descent<'_, O> {
 
     fn carry(&mut self, carry: &mut Carry) -> Result<()> {
         self.trainee.carry(carry)?;
-        self.gradient.carry(&self.objective, carry)
+        self.gradient.carry(&self.loss, carry)
     }
 }
 
-/// The mean loss over all rows of x, with noise that depends on `streams` and the row's tile alone.
-pub(crate) fn mean_loss<O: Objective<f32>>(
-    objective: &O,
+/// The mean loss over all rows, with random numbers that depend on `streams` and the row's tile alone.
+pub(crate) fn mean_loss<T: Row, L: Loss<f32, Row = T>>(
+    loss: &L,
     p: &[f32],
-    x: ArrayView2<f32>,
+    part: &Part<T>,
     progress: Progress,
     streams: Streams,
 ) -> f64 {
-    let (dim, rows) = (x.ncols(), x.nrows());
-    let x = x.to_slice().expect("whole rows, row-major");
+    let (dim, width, rows) = (part.x.ncols(), part.c.ncols(), part.rows());
+    let x = part.x.as_slice().expect("whole rows, row-major");
+    let c = part.c.as_slice().expect("whole rows, row-major");
     let w = Weights { p, t: &[] };
-    let mut parts = vec![0.0; objective.part_names().len()];
-    let (mut noise, mut scratch) = (O::Noise::default(), O::Scratch::default());
+    let mut parts = vec![0.0; loss.part_names().len()];
+    let (mut drawn, mut workspace) = (L::Drawn::default(), L::Workspace::default());
     let mut sum = 0.0;
-    for (tile, x) in x.chunks(objective.tile() * dim).enumerate() {
+    for (tile, x) in x.chunks(loss.tile() * dim).enumerate() {
+        let (first, n) = (tile * loss.tile(), x.len() / dim);
         let mut rng = streams.family(u64::MAX).stream(tile as u64);
-        objective.draw(x.len() / dim, progress, &mut rng, &mut noise);
-        sum += objective.loss_grad(w, x, &noise, 0.0, None, &mut parts, &mut scratch);
+        let batch = Batch { x, c: &c[first * width..(first + n) * width] };
+        loss.draw(n, batch.c, progress, &mut rng, &mut drawn);
+        sum += loss.loss_grad(w, batch, &drawn, 0.0, None, &mut parts, &mut workspace);
     }
     sum / rows as f64
 }

@@ -1,4 +1,4 @@
-//! Training: an [`Objective`] says what the loss of some rows is; the loop owns the rest — minibatches,
+//! Training: an [`Loss`] says what the loss of some rows is; the loop owns the rest — minibatches,
 //! shards, Adam, averaging, schedule, clipping, validation and patience, the observer, checkpoints.
 //!
 //! A minibatch is cut into shards, each with a random stream, a gradient and buffers of its own; the
@@ -7,9 +7,10 @@
 //! processor's cache.
 
 mod checkpoint;
+mod condition;
 mod dataset;
 mod fit;
-mod objective;
+mod loss;
 mod observer;
 mod optimizer;
 mod options;
@@ -24,21 +25,22 @@ pub(crate) mod whitening;
 pub(crate) use checkpoint::Carry;
 #[cfg(test)]
 pub(crate) use checkpoint::refusals_of_forgeries;
+pub use condition::{Condition, ConditionKind, Conditions, Given};
 #[cfg(feature = "plot")]
 pub(crate) use dataset::check_finite;
 pub(crate) use dataset::check_rows;
-pub use dataset::{Dataset, HeldOut};
+pub use dataset::{Dataset, HeldOut, Row, Token};
 pub use fit::{Parameters, fit};
 pub(crate) use fit::{Trainee, mean_loss, random_rows};
-pub use objective::{Gradient, Objective, Progress};
+pub use loss::{Batch, Gradient, Loss, Progress};
 pub use observer::{Observer, Silent, Step, Stop, TrainReport};
 pub use optimizer::{Adam, Decay, OptimiserConfig};
 pub use options::{Checkpoint, LikelihoodOptions, SampleOptions, TrainOptions};
-pub use rows::{Rows, split};
+pub use rows::{Fitted, Labeled, Part, Rows, split};
 pub(crate) use run::{Training, run};
 pub use standardise::Standardiser;
 pub use tail::Tail;
-pub use tiles::{Samples, TILE};
+pub use tiles::{RowStreams, Samples, TILE};
 pub use transport::TraceEstimator;
 
 #[cfg(test)]

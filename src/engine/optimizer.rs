@@ -1,5 +1,5 @@
+use super::Progress;
 use super::checkpoint::Carry;
-use crate::engine::Progress;
 use crate::error::{Result, check};
 use crate::numeric::simd::vectorise;
 

@@ -1,42 +1,86 @@
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 use rand::seq::SliceRandom;
 
-use super::{Dataset, TrainOptions};
-use crate::engine::Standardiser;
+use super::condition::{Condition, ConditionKind, Conditions};
+use super::dataset::Row;
+use super::{Dataset, Standardiser, TrainOptions};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
 use crate::numeric::rng::Streams;
 
+/// What the first training fixes in every model: the units of its rows and of their conditions. Later trainings keep
+/// it.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct Fitted {
+    /// The units of the rows.
+    pub standardiser: Standardiser,
+    /// The units of their conditions, and how often each was trained.
+    #[cfg_attr(feature = "safetensors", serde(default, skip_serializing_if = "Conditions::are_none"))]
+    pub conditions: Conditions,
+}
+
+impl Fitted {
+    /// Of a model of `dim` columns that has seen no data.
+    pub fn new(dim: usize, condition: ConditionKind) -> Self {
+        Fitted { standardiser: Standardiser::identity(dim), conditions: Conditions::new(condition) }
+    }
+
+    /// Of a file: that it is for `dim` columns and conditions of that kind.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn validate(&self, dim: usize, condition: ConditionKind) -> Result<()> {
+        self.standardiser.validate(dim)?;
+        self.conditions.validate(condition)
+    }
+}
+
+/// Rows in standard units with their conditions, as networks take both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part<T = f32> {
+    /// (n, dim), row-major.
+    pub x: Array2<T>,
+    /// (n, width of a condition), row-major.
+    pub c: Array2<f32>,
+}
+
+impl<T> Part<T> {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.x.nrows()
+    }
+}
+
 /// The rows of a training: split into those to learn from and those to validate on, in standard units, with
 /// the random streams of the training. Whatever can be refused is refused in making them, before a model
 /// changes.
 #[derive(Debug, Clone)]
-pub struct Rows {
-    /// (n, dim), row-major.
-    pub training: Array2<f32>,
-    /// (m, dim), row-major; no rows for a validation share of 0.
-    pub validation: Array2<f32>,
-    /// The change of units: the model's own, or, at its first training, that of the training rows.
-    pub standardiser: Standardiser,
+pub struct Rows<T = f32> {
+    /// The rows to learn from.
+    pub training: Part<T>,
+    /// The rows held out; none for a validation share of 0.
+    pub validation: Part<T>,
+    /// The units: the model's own, or, at its first training, those of the training rows.
+    pub fitted: Fitted,
     pub(crate) streams: Streams,
 }
 
-impl Rows {
+impl Rows<f32> {
     /// Splits `data` by `options.validation`, at random, and standardises both parts. The held-out rows have
     /// no say in the units.
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range or a share that leaves no row to train on, [`Error::Shape`]
-    /// unless the columns are the standardiser's, and what [`Standardiser::fitted_with_tails`] refuses.
+    /// unless the columns are the standardiser's, [`Error::Condition`] for conditions of another kind, and what
+    /// [`Standardiser::fitted_with_tails`] refuses.
     pub fn prepare(
         data: &Dataset,
-        standardiser: &Standardiser,
+        fitted: &Fitted,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
-        Self::in_units(data, options, rng, |training| standardiser.fitted_with_tails(training))
+        Self::in_units(data, fitted, options, rng, |x| fitted.standardiser.fitted_with_tails(x))
     }
 
     /// As [`prepare`](Rows::prepare), in the units of [`Standardiser::whitened`] if `whiten`.
@@ -45,33 +89,68 @@ impl Rows {
     /// As [`prepare`](Rows::prepare).
     pub fn whitened(
         data: &Dataset,
-        standardiser: &Standardiser,
+        fitted: &Fitted,
         whiten: bool,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
         if !whiten {
-            return Self::prepare(data, standardiser, options, rng);
+            return Self::prepare(data, fitted, options, rng);
         }
-        Self::in_units(data, options, rng, |training| standardiser.whitened(training))
+        Self::in_units(data, fitted, options, rng, |x| fitted.standardiser.whitened(x))
     }
 
     fn in_units(
         data: &Dataset,
+        fitted: &Fitted,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
-        fit: impl FnOnce(ArrayView2<f32>) -> Result<Standardiser>,
+        units: impl FnOnce(ArrayView2<f32>) -> Result<Standardiser>,
     ) -> Result<Self> {
         let (training, validation, streams) = split(data, options, rng)?;
-        let standardiser = fit(training.view())?;
-        Ok(Rows {
-            training: standardiser.apply(training),
-            validation: standardiser.apply(validation),
-            standardiser,
-            streams,
-        })
+        let conditions = conditions_of(fitted, training.1.as_ref())?;
+        let standardiser = units(training.0.view())?;
+        let part = |(x, condition): (Array2<f32>, Option<Condition>)| -> Result<Part> {
+            Ok(Part { x: standardiser.apply(x), c: conditions.encode(condition.as_ref())? })
+        };
+        let (training, validation) = (part(training)?, part(validation)?);
+        Ok(Rows { training, validation, fitted: Fitted { standardiser, conditions }, streams })
     }
 }
+
+impl<T: Row> Rows<T> {
+    /// Splits `data` by `options.validation`, at random, and leaves the rows as they are: symbols have no units.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for options out of range or a share that leaves no row to train on, [`Error::Condition`] for
+    /// conditions of another kind.
+    pub fn plain(
+        data: &Dataset<T>,
+        fitted: &Fitted,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+    ) -> Result<Self> {
+        let (training, validation, streams) = split(data, options, rng)?;
+        let conditions = conditions_of(fitted, training.1.as_ref())?;
+        let part = |(x, condition): (Array2<T>, Option<Condition>)| -> Result<Part<T>> {
+            Ok(Part { x, c: conditions.encode(condition.as_ref())? })
+        };
+        let (training, validation) = (part(training)?, part(validation)?);
+        Ok(Rows { training, validation, fitted: Fitted { conditions, ..fitted.clone() }, streams })
+    }
+}
+
+/// Those of the model, or, at its first training, of the training rows.
+fn conditions_of(fitted: &Fitted, training: Option<&Condition>) -> Result<Conditions> {
+    if fitted.standardiser.is_fitted() {
+        fitted.conditions.kind().check(training)?;
+        return Ok(fitted.conditions.clone());
+    }
+    fitted.conditions.fitted(training)
+}
+
+/// Rows, and the condition of each if they have one.
+pub type Labeled<T = f32> = (Array2<T>, Option<Condition>);
 
 /// The rows to learn from, those held out by `options.validation`, at random, and the training's streams: a model's
 /// `train` called with the same data, options and state of `rng` learns from the one part and validates on the other.
@@ -80,18 +159,18 @@ impl Rows {
 /// [`Error::Config`] for options out of range or a share that leaves no row to train on.
 ///
 /// ```
-/// use quadrivium::{Dataset, TrainOptions, ndarray::Array2, seeded, train};
+/// use quadrivium::{Dataset, TrainOptions, engine, ndarray::Array2, seeded};
 /// let data = Dataset::new(Array2::from_shape_fn((10, 1), |(row, _)| row as f32))?;
 /// let options = TrainOptions { validation: 0.2, ..Default::default() };
-/// let (learned, held_out, _) = engine::split(&data, &options, &mut seeded(0))?;
+/// let ((learned, _), (held_out, _), _) = engine::split(&data, &options, &mut seeded(0))?;
 /// assert_eq!((learned.nrows(), held_out.nrows()), (8, 2));
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
-pub fn split(
-    data: &Dataset,
+pub fn split<T: Row>(
+    data: &Dataset<T>,
     options: &TrainOptions,
     rng: &mut dyn RngCore,
-) -> Result<(Array2<f32>, Array2<f32>, Streams)> {
+) -> Result<(Labeled<T>, Labeled<T>, Streams)> {
     options.validate()?;
     let streams = Streams::from_rng(rng);
     let (share, rows) = (options.validation, data.rows());
@@ -101,6 +180,5 @@ pub fn split(
     if held_out > 0 {
         order.shuffle(&mut streams.stream(u64::MAX));
     }
-    let take = |rows: &[usize]| data.x().select(Axis(0), rows);
-    Ok((take(&order[held_out..]), take(&order[..held_out]), streams))
+    Ok((data.select(&order[held_out..]), data.select(&order[..held_out]), streams))
 }

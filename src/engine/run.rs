@@ -1,17 +1,18 @@
 use std::ops::ControlFlow;
 
-use ndarray::{ArrayView2, s};
+use ndarray::s;
 
 use super::checkpoint::{Carry, Saved};
-use super::objective::Progress;
-use super::rows::Rows;
+use super::dataset::Row;
+use super::loss::Progress;
+use super::rows::{Part, Rows};
 use super::{Observer, Step, Stop, TrainOptions, TrainReport};
 use crate::engine::tiles::TILE;
 use crate::error::{Error, Result};
 use crate::numeric::rng::Streams;
 
 /// Who learns, as the loop sees it: one network, or a game of two.
-pub(crate) trait Training {
+pub(crate) trait Training<T = f32> {
     /// What is trained and how, beside the parameters, the rows and the options.
     fn identity(&self) -> String;
 
@@ -28,11 +29,11 @@ pub(crate) trait Training {
     fn parts(&self) -> &[f64];
 
     /// The mean loss over rows held out.
-    fn validate(&mut self, x: ArrayView2<f32>, progress: Progress, streams: Streams) -> f64;
+    fn validate(&mut self, part: &Part<T>, progress: Progress, streams: Streams) -> f64;
 
     /// The mean losses over some rows with the parameters as they would be kept now, and averaged: no step
     /// has seen them yet.
-    fn last_losses(&mut self, x: ArrayView2<f32>, progress: Progress, streams: Streams) -> [f64; 2];
+    fn last_losses(&mut self, part: &Part<T>, progress: Progress, streams: Streams) -> [f64; 2];
 
     /// Remembers the present parameters as the best so far: those that are kept in the end.
     fn mark_best(&mut self);
@@ -114,9 +115,9 @@ impl Course {
 ///
 /// # Errors
 /// [`Error::Diverged`]; of the checkpoint, [`Error::Checkpoint`] and [`Error::Io`].
-pub(crate) fn run(
-    training: &mut impl Training,
-    rows: &Rows,
+pub(crate) fn run<T: Row>(
+    training: &mut impl Training<T>,
+    rows: &Rows<T>,
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<Ran> {
@@ -146,8 +147,8 @@ pub(crate) fn run(
 
         let done = step + 1;
         let last = done == options.steps;
-        if validation.nrows() > 0 && (done.is_multiple_of(options.validate_every) || last) {
-            let loss = training.validate(validation.view(), progress, *streams);
+        if validation.rows() > 0 && (done.is_multiple_of(options.validate_every) || last) {
+            let loss = training.validate(validation, progress, *streams);
             if !loss.is_finite() {
                 return Err(Error::Diverged { step, what: format!("validation loss = {loss}") });
             }
@@ -187,9 +188,10 @@ pub(crate) fn run(
     }
     // What a validation has judged best needs no other look; no loss has seen the last update yet.
     if course.best.is_none() {
-        let some = learnt.slice(s![..TILE.min(learnt.nrows()), ..]);
+        let first = s![..TILE.min(learnt.rows()), ..];
+        let some = Part { x: learnt.x.slice(first).to_owned(), c: learnt.c.slice(first).to_owned() };
         let step = course.report.loss.len();
-        let losses = training.last_losses(some, Progress { step, steps: options.steps }, *streams);
+        let losses = training.last_losses(&some, Progress { step, steps: options.steps }, *streams);
         if let Some(loss) = losses.iter().find(|loss| !loss.is_finite()) {
             return Err(Error::Diverged { step, what: format!("loss = {loss}") });
         }

@@ -189,6 +189,11 @@ impl Standardiser {
         x
     }
 
+    /// Number of columns.
+    pub fn dim(&self) -> usize {
+        self.shift.len()
+    }
+
     /// Whether it has seen data.
     pub fn is_fitted(&self) -> bool {
         self.fitted

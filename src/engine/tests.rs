@@ -1,4 +1,4 @@
-//! The loop on an objective whose answer is known: the mean of the data.
+//! The loop on an loss whose answer is known: the mean of the data.
 
 use std::ops::ControlFlow;
 
@@ -6,7 +6,6 @@ use ndarray::Array2;
 
 use super::*;
 use super::{Checkpoint, Dataset, Silent, Step, Stop, TrainOptions};
-use crate::engine::Standardiser;
 use crate::error::Error;
 use crate::nn::Weights;
 use crate::numeric::Real;
@@ -21,9 +20,10 @@ struct Mean {
     breaks_at: usize,
 }
 
-impl Objective for Mean {
-    type Noise = (Vec<f32>, bool);
-    type Scratch = ();
+impl Loss for Mean {
+    type Row = f32;
+    type Drawn = (Vec<f32>, bool);
+    type Workspace = ();
 
     fn part_names(&self) -> &'static [&'static str] {
         &["first column"]
@@ -33,7 +33,14 @@ impl Objective for Mean {
         t.copy_from_slice(p);
     }
 
-    fn draw(&self, rows: usize, progress: Progress, rng: &mut Rng, (noise, broken): &mut Self::Noise) {
+    fn draw(
+        &self,
+        rows: usize,
+        _: &[f32],
+        progress: Progress,
+        rng: &mut Rng,
+        (noise, broken): &mut Self::Drawn,
+    ) {
         noise.clear();
         noise.extend((0..rows * self.dim).map(|_| self.noise * f32::normal(rng)));
         *broken = progress.step >= self.breaks_at;
@@ -42,8 +49,8 @@ impl Objective for Mean {
     fn loss_grad(
         &self,
         w: Weights<f32>,
-        x: &[f32],
-        (noise, broken): &Self::Noise,
+        Batch { x, .. }: Batch<f32>,
+        (noise, broken): &Self::Drawn,
         weight: f32,
         mut dp: Option<&mut [f32]>,
         parts: &mut [f64],
@@ -76,10 +83,10 @@ fn rows(n: usize) -> Array2<f32> {
 /// The same as `Rows`, in the units they come in.
 fn prepared(options: &TrainOptions) -> Rows {
     let data = Dataset::new(rows(1000)).unwrap();
-    let rows = Rows::prepare(&data, &Standardiser::identity(2), options, &mut seeded(0)).unwrap();
-    let restore = |mut x: Array2<f32>| {
-        rows.standardiser.restore(x.as_slice_mut().unwrap());
-        x
+    let rows = Rows::prepare(&data, &Fitted::new(2, ConditionKind::None), options, &mut seeded(0)).unwrap();
+    let restore = |mut part: Part| {
+        rows.fitted.standardiser.restore(part.x.as_slice_mut().unwrap());
+        part
     };
     Rows {
         training: restore(rows.training.clone()),
@@ -125,13 +132,13 @@ fn the_gradient_is_the_losses_mean_whatever_the_shards() {
     let progress = Progress { step: 0, steps: 1 };
     let quiet = Mean { noise: 0.0, ..MEAN };
     // The same row everywhere, so that the draw does not matter.
-    let fill = |_: &mut Rng, out: &mut [f32]| {
-        out.chunks_mut(2).for_each(|out| out.copy_from_slice(&[x[[0, 0]], x[[0, 1]]]))
+    let fill = |_: &mut Rng, n: usize, out: &mut Vec<f32>, _: &mut Vec<f32>| {
+        (0..n).for_each(|_| out.extend([x[[0, 0]], x[[0, 1]]]))
     };
     for shards in [1, 3, 150] {
         let mut gradient = Gradient::new(&quiet, 2, 150, shards);
         let streams = crate::numeric::rng::Streams::new(0);
-        let loss = gradient.compute(&quiet, &[1.0, 1.0], 2, progress, streams, fill);
+        let loss = gradient.compute(&quiet, &[1.0, 1.0], progress, streams, fill);
         let off = [f64::from(x[[0, 0]]) - 1.0, f64::from(x[[0, 1]]) - 1.0];
         assert!((loss - 0.5 * (off[0] * off[0] + off[1] * off[1])).abs() < 1e-5);
         assert!(gradient.sum().iter().zip(off).all(|(g, off)| (f64::from(*g) + off).abs() < 1e-5));
@@ -168,13 +175,13 @@ fn validation_takes_its_rows_from_training() {
     assert_eq!(steps, [30, 60, 90, 100]);
     assert_ne!(run(&MEAN, &config(), &options(100)).1, held_out);
     let rows = prepared(&held);
-    assert_eq!((rows.training.nrows(), rows.validation.nrows()), (500, 500));
+    assert_eq!((rows.training.rows(), rows.validation.rows()), (500, 500));
     // The held-out rows have no say in the units.
-    let again = Standardiser::identity(2).fitted(rows.training.view()).unwrap();
-    assert!((again.shift()[0] - rows.standardiser.shift()[0]).abs() < 1e-6);
+    let again = Standardiser::identity(2).fitted(rows.training.x.view()).unwrap();
+    assert!((again.shift()[0] - rows.fitted.standardiser.shift()[0]).abs() < 1e-6);
     let none_left = TrainOptions { validation: 0.9999, ..options(1) };
     let data = Dataset::new(super::tests::rows(1000)).unwrap();
-    let refused = Rows::prepare(&data, &Standardiser::identity(2), &none_left, &mut seeded(0));
+    let refused = Rows::prepare(&data, &Fitted::new(2, ConditionKind::None), &none_left, &mut seeded(0));
     assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::validation", .. })));
 }
 

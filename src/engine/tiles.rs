@@ -53,7 +53,7 @@ pub(crate) fn for_each_block<T: Send, S: Default>(
 
 /// The streams of the rows of a tile.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RowStreams {
+pub struct RowStreams {
     streams: Streams,
     first: u64,
 }
@@ -64,8 +64,18 @@ impl RowStreams {
         RowStreams { streams, first }
     }
 
+    /// The tile's first row, of all.
+    pub fn first(self) -> usize {
+        self.first as usize
+    }
+
+    /// Other streams of the same rows.
+    pub fn family(self, index: u64) -> Self {
+        RowStreams { streams: self.streams.family(index), ..self }
+    }
+
     /// The stream of the tile's row `r`.
-    pub(crate) fn row(self, r: usize) -> Rng {
+    pub fn row(self, r: usize) -> Rng {
         self.streams.stream(self.first + r as u64)
     }
 

@@ -41,7 +41,7 @@ struct Layer {
 
 /// The buffers of one pass.
 #[derive(Debug, Default)]
-pub(crate) struct Pass<F> {
+pub struct Pass<F> {
     /// u: (d, n); before `backward`, du.
     pub(super) z: Vec<F>,
     /// ln |det ∂u/∂x|: (n)

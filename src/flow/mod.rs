@@ -85,33 +85,28 @@
 
 mod chain;
 mod conditioner;
-mod likelihood;
 mod mixing;
 mod objective;
 #[cfg(feature = "safetensors")]
 mod persist;
-mod sampling;
 mod spline;
 #[cfg(test)]
 mod tests;
 mod transform;
 
-use std::ops::ControlFlow;
-
 use ndarray::ArrayView2;
 use rand::RngCore;
 
-use self::chain::{Chain, has_base};
-use self::objective::ChangeOfVariables;
-use crate::engine::Standardiser;
-use crate::engine::tiles;
+use self::chain::{Chain, Pass, has_base};
+use self::objective::{ChangeOfVariables, log_density};
 use crate::engine::whitening::MOST_COLUMNS;
-use crate::engine::{self, OptimiserConfig, Parameters, Rows};
+use crate::engine::{self, Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 use crate::nn::limits::{check_params, check_some_hidden, check_width, count_params};
 use crate::nn::{Activation, REACH, most_octaves};
+use crate::numeric::Real;
 use crate::numeric::rng::Streams;
 
 /// What a [`Flow`] is made of and how it learns.
@@ -328,7 +323,7 @@ pub struct Flow {
     config: FlowConfig,
     chain: Chain,
     parameters: Parameters,
-    standardiser: Standardiser,
+    fitted: Fitted,
 }
 
 impl Flow {
@@ -342,8 +337,8 @@ impl Flow {
         let chain = Chain::new(&config, &mut streams.stream(1));
         let mut p = vec![0.0; chain.num_params()];
         chain.init(&mut p, &mut streams.stream(0));
-        let standardiser = Standardiser::identity(config.dim);
-        Ok(Flow { chain, parameters: Parameters::new(p), standardiser, config })
+        let fitted = Fitted::new(config.dim, ConditionKind::None);
+        Ok(Flow { chain, parameters: Parameters::new(p), fitted, config })
     }
 
     /// What it was made with.
@@ -352,8 +347,10 @@ impl Flow {
     }
 }
 
-impl Generative for Flow {
-    fn card(&self) -> Card {
+impl Paradigm for Flow {
+    type Workspace = Pass<f32>;
+
+    fn place(&self) -> Card {
         let Architecture::MaskedAutoregressive = self.config.architecture else {
             let name = match self.config.transform {
                 Transform::Affine => "flow, affine coupling",
@@ -368,50 +365,56 @@ impl Generative for Flow {
         Card::new(name, Objective::ChangeOfVariables, Sampling::Sequential { dim: self.dim() })
     }
 
-    fn dim(&self) -> usize {
-        self.config.dim
-    }
-
-    fn num_params(&self) -> usize {
+    fn count_params(&self) -> usize {
         self.chain.num_params()
     }
 
-    fn train(
+    fn fitted(&self) -> &Fitted {
+        &self.fitted
+    }
+
+    fn learn(
         &mut self,
         data: &Dataset,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let rows = Rows::prepare(data, &self.standardiser, options, rng)?;
-        if !self.standardiser.is_fitted() {
-            self.chain.fit_base(rows.training.view(), &mut self.parameters);
+        let rows = Rows::prepare(data, &self.fitted, options, rng)?;
+        if !self.fitted.standardiser.is_fitted() {
+            self.chain.fit_base(rows.training.x.view(), &mut self.parameters);
         }
-        self.standardiser = rows.standardiser.clone();
+        self.fitted = rows.fitted.clone();
         let objective = ChangeOfVariables { chain: &self.chain };
         engine::fit(objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
     }
 
-    /// Draws rows. A temperature T scales the u that they are made of by T.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
-    }
-
-    fn sample_each(
+    /// u ~ N(0, T²I), x = f⁻¹(u).
+    fn draw_tile(
         &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
+        temperature: f64,
+        _: &[f32],
+        streams: RowStreams,
+        pass: &mut Pass<f32>,
+        x: &mut [f32],
+    ) -> usize {
+        let n = x.len() / self.config.dim;
+        pass.z.resize(x.len(), 0.0);
+        for r in 0..n {
+            let mut rng = streams.row(r);
+            pass.z[r..].iter_mut().step_by(n).for_each(|u| *u = temperature as f32 * f32::normal(&mut rng));
+        }
+        self.chain.inverse(&self.parameters.average, pass, x)
     }
 
     /// ln p(x), exact. No noise: `options` change nothing.
-    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        check_rows("x", x, self.dim())?;
-        let nats = tiles::score(x, |_, scratch, x, nats| {
-            self.score_tile(scratch, x, nats);
+    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        let nats = log_prob(&self.fitted, c, x, |_, pass: &mut Pass<f32>, rows, nats| {
+            self.chain.infer(&self.parameters.average, rows.z, pass);
+            log_density(self.chain.dim(), pass, |r, density| {
+                // Only ∞ − ∞ is not a number: u is beyond f32.
+                nats[r] = if density.is_nan() { f64::NEG_INFINITY } else { nats[r] + density };
+            });
             Ok(())
         })?;
         Ok(LogLikelihood::Exact(nats))

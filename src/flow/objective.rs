@@ -1,7 +1,7 @@
 use std::f64::consts::TAU;
 
 use super::chain::{Chain, Pass};
-use crate::engine::{Objective, Progress};
+use crate::engine::{Batch, Loss, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -23,20 +23,21 @@ pub(super) fn log_density<F: Real>(d: usize, pass: &Pass<F>, mut each: impl FnMu
     }
 }
 
-impl<F: Real> Objective<F> for ChangeOfVariables<'_> {
-    type Noise = ();
-    type Scratch = Pass<F>;
+impl<F: Real> Loss<F> for ChangeOfVariables<'_> {
+    type Row = F;
+    type Drawn = ();
+    type Workspace = Pass<F>;
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
         self.chain.transpose(p, t);
     }
 
-    fn draw(&self, _: usize, _: Progress, _: &mut Rng, _: &mut ()) {}
+    fn draw(&self, _: usize, _: &[F], _: Progress, _: &mut Rng, _: &mut ()) {}
 
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
+        Batch { x, .. }: Batch<F>,
         _: &(),
         weight: F,
         dp: Option<&mut [F]>,

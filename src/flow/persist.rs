@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, has_base};
 use super::{Architecture, Flow, FlowConfig, Mixing};
-use crate::engine::Standardiser;
+use crate::engine::{ConditionKind, Conditions, Fitted, Standardiser};
 use crate::error::{Result, check};
 use crate::numeric::rng::seeded;
 use crate::persist::Persist;
@@ -11,8 +11,10 @@ use crate::persist::format::{Stored, Tensor, encode, features};
 /// What construction by chance and the first training fix.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fitted {
+struct Stated {
     standardiser: Standardiser,
+    #[serde(default, skip_serializing_if = "Conditions::are_none")]
+    conditions: Conditions,
     /// Of [`Mixing::Permutation`], the order between each two layers; else empty.
     orders: Vec<Vec<usize>>,
 }
@@ -27,17 +29,20 @@ impl Persist for Flow {
             Mixing::Permutation => self.chain.mixers().map(|mixer| mixer.order().to_vec()).collect(),
             Mixing::Reverse | Mixing::Linear => Vec::new(),
         };
-        let fitted = Fitted { standardiser: self.standardiser.clone(), orders };
+        let Fitted { standardiser, conditions } = self.fitted.clone();
+        let stated = Stated { standardiser, conditions, orders };
         let tensors = Tensor::parameters(&self.chain.layout(), &self.parameters);
-        encode(Self::kind(), &self.config, &fitted, tensors)
+        encode(Self::kind(), &self.config, &stated, tensors)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Fitted { standardiser, orders }): (FlowConfig, _) = stored.read(Self::kind())?;
+        let (config, stated): (FlowConfig, Stated) = stored.read(Self::kind())?;
+        let Stated { standardiser, conditions, orders } = stated;
+        let fitted = Fitted { standardiser, conditions };
         config.validate()?;
         let (dim, layers) = (config.dim, config.layers);
-        standardiser.validate(dim)?;
+        fitted.validate(dim, ConditionKind::None)?;
         let expected = if config.mixing == Mixing::Permutation { layers - 1 } else { 0 };
         let sane = orders.len() == expected;
         check(sane, "orders", orders.len(), "one between each two layers, for Mixing::Permutation only")?;
@@ -58,6 +63,6 @@ impl Persist for Flow {
         let mut chain = Chain::new(&config, &mut seeded(0));
         let parameters = stored.parameters(&chain.layout())?;
         chain.mixers_mut().zip(orders).try_for_each(|(mixer, order)| mixer.set_order(order))?;
-        Ok(Flow { config, chain, parameters, standardiser })
+        Ok(Flow { config, chain, parameters, fitted })
     }
 }

@@ -102,12 +102,12 @@ use self::network::VelocityNet;
 use self::objective::VelocityMse;
 use crate::engine::Standardiser;
 use crate::engine::tiles;
-use crate::engine::{OptimiserConfig, Parameters, Rows, fit};
+use crate::engine::{self, Conditions, OptimiserConfig, Parameters, Rows, fit};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::{
-    Dataset, Generative, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples,
-    TraceEstimator, TrainOptions, TrainReport,
+    Dataset, Distribution, Generative, LikelihoodKind, LikelihoodOptions, LogLikelihood, Observer,
+    SampleOptions, Samples, TraceEstimator, TrainOptions, TrainReport,
 };
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
@@ -229,7 +229,7 @@ impl FlowMatchingConfig {
 /// ```
 /// use quadrivium::worlds::Toy;
 /// use quadrivium::flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, FlowSteps, Method, Source};
-/// use quadrivium::{Dataset, Generative, SampleOptions, Silent, TrainOptions};
+/// use quadrivium::{Dataset, Distribution, Generative, SampleOptions, Silent, TrainOptions};
 ///
 /// // From two moons to eight Gaussians.
 /// let mut rng = quadrivium::seeded(0);
@@ -300,7 +300,7 @@ impl FlowMatching {
     }
 }
 
-impl Generative for FlowMatching {
+impl Distribution for FlowMatching {
     /// Without a density of the source there is no likelihood.
     fn card(&self) -> Card {
         let FlowMatchingConfig { source, coupling, sampler, .. } = &self.config;
@@ -317,25 +317,6 @@ impl Generative for FlowMatching {
 
     fn dim(&self) -> usize {
         self.config.dim
-    }
-
-    fn num_params(&self) -> usize {
-        self.net.num_params()
-    }
-
-    fn train(
-        &mut self,
-        data: &Dataset,
-        options: &TrainOptions,
-        rng: &mut dyn RngCore,
-        observer: &mut dyn Observer,
-    ) -> Result<TrainReport> {
-        let rows = Rows::whitened(data, &self.fitted.standardiser, self.config.whiten, options, rng)?;
-        let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
-        *standardiser = rows.standardiser.clone();
-        let FlowMatchingConfig { source, coupling, optimiser, .. } = &self.config;
-        let objective = VelocityMse { net: &self.net, source, units: standardiser, coupling: *coupling };
-        fit(objective, parameters, &rows, optimiser, options, observer)
     }
 
     /// Draws rows. A temperature T scales the source rows about the data's mean, in standard units T·x₀; of a
@@ -360,5 +341,30 @@ impl Generative for FlowMatching {
     /// 12 on v̂ fades out. [`LogLikelihood::Unavailable`] for a source of rows.
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         self.score(x, options)
+    }
+}
+
+impl Generative for FlowMatching {
+    fn num_params(&self) -> usize {
+        self.net.num_params()
+    }
+
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        let units = engine::Fitted {
+            standardiser: self.fitted.standardiser.clone(),
+            conditions: Conditions::default(),
+        };
+        let rows = Rows::whitened(data, &units, self.config.whiten, options, rng)?;
+        let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
+        *standardiser = rows.fitted.standardiser.clone();
+        let FlowMatchingConfig { source, coupling, optimiser, .. } = &self.config;
+        let objective = VelocityMse { net: &self.net, source, units: standardiser, coupling: *coupling };
+        fit(objective, parameters, &rows, optimiser, options, observer)
     }
 }

@@ -3,7 +3,7 @@ use rand::Rng as _;
 use super::network::VelocityNet;
 use super::{Coupling, Source};
 use crate::engine::Standardiser;
-use crate::engine::{Objective, Progress, TILE};
+use crate::engine::{Batch, Loss, Progress, TILE};
 use crate::nn::Weights;
 use crate::nn::timed::Pass;
 use crate::numeric::Real;
@@ -37,9 +37,10 @@ pub(super) struct Scratch<F> {
     assignment: Assignment,
 }
 
-impl<F: Real> Objective<F> for VelocityMse<'_> {
-    type Noise = Noise;
-    type Scratch = Scratch<F>;
+impl<F: Real> Loss<F> for VelocityMse<'_> {
+    type Row = F;
+    type Drawn = Noise;
+    type Workspace = Scratch<F>;
 
     fn tile(&self) -> usize {
         match self.coupling {
@@ -52,7 +53,7 @@ impl<F: Real> Objective<F> for VelocityMse<'_> {
         self.net.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, _: Progress, rng: &mut Rng, noise: &mut Noise) {
+    fn draw(&self, rows: usize, _: &[F], _: Progress, rng: &mut Rng, noise: &mut Noise) {
         // One draw shifts an even comb of times: each is uniform, and together they leave no gap, which
         // quiets the gradient (Kingma et al. 2021, appendix I).
         let shift: f64 = rng.random();
@@ -69,7 +70,7 @@ impl<F: Real> Objective<F> for VelocityMse<'_> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x1: &[F],
+        Batch { x: x1, .. }: Batch<F>,
         noise: &Noise,
         weight: F,
         dp: Option<&mut [F]>,

@@ -2,14 +2,14 @@ use std::f64::consts::TAU;
 
 use super::Vae;
 use super::network::{Gaussians, Networks};
-use crate::engine::tiles::TILE;
-use crate::numeric::Real;
+use crate::engine::TILE;
+use crate::model::Scored;
 use crate::numeric::rng::{Rng, Streams};
+use crate::numeric::{Real, log_sum_exp};
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    // Standardised rows, and what the encoder sees of them: (n, dim)
-    x: Vec<f32>,
+    // What the encoder sees of the rows: (n, dim)
     near: Vec<f32>,
     // ln |dx′/dx| of the standardised rows x′: (n)
     constant: Vec<f64>,
@@ -18,6 +18,8 @@ pub(super) struct Scratch {
     noise: Vec<Rng>,
     // A tile of draws, whichever rows they are of: (t, latent)
     z: Vec<f32>,
+    // Their conditions, where each row has its own: (t, width)
+    c: Vec<f32>,
     likelihood: Gaussians<f32>,
     // ln p(z) − ln q(z|x): (t)
     ratio: Vec<f64>,
@@ -26,31 +28,36 @@ pub(super) struct Scratch {
 }
 
 impl Vae {
-    /// ln (1/K) Σₖ wₖ, wₖ = p(x|zₖ) p(zₖ) / q(zₖ|x), zₖ = μ + σ·εₖ, of each row.
+    /// Adds ln (1/K) Σₖ wₖ, wₖ = p(x|zₖ, c) p(zₖ) / q(zₖ|x, c), zₖ = μ + σ·εₖ, of each row to `nats`.
     ///
     /// The draws of all rows run through the decoder in full tiles; a row's noise has a stream of its own,
     /// keyed by its content.
-    pub(super) fn bound_tile(&self, seed: u64, scratch: &mut Scratch, rows: &[f32], nats: &mut [f64]) {
+    pub(super) fn bound_tile(
+        &self,
+        seed: u64,
+        given: &[f32],
+        scratch: &mut Scratch,
+        Scored { x: rows, z: x }: Scored<'_>,
+        nats: &mut [f64],
+    ) {
         let (dim, latent_dim, draws) = (self.config.dim, self.config.latent_dim, self.config.draws);
+        let width = self.config.condition.width();
         let (Networks { encoder, decoder }, p) = (&self.networks, &self.parameters.average);
-        let Scratch { x, near, constant, q, noise, z, likelihood, ratio, log_w } = scratch;
-        x.clear();
-        x.extend_from_slice(rows);
-        self.standardiser.standardise(x);
+        let Scratch { near, constant, q, noise, z, c, likelihood, ratio, log_w } = scratch;
         Networks::within_reach(x, near);
-        encoder.infer(p, near, q);
+        encoder.infer(p, near, given, q);
 
         noise.clear();
         noise.extend(rows.chunks_exact(dim).map(|row| Streams::new(seed).of_row(row).stream(0)));
 
         constant.clear();
-        constant.resize(nats.len(), 0.0);
-        self.standardiser.add_log_det(rows, constant);
+        constant.extend_from_slice(nats);
         log_w.clear();
         let total = nats.len() * draws;
         for first in (0..total).step_by(TILE) {
             let tile = first..(first + TILE).min(total);
             z.clear();
+            c.clear();
             ratio.clear();
             for draw in tile.clone() {
                 let r = draw / draws;
@@ -64,8 +71,11 @@ impl Vae {
                         0.5 * (f64::from(epsilon).powi(2) - f64::from(z_i).powi(2)) + f64::from(sigma).ln();
                 }
                 ratio.push(log_ratio);
+                if given.len() > width {
+                    c.extend_from_slice(&given[r * width..(r + 1) * width]);
+                }
             }
-            decoder.infer(p, z, likelihood);
+            decoder.infer(p, z, if c.is_empty() { given } else { c }, likelihood);
             let gaussians = likelihood.mean.chunks_exact(dim).zip(likelihood.sd.chunks_exact(dim));
             for ((draw, &log_ratio), (m, s)) in tile.zip(&*ratio).zip(gaussians) {
                 let r = draw / draws;
@@ -76,19 +86,10 @@ impl Vae {
                 }
                 log_w.push(log_p + log_ratio);
                 if log_w.len() == draws {
-                    nats[r] = log_mean_exp(log_w);
+                    nats[r] = log_sum_exp(log_w) - (draws as f64).ln();
                     log_w.clear();
                 }
             }
         }
     }
-}
-
-/// ln (1/K) Σ eᵘ, the largest term taken out, so that neither tail under- or overflows.
-fn log_mean_exp(u: &[f64]) -> f64 {
-    let most = u.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if most == f64::NEG_INFINITY {
-        return most;
-    }
-    most + (u.iter().map(|u| (u - most).exp()).sum::<f64>() / u.len() as f64).ln()
 }

@@ -85,23 +85,20 @@ mod sampling;
 #[cfg(test)]
 mod tests;
 
-use std::ops::ControlFlow;
-
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngCore;
 
 use self::network::{Gaussians, Networks};
 use self::objective::Elbo;
-use crate::engine::Standardiser;
-use crate::engine::tiles;
-use crate::engine::{self, OptimiserConfig, Parameters, Rows};
+use self::sampling::Drawing;
+use crate::engine::{self, Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows, tiles};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
-use crate::nn::{Activation, REACH, Tape, most_octaves};
+use crate::nn::{Activation, REACH, most_octaves};
 use crate::numeric::rng::Streams;
 
 /// What a [`Vae`] is made of and how it learns.
@@ -143,10 +140,14 @@ pub struct VaeConfig {
     /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound,
     /// at K passes of the decoder. 1 to 16,777,216. Default 500.
     pub draws: usize,
-    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`]): the model
+    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`](crate::engine::Standardiser::whitened)): the model
     /// then has only to learn what one Gaussian misses.
     /// Default true.
     pub whiten: bool,
+    /// What rows are conditioned on: the encoder and the decoder see it beside their inputs. Default
+    /// [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
     /// How the parameters move. Default: a learning rate of 8e-3, and the rest as in [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -177,6 +178,7 @@ impl Default for VaeConfig {
             beta_warmup: 0.2,
             draws: 500,
             whiten: true,
+            condition: ConditionKind::None,
             optimiser: OptimiserConfig { lr: 8e-3, ..OptimiserConfig::default() },
         }
     }
@@ -192,8 +194,9 @@ impl VaeConfig {
         let most = most_octaves(REACH);
         check(self.encoder_octaves <= most, "VaeConfig::encoder_octaves", self.encoder_octaves, "0 to 14")?;
         check(self.decoder_octaves <= most, "VaeConfig::decoder_octaves", self.decoder_octaves, "0 to 14")?;
+        self.condition.validate("VaeConfig::condition")?;
         let part = |inputs, octaves, outputs: usize| {
-            count_params(inputs * (1 + 2 * octaves), &self.hidden, 2 * outputs)
+            count_params(inputs * (1 + 2 * octaves) + self.condition.width(), &self.hidden, 2 * outputs)
         };
         let encoder = part(self.dim, self.encoder_octaves, self.latent_dim);
         let decoder = part(self.latent_dim, self.decoder_octaves, self.dim);
@@ -235,7 +238,7 @@ pub struct Vae {
     config: VaeConfig,
     networks: Networks,
     parameters: Parameters,
-    standardiser: Standardiser,
+    fitted: Fitted,
 }
 
 /// The encoder's guess of the cause of some rows: q(z|x) = N(mean, diag sd²).
@@ -260,7 +263,7 @@ impl Vae {
         Ok(Vae {
             networks,
             parameters: Parameters::new(p),
-            standardiser: Standardiser::identity(config.dim),
+            fitted: Fitted::new(config.dim, config.condition),
             config,
         })
     }
@@ -284,19 +287,34 @@ impl Vae {
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
     pub fn encode(&self, x: ArrayView2<f32>) -> Result<Posterior> {
+        self.encode_rows(x, None)
+    }
+
+    /// q(z|x, c) of each row of x, (n, dim), under a condition.
+    ///
+    /// # Errors
+    /// As [`encode`](Vae::encode), and [`Error::Condition`] for a condition of another kind or count.
+    pub fn encode_given(&self, x: ArrayView2<f32>, condition: &Condition) -> Result<Posterior> {
+        self.encode_rows(x, Some(condition))
+    }
+
+    fn encode_rows(&self, x: ArrayView2<f32>, condition: Option<&Condition>) -> Result<Posterior> {
         check_rows("x", x, self.config.dim)?;
+        let c = self.fitted.conditions.encode_for(condition, x.nrows())?;
         let latent_dim = self.config.latent_dim;
         // [μ | σ]: (n, 2·latent)
-        let both = each_tile(x, 2 * latent_dim, |(near, q): &mut (Vec<f32>, Gaussians<f32>), x, out| {
-            self.standardiser.standardise(x);
-            Networks::within_reach(x, near);
-            self.networks.encoder.infer(&self.parameters.average, near, q);
-            let gaussians = q.mean.chunks_exact(latent_dim).zip(q.sd.chunks_exact(latent_dim));
-            for (out, (mean, sd)) in out.chunks_exact_mut(2 * latent_dim).zip(gaussians) {
-                out[..latent_dim].copy_from_slice(mean);
-                out[latent_dim..].copy_from_slice(sd);
-            }
-        });
+        let encode =
+            |(near, q): &mut (Vec<f32>, Gaussians<f32>), x: &mut [f32], c: &[f32], out: &mut [f32]| {
+                self.fitted.standardiser.standardise(x);
+                Networks::within_reach(x, near);
+                self.networks.encoder.infer(&self.parameters.average, near, c, q);
+                let gaussians = q.mean.chunks_exact(latent_dim).zip(q.sd.chunks_exact(latent_dim));
+                for (out, (mean, sd)) in out.chunks_exact_mut(2 * latent_dim).zip(gaussians) {
+                    out[..latent_dim].copy_from_slice(mean);
+                    out[latent_dim..].copy_from_slice(sd);
+                }
+            };
+        let both = each_tile(x, &c, 2 * latent_dim, encode);
         let (mean, sd) = both.view().split_at(Axis(1), latent_dim);
         Ok(Posterior { mean: mean.to_owned(), sd: sd.to_owned() })
     }
@@ -320,13 +338,27 @@ impl Vae {
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
     pub fn decode(&self, z: ArrayView2<f32>) -> Result<Array2<f32>> {
+        self.decode_rows(z, None)
+    }
+
+    /// m(z, c) of each row of z, (n, latent_dim), under a condition: shape (n, dim), in the units of the data.
+    ///
+    /// # Errors
+    /// As [`decode`](Vae::decode), and [`Error::Condition`] for a condition of another kind or count.
+    pub fn decode_given(&self, z: ArrayView2<f32>, condition: &Condition) -> Result<Array2<f32>> {
+        self.decode_rows(z, Some(condition))
+    }
+
+    fn decode_rows(&self, z: ArrayView2<f32>, condition: Option<&Condition>) -> Result<Array2<f32>> {
         check_rows("z", z, self.config.latent_dim)?;
-        Ok(each_tile(z, self.config.dim, |tape: &mut Tape<f32>, z, out| {
+        let c = self.fitted.conditions.encode_for(condition, z.nrows())?;
+        let decode = |buffers: &mut Gaussians<f32>, z: &mut [f32], c: &[f32], out: &mut [f32]| {
             // Sums of absurd rows stay finite.
             z.iter_mut().for_each(|z| *z = z.clamp(-1e6, 1e6));
-            self.networks.decoder.infer_mean(&self.parameters.average, z, tape, out);
-            self.standardiser.restore(out);
-        }))
+            self.networks.decoder.infer_mean(&self.parameters.average, z, c, buffers, out);
+            self.fitted.standardiser.restore(out);
+        };
+        Ok(each_tile(z, &c, self.config.dim, decode))
     }
 
     /// m(μ(x)): each row of x, (n, dim), as its cause's mean explains it.
@@ -338,11 +370,12 @@ impl Vae {
     }
 }
 
-/// `work(scratch, a copy of the rows, out)` on each tile of x; gives all `out`: (n, width).
+/// `work(scratch, a copy of the rows, their conditions, out)` on each tile of x; gives all `out`: (n, width).
 fn each_tile<S: Default>(
     x: ArrayView2<f32>,
+    c: &Array2<f32>,
     width: usize,
-    work: impl Fn(&mut S, &mut [f32], &mut [f32]) + Sync,
+    work: impl Fn(&mut S, &mut [f32], &[f32], &mut [f32]) + Sync,
 ) -> Array2<f32> {
     let (n, dim) = x.dim();
     let x = x.as_standard_layout();
@@ -351,61 +384,59 @@ fn each_tile<S: Default>(
     let done = tiles::for_each_tile(&mut out, width, |(rows, scratch): &mut (Vec<f32>, S), first, out| {
         rows.clear();
         rows.extend_from_slice(&x[first * dim..][..out.len() / width * dim]);
-        work(scratch, rows, out);
+        work(scratch, rows, Given::of(c).rows(first, out.len() / width), out);
         Ok(())
     });
     debug_assert!(done.is_ok());
     Array2::from_shape_vec((n, width), out).expect("n rows of width columns")
 }
 
-impl Generative for Vae {
-    fn card(&self) -> Card {
+impl Paradigm for Vae {
+    type Workspace = Drawing;
+
+    fn place(&self) -> Card {
         Card::new("VAE", Objective::Elbo, Sampling::OnePass)
     }
 
-    fn dim(&self) -> usize {
-        self.config.dim
-    }
-
-    fn num_params(&self) -> usize {
+    fn count_params(&self) -> usize {
         self.networks.num_params()
     }
 
-    fn train(
+    fn fitted(&self) -> &Fitted {
+        &self.fitted
+    }
+
+    fn learn(
         &mut self,
         data: &Dataset,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let rows = Rows::whitened(data, &self.standardiser, self.config.whiten, options, rng)?;
-        self.standardiser = rows.standardiser.clone();
+        let rows = Rows::whitened(data, &self.fitted, self.config.whiten, options, rng)?;
+        self.fitted = rows.fitted.clone();
         let VaeConfig { beta, beta_warmup, ref optimiser, .. } = self.config;
         let elbo = Elbo { networks: &self.networks, beta, warmup: beta_warmup };
         engine::fit(elbo, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
-    /// Draws rows. A temperature T scales both noises: z ~ N(0, T²I), x = m(z) + T·s(z)·ε.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
-    }
-
-    fn sample_each(
+    fn draw_tile(
         &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
+        temperature: f64,
+        c: &[f32],
+        streams: RowStreams,
+        drawing: &mut Drawing,
+        x: &mut [f32],
+    ) -> usize {
+        self.draw_rows(temperature, c, streams, drawing, x);
+        1
     }
 
     /// The IWAE bound with `draws` draws of z per row, the ELBO by one draw if that is 1: networks in f32,
     /// weights in f64.
-    fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
-        check_rows("x", x, self.dim())?;
-        let nats = tiles::score(x, |_, scratch, x, nats| {
-            self.bound_tile(options.seed, scratch, x, nats);
+    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
+        let nats = log_prob(&self.fitted, c, x, |c, scratch, rows, nats| {
+            self.bound_tile(options.seed, c, scratch, rows, nats);
             Ok(())
         })?;
         Ok(LogLikelihood::LowerBound { nats, draws: self.config.draws })

@@ -1,7 +1,9 @@
 use std::ops::Range;
 
 use super::{DecoderVariance, VaeConfig};
-use crate::nn::{Activation, Fourier, Layer, Masked, Network, REACH, Sequential, Tape, Weights, mlp};
+use crate::nn::{
+    Fourier, Layer, Masked, Network, REACH, Sequential, Tape, Weights, grow, join, mlp, take_rows,
+};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
@@ -9,23 +11,28 @@ use crate::numeric::simd::vectorise;
 /// Encoder and decoder, their numbers one after the other: p = [encoder | decoder].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Networks {
-    /// x: (n, dim) → q(z|x) = N(μ, σ²).
+    /// x: (n, dim), c → q(z|x, c) = N(μ, σ²).
     pub encoder: GaussianNetwork,
-    /// z: (n, latent) → p(x|z) = N(m, s²).
+    /// z: (n, latent), c → p(x|z, c) = N(m, s²).
     pub decoder: GaussianNetwork,
 }
 
 impl Networks {
     pub fn new(config: &VaeConfig) -> Self {
-        let part = |start, (inputs, octaves, outputs), variance| {
-            let features = Fourier::octaves(inputs, 1.0, octaves);
-            let sizes = [&[features.out_dim()], &config.hidden[..], &[2 * outputs]].concat();
-            GaussianNetwork::new(features, &sizes, config.activation, variance, config.min_sd, start)
-        };
         let (dim, latent_dim) = (config.dim, config.latent_dim);
-        let encoder = part(0, (dim, config.encoder_octaves, latent_dim), DecoderVariance::PerRow);
+        let encoder = GaussianNetwork::new(
+            config,
+            (dim, config.encoder_octaves, latent_dim),
+            DecoderVariance::PerRow,
+            0,
+        );
         let start = encoder.range.end;
-        let decoder = part(start, (latent_dim, config.decoder_octaves, dim), config.decoder_variance);
+        let decoder = GaussianNetwork::new(
+            config,
+            (latent_dim, config.decoder_octaves, dim),
+            config.decoder_variance,
+            start,
+        );
         Networks { encoder, decoder }
     }
 
@@ -62,11 +69,14 @@ impl Networks {
     }
 }
 
-/// A network that ends in a diagonal Gaussian: its output is [mean | a], and sd = floor + softplus(a), which
-/// is positive, smooth, and grows no faster than a.
+/// A network of rows and their conditions that ends in a diagonal Gaussian: its output is [mean | a], and sd = floor +
+/// softplus(a), which is positive, smooth, and grows no faster than a.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct GaussianNetwork {
     net: Sequential,
+    /// Columns of a row, and of a condition.
+    inputs: usize,
+    width: usize,
     /// Where its parameters stand in p.
     pub range: Range<usize>,
     floor: f64,
@@ -83,20 +93,25 @@ pub(super) struct Gaussians<F> {
     slope: Vec<F>,
     // (n, 2d)
     dy: Vec<F>,
+    // [x | c] and its gradient: (n, inputs + width)
+    joined: Vec<F>,
+    djoined: Vec<F>,
     tape: Tape<F>,
 }
 
 impl GaussianNetwork {
+    /// Of rows of `inputs` columns with conditions of `width`, their waves in `octaves`, with parameters from `start` on.
     fn new(
-        features: Fourier,
-        sizes: &[usize],
-        activation: Activation,
+        config: &VaeConfig,
+        (inputs, octaves, outputs): (usize, usize, usize),
         variance: DecoderVariance,
-        floor: f64,
         start: usize,
     ) -> Self {
-        let mut layers = mlp(sizes, activation).layers().to_vec();
-        if let (DecoderVariance::Shared, [.., last, outputs]) = (variance, sizes) {
+        let width = config.condition.width();
+        let features = Fourier::octaves(inputs, 1.0, octaves).passing(width);
+        let sizes = [&[features.out_dim()], &config.hidden[..], &[2 * outputs]].concat();
+        let mut layers = mlp(&sizes, config.activation).layers().to_vec();
+        if let (DecoderVariance::Shared, [.., last, outputs]) = (variance, &sizes[..]) {
             // a sees no input: its bias is one standard deviation per column, for all rows.
             let masked = Masked::new(*last, *outputs, 1.0, |_, output| output < outputs / 2);
             layers.pop();
@@ -104,7 +119,7 @@ impl GaussianNetwork {
         }
         layers.insert(0, Layer::Fourier(features));
         let net = Sequential::new(layers);
-        GaussianNetwork { range: start..start + net.num_params(), net, floor }
+        GaussianNetwork { range: start..start + net.num_params(), net, inputs, width, floor: config.min_sd }
     }
 
     /// Columns of mean and sd.
@@ -112,22 +127,25 @@ impl GaussianNetwork {
         self.net.out_dim() / 2
     }
 
-    /// The Gaussians of the rows of `x`, kept for `backward`.
-    pub fn forward<F: Real>(&self, p: &[F], x: &[F], out: &mut Gaussians<F>) {
-        out.tape.forward(&self.net, &p[self.range.clone()], x);
+    /// The Gaussians of rows x: (n, inputs) with conditions c: (n, width) or (1, width), kept for `backward`.
+    pub fn forward<F: Real>(&self, p: &[F], x: &[F], c: &[F], out: &mut Gaussians<F>) {
+        let joined = join(x, self.inputs, c, self.width, &mut out.joined);
+        out.tape.forward(&self.net, &p[self.range.clone()], joined);
         out.read(self.dim(), F::of(self.floor));
     }
 
-    /// The Gaussians of the rows of `x`.
-    pub fn infer<F: Real>(&self, p: &[F], x: &[F], out: &mut Gaussians<F>) {
-        out.tape.infer(&self.net, &p[self.range.clone()], x);
+    /// The same Gaussians, nothing kept.
+    pub fn infer<F: Real>(&self, p: &[F], x: &[F], c: &[F], out: &mut Gaussians<F>) {
+        let joined = join(x, self.inputs, c, self.width, &mut out.joined);
+        out.tape.infer(&self.net, &p[self.range.clone()], joined);
         out.read(self.dim(), F::of(self.floor));
     }
 
     /// The means alone: (n, d).
-    pub fn infer_mean<F: Real>(&self, p: &[F], x: &[F], tape: &mut Tape<F>, mean: &mut [F]) {
+    pub fn infer_mean<F: Real>(&self, p: &[F], x: &[F], c: &[F], out: &mut Gaussians<F>, mean: &mut [F]) {
         let d = self.dim();
-        let y = tape.infer(&self.net, &p[self.range.clone()], x);
+        let joined = join(x, self.inputs, c, self.width, &mut out.joined);
+        let y = out.tape.infer(&self.net, &p[self.range.clone()], joined);
         for (mean, y) in mean.chunks_exact_mut(d).zip(y.chunks_exact(2 * d)) {
             mean.copy_from_slice(&y[..d]);
         }
@@ -151,8 +169,16 @@ impl GaussianNetwork {
             at.dy.extend_from_slice(dmean);
             at.dy.extend(dsd.iter().zip(slope).map(|(&dsd, &slope)| dsd * slope));
         }
-        let range = self.range.clone();
-        at.tape.backward(&self.net, w.slice(range.clone()), &at.dy, Some(&mut dp[range]), dx);
+        let (range, Gaussians { tape, dy, djoined, .. }) = (self.range.clone(), at);
+        let (w, dp) = (w.slice(range.clone()), Some(&mut dp[range]));
+        match dx {
+            Some(dx) if self.width > 0 => {
+                let djoined = grow(djoined, dx.len() / self.inputs * (self.inputs + self.width));
+                tape.backward(&self.net, w, dy, dp, Some(&mut *djoined));
+                take_rows(djoined, self.inputs, self.width, dx);
+            }
+            dx => tape.backward(&self.net, w, dy, dp, dx),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::f64::consts::TAU;
 
 use super::network::{Gaussians, Networks};
-use crate::engine::{Objective, Progress};
+use crate::engine::{Batch, Loss, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -52,9 +52,10 @@ impl Elbo<'_> {
     }
 }
 
-impl<F: Real> Objective<F> for Elbo<'_> {
-    type Noise = Noise<F>;
-    type Scratch = Scratch<F>;
+impl<F: Real> Loss<F> for Elbo<'_> {
+    type Row = F;
+    type Drawn = Noise<F>;
+    type Workspace = Scratch<F>;
 
     fn part_names(&self) -> &'static [&'static str] {
         &["reconstruction", "kl"]
@@ -64,7 +65,7 @@ impl<F: Real> Objective<F> for Elbo<'_> {
         self.networks.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, progress: Progress, rng: &mut Rng, noise: &mut Noise<F>) {
+    fn draw(&self, rows: usize, _: &[F], progress: Progress, rng: &mut Rng, noise: &mut Noise<F>) {
         noise.beta = F::of(self.beta_at(progress));
         noise.epsilon.clear();
         noise.epsilon.extend((0..rows * self.networks.encoder.dim()).map(|_| F::normal(rng)));
@@ -73,7 +74,7 @@ impl<F: Real> Objective<F> for Elbo<'_> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
+        Batch { x, c }: Batch<F>,
         noise: &Noise<F>,
         weight: F,
         dp: Option<&mut [F]>,
@@ -85,10 +86,10 @@ impl<F: Real> Objective<F> for Elbo<'_> {
         let (half, one) = (F::of(0.5), F::one());
 
         Networks::within_reach(x, near);
-        encoder.forward(w.p, near, q);
+        encoder.forward(w.p, near, c, q);
         z.clear();
         z.extend(q.mean.iter().zip(&q.sd).zip(&noise.epsilon).map(|((&mu, &sigma), &e)| mu + sigma * e));
-        decoder.forward(w.p, z, likelihood);
+        decoder.forward(w.p, z, c, likelihood);
 
         // ∂R/∂m = −e/s, ∂R/∂s = (1 − e²)/s.
         let mut reconstruction = 0.5 * TAU.ln() * x.len() as f64;

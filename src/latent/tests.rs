@@ -2,7 +2,7 @@ use ndarray::{Array2, array, s};
 
 use super::objective::Noise;
 use super::*;
-use crate::engine::{Objective as _, Progress};
+use crate::engine::{Batch, Loss as _, Progress};
 use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
@@ -65,18 +65,26 @@ fn the_gradient_is_that_of_the_loss_with_the_noise_held_fixed() {
         // Beyond the encoder's reach.
         x[0] = 11.0;
         let (mut noise, mut scratch) = (Noise::<f64>::default(), Default::default());
-        elbo.draw(rows, Progress { step: 30, steps: 100 }, rng, &mut noise);
+        elbo.draw(rows, &[], Progress { step: 30, steps: 100 }, rng, &mut noise);
         assert!((noise.beta - 0.8 * 0.6).abs() < 1e-12, "30 of 50 steps of warm-up");
 
         let (mut t, mut dp, mut parts, weight) = (vec![f64::NAN; p.len()], vec![0.0; p.len()], [0.0; 2], 0.7);
         elbo.transpose(&p, &mut t);
         let w = Weights { p: &p, t: &t };
-        let loss = elbo.loss_grad(w, &x, &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
+        let loss = elbo.loss_grad(w, Batch::of(&x), &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
         assert!((loss - (parts[0] + noise.beta * parts[1])).abs() < 1e-9 * loss.abs());
         assert_eq!(dp.iter().filter(|&&dp| dp == 0.0).count(), closed, "{variance:?}");
 
         let mut loss_at = |p: &[f64]| {
-            elbo.loss_grad(Weights { p, t: &[] }, &x, &noise, 0.0, None, &mut [0.0; 2], &mut scratch)
+            elbo.loss_grad(
+                Weights { p, t: &[] },
+                Batch::of(&x),
+                &noise,
+                0.0,
+                None,
+                &mut [0.0; 2],
+                &mut scratch,
+            )
         };
         let h = 1e-5;
         for i in (0..p.len()).filter(|&i| dp[i] != 0.0) {
@@ -107,9 +115,9 @@ fn the_parts_are_the_gaussian_terms() {
     p[end - 2..].copy_from_slice(&[-1.0, raw(2.0)]);
     let elbo = Elbo { networks: &networks, beta: 1.0, warmup: 0.0 };
     let (mut noise, mut parts) = (Default::default(), [0.0; 2]);
-    elbo.draw(1, Progress { step: 0, steps: 1 }, &mut seeded(0), &mut noise);
+    elbo.draw(1, &[], Progress { step: 0, steps: 1 }, &mut seeded(0), &mut noise);
     let w = Weights { p: &p, t: &[] };
-    elbo.loss_grad(w, &[3.0], &noise, 0.0, None, &mut parts, &mut Default::default());
+    elbo.loss_grad(w, Batch::of(&[3.0]), &noise, 0.0, None, &mut parts, &mut Default::default());
     let nll = 0.5 * 4.0 + 2f64.ln() + 0.5 * std::f64::consts::TAU.ln();
     let kl = 0.5 * (0.25 + 0.64 - 1.0) - 0.8f64.ln();
     assert!((parts[0] - nll).abs() < 1e-12 && (parts[1] - kl).abs() < 1e-12, "{parts:?}, {nll} {kl}");
@@ -145,7 +153,7 @@ fn more_draws_tighten_the_bound_and_none_passes_the_truth() {
     assert!(bounds.is_sorted(), "{bounds:?}");
     assert!(bounds[3] < truth && bounds[3] > truth - 0.4, "{bounds:?}, truth {truth}");
     // One draw of z is the loss that training ended with, in the units of the data.
-    let last = mean(&report.loss[1_400..]) - model.standardiser.log_det(&[0f32; 2]);
+    let last = mean(&report.loss[1_400..]) - model.fitted.standardiser.log_det(&[0f32; 2]);
     assert!((bounds[0] + last).abs() < 0.15, "{bounds:?}, training's {last}");
 }
 
@@ -183,11 +191,11 @@ fn the_bound_is_the_mean_weight() {
     let normal = |e: f64, sd: f64| (-0.5 * e * e).exp() / (sd * std::f64::consts::TAU.sqrt());
     // s in the units of the data: a draw with ε known, less the mean.
     let mut likelihood = Gaussians::default();
-    model.networks.decoder.infer(&model.parameters.average, &[0.0, 0.0], &mut likelihood);
+    model.networks.decoder.infer(&model.parameters.average, &[0.0, 0.0], &[], &mut likelihood);
     let s: Vec<f64> = likelihood
         .sd
         .iter()
-        .zip(model.standardiser.scale())
+        .zip(model.fitted.standardiser.scale())
         .map(|(&s, &scale)| f64::from(s) * scale)
         .collect();
     for r in [0, 31, 59] {

@@ -1,19 +1,75 @@
-//! The contract that every model keeps: [`Generative`], with its inputs and results.
+//! The contract that every model keeps: [`Distribution`] and [`Generative`], with their inputs and results.
+
+mod shell;
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2};
 use rand::RngCore;
 
 pub(crate) use crate::engine::check_rows;
 pub use crate::engine::{
-    Checkpoint, Dataset, HeldOut, LikelihoodOptions, Observer, SampleOptions, Samples, Silent, Step, Stop,
-    TraceEstimator, TrainOptions, TrainReport,
+    Checkpoint, Condition, ConditionKind, Dataset, HeldOut, LikelihoodOptions, Observer, SampleOptions,
+    Samples, Silent, Step, Stop, Token, TraceEstimator, TrainOptions, TrainReport,
 };
 #[cfg(doc)]
 use crate::error::Error;
-use crate::error::Result;
+use crate::error::{ConditionError, Result};
 pub use crate::map::{Card, LikelihoodKind};
+use crate::numeric::log_sum_exp;
+pub use shell::Paradigm;
+pub(crate) use shell::{Scored, log_prob};
+
+/// What can be asked: a trained model, a model under a condition, a composition, or a known truth.
+///
+/// Dyn-safe, so one table, one set of metrics and one test serve them all. `T` is the element of a row: `f32` for
+/// continuous data, [`Token`] for text.
+pub trait Distribution<T = f32>: Send + Sync {
+    /// Its place on the map, with what the literature predicts for it.
+    fn card(&self) -> Card;
+
+    /// Number of columns of a row.
+    fn dim(&self) -> usize;
+
+    /// Draws `n` rows. From the same state of `rng`, `sample(k)` gives the first k rows of `sample(n)`.
+    ///
+    /// A model with a condition that was trained without one, too, draws from p(x); any other draws each row's
+    /// condition as often as its training had it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for options out of range, or for more rows than fit into memory; [`Error::Condition`] under a
+    /// condition that has neither one row nor `n`.
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples<T>>;
+
+    /// Draws the rows of [`sample`](Distribution::sample) in blocks, in constant memory, until `n` are drawn or
+    /// `sink` returns `Break`.
+    ///
+    /// # Errors
+    /// As [`sample`](Distribution::sample).
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<T>) -> ControlFlow<()>,
+    ) -> Result<()>;
+
+    /// The log-likelihood of each row, in nats, as a density in the units of the data.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity,
+    /// [`Error::NotConverged`] if an iteration (a diffusion's ODE) exhausts its budget on a row, [`Error::Condition`]
+    /// if a condition is missing or has neither one row nor one for each.
+    fn log_likelihood(&self, x: ArrayView2<T>, options: &LikelihoodOptions) -> Result<LogLikelihood>;
+
+    /// Draws `n` rows with the default options, shape (n, dim).
+    ///
+    /// # Errors
+    /// As [`sample`](Distribution::sample).
+    fn draw(&self, n: usize, rng: &mut dyn RngCore) -> Result<Array2<T>> {
+        Ok(self.sample(n, &SampleOptions::default(), rng)?.x)
+    }
+}
 
 /// A model that learns p(x) from rows of data and draws new rows.
 ///
@@ -43,15 +99,14 @@ pub use crate::map::{Card, LikelihoodKind};
 /// }
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
-pub trait Generative<T = f32>: Send + Sync {
-    /// The model's place on the map, with what the literature predicts for it.
-    fn card(&self) -> Card;
-
-    /// Number of columns of a row.
-    fn dim(&self) -> usize;
-
+pub trait Generative<T = f32>: Distribution<T> {
     /// Number of trainable parameters, over all networks.
     fn num_params(&self) -> usize;
+
+    /// What the model is conditioned on.
+    fn condition(&self) -> ConditionKind {
+        ConditionKind::None
+    }
 
     /// Fits the model to the rows of `data`, starting from the present parameters.
     ///
@@ -61,7 +116,8 @@ pub trait Generative<T = f32>: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range, [`Error::Shape`] if `data` does not have
-    /// [`dim`](Generative::dim) columns, [`Error::TooFewRows`] if fewer than two rows are left to train on,
+    /// [`dim`](Distribution::dim) columns, [`Error::Condition`] unless its rows have the model's condition,
+    /// [`Error::TooFewRows`] if fewer than two rows are left to train on,
     /// [`Error::ConstantColumn`] and [`Error::NarrowColumn`] for a column without a usable spread, and
     /// [`Error::Diverged`] if the loss or its gradient stops being finite; the model then holds its last good
     /// parameters. With a checkpoint, [`Error::Checkpoint`] if it belongs to another training and
@@ -74,31 +130,42 @@ pub trait Generative<T = f32>: Send + Sync {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport>;
 
-    /// Draws `n` rows. From the same state of `rng`, `sample(k)` gives the first k rows of `sample(n)`.
+    /// p(x|c): the model under a condition, of which one row holds for all rows that are drawn or scored; otherwise row
+    /// i has row i.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range, or for more rows than fit into memory.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples<T>>;
+    /// [`Error::Condition`] for a condition of another kind, class or width.
+    ///
+    /// ```
+    /// use quadrivium::{prelude::*, ndarray::{Array1, Array2}};
+    ///
+    /// // Rows of class k are about k.
+    /// let mut rng = quadrivium::seeded(0);
+    /// let class = |row: usize| (row % 2) as u32;
+    /// let x = Array2::from_shape_fn((200, 1), |(row, _)| class(row) as f32 + 0.1 * (row as f32).sin());
+    /// let data = Dataset::new(x)?.with_condition(Condition::Class(Array1::from_shape_fn(200, class)))?;
+    /// let config = VaeConfig { dim: 1, condition: ConditionKind::Class { classes: 2 }, ..Default::default() };
+    /// let mut model = Vae::new(config, &mut rng)?;
+    /// model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut Silent)?;
+    ///
+    /// let drawn = model.given(&Condition::class(1))?.draw(100, &mut rng)?;
+    /// assert!((drawn.mean().unwrap() - 1.0).abs() < 0.2);
+    /// let error = model.given(&Condition::class(7)).err().unwrap();
+    /// assert_eq!(error.to_string(), "condition, row 0: class 7: expected one from 0 to 1");
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    fn given(&self, condition: &Condition) -> Result<Box<dyn Distribution<T> + '_>> {
+        let _ = condition;
+        Err(ConditionError::Unexpected.into())
+    }
 
-    /// Draws the rows of [`sample`](Generative::sample) in blocks, in constant memory, until `n` are drawn or
-    /// `sink` returns `Break`.
+    /// [`train`](Generative::train) with the default options, unobserved.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range.
-    fn sample_each(
-        &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<T>) -> ControlFlow<()>,
-    ) -> Result<()>;
-
-    /// The log-likelihood of each row, in nats, as a density in the units of the data.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity,
-    /// [`Error::NotConverged`] if an iteration (a diffusion's ODE) exhausts its budget on a row.
-    fn log_likelihood(&self, x: ArrayView2<T>, options: &LikelihoodOptions) -> Result<LogLikelihood>;
+    /// As [`train`](Generative::train).
+    fn fit(&mut self, data: &Dataset<T>, rng: &mut dyn RngCore) -> Result<TrainReport> {
+        self.train(data, &TrainOptions::default(), rng, &mut Silent)
+    }
 }
 
 /// The log-likelihood of each row, in nats, as a density in the units of the data.
@@ -162,6 +229,40 @@ impl LogLikelihood {
             | LogLikelihood::OdeEstimate { nats, .. }
             | LogLikelihood::Estimate { nats, .. } => Some(nats),
             LogLikelihood::Unnormalised(_) | LogLikelihood::Unavailable => None,
+        }
+    }
+
+    /// ln Σ wₖ pₖ(x) of parts with their ln wₖ. Of unnormalised parts there is none: each has a constant of its own.
+    pub(crate) fn mixture(parts: Vec<(f64, LogLikelihood)>) -> LogLikelihood {
+        let Some((_, first)) = parts.first() else { return LogLikelihood::Unavailable };
+        let terms: Option<Vec<(f64, &Array1<f64>)>> =
+            parts.iter().map(|(weight, part)| Some((*weight, part.nats()?))).collect();
+        let Some(terms) = terms else { return LogLikelihood::Unavailable };
+        let nats = Array1::from_shape_fn(terms[0].1.len(), |row| {
+            let terms: Vec<f64> = terms.iter().map(|(weight, nats)| weight + nats[row]).collect();
+            log_sum_exp(&terms)
+        });
+        let nfe =
+            |part: &LogLikelihood| if let LogLikelihood::OdeEstimate { nfe, .. } = part { *nfe } else { 0 };
+        match first {
+            LogLikelihood::LowerBound { draws, .. } => LogLikelihood::LowerBound { nats, draws: *draws },
+            LogLikelihood::OdeEstimate { rtol, divergence, .. } => LogLikelihood::OdeEstimate {
+                nats,
+                nfe: parts.iter().map(|(_, part)| nfe(part)).sum(),
+                rtol: *rtol,
+                divergence: *divergence,
+            },
+            LogLikelihood::Estimate { std_error, .. } => {
+                // No more than the largest part's.
+                let std_error = parts.iter().fold(std_error.clone(), |most, (_, part)| match part {
+                    LogLikelihood::Estimate { std_error, .. } => {
+                        ndarray::Zip::from(&most).and(std_error).map_collect(|a, b| a.max(*b))
+                    }
+                    _ => most,
+                });
+                LogLikelihood::Estimate { nats, std_error }
+            }
+            _ => LogLikelihood::Exact(nats),
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::numeric::simd::vectorise;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fourier {
     dim: usize,
+    /// Columns behind those, which go through as they are.
+    passed: usize,
     raw: bool,
     frequencies: Vec<f64>,
     reach: f64,
@@ -40,7 +42,7 @@ impl Fourier {
     /// ±10. In f32 they are right if the highest has at most 10⁴ rad per unit: 14 octaves from 1.
     pub fn octaves(dim: usize, base: f64, octaves: usize) -> Self {
         let frequencies = (0..octaves).map(|k| base * 2f64.powi(k as i32)).collect();
-        Fourier { dim, raw: true, frequencies, reach: REACH }
+        Fourier { dim, passed: 0, raw: true, frequencies, reach: REACH }
     }
 
     /// The embedding of one number t in `width` columns: frequencies 10000^(−k/K), K = width/2, k = 0 … K−1.
@@ -51,7 +53,18 @@ impl Fourier {
         check_time_features("time_features", width)?;
         let half = width / 2;
         let frequencies = (0..half).map(|k| 1e4f64.powf(-(k as f64) / half as f64)).collect();
-        Ok(Fourier { dim: 1, raw: false, frequencies, reach: f64::INFINITY })
+        Ok(Fourier { dim: 1, passed: 0, raw: false, frequencies, reach: f64::INFINITY })
+    }
+
+    /// The same of rows with `columns` more behind their own: a condition, which goes through as it is.
+    pub fn passing(self, columns: usize) -> Self {
+        Fourier { passed: columns, ..self }
+    }
+
+    /// The input that an output depends on.
+    fn source(&self, output: usize) -> usize {
+        let waves = self.blocks() * self.dim;
+        if output < waves { output % self.dim } else { self.dim + output - waves }
     }
 
     /// Blocks of outputs, each as wide as x, the raw one first if there is one.
@@ -62,13 +75,14 @@ impl Fourier {
     /// y, and where asked y′ and y″, row by row.
     #[inline(always)]
     fn evaluate<F: Real>(&self, x: &[F], y: &mut [F], mut derivatives: Option<&mut [F]>) {
-        let (d, out, k) = (self.dim, self.out_dim(), self.frequencies.len());
-        let raw = if self.raw { d } else { 0 };
+        let (d, passed, out, k) = (self.dim, self.passed, self.out_dim(), self.frequencies.len());
+        let (raw, waves) = (if self.raw { d } else { 0 }, out - passed);
         let reach = F::of(self.reach);
         vectorise(
             #[inline(always)]
             || {
-                for (r, (x, y)) in x.chunks_exact(d).zip(y.chunks_exact_mut(out)).enumerate() {
+                for (r, (x, y)) in x.chunks_exact(d + passed).zip(y.chunks_exact_mut(out)).enumerate() {
+                    let (x, behind) = x.split_at(d);
                     let mut slopes = derivatives
                         .as_deref_mut()
                         .map(|c| c[2 * r * out..2 * (r + 1) * out].split_at_mut(out));
@@ -77,6 +91,13 @@ impl Fourier {
                         if let Some((d1, d2)) = &mut slopes {
                             d1[..d].fill(F::one());
                             d2[..d].fill(F::zero());
+                        }
+                    }
+                    if passed > 0 {
+                        y[waves..].copy_from_slice(behind);
+                        if let Some((d1, d2)) = &mut slopes {
+                            d1[waves..].fill(F::one());
+                            d2[waves..].fill(F::zero());
                         }
                     }
                     for (j, &x) in x.iter().enumerate() {
@@ -101,20 +122,23 @@ impl Fourier {
 
     /// dx = Σ over the outputs of a coordinate of `term(output)`.
     fn gather<F: Real>(&self, dx: &mut [F], term: impl Fn(usize, usize) -> F) {
-        for (r, dx) in dx.chunks_exact_mut(self.dim).enumerate() {
+        let waves = self.blocks() * self.dim;
+        for (r, dx) in dx.chunks_exact_mut(self.dim + self.passed).enumerate() {
+            let (dx, behind) = dx.split_at_mut(self.dim);
             for (j, dx) in dx.iter_mut().enumerate() {
                 *dx = (0..self.blocks()).map(|b| term(r, b * self.dim + j)).sum();
             }
+            behind.iter_mut().enumerate().for_each(|(j, dx)| *dx = term(r, waves + j));
         }
     }
 }
 
 impl Network for Fourier {
     fn in_dim(&self) -> usize {
-        self.dim
+        self.dim + self.passed
     }
     fn out_dim(&self) -> usize {
-        self.blocks() * self.dim
+        self.blocks() * self.dim + self.passed
     }
     fn describe(&self, _: &str, _: &mut Layout) {}
     fn num_params(&self) -> usize {
@@ -154,10 +178,10 @@ impl Network for Fourier {
         }
     }
     fn jvp<F: Real>(&self, _: &[F], _: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], _: &mut [F]) {
-        let (d, out) = (self.dim, self.out_dim());
+        let (d, out) = (self.in_dim(), self.out_dim());
         for (r, ydot) in ydot.chunks_exact_mut(out).enumerate() {
             for (o, ydot) in ydot.iter_mut().enumerate() {
-                *ydot = cache[2 * r * out + o] * xdot[r * d + o % d];
+                *ydot = cache[2 * r * out + o] * xdot[r * d + self.source(o)];
             }
         }
     }
@@ -172,11 +196,11 @@ impl Network for Fourier {
         dxdot: Option<&mut [F]>,
         _: &mut [F],
     ) {
-        let (d, out) = (self.dim, self.out_dim());
+        let (d, out) = (self.in_dim(), self.out_dim());
         let slope = |r: usize, o: usize| at.cache[2 * r * out + o];
         let second = |r: usize, o: usize| at.cache[(2 * r + 1) * out + o];
         if let Some(dx) = dx {
-            let bend = |r, o| second(r, o) * at.xdot[r * d + o % d] * dydot[r * out + o];
+            let bend = |r, o| second(r, o) * at.xdot[r * d + self.source(o)] * dydot[r * out + o];
             match dy {
                 Some(dy) => self.gather(dx, |r, o| slope(r, o) * dy[r * out + o] + bend(r, o)),
                 None => self.gather(dx, bend),

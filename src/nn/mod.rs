@@ -21,6 +21,7 @@ mod activation;
 mod fade;
 
 mod fourier;
+mod join;
 mod layout;
 pub(crate) mod limits;
 mod linear;
@@ -31,6 +32,7 @@ pub(crate) mod timed;
 pub use activation::Activation;
 pub use fourier::Fourier;
 pub(crate) use fourier::{REACH, most_octaves};
+pub(crate) use join::{join, take_rows};
 pub use layout::{Layout, Tensor};
 pub use linear::{Linear, Masked};
 pub use sequential::{Layer, Sequential, mlp};

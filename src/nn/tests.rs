@@ -155,6 +155,7 @@ fn activations() {
 #[test]
 fn fourier() {
     check(Fourier::octaves(2, 1.5, 3), |_| false);
+    check(Fourier::octaves(2, 1.5, 3).passing(3), |_| false);
     check(Fourier::time(8).unwrap(), |_| false);
     assert!(Fourier::time(7).is_err() && Fourier::time(0).is_err());
 }

@@ -16,3 +16,12 @@ pub use real::Real;
 /// Rows that go through a network together, in sampling, scoring and training: enough to use each weight often,
 /// and few enough that their activations at width 128 fit a 1 MiB L2 cache with all that training keeps.
 pub const TILE: usize = 64;
+
+/// ln Σ eᵘ, the largest term taken out, so that neither tail under- or overflows; −∞ of nothing.
+pub fn log_sum_exp(u: &[f64]) -> f64 {
+    let most = u.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if most == f64::NEG_INFINITY {
+        return most;
+    }
+    most + u.iter().map(|u| (u - most).exp()).sum::<f64>().ln()
+}

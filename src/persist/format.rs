@@ -353,7 +353,7 @@ impl<'a> Stored<'a> {
                 self.find(Dtype::F32, &name(prefix, tensor), &tensor.shape)?;
             }
         }
-        let copy = |prefix: &str| {
+        let copy = |prefix: &str| -> Result<Vec<f32>> {
             let mut numbers = Vec::with_capacity(layout.num_params());
             for tensor in layout.tensors() {
                 numbers.extend(self.f32(&name(prefix, tensor), &tensor.shape)?);

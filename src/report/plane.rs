@@ -4,8 +4,8 @@ use super::axis::{Axis, BELOW, Frame, LEFT};
 use super::density::{DensityMap, PLAIN, Window, check_plane, plane_frame};
 use super::svg::{Anchor, Path, Svg};
 use super::{Draft, Entry, MARGIN, Picture};
-use crate::error::{Error, Result, check};
 use crate::engine::check_finite;
+use crate::error::{Error, Result, check};
 
 const CONTOURS: &str = "regions that hold 50, 90 and 99 % of the truth";
 

@@ -339,27 +339,13 @@ fn odd_rows_make_pictures_too() {
 /// A model whose card and dim are as told.
 struct Odd(usize, f64);
 
-impl Generative for Odd {
+impl Distribution for Odd {
     fn card(&self) -> Card {
         GaussianMixture::new(GaussianMixtureConfig::default()).unwrap().card()
     }
 
     fn dim(&self) -> usize {
         self.0
-    }
-
-    fn num_params(&self) -> usize {
-        0
-    }
-
-    fn train(
-        &mut self,
-        _: &Dataset,
-        _: &TrainOptions,
-        _: &mut dyn rand::RngCore,
-        _: &mut dyn Observer,
-    ) -> Result<TrainReport> {
-        unreachable!("no picture trains")
     }
 
     fn sample(&self, _: usize, _: &SampleOptions, _: &mut dyn rand::RngCore) -> Result<Samples> {
@@ -378,6 +364,22 @@ impl Generative for Odd {
 
     fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         Ok(LogLikelihood::Exact(ndarray::Array1::from_elem(x.nrows(), self.1)))
+    }
+}
+
+impl Generative for Odd {
+    fn num_params(&self) -> usize {
+        0
+    }
+
+    fn train(
+        &mut self,
+        _: &Dataset,
+        _: &TrainOptions,
+        _: &mut dyn rand::RngCore,
+        _: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        unreachable!("no picture trains")
     }
 }
 

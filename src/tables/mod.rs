@@ -34,7 +34,8 @@ mod units;
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng as _, RngCore};
 
-pub use csv::{Content, CsvWriter, Decimal, Guess, Header, TextOptions};
+pub use crate::error::Content;
+pub use csv::{CsvWriter, Decimal, Guess, Header, TextOptions};
 pub use diagnose::Finding;
 pub use npy::{NpyNumber, NpyWriter};
 pub use reader::{TableReader, open_table, read_table};

@@ -32,7 +32,7 @@ fn an_interrupt_that_nobody_sees_ends_the_program() {
     let (data, model) = (folder.path("rows.fifo"), folder.path("model.safetensors"));
     assert!(Command::new("mkfifo").arg(&data).status().unwrap().success());
     let fit = ["fit", "-m", "vae", &data, "-o", &model];
-    let child = command(&fit).stderr(Stdio::piped()).spawn().unwrap();
+    let child = listening(&fit).stderr(Stdio::piped()).spawn().unwrap();
     // It is open when the program opens it: from then on it waits for rows, and listens to signals.
     let rows = fs::File::options().write(true).open(&data).unwrap();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
@@ -50,7 +50,7 @@ fn a_signal_keeps_the_model_and_is_named() {
         let folder = Folder::new(signal);
         let model = folder.path("model.safetensors");
         let fit = ["fit", "-m", "gan", FAITHFUL, "-o", &model, "--steps", "1000000000"];
-        let said = signalled(command(&fit), &[signal], code);
+        let said = signalled(listening(&fit), &[signal], code);
         assert!(said.contains(&format!("until {says}")) && said.contains("saved to"), "{said}");
         assert_eq!(ok(&["sample", &model, "-n", "2"]).lines().count(), 3);
     }
@@ -68,6 +68,20 @@ fn what_is_ignored_at_the_start_stays_ignored() {
     // The first signal changes nothing, so the second one is the first.
     let said = signalled(shell, &["HUP", "TERM"], 143);
     assert!(said.contains("until SIGTERM") && said.contains("saved to"), "{said}");
+}
+
+/// The program with its signals as they are by default, where `env` can do that: a shell that starts a test in the
+/// background has them ignored, and then the program ignores them, too.
+#[cfg(unix)]
+fn listening(args: &[&str]) -> Command {
+    let default = "--default-signal=INT,TERM,HUP";
+    if !Command::new("env").args([default, "true"]).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    {
+        return command(args);
+    }
+    let mut program = Command::new("env");
+    program.args([default, env!("CARGO_BIN_EXE_quadrivium")]).args(args);
+    program
 }
 
 /// What a program said that got these signals, one after the other, once it had begun, and ended with that code.

@@ -74,8 +74,8 @@ fn bad_input_is_a_typed_error() {
             }
         }
     }
-    assert!(matches!(Dataset::new(Array2::zeros((0, 2))), Err(Error::TooFewRows { .. })));
-    assert!(matches!(Dataset::new(Array2::zeros((2, 0))), Err(Error::Shape { .. })));
+    assert!(matches!(Dataset::<f32>::new(Array2::zeros((0, 2))), Err(Error::TooFewRows { .. })));
+    assert!(matches!(Dataset::<f32>::new(Array2::zeros((2, 0))), Err(Error::Shape { .. })));
     assert!(matches!(Dataset::new(array![[f32::INFINITY]]), Err(Error::NonFinite { row: 0, column: 0, .. })));
 }
 

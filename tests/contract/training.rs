@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 
 use quadrivium::energy::Langevin;
-use quadrivium::engine::Standardiser;
-use quadrivium::engine::{Adam, Rows};
+use quadrivium::engine::{Adam, Fitted, Part, Rows};
 
 use super::*;
 
@@ -93,10 +92,11 @@ fn held_out_rows_are_drawn_at_random() {
     let (rows, options) = (100, TrainOptions { validation: 0.2, ..TrainOptions::default() });
     let data = Dataset::new(Array2::from_shape_fn((rows, 1), |(r, _)| r as f32)).unwrap();
     let split = |seed| {
-        let split = Rows::prepare(&data, &Standardiser::identity(1), &options, &mut seeded(seed)).unwrap();
-        let numbers = |x: &Array2<f32>| {
-            let mut x = x.clone();
-            split.standardiser.restore(x.as_slice_mut().unwrap());
+        let split =
+            Rows::prepare(&data, &Fitted::new(1, ConditionKind::None), &options, &mut seeded(seed)).unwrap();
+        let numbers = |part: &Part| {
+            let mut x = part.x.clone();
+            split.fitted.standardiser.restore(x.as_slice_mut().unwrap());
             x.iter().map(|v| v.round() as usize).collect::<BTreeSet<usize>>()
         };
         (numbers(&split.training), numbers(&split.validation))

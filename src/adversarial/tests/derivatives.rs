@@ -3,7 +3,7 @@
 use super::{GAMES, small};
 use crate::adversarial::objective::{Critic, Generator};
 use crate::adversarial::*;
-use crate::engine::{Objective as _, Progress};
+use crate::engine::{Batch, Loss as _, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::seeded;
@@ -48,10 +48,10 @@ fn critic_at(gan: &Gan, p: &[f64], weight: f64, seed: u64) -> (f64, [f64; 2], Ve
     game.transpose(p, &mut t);
     let mut run = |rows: usize| {
         let x: Vec<f64> = (0..2 * rows).map(|_| f64::normal(&mut rng)).collect();
-        game.draw(rows, PROGRESS, &mut rng, &mut noise);
+        game.draw(rows, &[], PROGRESS, &mut rng, &mut noise);
         let (mut dp, mut parts) = (vec![0.0; p.len()], [0.0; 2]);
         let w = Weights { p, t: &t };
-        let loss = game.loss_grad(w, &x, &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
+        let loss = game.loss_grad(w, Batch::of(&x), &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
         (loss, parts, dp)
     };
     // Buffers dirty from a larger tile must not matter.
@@ -136,11 +136,19 @@ fn the_generators_gradient_goes_through_the_critic() {
         gan.critic.transpose(&p, &mut t);
         let game = Generator { loss, critic: &gan.critic, generator: &gan.generator, opponent: (p, t) };
         let mut z = Vec::new();
-        game.draw(4, PROGRESS, &mut seeded(5), &mut z);
+        game.draw(4, &[], PROGRESS, &mut seeded(5), &mut z);
         let at = |p: &[f64], dp: Option<&mut [f64]>| {
             let mut t = vec![0.0; p.len()];
             game.transpose(p, &mut t);
-            game.loss_grad(Weights { p, t: &t }, &[], &z, 0.25, dp, &mut [], &mut Default::default())
+            game.loss_grad(
+                Weights { p, t: &t },
+                Batch::of(&[]),
+                &z,
+                0.25,
+                dp,
+                &mut [],
+                &mut Default::default(),
+            )
         };
         let p = numbers(&gan.generator_parameters, 1);
         let mut dp = vec![0.0; p.len()];

@@ -268,7 +268,7 @@ impl KernelDensity {
     }
 }
 
-impl Generative for KernelDensity {
+impl Distribution for KernelDensity {
     fn card(&self) -> Card {
         let name = match self.config.bandwidth {
             Bandwidth::Scott => "KDE (Scott)",
@@ -283,6 +283,28 @@ impl Generative for KernelDensity {
         self.config.dim
     }
 
+    /// Draws rows. A temperature T scales the kernels' covariance by T²; the rows they stand on stay.
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        tiles::sample(self, n, options, rng)
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    /// ln p(x), exact, in f64.
+    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        Ok(LogLikelihood::Exact(self.score(x)?))
+    }
+}
+
+impl Generative for KernelDensity {
     /// What it stores: the training rows' n·dim values, h and the dim (dim + 1)/2 numbers of Σ.
     fn num_params(&self) -> usize {
         self.x.len() + 1 + self.config.dim * (self.config.dim + 1) / 2
@@ -307,7 +329,7 @@ impl Generative for KernelDensity {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let (x, held_out, streams) = engine::split(data, options, rng)?;
+        let ((x, _), (held_out, _), streams) = engine::split(data, options, rng)?;
         let units = Standardiser::identity(self.config.dim).fitted(x.view())?;
         let mean = units.shift().to_vec();
         let (n, dim) = x.dim();
@@ -383,26 +405,6 @@ impl Generative for KernelDensity {
         }
         *self = fitted;
         Ok(report)
-    }
-
-    /// Draws rows. A temperature T scales the kernels' covariance by T²; the rows they stand on stay.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
-    }
-
-    fn sample_each(
-        &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
-    }
-
-    /// ln p(x), exact, in f64.
-    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        Ok(LogLikelihood::Exact(self.score(x)?))
     }
 }
 

@@ -178,7 +178,7 @@ fn held_out_rows_are_scored_once() {
     let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
     assert_eq!((model.rows().dim(), report.validation.len()), ((800, 2), 1));
     let (_, held_out, _) = engine::split(&data, &options, &mut seeded(0)).unwrap();
-    assert_eq!(report.validation[0], (1, -model.score(held_out.view()).unwrap().sum() / 200.0));
+    assert_eq!(report.validation[0], (1, -model.score(held_out.0.view()).unwrap().sum() / 200.0));
 }
 
 #[test]

@@ -356,7 +356,7 @@ fn num_params(family: Covariance, k: usize, d: usize) -> usize {
     k - 1 + k * d + covariances
 }
 
-impl Generative for GaussianMixture {
+impl Distribution for GaussianMixture {
     fn card(&self) -> Card {
         let name = match self.config.components {
             ComponentCount::Fixed(_) => "Gaussian mixture",
@@ -369,6 +369,28 @@ impl Generative for GaussianMixture {
         self.config.dim
     }
 
+    /// Draws rows. A temperature T scales every covariance by T²; the weights and means stay.
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        tiles::sample(self, n, options, rng)
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    /// ln p(x), exact, in f64.
+    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        Ok(LogLikelihood::Exact(self.score(x)?))
+    }
+}
+
+impl Generative for GaussianMixture {
     /// k − 1 weights, k·dim means and the numbers of the covariances: see [`Covariance`].
     fn num_params(&self) -> usize {
         num_params(self.family, self.gaussians.len(), self.config.dim)
@@ -394,7 +416,7 @@ impl Generative for GaussianMixture {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         let config = &self.config;
-        let (training, held_out, streams) = engine::split(data, options, rng)?;
+        let ((training, _), (held_out, _), streams) = engine::split(data, options, rng)?;
         // k-means, prior and ridge measure by the columns' scale; second moments are taken about their means.
         let units = Standardiser::identity(config.dim).fitted(training.view())?;
         let least = match config.components {
@@ -445,25 +467,5 @@ impl Generative for GaussianMixture {
         };
         (self.gaussians, self.family, self.started) = (run.gaussians, run.family, true);
         Ok(TrainReport { loss: run.loss, parts: Vec::new(), validation: run.validation, stop: run.stop })
-    }
-
-    /// Draws rows. A temperature T scales every covariance by T²; the weights and means stay.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
-    }
-
-    fn sample_each(
-        &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
-    }
-
-    /// ln p(x), exact, in f64.
-    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        Ok(LogLikelihood::Exact(self.score(x)?))
     }
 }

@@ -356,8 +356,8 @@ fn held_out_rows_are_scored_and_patience_keeps_the_best() {
     let (training, held_out, _) =
         engine::split(&data, &TrainOptions { validation: 0.3, ..Default::default() }, &mut seeded(0))
             .unwrap();
-    assert!((mean_nats(&model, held_out.view()) + best.1).abs() < 1e-12);
-    assert!((mean_nats(&model, training.view()) + report.loss[best.0 - 1]).abs() < 1e-12);
+    assert!((mean_nats(&model, held_out.0.view()) + best.1).abs() < 1e-12);
+    assert!((mean_nats(&model, training.0.view()) + report.loss[best.0 - 1]).abs() < 1e-12);
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn measured(
     log_scale: f64,
     mut rng: Rng,
 ) -> Outcome<String> {
-    let (learned, held_out, _) = split(data, options, &mut rng)?;
+    let ((learned, _), (held_out, _), _) = split(data, options, &mut rng)?;
     let (rows, which) = match held_out.nrows() {
         0 => (learned, "learned from"),
         _ => (held_out, "held out"),

@@ -10,7 +10,7 @@ use super::network::Pass;
 use super::objective::Noise;
 use super::*;
 use crate::engine::transport;
-use crate::engine::{Objective as _, Progress};
+use crate::engine::{Batch, Loss as _, Progress};
 use crate::model::{Silent, TraceEstimator};
 use crate::nn::Weights;
 use crate::numeric::Real;
@@ -67,7 +67,7 @@ fn the_objective_has_the_gradient_of_its_loss() {
             // A row out of reach, and one where the network fades out.
             (x[0], x[2 * dim]) = (90.0, 21.0);
             let mut noise = Default::default();
-            objective.draw(rows, START, &mut rng, &mut noise);
+            objective.draw(rows, &[], START, &mut rng, &mut noise);
 
             let mut transposed = vec![f64::NAN; p.len()];
             objective.transpose(&p, &mut transposed);
@@ -75,13 +75,30 @@ fn the_objective_has_the_gradient_of_its_loss() {
             let mut dp = vec![1.0; p.len()];
             // Scratch dirty from a larger batch must not matter.
             let (mut other, wide) = (Default::default(), vec![0.3; 2 * x.len()]);
-            objective.draw(2 * rows, START, &mut rng, &mut other);
+            objective.draw(2 * rows, &[], START, &mut rng, &mut other);
             let w = Weights { p: &p, t: &transposed };
-            objective.loss_grad(w, &wide, &other, 1.0, Some(&mut dp.clone()), &mut [], &mut scratch);
-            let loss = objective.loss_grad(w, &x, &noise, weight, Some(&mut dp), &mut [], &mut scratch);
+            objective.loss_grad(
+                w,
+                Batch::of(&wide),
+                &other,
+                1.0,
+                Some(&mut dp.clone()),
+                &mut [],
+                &mut scratch,
+            );
+            let loss =
+                objective.loss_grad(w, Batch::of(&x), &noise, weight, Some(&mut dp), &mut [], &mut scratch);
 
             let mut loss_at = |p: &[f64]| {
-                objective.loss_grad(Weights { p, t: &[] }, &x, &noise, 0.0, None, &mut [], &mut scratch)
+                objective.loss_grad(
+                    Weights { p, t: &[] },
+                    Batch::of(&x),
+                    &noise,
+                    0.0,
+                    None,
+                    &mut [],
+                    &mut scratch,
+                )
             };
             assert_eq!(loss, loss_at(&p));
             let want: Vec<f64> = differences(&p, loss_at).iter().map(|d| 1.0 + weight * d).collect();
@@ -122,7 +139,7 @@ fn is_one_function(net: &NoiseNet) {
 }
 
 fn draw(objective: &NoiseMse, rows: usize, rng: &mut Rng, noise: &mut Noise<f64>) {
-    objective.draw(rows, START, rng, noise);
+    objective.draw(rows, &[], START, rng, noise);
 }
 
 #[test]

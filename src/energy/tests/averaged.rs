@@ -13,7 +13,7 @@ fn wild(optimiser: &mut OptimiserConfig) -> TrainOptions {
 
 /// The rows of the training by `options` with the generator of seed 2.
 fn rows(options: &TrainOptions) -> Rows {
-    Rows::prepare(&moons(), &Standardiser::identity(2), options, &mut seeded(2)).unwrap()
+    Rows::prepare(&moons(), &Fitted::new(2, ConditionKind::None), options, &mut seeded(2)).unwrap()
 }
 
 const END: Progress = Progress { step: 6, steps: 6 };
@@ -32,9 +32,8 @@ fn an_energy_uses_its_average() {
     let before = answers(&model);
 
     let Rows { validation, streams, .. } = rows(&options);
-    let loss = |p: &[f32]| {
-        mean_loss(&DenoisingScore { energy: &model.energy, sigma }, p, validation.view(), END, streams)
-    };
+    let loss =
+        |p: &[f32]| mean_loss(&DenoisingScore { energy: &model.energy, sigma }, p, &validation, END, streams);
     assert_eq!(report.validation.last().unwrap().1, loss(&model.parameters.average));
     assert_ne!(loss(&model.parameters.average), loss(&model.parameters.p));
 
@@ -57,7 +56,7 @@ fn a_score_uses_its_average() {
 
     let Rows { validation, streams, .. } = rows(&options);
     let objective = NoiseMse { net: &model.net, levels: Levels::Timesteps(&model.levels) };
-    let loss = |p: &[f32]| mean_loss(&objective, p, validation.view(), END, streams);
+    let loss = |p: &[f32]| mean_loss(&objective, p, &validation, END, streams);
     assert_eq!(report.validation.last().unwrap().1, loss(&model.parameters.average));
     assert_ne!(loss(&model.parameters.average), loss(&model.parameters.p));
 

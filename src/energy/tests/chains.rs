@@ -2,6 +2,7 @@
 //! is said of them.
 
 use std::f64::consts::TAU;
+use std::ops::ControlFlow;
 
 use super::*;
 use crate::numeric::quadrature::trapezoid;

@@ -9,7 +9,7 @@ use crate::diffusion::{DiffusionConfig, NoiseLevel};
 use crate::energy::network::Pass;
 use crate::energy::objective::{Contrast, Sliced, SlicedScore};
 use crate::energy::*;
-use crate::engine::{Objective as _, Progress};
+use crate::engine::{Batch, Loss as _, Progress};
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
 
@@ -52,26 +52,39 @@ fn energy(dim: usize, activation: Activation) -> Energy {
 
 /// The loss and weight · gradient of an objective on 5 rows x, with the noise of seed 5. Buffers are dirty
 /// from more rows.
-fn loss_grad<O: engine::Objective<f64>>(objective: &O, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {
-    let mut noise = O::Noise::default();
-    let (mut scratch, mut parts) = (O::Scratch::default(), vec![0.0; objective.part_names().len()]);
+fn loss_grad<O: engine::Loss<f64, Row = f64>>(
+    objective: &O,
+    p: &[f64],
+    x: &[f64],
+    weight: f64,
+) -> (f64, Vec<f64>) {
+    let mut noise = O::Drawn::default();
+    let (mut scratch, mut parts) = (O::Workspace::default(), vec![0.0; objective.part_names().len()]);
     let (mut t, mut dp) = (vec![f64::NAN; p.len()], vec![0.0; p.len()]);
     objective.transpose(p, &mut t);
     let w = Weights { p, t: &t };
-    objective.draw(10, PROGRESS, &mut seeded(4), &mut noise);
-    objective.loss_grad(w, &[x, x].concat(), &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
-    objective.draw(5, PROGRESS, &mut seeded(5), &mut noise);
+    objective.draw(10, &[], PROGRESS, &mut seeded(4), &mut noise);
+    objective.loss_grad(
+        w,
+        Batch::of(&[x, x].concat()),
+        &noise,
+        weight,
+        Some(&mut dp),
+        &mut parts,
+        &mut scratch,
+    );
+    objective.draw(5, &[], PROGRESS, &mut seeded(5), &mut noise);
     dp.fill(0.0);
-    let loss = objective.loss_grad(w, x, &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
+    let loss = objective.loss_grad(w, Batch::of(x), &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
     // The same loss where no gradient is wanted and no transposed parameters are at hand.
     let w = Weights { p, t: &[] };
-    let again = objective.loss_grad(w, x, &noise, 0.0, None, &mut parts, &mut scratch);
+    let again = objective.loss_grad(w, Batch::of(x), &noise, 0.0, None, &mut parts, &mut scratch);
     assert!((again - loss).abs() < 1e-12 * (1.0 + loss.abs()), "{loss}, without a gradient {again}");
     (loss, dp)
 }
 
 /// dp against differences of the loss, at parameters none of which is zero.
-fn check<O: engine::Objective<f64>>(what: &str, objective: &O, params: usize, dim: usize) {
+fn check<O: engine::Loss<f64, Row = f64>>(what: &str, objective: &O, params: usize, dim: usize) {
     let (p, mut x) = (normals(params, 1).iter().map(|p| 0.5 * p).collect::<Vec<_>>(), normals(5 * dim, 2));
     // A row out of reach.
     x[0] = 30.0;
@@ -135,9 +148,9 @@ fn the_contrast_is_the_difference_of_energies_and_its_regulariser() {
     let (objective, x) = (contrast(&energy, 0.3), normals(10, 2));
     let p: Vec<f64> = normals(energy.num_params(), 1);
     let (mut chains, mut parts) = (Default::default(), [0.0; 2]);
-    objective.draw(5, PROGRESS, &mut seeded(5), &mut chains);
+    objective.draw(5, &[], PROGRESS, &mut seeded(5), &mut chains);
     let w = Weights { p: &p, t: &[] };
-    let loss = objective.loss_grad(w, &x, &chains, 0.0, None, &mut parts, &mut Default::default());
+    let loss = objective.loss_grad(w, Batch::of(&x), &chains, 0.0, None, &mut parts, &mut Default::default());
     let f = |rows: &[f64]| energy.infer(&p, rows, &mut Pass::default()).to_vec();
     let total = |rows: &[f64]| {
         f(rows).iter().zip(rows.chunks(2)).map(|(f, z)| f + (z[0] * z[0] + z[1] * z[1]) / 8.0).sum::<f64>()
@@ -196,19 +209,27 @@ fn agrees_with_an_independent_automatic_differentiation() {
     compare("sliced", &objective, net.num_params(), &x, &noise, &golden["sliced"]);
 }
 
-fn compare<O: engine::Objective<f64>>(
+fn compare<O: engine::Loss<f64, Row = f64>>(
     what: &str,
     objective: &O,
     params: usize,
     x: &[f64],
-    noise: &O::Noise,
+    noise: &O::Drawn,
     golden: &Golden,
 ) {
     let p = wave(params, 0.3, 0.6);
     let (mut t, mut dp) = (p.clone(), vec![0.0; params]);
     objective.transpose(&p, &mut t);
     let w = Weights { p: &p, t: &t };
-    let loss = objective.loss_grad(w, x, noise, 1.0, Some(&mut dp), &mut [], &mut O::Scratch::default());
+    let loss = objective.loss_grad(
+        w,
+        Batch::of(x),
+        noise,
+        1.0,
+        Some(&mut dp),
+        &mut [],
+        &mut O::Workspace::default(),
+    );
     assert_close(&format!("{what}, loss"), 1e-10, &[loss], &[golden.loss]);
     assert_close(&format!("{what}, dp"), 1e-10, &dp, &golden.dp);
 }

@@ -102,7 +102,7 @@ fn denoising_learns_the_blurred_density_not_the_sharp_one() {
         ..small(EnergyTraining::DenoisingScoreMatching { sigma })
     };
     let model = trained(config, &data, &options(1500));
-    let scale = model.standardiser.scale()[0];
+    let scale = model.fitted.standardiser.scale()[0];
     let blurred = two_modes((sd * sd + (sigma * scale).powi(2)).sqrt());
     let (kl, error) = gap(&blurred, &model, 20_000);
     assert!(kl < 0.01 && kl > -5.0 * error, "KL from the blurred density = {kl} ± {error}");
@@ -131,7 +131,7 @@ fn both_trainings_find_the_score_of_a_known_mixture() {
         model.train(&data, &options(1), &mut seeded(2), &mut Silent).unwrap();
         // ∇ ln Σₖ N(x; μₖ, C), C diagonal: the noise is 0.1 standard deviations of each column.
         let variance: Vec<f64> =
-            model.standardiser.scale().iter().map(|scale| sd * sd + (0.1 * scale).powi(2)).collect();
+            model.fitted.standardiser.scale().iter().map(|scale| sd * sd + (0.1 * scale).powi(2)).collect();
         let fisher_error = |model: &ScoreModel| {
             let (mut error, mut total) = (0.0, 0.0);
             for (x, s) in x.rows().into_iter().zip(model.score(x.view()).unwrap().rows()) {

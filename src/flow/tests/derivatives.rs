@@ -6,7 +6,7 @@ use super::super::chain::{Chain, Pass};
 use super::super::mixing::Mixer;
 use super::super::objective::{ChangeOfVariables, log_density};
 use super::*;
-use crate::engine::Objective as _;
+use crate::engine::{Batch, Loss as _};
 use crate::nn::Weights;
 use crate::numeric::Real;
 
@@ -16,9 +16,17 @@ fn loss_grad(chain: &Chain, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>
     let (mut t, mut dp, mut scratch) = (vec![f64::NAN; p.len()], vec![0.0; p.len()], Pass::default());
     objective.transpose(p, &mut t);
     // Buffers dirty from other rows must not matter.
-    objective.loss_grad(Weights { p, t: &t }, &[x, x].concat(), &(), 0.0, None, &mut [], &mut scratch);
+    objective.loss_grad(
+        Weights { p, t: &t },
+        Batch::of(&[x, x].concat()),
+        &(),
+        0.0,
+        None,
+        &mut [],
+        &mut scratch,
+    );
     let w = Weights { p, t: &t };
-    let loss = objective.loss_grad(w, x, &(), weight, Some(&mut dp), &mut [], &mut scratch);
+    let loss = objective.loss_grad(w, Batch::of(x), &(), weight, Some(&mut dp), &mut [], &mut scratch);
     (loss, dp)
 }
 

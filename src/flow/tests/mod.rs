@@ -295,7 +295,7 @@ fn the_averaged_parameters_draw_score_and_are_validated() {
     let config = FlowConfig { hidden: vec![16], ..FlowConfig::default() };
     let options = TrainOptions { steps: 6, validation: 0.25, validate_every: 6, ..Default::default() };
     let mut model = Flow::new(config, &mut seeded(0)).unwrap();
-    let rows = Rows::prepare(&data, &model.standardiser, &options, &mut seeded(1)).unwrap();
+    let rows = Rows::prepare(&data, &model.fitted, &options, &mut seeded(1)).unwrap();
     let report = model.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
     let x = data.x().to_owned();
     let answers = |model: &Flow| (draw(model, 10, 1.0), nats(model, &x));
@@ -312,10 +312,10 @@ fn the_averaged_parameters_draw_score_and_are_validated() {
     // The validation loss is in standard units.
     let loss = |parameters: &[f32]| {
         let mut pass = chain::Pass::default();
-        model.chain.infer(parameters, rows.validation.as_slice().unwrap(), &mut pass);
+        model.chain.infer(parameters, rows.validation.x.as_slice().unwrap(), &mut pass);
         let mut sum = 0.0;
         objective::log_density(2, &pass, |_, nats| sum -= nats);
-        sum / rows.validation.nrows() as f64
+        sum / rows.validation.rows() as f64
     };
     let (validated, [last, average]) =
         (report.validation[0].1, [&model.parameters.p, &model.parameters.average].map(|p| loss(p)));

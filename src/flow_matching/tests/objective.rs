@@ -6,7 +6,7 @@ use ndarray::array;
 use super::{MATCHED, small};
 use crate::engine::Standardiser;
 use crate::engine::transport::{self, Tangents, Velocity, standard_normal};
-use crate::engine::{Objective, Progress};
+use crate::engine::{Batch, Loss, Progress};
 use crate::flow_matching::network::VelocityNet;
 use crate::flow_matching::objective::{Noise, VelocityMse};
 use crate::flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, Solver};
@@ -38,7 +38,7 @@ fn the_objective_has_the_gradient_of_its_loss() {
         // A row out of reach, and one that is where the field fades out for part of its way.
         (x[0], x[2 * dim]) = (90.0, 24.0);
         let mut noise = Default::default();
-        Objective::<f64>::draw(&objective, rows, START, &mut rng, &mut noise);
+        Loss::<f64>::draw(&objective, rows, &[], START, &mut rng, &mut noise);
 
         let mut transposed = vec![f64::NAN; p.len()];
         objective.transpose(&p, &mut transposed);
@@ -46,13 +46,22 @@ fn the_objective_has_the_gradient_of_its_loss() {
         let mut dp = vec![1.0; p.len()];
         // Scratch dirty from a larger batch must not matter.
         let (mut other, wide) = (Noise::default(), vec![0.3; 2 * x.len()]);
-        Objective::<f64>::draw(&objective, 2 * rows, START, &mut rng, &mut other);
+        Loss::<f64>::draw(&objective, 2 * rows, &[], START, &mut rng, &mut other);
         let w = Weights { p: &p, t: &transposed };
-        objective.loss_grad(w, &wide, &other, 1.0, Some(&mut dp.clone()), &mut [], &mut scratch);
-        let loss = objective.loss_grad(w, &x, &noise, weight, Some(&mut dp), &mut [], &mut scratch);
+        objective.loss_grad(w, Batch::of(&wide), &other, 1.0, Some(&mut dp.clone()), &mut [], &mut scratch);
+        let loss =
+            objective.loss_grad(w, Batch::of(&x), &noise, weight, Some(&mut dp), &mut [], &mut scratch);
 
         let mut loss_at = |p: &[f64]| {
-            objective.loss_grad(Weights { p, t: &[] }, &x, &noise, 0.0, None, &mut [], &mut scratch)
+            objective.loss_grad(
+                Weights { p, t: &[] },
+                Batch::of(&x),
+                &noise,
+                0.0,
+                None,
+                &mut [],
+                &mut scratch,
+            )
         };
         assert_eq!(loss, loss_at(&p));
         let h = 1e-5;
@@ -77,13 +86,13 @@ fn matched_lines_are_shortest() {
         let objective = VelocityMse { net: &net, source: &config.source, units: &units, coupling };
         let p = vec![0.0; net.num_params()];
         let (mut noise, mut scratch) = (Noise::default(), Default::default());
-        Objective::<f64>::draw(&objective, rows, START, &mut seeded(3), &mut noise);
+        Loss::<f64>::draw(&objective, rows, &[], START, &mut seeded(3), &mut noise);
         // The data are the source rows themselves in another order, shifted: no line need be longer than the
         // shift.
         let x: Vec<f64> = noise.x0.chunks_exact(2).rev().flatten().map(|&x0| x0 + 0.5).collect();
         let w = Weights { p: &p, t: &[] };
-        let loss: f64 = objective.loss_grad(w, &x, &noise, 0.0, None, &mut [], &mut scratch);
-        (loss / rows as f64, Objective::<f64>::tile(&objective))
+        let loss: f64 = objective.loss_grad(w, Batch::of(&x), &noise, 0.0, None, &mut [], &mut scratch);
+        (loss / rows as f64, Loss::<f64>::tile(&objective))
     };
     let (matched, tile) = loss(Coupling::OptimalTransport { rows: 100 }, 100);
     assert_relative_eq!(matched, 0.25, max_relative = 1e-6);
@@ -100,7 +109,7 @@ fn the_times_of_a_batch_leave_no_gap() {
         VelocityMse { net: &net, source: &config.source, units: &units, coupling: config.coupling };
     let (mut noise, mut rng, mut sum) = (Noise::default(), seeded(3), 0.0);
     for _ in 0..200 {
-        Objective::<f64>::draw(&objective, 64, START, &mut rng, &mut noise);
+        Loss::<f64>::draw(&objective, 64, &[], START, &mut rng, &mut noise);
         let mut t = noise.t.clone();
         t.sort_by(f64::total_cmp);
         assert!(t[0] >= 0.0 && t[63] < 1.0);

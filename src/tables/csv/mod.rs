@@ -14,7 +14,6 @@ use std::io::{self, BufRead, Cursor, Read};
 
 pub use dialect::Guess;
 pub use number::Decimal;
-pub use survey::Content;
 pub use write::CsvWriter;
 
 use dialect::{COMMENT, Comments, Sample};

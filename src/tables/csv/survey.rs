@@ -1,63 +1,13 @@
 //! What the columns of a text hold where not all of them are numbers.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use super::TextOptions;
 use super::number::{bare, is_missing, number};
 use super::records::Records;
 use super::{dialect, shortened};
+use crate::error::Content;
 use crate::tables::selection::Selection;
-
-/// What a column of a text holds, and so what can be done about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Content {
-    /// Numbers.
-    Numbers,
-    /// Numbers, and cells without a value.
-    Gaps {
-        /// Cells without a value.
-        missing: usize,
-        /// Rows looked at.
-        rows: usize,
-    },
-    /// Numbers with a decimal comma, or with something between thousands: [`Decimal`](super::Decimal) reads them.
-    OtherStyle,
-    /// Dates or times.
-    Dates,
-    /// Yes and no, true and false.
-    Truth,
-    /// Words of a few kinds.
-    Categories(Vec<String>),
-    /// Text of many kinds.
-    Text {
-        /// An example.
-        example: String,
-    },
-}
-
-impl fmt::Display for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Content::Numbers => f.write_str("numbers"),
-            Content::Gaps { missing, rows } => {
-                write!(f, "numbers, missing in {missing} of {rows} rows: fill them in, or leave out the rows")
-            }
-            Content::OtherStyle => {
-                f.write_str("numbers with commas or signs between thousands: say how they are written")
-            }
-            Content::Dates => {
-                f.write_str("dates or times: leave it out, or count the days or seconds from one of them")
-            }
-            Content::Truth => f.write_str("true and false: write 1 and 0"),
-            Content::Categories(values) => {
-                write!(f, "{}: leave it out, or write a column of 1 and 0 for each", values.join(", "))
-            }
-            Content::Text { example } => write!(f, "text such as {example:?}: leave it out"),
-        }
-    }
-}
 
 /// A column with more different words than this holds text.
 const CATEGORIES: usize = 8;

@@ -1,7 +1,7 @@
 use ndarray::{Array2, array};
 
 use super::*;
-use crate::tables::{Table, TableReader};
+use crate::tables::{Content, Table, TableReader};
 
 fn read(text: &str) -> Result<Table> {
     Table::from_reader(text.as_bytes())

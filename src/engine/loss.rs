@@ -16,13 +16,31 @@ pub struct Progress {
     pub steps: usize,
 }
 
-/// A loss and its gradient, with the randomness taken out: first [`draw`](Objective::draw) all noise for some
-/// rows, then [`loss_grad`](Objective::loss_grad) is a plain function, which a test can difference.
-pub trait Objective<F: Real = f32>: Sync + Debug {
-    /// The noise of some rows, and whatever else depends on chance or on the progress.
-    type Noise: Default + Send;
+/// Some rows with their conditions, as networks take them.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a, F, T = F> {
+    /// (n, dim)
+    pub x: &'a [T],
+    /// (n, width of a condition); empty without conditions.
+    pub c: &'a [F],
+}
+
+impl<'a, F, T> Batch<'a, F, T> {
+    /// Rows without conditions.
+    pub fn of(x: &'a [T]) -> Self {
+        Batch { x, c: &[] }
+    }
+}
+
+/// A loss and its gradient, with the randomness taken out: first [`draw`](Loss::draw) all random numbers for
+/// some rows, then [`loss_grad`](Loss::loss_grad) is a plain function, which a test can difference.
+pub trait Loss<F: Real = f32>: Sync + Debug {
+    /// An element of a row: F, or a [`Token`](super::Token).
+    type Row: Copy + Send + Sync;
+    /// The random numbers of some rows, and whatever else depends on chance or on the progress.
+    type Drawn: Default + Send;
     /// Buffers, kept from call to call.
-    type Scratch: Default + Send;
+    type Workspace: Default + Send;
 
     /// Names of the parts that `loss_grad` reports beside the loss.
     fn part_names(&self) -> &'static [&'static str] {
@@ -42,58 +60,60 @@ pub trait Objective<F: Real = f32>: Sync + Debug {
 
     /// What a shard's noise remembers from step to step, as numbers and a count, of which there are at most as
     /// many: part of a checkpoint. Most remember nothing.
-    fn memory<'a>(&self, noise: &'a mut Self::Noise) -> Option<(&'a mut Vec<F>, &'a mut usize)> {
-        let _ = noise;
+    fn memory<'a>(&self, drawn: &'a mut Self::Drawn) -> Option<(&'a mut Vec<F>, &'a mut usize)> {
+        let _ = drawn;
         None
     }
 
     /// Fills t with p, each matrix transposed: see [`Weights`].
     fn transpose(&self, p: &[F], t: &mut [F]);
 
-    /// Draws the noise of `rows` rows.
-    fn draw(&self, rows: usize, progress: Progress, rng: &mut Rng, noise: &mut Self::Noise);
+    /// Draws the random numbers of `rows` rows with conditions c: (rows, width), or none.
+    fn draw(&self, rows: usize, c: &[F], progress: Progress, rng: &mut Rng, drawn: &mut Self::Drawn);
 
-    /// The loss summed over the rows of x: (n, dim), in the model's standardised units; its parts are added
+    /// The loss summed over the rows of the batch, in the model's standardised units; its parts are added
     /// to `parts`, and, where asked, dp += weight · ∂loss/∂p. Where it is not asked, `w.t` is empty.
     fn loss_grad(
         &self,
         w: Weights<F>,
-        x: &[F],
-        noise: &Self::Noise,
+        batch: Batch<F, Self::Row>,
+        drawn: &Self::Drawn,
         weight: F,
         dp: Option<&mut [F]>,
         parts: &mut [f64],
-        scratch: &mut Self::Scratch,
+        workspace: &mut Self::Workspace,
     ) -> f64;
 }
 
 /// The gradient of a minibatch, computed shard by shard on as many threads as there are.
-pub struct Gradient<O: Objective<f32>> {
-    shards: Vec<Shard<O>>,
+pub struct Gradient<L: Loss<f32>> {
+    shards: Vec<Shard<L>>,
     sum: Vec<f32>,
     transposed: Vec<f32>,
     parts: Vec<f64>,
 }
 
-struct Shard<O: Objective<f32>> {
+struct Shard<L: Loss<f32>> {
     rows: usize,
-    x: Vec<f32>,
-    noise: O::Noise,
-    scratch: O::Scratch,
+    x: Vec<L::Row>,
+    c: Vec<f32>,
+    drawn: L::Drawn,
+    workspace: L::Workspace,
     dp: Vec<f32>,
     loss: f64,
     parts: Vec<f64>,
 }
 
-impl<O: Objective<f32>> Gradient<O> {
+impl<L: Loss<f32>> Gradient<L> {
     /// Buffers for `batch` rows in `shards` parts.
-    pub fn new(objective: &O, num_params: usize, batch: usize, shards: usize) -> Self {
-        let parts = vec![0.0; objective.part_names().len()];
+    pub fn new(loss: &L, num_params: usize, batch: usize, shards: usize) -> Self {
+        let parts = vec![0.0; loss.part_names().len()];
         let shard = |s: usize| Shard {
             rows: batch * (s + 1) / shards - batch * s / shards,
             x: Vec::new(),
-            noise: O::Noise::default(),
-            scratch: O::Scratch::default(),
+            c: Vec::new(),
+            drawn: L::Drawn::default(),
+            workspace: L::Workspace::default(),
             dp: vec![0.0; num_params],
             loss: 0.0,
             parts: parts.clone(),
@@ -106,18 +126,17 @@ impl<O: Objective<f32>> Gradient<O> {
         }
     }
 
-    /// The mean loss over a minibatch whose rows `fill(rng, x)` draws, x: (tile, dim); its gradient is then
-    /// in [`sum`](Gradient::sum).
+    /// The mean loss over a minibatch whose rows `fill(rng, n, x, c)` draws, n at a time, into the empty x and c;
+    /// its gradient is then in [`sum`](Gradient::sum).
     pub fn compute(
         &mut self,
-        objective: &O,
+        loss: &L,
         p: &[f32],
-        dim: usize,
         progress: Progress,
         streams: Streams,
-        fill: impl Fn(&mut Rng, &mut [f32]) + Sync,
+        fill: impl Fn(&mut Rng, usize, &mut Vec<L::Row>, &mut Vec<f32>) + Sync,
     ) -> f64 {
-        objective.transpose(p, &mut self.transposed);
+        loss.transpose(p, &mut self.transposed);
         let w = Weights { p, t: &self.transposed };
         let batch: usize = self.shards.iter().map(|s| s.rows).sum();
         let weight = 1.0 / batch as f32;
@@ -126,15 +145,16 @@ impl<O: Objective<f32>> Gradient<O> {
             shard.dp.fill(0.0);
             shard.parts.fill(0.0);
             shard.loss = 0.0;
-            let tile = objective.tile();
+            let tile = loss.tile();
             for start in (0..shard.rows).step_by(tile) {
                 let rows = tile.min(shard.rows - start);
-                shard.x.resize(rows * dim, 0.0);
-                fill(&mut rng, &mut shard.x);
-                objective.draw(rows, progress, &mut rng, &mut shard.noise);
+                shard.x.clear();
+                shard.c.clear();
+                fill(&mut rng, rows, &mut shard.x, &mut shard.c);
+                loss.draw(rows, &shard.c, progress, &mut rng, &mut shard.drawn);
+                let batch = Batch { x: &shard.x, c: &shard.c };
                 let (dp, parts) = (Some(&mut shard.dp[..]), &mut shard.parts);
-                shard.loss +=
-                    objective.loss_grad(w, &shard.x, &shard.noise, weight, dp, parts, &mut shard.scratch);
+                shard.loss += loss.loss_grad(w, batch, &shard.drawn, weight, dp, parts, &mut shard.workspace);
             }
         });
         let (first, rest) = self.shards.split_first().expect("at least one shard");
@@ -149,9 +169,9 @@ impl<O: Objective<f32>> Gradient<O> {
     }
 
     /// What the shards remember.
-    pub(super) fn carry(&mut self, objective: &O, carry: &mut Carry) -> Result<()> {
+    pub(super) fn carry(&mut self, loss: &L, carry: &mut Carry) -> Result<()> {
         for shard in &mut self.shards {
-            if let Some((numbers, count)) = objective.memory(&mut shard.noise) {
+            if let Some((numbers, count)) = loss.memory(&mut shard.drawn) {
                 carry.numbers(numbers)?;
                 carry.count_up_to(numbers.len(), count)?;
             }
@@ -170,7 +190,7 @@ impl<O: Objective<f32>> Gradient<O> {
     }
 }
 
-fn for_each_shard<O: Objective<f32>>(shards: &mut [Shard<O>], work: impl Fn(usize, &mut Shard<O>) + Sync) {
+fn for_each_shard<L: Loss<f32>>(shards: &mut [Shard<L>], work: impl Fn(usize, &mut Shard<L>) + Sync) {
     #[cfg(feature = "rayon")]
     {
         use rayon::prelude::*;

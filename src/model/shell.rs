@@ -1,0 +1,252 @@
+//! The shell around every model: units, tiles and their streams, conditions, and the checks of what comes in, written
+//! once. A [`Paradigm`] writes what differs.
+
+use std::fmt::Debug;
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2, ArrayView2};
+use rand::RngCore;
+
+use super::{Distribution, Generative, LogLikelihood};
+use crate::engine::tiles::{self, DrawTile};
+use crate::engine::{
+    Condition, ConditionKind, Dataset, Fitted, Given, LikelihoodOptions, Observer, RowStreams, SampleOptions,
+    Samples, TrainOptions, TrainReport, check_rows,
+};
+use crate::error::{ConditionError, Result};
+use crate::map::Card;
+
+/// What a paradigm writes of a model of rows of numbers. Its type is then a [`Generative`].
+///
+/// Rows z are in standard units, and a condition c is as networks take it: (n, width), or (1, width) where all rows
+/// have the same, and empty without one ([`Conditions`](crate::engine::Conditions)).
+pub trait Paradigm: Clone + Debug + Send + Sync + 'static {
+    /// What a thread keeps from tile to tile.
+    type Workspace: Default;
+
+    /// The model's place on the map: [`Distribution::card`].
+    fn place(&self) -> Card;
+
+    /// Number of trainable parameters, over all networks: [`Generative::num_params`].
+    fn count_params(&self) -> usize;
+
+    /// What the first training fixed, or the identity before it.
+    fn fitted(&self) -> &Fitted;
+
+    /// [`Generative::train`].
+    ///
+    /// # Errors
+    /// As there.
+    fn learn(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport>;
+
+    /// Fills z: (at most a tile, dim), row r from stream r; how often the networks ran on each row.
+    fn draw_tile(
+        &self,
+        temperature: f64,
+        c: &[f32],
+        streams: RowStreams,
+        workspace: &mut Self::Workspace,
+        z: &mut [f32],
+    ) -> usize;
+
+    /// ln p(x|c) of rows x: (n, dim), in the units of the data. They are known to be finite, and as wide as they should
+    /// be.
+    ///
+    /// # Errors
+    /// If an iteration does not converge.
+    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood>;
+
+    /// Whether it was also trained without conditions, so that no condition means p(x). Otherwise a draw without a
+    /// condition takes one as often as training had it.
+    fn knows_no_condition(&self) -> bool {
+        false
+    }
+}
+
+/// Rows to score, in both units.
+pub(crate) struct Scored<'a> {
+    /// In the units of the data: what keys a row's random numbers.
+    pub x: &'a [f32],
+    /// In standard units.
+    pub z: &'a [f32],
+}
+
+/// One number per row of x, (n, dim): `tile(c, workspace, rows, nats)` adds ln p(z|c) to nats, which hold ln |dz/dx|.
+pub(crate) fn log_prob<W: Default>(
+    fitted: &Fitted,
+    given: Given<'_>,
+    x: ArrayView2<f32>,
+    tile: impl Fn(&[f32], &mut W, Scored<'_>, &mut [f64]) -> Result<()> + Sync,
+) -> Result<Array1<f64>> {
+    tiles::score(x, |first, (z, workspace): &mut (Vec<f32>, W), x, nats| {
+        z.clear();
+        z.extend_from_slice(x);
+        fitted.standardiser.standardise(z);
+        fitted.standardiser.add_log_det(x, nats);
+        tile(given.rows(first, nats.len()), workspace, Scored { x, z }, nats)
+    })
+}
+
+/// Draws of a model, under a condition or as often as training had each.
+struct Draws<'a, P> {
+    model: &'a P,
+    c: Option<Given<'a>>,
+}
+
+impl<P: Paradigm> DrawTile for Draws<'_, P> {
+    type Scratch = (Vec<f32>, P::Workspace);
+
+    fn columns(&self) -> usize {
+        self.model.fitted().standardiser.dim()
+    }
+
+    fn draw_tile(
+        &self,
+        temperature: f64,
+        streams: RowStreams,
+        (drawn, workspace): &mut Self::Scratch,
+        rows: &mut [f32],
+    ) -> usize {
+        let Fitted { standardiser, conditions } = self.model.fitted();
+        let n = rows.len() / standardiser.dim();
+        let c = match self.c {
+            Some(given) => given.rows(streams.first(), n),
+            None => {
+                drawn.clear();
+                if conditions.width() > 0 {
+                    // Beside the rows' own streams, which stay as they are under a condition.
+                    let choices = streams.family(u64::MAX);
+                    (0..n).for_each(|r| conditions.draw(&mut choices.row(r), drawn));
+                }
+                drawn
+            }
+        };
+        let nfe = self.model.draw_tile(temperature, c, streams, workspace, rows);
+        standardiser.restore(rows);
+        nfe
+    }
+}
+
+/// Zeros where a model was trained without conditions, too.
+fn no_condition<P: Paradigm>(model: &P) -> Option<Array2<f32>> {
+    let width = model.fitted().conditions.width();
+    (width > 0 && model.knows_no_condition()).then(|| Array2::zeros((1, width)))
+}
+
+impl<P: Paradigm> Distribution for P {
+    fn card(&self) -> Card {
+        self.place()
+    }
+
+    fn dim(&self) -> usize {
+        self.fitted().standardiser.dim()
+    }
+
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        let none = no_condition(self);
+        tiles::sample(&Draws { model: self, c: none.as_ref().map(Given::of) }, n, options, rng)
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let none = no_condition(self);
+        tiles::sample_each(&Draws { model: self, c: none.as_ref().map(Given::of) }, n, options, rng, sink)
+    }
+
+    fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
+        check_rows("x", x, self.dim())?;
+        if let Some(none) = no_condition(self) {
+            return self.score(Given::of(&none), x, options);
+        }
+        let conditions = &self.fitted().conditions;
+        match conditions.kind() {
+            ConditionKind::None => self.score(Given::NONE, x, options),
+            // p(x) = Σ p(c) p(x|c).
+            ConditionKind::Class { .. } => {
+                let shares = conditions.shares().iter().enumerate().filter(|(_, share)| **share > 0.0);
+                let parts: Result<Vec<_>> = shares
+                    .map(|(class, share)| {
+                        let c = conditions.encode(Some(&Condition::class(class as u32)))?;
+                        Ok((share.ln(), self.score(Given::of(&c), x, options)?))
+                    })
+                    .collect();
+                Ok(LogLikelihood::mixture(parts?))
+            }
+            kind => Err(ConditionError::Missing { expected: kind.to_string() }.into()),
+        }
+    }
+}
+
+impl<P: Paradigm> Generative for P {
+    fn num_params(&self) -> usize {
+        self.count_params()
+    }
+
+    fn condition(&self) -> ConditionKind {
+        self.fitted().conditions.kind()
+    }
+
+    fn train(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        self.learn(data, options, rng, observer)
+    }
+
+    fn given(&self, condition: &Condition) -> Result<Box<dyn Distribution + '_>> {
+        Ok(Box::new(Conditioned { c: self.fitted().conditions.encode(Some(condition))?, model: self }))
+    }
+}
+
+/// A model under a condition: p(x|c).
+struct Conditioned<'a, P> {
+    model: &'a P,
+    /// (1, width), or a row for each row.
+    c: Array2<f32>,
+}
+
+impl<P: Paradigm> Distribution for Conditioned<'_, P> {
+    fn card(&self) -> Card {
+        self.model.place()
+    }
+
+    fn dim(&self) -> usize {
+        self.model.dim()
+    }
+
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        Given::of(&self.c).check_count(n)?;
+        tiles::sample(&Draws { model: self.model, c: Some(Given::of(&self.c)) }, n, options, rng)
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        Given::of(&self.c).check_count(usize::try_from(n).unwrap_or(usize::MAX))?;
+        tiles::sample_each(&Draws { model: self.model, c: Some(Given::of(&self.c)) }, n, options, rng, sink)
+    }
+
+    fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
+        check_rows("x", x, self.dim())?;
+        Given::of(&self.c).check_count(x.nrows())?;
+        self.model.score(Given::of(&self.c), x, options)
+    }
+}

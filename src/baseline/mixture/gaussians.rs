@@ -1,11 +1,17 @@
 use std::f64::consts::TAU;
 
-use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, concatenate, s};
+use rand::Rng as _;
 
+use super::BLOCK;
+use super::likelihood::Scratch;
 use crate::baseline::lanes::LANES;
+use crate::engine::tiles;
+use crate::error::Error;
 use crate::numeric::Real;
 use crate::numeric::cholesky::{cholesky, diagonal, invert_lower, ln_det};
 use crate::numeric::gemm::{Init, Strided, gemm};
+use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 
 /// Half of a squared distance that still leaves room for a sum; e to its negative is 0.
@@ -34,10 +40,10 @@ pub(super) struct Gaussians {
     pub covariances: Array3<f64>,
     /// Σ = L Lᵀ. l: (k, d·d)
     pub l: Vec<Vec<f64>>,
-    // L⁻¹: (k, d·d)
-    whiten: Vec<Vec<f64>>,
-    // ln wₖ − ½ d ln 2π − ln |Lₖ|: (k)
-    peak: Vec<f64>,
+    /// L⁻¹: (k, d·d)
+    pub whiten: Vec<Vec<f64>>,
+    /// ln wₖ − ½ d ln 2π − ln |Lₖ|: (k)
+    pub peak: Vec<f64>,
     // Whether all covariances are diagonal: a row then takes d products in place of ½ d².
     diagonal: bool,
 }
@@ -64,7 +70,7 @@ impl Gaussians {
     }
 
     /// With L and L⁻¹ of each component.
-    fn factored(
+    pub fn factored(
         weights: Array1<f64>,
         means: Array2<f64>,
         covariances: Array3<f64>,
@@ -110,6 +116,53 @@ impl Gaussians {
         means.push_row(second.view()).expect("as many columns");
         covariances.push(Axis(0), halved.view()).expect("as many columns");
         Gaussians::new(Array1::from_vec(weights), means, covariances)
+    }
+
+    /// The last `dim` columns of several mixtures, each with its share.
+    ///
+    /// # Errors
+    /// A component whose covariance rounding leaves without a factor.
+    pub fn marginal(parts: &[(f64, &Gaussians)], dim: usize) -> Result<Gaussians, usize> {
+        let first = parts[0].1.dim() - dim;
+        let weights = parts.iter().flat_map(|(share, g)| g.weights.iter().map(move |w| share * w));
+        let means: Vec<_> = parts.iter().map(|(_, g)| g.means.slice(s![.., first..])).collect();
+        let covariances: Vec<_> =
+            parts.iter().map(|(_, g)| g.covariances.slice(s![.., first.., first..])).collect();
+        let joined = "as many columns";
+        Gaussians::new(
+            weights.collect(),
+            concatenate(Axis(0), &means).expect(joined),
+            concatenate(Axis(0), &covariances).expect(joined),
+        )
+    }
+
+    /// ln p(x) of each row: (n).
+    pub fn score(&self, x: ArrayView2<f32>) -> Result<Array1<f64>, Error> {
+        tiles::score_blocks(BLOCK, x, |_, scratch: &mut Scratch, x, nats| {
+            scratch.score(self, x);
+            nats.copy_from_slice(&scratch.nats[..nats.len()]);
+            Ok(())
+        })
+    }
+
+    /// k ~ w, z ~ N(0, I), x = μₖ + T·Lₖ z. x: (d)
+    pub fn draw(&self, temperature: f64, rng: &mut Rng, z: &mut Vec<f64>, x: &mut [f32]) {
+        let d = self.dim();
+        let u: f64 = rng.random();
+        let mut running = 0.0;
+        let component = self.weights.iter().position(|w| {
+            running += w;
+            u < running
+        });
+        // Rounding may leave the whole sum a little below 1.
+        let k = component.unwrap_or(self.len() - 1);
+        z.clear();
+        z.extend((0..d).map(|_| f64::normal(rng)));
+        for (i, x) in x.iter_mut().enumerate() {
+            let noise: f64 = self.l[k][i * d..].iter().zip(&z[..=i]).map(|(l, z)| l * z).sum();
+            let value = self.means[[k, i]] + temperature * noise;
+            *x = value.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
+        }
     }
 
     pub fn dim(&self) -> usize {

@@ -13,7 +13,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array3, ArrayView2, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
 
 use super::blocks::Blocks;
 use super::gaussians::Gaussians;
@@ -24,17 +24,30 @@ use crate::error::{Error, Result};
 use crate::model::{Stop, TrainOptions};
 
 /// What the rows say of covariances before any component is fitted.
+#[derive(Clone, Copy)]
 pub(super) struct Prior<'a> {
     /// Mean of each column: (d)
     pub centre: &'a [f64],
     /// Standard deviation of each column: (d)
     pub scale: &'a [f64],
     /// Ŝ, the covariance of the rows: (d, d)
-    pub covariance: ArrayView2<'a, f64>,
+    pub covariance: &'a Array2<f64>,
     /// λ
     pub shrinkage: f64,
     /// Added to the variances, as a share of the column's.
     pub reg_covar: f64,
+}
+
+impl Prior<'_> {
+    /// One Gaussian of all rows.
+    pub fn one_component(&self) -> Gaussians {
+        let mut covariance = self.covariance.clone();
+        covariance.diag_mut().iter_mut().zip(self.scale).for_each(|(v, s)| *v += self.reg_covar * s * s);
+        let mean = ArrayView2::from_shape((1, self.centre.len()), self.centre).expect("one row");
+        let (mean, covariances) = (mean.to_owned(), covariance.insert_axis(Axis(0)));
+        let one = Gaussians::new(ndarray::arr1(&[1.0]), mean.clone(), covariances);
+        one.unwrap_or_else(|_| Gaussians::equal(mean, self.scale))
+    }
 }
 
 impl Covariance {
@@ -51,13 +64,14 @@ impl Covariance {
 /// The M-step: the weights, means and covariances of the family that maximise E[ln p(x, component)] under the
 /// responsibilities, regularised by the prior.
 ///
-/// About the mean of all rows, Sₖ = Σ rₖ x xᵀ/nₖ − δₖ δₖᵀ with δₖ = Σ rₖ x/nₖ, and Σₖ (nₖ/n) Sₖ = Ŝ − Σₖ (nₖ/n) δₖ δₖᵀ
-/// for tied covariances. A component without rows keeps its place. The error is the first component whose covariance
+/// About one centre for all, Sₖ = Σ rₖ x xᵀ/nₖ − δₖ δₖᵀ with δₖ = Σ rₖ x/nₖ, and Σₖ (nₖ/n) Sₖ = T − Σₖ (nₖ/n) δₖ δₖᵀ
+/// for tied covariances, T = Σ x xᵀ/n being `second`. A component without rows keeps its place. The error is the first component whose covariance
 /// is not positive definite.
-pub(super) fn maximise(
+fn maximise(
     gaussians: &Gaussians,
     sums: &Sums,
     family: Covariance,
+    second: &Array2<f64>,
     prior: &Prior,
 ) -> Result<Gaussians, usize> {
     let (k, d) = gaussians.means.dim();
@@ -65,7 +79,7 @@ pub(super) fn maximise(
     let weights = Array1::from_vec(counts.clone()) / counts.iter().sum::<f64>();
     let moved = |k: usize| counts[k] >= f64::MIN_POSITIVE;
     let mut covariances: Array3<f64> = gaussians.covariances.clone();
-    let mut pooled = prior.covariance.to_owned();
+    let mut pooled = second.clone();
     for k in (0..k).filter(|&k| moved(k)) {
         let delta: Vec<f64> = sums.first(k, d).iter().map(|sum| sum / counts[k]).collect();
         if family == Covariance::Tied {
@@ -92,7 +106,7 @@ pub(super) fn maximise(
         // Of all rows, a covariance needs no prior.
         for (i, j) in Moments::Triangle.places(d) {
             if i == j {
-                pooled[[i, i]] = spread(pooled[[i, i]], prior.covariance[[i, i]]);
+                pooled[[i, i]] = spread(pooled[[i, i]], second[[i, i]]);
             }
             pooled[[j, i]] = pooled[[i, j]];
         }
@@ -133,6 +147,8 @@ pub(super) struct Em<'a> {
     pub config: &'a GaussianMixtureConfig,
     pub options: &'a TrainOptions,
     pub rows: &'a Blocks,
+    /// Σ x xᵀ/n of the rows about the centre: (d, d)
+    pub second: &'a Array2<f64>,
     pub held_out: &'a Blocks,
     pub prior: Prior<'a>,
 }
@@ -172,6 +188,16 @@ impl Em<'_> {
         expect(gaussians, self.rows, self.prior.centre, Assign::Soft, family.moments())
     }
 
+    /// The M-step.
+    pub fn maximise(
+        &self,
+        gaussians: &Gaussians,
+        sums: &Sums,
+        family: Covariance,
+    ) -> Result<Gaussians, usize> {
+        maximise(gaussians, sums, family, self.second, &self.prior)
+    }
+
     /// Iterates from `sums`, an E-step about `gaussians`, until the loss falls by less than `tol`, `max_iter`
     /// is reached, or more of the last gain in all iterations left would still not bring the loss below
     /// its target. `observe(loss, validation)` sees each iteration, the first of which is step `done`.
@@ -190,7 +216,7 @@ impl Em<'_> {
         let mut best: Option<(f64, usize, f64, Gaussians)> = None;
         while stop.is_none() {
             let diverged = |what| Error::Diverged { step: done + loss.len(), what };
-            gaussians = maximise(&gaussians, &sums, family, &self.prior).map_err(|k| {
+            gaussians = self.maximise(&gaussians, &sums, family).map_err(|k| {
                 diverged(format!("the covariance of component {k} is not positive definite; raise reg_covar"))
             })?;
             sums = self.expect(&gaussians, family);

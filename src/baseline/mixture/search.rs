@@ -11,11 +11,13 @@
 
 use super::gaussians::Gaussians;
 use super::moments::Sums;
-use super::objective::{Em, Limits, PLATEAU, Run, maximise};
+use super::objective::{Em, Limits, PLATEAU, Run};
 use super::start::start;
-use super::{ComponentCount, Covariance, num_params};
+use super::config::num_params;
+use super::training::Course;
+use super::{ComponentCount, Covariance};
 use crate::error::{Error, Result};
-use crate::model::{Observer, Step, Stop};
+use crate::model::Stop;
 use crate::numeric::rng::Streams;
 
 /// Numbers of components without a gain after which a family ends.
@@ -30,28 +32,25 @@ const COARSE: f64 = 10.0;
 /// Rows on which splits are compared, about.
 pub(super) const TRIAL_ROWS: usize = 4096;
 
-pub(super) struct Search<'a> {
+pub(super) struct Search<'a, 'c> {
     pub em: &'a Em<'a>,
     /// The same for some of the rows.
     pub trial: &'a Em<'a>,
     pub streams: Streams,
-    pub observer: &'a mut dyn Observer,
-    /// Iterations of all runs so far, and the most there can be.
-    pub done: usize,
-    pub steps: usize,
+    pub course: &'a mut Course<'c>,
     /// Runs from k-means++ so far.
     pub starts: u64,
     /// The run of the least criterion, and the criterion.
     pub best: Option<(f64, Run)>,
 }
 
-impl Search<'_> {
+impl Search<'_, '_> {
     /// The best run over the families and numbers of components that the config asks for.
     pub fn search(mut self) -> Result<Run> {
         let config = self.em.config;
         let exact = Limits::of(config);
         let coarse = Limits { tol: COARSE * config.tol, ..exact };
-        for &family in config.covariance.candidates(self.em.prior.scale.len()) {
+        for &family in config.covariance.candidates(self.em.rows.dim()) {
             match config.components {
                 ComponentCount::Fixed(k) => {
                     for _ in 0..config.restarts {
@@ -85,7 +84,8 @@ impl Search<'_> {
     /// From `last` to ever more components, until there is nothing to gain.
     fn grow(&mut self, mut last: Run, max: usize, coarse: Limits) -> Result<()> {
         let family = last.family;
-        let (mut least, mut waited) = (self.criterion(&last), 0);
+        let mut criteria = vec![self.criterion(&last)];
+        let (mut least, mut waited) = (criteria[0], 0);
         while last.gaussians.len() < max && waited < PATIENCE && !self.interrupted() {
             let k = last.gaussians.len() + 1;
             // What a run must reach to be the best of all.
@@ -108,12 +108,17 @@ impl Search<'_> {
             }
             let Some(run) = next else { break };
             let criterion = self.criterion(&run);
-            let gain = (self.criterion(&last) - criterion).max(0.0);
             waited = if criterion < least { 0 } else { waited + 1 };
             least = least.min(criterion);
-            let reach = criterion - gain * (max - k) as f64;
-            if self.best.as_ref().is_some_and(|(best, run)| run.family != family && reach > *best) {
-                break;
+            criteria.push(criterion);
+            // What the last few numbers gained, on and on, must reach the best of the other families.
+            if let Some(&before) = criteria.iter().rev().nth(PATIENCE)
+                && let Some((best, run)) = &self.best
+            {
+                let gain = (before - criterion).max(0.0) / PATIENCE as f64;
+                if run.family != family && criterion - gain * (max - k) as f64 > *best {
+                    break;
+                }
             }
             last = run;
         }
@@ -154,12 +159,9 @@ impl Search<'_> {
         if self.interrupted() {
             return Ok(None);
         }
-        let Search { observer, done, steps, .. } = self;
-        let ran = self.em.run(family, from, limits, *done, |loss, validation| {
-            let seen = Step { step: *done, steps: *steps, loss, part_names: &[], parts: &[], validation };
-            *done += 1;
-            observer.step(&seen)
-        });
+        let Search { em, course, .. } = self;
+        let done = course.done;
+        let ran = em.run(family, from, limits, done, |loss, validation| course.show(loss, validation));
         match ran {
             Err(Error::Diverged { .. }) if self.best.is_some() => Ok(None),
             ran => ran.map(Some),
@@ -221,7 +223,7 @@ impl Search<'_> {
             return f64::NEG_INFINITY;
         }
         let rows = self.em.rows.rows() as f64;
-        0.5 * num_params(family, k, self.em.prior.scale.len()) as f64 * rows.ln() / rows
+        0.5 * num_params(family, k, self.em.rows.dim()) as f64 * rows.ln() / rows
     }
 
     /// A start from k-means++.
@@ -237,7 +239,7 @@ impl Search<'_> {
         let mut best: Option<(f64, Gaussians)> = None;
         for k in 0..run.gaussians.len() {
             let moved = |gaussians: &Gaussians| {
-                maximise(gaussians, &self.trial.expect(gaussians, run.family), run.family, prior)
+                self.trial.maximise(gaussians, &self.trial.expect(gaussians, run.family), run.family)
             };
             let halves = run.gaussians.split(k, prior.scale);
             let Ok(gaussians) = (0..TRIAL).fold(halves, |last, _| moved(&last?)) else { continue };

@@ -32,7 +32,7 @@ fn models() -> Vec<Box<dyn Persist>> {
     let flow = FlowConfig { hidden: hidden(), mixing: Mixing::Permutation, ..Default::default() };
     let sampler = Sampler::Ddim { steps: 4, eta: 0.0 };
     let diffusion = DiffusionConfig { hidden: hidden(), sampler, ..Default::default() };
-    let coupling = Coupling::OptimalTransport { rows: 16 };
+    let coupling = Pairing::OptimalTransport { rows: 16 };
     let matching = FlowMatchingConfig { hidden: hidden(), coupling, ..Default::default() };
     let components = ComponentCount::Fixed(3);
     let mixture = GaussianMixtureConfig { components, max_iter: 5, ..Default::default() };

@@ -1,9 +1,8 @@
 use super::{Gan, GanConfig};
 use crate::engine::{ConditionKind, Fitted};
 use crate::error::Result;
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 use crate::nn::{Layout, Network, Sequential};
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
 
 fn layout(name: &str, network: &Sequential) -> Layout {
     let mut layout = Layout::default();

@@ -57,25 +57,23 @@
 //!
 //! # What can go wrong
 //!
-//! - **Time grows with the row.** As many evaluations as columns: [`Samples::nfe`] says so, and from 2 to
-//!   256 columns the time was measured to grow 50-fold. What is early and unlucky is never revised.
-//! - **Spikes on repeated values.** On whole numbers the likelihood has no bound but the floor σ = 0.001: on
-//!   rounded moons the training's −ln p sinks below −3 in 500 steps. *Change*: spread them first,
+//! - **Time grows with the row.** Drawing takes as many evaluations as there are columns: [`Samples::nfe`] counts
+//!   them, and the [growth tables](crate::results) have the times. An unlucky early coordinate is never revised.
+//! - **Spikes on repeated values.** On whole numbers the likelihood has no bound but the floor σ = 0.001. *See*: a
+//!   training loss that goes on sinking. *Change*: spread the values first,
 //!   [`dequantise`](crate::tables::dequantise).
-//! - **Few rows** are learned by heart, and the more columns, the more rows are few: on 20,000 rows of a
-//!   Gaussian with 16 columns the held-out loss is least after some hundred steps, 0.03 nats above the entropy, and
-//!   1.4 above it after 2000. *Change*: [`validation`](TrainOptions::validation) with
-//!   [`patience`](TrainOptions::patience), fewer octaves.
+//! - **Few rows** are learned by heart, and the more columns there are, the more rows it takes. *See*: a held-out
+//!   loss that is lowest early in the training and rises from there. *Change*:
+//!   [`validation`](TrainOptions::validation) with [`patience`](TrainOptions::patience), fewer octaves.
 //! - **A slant that is not everywhere.** In a mixture of modes that lie along no common line, what is linear in the
-//!   whole has to be unlearned within each mode: with [`whiten`](AutoregressiveConfig::whiten) ten
-//!   Gaussians in 8 columns were 0.39 nats from the truth, without 0.30. *Change*: compare both on held-out rows.
+//!   whole has to be unlearned within each mode, and [`whiten`](AutoregressiveConfig::whiten) can make the fit
+//!   worse. *Change*: compare both on held-out rows.
 //! - **The order.** Where two modes share x₁, the conditional of x₂ must switch sharply. *See*: fit the
-//!   columns in another order and compare the likelihoods, which are exact. On this crate's spirals, moons,
-//!   roll and pinwheel the two orders differ by less than 0.01 nats. *Change*: more
+//!   columns in another order and compare the likelihoods, which are exact. *Change*: more
 //!   [`octaves`](AutoregressiveConfig::octaves).
-//! - **Edges.** Gaussians round them off; [`Head::Bins`] has edges of its own. Where a table's edges run along its
-//!   columns, whitening slants them: on the checkerboard, whose columns are correlated, 64 bins were 0.08 nats from
-//!   the truth with [`whiten`](AutoregressiveConfig::whiten) and less than 0.04 without. *Change*: switch it off.
+//! - **Edges.** Gaussians round them off; [`Head::Bins`] has edges of its own. Where the edges of the data run along
+//!   correlated columns, as on the checkerboard, [`whiten`](AutoregressiveConfig::whiten) slants them. *Change*: switch
+//!   it off.
 //!
 //! # Papers
 //!

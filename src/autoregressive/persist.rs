@@ -6,8 +6,7 @@ use super::network::Made;
 use super::{Autoregressive, AutoregressiveConfig, Head};
 use crate::engine::{ConditionKind, Conditions, Fitted, Standardiser};
 use crate::error::{Result, check};
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 
 /// What the first training fixes.
 #[derive(Serialize, Deserialize)]

@@ -2,7 +2,7 @@ use super::sampler::MOST_STEPS;
 use super::{Finish, ReverseVariance, Sampler, Schedule, Solver};
 use crate::engine::OptimiserConfig;
 use crate::error::{Result, check};
-use crate::model::TraceEstimator;
+use crate::model::{ConditionKind, TraceEstimator};
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
 
@@ -57,6 +57,13 @@ pub struct DiffusionConfig {
     /// learn what that misses. Lengths are then in standard deviations of what is left of a column.
     /// Default true.
     pub whiten: bool,
+    /// What rows are conditioned on. Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
+    /// The share of training rows whose condition is dropped (Ho & Salimans 2022): what the network learns from them
+    /// is p(x), and [`Guidance`](super::Guidance) against it. Without a condition it means nothing. 0 up to, not
+    /// including, 1. Default 0.1.
+    pub condition_dropout: f64,
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -104,6 +111,8 @@ impl Default for DiffusionConfig {
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
             whiten: true,
+            condition: ConditionKind::None,
+            condition_dropout: 0.1,
             optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
         }
     }
@@ -117,7 +126,10 @@ impl DiffusionConfig {
         check_some_hidden("DiffusionConfig::hidden", &self.hidden)?;
         check(self.octaves <= timed::OCTAVES, "DiffusionConfig::octaves", self.octaves, "0 to 13")?;
         check_time_features("DiffusionConfig::time_features", self.time_features)?;
-        let params = timed::count_params(self.dim, &self.hidden, self.octaves, self.time_features);
+        self.condition.validate("DiffusionConfig::condition")?;
+        check_dropout("DiffusionConfig::condition_dropout", self.condition_dropout)?;
+        let features = self.time_features + self.condition.width();
+        let params = timed::count_params(self.dim, &self.hidden, self.octaves, features);
         check_params("DiffusionConfig::hidden", &self.hidden, params)?;
         self.schedule.validate()?;
         let counts = (1..=MOST_STEPS).contains(&self.timesteps);
@@ -146,4 +158,9 @@ impl DiffusionConfig {
         self.activation.validate()?;
         self.optimiser.validate()
     }
+}
+
+/// That a share of conditions can be dropped.
+pub(super) fn check_dropout(field: &'static str, share: f64) -> Result<()> {
+    check((0.0..1.0).contains(&share), field, share, "0 or more, less than 1")
 }

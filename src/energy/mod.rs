@@ -1,41 +1,33 @@
-//! The energy-based paradigm: a density up to its constant, or only its slope.
+//! The energy-based paradigm: a density up to its constant.
 //!
 //! A network gives every row an energy, low where rows are likely, and nothing asks it to be invertible or
-//! to generate ([`EnergyModel`]); or it gives the slope alone ([`ScoreModel`]). The price is a constant
-//! that no one knows, and chains to draw rows.
+//! to generate ([`EnergyModel`]). The price is a constant that no one knows, and chains to draw rows.
 //!
 //! # Formula
 //!
 //! ```text
 //! model       p(x) = exp(−E(x))/Z,   Z = ∫ exp(−E(x)) dx
-//! score       s(x) = ∇ ln p(x) = −∇E(x), without Z
+//! score       ∇ ln p(x) = −∇E(x), without Z
 //! sampling    z′ = z − (h²/2) ∇E(z) + h ξ,   ξ ~ N(0, I)
 //! ```
 //!
-//! E is the network, h the length of a Langevin move, ξ its noise. Three ways around Z ([`EnergyTraining`],
-//! [`ScoreTraining`]):
+//! E is the network, h the length of a Langevin move, ξ its noise. Two ways around Z ([`EnergyTraining`]):
 //!
 //! | | minimises | learns |
 //! | --- | --- | --- |
 //! | persistent chains (Hinton 2002; Tieleman 2008; Du & Mordatch 2019) | E[E(x⁺)] − E[E(x⁻)], x⁺ a row, x⁻ from chains that move along under the present energy | p: with x⁻ ~ exp(−E)/Z the gradient is that of −ln p |
-//! | denoising (Vincent 2011, eq. 9) | E‖s(x̃) − (x − x̃)/σ²‖², x̃ = x + σε, ε ~ N(0, I) | p blurred by σ |
-//! | sliced (Song et al. 2019, variance-reduced) | E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction | the score of whatever rows it sees |
+//! | denoising (Vincent 2011, eq. 9) | E‖∇E(x̃) + (x − x̃)/σ²‖², x̃ = x + σε, ε ~ N(0, I) | p blurred by σ |
 //!
-//! The last two differentiate a derivative once more, exactly: for s = −∇E, a `jvp` along u = ∂loss/∂s and
-//! its reverse; for a network s, a `jvp` along v and its reverse. A scalar energy learns at one σ. A score
-//! network takes σ as an input and learns a whole ladder (NCSN, Song & Ermon 2019): then it is the noise
-//! predictor of a [`Diffusion`](crate::Diffusion), ε̂ = −σs, and shares its code.
+//! Denoising differentiates a derivative once more, exactly: with g = ∇E, a `jvp` along u = ∂loss/∂g and its
+//! reverse. A scalar energy learns at one σ. A network that takes σ as an input and learns the score of a whole
+//! ladder of noise levels is a [`ScoreModel`](crate::ScoreModel).
 //!
 //! **Sampling**: a start chosen among candidates by their weights exp(−E)/q, then Langevin moves, each proposal
 //! accepted or refused after Metropolis ([`Langevin`]); the same moves carry the chains in training. Whether
-//! the chains draw what the model scores is measured by [`EnergyModel::check_chains`]. On a ladder, a few
-//! moves at each level of noise, from the largest down (annealed Langevin dynamics).
+//! the chains draw what the model scores is measured by [`EnergyModel::check_chains`].
 //!
 //! **Likelihood**: −E(x), up to a constant; in one or two columns [`Normalisation::Quadrature`] finds Z, and
-//! in a few columns more `check_chains` estimates it. A [`ScoreModel`] has none, because no formula gives
-//! the density of what its few hundred noisy moves draw. It is not for want of an energy: any smooth field
-//! has a probability-flow ODE with a density, and by that ODE a [`Diffusion`](crate::Diffusion), with the
-//! same network and the same loss, draws and scores.
+//! in a few columns more `check_chains` estimates it.
 //!
 //! # Picture
 //!
@@ -70,32 +62,23 @@
 //!
 //! # What can go wrong
 //!
-//! Figures are on the grid of 25 narrow modes, 0.018 wide in standard units, shortfalls in nats against the
-//! truth.
-//!
-//! - **Denoising at one σ.** Rows blurred by σ = 0.02 never lie between the modes, so nothing is learned of
-//!   the energy there, nor of one mode's weight against another's: several nats short, and how many differs
-//!   from seed to seed (4.4 ± 2.9 over three). A larger σ joins the modes and blurs them. *Change*: a ladder
-//!   of σ has both, and annealed sampling draws rows whose energy distance from the truth's is once or twice
-//!   that of two samples of the truth.
-//! - **Young chains.** If a share of 0.05 of the chains starts anew each time, the model learns where young
-//!   chains go, not where exp(−E) has its mass (Nijkamp et al. 2019): after 1000 steps 0.997 of the samples
-//!   lie in the modes, and the density is 0.56 short. *See*: good samples beside a poor normalised score.
-//!   Without restarts it is 0.18, and 0.025 after 3000 steps; but now samples need the time that the chains
-//!   had: of chains from N(0, I), 0.07 are still on their way after 400 moves.
-//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave. On
-//!   a banana, 400 evaluations from N(0, I) leave the energy distance to the truth at 7 to 17 times its floor,
-//!   though the density is 0.03 short; with 120 of them spent on candidates it is at one to two. *See*:
-//!   [`ChainCheck::excess`]. In many columns hardly any candidate hits the mass, and
-//!   [`ChainCheck::effective`] says so.
-//! - **Slow mixing.** A step that suits a mode does not leave it. With steps of at most 0.05 the chains
-//!   stay where they started, the energy of the rest runs away, and the density is thousands of nats short.
-//!   So the chain also tries steps as long as the data are wide; the modes cover a hundredth of the plane
-//!   they lie in, and some land in another. In many dimensions none would.
-//! - **Unadjusted steps.** Without Metropolis the long steps are draws from nothing: two moons are learned
-//!   to 0.009 nats with it, to hundreds without.
-//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together, by a
-//!   hundred nats in 250 steps; a small magnitude penalty holds them.
+//! - **Denoising at one σ.** Rows blurred by a small σ never lie between separate modes, so nothing is learned of
+//!   the energy there, nor of one mode's weight against another's: on a grid of 25 modes the density is several
+//!   nats off, by an amount that differs from seed to seed ([measured](crate::results)). A larger σ joins the modes
+//!   and blurs them. *Change*: a ladder of σ ([`ScoreModel`](crate::ScoreModel)) has both.
+//! - **Young chains.** If some chains start anew each time, the model learns where young chains go, not where
+//!   exp(−E) has its mass (Nijkamp et al. 2019). *See*: good samples beside a poor normalised score. Without
+//!   restarts the density improves, but drawing then takes as many moves as the chains made in training.
+//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave, so
+//!   chains from N(0, I) may be far from the truth even though the density is close to it. Evaluations spent on
+//!   choosing a start among candidates help. *See*: [`ChainCheck::excess`]. In many columns hardly any candidate
+//!   hits the mass, and [`ChainCheck::effective`] says so.
+//! - **Slow mixing.** A step that suits a mode does not leave it: with short steps alone the chains stay where
+//!   they started, and the energy elsewhere runs away. So the chain also tries steps as long as the data are wide,
+//!   some of which land in another mode. In many dimensions none would.
+//! - **Unadjusted steps.** Without Metropolis the long steps do not draw from the model, and it is not learned.
+//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together; a small magnitude
+//!   penalty holds them.
 //!
 //! # Papers
 //!
@@ -106,11 +89,7 @@
 //! machines](https://doi.org/10.1145/1390156.1390290) · Vincent 2011, [A connection between score matching
 //! and denoising autoencoders](https://doi.org/10.1162/NECO_a_00142) · Du & Mordatch 2019, [Implicit
 //! generation and modeling with energy-based models](https://arxiv.org/abs/1903.08689) · Nijkamp et al.
-//! 2019, [Learning non-convergent non-persistent short-run MCMC](https://arxiv.org/abs/1904.09770) · Song
-//! et al. 2019, [Sliced score matching](https://arxiv.org/abs/1905.07088) · Song & Ermon 2019, [Generative
-//! modeling by estimating gradients of the data distribution](https://arxiv.org/abs/1907.05600) · Song &
-//! Ermon 2020, [Improved techniques for training score-based generative
-//! models](https://arxiv.org/abs/2006.09011)
+//! 2019, [Learning non-convergent non-persistent short-run MCMC](https://arxiv.org/abs/1904.09770)
 
 mod diagnosis;
 mod langevin;
@@ -120,7 +99,6 @@ mod objective;
 #[cfg(feature = "safetensors")]
 mod persist;
 mod sampling;
-mod score;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -133,7 +111,6 @@ use rand::RngCore;
 pub use self::diagnosis::ChainCheck;
 pub use self::langevin::{Acceptance, Langevin};
 use self::langevin::{MOST_STEPS, STEPS};
-pub use self::score::{ScoreConfig, ScoreModel, ScoreTraining};
 
 use self::likelihood::LogPartition;
 use self::network::{Energy, Pass};

@@ -2,8 +2,6 @@ use rand::{Rng as _, RngCore, SeedableRng};
 
 use super::langevin::{Langevin, Walk};
 use super::network::{Energy, Pass};
-use crate::diffusion::network as noise;
-use crate::diffusion::objective::{Noise as Noisy, NoiseMse};
 use crate::engine::{Batch, Loss, Progress};
 use crate::nn::Weights;
 use crate::numeric::Real;
@@ -210,82 +208,5 @@ impl<F: Real> Loss<F> for Contrast<'_, F> {
             }
         }
         loss
-    }
-}
-
-/// Sliced score matching of a noise predictor at the levels of a ladder, with one direction v per row:
-///
-/// E [‖ε̂‖² − 2σ vᵀ(∂ε̂/∂x)v] / d, x = αx₀ + σε, v uniform on {−1, 1}ᵈ.
-///
-/// With s = −ε̂/σ this is 2σ² (vᵀ(∂s/∂x)v + ½‖s‖²) (Song et al. 2019, variance-reduced). Unlike [`NoiseMse`] it never
-/// looks at ε. In the mean, Eᵥ vᵀJv = tr J and Stein's identity E⟨ε, ε̂⟩ = σ E tr(∂ε̂/∂x) make it that
-/// loss less 1, the mean of ‖ε‖²/d.
-#[derive(Debug)]
-pub(super) struct SlicedScore<'a>(pub(super) NoiseMse<'a>);
-
-/// What chance gives: the levels, the noise, and v.
-#[derive(Default)]
-pub(super) struct Sliced<F> {
-    pub(super) noisy: Noisy<F>,
-    pub(super) v: Vec<F>, // (n, d)
-}
-
-#[derive(Default)]
-pub(super) struct SlicedScratch<F> {
-    x: Vec<F>,       // (n, d)
-    deps: Vec<F>,    // (n, d)
-    depsdot: Vec<F>, // (n, d)
-    pass: noise::Pass<F>,
-}
-
-impl<F: Real> Loss<F> for SlicedScore<'_> {
-    type Row = F;
-    type Drawn = Sliced<F>;
-    type Workspace = SlicedScratch<F>;
-
-    fn transpose(&self, p: &[F], t: &mut [F]) {
-        self.0.net.transpose(p, t);
-    }
-
-    fn draw(&self, rows: usize, c: &[F], progress: Progress, rng: &mut Rng, noise: &mut Sliced<F>) {
-        self.0.draw(rows, c, progress, rng, &mut noise.noisy);
-        noise.v.clear();
-        let sign = |up| if up { F::one() } else { -F::one() };
-        noise.v.extend((0..rows * self.0.net.dim()).map(|_| sign(rng.random())));
-    }
-
-    /// dε̂ = weight · 2ε̂/d, and of the tangent ε̂˙ = (∂ε̂/∂x)v: dε̂˙ = −weight · 2σv/d.
-    fn loss_grad(
-        &self,
-        w: Weights<F>,
-        Batch { x, .. }: Batch<F>,
-        noise: &Sliced<F>,
-        weight: F,
-        dp: Option<&mut [F]>,
-        _: &mut [f64],
-        scratch: &mut SlicedScratch<F>,
-    ) -> f64 {
-        let SlicedScratch { x: blurred, deps, depsdot, pass } = scratch;
-        let (net, Sliced { noisy, v }) = (self.0.net, noise);
-        let d = net.dim();
-        noisy.blur(x, blurred);
-        let slope = weight * F::of(2.0 / d as f64);
-        let mut loss = 0.0;
-        deps.clear();
-        deps.extend(net.forward(w.p, blurred, &noisy.levels, pass).iter().map(|&eps_hat| {
-            loss += eps_hat.f64().powi(2);
-            slope * eps_hat
-        }));
-        depsdot.clear();
-        let epsdot = net.jvp(w.p, blurred, v, pass);
-        for (i, (&v, &epsdot)) in v.iter().zip(epsdot).enumerate() {
-            let sigma = F::of(noisy.levels[i / d].sigma);
-            loss -= (F::of(2.0) * sigma * v * epsdot).f64();
-            depsdot.push(-slope * sigma * v);
-        }
-        if let Some(dp) = dp {
-            net.jvp_backward(w, (blurred, v), deps, depsdot, dp, pass);
-        }
-        loss / d as f64
     }
 }

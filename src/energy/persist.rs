@@ -1,12 +1,10 @@
 use std::sync::OnceLock;
 
 use super::network::Energy;
-use super::{EnergyConfig, EnergyModel, ScoreConfig, ScoreModel};
+use super::{EnergyConfig, EnergyModel};
 use crate::engine::{ConditionKind, Fitted};
 use crate::error::Result;
-use crate::nn::timed::Timed;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 
 impl Persist for EnergyModel {
     fn kind() -> &'static str {
@@ -38,28 +36,5 @@ impl Persist for EnergyModel {
         };
         model.refresh();
         Ok(model)
-    }
-}
-
-impl Persist for ScoreModel {
-    fn kind() -> &'static str {
-        "score"
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>> {
-        let tensors = Tensor::parameters(&self.net.layout(), &self.parameters);
-        encode(Self::kind(), &self.config, &self.fitted, tensors)
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let stored = Stored::parse(bytes)?;
-        let (config, fitted): (ScoreConfig, Fitted) = stored.read(Self::kind())?;
-        config.validate()?;
-        fitted.validate(config.dim, ConditionKind::None)?;
-        Timed::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
-
-        let net = config.network()?;
-        let parameters = stored.parameters(&net.layout())?;
-        Ok(ScoreModel { levels: config.ladder(), net, parameters, fitted, config })
     }
 }

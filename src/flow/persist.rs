@@ -4,9 +4,8 @@ use super::chain::{Chain, has_base};
 use super::{Architecture, Flow, FlowConfig, Mixing};
 use crate::engine::{ConditionKind, Conditions, Fitted, Standardiser};
 use crate::error::{Result, check};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 use crate::numeric::rng::seeded;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
 
 /// What construction by chance and the first training fix.
 #[derive(Serialize, Deserialize)]

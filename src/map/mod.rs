@@ -170,6 +170,18 @@ impl Objective {
             Objective::ContrastiveDivergence => "difference of mean energies in nats",
         }
     }
+
+    /// Whether the loss on held-out rows tells which parameters are best, as
+    /// [`patience`](crate::TrainOptions::patience) needs. The loss of a game and a contrast with chains do not.
+    ///
+    /// ```
+    /// use quadrivium::map::Objective;
+    /// assert!(Objective::Elbo.ranks_parameters() && !Objective::WassersteinGp.ranks_parameters());
+    /// ```
+    pub fn ranks_parameters(self) -> bool {
+        use Objective::*;
+        !matches!(self, Minimax | NonSaturatingR1 | WassersteinGp | ContrastiveDivergence)
+    }
 }
 
 impl Sampling {

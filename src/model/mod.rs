@@ -1,5 +1,7 @@
 //! The contract that every model keeps: [`Distribution`] and [`Generative`], with their inputs and results.
 
+#[cfg(feature = "safetensors")]
+pub mod file;
 mod shell;
 
 use std::ops::ControlFlow;
@@ -18,7 +20,7 @@ use crate::error::{ConditionError, Result};
 pub use crate::map::{Card, LikelihoodKind};
 use crate::numeric::log_sum_exp;
 pub use shell::Paradigm;
-pub(crate) use shell::{Scored, log_prob};
+pub(crate) use shell::{Draws, Scored, log_prob, no_condition};
 
 /// What can be asked: a trained model, a model under a condition, a composition, or a known truth.
 ///

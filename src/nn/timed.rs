@@ -130,20 +130,6 @@ impl Timed {
         layout
     }
 
-    /// Refuses a config whose network the file cannot hold.
-    #[cfg(feature = "safetensors")]
-    pub(crate) fn fits(
-        stored: &crate::persist::format::Stored,
-        dim: usize,
-        hidden: &[usize],
-        octaves: usize,
-        time_features: usize,
-    ) -> Result<()> {
-        let chain = [&[time_features], hidden, &[dim]].concat();
-        let features = crate::persist::format::features(dim, octaves);
-        stored.fits(2 * (hidden.len() + 1) + 1, &[&chain, &[features, hidden[0]]])
-    }
-
     /// Columns of h.
     fn width(&self) -> usize {
         self.rest.in_dim()

@@ -339,7 +339,7 @@ fn every_config_that_is_accepted_gives_numbers() {
 #[test]
 fn a_source_beyond_numbers_is_an_error() {
     let far = Dataset::new(Array2::from_elem((20, 2), 3e38)).unwrap();
-    for coupling in [Coupling::Independent, Coupling::OptimalTransport { rows: 16 }] {
+    for coupling in [Pairing::Independent, Pairing::OptimalTransport { rows: 16 }] {
         let config =
             FlowMatchingConfig { source: Source::Rows(far.clone().into()), coupling, ..Default::default() };
         let mut model = FlowMatching::new(config, &mut seeded(0)).unwrap();

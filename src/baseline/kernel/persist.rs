@@ -3,9 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{KernelDensity, KernelDensityConfig, Sphere, WIDTHS};
 use crate::error::{Error, Result, check};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 use crate::numeric::cholesky::invert_lower;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

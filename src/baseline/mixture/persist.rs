@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::gaussians::Gaussians;
 use super::{Covariance, GaussianMixture, GaussianMixtureConfig};
 use crate::error::{Error, Result, check};
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

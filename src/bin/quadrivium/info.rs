@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome, of_file, of_writing, printable};
 
-/// Say what a model's file holds.
+/// Describe a model file.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
     model: PathBuf,
-    /// As JSON, with the whole config.
+    /// Print JSON, with the full config.
     #[arg(long)]
     json: bool,
 }
@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             ("objective", format!("{}, which measures {}", card.objective, card.discrepancy)),
             ("sampling", format!("{}; latency {}", card.sampling, card.latency)),
             ("likelihood", card.likelihood.to_string()),
-            ("may fail by", failures.join(", ")),
+            ("can fail by", failures.join(", ")),
             (
                 "file",
                 format!(

@@ -1,7 +1,8 @@
 use approx::assert_relative_eq;
 
+use super::grid::CLEAN;
 use super::*;
-use crate::diffusion::Sde;
+use crate::diffusion::{Schedule, Sde};
 
 #[test]
 fn ddpm_takes_the_steps_of_its_paper() {

@@ -2,11 +2,12 @@
 
 use ndarray::{Array2, Array3, array};
 
-use crate::diffusion::sampling::{Scratch, denoise};
+use crate::diffusion::sampler::{Scratch, denoise};
 use crate::diffusion::{
     DiffusionConfig, Finish, Method, NoiseLevel, NoisePredictor, ProbabilityFlow, ReverseVariance, Sampler,
     Schedule, Sde, Solver, sample_with,
 };
+use crate::engine::TILE;
 use crate::engine::transport::{self, Velocity};
 use crate::error::Error;
 use crate::metrics::energy_distance;
@@ -41,12 +42,27 @@ fn config(sampler: Sampler) -> DiffusionConfig {
     }
 }
 
+/// Network evaluations of a row.
+fn evaluations(sampler: Sampler) -> usize {
+    match sampler {
+        Sampler::Ddpm => 20_000,
+        Sampler::Ddim { steps, .. } | Sampler::DpmSolver { steps } | Sampler::EulerMaruyama { steps } => {
+            steps
+        }
+        Sampler::Heun { steps } | Sampler::PredictorCorrector { steps, .. } => 2 * steps - 1,
+        Sampler::Ode { method, steps } => method.evaluations() * steps,
+    }
+}
+
 /// The end of the first noise z: (n, d) by a sampler without chance.
 fn drawn(mixture: &DiffusedMixture, sampler: Sampler, z: &[f64]) -> Vec<f64> {
     let config = config(sampler);
     let plan = sampler.plan(&config, &config.schedule.levels(config.timesteps));
     let mut x = z.to_vec();
-    assert_eq!(denoise(mixture, &plan, 1.0, &mut x, &mut Scratch::default(), |_| {}), sampler.nfe(20_000));
+    for tile in x.chunks_mut(2 * TILE) {
+        let nfe = denoise(mixture, &plan, 1.0, tile, &mut Scratch::default(), |_| {});
+        assert_eq!(nfe, evaluations(sampler));
+    }
     x
 }
 
@@ -60,7 +76,8 @@ fn truth(mixture: &DiffusedMixture, z: &[f64], sigma: f64, jump: bool) -> Vec<f6
     let b = -(-sigma * sigma).ln_1p();
     let t = ((0.01 + 2.0 * 15.9 * b).sqrt() - 0.1) / 15.9;
     assert!((PROCESS.marginal(t).1 - sigma).abs() < 1e-9 * sigma);
-    let velocity = |_: &[usize], t: &[f64], x: &[f64], v: &mut [f64]| flow.velocity(t, x, v, &mut kept);
+    let velocity =
+        |rows: &[usize], t: &[f64], x: &[f64], v: &mut [f64]| flow.velocity(rows, t, x, v, &mut kept);
     ode::integrate(solver, (1.0, t), 2, 100_000, &mut x, &mut Default::default(), velocity).unwrap();
     if jump {
         let mut score = vec![0.0; x.len()];

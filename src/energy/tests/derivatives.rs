@@ -3,11 +3,8 @@
 
 use std::collections::HashMap;
 
-use crate::diffusion::network::NoiseNet;
-use crate::diffusion::objective::{Levels, Noise as Noisy, NoiseMse};
-use crate::diffusion::{DiffusionConfig, NoiseLevel};
 use crate::energy::network::Pass;
-use crate::energy::objective::{Contrast, Sliced, SlicedScore};
+use crate::energy::objective::Contrast;
 use crate::energy::*;
 use crate::engine::{Batch, Loss as _, Progress};
 use crate::numeric::Real;
@@ -105,24 +102,6 @@ fn denoising_has_the_gradient_of_its_loss() {
     }
 }
 
-#[test]
-fn sliced_has_the_gradient_of_its_loss() {
-    for activation in SMOOTH {
-        for dim in [1, 3] {
-            let net = small_score(dim, activation);
-            let levels = [0.1, 0.8, 3.0].map(|sigma: f64| NoiseLevel::at_log_snr(-2.0 * sigma.ln()));
-            let objective = SlicedScore(NoiseMse { net: &net, levels: Levels::Timesteps(&levels) });
-            check(&format!("{activation:?}, {dim} columns"), &objective, net.num_params(), dim);
-        }
-    }
-}
-
-fn small_score(dim: usize, activation: Activation) -> NoiseNet {
-    let (hidden, octaves, time_features) = (vec![6, 5], 2, 4);
-    NoiseNet::new(&DiffusionConfig { dim, hidden, activation, octaves, time_features, ..Default::default() })
-        .unwrap()
-}
-
 fn contrast(energy: &Energy, magnitude: f64) -> Contrast<'_, f64> {
     let p: Vec<f64> = normals(energy.num_params(), 3).iter().map(|p| 0.3 * p).collect();
     let mut t = p.clone();
@@ -198,15 +177,6 @@ fn agrees_with_an_independent_automatic_differentiation() {
     let energy = Energy::new(&config);
     let objective = DenoisingScore { energy: &energy, sigma: 0.3 };
     compare("denoising", &objective, energy.num_params(), &x, &eps, &golden["denoising"]);
-
-    let net = small_score(dim, Activation::Silu);
-    let objective = SlicedScore(NoiseMse { net: &net, levels: Levels::Timesteps(&[]) });
-    let levels = [0.1, 0.5, 1.0, 2.0].map(|sigma: f64| NoiseLevel::at_log_snr(-2.0 * sigma.ln()));
-    let noise = Sliced {
-        noisy: Noisy { levels: levels.to_vec(), eps },
-        v: wave(rows * dim, 0.4, 1.0).iter().map(|v| v.signum()).collect(),
-    };
-    compare("sliced", &objective, net.num_params(), &x, &noise, &golden["sliced"]);
 }
 
 fn compare<O: engine::Loss<f64, Row = f64>>(

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::diffusion::NoiseLevel;
-use crate::energy::sampling::anneal;
+use crate::diffusion::ladder::annealing::anneal;
 
 /// The untrained score is that of N(0, I), −z/(1 + σ²), so a row's variance follows a recursion: v ← (1 −
 /// rσ²/2(1 + σ²))² v + T rσ² in each move, and v ← v/(1 + σ²)² in the last denoising.

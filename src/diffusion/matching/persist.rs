@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use super::network::VelocityNet;
-use super::{Fitted, FlowMatching, FlowMatchingConfig, Source};
+use super::{FlowMatching, FlowMatchingConfig, Source, VelocityNet};
+use crate::diffusion::Learned;
+use crate::diffusion::persist::{fits, savable};
+use crate::engine::Fitted;
 use crate::error::{Error, Result};
-use crate::nn::timed::Timed;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, Units, encode};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 
 /// The config in a file has no `source`: it is Gaussian. Saving any other is an [`Error::Format`].
 impl Persist for FlowMatching {
@@ -14,6 +14,7 @@ impl Persist for FlowMatching {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
+        savable(&self.net, self.guidance.as_deref())?;
         let found = match &self.config.source {
             Source::Gaussian => None,
             Source::Toy(_) => Some("a toy distribution"),
@@ -23,20 +24,20 @@ impl Persist for FlowMatching {
             let what = format!("a flow from {found}: only a Gaussian source can be saved");
             return Err(Error::Format { what });
         }
-        let Fitted { parameters, standardiser } = &*self.fitted;
-        let units = Units { standardiser: standardiser.clone() };
-        encode(Self::kind(), &self.config, &units, Tensor::parameters(&self.net.layout(), parameters))
+        let Learned { parameters, fitted } = &*self.learned;
+        encode(Self::kind(), &self.config, fitted, Tensor::parameters(&self.net.layout(), parameters))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Units { standardiser }): (FlowMatchingConfig, _) = stored.read(Self::kind())?;
+        let (config, fitted): (FlowMatchingConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        standardiser.validate(config.dim)?;
-        Timed::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
+        fitted.validate(config.dim, config.condition)?;
+        let FlowMatchingConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
+        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
 
         let net = VelocityNet::new(&config)?;
         let parameters = stored.parameters(&net.layout())?;
-        Ok(FlowMatching { fitted: Arc::new(Fitted { parameters, standardiser }), net, config })
+        Ok(FlowMatching { learned: Arc::new(Learned { parameters, fitted }), guidance: None, net, config })
     }
 }

@@ -1,20 +1,77 @@
-use std::ops::ControlFlow;
+//! A score network on a ladder of noise levels, drawn from by annealed Langevin dynamics (NCSN).
+//!
+//! A network learns the score s(x, σ) = ∇ ln p_σ(x) of the data blurred by each noise σ of a ladder. Rows are drawn
+//! by Langevin moves at every level in turn, from the noisiest to the quietest.
+//!
+//! # Formula
+//!
+//! ```text
+//! ladder      σ₁ > … > σ_L in one ratio;   s(x, σ) = −ε̂/σ
+//! denoising   σ² E‖s(x̃, σ) + ε/σ‖²,   x̃ = x + σε,   ε ~ N(0, I)
+//! sliced      2σ² E[vᵀ(∂s/∂x)v + ½‖s‖²],   v a random direction
+//! sampling    z ← z + (rσ²/2) s(z, σ) + √r σ ξ at each σ, ξ ~ N(0, I);   last z + σ_L² s(z, σ_L)
+//! ```
+//!
+//! Both losses have the score of p_σ as their minimum (Vincent 2011; Song et al. 2019). With ε̂ = −σs the score
+//! network is the noise predictor of a [`Diffusion`](crate::Diffusion), and shares its network and its loss. The two
+//! differ in how they draw: the moves of a ladder have no formula for the density of what they draw, so a
+//! [`ScoreModel`] has no likelihood. By the probability-flow ODE the same scores have one, and that is the
+//! diffusion.
+//!
+//! # Example
+//!
+//! ```
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//!
+//! let mut rng = seeded(0);
+//! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
+//! let mut model = ScoreModel::new(ScoreConfig { hidden: vec![32, 32], ..Default::default() }, &mut rng)?;
+//! model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut Silent)?;
+//! // Fewer moves at each level, by the same network.
+//! let quick = model.with_moves(3, 0.5)?;
+//! assert_eq!(quick.sample(10, &SampleOptions::default(), &mut rng)?.nfe, 20 * 3 + 1);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # What can go wrong
+//!
+//! - **Slow.** The default ladder spends 201 evaluations on a row. A diffusion's ODE solvers need a tenth.
+//! - **A ladder too short.** If σ₁ does not drown the distances between modes, a chain stays near the mode where it
+//!   starts, and the shares of the modes are wrong. *Change*: a larger [`ScoreConfig::sigma_max`].
+//! - **Steps too long.** With r near 4 a move at a level overshoots, and rows are too wide.
+//!
+//! # Papers
+//!
+//! Vincent 2011, [A connection between score matching and denoising
+//! autoencoders](https://doi.org/10.1162/NECO_a_00142) · Song et al. 2019, [Sliced score
+//! matching](https://arxiv.org/abs/1905.07088) · Song & Ermon 2019, [Generative modeling by estimating gradients of
+//! the data distribution](https://arxiv.org/abs/1907.05600) · Song & Ermon 2020, [Improved techniques for training
+//! score-based generative models](https://arxiv.org/abs/2006.09011)
+
+mod annealing;
+#[cfg(feature = "safetensors")]
+mod persist;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
-use super::objective::SlicedScore;
-use crate::diffusion::network::{NoiseNet, Pass};
-use crate::diffusion::objective::{Levels, NoiseMse};
-use crate::diffusion::{Beyond, DiffusionConfig, NoiseLevel};
-use crate::engine::tiles;
-use crate::engine::{self, Fitted, OptimiserConfig, Parameters, Rows};
+use self::annealing::Annealing;
+use super::config::check_dropout;
+use super::network::{NoiseNet, Pass};
+use super::objective::{Levels, NoiseMse, SlicedScore};
+use super::sampling::unconditional;
+use super::{Beyond, DiffusionConfig, Learned, NoiseLevel};
+use crate::engine::{Fitted, Given, OptimiserConfig, RowStreams, Rows, fit, tiles};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
+use crate::model::check_rows;
 use crate::model::*;
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
-use crate::nn::{Activation, timed};
-use crate::numeric::rng::Streams;
+use crate::nn::{Activation, VectorField, timed};
 
 /// How a [`ScoreModel`] learns the score of the data blurred by each σ of its ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +118,12 @@ pub struct ScoreConfig {
     /// r, a move's step against the level: z ← z + (rσ²/2) s + √r σ ξ. More than 0, less than 4, where the
     /// chain of a level would no longer stand. Default 0.5.
     pub step: f64,
+    /// What rows are conditioned on. Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
+    /// The share of training rows whose condition is dropped: what the network learns from them is p(x). Without a
+    /// condition it means nothing. 0 up to, not including, 1. Default 0.1.
+    pub condition_dropout: f64,
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -82,6 +145,8 @@ impl Default for ScoreConfig {
             levels: 20,
             steps_per_level: 10,
             step: 0.5,
+            condition: ConditionKind::None,
+            condition_dropout: 0.1,
             optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
         }
     }
@@ -95,7 +160,10 @@ impl ScoreConfig {
         check_some_hidden("ScoreConfig::hidden", &self.hidden)?;
         check(self.octaves <= timed::OCTAVES, "ScoreConfig::octaves", self.octaves, "0 to 13")?;
         check_time_features("ScoreConfig::time_features", self.time_features)?;
-        let params = timed::count_params(self.dim, &self.hidden, self.octaves, self.time_features);
+        self.condition.validate("ScoreConfig::condition")?;
+        check_dropout("ScoreConfig::condition_dropout", self.condition_dropout)?;
+        let features = self.time_features + self.condition.width();
+        let params = timed::count_params(self.dim, &self.hidden, self.octaves, features);
         check_params("ScoreConfig::hidden", &self.hidden, params)?;
         let (least, most) = (self.sigma_min, self.sigma_max);
         check((1e-6..=1e6).contains(&least), "ScoreConfig::sigma_min", least, "1e-6 to 1e6")?;
@@ -119,17 +187,23 @@ impl ScoreConfig {
     }
 
     /// The noise predictor that is the score.
-    pub(super) fn network(&self) -> Result<NoiseNet> {
-        NoiseNet::new(&DiffusionConfig {
+    pub(super) fn network<F: crate::numeric::Real>(&self) -> Result<NoiseNet<F>> {
+        NoiseNet::new(&self.predictor())
+    }
+
+    /// The diffusion that has the same network.
+    fn predictor(&self) -> DiffusionConfig {
+        DiffusionConfig {
             dim: self.dim,
             hidden: self.hidden.clone(),
             activation: self.activation,
             octaves: self.octaves,
             time_features: self.time_features,
+            condition: self.condition,
             // Beyond the reach the score points back to it, so that a chain that is far out returns.
             beyond: Beyond::Point,
             ..DiffusionConfig::default()
-        })
+        }
     }
 
     /// The ladder σ₁ > … > σ_L, as levels of the variance-preserving form that the network knows: x + σε is
@@ -151,7 +225,7 @@ impl ScoreConfig {
 /// the score, ε̂ = −σ s. They differ in how they sample.
 ///
 /// ```
-/// use quadrivium::energy::{ScoreConfig, ScoreModel};
+/// use quadrivium::diffusion::{ScoreConfig, ScoreModel};
 /// use quadrivium::{worlds::Toy, *};
 ///
 /// let mut rng = seeded(0);
@@ -165,12 +239,11 @@ impl ScoreConfig {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ScoreModel {
-    pub(super) config: ScoreConfig,
-    pub(super) net: NoiseNet,
+    config: ScoreConfig,
+    net: NoiseNet,
     /// The noisiest first.
-    pub(super) levels: Vec<NoiseLevel>,
-    pub(super) parameters: Parameters,
-    pub(super) fitted: Fitted,
+    levels: Vec<NoiseLevel>,
+    learned: Arc<Learned>,
 }
 
 impl ScoreModel {
@@ -181,15 +254,32 @@ impl ScoreModel {
     pub fn new(config: ScoreConfig, rng: &mut dyn RngCore) -> Result<Self> {
         config.validate()?;
         let net = config.network()?;
-        let mut p = vec![0.0; net.num_params()];
-        net.init(&mut p, &mut Streams::from_rng(rng).stream(0));
-        Ok(ScoreModel {
-            levels: config.ladder(),
-            net,
-            parameters: Parameters::new(p),
-            fitted: Fitted::new(config.dim, ConditionKind::None),
-            config,
-        })
+        let learned = Learned::new(&net, config.condition, rng);
+        Ok(ScoreModel { levels: config.ladder(), net, learned, config })
+    }
+
+    /// The same with a network of your own, as in [`Diffusion::with_network`](crate::Diffusion::with_network).
+    ///
+    /// # Errors
+    /// As there, and for [`ScoreTraining::Sliced`] if the network has no
+    /// [`second_order`](VectorField::second_order) function.
+    pub fn with_network(
+        config: ScoreConfig,
+        network: Arc<dyn VectorField>,
+        rng: &mut dyn RngCore,
+    ) -> Result<Self> {
+        config.validate()?;
+        let (shape, predictor) = ((config.dim, config.condition.width()), config.predictor());
+        let (fades, how) = (NoiseNet::<f32>::fades(&predictor), NoiseNet::<f32>::how(&predictor));
+        let net = NoiseNet::foreign(network, shape, fades, how)?;
+        check(
+            config.training == ScoreTraining::Denoising || net.has_second_order(),
+            "ScoreConfig::training",
+            config.training,
+            "Denoising for a network without a second-order function",
+        )?;
+        let learned = Learned::new(&net, config.condition, rng);
+        Ok(ScoreModel { levels: config.ladder(), net, learned, config })
     }
 
     /// What it was made with, and the moves that it has now.
@@ -212,9 +302,11 @@ impl ScoreModel {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
-    /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity.
+    /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity,
+    /// [`Error::Condition`](crate::Error::Condition) of a model that was trained with conditions alone.
     pub fn score(&self, x: ArrayView2<f32>) -> Result<Array2<f32>> {
-        let d = self.config.dim;
+        let (d, c) = (self.config.dim, unconditional(self)?);
+        let Learned { parameters, fitted } = &*self.learned;
         check_rows("x", x, d)?;
         let mut s = x.as_standard_layout().into_owned();
         let level = *self.levels.last().expect("at least one level");
@@ -224,12 +316,12 @@ impl ScoreModel {
         tiles::for_each_tile(rows, d, |(z, u, s, pass): &mut Kept, _, rows| {
             z.clear();
             z.extend_from_slice(rows);
-            self.fitted.standardiser.standardise(z);
-            let eps_hat = self.noise(&self.parameters.average, level, z, u, pass);
+            fitted.standardiser.standardise(z);
+            let eps_hat = self.noise(&parameters.average, &c, level, z, u, pass);
             for (x, eps_hat) in rows.chunks_exact_mut(d).zip(eps_hat.chunks_exact(d)) {
                 s.clear();
                 s.extend(eps_hat.iter().map(|&eps_hat| f64::from(-eps_hat) / sigma));
-                self.fitted.standardiser.restore_score(x, s);
+                fitted.standardiser.restore_score(x, s);
                 x.iter_mut().zip(&*s).for_each(|(x, &s)| *x = s as f32);
             }
             Ok(())
@@ -238,8 +330,12 @@ impl ScoreModel {
     }
 }
 
-impl Distribution for ScoreModel {
-    fn card(&self) -> Card {
+/// A temperature T scales the noise of a draw's start and of every move by √T, as if the chain of a level were to sample
+/// p_σ^{1/T}.
+impl Paradigm for ScoreModel {
+    type Workspace = Annealing;
+
+    fn place(&self) -> Card {
         let (name, objective) = match self.config.training {
             ScoreTraining::Denoising => ("NCSN", Objective::ScoreMatching),
             ScoreTraining::Sliced => ("score (sliced)", Objective::SlicedScoreMatching),
@@ -248,61 +344,57 @@ impl Distribution for ScoreModel {
         Card::new(name, objective, Sampling::AnnealedLangevin { steps })
     }
 
-    fn dim(&self) -> usize {
-        self.config.dim
-    }
-
-    /// Draws rows. A temperature T scales the noise of the start and of every move by √T, as if the chain of
-    /// a level were to sample p_σ^{1/T}.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(self, n, options, rng)
-    }
-
-    fn sample_each(
-        &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(self, n, options, rng, sink)
-    }
-
-    /// [`LogLikelihood::Unavailable`], for any valid rows: no formula gives the density of what a ladder of
-    /// noisy moves draws. The scores have a probability-flow ODE, whose density is what
-    /// [`Diffusion`](crate::Diffusion) scores by the same network; its rows are another sampler's.
-    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        check_rows("x", x, self.dim())?;
-        Ok(LogLikelihood::Unavailable)
-    }
-}
-
-impl Generative for ScoreModel {
-    fn num_params(&self) -> usize {
+    fn count_params(&self) -> usize {
         self.net.num_params()
+    }
+
+    fn fitted(&self) -> &Fitted {
+        &self.learned.fitted
     }
 
     /// Learns the score at every level of the ladder, each as often, weighted by σ².
     ///
     /// The sliced loss is, in the mean, the denoising loss less 1: both are measured per column.
-    fn train(
+    fn learn(
         &mut self,
         data: &Dataset,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let rows = Rows::prepare(data, &self.fitted, options, rng)?;
-        self.fitted = rows.fitted.clone();
-        let denoising = NoiseMse { net: &self.net, levels: Levels::Timesteps(&self.levels) };
-        let (parameters, optimiser) = (&mut self.parameters, &self.config.optimiser);
-        match self.config.training {
-            ScoreTraining::Denoising => {
-                engine::fit(denoising, parameters, &rows, optimiser, options, observer)
-            }
+        let rows = Rows::prepare(data, &self.learned.fitted, options, rng)?;
+        let ScoreConfig { training, condition_dropout, optimiser, .. } = &self.config;
+        let Learned { parameters, fitted } = Arc::make_mut(&mut self.learned);
+        *fitted = rows.fitted.clone();
+        let ends = Levels::Timesteps(&self.levels);
+        let denoising = NoiseMse { net: &self.net, ends, dropout: *condition_dropout };
+        match training {
+            ScoreTraining::Denoising => fit(denoising, parameters, &rows, optimiser, options, observer),
             ScoreTraining::Sliced => {
-                engine::fit(SlicedScore(denoising), parameters, &rows, optimiser, options, observer)
+                fit(SlicedScore(denoising), parameters, &rows, optimiser, options, observer)
             }
         }
+    }
+
+    fn draw_tile(
+        &self,
+        temperature: f64,
+        c: &[f32],
+        streams: RowStreams,
+        annealing: &mut Annealing,
+        z: &mut [f32],
+    ) -> usize {
+        self.draw_rows(temperature, c, streams, annealing, z)
+    }
+
+    /// [`LogLikelihood::Unavailable`], for any valid rows: no formula gives the density of what a ladder of
+    /// noisy moves draws. The scores have a probability-flow ODE, whose density is what
+    /// [`Diffusion`](crate::Diffusion) scores by the same network; its rows are another sampler's.
+    fn score(&self, _: Given<'_>, _: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        Ok(LogLikelihood::Unavailable)
+    }
+
+    fn knows_no_condition(&self) -> bool {
+        self.config.condition_dropout > 0.0
     }
 }

@@ -1,6 +1,16 @@
+mod grid;
+mod run;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::run::{Scratch, denoise, follow};
+
+use self::grid::{even_in_log_snr, karras, visited};
+use self::steps::{Update, ancestral, euler_maruyama, heun, implicit, multistep};
+use super::path::{Noising, Path};
 use super::schedule::NoiseLevel;
-use super::sde::reverse_step;
-use super::{DiffusionConfig, Schedule, TrainingNoise};
+use super::{DiffusionConfig, TrainingNoise};
 use crate::error::{Result, check};
 use crate::numeric::ode::Method;
 
@@ -105,9 +115,6 @@ pub(super) const MOST_STEPS: usize = 1_000_000;
 /// σ/α beyond which continuous samplers do not start: data are lost in it (Karras et al. 2022, table 1).
 const NOISIEST: f64 = 80.0;
 
-/// Karras et al. 2022, table 1.
-const RHO: f64 = 7.0;
-
 impl Sampler {
     pub(super) fn validate(self, timesteps: usize) -> Result<()> {
         let counts = |steps, field| check((1..=MOST_STEPS).contains(&steps), field, steps, "1 to 1,000,000");
@@ -127,18 +134,6 @@ impl Sampler {
                 check(snr > 0.0 && snr < 1.0, field, snr, "more than 0, less than 1")
             }
             Sampler::Ode { steps, .. } => counts(steps, "Sampler::Ode::steps"),
-        }
-    }
-
-    /// Network evaluations per row.
-    pub(super) fn nfe(self, timesteps: usize) -> usize {
-        match self {
-            Sampler::Ddpm => timesteps,
-            Sampler::Ddim { steps, .. } | Sampler::DpmSolver { steps } | Sampler::EulerMaruyama { steps } => {
-                steps
-            }
-            Sampler::Heun { steps } | Sampler::PredictorCorrector { steps, .. } => 2 * steps - 1,
-            Sampler::Ode { method, steps } => method.evaluations() * steps,
         }
     }
 
@@ -192,7 +187,7 @@ impl Sampler {
 
 /// What a sampler does, made once.
 #[derive(Debug, Clone)]
-pub(super) enum Plan {
+pub(crate) enum Plan {
     Steps(Vec<Update>),
     /// dz/dλ over a span of λ.
     Ode {
@@ -202,171 +197,20 @@ pub(super) enum Plan {
     },
 }
 
-/// One evaluation of the network and what is made of it, linear in the row x, the prediction ε̂, the row's
-/// memory m and fresh noise ξ:
-///
-/// x′ = keep·x + eps·ε̂ + recall·m + noise·ξ, m′ = store·(x, ε̂).
-///
-/// Every sampler here is a list of these.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Update {
-    /// Of x, which the network is told.
-    pub(super) level: NoiseLevel,
-    pub(super) keep: f64,
-    pub(super) eps: f64,
-    pub(super) recall: f64,
-    pub(super) noise: f64,
-    /// `None`: m stays.
-    pub(super) store: Option<(f64, f64)>,
-}
-
-impl Update {
-    /// From one level to another along the estimate x₀ ≈ (x − σ ε̂)/α: x′ = α′ x₀ + √(σ′² − c²) ε̂ + c ξ, which
-    /// has the right amount of noise for any c ≤ σ′.
-    fn by_estimate(from: NoiseLevel, to: NoiseLevel, c: f64) -> Self {
-        let keep = to.alpha / from.alpha;
-        let eps = (to.sigma.powi(2) - c * c).max(0.0).sqrt() - keep * from.sigma;
-        Update { level: from, keep, eps, recall: 0.0, noise: c, store: None }
-    }
-
-    /// [`Finish::Flow`].
-    fn along_flow(from: NoiseLevel) -> Self {
-        let (keep, eps) = (from.alpha.recip(), -0.5 * from.sigma / from.alpha);
-        Update { level: from, keep, eps, recall: 0.0, noise: 0.0, store: None }
-    }
-}
-
-/// β of the step from one level to the next noisier one.
-fn beta(to: NoiseLevel, from: NoiseLevel) -> f64 {
-    1.0 - (from.alpha / to.alpha).powi(2)
-}
-
-/// DDIM (Song et al. 2021a, eq. 12 and 16), c = η (σ′/σ) √(1 − (α/α′)²); the noisiest step first, though the
-/// levels rise.
-fn implicit(levels: &[NoiseLevel], eta: f64) -> Vec<Update> {
-    let step = |pair: &[NoiseLevel]| {
-        let (to, from) = (pair[0], pair[1]);
-        Update::by_estimate(from, to, eta * to.sigma / from.sigma * beta(to, from).sqrt())
-    };
-    levels.windows(2).rev().map(step).collect()
-}
-
-/// DDPM over all timesteps. With c² = β̃ it is DDIM at η = 1; c² = β keeps that step's mean. The last step adds
-/// no noise (Ho et al. 2020, algorithm 2, line 3).
-fn ancestral(levels: &[NoiseLevel], variance: ReverseVariance) -> Vec<Update> {
-    let mut steps = implicit(levels, 1.0);
-    if variance == ReverseVariance::Beta {
-        for (step, pair) in steps.iter_mut().zip(levels.windows(2).rev()) {
-            step.noise = if pair[0].sigma > 0.0 { beta(pair[0], pair[1]).sqrt() } else { 0.0 };
+impl Plan {
+    /// The levels at which a predictor is asked.
+    pub(super) fn levels(&self) -> Box<dyn Iterator<Item = NoiseLevel> + '_> {
+        match self {
+            Plan::Steps(steps) => Box::new(steps.iter().map(|step| step.level)),
+            Plan::Ode { method, steps, span } => Box::new(method.times(*steps, *span).map(Noising::level)),
         }
     }
-    steps
-}
 
-/// Heun's method on dx̃/dσ̃ = ε̂ for x̃ = x/α, σ̃ = σ/α, h = σ̃′ − σ̃: Euler's x̃ + h ε̂ is a step of DDIM, and m =
-/// x̃ + ½ h ε̂ waits for the other half, ½ h ε̂′. The jump to σ̃ = 0, where ε̂ is not known, is Euler's.
-fn heun(levels: &[NoiseLevel]) -> Vec<Update> {
-    let mut steps = Vec::new();
-    for pair in levels.windows(2) {
-        let (from, to) = (pair[0], pair[1]);
-        let euler = Update::by_estimate(from, to, 0.0);
-        if to.sigma == 0.0 {
-            steps.push(euler);
-        } else {
-            // α′ ½ h: half of what Euler takes of ε̂.
-            let half = 0.5 * euler.eps;
-            steps.push(Update { store: Some((euler.keep, half)), ..euler });
-            steps.push(Update { level: to, keep: 0.0, eps: half, recall: 1.0, noise: 0.0, store: None });
+    /// Steps, after each of which rows are shown.
+    pub(super) fn steps(&self) -> usize {
+        match self {
+            Plan::Steps(steps) => steps.len(),
+            Plan::Ode { steps, .. } => *steps,
         }
     }
-    steps
 }
-
-/// DPM-Solver++(2M). With D = (x − σ ε̂)/α, h the step of ½ λ and r the step before relative to it (Lu et al.
-/// 2022, algorithm 2),
-///
-/// x′ = (σ′/σ) x + α′ (1 − e^−h) ((1 + 1/2r) D − (1/2r) D₋), m = D₋.
-fn multistep(levels: &[NoiseLevel]) -> Vec<Update> {
-    let mut before = None;
-    let step = |pair: &[NoiseLevel]| {
-        let (from, to) = (pair[0], pair[1]);
-        let h = 0.5 * (to.log_snr - from.log_snr);
-        // Order 1 where there is no D₋, and to σ′ = 0, where h is infinite.
-        let ahead = match before {
-            Some(before) if to.sigma > 0.0 => h / (2.0 * before),
-            _ => 0.0,
-        };
-        before = Some(h);
-        let growth = to.alpha - to.sigma * from.alpha / from.sigma;
-        let weight = growth * (1.0 + ahead);
-        Update {
-            level: from,
-            keep: to.sigma / from.sigma + weight / from.alpha,
-            eps: -weight * from.sigma / from.alpha,
-            recall: -growth * ahead,
-            noise: 0.0,
-            store: Some((from.alpha.recip(), -from.sigma / from.alpha)),
-        }
-    };
-    levels.windows(2).map(step).collect()
-}
-
-/// Euler–Maruyama, then, with `snr`, a Langevin step x + ε ∇ ln p + √(2ε) ξ at each level but the last: ε = 2
-/// (snr·σ)² and ∇ ln p = −ε̂/σ. Both scale with x, so that one formula serves both processes.
-fn euler_maruyama(schedule: Schedule, levels: &[NoiseLevel], snr: Option<f64>) -> Vec<Update> {
-    let mut steps = Vec::new();
-    for pair in levels.windows(2) {
-        let (from, to) = (pair[0], pair[1]);
-        if to.sigma == 0.0 {
-            steps.push(Update::by_estimate(from, to, 0.0));
-            break;
-        }
-        let (keep, eps, noise) = reverse_step(schedule, from, to);
-        steps.push(Update { level: from, keep, eps, recall: 0.0, noise, store: None });
-        if let Some(snr) = snr {
-            let (eps, noise) = (-2.0 * snr * snr * to.sigma, 2.0 * snr * to.sigma);
-            steps.push(Update { level: to, keep: 1.0, eps, recall: 0.0, noise, store: None });
-        }
-    }
-    steps
-}
-
-/// The most of λ that a step below the first timestep covers, where an eighth of the steps are enough for it.
-const LAST_STEPS: f64 = 0.2;
-
-/// The levels that `steps` steps visit, rising from none: the timesteps T·(i/K)^`power`, and below them, down to
-/// the λ of `below`, as [`Finish::Flow`] says.
-fn visited(levels: &[NoiseLevel], steps: usize, power: i32, below: Option<f64>) -> Vec<NoiseLevel> {
-    let timesteps = (levels.len() - 1) as f64;
-    let tau = |i: usize, count: usize| {
-        levels[((timesteps * (i as f64 / count as f64).powi(power)).round() as usize).max(i)]
-    };
-    let gap = |extra: usize| below.map_or(0.0, |below| below - tau(1, steps - extra).log_snr);
-    let most = steps / 8;
-    let extra = (0..most).find(|&extra| gap(extra) <= LAST_STEPS * extra as f64).unwrap_or(most);
-    let (kept, first) = (steps - extra, tau(1, steps - extra).log_snr + gap(extra));
-    let between = (0..extra).map(|i| first - gap(extra) * (i as f64 / extra as f64));
-    let clean = std::iter::once(levels[0]);
-    clean.chain(between.map(NoiseLevel::at_log_snr)).chain((1..=kept).map(|i| tau(i, kept))).collect()
-}
-
-const CLEAN: NoiseLevel = NoiseLevel { alpha: 1.0, sigma: 0.0, log_snr: f64::INFINITY };
-
-/// `steps` levels from the noisiest λ to the quietest, then none.
-fn grid(steps: usize, log_snr: impl Fn(f64) -> f64) -> Vec<NoiseLevel> {
-    let along = |i: usize| i as f64 / (steps - 1).max(1) as f64;
-    (0..steps).map(|i| NoiseLevel::at_log_snr(log_snr(along(i)))).chain([CLEAN]).collect()
-}
-
-fn even_in_log_snr(noisiest: f64, quietest: f64, steps: usize) -> Vec<NoiseLevel> {
-    grid(steps, |u| noisiest + u * (quietest - noisiest))
-}
-
-/// λ = −2 ln σ̃.
-fn karras(noisiest: f64, quietest: f64, steps: usize) -> Vec<NoiseLevel> {
-    let root = |log_snr: f64| (-0.5 * log_snr / RHO).exp();
-    grid(steps, |u| -2.0 * RHO * (root(noisiest) + u * (root(quietest) - root(noisiest))).ln())
-}
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ use crate::nn::Activation::LeakyRelu;
 use crate::numeric::rng::seeded;
 use crate::worlds::Toy;
 
-const MATCHED: Coupling = Coupling::OptimalTransport { rows: 64 };
+const MATCHED: Pairing = Pairing::OptimalTransport { rows: 64 };
 
 fn small() -> FlowMatchingConfig {
     FlowMatchingConfig { hidden: vec![8, 6], octaves: 2, time_features: 4, ..Default::default() }
@@ -107,7 +107,7 @@ fn a_matched_flow_needs_fewer_steps() {
         let fine = end(Method::Rk4, 50);
         [1, 8].map(|steps| (end(Method::Euler, steps) - &fine).mapv(|v| v * v).mean().unwrap())
     };
-    let (independent, matched) = (bend(Coupling::Independent), bend(MATCHED));
+    let (independent, matched) = (bend(Pairing::Independent), bend(MATCHED));
     assert!(independent.iter().zip(matched).all(|(i, m)| *i > 5.0 * m), "{independent:?} {matched:?}");
 }
 
@@ -207,7 +207,7 @@ fn every_option_changes_something() {
         with(&|c| c.time_features = 8),
         with(&|c| c.source = Source::Toy(Toy::checkerboard())),
         with(&|c| c.coupling = MATCHED),
-        with(&|c| c.coupling = Coupling::OptimalTransport { rows: 8 }),
+        with(&|c| c.coupling = Pairing::OptimalTransport { rows: 8 }),
         with(&|c| c.optimiser.lr = 1e-3),
     ] {
         let (other_drawn, other_scored) = outcome(&config);
@@ -242,7 +242,7 @@ fn the_cost_is_as_the_card_says() {
         let view = model.with_sampler(FlowSteps { method, steps }).unwrap();
         let drawn = view.sample(2, &SampleOptions::default(), &mut seeded(0)).unwrap();
         assert_eq!((view.card().name.as_ref(), view.card().nfe, drawn.nfe), (name, nfe, nfe));
-        assert!(Arc::ptr_eq(&model.fitted, &view.fitted));
+        assert!(Arc::ptr_eq(&model.learned, &view.learned));
         assert_eq!(view.config().sampler, FlowSteps { method, steps });
     }
 }
@@ -260,7 +260,7 @@ fn far_rows_score_low_and_the_farther_the_lower() {
 #[test]
 fn beyond_the_reach_the_density_is_the_normal_one() {
     let (model, _) = trained(small(), 200);
-    let units = &model.fitted.standardiser;
+    let units = &model.learned.fitted.standardiser;
     // In standard units.
     let far = [19.0, 21.0, -68.0, 150.0, 1e4, 2e6, -1e20];
     let mut x = Array2::from_shape_fn((7, 2), |(r, c)| if c == r % 2 { far[r] } else { 0.7 });
@@ -298,7 +298,7 @@ fn options_out_of_range_name_their_field() {
         ("FlowMatchingConfig::source", FlowMatchingConfig { source: Source::Rows(row.into()), ..base() }),
         (
             "FlowMatchingConfig::coupling",
-            FlowMatchingConfig { coupling: Coupling::OptimalTransport { rows: 1 }, ..base() },
+            FlowMatchingConfig { coupling: Pairing::OptimalTransport { rows: 1 }, ..base() },
         ),
         (
             "FlowMatchingConfig::divergence",

@@ -4,12 +4,14 @@ use approx::assert_relative_eq;
 use ndarray::array;
 
 use super::{MATCHED, small};
+use crate::diffusion::matching::network::Velocity as Speed;
+use crate::diffusion::matching::{FlowMatching, FlowMatchingConfig, Pairing, Solver};
+use crate::diffusion::matching::{Lines, VelocityNet};
+use crate::diffusion::network::At;
+use crate::diffusion::objective::{Drawn, Regression};
 use crate::engine::Standardiser;
 use crate::engine::transport::{self, Tangents, Velocity, standard_normal};
 use crate::engine::{Batch, Loss, Progress};
-use crate::flow_matching::network::VelocityNet;
-use crate::flow_matching::objective::{Noise, VelocityMse};
-use crate::flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, Solver};
 use crate::model::{Dataset, Generative, Silent, TraceEstimator, TrainOptions};
 use crate::nn::Weights;
 use crate::numeric::Real;
@@ -19,7 +21,7 @@ use crate::worlds::Toy;
 const START: Progress = Progress { step: 0, steps: 1 };
 
 /// Parameters none of which is zero, so that every path carries something.
-fn random_params(net: &VelocityNet) -> Vec<f64> {
+fn random_params(net: &VelocityNet<f64>) -> Vec<f64> {
     let mut rng = seeded(5);
     let mut p = vec![0.0; net.num_params()];
     net.init(&mut p, &mut rng);
@@ -27,12 +29,20 @@ fn random_params(net: &VelocityNet) -> Vec<f64> {
     p
 }
 
+fn objective<'a>(
+    net: &'a VelocityNet<f64>,
+    config: &'a FlowMatchingConfig,
+    units: &'a Standardiser,
+) -> Regression<'a, f64, Speed, Lines<'a>> {
+    Regression { net, ends: Lines { source: &config.source, units, pairing: config.coupling }, dropout: 0.0 }
+}
+
 #[test]
 fn the_objective_has_the_gradient_of_its_loss() {
-    for (dim, coupling) in [1, 2, 5].into_iter().flat_map(|d| [(d, Coupling::Independent), (d, MATCHED)]) {
+    for (dim, coupling) in [1, 2, 5].into_iter().flat_map(|d| [(d, Pairing::Independent), (d, MATCHED)]) {
         let config = FlowMatchingConfig { dim, coupling, ..small() };
         let (net, units) = (VelocityNet::new(&config).unwrap(), Standardiser::identity(dim));
-        let objective = VelocityMse { net: &net, source: &config.source, units: &units, coupling };
+        let objective = objective(&net, &config, &units);
         let (p, mut rng, rows) = (random_params(&net), seeded(1), 5);
         let mut x: Vec<f64> = (0..rows * dim).map(|_| f64::normal(&mut rng)).collect();
         // A row out of reach, and one that is where the field fades out for part of its way.
@@ -45,7 +55,7 @@ fn the_objective_has_the_gradient_of_its_loss() {
         let (weight, mut scratch) = (0.7, Default::default());
         let mut dp = vec![1.0; p.len()];
         // Scratch dirty from a larger batch must not matter.
-        let (mut other, wide) = (Noise::default(), vec![0.3; 2 * x.len()]);
+        let (mut other, wide) = (Drawn::default(), vec![0.3; 2 * x.len()]);
         Loss::<f64>::draw(&objective, 2 * rows, &[], START, &mut rng, &mut other);
         let w = Weights { p: &p, t: &transposed };
         objective.loss_grad(w, Batch::of(&wide), &other, 1.0, Some(&mut dp.clone()), &mut [], &mut scratch);
@@ -83,34 +93,33 @@ fn matched_lines_are_shortest() {
     let loss = |coupling, rows: usize| {
         let config = FlowMatchingConfig { coupling, ..small() };
         let (net, units) = (VelocityNet::new(&config).unwrap(), Standardiser::identity(2));
-        let objective = VelocityMse { net: &net, source: &config.source, units: &units, coupling };
+        let objective = objective(&net, &config, &units);
         let p = vec![0.0; net.num_params()];
-        let (mut noise, mut scratch) = (Noise::default(), Default::default());
+        let (mut noise, mut scratch) = (Drawn::default(), Default::default());
         Loss::<f64>::draw(&objective, rows, &[], START, &mut seeded(3), &mut noise);
         // The data are the source rows themselves in another order, shifted: no line need be longer than the
         // shift.
-        let x: Vec<f64> = noise.x0.chunks_exact(2).rev().flatten().map(|&x0| x0 + 0.5).collect();
+        let x: Vec<f64> = noise.ends.chunks_exact(2).rev().flatten().map(|&x0| x0 + 0.5).collect();
         let w = Weights { p: &p, t: &[] };
         let loss: f64 = objective.loss_grad(w, Batch::of(&x), &noise, 0.0, None, &mut [], &mut scratch);
         (loss / rows as f64, Loss::<f64>::tile(&objective))
     };
-    let (matched, tile) = loss(Coupling::OptimalTransport { rows: 100 }, 100);
+    let (matched, tile) = loss(Pairing::OptimalTransport { rows: 100 }, 100);
     assert_relative_eq!(matched, 0.25, max_relative = 1e-6);
     assert_eq!(tile, 100, "what is matched is seen together");
     // Independent standard normals, one shifted by (½, ½): 2 + ¼ a coordinate.
-    assert!(loss(Coupling::Independent, 100).0 > 1.5);
+    assert!(loss(Pairing::Independent, 100).0 > 1.5);
 }
 
 #[test]
 fn the_times_of_a_batch_leave_no_gap() {
     let (config, units) = (small(), Standardiser::identity(2));
     let net = VelocityNet::new(&config).unwrap();
-    let objective =
-        VelocityMse { net: &net, source: &config.source, units: &units, coupling: config.coupling };
-    let (mut noise, mut rng, mut sum) = (Noise::default(), seeded(3), 0.0);
+    let objective = objective(&net, &config, &units);
+    let (mut noise, mut rng, mut sum) = (Drawn::default(), seeded(3), 0.0);
     for _ in 0..200 {
         Loss::<f64>::draw(&objective, 64, &[], START, &mut rng, &mut noise);
-        let mut t = noise.t.clone();
+        let mut t = noise.levels.clone();
         t.sort_by(f64::total_cmp);
         assert!(t[0] >= 0.0 && t[63] < 1.0);
         assert!(t.windows(2).all(|w| (w[1] - w[0] - 1.0 / 64.0).abs() < 1e-12));
@@ -149,7 +158,7 @@ impl Velocity for Correlated {
         2
     }
 
-    fn velocity(&self, t: &[f64], x: &[f64], v: &mut [f64], _: &mut ()) {
+    fn velocity(&self, _: &[usize], t: &[f64], x: &[f64], v: &mut [f64], _: &mut ()) {
         for ((t, x), v) in t.iter().zip(x.chunks_exact(2)).zip(v.chunks_exact_mut(2)) {
             v.copy_from_slice(&Correlated::velocity(self, *t, x));
         }
@@ -169,7 +178,7 @@ fn the_mean_velocity_of_the_lines_carries_source_to_data() {
     let solver = Solver::DormandPrince { rtol: 1e-8, atol: 1e-8 };
     let divergence = (TraceEstimator::Exact, Streams::new(0));
     let (nats, _) = transport::score(
-        &truth,
+        |_, _| Correlated(0.8),
         solver,
         (1.0, 0.0),
         divergence,
@@ -191,7 +200,7 @@ fn training_finds_the_mean_velocity_of_the_lines() {
     let mut model = FlowMatching::new(config, &mut seeded(2)).unwrap();
     let options = TrainOptions { steps: 1500, ..Default::default() };
     model.train(&data, &options, &mut seeded(3), &mut Silent).unwrap();
-    let (p, mut pass, mut rng) = (&model.fitted.parameters.average, Default::default(), seeded(4));
+    let (p, mut pass, mut rng) = (&model.learned.parameters.average, Default::default(), seeded(4));
     let (mut error, mut size) = (0.0, 0.0);
     let data = truth.toy().sample(2_000, &mut seeded(5));
     for (k, x1) in data.rows().into_iter().enumerate() {
@@ -199,7 +208,8 @@ fn training_finds_the_mean_velocity_of_the_lines() {
         let x: Vec<f32> =
             x1.iter().map(|x1| (1.0 - t as f32) * f32::normal(&mut rng) + t as f32 * x1).collect();
         let want = truth.velocity(t, &[x[0].into(), x[1].into()]);
-        for (got, want) in model.net.infer(p, &x, t, &mut pass).iter().zip(want) {
+        for (got, want) in model.net.infer(p, At { x: &x, c: &[], levels: &[t] }, &mut pass).iter().zip(want)
+        {
             error += (f64::from(*got) - want).powi(2);
             size += want.powi(2);
         }

@@ -172,6 +172,8 @@ pub mod recipe;
 #[cfg(feature = "plot")]
 pub mod report;
 pub mod tables;
+#[cfg(test)]
+mod testing;
 pub mod worlds;
 
 pub use adversarial::{AdversarialLoss, Conditioning, Gan, GanConfig};

@@ -303,7 +303,9 @@ fn extremes() -> Vec<Box<dyn Generative>> {
         }
     }
     for bandwidth in [1e-100, 1e100].map(Bandwidth::Fixed) {
-        models.push(Box::new(KernelDensity::new(KernelDensityConfig { dim: 2, bandwidth }).unwrap()));
+        models.push(Box::new(
+            KernelDensity::new(KernelDensityConfig { bandwidth, ..Default::default() }).unwrap(),
+        ));
     }
     for bound in [1e-3, 1e3] {
         for transform in [Transform::Spline { bins: 2, bound }, Transform::AffineSpline { bins: 2, bound }] {

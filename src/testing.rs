@@ -103,12 +103,13 @@ pub(crate) fn assert_each_row_has_its_condition(model: &dyn Generative, conditio
         assert_eq!(alone, draw(repeated.as_ref()), "one condition for all, and for each");
         let scores = nats(one.as_ref(), &drawn);
         assert_eq!(scores, nats(repeated.as_ref(), &drawn), "one condition for all, and for each");
-        for row in 0..n {
-            let same = row % kinds == kind;
-            assert_eq!(drawn.row(row) == alone.row(row), same, "row {row} drawn under condition {kind}");
-            let close = (scores[row] - scored[row]).abs() <= 1e-5 * (1.0 + scored[row].abs());
-            assert_eq!(close, same, "row {row} scored under condition {kind}");
-        }
+        let same = |row: usize| drawn.row(row) == alone.row(row);
+        let close = |row: usize| (scores[row] - scored[row]).abs() <= 1e-5 * (1.0 + scored[row].abs());
+        let (own, others): (Vec<usize>, Vec<usize>) = (0..n).partition(|row| row % kinds == kind);
+        assert!(own.iter().all(|&row| same(row) && close(row)), "rows under condition {kind}");
+        // By chance a row may be the same under another.
+        let alike = others.iter().filter(|&&row| same(row) || close(row)).count();
+        assert!(alike < others.len() / 2, "{alike} of {} rows do not feel their condition", others.len());
         let row = drawn.slice(s![kind..=kind, ..]).to_owned();
         let by_itself = nats(one.as_ref(), &row)[0];
         assert!((by_itself - scored[kind]).abs() <= 1e-5 * (1.0 + by_itself.abs()), "{by_itself}");

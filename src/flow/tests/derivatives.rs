@@ -83,7 +83,7 @@ fn the_gradient_is_that_of_the_loss() {
             // Edges of the box have a kink in T′.
             let x: Vec<f64> = rows(dim).into_iter().map(|x: f64| 0.97 * x).collect();
             let c = conditions(&config);
-            let (weight, h) = (0.7, 1e-5);
+            let weight = 0.7;
             let (_, dp) = loss_grad(&chain, &p, (&x, &c), weight);
             for at in (0..p.len()).filter(|&at| open[at]) {
                 let here = p[at];
@@ -92,12 +92,16 @@ fn the_gradient_is_that_of_the_loss() {
                     loss_grad(&chain, &p, (&x, &c), weight).0
                 };
                 // Of fourth order, because a far row's loss bends strongly.
-                let near = loss(here + h) - loss(here - h);
-                let wide = loss(here + 2.0 * h) - loss(here - 2.0 * h);
-                let slope = weight * (8.0 * near - wide) / (12.0 * h);
+                let mut slope = |h: f64| {
+                    let near = loss(here + h) - loss(here - h);
+                    let wide = loss(here + 2.0 * h) - loss(here - 2.0 * h);
+                    weight * (8.0 * near - wide) / (12.0 * h)
+                };
+                // T″ jumps at a knot: the shorter step for a row beside one.
+                let slopes = [slope(1e-5), slope(1e-6)];
                 p[at] = here;
-                let close = (dp[at] - slope).abs() < 1e-6 * (1.0 + slope.abs());
-                assert!(close, "{config:?}: dp[{at}] = {}, by differences {slope}", dp[at]);
+                let close = slopes.iter().any(|slope| (dp[at] - slope).abs() < 1e-6 * (1.0 + slope.abs()));
+                assert!(close, "{config:?}: dp[{at}] = {}, by differences {slopes:?}", dp[at]);
             }
         }
     }

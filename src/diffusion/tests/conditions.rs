@@ -384,7 +384,7 @@ fn a_velocity_ends_at_20_standard_deviations() {
     let mut p = vec![0.0; net.num_params()];
     net.init(&mut p, &mut seeded(0));
     p.iter_mut().enumerate().for_each(|(i, p)| *p += 0.1 * (i as f64).sin());
-    let mut at =
+    let at =
         |x: [f64; 2]| net.infer(&p, At { x: &x, c: &[], levels: &[0.4] }, &mut Default::default()).to_vec();
     assert_eq!(at([20.0, -20.0]), at([25.0, -300.0]));
     assert_ne!(at([20.0, -20.0]), at([19.0, -20.0]));

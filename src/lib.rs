@@ -98,7 +98,7 @@
 //! | [`diffusion`] | DDPM, DDIM, diffusion as an SDE and its probability-flow ODE |
 //! | [`energy`] | energy-based models and score networks, trained by chains, denoising, sliced score matching |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
-//! | [`flow_matching`] | continuous flows from any source, with optimal-transport couplings |
+//! | [`diffusion::matching`] | continuous flows from any source, with optimal-transport couplings |
 //! | [`baseline`] | what a network has to beat: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop, checkpoints |
@@ -112,6 +112,7 @@
 //! | `report` | pictures, with the feature `plot` |
 //! | [`error`] | the errors, with the numbers in them |
 //! | [`faq`] | questions and answers |
+//! | [`results`] | everything measured: quality, speed, growth, each with its command |
 //!
 //! The page of each paradigm has its formula, a picture, an example, and how it can fail.
 //!
@@ -148,12 +149,16 @@ pub mod error;
 /// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMatching`], [`EnergyModel`],
 /// [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a [`Card`].
 /// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`tables::Table`],
-/// [`observe::Interrupt`], [`observe::JsonLines`], [`train::Objective`], [`train::fit`], [`nn::Network`],
+/// [`observe::Interrupt`], [`observe::JsonLines`], [`engine::Loss`], [`engine::fit()`], [`nn::Network`],
 /// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
 pub mod faq {}
+#[doc = include_str!("../docs/RESULTS.md")]
+///
+#[cfg_attr(doc, doc = include_str!("../docs/pictures/tradeoffs.svg"))]
+#[cfg_attr(doc, doc = include_str!("../docs/pictures/steps.svg"))]
+pub mod results {}
 pub mod file;
 pub mod flow;
-pub mod flow_matching;
 pub mod latent;
 pub mod map;
 pub mod metrics;
@@ -167,20 +172,24 @@ pub mod recipe;
 #[cfg(feature = "plot")]
 pub mod report;
 pub mod tables;
+#[cfg(test)]
+mod testing;
 pub mod worlds;
 
-pub use adversarial::{AdversarialLoss, Gan, GanConfig};
+pub use adversarial::{AdversarialLoss, Conditioning, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use baseline::{
     Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity,
     KernelDensityConfig,
 };
-pub use diffusion::{Diffusion, DiffusionConfig, Sampler, Schedule, Sde};
-pub use energy::{EnergyConfig, EnergyModel, EnergyTraining, ScoreConfig, ScoreModel, ScoreTraining};
+pub use diffusion::{
+    Diffusion, DiffusionConfig, FlowMatching, FlowMatchingConfig, Pairing, Sampler, Schedule, ScoreConfig,
+    ScoreModel, ScoreTraining, Sde, Source,
+};
+pub use energy::{EnergyConfig, EnergyModel, EnergyTraining};
 pub use engine::OptimiserConfig;
 pub use error::{Error, Result};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
-pub use flow_matching::{Coupling, FlowMatching, FlowMatchingConfig, Source};
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use model::*;
 pub use numeric::rng::seeded;
@@ -196,6 +205,10 @@ pub mod data {
     pub use crate::tables::*;
     pub use crate::worlds::*;
 }
+#[deprecated(note = "use `Pairing`")]
+pub use diffusion::Pairing as Coupling;
+#[deprecated(note = "use `diffusion::matching`")]
+pub use diffusion::matching as flow_matching;
 #[deprecated(note = "use `engine`")]
 pub use engine as train;
 #[deprecated(note = "use `model`")]
@@ -205,11 +218,11 @@ pub use model as generative;
 pub mod prelude {
     pub use crate::{
         AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, Checkpoint,
-        ComponentCount, Condition, ConditionKind, Coupling, Covariance, Dataset, Diffusion, DiffusionConfig,
+        ComponentCount, Condition, ConditionKind, Covariance, Dataset, Diffusion, DiffusionConfig,
         Distribution, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow, FlowConfig, FlowMatching,
         FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head,
         KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing,
-        Observer, OptimiserConfig, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig,
+        Observer, OptimiserConfig, Pairing, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig,
         ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport, Transform,
         Vae, VaeConfig,
     };

@@ -1,8 +1,8 @@
 //! Steps do not allocate: a training and a sampler ask for memory as often for many steps as for few.
 
 use quadrivium::diffusion::Method;
+use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::energy::{Acceptance, Langevin};
-use quadrivium::flow_matching::FlowSteps;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
 use quadrivium::tables::{Header, TableReader};
@@ -30,7 +30,7 @@ fn models() -> Vec<Box<dyn Generative>> {
     let mut rng = seeded(0);
     let rng = &mut rng;
     let head = Head::Bins { bins: 16 };
-    let coupling = Coupling::OptimalTransport { rows: 64 };
+    let coupling = Pairing::OptimalTransport { rows: 64 };
     let gan = |loss| GanConfig { loss, ..GanConfig::default() };
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.1 };
     let score = |training| ScoreConfig { training, ..ScoreConfig::default() };

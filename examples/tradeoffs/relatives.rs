@@ -45,7 +45,7 @@ pub fn relatives(
     let matching = match rule.small {
         true => FlowMatchingConfig { dim, hidden: vec![64; 2], octaves: 1, ..Default::default() },
         false => {
-            let coupling = Coupling::OptimalTransport { rows: 64 };
+            let coupling = Pairing::OptimalTransport { rows: 64 };
             FlowMatchingConfig { dim, coupling, ..Default::default() }
         }
     };

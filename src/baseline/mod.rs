@@ -47,9 +47,9 @@
 //! # What can go wrong
 //!
 //! - **One width for all places** is too wide for a peak and too narrow for a tail, and the rules are too
-//!   wide for everything with more than one mode. *See*: on 5000 rows of two moons held-out rows score 1.30
-//!   nats with Scott's h = 0.24, 1.02 with the cross-validated 0.066, 2.95 with 0.01 (whose training rows
-//!   score −0.17). *Change*: [`Bandwidth::CrossValidated`].
+//!   wide for everything with more than one mode. *See*: training rows that score far better than held-out ones
+//!   (too narrow), or held-out rows that score far better with half the width (too wide). *Change*:
+//!   [`Bandwidth::CrossValidated`].
 //! - **The curse of dimension.** A kernel density's error falls as n^(−4/(d + 4)), d columns: each more
 //!   wants many times the rows.
 //! - **Repeated rows.** Cross-validation narrows the kernels without end, and a component on one repeated
@@ -59,8 +59,8 @@
 //! - **Local optima.** A component that covers two modes does not split, and two that share a mode do not
 //!   part. *See*: likelihoods that differ from seed to seed. *Change*:
 //!   [`restarts`](GaussianMixtureConfig::restarts).
-//! - **Edges and curves** are chains of ellipses: on the checkerboard 25 components stay 0.21 nats short,
-//!   where a spline flow stays 0.04.
+//! - **Edges and curves** become chains of ellipses: on the checkerboard a spline flow comes several times closer to
+//!   the truth than a mixture of 25 components ([measured](crate::results)).
 //!
 //! # Papers
 //!
@@ -137,8 +137,11 @@ fn check_count(condition: &Condition, n: usize) -> Result<()> {
 /// Σ (x − μ)(x − μ)ᵀ/count over the rows of x, (n, d): (d, d).
 fn covariance(x: ArrayView2<f32>, mean: &[f64], count: f64) -> Array2<f64> {
     let d = mean.len();
-    let centred: Vec<f64> =
-        x.rows().into_iter().flat_map(|row| row.into_iter().zip(mean).map(|(&x, mean)| f64::from(x) - mean)).collect();
+    let centred: Vec<f64> = x
+        .rows()
+        .into_iter()
+        .flat_map(|row| row.into_iter().zip(mean).map(|(&x, mean)| f64::from(x) - mean))
+        .collect();
     Array2::from_shape_vec((d, d), gram(&centred, d)).expect("d × d") / count
 }
 

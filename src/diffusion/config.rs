@@ -1,8 +1,8 @@
 use super::sampler::MOST_STEPS;
-use super::{Finish, ReverseVariance, Sampler, Schedule, Solver};
+use super::{Finish, Grid, ReverseVariance, Sampler, Schedule, Solver};
 use crate::engine::OptimiserConfig;
 use crate::error::{Result, check};
-use crate::model::TraceEstimator;
+use crate::model::{ConditionKind, TraceEstimator};
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
 use crate::nn::{Activation, timed};
 
@@ -39,6 +39,9 @@ pub struct DiffusionConfig {
     pub training_noise: TrainingNoise,
     /// How rows are drawn. Default [`Sampler::Ddpm`].
     pub sampler: Sampler,
+    /// The noise levels that the sampler visits. Default [`Grid::Own`], the sampler's.
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "Grid::is_own"))]
+    pub grid: Grid,
     /// The variance of DDPM's steps. Default [`ReverseVariance::Beta`].
     pub reverse_variance: ReverseVariance,
     /// How samplers take the last of the noise away. Default [`Finish::Flow`].
@@ -57,6 +60,13 @@ pub struct DiffusionConfig {
     /// learn what that misses. Lengths are then in standard deviations of what is left of a column.
     /// Default true.
     pub whiten: bool,
+    /// What rows are conditioned on. Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
+    /// The share of training rows whose condition is dropped (Ho & Salimans 2022): what the network learns from them
+    /// is p(x), and [`Guidance`](super::Guidance) against it. Without a condition it means nothing. 0 up to, not
+    /// including, 1. Default 0.1.
+    pub condition_dropout: f64,
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -98,12 +108,15 @@ impl Default for DiffusionConfig {
             sigma_min: 0.002,
             training_noise: TrainingNoise::LogSnr,
             sampler: Sampler::Ddpm,
+            grid: Grid::Own,
             reverse_variance: ReverseVariance::Beta,
             finish: Finish::Flow,
             beyond: Beyond::Normal,
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
             whiten: true,
+            condition: ConditionKind::None,
+            condition_dropout: 0.1,
             optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
         }
     }
@@ -117,7 +130,10 @@ impl DiffusionConfig {
         check_some_hidden("DiffusionConfig::hidden", &self.hidden)?;
         check(self.octaves <= timed::OCTAVES, "DiffusionConfig::octaves", self.octaves, "0 to 13")?;
         check_time_features("DiffusionConfig::time_features", self.time_features)?;
-        let params = timed::count_params(self.dim, &self.hidden, self.octaves, self.time_features);
+        self.condition.validate("DiffusionConfig::condition")?;
+        check_dropout("DiffusionConfig::condition_dropout", self.condition_dropout)?;
+        let features = self.time_features + self.condition.width();
+        let params = timed::count_params(self.dim, &self.hidden, self.octaves, features);
         check_params("DiffusionConfig::hidden", &self.hidden, params)?;
         self.schedule.validate()?;
         let counts = (1..=MOST_STEPS).contains(&self.timesteps);
@@ -141,9 +157,20 @@ impl DiffusionConfig {
             self.divergence,
             "1 to 4096 probes",
         )?;
-        self.sampler.validate(self.timesteps)?;
+        self.check_sampler()?;
         self.solver.validate()?;
         self.activation.validate()?;
         self.optimiser.validate()
     }
+
+    /// That the sampler can be run, on the grid.
+    pub(super) fn check_sampler(&self) -> Result<()> {
+        self.sampler.validate(self.timesteps)?;
+        self.grid.validate(self)
+    }
+}
+
+/// That a share of conditions can be dropped.
+pub(super) fn check_dropout(field: &'static str, share: f64) -> Result<()> {
+    check((0.0..1.0).contains(&share), field, share, "0 or more, less than 1")
 }

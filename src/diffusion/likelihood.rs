@@ -1,68 +1,69 @@
 use ndarray::ArrayView2;
 
-use super::network::Pass;
-use super::sampling::Network;
-use super::schedule::NoiseLevel;
-use super::{Diffusion, log_snr_span};
-use crate::engine::transport::{self, Tangents, Velocity, divergence_for, standard_normal};
+use super::network::{At, Level, Parametrization, Pass, PathNet};
+use super::path::Path;
+use super::predictor::Trained;
+use crate::engine::transport::{self, Tangents, Velocity, divergence_for};
+use crate::engine::{Given, Standardiser};
 use crate::error::Result;
-use crate::model::{LikelihoodOptions, LogLikelihood, check_rows};
+use crate::model::{LikelihoodOptions, LogLikelihood, TraceEstimator};
+use crate::numeric::ode::Solver;
 use crate::numeric::rng::Streams;
 
-/// A coordinate of the probability-flow ODE, in the log signal-to-noise ratio λ as time.
-///
-/// It moves rows so that they have at each level the density of the noisy data (Song et al. 2021b, eq. 13).
-/// For the variance-preserving process dx = ½ (d ln ᾱ/dt) x dt + g dw it is dz/dt = ½ (d ln ᾱ/dt) (z − ε̂/σ).
-/// In λ, d ln ᾱ/dλ = σ², so
-///
-/// dz/dλ = ½ σ (σ z − ε̂), ∇·(dz/dλ) = ½ σ (σ d − ∇·ε̂),
-///
-/// and no term grows at either end.
-pub(super) fn probability_flow(sigma: f64, z: f64, eps: f64) -> f64 {
-    0.5 * sigma * (sigma * z - eps)
-}
-
-/// What the network keeps from call to call on its way along the ODE.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    levels: Vec<NoiseLevel>, // (m), or (1) where all rows share a level
-    x: Vec<f32>,             // (m, d)
-    xdot: Vec<f32>,          // (m, d)
+/// What a network keeps from call to call along the ODE of its path.
+#[derive(Debug)]
+pub(crate) struct Workspace<L> {
+    levels: Vec<L>, // (m), or (1) where all rows share a level
+    x: Vec<f32>,    // (m, d)
+    c: Vec<f32>,    // (m, k), or (1, k)
+    xdot: Vec<f32>, // (m, d)
     pass: Pass<f32>,
 }
 
-impl Scratch {
-    fn sigma(&self, row: usize) -> f64 {
-        self.levels[row.min(self.levels.len() - 1)].sigma
+impl<L> Default for Workspace<L> {
+    fn default() -> Self {
+        let (levels, x, c, xdot) = Default::default();
+        Workspace { levels, x, c, xdot, pass: Pass::default() }
     }
 }
 
-impl Velocity for Network<'_, f32> {
-    type Scratch = Scratch;
+impl<L: Copy> Workspace<L> {
+    fn level(&self, row: usize) -> L {
+        self.levels[row.min(self.levels.len() - 1)]
+    }
+}
+
+impl<P: Parametrization> Velocity for Trained<'_, f32, P> {
+    type Scratch = Workspace<Level<P>>;
 
     fn dim(&self) -> usize {
         self.net.dim()
     }
 
-    fn velocity(&self, lambda: &[f64], z: &[f64], v: &mut [f64], s: &mut Scratch) {
-        let d = self.net.dim();
-        let alike = lambda.iter().all(|l| *l == lambda[0]);
+    fn velocity(&self, rows: &[usize], t: &[f64], x: &[f64], v: &mut [f64], s: &mut Self::Scratch) {
+        let (d, k) = (self.net.dim(), self.net.width());
+        let alike = t.iter().all(|other| *other == t[0]);
         s.levels.clear();
-        s.levels.extend(
-            lambda[..if alike { 1 } else { lambda.len() }].iter().map(|&l| NoiseLevel::at_log_snr(l)),
-        );
+        s.levels.extend(t[..if alike { 1 } else { t.len() }].iter().map(|&t| P::Path::level(t)));
         s.x.clear();
-        s.x.extend(z.iter().map(|&z| z as f32));
-        let eps_hat = self.net.forward(self.p, &s.x, &s.levels, &mut s.pass);
-        v.iter_mut().zip(eps_hat).for_each(|(v, &eps)| *v = eps.into());
-        for (r, (v, z)) in v.chunks_exact_mut(d).zip(z.chunks_exact(d)).enumerate() {
+        s.x.extend(x.iter().map(|&x| x as f32));
+        s.c.clear();
+        if self.c.len() <= k {
+            s.c.extend_from_slice(self.c);
+        } else {
+            rows.iter().for_each(|row| s.c.extend_from_slice(&self.c[row * k..][..k]));
+        }
+        let at = At { x: &s.x, c: &s.c, levels: &s.levels };
+        let predicted = self.net.forward(self.p, at, &mut s.pass);
+        v.iter_mut().zip(predicted).for_each(|(v, &predicted)| *v = predicted.into());
+        for (r, (v, x)) in v.chunks_exact_mut(d).zip(x.chunks_exact(d)).enumerate() {
             // Exactly, so that the farthest row keeps all digits of its density.
-            if s.pass.is_normal(r) {
+            if s.pass.rests(r) {
                 v.fill(0.0);
                 continue;
             }
-            let sigma = s.sigma(r);
-            v.iter_mut().zip(z).for_each(|(v, z)| *v = probability_flow(sigma, *z, *v));
+            let level = s.level(r);
+            v.iter_mut().zip(x).for_each(|(v, x)| *v = P::Path::velocity(level, *x, *v));
         }
     }
 
@@ -72,38 +73,51 @@ impl Velocity for Network<'_, f32> {
         _: &[f64],
         tangents: Tangents<'_>,
         divergence: &mut [f64],
-        s: &mut Scratch,
+        s: &mut Self::Scratch,
     ) {
         divergence.fill(0.0);
         for k in 0..tangents.count() {
             tangents.direction(k, &mut s.xdot);
-            let epsdot = self.net.jvp(self.p, &s.x, &s.xdot, &mut s.pass);
-            tangents.add(&s.xdot, epsdot, divergence);
+            let at = At { x: &s.x, c: &s.c, levels: &s.levels };
+            let dot = self.net.jvp(self.p, at, &s.xdot, &mut s.pass);
+            tangents.add(&s.xdot, dot, divergence);
         }
         for (r, div) in divergence.iter_mut().enumerate() {
-            let sigma = s.sigma(r);
-            let flow = 0.5 * sigma * (sigma * self.net.dim() as f64 - *div);
-            *div = if s.pass.is_normal(r) { 0.0 } else { flow };
+            let moving = P::Path::divergence(s.level(r), self.net.dim(), *div);
+            *div = if s.pass.rests(r) { 0.0 } else { moving };
         }
     }
 }
 
-impl Diffusion {
-    /// ln p(x) = ln p(z) + ln |dz/dx|, where the ODE carries z to the last timestep's N(0, I).
-    pub(super) fn score(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
-        let d = self.config.dim;
-        check_rows("x", x, d)?;
-        let standardiser = &self.fitted.standardiser;
-        let (solver, divergence) = (self.config.solver, self.config.divergence.unwrap_or(divergence_for(d)));
-        let (nats, nfe) = transport::score(
-            &self.predictor(),
-            solver,
-            log_snr_span(&self.config, &self.levels),
-            (divergence, Streams::new(options.seed)),
-            x,
-            (|z| standardiser.standardise(z), |x, nats| standardiser.add_log_det(x, nats)),
-            standard_normal,
-        )?;
-        Ok(LogLikelihood::OdeEstimate { nats, nfe, rtol: solver.rtol(), divergence })
-    }
+/// How the ODE of a likelihood is solved.
+pub(crate) struct Integration {
+    /// From the data to the far end, in the time of the path.
+    pub(crate) span: (f64, f64),
+    pub(crate) solver: Solver,
+    /// `None`: as [`divergence_for`] says.
+    pub(crate) divergence: Option<TraceEstimator>,
+}
+
+/// ln p(x|c) = ln p(z) + ln |dz/dx|, where the ODE carries x, in standard units, to the far end z with the density
+/// `end`.
+pub(crate) fn log_likelihood<P: Parametrization>(
+    (net, p): (&PathNet<f32, P>, &[f32]),
+    Integration { span, solver, divergence }: Integration,
+    standardiser: &Standardiser,
+    given: Given<'_>,
+    x: ArrayView2<f32>,
+    options: &LikelihoodOptions,
+    end: impl Fn(&[f64]) -> f64 + Sync,
+) -> Result<LogLikelihood> {
+    let divergence = divergence.unwrap_or(divergence_for(net.dim()));
+    let (nats, nfe) = transport::score(
+        |first, n| Trained { net, p, c: given.rows(first, n) },
+        solver,
+        span,
+        (divergence, Streams::new(options.seed)),
+        x,
+        (|z| standardiser.standardise(z), |x, nats| standardiser.add_log_det(x, nats)),
+        end,
+    )?;
+    Ok(LogLikelihood::OdeEstimate { nats, nfe, rtol: solver.rtol(), divergence })
 }

@@ -57,14 +57,14 @@
 //!
 //! # What can go wrong
 //!
-//! - **Slow.** An evaluation per step: DDPM-1000 takes 400 µs a row on two cores, where a VAE takes 0.2.
-//!   *Change*: [`Sampler::DpmSolver`] in 20 steps is at the floor of the energy distance, with a 50th
-//!   of the evaluations and so of the time.
-//! - **Few steps are biased.** *See*: the spread of a mode ÷ the true one. On the grid it is 1.00 for
-//!   DDPM-1000, 0.97 for DDIM-50 and 1.79 for DDIM-5, of which 74 % of the rows lie within 3σ. Heun with
-//!   few steps fails worse: 1.4 % with 9 evaluations.
+//! - **Slow.** An evaluation per step: DDPM-1000 needs a thousand for a row, a VAE one. *Change*: the sampler.
+//!   [`Sampler::DpmSolver`] in 20 steps takes a 50th of the evaluations, and so of the time, and its energy
+//!   distance is at the floor ([measured](crate::results)).
+//! - **Few steps are biased.** *See*: the spread within a mode ÷ the true one, which grows as DDIM takes fewer
+//!   steps. Heun in very few steps fails worse: hardly any of its rows lie in a mode
+//!   ([measured](crate::results)).
 //! - **Detail finer than the smallest noise** is not seen: [`sigma_min`](DiffusionConfig::sigma_min), in
-//!   standard deviations of a column. Samplers differ in how near they come to it: [`Finish`] has figures. A
+//!   standard deviations of a column. Samplers differ in how near they come to it: see [`Finish`]. A
 //!   mode that is drawn too narrow lies within 3σ more often than the truth: read that share beside the
 //!   spread.
 //! - **Far rows.** The network learns nothing where there are no data. From 12 to 18 standard deviations its
@@ -73,10 +73,9 @@
 //! - **The likelihood is an estimate,** of noiseless sampling: a network whose ε̂ is right on average but
 //!   rough gives good samples and a poor likelihood, for the divergence feels the roughness. A tolerance or
 //!   probes come with it in [`LogLikelihood::OdeEstimate`]; beyond 16 columns probes make it noisy.
-//! - **Diversity for fidelity.** Guidance, which trades them, is not in this crate.
-//!   [`temperature`](SampleOptions::temperature) below 1 trades too, and on separate modes badly: with 0.7
-//!   DDIM-50 leaves the modes as wide as before and takes rows from the outer ones (KL of mode shares 0.004
-//!   → 0.16 nats).
+//! - **Diversity for fidelity.** [`Guidance`] trades them: the larger its scale, the closer samples keep to their
+//!   condition, and the less they vary. A [`temperature`](SampleOptions::temperature) below 1 trades them too, but badly where modes are separate: it
+//!   leaves each mode as wide as before and draws the outer ones less often.
 //!
 //! # Papers
 //!
@@ -89,11 +88,16 @@
 //! Lu et al. 2022, [DPM-Solver++](https://arxiv.org/abs/2211.01095)
 
 mod config;
+mod guidance;
+pub mod ladder;
 mod likelihood;
-pub(crate) mod network;
-pub(crate) mod objective;
+pub mod matching;
+mod network;
+mod objective;
+mod path;
 #[cfg(feature = "safetensors")]
 mod persist;
+mod predictor;
 mod sampler;
 mod sampling;
 mod schedule;
@@ -101,31 +105,34 @@ mod sde;
 #[cfg(test)]
 mod tests;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ndarray::ArrayView2;
 use rand::RngCore;
 
 pub use self::config::{Beyond, DiffusionConfig, TrainingNoise};
-pub use self::sampler::{Finish, ReverseVariance, Sampler};
-pub use self::sampling::{NoisePredictor, sample_with};
+pub use self::guidance::{Against, Guidance};
+pub use self::ladder::{ScoreConfig, ScoreModel, ScoreTraining};
+pub use self::matching::{FlowMatching, FlowMatchingConfig, FlowSteps, Pairing, Source};
+pub use self::predictor::NoisePredictor;
+pub use self::sampler::{Finish, Grid, ReverseVariance, Sampler};
+pub use self::sampling::sample_with;
 pub use self::schedule::{NoiseLevel, Schedule};
 pub use self::sde::{ProbabilityFlow, Sde};
 pub use crate::numeric::ode::{Method, Solver};
 
-use self::network::NoiseNet;
+use self::guidance::{Guide, Guided};
+use self::likelihood::Integration;
+use self::network::{Noise, NoiseNet};
 use self::objective::{Levels, NoiseMse};
-use self::sampler::Plan;
-use crate::engine::Standardiser;
-use crate::engine::tiles;
-use crate::engine::{self, Conditions, Parameters, Rows, fit};
+use self::predictor::Trained;
+use self::sampler::{Plan, Scratch};
+use crate::engine::transport::standard_normal;
+use crate::engine::{Fitted, Given, Parameters, RowStreams, Rows, fit};
 use crate::error::Result;
 use crate::map::{Card, Objective, Sampling};
-use crate::model::{
-    Dataset, Distribution, Generative, LikelihoodOptions, LogLikelihood, Observer, SampleOptions, Samples,
-    TrainOptions, TrainReport,
-};
+use crate::model::*;
+use crate::nn::VectorField;
 use crate::numeric::rng::Streams;
 
 /// Where training with [`TrainingNoise::LogSnr`] ends on the side of the noise (Kingma et al. 2021 start
@@ -158,14 +165,28 @@ pub struct Diffusion {
     levels: Vec<NoiseLevel>,
     /// The sampler's steps.
     plan: Plan,
-    fitted: Arc<Fitted>,
+    guidance: Option<Arc<Guidance<Diffusion>>>,
+    learned: Arc<Learned>,
 }
 
-/// What training changes; views with other samplers share it.
+/// What training changes; views share it.
 #[derive(Debug, Clone)]
-struct Fitted {
+struct Learned {
     parameters: Parameters,
-    standardiser: Standardiser,
+    fitted: Fitted,
+}
+
+impl Learned {
+    /// With random parameters.
+    fn new<P: network::Parametrization>(
+        net: &network::PathNet<f32, P>,
+        condition: ConditionKind,
+        rng: &mut dyn RngCore,
+    ) -> Arc<Self> {
+        let mut p = vec![0.0; net.num_params()];
+        net.init(&mut p, &mut Streams::from_rng(rng).stream(0));
+        Arc::new(Learned { parameters: Parameters::new(p), fitted: Fitted::new(net.dim(), condition) })
+    }
 }
 
 impl Diffusion {
@@ -176,19 +197,38 @@ impl Diffusion {
     pub fn new(config: DiffusionConfig, rng: &mut dyn RngCore) -> Result<Self> {
         config.validate()?;
         let net = NoiseNet::new(&config)?;
-        let mut p = vec![0.0; net.num_params()];
-        net.init(&mut p, &mut Streams::from_rng(rng).stream(0));
+        let learned = Learned::new(&net, config.condition, rng);
+        Ok(Self::of(config, net, learned))
+    }
+
+    /// The same with a network of your own: it outputs v at rows x = α x₀ + σ ε, of which the noise ε̂ = σ x + α v is
+    /// made, and is told λ as the time and σ as the blur. The config's `hidden`, `activation`, `octaves` and
+    /// `time_features` describe the built-in network and mean nothing here. The model cannot be saved to a file.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range, or if the network has other columns
+    /// or conditions than the config.
+    pub fn with_network(
+        config: DiffusionConfig,
+        network: Arc<dyn VectorField>,
+        rng: &mut dyn RngCore,
+    ) -> Result<Self> {
+        config.validate()?;
+        let shape = (config.dim, config.condition.width());
+        let net = NoiseNet::foreign(
+            network,
+            shape,
+            NoiseNet::<f32>::fades(&config),
+            NoiseNet::<f32>::how(&config),
+        )?;
+        let learned = Learned::new(&net, config.condition, rng);
+        Ok(Self::of(config, net, learned))
+    }
+
+    fn of(config: DiffusionConfig, net: NoiseNet, learned: Arc<Learned>) -> Self {
         let levels = config.schedule.levels(config.timesteps);
-        Ok(Diffusion {
-            plan: config.sampler.plan(&config, &levels),
-            fitted: Arc::new(Fitted {
-                parameters: Parameters::new(p),
-                standardiser: Standardiser::identity(config.dim),
-            }),
-            levels,
-            net,
-            config,
-        })
+        let plan = Plan::new(&config, &levels);
+        Diffusion { config, net, levels, plan, guidance: None, learned }
     }
 
     /// What it was made with, and the sampler that it has now.
@@ -199,12 +239,93 @@ impl Diffusion {
     /// The same model, sampled in another way. It shares the parameters until one of the two trains on.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a sampler out of range.
+    /// [`Error::Config`](crate::Error::Config) for a sampler out of range, or one that cannot run on the model's grid.
     pub fn with_sampler(&self, sampler: Sampler) -> Result<Self> {
-        sampler.validate(self.config.timesteps)?;
-        let config = DiffusionConfig { sampler, ..self.config.clone() };
-        let plan = sampler.plan(&config, &self.levels);
-        Ok(Diffusion { config, plan, ..self.clone() })
+        self.sampled(DiffusionConfig { sampler, ..self.config.clone() })
+    }
+
+    /// The same model, sampled at other noise levels. It shares the parameters until one of the two trains on.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a grid on which the model's sampler cannot run.
+    ///
+    /// ```
+    /// use quadrivium::diffusion::Grid;
+    /// use quadrivium::{prelude::*, seeded};
+    ///
+    /// let model = Diffusion::new(DiffusionConfig::default(), &mut seeded(0))?;
+    /// let quick = model.with_sampler(Sampler::DpmSolver { steps: 4 })?;
+    /// let karras = quick.with_grid(Grid::Karras)?;
+    /// let listed = quick.with_grid(Grid::Levels(vec![80.0, 8.0, 0.8, 0.08]))?;
+    /// assert_eq!((karras.card().nfe, listed.card().nfe), (4, 4));
+    /// assert!(quick.with_grid(Grid::Levels(vec![80.0, 8.0])).is_err(), "a level for each step");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn with_grid(&self, grid: Grid) -> Result<Self> {
+        self.sampled(DiffusionConfig { grid, ..self.config.clone() })
+    }
+
+    fn sampled(&self, config: DiffusionConfig) -> Result<Self> {
+        config.check_sampler()?;
+        Ok(Diffusion { plan: Plan::new(&config, &self.levels), config, ..self.clone() })
+    }
+
+    /// The same model with [`Guidance`]: its draws answer their condition more strongly. It has no likelihood. It shares
+    /// the parameters until one of the two trains on.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a field out of range, and for guidance against what the model does
+    /// not know.
+    ///
+    /// ```
+    /// use quadrivium::diffusion::Guidance;
+    /// use quadrivium::{prelude::*, ndarray::{Array1, Array2}};
+    ///
+    /// // Rows of class k are about k.
+    /// let mut rng = quadrivium::seeded(0);
+    /// let class = |row: usize| (row % 2) as u32;
+    /// let x = Array2::from_shape_fn((400, 1), |(row, _)| class(row) as f32 + 0.3 * (row as f32).sin());
+    /// let data = Dataset::new(x)?.with_condition(Condition::Class(Array1::from_shape_fn(400, class)))?;
+    /// let config = DiffusionConfig {
+    ///     dim: 1,
+    ///     hidden: vec![32, 32],
+    ///     condition: ConditionKind::Class { classes: 2 },
+    ///     sampler: Sampler::Ddim { steps: 20, eta: 0.0 },
+    ///     ..Default::default()
+    /// };
+    /// let mut model = Diffusion::new(config, &mut rng)?;
+    /// model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut Silent)?;
+    ///
+    /// let guided = model.with_guidance(Guidance { scale: 3.0, ..Default::default() })?;
+    /// assert_eq!((model.card().nfe, guided.card().nfe), (20, 40));
+    /// let mean = |model: &Diffusion, rng: &mut _| -> Result<f32> {
+    ///     Ok(model.given(&Condition::class(1))?.draw(200, rng)?.mean().unwrap())
+    /// };
+    /// assert!(mean(&guided, &mut rng)? > mean(&model, &mut rng)?);
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn with_guidance(&self, guidance: Guidance<Diffusion>) -> Result<Self> {
+        guidance
+            .validate(self.knows_no_condition(), |weaker| weaker.learned.fitted == self.learned.fitted)?;
+        Ok(Diffusion { guidance: Some(Arc::new(guidance)), ..self.clone() })
+    }
+
+    /// The averaged parameters, under conditions.
+    fn network<'a>(&'a self, c: &'a [f32]) -> Trained<'a, f32, Noise> {
+        Trained { net: &self.net, p: &self.learned.parameters.average, c }
+    }
+
+    /// The network that draws.
+    fn guided<'a>(&'a self, c: &'a [f32]) -> Guided<'a, Noise> {
+        let guide = self.guidance.as_ref().map(|guidance| Guide {
+            scale: guidance.scale,
+            interval: guidance.interval,
+            weaker: match &guidance.against {
+                Against::Unconditional => None,
+                Against::Weaker(weaker) => Some(weaker.network(c)),
+            },
+        });
+        Guided { network: self.network(c), guide }
     }
 
     /// Where training takes its noise levels from.
@@ -226,64 +347,70 @@ fn log_snr_span(config: &DiffusionConfig, levels: &[NoiseLevel]) -> (f64, f64) {
     (NoiseLevel::at_sigma(config.sigma_min).log_snr, levels[levels.len() - 1].log_snr)
 }
 
-impl Distribution for Diffusion {
-    fn card(&self) -> Card {
-        let (sampler, timesteps) = (self.config.sampler, self.config.timesteps);
-        let steps = sampler.nfe(timesteps);
-        Card::new(sampler.name(timesteps), Objective::NoisePrediction, Sampling::Denoising { steps })
+/// A temperature T scales all noise that enters a draw: x_T ~ N(0, T²I), and T·ξ for the ξ of each step.
+///
+/// ln p(x) is by the probability-flow ODE, as precise as the solver; one of its evaluations is a pass of the network
+/// with all tangents of the divergence, d of them where it is exact. A row with a coordinate beyond 18 standard
+/// deviations has the normal density in standard units; from 12 on the network's part fades out
+/// ([`DiffusionConfig::beyond`]).
+impl Paradigm for Diffusion {
+    type Workspace = Scratch<f32, guidance::Workspace>;
+
+    fn place(&self) -> Card {
+        let name = self.config.sampler.name(self.config.timesteps) + self.config.grid.name();
+        let guided = self.guided(&[]);
+        let steps = self.plan.levels().map(|level| guided.cost(level)).sum();
+        let card = Card::new(name, Objective::NoisePrediction, Sampling::Denoising { steps });
+        guidance::on_card(card, self.guidance.as_deref())
     }
 
-    fn dim(&self) -> usize {
-        self.config.dim
-    }
-
-    /// Draws rows. A temperature T scales all noise that enters: x_T ~ N(0, T²I), and T·ξ for the ξ of each
-    /// step.
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        tiles::sample(&self.reverse(&self.predictor()), n, options, rng)
-    }
-
-    fn sample_each(
-        &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        tiles::sample_each(&self.reverse(&self.predictor()), n, options, rng, sink)
-    }
-
-    /// ln p(x) by the probability-flow ODE, as precise as the solver; one of its evaluations is a pass of the
-    /// network with all tangents of the divergence, d of them where it is exact. A row with a coordinate beyond
-    /// 18 standard deviations has the normal density in standard units; from 12 on the network's part fades out
-    /// ([`DiffusionConfig::beyond`]).
-    fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
-        self.score(x, options)
-    }
-}
-
-impl Generative for Diffusion {
-    fn num_params(&self) -> usize {
+    fn count_params(&self) -> usize {
         self.net.num_params()
     }
 
-    fn train(
+    fn fitted(&self) -> &Fitted {
+        &self.learned.fitted
+    }
+
+    fn learn(
         &mut self,
         data: &Dataset,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        options.validate()?;
-        let units = engine::Fitted {
-            standardiser: self.fitted.standardiser.clone(),
-            conditions: Conditions::default(),
-        };
-        let rows = Rows::whitened(data, &units, self.config.whiten, options, rng)?;
-        let Fitted { parameters, standardiser } = Arc::make_mut(&mut self.fitted);
-        *standardiser = rows.fitted.standardiser.clone();
-        let levels = Self::training_levels(&self.config, &self.levels);
-        let objective = NoiseMse { net: &self.net, levels };
-        fit(objective, parameters, &rows, &self.config.optimiser, options, observer)
+        let rows = Rows::whitened(data, &self.learned.fitted, self.config.whiten, options, rng)?;
+        let Learned { parameters, fitted } = Arc::make_mut(&mut self.learned);
+        *fitted = rows.fitted.clone();
+        let ends = Self::training_levels(&self.config, &self.levels);
+        let loss = NoiseMse { net: &self.net, ends, dropout: self.config.condition_dropout };
+        fit(loss, parameters, &rows, &self.config.optimiser, options, observer)
+    }
+
+    fn draw_tile(
+        &self,
+        temperature: f64,
+        c: &[f32],
+        streams: RowStreams,
+        scratch: &mut Self::Workspace,
+        x: &mut [f32],
+    ) -> usize {
+        sampling::reverse(&self.guided(c), &self.plan, temperature, streams, scratch, x, |_| {})
+    }
+
+    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
+        if self.guidance.is_some() {
+            return Ok(LogLikelihood::Unavailable);
+        }
+        let DiffusionConfig { solver, divergence, .. } = self.config;
+        let integration = Integration { span: log_snr_span(&self.config, &self.levels), solver, divergence };
+        let Learned { parameters, fitted } = &*self.learned;
+        let network = (&self.net, &parameters.average[..]);
+        let units = &fitted.standardiser;
+        likelihood::log_likelihood(network, integration, units, c, x, options, standard_normal)
+    }
+
+    fn knows_no_condition(&self) -> bool {
+        self.config.condition_dropout > 0.0
     }
 }

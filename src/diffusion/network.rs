@@ -1,86 +1,50 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::path::{Noising, Path};
 use super::schedule::NoiseLevel;
 use super::{Beyond, DiffusionConfig};
-use crate::error::Result;
-use crate::nn::timed::{self, Moment, Timed, clamp};
-use crate::nn::{Weights, grow};
+use crate::error::{Result, check};
+use crate::nn::fade::Fade;
+use crate::nn::timed::{Timed, clamp};
+use crate::nn::{Direction, Inputs, Moment, VectorField, Weights, Workspace, grow};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// The noise predictor ε̂(x, λ) of rows x: (n, d), at a level each.
-///
-/// With v a network of x and λ, blurred by σ:
+/// What the network's output v has to do with the prediction that a path asks for, row by row.
+pub(crate) trait Parametrization: Debug + Clone + Send + Sync {
+    type Path: Path;
+
+    /// What the network is told about a level.
+    fn moment(&self, level: Level<Self>) -> Moment;
+
+    /// From v to the prediction at x, in place.
+    fn predict<F: Real>(&self, level: Level<Self>, x: &[F], v: &mut [F]);
+
+    /// From the gradient at the prediction to that at v, in place. The same takes v's tangent gradient, for the
+    /// prediction is linear in v.
+    fn pull_back<F: Real>(&self, level: Level<Self>, dv: &mut [F]);
+
+    /// From v̇ to the tangent of the prediction at x along ẋ, in place.
+    fn tangent<F: Real>(&self, level: Level<Self>, x: &[F], xdot: &[F], vdot: &mut [F]);
+}
+
+/// The levels of a parametrization's path.
+pub(crate) type Level<P> = <<P as Parametrization>::Path as Path>::Level;
+
+/// The noise ε̂ in a row at a level, from a network's velocity v (Salimans & Ho 2022):
 ///
 /// ε̂ = σ x + α v.
 ///
-/// A network that outputs v (the velocity of Salimans & Ho 2022) need not repeat its input: v = 0 is the
-/// noise of data that are standard normal, and at high noise, where α is small, its errors do not count.
-/// From 12 to 18 standard deviations, where there are no data, v fades out, and beyond ε̂ is that noise: the
-/// density goes on as the normal one. With [`Beyond::Point`] v does not fade, and beyond x̃ = clamp(x, ±20) ε̂
-/// goes on as the noise of a point there, σ x̃ + α v + (x − x̃)/σ.
+/// The network need not repeat its input: v = 0 is the noise of data that are standard normal, and at high noise,
+/// where α is small, its errors do not count. With [`Beyond::Point`], beyond x̃ = clamp(x, ±20) ε̂ goes on as the
+/// noise of a point there, σ x̃ + α v + (x − x̃)/σ.
 #[derive(Debug, Clone)]
-pub(crate) struct NoiseNet {
-    velocity: Timed,
+pub(crate) struct Noise {
     beyond: Beyond,
 }
 
-/// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Pass<F> {
-    levels: Vec<[F; 2]>, // (α, σ) of each level: (n) or (1)
-    dv: Vec<F>,          // (n, d)
-    dvdot: Vec<F>,       // (n, d)
-    velocity: timed::Pass<F>,
-}
-
-impl<F: Real> Pass<F> {
-    /// Whether ε̂ = σ x at a row and about it: it is too far for v.
-    pub(super) fn is_normal(&self, row: usize) -> bool {
-        self.velocity.rests(row)
-    }
-
-    fn at(&mut self, levels: &[NoiseLevel]) {
-        self.levels.clear();
-        self.levels.extend(levels.iter().map(|l| [l.alpha, l.sigma].map(F::of)));
-    }
-}
-
-fn moment(level: &NoiseLevel) -> Moment {
-    Moment { time: level.log_snr, blur: level.sigma }
-}
-
-impl NoiseNet {
-    /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
-    pub(crate) fn new(config: &DiffusionConfig) -> Result<Self> {
-        let DiffusionConfig { dim, hidden, activation, octaves, time_features, .. } = config;
-        let velocity = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
-        let beyond = config.beyond;
-        Ok(NoiseNet { velocity: if beyond == Beyond::Normal { velocity.fading() } else { velocity }, beyond })
-    }
-
-    pub(crate) fn dim(&self) -> usize {
-        self.velocity.dim()
-    }
-
-    pub(crate) fn num_params(&self) -> usize {
-        self.velocity.num_params()
-    }
-
-    /// The table of p.
-    #[cfg(feature = "safetensors")]
-    pub(crate) fn layout(&self) -> crate::nn::Layout {
-        self.velocity.layout()
-    }
-
-    pub(crate) fn init<F: Real>(&self, p: &mut [F], rng: &mut Rng) {
-        self.velocity.init(p, rng);
-    }
-
-    /// Fills the part of t that `backward` reads.
-    pub(crate) fn transpose<F: Real>(&self, p: &[F], t: &mut [F]) {
-        self.velocity.transpose(p, t);
-    }
-
+impl Noise {
     /// x, or with [`Beyond::Point`] x̃.
     fn near<F: Real>(&self, x: F) -> F {
         match self.beyond {
@@ -88,88 +52,258 @@ impl NoiseNet {
             Beyond::Point => clamp(x),
         }
     }
+}
 
-    /// From v to ε̂ in place.
-    fn to_noise<F: Real>(&self, x: &[F], levels: &[[F; 2]], v: &mut [F]) {
-        let dim = self.dim();
-        let shared = levels.len() * dim < x.len();
-        for (r, (x, v)) in x.chunks_exact(dim).zip(v.chunks_exact_mut(dim)).enumerate() {
-            let [alpha, sigma] = levels[if shared { 0 } else { r }];
-            for (&x, v) in x.iter().zip(v) {
-                let near = self.near(x);
-                *v = sigma * near + alpha * *v + (x - near) / sigma;
-            }
+impl Parametrization for Noise {
+    type Path = Noising;
+
+    fn moment(&self, level: NoiseLevel) -> Moment {
+        Moment { time: level.log_snr, blur: level.sigma }
+    }
+
+    fn predict<F: Real>(&self, level: NoiseLevel, x: &[F], v: &mut [F]) {
+        let [alpha, sigma] = [level.alpha, level.sigma].map(F::of);
+        for (&x, v) in x.iter().zip(v) {
+            let near = self.near(x);
+            *v = sigma * near + alpha * *v + (x - near) / sigma;
         }
     }
 
-    /// ε̂ of rows x: (n, d), all at one level, nothing kept.
-    pub(crate) fn infer<'a, F: Real>(
+    fn pull_back<F: Real>(&self, level: NoiseLevel, dv: &mut [F]) {
+        let alpha = F::of(level.alpha);
+        dv.iter_mut().for_each(|dv| *dv = alpha * *dv);
+    }
+
+    fn tangent<F: Real>(&self, level: NoiseLevel, x: &[F], xdot: &[F], vdot: &mut [F]) {
+        let [alpha, sigma] = [level.alpha, level.sigma].map(F::of);
+        for ((&x, &xdot), v) in x.iter().zip(xdot).zip(vdot) {
+            let skip = if self.near(x) == x { sigma } else { sigma.recip() };
+            *v = skip * xdot + alpha * *v;
+        }
+    }
+}
+
+/// A network of any kind that predicts what its path asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct PathNet<F, P> {
+    field: Arc<dyn VectorField<F>>,
+    /// Whether it is the built-in network, which a config describes.
+    #[cfg_attr(not(feature = "safetensors"), allow(dead_code, reason = "files alone need a description"))]
+    built_in: bool,
+    /// Whether v fades out from 12 to 18 standard deviations, where there are no data.
+    fades: bool,
+    how: P,
+}
+
+/// A network of the noise in rows.
+pub(crate) type NoiseNet<F = f32> = PathNet<F, Noise>;
+
+/// Where a network is asked: rows x: (n, d) with conditions c: (n, k), or (1, k) where all rows have the same, at
+/// `levels`, one for each row or a single one for all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'a, F, L> {
+    pub(crate) x: &'a [F],
+    pub(crate) c: &'a [F],
+    pub(crate) levels: &'a [L],
+}
+
+impl<F, L: Copy> At<'_, F, L> {
+    fn level(&self, row: usize) -> L {
+        self.levels[if self.levels.len() == 1 { 0 } else { row }]
+    }
+}
+
+/// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
+#[derive(Debug, Default)]
+pub(crate) struct Pass<F> {
+    moments: Vec<Moment>, // (n) or (1)
+    v: Vec<F>,            // v, then the prediction: (n, d)
+    vdot: Vec<F>,         // and its tangent: (n, d)
+    dv: Vec<F>,           // (n, d)
+    dvdot: Vec<F>,        // (n, d)
+    fade: Fade<F>,
+    workspace: Workspace,
+}
+
+impl<F: Real> Pass<F> {
+    /// Whether v is 0 at a row and about it, after `forward`: there the network has faded out.
+    pub(crate) fn rests(&self, row: usize) -> bool {
+        self.fade.rests(row)
+    }
+}
+
+impl<F: Real> NoiseNet<F> {
+    /// The built-in network of a config.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
+    pub(crate) fn new(config: &DiffusionConfig) -> Result<Self> {
+        let DiffusionConfig { dim, hidden, activation, octaves, time_features, condition, .. } = config;
+        let field = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
+        Ok(PathNet::built_in(field.conditional(condition.width()), Self::fades(config), Self::how(config)))
+    }
+
+    pub(crate) fn fades(config: &DiffusionConfig) -> bool {
+        config.beyond == Beyond::Normal
+    }
+
+    pub(crate) fn how(config: &DiffusionConfig) -> Noise {
+        Noise { beyond: config.beyond }
+    }
+}
+
+impl<F: Real, P: Parametrization> PathNet<F, P> {
+    pub(crate) fn built_in(field: Timed, fades: bool, how: P) -> Self {
+        PathNet { field: Arc::new(field), built_in: true, fades, how }
+    }
+
+    /// A user's network of rows of `dim` columns and conditions of `width`.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if it is for others.
+    pub(crate) fn foreign(
+        field: Arc<dyn VectorField<F>>,
+        (dim, width): (usize, usize),
+        fades: bool,
+        how: P,
+    ) -> Result<Self> {
+        check(field.dim() == dim, "VectorField::dim", field.dim(), "the columns of the config")?;
+        let k = field.condition();
+        check(k == width, "VectorField::condition", k, "the columns that the config's condition has")?;
+        Ok(PathNet { field, built_in: false, fades, how })
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        self.field.dim()
+    }
+
+    /// Columns k of a condition.
+    pub(crate) fn width(&self) -> usize {
+        self.field.condition()
+    }
+
+    pub(crate) fn num_params(&self) -> usize {
+        self.field.num_params()
+    }
+
+    /// Whether a config describes it.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn is_built_in(&self) -> bool {
+        self.built_in
+    }
+
+    /// The table of p.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn layout(&self) -> crate::nn::Layout {
+        self.field.layout()
+    }
+
+    /// Whether losses that contain a tangent can be trained.
+    pub(crate) fn has_second_order(&self) -> bool {
+        self.field.second_order().is_some()
+    }
+
+    pub(crate) fn init(&self, p: &mut [F], rng: &mut Rng) {
+        self.field.init(p, rng);
+    }
+
+    /// Fills the part of t that `backward` reads.
+    pub(crate) fn transpose(&self, p: &[F], t: &mut [F]) {
+        self.field.transpose(p, t);
+    }
+
+    /// The prediction: (n, d), nothing kept.
+    pub(crate) fn infer<'a>(&self, p: &[F], at: At<'_, F, Level<P>>, pass: &'a mut Pass<F>) -> &'a [F] {
+        self.evaluate(at, pass, |inputs, v, workspace| self.field.infer(p, inputs, v, workspace))
+    }
+
+    /// The prediction: (n, d).
+    pub(crate) fn forward<'a>(&self, p: &[F], at: At<'_, F, Level<P>>, pass: &'a mut Pass<F>) -> &'a [F] {
+        self.evaluate(at, pass, |inputs, v, workspace| self.field.forward(p, inputs, v, workspace))
+    }
+
+    fn evaluate<'a>(
         &self,
-        p: &[F],
-        x: &[F],
-        level: NoiseLevel,
-        pass: &'a mut Pass<F>,
+        at: At<'_, F, Level<P>>,
+        Pass { moments, v, fade, workspace, .. }: &'a mut Pass<F>,
+        run: impl FnOnce(Inputs<F>, &mut [F], &mut Workspace),
     ) -> &'a [F] {
-        pass.at(&[level]);
-        let v = self.velocity.infer(p, x, moment(&level), &mut pass.velocity);
-        self.to_noise(x, &pass.levels, v);
+        moments.clear();
+        moments.extend(at.levels.iter().map(|&level| self.how.moment(level)));
+        let (d, v) = (self.dim(), grow(v, at.x.len()));
+        run(Inputs { x: at.x, moments, condition: at.c }, v, workspace);
+        if self.fades {
+            fade.apply(d, at.x, v);
+        }
+        for (r, (x, v)) in at.x.chunks_exact(d).zip(v.chunks_exact_mut(d)).enumerate() {
+            self.how.predict(at.level(r), x, v);
+        }
         v
     }
 
-    /// ε̂ of rows x: (n, d), at `levels`, one for each row or a single one for all.
-    pub(crate) fn forward<'a, F: Real>(
-        &self,
-        p: &[F],
-        x: &[F],
-        levels: &[NoiseLevel],
-        pass: &'a mut Pass<F>,
-    ) -> &'a [F] {
-        pass.at(levels);
-        let v = self.velocity.forward(p, x, levels.iter().map(moment), &mut pass.velocity);
-        self.to_noise(x, &pass.levels, v);
-        v
-    }
-
-    /// dp += ∂⟨dε, ε̂⟩/∂p after `forward` with a level for each row: dv = α dε.
-    pub(crate) fn backward<F: Real>(&self, w: Weights<F>, deps: &[F], dp: &mut [F], pass: &mut Pass<F>) {
-        let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
-        self.velocity.backward(w, dv, dp, &mut pass.velocity);
-    }
-
-    /// dp += ∂(⟨dε, ε̂⟩ + ⟨dε̇, ε̇⟩)/∂p after `forward` with a level for each row, and `jvp`: dv = α dε, dv̇ =
-    /// α dε̇. The levels have no tangent.
-    pub(crate) fn jvp_backward<F: Real>(
+    /// dp += ∂⟨dy, prediction⟩/∂p after `forward` at the same place.
+    pub(crate) fn backward(
         &self,
         w: Weights<F>,
-        deps: &[F],
-        depsdot: &[F],
+        at: At<'_, F, Level<P>>,
+        dy: &[F],
         dp: &mut [F],
         pass: &mut Pass<F>,
     ) {
-        let dv = self.scaled(deps, &pass.levels, &mut pass.dv);
-        let dvdot = self.scaled(depsdot, &pass.levels, &mut pass.dvdot);
-        self.velocity.jvp_backward(w, dv, dvdot, dp, &mut pass.velocity);
+        let Pass { moments, dv, fade, workspace, .. } = pass;
+        let dv = fade.backward(self.dim(), self.pulled_back(at, dy, dv));
+        let inputs = Inputs { x: at.x, moments, condition: at.c };
+        self.field.backward(w, inputs, dv, Some(dp), None, workspace);
     }
 
-    /// α dε, row by row: what reaches v.
-    fn scaled<'a, F: Real>(&self, deps: &[F], levels: &[[F; 2]], dv: &'a mut Vec<F>) -> &'a [F] {
-        let (d, dv) = (self.dim(), grow(dv, deps.len()));
-        for ((dv, deps), &[alpha, _]) in dv.chunks_exact_mut(d).zip(deps.chunks_exact(d)).zip(levels) {
-            dv.iter_mut().zip(deps).for_each(|(dv, &deps)| *dv = alpha * deps);
+    /// dp += ∂(⟨dy, prediction⟩ + ⟨dẏ, its tangent along ẋ⟩)/∂p after `forward` and `jvp` at the same place. The
+    /// levels have no tangent.
+    ///
+    /// # Panics
+    /// If the network has no second-order function.
+    pub(crate) fn jvp_backward(
+        &self,
+        w: Weights<F>,
+        at: At<'_, F, Level<P>>,
+        xdot: &[F],
+        (dy, dydot): (&[F], &[F]),
+        dp: &mut [F],
+        pass: &mut Pass<F>,
+    ) {
+        let Pass { moments, dv, dvdot, fade, workspace, .. } = pass;
+        let (dv, dvdot) = (self.pulled_back(at, dy, dv), self.pulled_back(at, dydot, dvdot));
+        let (dv, dvdot) = fade.jvp_backward(self.dim(), dv, dvdot);
+        let inputs = Inputs { x: at.x, moments, condition: at.c };
+        let field = self.field.second_order().expect("asked for before a training");
+        field.jvp_backward(w, inputs, Direction { x: xdot, moments: &[] }, dv, dvdot, dp, workspace);
+    }
+
+    /// What reaches v of a gradient at the prediction.
+    fn pulled_back<'a>(&self, at: At<'_, F, Level<P>>, dy: &[F], dv: &'a mut Vec<F>) -> &'a [F] {
+        dv.clear();
+        dv.extend_from_slice(dy);
+        for (r, dv) in dv.chunks_exact_mut(self.dim()).enumerate() {
+            self.how.pull_back(at.level(r), dv);
         }
         dv
     }
 
-    /// ε̇ = (∂ε̂/∂x) ẋ after `forward` on the same x.
-    pub(crate) fn jvp<'a, F: Real>(&self, p: &[F], x: &[F], xdot: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
-        let d = self.dim();
-        let epsdot = self.velocity.jvp(p, x, xdot, &mut pass.velocity);
-        let shared = pass.levels.len() * d < x.len();
-        for (i, ((&x, &xdot), v)) in x.iter().zip(xdot).zip(&mut *epsdot).enumerate() {
-            let [alpha, sigma] = pass.levels[if shared { 0 } else { i / d }];
-            let skip = if self.near(x) == x { sigma } else { sigma.recip() };
-            *v = skip * xdot + alpha * *v;
+    /// The tangent of the prediction along ẋ after `forward` at the same place.
+    pub(crate) fn jvp<'a>(
+        &self,
+        p: &[F],
+        at: At<'_, F, Level<P>>,
+        xdot: &[F],
+        Pass { moments, vdot, fade, workspace, .. }: &'a mut Pass<F>,
+    ) -> &'a [F] {
+        let (d, vdot) = (self.dim(), grow(vdot, at.x.len()));
+        let inputs = Inputs { x: at.x, moments, condition: at.c };
+        self.field.jvp(p, inputs, Direction { x: xdot, moments: &[] }, vdot, workspace);
+        fade.jvp(d, at.x, xdot, vdot);
+        let rows = at.x.chunks_exact(d).zip(xdot.chunks_exact(d)).zip(vdot.chunks_exact_mut(d));
+        for (r, ((x, xdot), vdot)) in rows.enumerate() {
+            self.how.tangent(at.level(r), x, xdot, vdot);
         }
-        epsdot
+        vdot
     }
 }

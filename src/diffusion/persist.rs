@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
-use super::network::NoiseNet;
-use super::{Diffusion, DiffusionConfig, Fitted};
-use crate::error::Result;
-use crate::nn::timed::Timed;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, Units, encode};
+use super::network::{NoiseNet, Parametrization, PathNet};
+use super::{Diffusion, DiffusionConfig, Guidance, Learned};
+use crate::engine::Fitted;
+use crate::error::{Error, Result};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 
 impl Persist for Diffusion {
     fn kind() -> &'static str {
@@ -13,27 +12,55 @@ impl Persist for Diffusion {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let Fitted { parameters, standardiser } = &*self.fitted;
-        let units = Units { standardiser: standardiser.clone() };
-        encode(Self::kind(), &self.config, &units, Tensor::parameters(&self.net.layout(), parameters))
+        savable(&self.net, self.guidance.as_deref())?;
+        let Learned { parameters, fitted } = &*self.learned;
+        encode(Self::kind(), &self.config, fitted, Tensor::parameters(&self.net.layout(), parameters))
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Units { standardiser }): (DiffusionConfig, _) = stored.read(Self::kind())?;
+        let (config, fitted): (DiffusionConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        standardiser.validate(config.dim)?;
-        Timed::fits(&stored, config.dim, &config.hidden, config.octaves, config.time_features)?;
+        fitted.validate(config.dim, config.condition)?;
+        let DiffusionConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
+        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
 
         let net = NoiseNet::new(&config)?;
         let parameters = stored.parameters(&net.layout())?;
-        let levels = config.schedule.levels(config.timesteps);
-        Ok(Diffusion {
-            plan: config.sampler.plan(&config, &levels),
-            fitted: Arc::new(Fitted { parameters, standardiser }),
-            levels,
-            net,
-            config,
-        })
+        Ok(Self::of(config, net, Arc::new(Learned { parameters, fitted })))
     }
+}
+
+/// Refuses a config whose network the file cannot hold.
+pub(super) fn fits(
+    stored: &Stored,
+    dim: usize,
+    hidden: &[usize],
+    octaves: usize,
+    time_features: usize,
+    condition: usize,
+) -> Result<()> {
+    let chain = [&[time_features], hidden, &[dim]].concat();
+    let features = features(dim, octaves).saturating_add(condition);
+    let tensors = 2 * (hidden.len() + 1) + 1 + usize::from(condition > 0);
+    stored.fits(tensors, &[&chain, &[features, hidden[0]]])
+}
+
+/// That a file can hold a model.
+///
+/// # Errors
+/// [`Error::Format`] for one with a network of its own, or with guidance.
+pub(super) fn savable<P: Parametrization, M>(
+    net: &PathNet<f32, P>,
+    guidance: Option<&Guidance<M>>,
+) -> Result<()> {
+    if !net.is_built_in() {
+        let what = "a model with a network of its own: a file cannot describe the network".into();
+        return Err(Error::Format { what });
+    }
+    if guidance.is_some() {
+        let what = "a guided model: save the model itself, and guide it after loading".into();
+        return Err(Error::Format { what });
+    }
+    Ok(())
 }

@@ -159,7 +159,8 @@ pub(super) fn reverse_step(schedule: Schedule, from: NoiseLevel, to: NoiseLevel)
 /// use quadrivium::worlds::Toy;
 /// use quadrivium::diffusion::{ProbabilityFlow, Sde, Solver};
 /// use quadrivium::model::TraceEstimator;
-/// use quadrivium::numeric::{rng::Streams, transport};
+/// use quadrivium::engine::transport;
+/// use quadrivium::numeric::rng::Streams;
 ///
 /// let mixture = Toy::grid25().diffused().expect("a mixture");
 /// let flow = ProbabilityFlow { sde: Sde::PRESERVING, mixture: &mixture };
@@ -203,7 +204,7 @@ impl Velocity for ProbabilityFlow<'_> {
         self.mixture.dim()
     }
 
-    fn velocity(&self, t: &[f64], x: &[f64], v: &mut [f64], divergence: &mut Vec<f64>) {
+    fn velocity(&self, _: &[usize], t: &[f64], x: &[f64], v: &mut [f64], divergence: &mut Vec<f64>) {
         let d = self.mixture.dim();
         divergence.clear();
         for ((&t, x), v) in t.iter().zip(x.chunks_exact(d)).zip(v.chunks_exact_mut(d)) {

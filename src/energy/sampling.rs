@@ -1,8 +1,7 @@
+use super::EnergyModel;
 use super::langevin::Walk;
 use super::start::Start;
-use super::{EnergyModel, ScoreConfig, ScoreModel};
-use crate::diffusion::{NoiseLevel, network as noise};
-use crate::engine::tiles::{DrawTile, RowStreams};
+use crate::engine::RowStreams;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -15,10 +14,11 @@ pub struct Walking {
 }
 
 impl EnergyModel {
-    /// A start, then the chain under exp(−E/T), of rows z: (n, d).
+    /// A start, then the chain under exp(−E/T), of rows z: (n, d) under conditions c.
     pub(super) fn draw_standard(
         &self,
         temperature: f64,
+        c: &[f32],
         streams: RowStreams,
         Walking { rngs, start, walk }: &mut Walking,
         z: &mut [f32],
@@ -27,7 +27,7 @@ impl EnergyModel {
         streams.fill(z.len() / d, rngs);
         let candidates = langevin.candidates();
         if candidates > 0 {
-            self.start(temperature, candidates, z, rngs, start);
+            self.start(temperature, candidates, z, c, rngs, start);
         } else {
             let sd = temperature.sqrt() as f32;
             for (z, rng) in z.chunks_exact_mut(d).zip(&mut *rngs) {
@@ -35,95 +35,6 @@ impl EnergyModel {
             }
         }
         let moves = langevin.moves(langevin.steps - candidates);
-        candidates + moves.walk(&self.energy, self.weights(), temperature, z, rngs, walk)
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct ScoreScratch {
-    rngs: Vec<Rng>,
-    u: Vec<f32>, // (rows, d)
-    pass: noise::Pass<f32>,
-    eps_hat: Vec<f32>, // (rows, d)
-}
-
-impl DrawTile for ScoreModel {
-    type Scratch = ScoreScratch;
-
-    fn columns(&self) -> usize {
-        self.config.dim
-    }
-
-    fn draw_tile(
-        &self,
-        temperature: f64,
-        streams: RowStreams,
-        ScoreScratch { rngs, u, pass, eps_hat }: &mut ScoreScratch,
-        x: &mut [f32],
-    ) -> usize {
-        let p = &self.parameters.average;
-        streams.fill(x.len() / self.config.dim, rngs);
-        let nfe = anneal(&self.config, &self.levels, temperature, rngs, x, eps_hat, |level, z, eps_hat| {
-            eps_hat.clear();
-            eps_hat.extend_from_slice(self.noise(p, level, z, u, pass));
-        });
-        self.fitted.standardiser.restore(x);
-        nfe
-    }
-}
-
-/// Annealed Langevin dynamics of the rows z: (n, d): z ~ N(0, T(1 + σ₁²)I); at each level `steps_per_level`
-/// times z ← z + (rσ²/2) s(z, σ) + √(Tr) σ ξ (Song & Ermon 2019, algorithm 1, with α = rσ²); then the mean
-/// of the clean row, z + σ_L² s(z, σ_L) (Tweedie). Here s = −ε̂/σ, and `noise` fills in ε̂. How often it was
-/// called.
-pub(super) fn anneal(
-    config: &ScoreConfig,
-    levels: &[NoiseLevel],
-    temperature: f64,
-    rngs: &mut [Rng],
-    z: &mut [f32],
-    eps_hat: &mut Vec<f32>,
-    mut noise: impl FnMut(NoiseLevel, &[f32], &mut Vec<f32>),
-) -> usize {
-    let (d, root) = (config.dim, temperature.sqrt());
-    let wide = (root * (1.0 + config.sigma_max * config.sigma_max).sqrt()) as f32;
-    for (z, rng) in z.chunks_exact_mut(d).zip(&mut *rngs) {
-        z.fill_with(|| wide * f32::normal(rng));
-    }
-    let mut nfe = 0;
-    for (i, level) in levels.iter().enumerate() {
-        let sigma = level.sigma / level.alpha;
-        let (pull, sd) = ((0.5 * config.step * sigma) as f32, (root * config.step.sqrt() * sigma) as f32);
-        for _ in 0..config.steps_per_level {
-            noise(*level, z, eps_hat);
-            nfe += 1;
-            for ((z, eps_hat), rng) in z.chunks_exact_mut(d).zip(eps_hat.chunks_exact(d)).zip(&mut *rngs) {
-                for (z, eps_hat) in z.iter_mut().zip(eps_hat) {
-                    *z += sd * f32::normal(rng) - pull * eps_hat;
-                }
-            }
-        }
-        if i + 1 == levels.len() {
-            noise(*level, z, eps_hat);
-            nfe += 1;
-            z.iter_mut().zip(&*eps_hat).for_each(|(z, eps_hat)| *z -= sigma as f32 * eps_hat);
-        }
-    }
-    nfe
-}
-
-impl ScoreModel {
-    /// ε̂ at the rows z: (n, d), blurred by σ = σ′/α; the network sees u = αz.
-    pub(super) fn noise<'a>(
-        &self,
-        p: &[f32],
-        level: NoiseLevel,
-        z: &[f32],
-        u: &mut Vec<f32>,
-        pass: &'a mut noise::Pass<f32>,
-    ) -> &'a [f32] {
-        u.clear();
-        u.extend(z.iter().map(|z| level.alpha as f32 * z));
-        self.net.infer(p, u, level, pass)
+        candidates + moves.walk(&self.energy, self.weights(), temperature, z, c, rngs, walk)
     }
 }

@@ -305,6 +305,11 @@ impl Conditions {
         Ok(c)
     }
 
+    /// Of n training rows: (n, width).
+    pub(super) fn of_rows(&self, condition: Option<&Condition>, n: usize) -> Result<Array2<f32>> {
+        if self.kind.is_none() { Ok(Array2::zeros((n, 0))) } else { self.encode(condition) }
+    }
+
     /// As [`encode`](Conditions::encode), for n rows: one row for all of them, or one for each.
     ///
     /// # Errors
@@ -325,6 +330,8 @@ impl Conditions {
                 if let Some(units) = &self.units {
                     units.standardise(columns);
                 }
+                // Sums of absurd numbers stay finite.
+                columns.iter_mut().for_each(|c| *c = c.clamp(-1e6, 1e6));
                 *one = 1.0;
             }
             Condition::Tokens(tokens) => {

@@ -111,7 +111,7 @@ impl Rows<f32> {
         let conditions = conditions_of(fitted, training.1.as_ref())?;
         let standardiser = units(training.0.view())?;
         let part = |(x, condition): (Array2<f32>, Option<Condition>)| -> Result<Part> {
-            Ok(Part { x: standardiser.apply(x), c: conditions.encode(condition.as_ref())? })
+            Ok(Part { c: conditions.of_rows(condition.as_ref(), x.nrows())?, x: standardiser.apply(x) })
         };
         let (training, validation) = (part(training)?, part(validation)?);
         Ok(Rows { training, validation, fitted: Fitted { standardiser, conditions }, streams })
@@ -133,7 +133,7 @@ impl<T: Row> Rows<T> {
         let (training, validation, streams) = split(data, options, rng)?;
         let conditions = conditions_of(fitted, training.1.as_ref())?;
         let part = |(x, condition): (Array2<T>, Option<Condition>)| -> Result<Part<T>> {
-            Ok(Part { x, c: conditions.encode(condition.as_ref())? })
+            Ok(Part { c: conditions.of_rows(condition.as_ref(), x.nrows())?, x })
         };
         let (training, validation) = (part(training)?, part(validation)?);
         Ok(Rows { training, validation, fitted: Fitted { conditions, ..fitted.clone() }, streams })

@@ -157,18 +157,12 @@ pub(crate) fn sample_paths<S: Default>(
 }
 
 /// Notes where rows x: (n, columns) are in their ways: (n, states, columns).
-pub(crate) fn note_state<T: Copy>(
-    ways: &mut [f32],
-    state: usize,
-    columns: usize,
-    x: &[T],
-    number: impl Fn(T) -> f32,
-) {
+pub(crate) fn note_state(ways: &mut [f32], state: usize, columns: usize, x: &[f32]) {
     let n = x.len() / columns;
     let states = ways.len() / x.len().max(1);
     for row in 0..n {
         let to = &mut ways[(row * states + state) * columns..][..columns];
-        to.iter_mut().zip(&x[row * columns..]).for_each(|(to, &from)| *to = number(from));
+        to.copy_from_slice(&x[row * columns..][..columns]);
     }
 }
 

@@ -40,15 +40,11 @@ pub trait Velocity: Sync {
     /// Columns d of a row.
     fn dim(&self) -> usize;
 
-    /// Fills v: (m, d) at the rows x: (m, d) and times t: (m).
-    fn velocity(&self, t: &[f64], x: &[f64], v: &mut [f64], scratch: &mut Self::Scratch);
+    /// Fills v: (m, d) at x: (m, d) and times t: (m), keeping in the scratch what [`divergence`](Velocity::divergence)
+    /// needs. `rows` are the places of the m rows among all that are carried, for a field that differs from row to row.
+    fn velocity(&self, rows: &[usize], t: &[f64], x: &[f64], v: &mut [f64], scratch: &mut Self::Scratch);
 
-    /// [`velocity`](Velocity::velocity), keeping in the scratch what [`divergence`](Velocity::divergence) needs.
-    fn velocity_kept(&self, t: &[f64], x: &[f64], v: &mut [f64], scratch: &mut Self::Scratch) {
-        self.velocity(t, x, v, scratch);
-    }
-
-    /// Fills ∇·v: (m), right after [`velocity_kept`](Velocity::velocity_kept) of the same rows and times. A
+    /// Fills ∇·v: (m), right after [`velocity`](Velocity::velocity) of the same rows and times. A
     /// field that knows its divergence needs no `tangents`.
     fn divergence(
         &self,
@@ -158,21 +154,9 @@ pub fn flow<V: Velocity>(
     x: &mut [f64],
     scratch: &mut Scratch<V::Scratch>,
 ) -> usize {
-    flow_watched(field, (method, steps), span, x, scratch, |_| {})
-}
-
-/// [`flow`] with the rows of each tile shown after each step.
-pub(crate) fn flow_watched<V: Velocity>(
-    field: &V,
-    (method, steps): (Method, usize),
-    span: (f64, f64),
-    x: &mut [f64],
-    scratch: &mut Scratch<V::Scratch>,
-    seen: impl FnMut(&[f64]),
-) -> usize {
     let Scratch { ode, field: kept, .. } = scratch;
-    let slope = |_: &[usize], t: &[f64], x: &[f64], v: &mut [f64]| field.velocity(t, x, v, kept);
-    ode::fixed_watched(method, steps, span, field.dim(), x, ode, slope, seen)
+    let slope = |rows: &[usize], t: &[f64], x: &[f64], v: &mut [f64]| field.velocity(rows, t, x, v, kept);
+    ode::fixed(method, steps, span, field.dim(), x, ode, slope)
 }
 
 /// ln p of rows at time `span.0`, given the density ln p_b at time `span.1`: fills nats: (n) for x: (n, d);
@@ -221,7 +205,7 @@ pub fn log_density<V: Velocity>(
         y.chunks_exact(d + 1).for_each(|y| at.extend_from_slice(&y[..d]));
         v.resize(n * d, 0.0);
         div.resize(n, 0.0);
-        field.velocity_kept(t, at, v, kept);
+        field.velocity(rows, t, at, v, kept);
         let tangents = Tangents { d, method: divergence, rows, signs };
         field.divergence(t, at, tangents, div, kept);
         for ((dy, v), div) in dy.chunks_exact_mut(d + 1).zip(v.chunks_exact(d)).zip(&*div) {
@@ -242,9 +226,9 @@ pub fn log_density<V: Velocity>(
 }
 
 /// [`log_density`] of the rows of x, (n, d), on all threads, after `enter` has taken them to the units of the
-/// field; `units` adds their ln |det| of that change to each row's nats.
+/// field, of which `field(first, n)` is that of n rows from `first` on; `units` adds their ln |det| of that change to each row's nats.
 pub(crate) fn score<V: Velocity>(
-    field: &V,
+    field: impl Fn(usize, usize) -> V + Sync,
     solver: Solver,
     span: (f64, f64),
     divergence: (TraceEstimator, Streams),
@@ -260,7 +244,8 @@ pub(crate) fn score<V: Velocity>(
             z.clear();
             z.extend_from_slice(x);
             enter(z);
-            match log_density(field, solver, span, divergence, z, &end, nats, scratch) {
+            let field = field(first, nats.len());
+            match log_density(&field, solver, span, divergence, z, &end, nats, scratch) {
                 Ok(spent) => nfe.fetch_max(spent, Ordering::Relaxed),
                 Err(Error::NotConverged { what, budget, row }) => {
                     return Err(Error::NotConverged { what, budget, row: first + row });
@@ -296,7 +281,7 @@ mod tests {
             2
         }
 
-        fn velocity(&self, t: &[f64], x: &[f64], v: &mut [f64], _: &mut Vec<f32>) {
+        fn velocity(&self, _: &[usize], t: &[f64], x: &[f64], v: &mut [f64], _: &mut Vec<f32>) {
             let a = self.a;
             for ((t, x), v) in t.iter().zip(x.chunks_exact(2)).zip(v.chunks_exact_mut(2)) {
                 (v[0], v[1]) = (a[0] * x[0] + a[1] * x[1] + t, a[2] * x[0] + a[3] * x[1]);
@@ -373,9 +358,16 @@ mod tests {
         let array = ArrayView2::from_shape((300, 2), &x).unwrap();
         let divergence = (TraceEstimator::Exact, Streams::new(0));
         let double = |z: &mut [f32]| z.iter_mut().for_each(|z| *z *= 2.0);
-        let (all, nfe) =
-            score(&field, SOLVER, (0.0, 1.5), divergence, array, (double, |_, _| {}), standard_normal)
-                .unwrap();
+        let (all, nfe) = score(
+            |_, _| Linear { a: field.a },
+            SOLVER,
+            (0.0, 1.5),
+            divergence,
+            array,
+            (double, |_, _| {}),
+            standard_normal,
+        )
+        .unwrap();
         let twice: Vec<f32> = x.iter().map(|x| 2.0 * x).collect();
         assert_eq!(all.to_vec(), nats(&field, TraceEstimator::Exact, 0, &twice));
         assert!(nfe > 7);
@@ -396,7 +388,7 @@ mod tests {
         let broken = Linear { a: [f64::NAN; 4] };
         let divergence = (TraceEstimator::Exact, Streams::new(0));
         let lost = score(
-            &broken,
+            |_, _| Linear { a: broken.a },
             SOLVER,
             (0.0, 1.0),
             divergence,

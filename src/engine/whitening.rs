@@ -128,7 +128,7 @@ impl From<Whitening> for Lines {
 
 #[cfg(feature = "safetensors")]
 impl TryFrom<Lines> for Whitening {
-    type Error = crate::Error;
+    type Error = crate::error::Error;
 
     fn try_from(Lines(lines): Lines) -> Result<Self, Self::Error> {
         use crate::error::check;

@@ -94,9 +94,31 @@ pub(crate) fn log_prob<W: Default>(
 }
 
 /// Draws of a model, under a condition or as often as training had each.
-struct Draws<'a, P> {
-    model: &'a P,
-    c: Option<Given<'a>>,
+pub(crate) struct Draws<'a, P> {
+    pub(crate) model: &'a P,
+    pub(crate) c: Option<Given<'a>>,
+}
+
+impl<P: Paradigm> Draws<'_, P> {
+    /// The conditions of the n rows of a tile; `drawn` is a buffer.
+    pub(crate) fn conditions<'b>(
+        &'b self,
+        streams: RowStreams,
+        n: usize,
+        drawn: &'b mut Vec<f32>,
+    ) -> &'b [f32] {
+        if let Some(given) = self.c {
+            return given.rows(streams.first(), n);
+        }
+        let conditions = &self.model.fitted().conditions;
+        drawn.clear();
+        if conditions.width() > 0 {
+            // Beside the rows' own streams, which stay as they are under a condition.
+            let choices = streams.family(u64::MAX);
+            (0..n).for_each(|r| conditions.draw(&mut choices.row(r), drawn));
+        }
+        drawn
+    }
 }
 
 impl<P: Paradigm> DrawTile for Draws<'_, P> {
@@ -113,20 +135,8 @@ impl<P: Paradigm> DrawTile for Draws<'_, P> {
         (drawn, workspace): &mut Self::Scratch,
         rows: &mut [f32],
     ) -> usize {
-        let Fitted { standardiser, conditions } = self.model.fitted();
-        let n = rows.len() / standardiser.dim();
-        let c = match self.c {
-            Some(given) => given.rows(streams.first(), n),
-            None => {
-                drawn.clear();
-                if conditions.width() > 0 {
-                    // Beside the rows' own streams, which stay as they are under a condition.
-                    let choices = streams.family(u64::MAX);
-                    (0..n).for_each(|r| conditions.draw(&mut choices.row(r), drawn));
-                }
-                drawn
-            }
-        };
+        let standardiser = &self.model.fitted().standardiser;
+        let c = self.conditions(streams, rows.len() / standardiser.dim(), drawn);
         let nfe = self.model.draw_tile(temperature, c, streams, workspace, rows);
         standardiser.restore(rows);
         nfe
@@ -134,7 +144,7 @@ impl<P: Paradigm> DrawTile for Draws<'_, P> {
 }
 
 /// Zeros where a model was trained without conditions, too.
-fn no_condition<P: Paradigm>(model: &P) -> Option<Array2<f32>> {
+pub(crate) fn no_condition<P: Paradigm>(model: &P) -> Option<Array2<f32>> {
     let width = model.fitted().conditions.width();
     (width > 0 && model.knows_no_condition()).then(|| Array2::zeros((1, width)))
 }

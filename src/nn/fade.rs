@@ -39,11 +39,6 @@ fn log_slope<F: Real>(x: F) -> F {
 }
 
 impl<F: Real> Fade<F> {
-    /// All factors are 1.
-    pub(crate) fn clear(&mut self) {
-        self.w.clear();
-    }
-
     /// v ← w·v at the rows x: (n, d).
     pub(crate) fn apply(&mut self, d: usize, x: &[F], v: &mut [F]) {
         self.w.clear();

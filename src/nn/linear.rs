@@ -73,7 +73,7 @@ impl Linear {
 }
 
 /// sum += 1ᵀG.
-fn add_sum_of_rows<F: Real>(g: &[F], sum: &mut [F]) {
+pub(super) fn add_sum_of_rows<F: Real>(g: &[F], sum: &mut [F]) {
     // Columns whose sums stay in registers from row to row; of narrow rows several are one wide one.
     const BLOCK: usize = 64;
     let columns = sum.len();

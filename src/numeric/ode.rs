@@ -57,6 +57,15 @@ impl Method {
     pub fn evaluations(self) -> usize {
         self.stages().len()
     }
+
+    /// The times of all evaluations in equal steps.
+    pub(crate) fn times(self, steps: usize, (start, end): (f64, f64)) -> impl Iterator<Item = f64> {
+        (0..steps).flat_map(move |step| {
+            self.stages()
+                .iter()
+                .map(move |(share, _)| start + (step as f64 + share) * ((end - start) / steps as f64))
+        })
+    }
 }
 
 impl Solver {

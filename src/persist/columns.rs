@@ -5,10 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{COLUMNS, Stored, annotate, broken};
-use super::read::read;
 use super::{Description, Persist, describe_bytes, from_bytes};
 use crate::error::Result;
+use crate::model::file::{COLUMNS, Stored, annotate, broken, read};
 use crate::tables::{Step, Units};
 
 /// A column of the rows that a model learned.

@@ -143,7 +143,7 @@ impl Extent {
             ModelConfig::FlowMatching(config) => {
                 config.hidden = vec![width; 3];
                 config.octaves = self.octaves(config.octaves);
-                config.coupling = Coupling::OptimalTransport { rows: 64 };
+                config.coupling = Pairing::OptimalTransport { rows: 64 };
             }
             // With fewer coordinates than columns, rows would lie on a surface.
             ModelConfig::Gan(config) => config.latent_dim = dim.max(2),

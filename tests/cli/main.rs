@@ -128,10 +128,10 @@ fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
     let folder = Folder::new("kinds");
     for (kind, says) in [
         ("autoregressive", "exact"),
-        ("diffusion", "by an ODE"),
+        ("diffusion", "ODE estimate"),
         ("energy", "estimate of the log-likelihood"),
         ("flow", "exact"),
-        ("flow_matching", "by an ODE"),
+        ("flow_matching", "ODE estimate"),
         ("gaussian_mixture", "exact"),
         ("kernel_density", "exact"),
     ] {
@@ -219,14 +219,14 @@ fn the_best_model_is_kept_and_measured_on_the_rows_held_out() {
         let output = run(&[&fit[..], &more].concat());
         let message = stderr(&output);
         let (_, figure) =
-            message.split_once("of 55 rows held out at most ").unwrap_or_else(|| panic!("{message}"));
+            message.split_once("of 55 held-out rows: at most ").unwrap_or_else(|| panic!("{message}"));
         (figure.split(' ').next().unwrap().parse::<f64>().unwrap(), fs::read(path).unwrap())
     };
     // The best of sixty, and the last, which is the only one looked at.
     let (best, last) = (fit("1", "best"), fit("60", "last"));
     assert!(best.0 < last.0 && best.1 != last.1, "{} {}", best.0, last.0);
     let all = ["fit", "-m", "vae", FAITHFUL, "--steps", "9", "--validation", "0", "-o", &folder.path("all")];
-    assert!(stderr(&run(&all)).contains("of 272 rows learned from at most "));
+    assert!(stderr(&run(&all)).contains("of 272 training rows: at most "));
 }
 
 /// One line in the words of the options; given back, they make the same model.
@@ -302,7 +302,7 @@ fn compare_ranks_every_model() {
         "DDIM-50",
         "(training rows)",
         "ODE estimate",
-        "217 rows to learn from",
+        "Trained on 217 rows",
     ] {
         assert!(table.contains(word), "{word}: {table}");
     }

@@ -303,7 +303,9 @@ fn extremes() -> Vec<Box<dyn Generative>> {
         }
     }
     for bandwidth in [1e-100, 1e100].map(Bandwidth::Fixed) {
-        models.push(Box::new(KernelDensity::new(KernelDensityConfig { bandwidth, ..Default::default() }).unwrap()));
+        models.push(Box::new(
+            KernelDensity::new(KernelDensityConfig { bandwidth, ..Default::default() }).unwrap(),
+        ));
     }
     for bound in [1e-3, 1e3] {
         for transform in [Transform::Spline { bins: 2, bound }, Transform::AffineSpline { bins: 2, bound }] {
@@ -339,7 +341,7 @@ fn every_config_that_is_accepted_gives_numbers() {
 #[test]
 fn a_source_beyond_numbers_is_an_error() {
     let far = Dataset::new(Array2::from_elem((20, 2), 3e38)).unwrap();
-    for coupling in [Coupling::Independent, Coupling::OptimalTransport { rows: 16 }] {
+    for coupling in [Pairing::Independent, Pairing::OptimalTransport { rows: 16 }] {
         let config =
             FlowMatchingConfig { source: Source::Rows(far.clone().into()), coupling, ..Default::default() };
         let mut model = FlowMatching::new(config, &mut seeded(0)).unwrap();

@@ -8,9 +8,9 @@ mod training;
 
 use std::ops::ControlFlow;
 
+use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::diffusion::{Method, Solver};
 use quadrivium::energy::{Acceptance, Langevin, Normalisation};
-use quadrivium::flow_matching::FlowSteps;
 use quadrivium::map::Objective;
 use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::prelude::*;

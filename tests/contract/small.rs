@@ -40,7 +40,7 @@ pub fn models() -> Vec<Box<dyn Model>> {
         sampler: FlowSteps { method, steps },
         ..Default::default()
     };
-    let (independent, matched) = (Coupling::Independent, Coupling::OptimalTransport { rows: 32 });
+    let (independent, matched) = (Pairing::Independent, Pairing::OptimalTransport { rows: 32 });
     let circles = Source::Toy(Toy::concentric(&[1.0], 0.1).unwrap());
     let rows = Source::Rows(moons(40).into());
     let autoregressive = |head| AutoregressiveConfig { head, hidden: vec![32, 32], ..Default::default() };

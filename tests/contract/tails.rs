@@ -84,7 +84,7 @@ fn densities_on_a_heavy_column_integrate_to_one() {
     let hidden = vec![16, 16];
     let normalisation = Normalisation::Quadrature { intervals: 200 };
     let architecture = Architecture::MaskedAutoregressive;
-    let (source, coupling) = (Source::Gaussian, Coupling::OptimalTransport { rows: 32 });
+    let (source, coupling) = (Source::Gaussian, Pairing::OptimalTransport { rows: 32 });
     let head = Head::Mixture { components: 5 };
     let mut models: Vec<Box<dyn Generative>> = vec![
         Box::new(

@@ -66,7 +66,8 @@ impl<'a> Conditioned<'a> {
             }
             return;
         }
-        (y.clear(), c.clear());
+        y.clear();
+        c.clear();
         for (r, x) in x.chunks_exact(dim).enumerate() {
             let own = self.y(row_of(&self.condition, first + r));
             c.extend_from_slice(own);

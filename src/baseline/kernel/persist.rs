@@ -5,9 +5,8 @@ use super::{KernelDensity, KernelDensityConfig, Sphere, WIDTHS};
 use crate::baseline::numbers;
 use crate::error::{Error, Result, check};
 use crate::model::ConditionKind;
+use crate::model::file::{Persist, Stored, Tensor, encode};
 use crate::numeric::cholesky::invert_lower;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +30,12 @@ impl Persist for KernelDensity {
             Tensor::f64("factor", &[d, d], &self.sphere.l[..]),
             Tensor::f64("shift", &[d], &self.sphere.shift[..]),
         ];
-        encode(Self::kind(), &self.config, &Fitted { bandwidth: self.bandwidth, classes: self.classes.clone() }, tensors)
+        encode(
+            Self::kind(),
+            &self.config,
+            &Fitted { bandwidth: self.bandwidth, classes: self.classes.clone() },
+            tensors,
+        )
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
@@ -43,7 +47,8 @@ impl Persist for KernelDensity {
         let d = config.dim + numbers(config.condition);
         let n = stored.shape("rows")?.first().copied().unwrap_or(0);
         check(n >= 1, "rows", n, "at least 1")?;
-        let expected = if let ConditionKind::Class { classes } = config.condition { classes as usize } else { 0 };
+        let expected =
+            if let ConditionKind::Class { classes } = config.condition { classes as usize } else { 0 };
         let sum = classes.iter().fold(0usize, |sum, &rows| sum.saturating_add(rows));
         // Before its first training a model has one row, of no class.
         let fits = classes.len() == expected && (expected == 0 || sum == n || (sum == 0 && n == 1));

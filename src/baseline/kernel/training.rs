@@ -51,7 +51,11 @@ impl KernelDensity {
                 (sphered.into_iter().chain([axes]).collect(), rows.min(n))
             }
             _ if within <= width => {
-                return Err(Error::TooFewRows { what: "data for a kernel density", got: n, least: n + width + 1 - within });
+                return Err(Error::TooFewRows {
+                    what: "data for a kernel density",
+                    got: n,
+                    least: n + width + 1 - within,
+                });
             }
             _ => (Vec::from_iter(sphered), options.batch.min(n)),
         };

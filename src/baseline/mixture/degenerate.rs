@@ -60,7 +60,9 @@ impl GaussianMixture {
         let (gaussians, d) = (&self.marginal, self.config.dim);
         let mean = |i: usize| gaussians.weights.dot(&gaussians.means.column(i));
         let second = |i: usize| -> f64 {
-            let of = |(k, w): (usize, &f64)| w * (gaussians.covariances[[k, i, i]] + gaussians.means[[k, i]].powi(2));
+            let of = |(k, w): (usize, &f64)| {
+                w * (gaussians.covariances[[k, i, i]] + gaussians.means[[k, i]].powi(2))
+            };
             gaussians.weights.iter().enumerate().map(of).sum()
         };
         let scale: Vec<f64> = (0..d).map(|i| (second(i) - mean(i).powi(2)).sqrt()).collect();
@@ -77,7 +79,8 @@ impl GaussianMixture {
             let weight = gaussians.weights[component];
             let rows = self.rows.map(|rows| weight * rows as f64);
             let collapsed = sd(column) < FLOORS * self.config.reg_covar.sqrt();
-            let found = DegenerateComponent { component, weight, rows, smallest_sd: sd(column), column, collapsed };
+            let found =
+                DegenerateComponent { component, weight, rows, smallest_sd: sd(column), column, collapsed };
             (collapsed || rows.is_some_and(|rows| rows < least)).then_some(found)
         });
         found.flatten().collect()

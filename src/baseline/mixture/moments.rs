@@ -201,7 +201,8 @@ fn add_block(
 /// rows: (n, stride), each behind a 1; monomials: (n, those of the columns). Both have room for a vector behind them.
 #[inline(always)]
 fn multiply(rows: &[f64], stride: usize, moments: Moments, columns: Range<usize>, monomials: &mut [f64]) {
-    let vector = |x: &[f64], at: usize| -> [f64; VECTOR] { *x[at..].first_chunk().expect("room for a vector") };
+    let vector =
+        |x: &[f64], at: usize| -> [f64; VECTOR] { *x[at..].first_chunk().expect("room for a vector") };
     let mut to = 0;
     let mut write = |at: usize, products: [f64; VECTOR]| {
         *monomials[at..].first_chunk_mut().expect("room for a vector") = products;

@@ -5,8 +5,7 @@ use super::gaussians::Gaussians;
 use super::{Covariance, GaussianMixture, GaussianMixtureConfig, Part};
 use crate::error::{Error, Result, check};
 use crate::model::ConditionKind;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,11 +9,11 @@
 //! to a coarse tolerance; splits are compared on some of the rows; the best run of all goes on to the config's own
 //! tolerance.
 
+use super::config::num_params;
 use super::gaussians::Gaussians;
 use super::moments::Sums;
 use super::objective::{Em, Limits, PLATEAU, Run};
 use super::start::start;
-use super::config::num_params;
 use super::training::Course;
 use super::{ComponentCount, Covariance};
 use crate::error::{Error, Result};
@@ -131,12 +131,7 @@ impl Search<'_, '_> {
 
     /// One run of EM, which is kept if it is the best. `None` if a component is left with fewer rows than its
     /// family takes: it says nothing of the distribution.
-    fn run(
-        &mut self,
-        family: Covariance,
-        from: (Gaussians, Sums),
-        limits: Limits,
-    ) -> Result<Option<Run>> {
+    fn run(&mut self, family: Covariance, from: (Gaussians, Sums), limits: Limits) -> Result<Option<Run>> {
         let run = self.iterate(family, from, limits)?;
         Ok(run.and_then(|run| self.keep(run)))
     }

@@ -1,11 +1,11 @@
 use ndarray::Array2;
 use rand::Rng as _;
 
-use super::{BLOCK, Covariance};
 use super::blocks::Blocks;
 use super::gaussians::Gaussians;
 use super::moments::{Assign, Moments, Sums, expect};
 use super::objective::Prior;
+use super::{BLOCK, Covariance};
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 
@@ -95,7 +95,10 @@ fn nearest_with(seed: &[f64], rows: &Blocks, scale: &[f64], nearest: &[f64], wit
         );
         let range = first..first + live;
         let nearest = nearest[range.clone()].iter().zip(&*squares);
-        with[range].iter_mut().zip(nearest).for_each(|(with, (nearest, square))| *with = nearest.min(*square));
+        with[range]
+            .iter_mut()
+            .zip(nearest)
+            .for_each(|(with, (nearest, square))| *with = nearest.min(*square));
     }
     with.iter().sum()
 }

@@ -59,7 +59,8 @@ impl GaussianMixture {
         }
         let centre: Vec<f64> = units.iter().flat_map(|units| units.shift()).copied().collect();
         let scale: Vec<f64> = units.iter().flat_map(|units| units.scale()).copied().collect();
-        let (n, all, held_out) = (x.nrows(), joined(x.view(), c.as_ref()), joined(held_x.view(), held_c.as_ref()));
+        let (n, all, held_out) =
+            (x.nrows(), joined(x.view(), c.as_ref()), joined(held_x.view(), held_c.as_ref()));
         let spread = covariance(all.view(), &centre, n as f64);
         let prior = Prior {
             centre: &centre,
@@ -70,8 +71,7 @@ impl GaussianMixture {
         };
         let numbers = by_class(config.condition, c.as_ref(), n);
         let held_numbers = by_class(config.condition, held_c.as_ref(), held_out.nrows());
-        let mut course =
-            Course { observer, done: 0, steps: self.most_steps(numbers.len()), stopped: false };
+        let mut course = Course { observer, done: 0, steps: self.most_steps(numbers.len()), stopped: false };
         let (mut parts, mut runs) = (Vec::new(), Vec::new());
         for (class, (training, held)) in numbers.iter().zip(&held_numbers).enumerate() {
             let share = training.len() as f64 / n as f64;
@@ -81,10 +81,8 @@ impl GaussianMixture {
                 parts.push(Part { share, family, gaussians: gaussians.into() });
                 continue;
             }
-            let rows = Rows {
-                training: all.select(Axis(0), training),
-                held_out: held_out.select(Axis(0), held),
-            };
+            let rows =
+                Rows { training: all.select(Axis(0), training), held_out: held_out.select(Axis(0), held) };
             let streams = if config.condition.is_none() { streams } else { streams.family(class as u64) };
             let run = self.learn_part(class, &rows, &prior, options, streams, &mut course)?;
             parts.push(Part { share, family: run.family, gaussians: run.gaussians.clone().into() });

@@ -22,29 +22,30 @@ use crate::values::share;
 
 /// Train every model on a part of the rows, and rank them on the rest.
 ///
-/// Each model is trained as `fit` does by default, and columns that go in steps are spread over them:
-/// without that a density could be as high as it likes on the values that there are, and the ranking would be one of
-/// spikes. Likelihoods are of held-out rows, in nats; each with its kind, since a bound or an estimate is a weaker claim
-/// than an exact value. A "=" marks models that are within one standard error of the first, row by row. Distances are between drawn and held-out rows, columns in units of their standard
-/// deviation; the line "(training rows)" has as many training rows in the place of drawn ones: what chance
-/// alone leaves.
+/// Each model is trained with the defaults of `fit`, after uniform noise was added to rounded columns: on repeated
+/// values a density can grow without bound, and such spikes would decide the ranking.
+///
+/// Likelihoods are of held-out rows, in nats, and come with their kind, because a bound or an estimate is a weaker claim
+/// than an exact value. "=" marks models that differ from the first by at most one standard error, row by row. Distances
+/// are between drawn and held-out rows, with columns in units of their standard deviation. The line "(training rows)"
+/// measures training rows instead of drawn ones: it shows how far apart two samples are by chance.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     data: Data,
-    /// Compare these only.
+    /// Compare only these models.
     #[arg(long, value_delimiter = ',', value_name = "KIND,…", value_parser = kind())]
     models: Vec<Kind>,
     /// What to rank by.
     #[arg(long, value_enum, default_value_t = By::Nll)]
     by: By,
-    /// Seed of the split and of every model.
+    /// Seed of the split into training and held-out rows, and of every model.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Share of the rows held out.
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = 0.2)]
     held_out: f64,
-    /// A twentieth of the training: shows that everything runs, not how good it gets.
+    /// Train for a twentieth of the steps, to check that everything runs; the ranking means little.
     #[arg(long)]
     quick: bool,
     /// Write JSON instead of the table.
@@ -72,7 +73,7 @@ enum By {
 /// What `--quick` divides the training steps by.
 const QUICK: usize = 20;
 
-/// The most held-out rows that are scored, and that distances are measured on: those grow with the square.
+/// The most held-out rows that are scored and used for distances, whose cost grows with the square of the rows.
 const MEASURED: usize = 2000;
 
 /// Neighbours of precision, recall, density and coverage.
@@ -176,9 +177,9 @@ pub fn run(args: &Args) -> Outcome<()> {
     } else {
         let (learned, held) = (counted(train.rows(), "row"), measured.test.nrows());
         let mut text = format!("{}\n\n", table_of(&rows, args.by, &chance));
-        text += &format!("{learned} to learn from, {held} held out to measure on, seed {}.\n", args.seed);
+        text += &format!("Trained on {learned}, measured on {held} held-out rows, seed {}.\n", args.seed);
         if args.quick {
-            text += "Quick: a twentieth of the training, so the ranking means little.\n";
+            text += "Quick run: a twentieth of the training steps, so the ranking means little.\n";
         }
         let spread = columns.iter().any(|column| column.width > 0.0);
         text += &format!("\n{}\n", fit_command(rows[0].kind, std::env::args(), spread));
@@ -218,15 +219,15 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
     })
 }
 
-/// Whether the difference to the first model, taken row by row, is within one standard error of 0: by this data the two
-/// are the same.
+/// Whether the difference to the first model, taken row by row, is within one standard error of 0: these rows cannot
+/// tell the two apart.
 fn ties(row: &Row, first: &Row) -> bool {
     let (Some(a), Some(b)) = (&row.nats, &first.nats) else { return false };
     let differences = LogLikelihood::Exact(b - a);
     Nll::of(&differences).is_some_and(|gap| gap.mean.abs() <= gap.std_error)
 }
 
-/// The command that fits this kind of model to all the rows: the one that was given, as far as it is about the data.
+/// The command that fits this kind of model to all rows: the options about the data are those that were given.
 fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>, spread: bool) -> String {
     const WITH_VALUE: [&str; 5] = ["--models", "--by", "--held-out", "--output", "-o"];
     let mut words = vec!["quadrivium".to_string(), "fit".into(), "-m".into(), kind.name().into()];

@@ -25,12 +25,11 @@ use crate::values::{positive, share_or_none};
 
 /// Fit a model to rows, and save it.
 ///
-/// How large it is and how it trains follows from the rows and columns; what was chosen is said in one line, and any of
-/// it can be set. Where nothing else is asked for, a part of the rows is held out, and the model that was best on them
+/// The size of the model and its training options follow from the numbers of rows and columns. A message states what
+/// was chosen, and options override any of it. By default some rows are held out, and the model that scored best on them
 /// is kept.
 ///
-/// Ctrl-C, SIGTERM or SIGHUP ends the training after its present step and saves what it has learned; a second one ends
-/// the program.
+/// Ctrl-C, SIGTERM or SIGHUP ends the training after the current step and saves the model; a second one quits at once.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -41,33 +40,33 @@ pub struct Args {
     /// File for the model, in safetensors format.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Optimiser steps, at most. Default: by the kind of model and the number of rows.
+    /// Maximum number of training steps. Default: by the kind of model and the number of rows.
     #[arg(long, value_name = "N", value_parser = positive)]
     steps: Option<usize>,
     /// Rows per step. Default: by the kind of model and the number of rows.
     #[arg(long, value_name = "N", value_parser = positive)]
     batch: Option<usize>,
-    /// The same seed gives the same model, to the bit.
+    /// Seed: the same seed gives the same model, bit for bit.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Share of the rows held out to measure the model on; 0 learns from all rows, for all steps. Default: by the
-    /// kind of model and the number of rows.
+    /// Share of the rows held out to validate the model; 0 trains on all rows, for all steps. Default: by the kind of
+    /// model and the number of rows.
     #[arg(long, value_name = "SHARE", value_parser = share_or_none)]
     validation: Option<f64>,
-    /// Stop after this many validations without a new best one, and keep the best model. Default: 15 where rows are
-    /// held out.
+    /// Stop after this many validations without a new best, and keep the best model. Default: 15 if rows are held out.
     #[arg(long, value_name = "N", value_parser = positive)]
     patience: Option<usize>,
     /// Steps between two validations. Default: a fiftieth of the steps.
     #[arg(long, value_name = "N", value_parser = positive)]
     validate_every: Option<usize>,
-    /// File to go on from: the same command, killed at any moment and run again, ends in the same model.
+    /// Checkpoint file: if the same command is killed at any moment and run again, it resumes from this file and ends
+    /// with the same model.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Steps between two writings of the checkpoint.
+    /// Steps between two checkpoints.
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 500, requires = "checkpoint")]
     checkpoint_every: usize,
-    /// File that gets a line of JSON for every tenth step, behind what it holds.
+    /// Log file, to which a line of JSON is appended for every tenth step.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     #[command(flatten)]
@@ -81,8 +80,8 @@ impl Args {
     fn model_takes_flags(&self) -> Outcome<()> {
         let in_one_go = self.model.in_one_go();
         let kernels = self.model == Kind::KernelDensity;
-        let whole = "this model is fitted in one go, to all rows";
-        let by_no_steps = "kernels are not trained by steps";
+        let whole = "this model is fitted to all rows at once";
+        let by_no_steps = "a kernel density is not trained in steps";
         let refused = [
             ("--steps", self.steps.is_some() && in_one_go, whole),
             ("--batch", self.batch.is_some() && in_one_go, whole),
@@ -102,9 +101,7 @@ impl Args {
         if validation == 0.0 {
             let idle = [("--patience", self.patience), ("--validate-every", self.validate_every)];
             if let Some((flag, _)) = idle.iter().find(|(_, given)| given.is_some()) {
-                return Err(Failure::Usage(format!(
-                    "{flag}: no rows are held out: --validation 0.1 does that"
-                )));
+                return Err(Failure::Usage(format!("{flag}: needs held-out rows, as with --validation 0.1")));
             }
         }
         let steps = self.steps.unwrap_or(recipe.steps);
@@ -152,9 +149,16 @@ pub fn run(args: &Args) -> Outcome<()> {
     let recipe = Recipe::of(args.model, rows, dim);
     let config = with_settings(recipe.config, &fields)?;
     let options = args.options(recipe.options)?;
-    say(format_args!("{}", choice(&config, &options, rows, dim)));
+    let choice = choice(&config, &options, rows, dim);
     let mut rng = Purpose::Training.stream(args.seed);
     let mut model = config.build_to_save(&mut rng)?;
+    if options.patience.is_some() && !model.card().objective.ranks_parameters() {
+        let name = model.card().name;
+        return Err(Failure::Usage(format!(
+            "--patience: the loss of {name} does not tell which parameters are best"
+        )));
+    }
+    say(format_args!("{choice}"));
     let before = rng.clone();
 
     let mut log = args.log.as_deref().map(open_log).transpose()?;
@@ -183,15 +187,12 @@ pub fn run(args: &Args) -> Outcome<()> {
         // A checkpoint could not be written. What was learned is not lost with it.
         error @ Error::Io { .. } if done > 0 => {
             let saved = match save(model.as_ref(), &columns, &args.output) {
-                Ok(()) => format!("is saved to {}", args.output.display()),
+                Ok(()) => {
+                    format!("the model of {} is saved to {}", counted(done, "step"), args.output.display())
+                }
                 Err(failure) => failure.to_string(),
             };
-            Failure::Operation(format!("{error}; the model of {}: {saved}", counted(done, "step")))
-        }
-        Error::Config { field: "TrainOptions::patience", expected, .. } => {
-            // "None: ", and why.
-            let why = expected.split_once(": ").map_or(expected, |(_, why)| why);
-            Failure::Usage(format!("--patience does not go with this model: {why}"))
+            Failure::Operation(format!("{error}; {saved}"))
         }
         other => of_columns(&name, &table.names, other),
     })?;
@@ -202,7 +203,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     let seconds = start.elapsed().as_secs_f64();
     // The model is saved: a likelihood that fails is no reason to end in an error.
     let measured = measured(model.as_ref(), &data, &options, log_scale, before)
-        .unwrap_or_else(|failure| format!("; not measured: {failure}"));
+        .unwrap_or_else(|failure| format!("likelihood not measured: {failure}"));
     if args.model == Kind::GaussianMixture {
         let mixture = GaussianMixture::from_bytes(&model.to_bytes()?)?;
         say(format_args!("{}", components(&mixture)));
@@ -251,11 +252,11 @@ fn takes(what: &str, path: &Path) -> Outcome<()> {
     in_a_folder(path)
 }
 
-/// What the recipe has chosen, in the words of `--set` and of the other options.
+/// What the recipe has chosen, in the form of `--set` and of the other options.
 fn choice(config: &ModelConfig, options: &TrainOptions, rows: usize, dim: usize) -> String {
     let kind = config.kind();
     let settings = differences(config, dim);
-    let mut parts = vec![if settings.is_empty() { "the kind's own defaults".into() } else { settings }];
+    let mut parts = vec![if settings.is_empty() { "default settings".into() } else { settings }];
     let held_out = (options.validation * rows as f64).ceil() as usize;
     if !kind.in_one_go() {
         let most = if options.patience.is_some() { "at most " } else { "" };
@@ -263,7 +264,7 @@ fn choice(config: &ModelConfig, options: &TrainOptions, rows: usize, dim: usize)
     }
     if held_out > 0 {
         let patience = options.patience.map_or(String::new(), |patience| {
-            format!(", and an end after {patience} measurements on them without a new best")
+            format!(", stopping after {patience} validations without a new best")
         });
         parts.push(format!("{} held out{patience}", counted(held_out, "row")));
     }
@@ -277,13 +278,13 @@ fn course(args: &Args, report: &TrainReport, signal: Option<Signal>) -> String {
     let stop = match (report.stop, best) {
         (Stop::Completed, _) => String::new(),
         (Stop::Interrupted, _) => format!(" until {}", signal.map_or("interrupted", Signal::name)),
-        (Stop::Patience, None) => " until patience ended".into(),
-        (Stop::Patience, Some((at, _))) => format!(" until patience ended, that of step {at} kept"),
+        (Stop::Patience, None) => " until patience ran out".into(),
+        (Stop::Patience, Some((at, _))) => format!(" until patience ran out, keeping the model of step {at}"),
     };
     if args.model.in_one_go() { String::new() } else { format!("{}{stop}, ", counted(steps, "step")) }
 }
 
-/// The most rows that a fitted model is measured on: an ODE's likelihood takes its time.
+/// The most rows that a fitted model is measured on: likelihoods by an ODE are slow.
 const MEASURED: usize = 1000;
 
 /// The negative log-likelihood, in nats a row in the units of the data: the same for every kind of model, whatever it
@@ -299,18 +300,18 @@ fn measured(
 ) -> Outcome<String> {
     let ((learned, _), (held_out, _), _) = split(data, options, &mut rng)?;
     let (rows, which) = match held_out.nrows() {
-        0 => (learned, "learned from"),
-        _ => (held_out, "held out"),
+        0 => (learned, "training row"),
+        _ => (held_out, "held-out row"),
     };
     let some = rows.slice(s![..rows.nrows().min(MEASURED), ..]);
     let score = model.log_likelihood(some, &LikelihoodOptions::default())?;
-    let of = format!("of {} {which}", counted(some.nrows(), "row"));
+    let of = counted(some.nrows(), which);
     Ok(match Nll::of(&score) {
         Some(nll) => {
             let most = if score.kind() == LikelihoodKind::LowerBound { "at most " } else { "" };
             let mean = nll.mean + log_scale;
-            format!("negative log-likelihood {of} {most}{mean:.4} ± {:.4} nats", nll.std_error)
+            format!("negative log-likelihood of {of}: {most}{mean:.4} ± {:.4} nats", nll.std_error)
         }
-        None => "no likelihood to measure it by".into(),
+        None => "no likelihood".into(),
     })
 }

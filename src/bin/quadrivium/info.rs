@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome, counted, of_file, of_writing, printable};
 
-/// Say what a model's file holds.
+/// Describe a model file.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
     model: PathBuf,
-    /// As JSON, with the whole config.
+    /// Print JSON, with the full config.
     #[arg(long)]
     json: bool,
 }
@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             ("objective", format!("{}, which measures {}", card.objective, card.discrepancy)),
             ("sampling", format!("{}; latency {}", card.sampling, card.latency)),
             ("likelihood", card.likelihood.to_string()),
-            ("may fail by", failures.join(", ")),
+            ("can fail by", failures.join(", ")),
             (
                 "file",
                 format!(
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| of_writing("standard output", error))
 }
 
-/// How many components a mixture has, which covariances, and the components' shares, the largest first.
+/// How many components a mixture has, which covariances, and the components' weights, the largest first.
 pub fn components(mixture: &GaussianMixture) -> String {
     let mut weights = mixture.weights().to_vec();
     weights.sort_by(|a, b| b.total_cmp(a));
@@ -91,7 +91,7 @@ pub fn components(mixture: &GaussianMixture) -> String {
     let more = if weights.len() > 10 { ", …" } else { "" };
     let family = format!("{:?}", mixture.covariance()).to_lowercase();
     format!(
-        "{}, {family} covariances, shares {}{more}",
+        "{}, {family} covariances, weights {}{more}",
         counted(weights.len(), "component"),
         shares.join(", ")
     )

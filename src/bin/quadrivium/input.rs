@@ -17,33 +17,33 @@ use crate::seed::Purpose;
 /// A table of numbers, and which part of it.
 #[derive(clap::Args)]
 pub struct Data {
-    /// The rows: text, NPY, or NPZ with one array, told apart by content; "-" is standard input.
+    /// The rows: text, NPY, or NPZ with one array, recognized by content; "-" is standard input.
     data: PathBuf,
-    /// Columns to use, in this order: names, or numbers from 1.
+    /// Columns to use, in this order: names, or numbers starting at 1.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     columns: Vec<String>,
     /// Whether the first line of a text names the columns.
     #[arg(long, value_enum, default_value_t = HeaderLine::Auto)]
     header: HeaderLine,
-    /// What stands between the cells of a text: a character, "tab", or "space" for a run of them. Default: found in
-    /// the first lines.
+    /// Separator of a text's cells: a character, "tab", or "space" for one or more spaces. Default: detected from the
+    /// first lines.
     #[arg(long, value_name = "SIGN", value_parser = sign)]
     separator: Option<u8>,
-    /// What stands before the decimals of a text's numbers, "." or ",": then the other one, spaces and apostrophes
-    /// stand between thousands. Default: a point, and nothing between thousands.
+    /// Decimal separator of a text's numbers, "." or ","; the other one, spaces and apostrophes may then separate
+    /// thousands. Default: a point, and no thousands separators.
     #[arg(long, value_name = "SIGN", value_parser = decimal)]
     decimal: Option<Decimal>,
-    /// What begins a line of a text that is passed over. Default: "#", before the first row and after the last.
+    /// Character that starts a comment line of a text. Default: "#", before the first row and after the last.
     #[arg(long, value_name = "SIGN", value_parser = sign)]
     comment: Option<u8>,
-    /// Read this many rows and no more.
+    /// Read at most this many rows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rows: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum HeaderLine {
-    /// It does unless it holds nothing but numbers.
+    /// Yes, unless the line holds only numbers.
     Auto,
     Yes,
     No,
@@ -149,7 +149,8 @@ impl Data {
         let (found, dim) = (reader.names().len(), model.dim());
         if found != dim {
             let found = counted(found, "column");
-            let message = format!("{}: {found}, the model has {dim}: choose them by --columns", self.name());
+            let message =
+                format!("{}: {found}, but the model has {dim}: choose them with --columns", self.name());
             return Err(Failure::Operation(message));
         }
         let units: Vec<Units> = columns.iter().map(|column| column.units).collect();
@@ -166,7 +167,7 @@ impl Data {
             let names_of_all = found.into_iter().map(str::to_owned).collect();
             let error = Error::NoColumn { name: (*name).to_owned(), names: names_of_all };
             return Err(Failure::Operation(format!(
-                "{}: {error}; the model's columns are {names:?}, --columns picks others",
+                "{}: {error}; the model's columns are {names:?}; choose others with --columns",
                 self.name()
             )));
         }
@@ -184,11 +185,10 @@ const BUFFER: usize = 1 << 16;
 /// What to do with columns that have no density.
 #[derive(clap::Args)]
 pub struct Treatment {
-    /// Spread the columns that go in steps (whole numbers, tenths, …) by uniform noise, over half a step to either
-    /// side.
+    /// Add uniform noise to rounded columns (whole numbers, tenths, …), up to half a step to either side.
     #[arg(long)]
     dequantise: bool,
-    /// Leave out columns that hold one value only.
+    /// Leave out columns that hold only one value.
     #[arg(long)]
     drop_constant: bool,
     /// Whether to spread by default, without a word where there is nothing to spread.
@@ -224,14 +224,16 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
         match stepped.is_empty() {
             true if treatment.by_default => {}
             true => say(format_args!(
-                "{name}: no column goes in steps that f32 resolves: --dequantise changes nothing"
+                "{name}: no column is rounded to steps that f32 resolves: --dequantise has no effect"
             )),
-            false => say(format_args!("{name}: spread over their steps: {}", shortened(&stepped))),
+            false => {
+                say(format_args!("{name}: added uniform noise to rounded columns: {}", shortened(&stepped)))
+            }
         }
     } else if !stepped.is_empty() {
         say(format_args!(
-            "{name}: columns that go in steps: {}. They have no density, so a likelihood has no upper bound: \
-             --dequantise spreads them",
+            "{name}: rounded columns: {}. Repeated values have no density and make the likelihood unbounded; \
+             --dequantise adds noise to them",
             shortened(&stepped)
         ));
     }
@@ -282,7 +284,7 @@ pub fn tell_rounded(names: &[impl AsRef<str>], rounded: &[usize], data: &str) {
         rounded.map(|(name, &values)| format!("{} ({})", name.as_ref(), counted(values, "value"))).collect();
     if !columns.is_empty() {
         say(format_args!(
-            "{data}: whole numbers that f32, which has 24 bits, turns into others: {}. Subtract a constant",
+            "{data}: whole numbers that do not fit into the 24 bits of f32 were rounded: {}. Subtract a constant",
             shortened(&columns)
         ));
     }
@@ -299,15 +301,15 @@ fn without_constant(table: &mut Table, name: &str, drop: bool) -> Outcome<()> {
         let once = if table.rounded[column] > 0 { ", once they are rounded" } else { "" };
         return Err(Failure::Operation(format!(
             "{name}: column {first} holds {} in all {} rows{once}, so there is nothing to learn: leave it out \
-             by --drop-constant, or choose columns by --columns",
+             with --drop-constant, or choose columns with --columns",
             table.value(0, column),
             table.x.nrows(),
         )));
     }
     if constant.len() == table.names.len() {
-        return Err(Failure::Operation(format!("{name}: every column holds one value only")));
+        return Err(Failure::Operation(format!("{name}: every column holds only one value")));
     }
-    say(format_args!("{name}: left out, as they hold one value only: {}", constant.join(", ")));
+    say(format_args!("{name}: left out because they hold only one value: {}", constant.join(", ")));
     table.drop_constant();
     Ok(())
 }

@@ -18,8 +18,8 @@ pub fn kind() -> impl TypedValueParser<Value = Kind> {
 /// The settings of a model's config that differ from those of its recipe.
 #[derive(Default, clap::Args)]
 pub struct Settings {
-    /// Settings of the model: a JSON object with fields of its config, as `info --json` shows them. What it does not
-    /// name stays as it is.
+    /// File with settings of the model: a JSON object with fields of its config, as `info --json` shows them. Other
+    /// fields keep their values.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One setting, its value in JSON: --set 'hidden=[64,64]' --set optimiser.lr=1e-3.
@@ -63,8 +63,8 @@ fn replace(config: &mut Value, field: &str, value: Value) -> Outcome<()> {
             Some(place) => place,
             None => {
                 let message = match names {
-                    Some(names) => format!("no setting {field:?}: there are {names}"),
-                    None => format!("no setting {field:?}: what is before {name:?} has no fields"),
+                    Some(names) => format!("no setting {field:?}: expected one of {names}"),
+                    None => format!("no setting {field:?}: the part before {name:?} has no fields"),
                 };
                 return Err(Failure::Usage(message));
             }

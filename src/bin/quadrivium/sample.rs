@@ -15,22 +15,22 @@ use crate::values::temperature;
 
 /// Draw rows from a model.
 ///
-/// Rows have the columns of the training's table, under its header. However many are drawn, a block of them is
-/// in memory, and the first rows do not depend on how many follow.
+/// Rows have the columns of the training data, under the same header. Only a block of rows is in memory at a time, and
+/// the first rows do not depend on how many follow.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
     model: PathBuf,
-    /// How many rows.
+    /// Number of rows.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1000)]
     count: u64,
-    /// The same seed gives the same rows, to the bit.
+    /// Seed: the same seed gives the same rows, bit for bit.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Scale of the randomness: below 1, less varied rows.
+    /// Scale of the randomness: smaller values give less varied samples.
     #[arg(long, value_parser = temperature, allow_negative_numbers = true, default_value_t = 1.0)]
     temperature: f64,
-    /// Columns that --dequantise spread in training: as drawn, not rounded to their steps again.
+    /// Do not round the columns to which --dequantise added noise in training.
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -69,7 +69,7 @@ fn draw<T: Number>(
     names: &[&str],
     rows_of: impl Fn(ArrayView2<f32>) -> Array2<T>,
 ) -> Outcome<()> {
-    let interrupt = interrupt::watch("the rows are not complete")?;
+    let interrupt = interrupt::watch("the output is incomplete")?;
     let options = SampleOptions { temperature: args.temperature };
     let mut rows = args.output.create(names, Some(args.count))?;
     let mut failure = None;

@@ -15,20 +15,20 @@ use crate::seed::Purpose;
 
 /// Score rows with a model: the log-likelihood of each, in nats, as a density in the units of the data.
 ///
-/// Writes a column `nats`, and a column `std_error` where the value is an estimate. Standard error says which
-/// kind of likelihood it is: exact, a lower bound, an ODE's or another estimate, or one up to an unknown
-/// constant. However many rows there are, a block of them is in memory.
+/// Writes a column `nats`, and a column `std_error` if the value is an estimate. A message says which kind of likelihood
+/// it is: exact, a lower bound, an estimate by an ODE or otherwise, or known up to a constant. Only a block of rows is in
+/// memory at a time.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
     model: PathBuf,
     #[command(flatten)]
     data: Data,
-    /// Seed of what noise the likelihood needs, and of the noise on columns that --dequantise spread in training: a
-    /// row's depends on its place in the data, and is not that of the training.
+    /// Seed of the noise that some likelihoods need, and of the noise on columns to which --dequantise added noise in
+    /// training. That noise depends on the position of the row in the data and is not the noise of the training.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Columns that --dequantise spread in training: score the values as they stand.
+    /// Score the values as they are, without noise on columns to which --dequantise added noise in training.
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -36,14 +36,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    let interrupt = interrupt::watch("the scores are not complete")?;
+    let interrupt = interrupt::watch("the output is incomplete")?;
     let read = [("the model", Some(args.model.as_path())), ("the rows", args.data.path())];
     distinct(&read, &args.output.path().map_or(vec![], |path| vec![("the scores", path)]))?;
     let (model, columns) = load(&args.model)?;
     let kind = model.card().likelihood;
     if kind == LikelihoodKind::Unavailable {
         let message = format!(
-            "{}: a model of kind {} gives no likelihood; `quadrivium compare` measures its samples against rows",
+            "{}: {} has no likelihood; `quadrivium compare` measures its samples instead",
             args.model.display(),
             model.card().name
         );
@@ -136,11 +136,11 @@ impl Spread {
     fn explain(&self) -> String {
         let widths = match self.log_widths {
             0.0 => String::new(),
-            sum => format!(", with {sum:.4} nats for the steps' widths,"),
+            sum => format!(", plus {sum:.4} nats for the widths of the steps,"),
         };
         format!(
-            "spread over their steps, as in training: {}. The mean{widths} is at most that of the log-probability \
-             of the rounded values; --raw scores the values as they stand",
+            "added uniform noise to rounded columns, as in training: {}. The mean{widths} is a lower bound on the mean \
+             log-probability of the rounded values; --raw scores the values as they are",
             self.names.join(", ")
         )
     }
@@ -174,22 +174,22 @@ impl Total {
         let claim = match kind {
             LikelihoodKind::Exact => "exact log-likelihood",
             LikelihoodKind::LowerBound => "lower bound on the log-likelihood",
-            LikelihoodKind::OdeEstimate => "estimate of the log-likelihood, by an ODE",
+            LikelihoodKind::OdeEstimate => "ODE estimate of the log-likelihood",
             LikelihoodKind::Estimate => "estimate of the log-likelihood",
             LikelihoodKind::Unnormalised => {
-                "log-likelihood up to an unknown constant (only differences between rows mean anything)"
+                "log-likelihood up to an unknown constant (only differences between rows are meaningful)"
             }
             LikelihoodKind::Unavailable => "no log-likelihood",
         };
         let n = self.rows - self.impossible;
         let error = match n {
-            // One row does not tell how far others are.
+            // One row has no spread.
             0 | 1 => String::new(),
             n => format!(" ± {:.4}", (self.squares / (n - 1) as f64 / n as f64).sqrt()),
         };
         let impossible = match self.impossible {
             0 => String::new(),
-            rows => format!("; of them {rows} with density 0, not in the mean"),
+            rows => format!("; {rows} of them have density 0 and are left out of the mean"),
         };
         format!("{claim}: mean {:.4}{error} nats over {}{impossible}", self.mean, counted(self.rows, "row"))
     }

@@ -1,3 +1,4 @@
+mod conditions;
 mod options;
 mod theory;
 
@@ -6,8 +7,8 @@ use std::f64::consts::TAU;
 use approx::assert_relative_eq;
 use ndarray::{Array2, Axis};
 
-use super::network::Pass;
-use super::objective::Noise;
+use super::network::{At, Pass};
+use super::objective::{Drawn, Ends as _};
 use super::*;
 use crate::engine::transport;
 use crate::engine::{Batch, Loss as _, Progress};
@@ -24,7 +25,7 @@ pub(super) fn small() -> DiffusionConfig {
 }
 
 /// Parameters none of which is zero, so that every path carries something.
-pub(super) fn random_params(net: &NoiseNet) -> Vec<f64> {
+pub(super) fn random_params(net: &NoiseNet<f64>) -> Vec<f64> {
     let mut rng = seeded(5);
     let mut p = vec![0.0; net.num_params()];
     net.init(&mut p, &mut rng);
@@ -61,7 +62,7 @@ fn the_objective_has_the_gradient_of_its_loss() {
         let net = NoiseNet::new(&DiffusionConfig { dim, ..small() }).unwrap();
         let levels = Schedule::Cosine.levels(20);
         for levels in [Levels::Timesteps(&levels[1..]), Levels::LogSnr(-5.0, 6.0)] {
-            let objective = NoiseMse { net: &net, levels };
+            let objective = NoiseMse { net: &net, ends: levels, dropout: 0.0 };
             let (p, mut rng, rows) = (random_params(&net), seeded(1), 5);
             let mut x: Vec<f64> = (0..rows * dim).map(|_| f64::normal(&mut rng)).collect();
             // A row out of reach, and one where the network fades out.
@@ -114,7 +115,7 @@ fn the_predictor_is_one_function_by_every_door() {
     }
 }
 
-fn is_one_function(net: &NoiseNet) {
+fn is_one_function(net: &NoiseNet<f64>) {
     let (p, mut rng, rows) = (random_params(net), seeded(2), 7);
     let level = NoiseLevel::at_log_snr(1.5);
     let mut normals = || -> Vec<f64> { (0..rows * 3).map(|_| f64::normal(&mut rng)).collect() };
@@ -122,30 +123,32 @@ fn is_one_function(net: &NoiseNet) {
     // A row out of reach, and rows where the network fades out, one of them along two columns.
     (x[4], x[7], x[9], x[10]) = (-60.0, 15.0, -13.0, 14.5);
     let mut pass = Pass::default();
-    let eps = net.forward(&p, &x, &[level], &mut pass).to_vec();
-    let epsdot = net.jvp(&p, &x, &xdot, &mut pass).to_vec();
+    let one = At { x: &x, c: &[], levels: &[level] };
+    let eps = net.forward(&p, one, &mut pass).to_vec();
+    let epsdot = net.jvp(&p, one, &xdot, &mut pass).to_vec();
     // A level for each row and a single one give the same bits, and so does `infer`.
     let each = vec![level; rows];
-    assert_eq!(eps, net.forward(&p, &x, &each, &mut pass));
-    assert_eq!(epsdot, net.jvp(&p, &x, &xdot, &mut pass));
-    assert_relative_eq!(eps[..], net.infer(&p, &x, level, &mut pass)[..], max_relative = 1e-13);
+    let all = At { levels: &each, ..one };
+    assert_eq!(eps, net.forward(&p, all, &mut pass));
+    assert_eq!(epsdot, net.jvp(&p, all, &xdot, &mut pass));
+    assert_relative_eq!(eps[..], net.infer(&p, one, &mut pass)[..], max_relative = 1e-13);
     // The tangent is the slope along ẋ.
     let mut moved = |h: f64| {
         let x: Vec<f64> = x.iter().zip(&xdot).map(|(x, xdot)| x + h * xdot).collect();
-        net.forward(&p, &x, &each, &mut pass).to_vec()
+        net.forward(&p, At { x: &x, ..all }, &mut pass).to_vec()
     };
     let slope: Vec<f64> = moved(1e-5).iter().zip(moved(-1e-5)).map(|(a, b)| (a - b) / 2e-5).collect();
     assert_close("jvp", &epsdot, &slope);
 }
 
-fn draw(objective: &NoiseMse, rows: usize, rng: &mut Rng, noise: &mut Noise<f64>) {
+fn draw(objective: &NoiseMse<f64>, rows: usize, rng: &mut Rng, noise: &mut Drawn<NoiseLevel, f64>) {
     objective.draw(rows, &[], START, rng, noise);
 }
 
 #[test]
 fn the_levels_of_a_batch_leave_no_gap() {
-    let net = NoiseNet::new(&small()).unwrap();
-    let objective = NoiseMse { net: &net, levels: Levels::LogSnr(-5.0, 11.0) };
+    let net = NoiseNet::<f64>::new(&small()).unwrap();
+    let objective = NoiseMse { net: &net, ends: Levels::LogSnr(-5.0, 11.0), dropout: 0.0 };
     let (mut noise, mut rng, rows) = (Default::default(), seeded(3), 64);
     let mut sum = 0.0;
     for _ in 0..200 {
@@ -158,7 +161,7 @@ fn the_levels_of_a_batch_leave_no_gap() {
     // Each is uniform: the mean of a batch is 3 with standard deviation 0.25/√12.
     assert!((sum / (200.0 * 64.0) - 3.0).abs() < 4.0 * 0.25 / (12.0f64 * 200.0).sqrt());
     let timesteps = Schedule::Linear.levels(64);
-    let objective = NoiseMse { net: &net, levels: Levels::Timesteps(&timesteps[1..]) };
+    let objective = NoiseMse { net: &net, ends: Levels::Timesteps(&timesteps[1..]), dropout: 0.0 };
     draw(&objective, rows, &mut rng, &mut noise);
     let mut drawn = noise.levels.to_vec();
     drawn.sort_by(|a, b| a.sigma.total_cmp(&b.sigma));
@@ -321,7 +324,7 @@ fn wide_rows_are_probed() {
 fn a_view_shares_the_parameters_until_one_trains() {
     let (mut model, toy) = trained(small(), 5);
     let view = model.with_sampler(Sampler::Ddim { steps: 4, eta: 0.0 }).unwrap();
-    assert!(Arc::ptr_eq(&model.fitted, &view.fitted));
+    assert!(Arc::ptr_eq(&model.learned, &view.learned));
     assert_eq!((view.card().name.as_ref(), view.card().nfe), ("DDIM-4", 4));
     assert_eq!((model.card().name.as_ref(), model.card().nfe), ("DDPM-20", 20));
     let x = toy.sample(5, &mut seeded(0));
@@ -334,7 +337,7 @@ fn a_view_shares_the_parameters_until_one_trains() {
 }
 
 #[test]
-fn ways_end_in_the_rows_that_are_drawn() {
+fn paths_end_in_the_rows_that_are_drawn() {
     let (model, _) = trained(small(), 5);
     let (options, n) = (SampleOptions { temperature: 0.7 }, 150);
     let rk4 = crate::numeric::ode::Method::Rk4;
@@ -352,7 +355,7 @@ fn ways_end_in_the_rows_that_are_drawn() {
         let at = |state| path.index_axis(Axis(1), state);
         assert_eq!(at(states - 1), view.sample(n, &options, &mut seeded(5)).unwrap().x, "{sampler:?}");
         // The first state is noise as wide as the temperature, in the units of the data.
-        let (noise, scale) = (at(0).column(0).std(0.0), view.fitted.standardiser.scale()[0] as f32);
+        let (noise, scale) = (at(0).column(0).std(0.0), view.learned.fitted.standardiser.scale()[0] as f32);
         assert!((noise / scale - 0.7).abs() < 0.15, "{sampler:?}: {noise}");
         (1..states).for_each(|state| assert_ne!(at(state - 1), at(state), "{sampler:?}, {state}"));
     }
@@ -380,7 +383,7 @@ fn beyond_the_reach_the_density_is_the_normal_one() {
     let mut model = Diffusion::new(small(), &mut seeded(0)).unwrap();
     let options = TrainOptions { steps: 200, ..TrainOptions::default() };
     model.train(&Dataset::new(data).unwrap(), &options, &mut seeded(2), &mut Silent).unwrap();
-    let units = &model.fitted.standardiser;
+    let units = &model.learned.fitted.standardiser;
     let far = [19.0, 21.0, -68.0, 150.0, 1e4, 2e6, -1e20];
     let mut x = Array2::from_shape_fn((7, 2), |(r, c)| if c == r % 2 { far[r] } else { 0.7 });
     let scores = nats(&model, &x);
@@ -398,13 +401,27 @@ fn beyond_the_reach_the_density_is_the_normal_one() {
     assert!(steps.fold(0.0, f64::max) < 20.0, "{scores}");
 }
 
+/// An untrained v is 0, so what is left is the closed form of [`Beyond`].
+#[test]
+fn beyond_a_point_ends_at_20_standard_deviations() {
+    let config = DiffusionConfig { beyond: Beyond::Point, ..small() };
+    let model = Diffusion::new(config, &mut seeded(0)).unwrap();
+    let (alpha, sigma) = (0.8, 0.6f64);
+    let level = NoiseLevel { alpha, sigma, log_snr: 2.0 * (alpha / sigma).ln() };
+    let eps = model.predict_noise(ndarray::array![[19.0, -25.0], [90.0, 110.0]].view(), level).unwrap();
+    let beyond = |x: f64| 20.0 * sigma * x.signum() + (x.abs() - 20.0) * x.signum() / sigma;
+    for (eps, want) in eps.iter().zip([19.0 * sigma, beyond(-25.0), beyond(90.0), beyond(110.0)]) {
+        assert_relative_eq!(f64::from(*eps), want, max_relative = 1e-6);
+    }
+}
+
 #[test]
 fn training_visits_the_levels_that_it_says() {
     let levels = |training_noise, sigma_min, schedule| {
         let config = DiffusionConfig { training_noise, sigma_min, schedule, ..small() };
         let model = Diffusion::new(config, &mut seeded(0)).unwrap();
         let all = Diffusion::training_levels(&model.config, &model.levels);
-        [0.0, 1.0 - 1e-12].map(|u| all.at(u))
+        [0.0, 1.0 - 1e-12].map(|u| all.level(u))
     };
     // The first timestep to the last.
     let timesteps = Schedule::Linear.levels(20);
@@ -428,10 +445,10 @@ fn the_likelihood_runs_from_the_smallest_noise_to_the_last_timestep() {
     let x = toy.sample(20, &mut seeded(0));
     let solver = Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 };
     let span = (((1.0 - 4e-6f64) / 4e-6).ln(), Schedule::Cosine.levels(20)[20].log_snr);
-    let z = model.fitted.standardiser.apply(x.clone());
+    let z = model.learned.fitted.standardiser.apply(x.clone());
     let mut nats = vec![0.0; 20];
     transport::log_density(
-        &model.predictor(),
+        &model.network(&[]),
         solver,
         span,
         (TraceEstimator::Exact, Streams::new(0)),
@@ -441,7 +458,7 @@ fn the_likelihood_runs_from_the_smallest_noise_to_the_last_timestep() {
         &mut Default::default(),
     )
     .unwrap();
-    let log_det = model.fitted.standardiser.log_det(&[0f32; 2]);
+    let log_det = model.learned.fitted.standardiser.log_det(&[0f32; 2]);
     for (nats, scored) in nats.iter().zip(self::nats(&model, &x)) {
         assert!((nats + log_det - scored).abs() < 1e-6, "{nats}, {scored}");
     }

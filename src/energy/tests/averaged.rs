@@ -1,7 +1,6 @@
 //! The averaged parameters draw, score and are validated; the last ones have no say in it.
 
 use super::*;
-use crate::diffusion::objective::{Levels, NoiseMse};
 use crate::energy::objective::DenoisingScore;
 use crate::engine::{Progress, Rows, mean_loss};
 
@@ -42,26 +41,5 @@ fn an_energy_uses_its_average() {
     assert_eq!(answers(&model), before);
     model.parameters.average.iter_mut().for_each(|p| *p *= 1.1);
     model.refresh();
-    assert!(answers(&model).0 != before.0 && answers(&model).1 != before.1);
-}
-
-#[test]
-fn a_score_uses_its_average() {
-    let mut config = small_score(ScoreTraining::Denoising);
-    let options = wild(&mut config.optimiser);
-    let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
-    let report = model.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
-    let answers = |model: &ScoreModel| (drawn(model, 20), model.score(moons().x()).unwrap());
-    let before = answers(&model);
-
-    let Rows { validation, streams, .. } = rows(&options);
-    let objective = NoiseMse { net: &model.net, levels: Levels::Timesteps(&model.levels) };
-    let loss = |p: &[f32]| mean_loss(&objective, p, &validation, END, streams);
-    assert_eq!(report.validation.last().unwrap().1, loss(&model.parameters.average));
-    assert_ne!(loss(&model.parameters.average), loss(&model.parameters.p));
-
-    model.parameters.p.fill(f32::NAN);
-    assert_eq!(answers(&model), before);
-    model.parameters.average.iter_mut().for_each(|p| *p *= 1.1);
     assert!(answers(&model).0 != before.0 && answers(&model).1 != before.1);
 }

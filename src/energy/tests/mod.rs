@@ -1,16 +1,18 @@
-//! What the energies and scores learn, held against what is known; the chains.
+//! What the energies learn, held against what is known; the chains.
 
 mod averaged;
 mod chains;
+mod conditions;
 mod derivatives;
-mod ladder;
 mod options;
 
-use ndarray::{Array1, Array2, Axis, array, s};
+use ndarray::{Array1, Array2, array, s};
 
 use super::likelihood::RESOLVED;
 use super::*;
 use crate::Error;
+use crate::engine::OptimiserConfig;
+use crate::nn::Activation;
 use crate::numeric::rng::seeded;
 use crate::worlds::Toy;
 
@@ -20,17 +22,6 @@ const CHAINS: EnergyTraining =
 fn small(training: EnergyTraining) -> EnergyConfig {
     let langevin = Langevin { steps: 30, ..Default::default() };
     EnergyConfig { hidden: vec![12, 10], octaves: 1, training, langevin, ..Default::default() }
-}
-
-fn small_score(training: ScoreTraining) -> ScoreConfig {
-    ScoreConfig {
-        hidden: vec![12, 10],
-        octaves: 1,
-        levels: 4,
-        steps_per_level: 2,
-        training,
-        ..Default::default()
-    }
 }
 
 fn options(steps: usize) -> TrainOptions {
@@ -110,50 +101,6 @@ fn denoising_learns_the_blurred_density_not_the_sharp_one() {
     assert!(kl > 0.05, "KL from the sharp density = {kl}");
 }
 
-#[test]
-fn both_trainings_find_the_score_of_a_known_mixture() {
-    let (sd, centres) = (0.3f64, [[-1.0, 0.0], [1.0, 0.5]]);
-    let cover = Array2::from_diag(&array![sd * sd, sd * sd]).insert_axis(Axis(0));
-    let cover = ndarray::concatenate![Axis(0), cover, cover];
-    let toy = Toy::mixture(&[1.0, 1.0], Array2::from(centres.to_vec()).view(), cover.view()).unwrap();
-    let data = Dataset::new(toy.sample(20_000, &mut seeded(0))).unwrap();
-    let x = toy.sample(4_000, &mut seeded(9));
-    for (training, bound) in [(ScoreTraining::Denoising, 0.03), (ScoreTraining::Sliced, 0.05)] {
-        let config = ScoreConfig {
-            hidden: vec![32, 32],
-            octaves: 2,
-            sigma_min: 0.1,
-            levels: 8,
-            ..small_score(training)
-        };
-        let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
-        // Nothing learned but the moments: the first step's learning rate is all but 0.
-        model.train(&data, &options(1), &mut seeded(2), &mut Silent).unwrap();
-        // ∇ ln Σₖ N(x; μₖ, C), C diagonal: the noise is 0.1 standard deviations of each column.
-        let variance: Vec<f64> =
-            model.fitted.standardiser.scale().iter().map(|scale| sd * sd + (0.1 * scale).powi(2)).collect();
-        let fisher_error = |model: &ScoreModel| {
-            let (mut error, mut total) = (0.0, 0.0);
-            for (x, s) in x.rows().into_iter().zip(model.score(x.view()).unwrap().rows()) {
-                let pull = |k: usize, i: usize| (centres[k][i] - f64::from(x[i])) / variance[i];
-                let log = |k: usize| -0.5 * (0..2).map(|i| pull(k, i).powi(2) * variance[i]).sum::<f64>();
-                let share = 1.0 / (1.0 + (log(0) - log(1)).exp());
-                for i in 0..2 {
-                    let truth = (1.0 - share) * pull(0, i) + share * pull(1, i);
-                    error += (f64::from(s[i]) - truth).powi(2);
-                    total += truth * truth;
-                }
-            }
-            error / total
-        };
-        let before = fisher_error(&model);
-        model.train(&data, &options(2500), &mut seeded(2), &mut Silent).unwrap();
-        let after = fisher_error(&model);
-        assert!(after < bound, "{training:?}: relative Fisher error {after}, bound {bound}");
-        assert!(before > 10.0 * bound, "{training:?}: {before} before training");
-    }
-}
-
 /// The untrained energy is N(0, w²I) in closed form. The moments of 40,000 numbers, each within five standard
 /// errors: one false alarm in a million.
 #[test]
@@ -200,9 +147,9 @@ fn the_estimate_integrates_to_one_and_knows_its_error() {
     let total = cell * estimate(&model, &x).0.mapv(f64::exp).sum();
     assert!((total - 1.0).abs() < 1e-4, "{total}");
 
-    let fine = model.log_partition(1024).unwrap();
+    let fine = model.log_partition(1024, &[]).unwrap();
     for intervals in [8, 16, 32, 64, 128] {
-        let coarse = model.log_partition(intervals).unwrap();
+        let coarse = model.log_partition(intervals, &[]).unwrap();
         let off = (coarse.nats - fine.nats).abs();
         assert!(off <= coarse.error + 1e-6, "{intervals}: off by {off}, claimed {}", coarse.error);
     }
@@ -220,11 +167,11 @@ fn nothing_is_cut_off_however_wide_the_confinement() {
             // Untrained, E = ‖z‖²/2w²; then a constant beside it.
             let exact = dim as f64 * (width * std::f64::consts::TAU.sqrt()).ln();
             assert!(
-                (model.log_partition(512).unwrap().nats - exact).abs() < 1e-6,
+                (model.log_partition(512, &[]).unwrap().nats - exact).abs() < 1e-6,
                 "{dim} columns, w = {width}"
             );
             *model.parameters.average.last_mut().unwrap() = 3.0;
-            let shifted = model.log_partition(512).unwrap().nats;
+            let shifted = model.log_partition(512, &[]).unwrap().nats;
             assert!((shifted - (exact - 3.0)).abs() < 1e-6, "{shifted}");
         }
     }
@@ -252,20 +199,11 @@ fn any_number_of_columns() {
     for dim in [1, 5] {
         let data =
             Dataset::new(Array2::from_shape_fn((200, dim), |(r, c)| ((r * (c + 3)) as f32).sin())).unwrap();
-        let energies = [CHAINS, EnergyTraining::DenoisingScoreMatching { sigma: 0.2 }];
-        let scores = [ScoreTraining::Denoising, ScoreTraining::Sliced];
-        let rng = &mut seeded(0);
-        let mut models: Vec<Box<dyn Generative>> = Vec::new();
-        for training in energies {
-            models.push(Box::new(EnergyModel::new(EnergyConfig { dim, ..small(training) }, rng).unwrap()));
-        }
-        for training in scores {
-            models
-                .push(Box::new(ScoreModel::new(ScoreConfig { dim, ..small_score(training) }, rng).unwrap()));
-        }
-        for mut model in models {
+        for training in [CHAINS, EnergyTraining::DenoisingScoreMatching { sigma: 0.2 }] {
+            let rng = &mut seeded(0);
+            let mut model = EnergyModel::new(EnergyConfig { dim, ..small(training) }, rng).unwrap();
             model.train(&data, &options(3), rng, &mut Silent).unwrap();
-            let x = drawn(model.as_ref(), 60);
+            let x = drawn(&model, 60);
             assert!(x.dim() == (60, dim) && x.iter().all(|x| x.is_finite()));
             let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
             assert_eq!(score.kind(), model.card().likelihood);
@@ -275,22 +213,6 @@ fn any_number_of_columns() {
 
 fn moons() -> Dataset {
     Dataset::new(Toy::moons(0.1).unwrap().sample(500, &mut seeded(0))).unwrap()
-}
-
-#[test]
-fn the_ladder_falls_in_one_ratio() {
-    for levels in [1, 2, 7] {
-        let config = ScoreConfig { levels, ..Default::default() };
-        let ladder = ScoreModel::new(config.clone(), &mut seeded(0)).unwrap().levels;
-        let sigma: Vec<f64> = ladder.iter().map(|l| l.sigma / l.alpha).collect();
-        assert!((sigma[levels - 1] - config.sigma_min).abs() < 1e-12);
-        if levels > 1 {
-            assert!((sigma[0] - config.sigma_max).abs() < 1e-12);
-            let ratio = sigma[1] / sigma[0];
-            assert!(sigma.windows(2).all(|w| (w[1] / w[0] - ratio).abs() < 1e-12));
-        }
-        assert!(ladder.iter().all(|l| (l.alpha.powi(2) + l.sigma.powi(2) - 1.0).abs() < 1e-12));
-    }
 }
 
 #[cfg(feature = "rayon")]
@@ -343,8 +265,7 @@ fn samples_are_a_prefix_and_any_temperature_gives_numbers() {
     let energy = trained(small(CHAINS), &moons(), &options(4));
     let unadjusted = Langevin { acceptance: Acceptance::Always, ..energy.config().langevin };
     let unadjusted = energy.with_sampler(unadjusted).unwrap();
-    let score = ScoreModel::new(small_score(ScoreTraining::Denoising), &mut seeded(1)).unwrap();
-    for model in [&energy as &dyn Generative, &unadjusted, &score] {
+    for model in [&energy, &unadjusted] {
         let all = drawn(model, 100);
         assert_eq!(drawn(model, 49), all.slice(s![..49, ..]));
         for temperature in [f64::MIN_POSITIVE, 1e6] {
@@ -353,10 +274,6 @@ fn samples_are_a_prefix_and_any_temperature_gives_numbers() {
         }
     }
     assert_ne!(drawn(&energy, 10), drawn(&unadjusted, 10));
-    let shorter = score.with_moves(1, 0.5).unwrap();
-    assert_eq!((shorter.card().nfe, score.card().nfe), (5, 9));
-    assert_eq!(shorter.score(moons().x()).unwrap(), score.score(moons().x()).unwrap());
-    assert!(matches!(score.with_moves(2, 4.0), Err(Error::Config { field: "ScoreConfig::step", .. })));
 }
 
 #[test]
@@ -388,10 +305,10 @@ fn wells_between_the_nodes_are_found_or_told() {
         let end = average.len() - 1;
         average[end - dim..end].fill(a as f32);
         let exact = dim as f64 * (0.5 * std::f64::consts::TAU.ln() + ln_bessel(a));
-        let grid = model.log_partition_on_grid(intervals).unwrap();
+        let grid = model.log_partition_on_grid(intervals, &[]).unwrap();
         assert!((grid.nats - exact).abs() > 0.1, "{dim}: the grid should miss something: {grid:?}, {exact}");
         assert!(grid.error > RESOLVED, "{dim}: {grid:?}, exact {exact}");
-        let found = model.log_partition(intervals).unwrap();
+        let found = model.log_partition(intervals, &[]).unwrap();
         assert!((found.nats - exact).abs() < 2e-4 && found.error < 2e-4, "{dim}: {found:?}, exact {exact}");
     }
 }

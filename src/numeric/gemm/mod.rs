@@ -53,17 +53,24 @@ pub struct Strided<'a, F> {
     data: &'a [F],
     row: usize,
     col: usize,
+    // Not told by the strides, both of which are 1 where a matrix of contiguous columns has one row.
+    by_rows: bool,
 }
 
 impl<'a, F> Strided<'a, F> {
     /// `data` row-major with `cols` columns.
     pub fn rows(data: &'a [F], cols: usize) -> Self {
-        Strided { data, row: cols, col: 1 }
+        Strided { data, row: cols, col: 1, by_rows: true }
     }
 
     /// The transpose of `data`, row-major with `cols` columns.
     pub fn transposed(data: &'a [F], cols: usize) -> Self {
-        Strided { data, row: 1, col: cols }
+        Strided { data, row: 1, col: cols, by_rows: false }
+    }
+
+    /// As many times `row` as there are rows in the product.
+    pub fn repeated(row: &'a [F]) -> Self {
+        Strided { data: row, row: 0, col: 1, by_rows: true }
     }
 }
 

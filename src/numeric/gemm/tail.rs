@@ -120,7 +120,7 @@ fn narrow<S: Simd, F: Vector<S>, const W: usize>(simd: S, g: &mut Gemm<F>, j: us
         }
     }
     for (start, depth) in pieces(g.k) {
-        if g.a.col == 1 {
+        if g.a.by_rows {
             along_k::<S, F, W>(simd, g, j, start, depth);
         } else {
             along_m::<S, F, W>(simd, g, j, start, depth);

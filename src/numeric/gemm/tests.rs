@@ -99,5 +99,12 @@ fn a_row_does_not_depend_on_the_rows_beside_it() {
             gemm((1, n, k), Strided::rows(&a[i * k..], k), &b, n, Init::Zero, &mut one);
             assert_eq!(all, one, "row {i} of {n} columns");
         }
+        gemm((m, n, k), Strided::transposed(&a, m), &b, n, Init::Zero, &mut all);
+        for (i, all) in all.chunks(n).enumerate() {
+            let row: Vec<f32> = a[i..].iter().step_by(m).copied().collect();
+            let mut one = vec![0.0; n];
+            gemm((1, n, k), Strided::transposed(&row, 1), &b, n, Init::Zero, &mut one);
+            assert_eq!(all, one, "row {i} of {n} columns, stored by columns");
+        }
     }
 }

@@ -174,9 +174,12 @@ fn kernel_density_conditions_that_do_not_fit_are_errors() {
 #[test]
 fn kernel_density_is_validated_under_the_conditions() {
     let data = line(400, 0);
-    let mut model =
-        KernelDensity::new(KernelDensityConfig { dim: 1, condition: ONE_NUMBER, bandwidth: Bandwidth::Scott })
-            .unwrap();
+    let mut model = KernelDensity::new(KernelDensityConfig {
+        dim: 1,
+        condition: ONE_NUMBER,
+        bandwidth: Bandwidth::Scott,
+    })
+    .unwrap();
     let options = TrainOptions { validation: 0.25, ..TrainOptions::default() };
     let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
     let (_, (x, condition), _) = engine::split(&data, &options, &mut seeded(0)).unwrap();

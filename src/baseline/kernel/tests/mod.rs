@@ -17,7 +17,8 @@ fn rows(toy: &Toy, n: usize, seed: u64) -> Dataset {
 }
 
 fn fitted(bandwidth: Bandwidth, data: &Dataset) -> (KernelDensity, TrainReport) {
-    let mut model = KernelDensity::new(KernelDensityConfig { dim: data.dim(), bandwidth, ..Default::default() }).unwrap();
+    let mut model =
+        KernelDensity::new(KernelDensityConfig { dim: data.dim(), bandwidth, ..Default::default() }).unwrap();
     let report = model.train(data, &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
     (model, report)
 }
@@ -122,8 +123,11 @@ fn cross_validation_finds_the_best_of_a_fine_grid() {
         // Kernels of the shape of the covariance come first: the shape of a given width.
         let best = least(&report.loss[..TRIALS]);
         let loss = |h| {
-            let mut model =
-                KernelDensity::new(KernelDensityConfig { bandwidth: Bandwidth::Fixed(h), ..Default::default() }).unwrap();
+            let mut model = KernelDensity::new(KernelDensityConfig {
+                bandwidth: Bandwidth::Fixed(h),
+                ..Default::default()
+            })
+            .unwrap();
             let options = TrainOptions { batch: 1_200, ..TrainOptions::default() };
             model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap().loss[0]
         };
@@ -178,7 +182,9 @@ fn fewer_scored_rows_estimate_the_same() {
 #[test]
 fn held_out_rows_are_scored_once() {
     let data = rows(&Toy::moons(0.1).unwrap(), 1_000, 0);
-    let mut model = KernelDensity::new(KernelDensityConfig { bandwidth: Bandwidth::Scott, ..Default::default() }).unwrap();
+    let mut model =
+        KernelDensity::new(KernelDensityConfig { bandwidth: Bandwidth::Scott, ..Default::default() })
+            .unwrap();
     let options = TrainOptions { validation: 0.2, ..TrainOptions::default() };
     let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
     assert_eq!((model.rows().dim(), report.validation.len()), ((800, 2), 1));
@@ -200,7 +206,9 @@ fn breaking_off_keeps_the_best_so_far() {
 #[test]
 fn degenerate_rows_are_errors_or_bounded() {
     let by_rule = |x: Array2<f32>, bandwidth| {
-        let mut model = KernelDensity::new(KernelDensityConfig { dim: x.ncols(), bandwidth, ..Default::default() }).unwrap();
+        let mut model =
+            KernelDensity::new(KernelDensityConfig { dim: x.ncols(), bandwidth, ..Default::default() })
+                .unwrap();
         let done =
             model.train(&Dataset::new(x).unwrap(), &TrainOptions::default(), &mut seeded(0), &mut Silent);
         (model, done)
@@ -231,7 +239,8 @@ fn degenerate_rows_are_errors_or_bounded() {
 
 #[test]
 fn bad_settings_are_errors() {
-    let make = |dim, bandwidth| KernelDensity::new(KernelDensityConfig { dim, bandwidth, ..Default::default() });
+    let make =
+        |dim, bandwidth| KernelDensity::new(KernelDensityConfig { dim, bandwidth, ..Default::default() });
     assert!(matches!(
         make(0, Bandwidth::Scott),
         Err(Error::Config { field: "KernelDensityConfig::dim", .. })

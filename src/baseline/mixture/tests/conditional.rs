@@ -60,7 +60,10 @@ fn mixture_given_a_class_is_that_of_its_rows() {
     for class in 0..8 {
         let given = model.given(&Condition::class(class)).unwrap();
         let of_class = nats(&*given, test.x());
-        assert!((0..4_000).filter(|&r| found[r] == class).all(|r| of_class[r] == own[r]), "all as one by one");
+        assert!(
+            (0..4_000).filter(|&r| found[r] == class).all(|r| of_class[r] == own[r]),
+            "all as one by one"
+        );
         let share = trained.iter().filter(|&&c| c == class).count() as f64 / 4_000.0;
         sum = sum + of_class.mapv(|nats| share * nats.exp());
         let drawn = given.draw(500, &mut seeded(2)).unwrap();

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+
+use super::{FlowMatching, FlowMatchingConfig, Source, VelocityNet};
+use crate::diffusion::Learned;
+use crate::diffusion::persist::{fits, savable};
+use crate::engine::Fitted;
+use crate::error::{Error, Result};
+use crate::model::file::{Persist, Stored, Tensor, encode};
+
+/// The config in a file has no `source`: it is Gaussian. Saving any other is an [`Error::Format`].
+impl Persist for FlowMatching {
+    fn kind() -> &'static str {
+        "flow_matching"
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        savable(&self.net, self.guidance.as_deref())?;
+        let found = match &self.config.source {
+            Source::Gaussian => None,
+            Source::Toy(_) => Some("a toy distribution"),
+            Source::Rows(_) => Some("rows"),
+        };
+        if let Some(found) = found {
+            let what = format!("a flow from {found}: only a Gaussian source can be saved");
+            return Err(Error::Format { what });
+        }
+        let Learned { parameters, fitted } = &*self.learned;
+        encode(Self::kind(), &self.config, fitted, Tensor::parameters(&self.net.layout(), parameters))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let stored = Stored::parse(bytes)?;
+        let (config, fitted): (FlowMatchingConfig, Fitted) = stored.read(Self::kind())?;
+        config.validate()?;
+        fitted.validate(config.dim, config.condition)?;
+        let FlowMatchingConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
+        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
+
+        let net = VelocityNet::new(&config)?;
+        let parameters = stored.parameters(&net.layout())?;
+        Ok(FlowMatching { learned: Arc::new(Learned { parameters, fitted }), guidance: None, net, config })
+    }
+}

@@ -60,7 +60,8 @@ struct Row {
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    let data = if args.data.is_empty() { vec![Data::Ring, Data::Moons, Data::Digits] } else { args.data.clone() };
+    let data =
+        if args.data.is_empty() { vec![Data::Ring, Data::Moons, Data::Digits] } else { args.data.clone() };
     let kinds = if args.model.is_empty() { Kind::ALL.to_vec() } else { args.model.clone() };
     let mut rows: Vec<Value> = Vec::new();
     for data in data {
@@ -73,7 +74,11 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let name = format!("{data:?}").to_lowercase();
         println!("{name}: {}", world.about);
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["model", "NLL − h(x|c), nats", "asked class"]);
+        table.load_preset(presets::UTF8_BORDERS_ONLY).set_header([
+            "model",
+            "NLL − h(x|c), nats",
+            "asked class",
+        ]);
         for column in [1, 2] {
             table.column_mut(column).expect("three columns").set_cell_alignment(CellAlignment::Right);
         }
@@ -132,9 +137,10 @@ fn measure(world: &World, kind: Kind, quick: bool, streams: Streams) -> Result<R
             }
         }
     }
-    let gap = world.entropy.filter(|_| comparable).map(|entropy| {
-        -nats.iter().sum::<f64>() / nats.len() as f64 - entropy
-    });
+    let gap = world
+        .entropy
+        .filter(|_| comparable)
+        .map(|entropy| -nats.iter().sum::<f64>() / nats.len() as f64 - entropy);
     let card = model.card();
     let asked = right as f64 / (draws * world.asked()) as f64;
     Ok(Row { model: card.name.to_string(), gap, likelihood: card.likelihood, asked })

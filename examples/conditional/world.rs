@@ -24,7 +24,10 @@ pub struct World {
 
 enum What {
     /// One Gaussian for each class: centers (8, 2), and their width.
-    Ring { centers: Array2<f64>, sigma: f64 },
+    Ring {
+        centers: Array2<f64>,
+        sigma: f64,
+    },
     /// The moons at no angle.
     Moons(Toy),
     Digits {
@@ -61,7 +64,8 @@ impl World {
 
     /// A quarter of the rows is held out to classify by. Pixels are whole numbers, spread over their width.
     pub fn digits(rng: &mut Rng) -> std::result::Result<Self, Box<dyn std::error::Error>> {
-        let packed = std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/digits.csv.gz"))?;
+        let packed =
+            std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/digits.csv.gz"))?;
         let mut text = String::new();
         flate2::read::GzDecoder::new(packed).read_to_string(&mut text)?;
         let table = Table::from_reader(text.as_bytes())?;
@@ -150,7 +154,9 @@ impl World {
     pub fn classify(&self, x: ArrayView1<f32>) -> usize {
         let scores: Vec<f64> = match &self.what {
             What::Ring { centers, .. } => {
-                let square = |center: ArrayView1<f64>| center.iter().zip(x).map(|(m, &x)| (m - f64::from(x)).powi(2)).sum::<f64>();
+                let square = |center: ArrayView1<f64>| {
+                    center.iter().zip(x).map(|(m, &x)| (m - f64::from(x)).powi(2)).sum::<f64>()
+                };
                 centers.rows().into_iter().map(|center| -square(center)).collect()
             }
             What::Moons(moons) => {
@@ -163,12 +169,25 @@ impl World {
             }
             What::Digits { held_out, .. } => {
                 let Some(Condition::Class(labels)) = held_out.condition() else { unreachable!("labeled") };
-                let distance = |row: ArrayView1<f32>| row.iter().zip(x).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-                let mut near: Vec<(f32, u32)> =
-                    held_out.x().rows().into_iter().zip(labels).map(|(row, &label)| (distance(row), label)).collect();
+                let distance =
+                    |row: ArrayView1<f32>| row.iter().zip(x).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+                let mut near: Vec<(f32, u32)> = held_out
+                    .x()
+                    .rows()
+                    .into_iter()
+                    .zip(labels)
+                    .map(|(row, &label)| (distance(row), label))
+                    .collect();
                 near.sort_by(|a, b| a.0.total_cmp(&b.0));
                 // The nearest decides between classes of as many.
-                let votes = |class: u32| near[..NEIGHBORS].iter().enumerate().filter(|(_, n)| n.1 == class).map(|(i, _)| 1.0 - 0.01 * i as f64).sum();
+                let votes = |class: u32| {
+                    near[..NEIGHBORS]
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, n)| n.1 == class)
+                        .map(|(i, _)| 1.0 - 0.01 * i as f64)
+                        .sum()
+                };
                 (0..10).map(votes).collect()
             }
         };
@@ -179,7 +198,12 @@ impl World {
     pub fn truth(&self, rng: &mut Rng) -> Result<f64> {
         if let What::Digits { train, .. } = &self.what {
             let Some(Condition::Class(labels)) = train.condition() else { unreachable!("labeled") };
-            let right = train.x().rows().into_iter().zip(labels).filter(|(x, label)| self.classify(*x) == **label as usize);
+            let right = train
+                .x()
+                .rows()
+                .into_iter()
+                .zip(labels)
+                .filter(|(x, label)| self.classify(*x) == **label as usize);
             return Ok(right.count() as f64 / train.rows() as f64);
         }
         let n = 500;

@@ -82,7 +82,9 @@ fn the_gradient_is_that_of_the_loss() {
             let (chain, mut p, open) = shaken(&config);
             // Edges of the box have a kink in T′.
             let x: Vec<f64> = rows(dim).into_iter().map(|x: f64| 0.97 * x).collect();
-            let c = conditions(&config);
+            let c: Vec<f64> = conditions(&config);
+            // Under random conditions the loss of far rows bends too strongly for differences.
+            let x = if c.is_empty() { x } else { normals(x.len(), &mut seeded(6)) };
             let weight = 0.7;
             let (_, dp) = loss_grad(&chain, &p, (&x, &c), weight);
             for at in (0..p.len()).filter(|&at| open[at]) {
@@ -97,11 +99,11 @@ fn the_gradient_is_that_of_the_loss() {
                     let wide = loss(here + 2.0 * h) - loss(here - 2.0 * h);
                     weight * (8.0 * near - wide) / (12.0 * h)
                 };
-                // T″ jumps at a knot: the shorter step for a row beside one.
-                let slopes = [slope(1e-5), slope(1e-6)];
+                // T″ jumps at a knot: the shorter steps for a row beside one.
+                let close = |slope: f64| (dp[at] - slope).abs() < 1e-6 * (1.0 + slope.abs());
+                let agrees = [1e-5, 1e-6, 1e-7].into_iter().any(|h| close(slope(h)));
+                assert!(agrees, "{config:?}: dp[{at}] = {}, by differences {}", dp[at], slope(1e-6));
                 p[at] = here;
-                let close = slopes.iter().any(|slope| (dp[at] - slope).abs() < 1e-6 * (1.0 + slope.abs()));
-                assert!(close, "{config:?}: dp[{at}] = {}, by differences {slopes:?}", dp[at]);
             }
         }
     }

@@ -136,6 +136,33 @@ impl Kind {
 }
 
 impl ModelConfig {
+    /// The same config for rows with a condition. A flow matching then pairs its source rows independently: the source
+    /// rows matched with those of one condition would not be draws from the source.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for numbers of the condition out of range.
+    ///
+    /// ```
+    /// use quadrivium::{ConditionKind, recipe::{Kind, ModelConfig}};
+    /// let config = ModelConfig::defaults(Kind::Vae, 2).with_condition(ConditionKind::Class { classes: 10 })?;
+    /// assert_eq!(config.condition(), ConditionKind::Class { classes: 10 });
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn with_condition(mut self, condition: ConditionKind) -> Result<Self> {
+        condition.validate("condition")?;
+        if let ModelConfig::FlowMatching(config) = &mut self
+            && !condition.is_none()
+        {
+            config.coupling = Pairing::Independent;
+        }
+        match self.condition_mut() {
+            Some(place) => *place = condition,
+            None if condition.is_none() => {}
+            None => return Err(Error::config("condition", condition, "none for this kind of model")),
+        }
+        Ok(self)
+    }
+
     /// How the parameters move; `None` for the baselines, which have no network.
     pub fn optimiser_mut(&mut self) -> Option<&mut OptimiserConfig> {
         match self {
@@ -149,6 +176,24 @@ impl ModelConfig {
             | ModelConfig::Vae(VaeConfig { optimiser, .. }) => Some(optimiser),
             ModelConfig::GaussianMixture(_) | ModelConfig::KernelDensity(_) => None,
         }
+    }
+}
+
+/// Not yet all kinds.
+impl ModelConfig {
+    fn condition_mut(&mut self) -> Option<&mut ConditionKind> {
+        match self {
+            ModelConfig::Diffusion(DiffusionConfig { condition, .. })
+            | ModelConfig::FlowMatching(FlowMatchingConfig { condition, .. })
+            | ModelConfig::Score(ScoreConfig { condition, .. })
+            | ModelConfig::Vae(VaeConfig { condition, .. }) => Some(condition),
+            _ => None,
+        }
+    }
+
+    /// What rows are conditioned on.
+    pub fn condition(&self) -> ConditionKind {
+        self.clone().condition_mut().map_or(ConditionKind::None, |condition| *condition)
     }
 }
 

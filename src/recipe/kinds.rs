@@ -67,6 +67,19 @@ macro_rules! kinds {
                 }
             }
 
+            /// What rows are conditioned on.
+            pub fn condition(&self) -> ConditionKind {
+                match self {
+                    $(ModelConfig::$kind(config) => config.condition,)*
+                }
+            }
+
+            fn condition_mut(&mut self) -> &mut ConditionKind {
+                match self {
+                    $(ModelConfig::$kind(config) => &mut config.condition,)*
+                }
+            }
+
             /// # Errors
             /// [`Error::Config`] naming the first field out of range.
             pub fn validate(&self) -> Result<()> {
@@ -155,11 +168,7 @@ impl ModelConfig {
         {
             config.coupling = Pairing::Independent;
         }
-        match self.condition_mut() {
-            Some(place) => *place = condition,
-            None if condition.is_none() => {}
-            None => return Err(Error::config("condition", condition, "none for this kind of model")),
-        }
+        *self.condition_mut() = condition;
         Ok(self)
     }
 
@@ -176,24 +185,6 @@ impl ModelConfig {
             | ModelConfig::Vae(VaeConfig { optimiser, .. }) => Some(optimiser),
             ModelConfig::GaussianMixture(_) | ModelConfig::KernelDensity(_) => None,
         }
-    }
-}
-
-/// Not yet all kinds.
-impl ModelConfig {
-    fn condition_mut(&mut self) -> Option<&mut ConditionKind> {
-        match self {
-            ModelConfig::Diffusion(DiffusionConfig { condition, .. })
-            | ModelConfig::FlowMatching(FlowMatchingConfig { condition, .. })
-            | ModelConfig::Score(ScoreConfig { condition, .. })
-            | ModelConfig::Vae(VaeConfig { condition, .. }) => Some(condition),
-            _ => None,
-        }
-    }
-
-    /// What rows are conditioned on.
-    pub fn condition(&self) -> ConditionKind {
-        self.clone().condition_mut().map_or(ConditionKind::None, |condition| *condition)
     }
 }
 

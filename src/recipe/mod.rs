@@ -228,6 +228,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn recipes_under_conditions_are_valid() {
+        for &kind in Kind::ALL {
+            for condition in [ConditionKind::Class { classes: 10 }, ConditionKind::Vector { dim: 3 }] {
+                let recipe = Recipe::of(kind, 300, 2).with_condition(condition).unwrap();
+                assert_eq!(recipe.config.condition(), condition);
+                let model = recipe.build(&mut crate::seeded(0)).unwrap_or_else(|e| panic!("{kind}, {condition}: {e}"));
+                assert_eq!(model.condition(), condition, "{kind}");
+            }
+        }
+        let beyond = Recipe::of(Kind::Vae, 300, 2).with_condition(ConditionKind::Vector { dim: 0 });
+        assert!(matches!(beyond, Err(crate::Error::Config { field: "condition", .. })));
+    }
+
     /// Numbers in the order of the formulas' table, each over what one unit of its rounding is.
     fn numbers(rows: usize, dim: usize) -> Vec<f64> {
         let config = |kind| Recipe::of(kind, rows, dim).config;

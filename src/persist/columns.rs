@@ -112,7 +112,9 @@ pub fn condition_of(columns: &[Column], values: ArrayView2<f64>) -> Result<Condi
         Some(_) if got != expected => Err(ConditionError::Width { got, expected }.into()),
         Some(Column { name, role: Role::Label { values: known, .. }, .. }) => {
             // −0 is 0.
-            let class = |(row, &value): (usize, &f64)| match known.binary_search_by(|v| v.total_cmp(&(value + 0.0))) {
+            let class = |(row, &value): (usize, &f64)| match known
+                .binary_search_by(|v| v.total_cmp(&(value + 0.0)))
+            {
                 Ok(class) => Ok(class as u32),
                 Err(_) => Err(ConditionError::UnknownLabel {
                     row: Some(row),
@@ -210,8 +212,12 @@ fn check_condition(columns: &[Column], condition: &[&Column], kind: ConditionKin
         let sound = match role {
             Role::Label { values, rows } => {
                 let counted = rows.iter().try_fold(0u64, |all, &rows| all.checked_add(rows));
-                let sorted = values.is_sorted_by(|a, b| a < b) && values.iter().all(|value| value.is_finite());
-                sorted && condition.len() == 1 && rows.len() == values.len() && counted.is_some_and(|all| all > 0)
+                let sorted =
+                    values.is_sorted_by(|a, b| a < b) && values.iter().all(|value| value.is_finite());
+                sorted
+                    && condition.len() == 1
+                    && rows.len() == values.len()
+                    && counted.is_some_and(|all| all > 0)
             }
             Role::Number { examples: found } => {
                 let finite = !found.is_empty() && found.iter().all(|value| value.is_finite());
@@ -220,7 +226,9 @@ fn check_condition(columns: &[Column], condition: &[&Column], kind: ConditionKin
             Role::Modeled => true,
         };
         if !sound {
-            return Err(broken(format!("the column {name:?} of the condition has values that make no sense")));
+            return Err(broken(format!(
+                "the column {name:?} of the condition has values that make no sense"
+            )));
         }
     }
     Ok(())

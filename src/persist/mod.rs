@@ -72,9 +72,7 @@ mod columns;
 
 use std::path::Path;
 
-pub use self::columns::{
-    Column, Role, condition_kind, condition_of, load_described, load_with, save_with,
-};
+pub use self::columns::{Column, Role, condition_kind, condition_of, load_described, load_with, save_with};
 pub use crate::model::file::{FORMAT, Persist};
 use crate::model::file::{Stored, read};
 use crate::{

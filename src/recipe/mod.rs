@@ -234,7 +234,9 @@ mod tests {
             for condition in [ConditionKind::Class { classes: 10 }, ConditionKind::Vector { dim: 3 }] {
                 let recipe = Recipe::of(kind, 300, 2).with_condition(condition).unwrap();
                 assert_eq!(recipe.config.condition(), condition);
-                let model = recipe.build(&mut crate::seeded(0)).unwrap_or_else(|e| panic!("{kind}, {condition}: {e}"));
+                let model = recipe
+                    .build(&mut crate::seeded(0))
+                    .unwrap_or_else(|e| panic!("{kind}, {condition}: {e}"));
                 assert_eq!(model.condition(), condition, "{kind}");
             }
         }

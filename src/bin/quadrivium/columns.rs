@@ -105,7 +105,10 @@ impl Columns {
             0 => (String::new(), "--columns"),
             _ => (format!(", and the condition {}", self.condition_names()), "--columns and --condition"),
         };
-        let message = format!("{}: {found}, but the model has {dim}{condition}: choose them with {options}", data.name());
+        let message = format!(
+            "{}: {found}, but the model has {dim}{condition}: choose them with {options}",
+            data.name()
+        );
         Failure::Operation(message)
     }
 }
@@ -116,7 +119,8 @@ fn by_name(data: &Data, reader: &Reader, names: &[&str], option: &str) -> Outcom
     if let Some(name) = names.iter().find(|name| !found.contains(name)) {
         let names_of_all = found.into_iter().map(str::to_owned).collect();
         let error = Error::NoColumn { name: (*name).to_owned(), names: names_of_all };
-        let whose = if option == "--condition" { "columns of the model's condition" } else { "model's columns" };
+        let whose =
+            if option == "--condition" { "columns of the model's condition" } else { "model's columns" };
         return Err(Failure::Operation(format!(
             "{}: {error}; the {whose} are {names:?}; choose others with {option}",
             data.name()

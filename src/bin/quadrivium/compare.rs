@@ -167,8 +167,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         return Err(Failure::Operation(format!("{name}: no model could be trained")));
     }
 
-    let conditioned: Vec<&str> =
-        of_condition(&columns).iter().map(|column| column.name.as_str()).collect();
+    let conditioned: Vec<&str> = of_condition(&columns).iter().map(|column| column.name.as_str()).collect();
     let text = if args.json {
         let rows: Vec<Value> = rows.iter().map(|row| json_of(row, &rows[0])).collect();
         let failed: Vec<Value> =
@@ -222,8 +221,7 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
     };
     let draw_us = start.elapsed().as_secs_f64() * 1e6 / count as f64;
     let test = &measured.test;
-    let scored =
-        condition::score(model.as_ref(), test.condition(), test.x(), &LikelihoodOptions::default())?;
+    let scored = condition::score(model.as_ref(), test.condition(), test.x(), &LikelihoodOptions::default())?;
     let distances = measured.distances(drawn.x.view())?;
     Ok(Row {
         kind,

@@ -77,7 +77,9 @@ impl Asked {
         }
         if !one {
             let columns = counted(table.names.len(), "column");
-            return Err(Failure::Usage(format!("--condition-kind class: expected one column, not {columns}")));
+            return Err(Failure::Usage(format!(
+                "--condition-kind class: expected one column, not {columns}"
+            )));
         }
         if labels.values.len() > MOST_CLASSES {
             return Err(Failure::Operation(format!(
@@ -91,7 +93,11 @@ impl Asked {
             None => "; --condition-kind vector takes them as numbers",
             Some(_) => "",
         };
-        say(format_args!("{name}: the condition is {}, a class: {}{other}", table.names[0], listed(&labels.values)));
+        say(format_args!(
+            "{name}: the condition is {}, a class: {}{other}",
+            table.names[0],
+            listed(&labels.values)
+        ));
         let Labels { values, rows } = labels;
         Ok(vec![column(0, Role::Label { values, rows })])
     }

@@ -80,7 +80,9 @@ pub fn run(args: &Args) -> Outcome<()> {
 fn condition(kind: ConditionKind, columns: &[Column]) -> String {
     let named = of_condition(columns);
     match named[..] {
-        [Column { name, role: Role::Label { values, .. }, .. }] => format!("{name}, a class: {}", listed(values)),
+        [Column { name, role: Role::Label { values, .. }, .. }] => {
+            format!("{name}, a class: {}", listed(values))
+        }
         [] if kind.is_none() => "none".into(),
         [] => kind.to_string(),
         _ => {

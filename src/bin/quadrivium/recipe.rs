@@ -108,7 +108,8 @@ pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome
         return Err(Failure::Operation(message));
     }
     if made.condition() != condition {
-        let message = format!("condition = {}: --condition chooses it, by its columns", all[kind]["condition"]);
+        let message =
+            format!("condition = {}: --condition chooses it, by its columns", all[kind]["condition"]);
         return Err(Failure::Operation(message));
     }
     let given = |name: &str| fields.iter().any(|(field, _)| field.split('.').next() == Some(name));

@@ -99,10 +99,7 @@ impl Draws<'_> {
 
     /// Draws rows in blocks, each with its condition or, if it is the same for all, with one: (n or 1, columns of the
     /// condition).
-    fn each(
-        &self,
-        sink: &mut dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()>,
-    ) -> Result<()> {
+    fn each(&self, sink: &mut dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()>) -> Result<()> {
         let (model, count, all) = (self.model, self.args.count, &self.columns.all);
         let options = SampleOptions { temperature: self.args.temperature };
         let rng = &mut Purpose::Drawing.stream(self.args.seed);

@@ -172,9 +172,11 @@ pub mod recipe;
 #[cfg(feature = "plot")]
 pub mod report;
 pub mod tables;
+#[cfg(test)]
+mod testing;
 pub mod worlds;
 
-pub use adversarial::{AdversarialLoss, Gan, GanConfig};
+pub use adversarial::{AdversarialLoss, Conditioning, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use baseline::{
     Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity,

@@ -134,6 +134,10 @@ pub struct AutoregressiveConfig {
     /// ([`Standardiser::whitened`](crate::engine::Standardiser::whitened)): the model then starts near one Gaussian with all
     /// covariances. Default true.
     pub whiten: bool,
+    /// What rows are conditioned on: every conditional sees it beside the coordinates before its own, through all
+    /// hidden layers, of whose units one in `dim` then sees nothing else. Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
     /// How the parameters move. Default: a learning rate of 5e-3 and β₂ = 0.95, the rest as
     /// [`OptimiserConfig`]. As components narrow, the gradient grows a hundredfold within some hundred steps: with
     /// β₂ = 0.999 Adam divides it by the size that it had a thousand steps ago, and steps so long lose modes.
@@ -170,6 +174,7 @@ impl Default for AutoregressiveConfig {
             octaves: 3,
             head: Head::Mixture { components: 16 },
             whiten: true,
+            condition: ConditionKind::None,
             optimiser: OptimiserConfig { lr: 5e-3, beta2: 0.95, ..Default::default() },
         }
     }
@@ -191,9 +196,10 @@ impl AutoregressiveConfig {
                 check((1..=65_536).contains(&bins), "Head::Bins::bins", bins, "1 to 65536")?
             }
         }
-        let (inputs, outputs) =
-            ((self.dim - 1) * (1 + 2 * self.octaves), Conditional::new(self.head).outputs());
-        let params = count_params(inputs, &self.hidden, self.dim * outputs);
+        self.condition.validate("AutoregressiveConfig::condition")?;
+        let inputs = self.condition.width() + (self.dim - 1) * (1 + 2 * self.octaves);
+        let outputs = self.dim * Conditional::new(self.head).outputs();
+        let params = count_params(inputs, &self.hidden, outputs);
         check_params("AutoregressiveConfig::hidden", &self.hidden, params)?;
         self.activation.validate()?;
         self.optimiser.validate()
@@ -237,7 +243,7 @@ impl Autoregressive {
         config.validate()?;
         let dim = config.dim;
         let conditional = Conditional::new(config.head);
-        let made = Made::new(dim, &config.hidden, config.octaves, config.activation, conditional.outputs());
+        let made = Made::new(&config, conditional.outputs());
         let mut p = vec![0.0; made.num_params()];
         made.init(&mut p, &mut Streams::from_rng(rng).stream(0));
         (0..dim).for_each(|i| conditional.start(made.bias(i, &mut p)));
@@ -245,12 +251,13 @@ impl Autoregressive {
             made,
             conditionals: vec![conditional; dim],
             parameters: Parameters::new(p),
-            fitted: Fitted::new(dim, ConditionKind::None),
+            fitted: Fitted::new(dim, config.condition),
             config,
         })
     }
 
-    /// Each conditional starts as what the column of w alone looks like, so that no mode has to be found.
+    /// Each conditional starts as what the column of w alone looks like, under every condition, so that no mode has
+    /// to be found.
     fn start_at_marginals(&mut self, w: ArrayView2<f32>) {
         let mut p = self.parameters.p.clone();
         for (i, (conditional, column)) in self.conditionals.iter_mut().zip(w.columns()).enumerate() {
@@ -310,13 +317,13 @@ impl Paradigm for Autoregressive {
         engine::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
-    /// For i = 1 … d: y_i = MADE_i(w_<i), w_i ~ p(· | y_i). A temperature T takes each conditional to the power 1/T²,
+    /// For i = 1 … d: y_i = MADE_i(w_<i, c), w_i ~ p(· | y_i). A temperature T takes each conditional to the power 1/T²,
     /// which scales the spread of a Gaussian by T; of modes that are alike it leaves all, of unlike ones, for T < 1, the
     /// highest.
     fn draw_tile(
         &self,
         temperature: f64,
-        _: &[f32],
+        c: &[f32],
         streams: RowStreams,
         Drawing { drawn, rngs }: &mut Drawing,
         x: &mut [f32],
@@ -324,7 +331,7 @@ impl Paradigm for Autoregressive {
         let dim = self.conditionals.len();
         streams.fill(x.len() / dim, rngs);
         for (i, conditional) in self.conditionals.iter().enumerate() {
-            let y = self.made.step(&self.parameters.average, x, i, drawn);
+            let y = self.made.step(&self.parameters.average, x, c, i, drawn);
             let rows = y.chunks_exact_mut(conditional.outputs()).zip(x.chunks_exact_mut(dim));
             for ((y, x), rng) in rows.zip(rngs.iter_mut()) {
                 x[i] = conditional.draw(y, temperature, rng);
@@ -333,10 +340,10 @@ impl Paradigm for Autoregressive {
         dim
     }
 
-    /// ln p(x), exact: the network in f32, its densities in f64. No noise: `options` change nothing.
-    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        let nats = log_prob(&self.fitted, c, x, |_, scratch, rows, nats| {
-            self.score_tile(scratch, rows.z, nats);
+    /// ln p(x|c), exact: the network in f32, its densities in f64. No noise: `options` change nothing.
+    fn score(&self, given: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        let nats = log_prob(&self.fitted, given, x, |c, scratch, rows, nats| {
+            self.score_tile(scratch, rows.z, c, nats);
             Ok(())
         })?;
         Ok(LogLikelihood::Exact(nats))

@@ -76,8 +76,74 @@ mod kernel;
 mod lanes;
 mod mixture;
 
+use ndarray::{Array2, ArrayView2, Axis};
+
+use crate::error::{ConditionError, Result, check};
+use crate::model::{Condition, ConditionKind};
+use crate::numeric::gemm::gram;
+
 /// The most columns of a baseline: a covariance has dim² entries, and to factor it takes dim³ operations.
 const MOST_COLUMNS: usize = 4096;
 
+/// That a baseline takes such a condition: none, a class, or numbers, at most 4096 with the columns.
+fn conditions(kind: ConditionKind, dim: usize, field: &'static str) -> Result<()> {
+    kind.validate(field)?;
+    let sane = match kind {
+        ConditionKind::None | ConditionKind::Class { .. } => true,
+        ConditionKind::Vector { dim: numbers } => numbers + dim <= MOST_COLUMNS,
+        _ => false,
+    };
+    check(sane, field, kind, "none, classes, or a vector of at most 4096 numbers with the columns")
+}
+
+/// How many numbers a condition has: 0 unless it is a vector.
+fn numbers(kind: ConditionKind) -> usize {
+    if let ConditionKind::Vector { dim } = kind { dim } else { 0 }
+}
+
+/// The numbers of each row's condition, if they are a vector, before the row's own: (n, numbers + dim).
+fn joined(x: ArrayView2<f32>, condition: Option<&Condition>) -> Array2<f32> {
+    match condition {
+        Some(Condition::Vector(c)) => ndarray::concatenate![Axis(1), *c, x],
+        _ => x.as_standard_layout().into_owned(),
+    }
+}
+
+/// The rows of each class: (classes), with their numbers; all rows in one part if the condition is no class.
+fn by_class(kind: ConditionKind, condition: Option<&Condition>, rows: usize) -> Vec<Vec<usize>> {
+    match (kind, condition) {
+        (ConditionKind::Class { classes }, Some(Condition::Class(found))) => {
+            let mut parts = vec![Vec::new(); classes as usize];
+            found.iter().enumerate().for_each(|(row, &class)| parts[class as usize].push(row));
+            parts
+        }
+        _ => vec![(0..rows).collect()],
+    }
+}
+
+/// The condition of row i, of which there is one for all rows or one for each.
+fn row_of(condition: &Condition, i: usize) -> usize {
+    if condition.rows() == 1 { 0 } else { i }
+}
+
+/// That a condition has one row, or n.
+fn check_count(condition: &Condition, n: usize) -> Result<()> {
+    match condition.rows() {
+        got if got == 1 || got == n => Ok(()),
+        got => Err(ConditionError::Rows { got, expected: n }.into()),
+    }
+}
+
+/// Σ (x − μ)(x − μ)ᵀ/count over the rows of x, (n, d): (d, d).
+fn covariance(x: ArrayView2<f32>, mean: &[f64], count: f64) -> Array2<f64> {
+    let d = mean.len();
+    let centred: Vec<f64> = x
+        .rows()
+        .into_iter()
+        .flat_map(|row| row.into_iter().zip(mean).map(|(&x, mean)| f64::from(x) - mean))
+        .collect();
+    Array2::from_shape_vec((d, d), gram(&centred, d)).expect("d × d") / count
+}
+
 pub use kernel::{Bandwidth, KernelDensity, KernelDensityConfig};
-pub use mixture::{ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig};
+pub use mixture::{ComponentCount, Covariance, DegenerateComponent, GaussianMixture, GaussianMixtureConfig};

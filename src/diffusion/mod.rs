@@ -64,7 +64,7 @@
 //!   steps. Heun in very few steps fails worse: hardly any of its rows lie in a mode
 //!   ([measured](crate::results)).
 //! - **Detail finer than the smallest noise** is not seen: [`sigma_min`](DiffusionConfig::sigma_min), in
-//!   standard deviations of a column. Samplers differ in how near they come to it: [`Finish`] has figures. A
+//!   standard deviations of a column. Samplers differ in how near they come to it: see [`Finish`]. A
 //!   mode that is drawn too narrow lies within 3σ more often than the truth: read that share beside the
 //!   spread.
 //! - **Far rows.** The network learns nothing where there are no data. From 12 to 18 standard deviations its
@@ -73,8 +73,8 @@
 //! - **The likelihood is an estimate,** of noiseless sampling: a network whose ε̂ is right on average but
 //!   rough gives good samples and a poor likelihood, for the divergence feels the roughness. A tolerance or
 //!   probes come with it in [`LogLikelihood::OdeEstimate`]; beyond 16 columns probes make it noisy.
-//! - **Diversity for fidelity.** Guidance, which trades them, is not in this crate.
-//!   A [`temperature`](SampleOptions::temperature) below 1 trades them too, but badly where modes are separate: it
+//! - **Diversity for fidelity.** [`Guidance`] trades them: the larger its scale, the closer samples keep to their
+//!   condition, and the less they vary. A [`temperature`](SampleOptions::temperature) below 1 trades them too, but badly where modes are separate: it
 //!   leaves each mode as wide as before and draws the outer ones less often.
 //!
 //! # Papers

@@ -330,6 +330,8 @@ impl Conditions {
                 if let Some(units) = &self.units {
                     units.standardise(columns);
                 }
+                // Sums of absurd numbers stay finite.
+                columns.iter_mut().for_each(|c| *c = c.clamp(-1e6, 1e6));
                 *one = 1.0;
             }
             Condition::Tokens(tokens) => {

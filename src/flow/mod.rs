@@ -114,7 +114,7 @@ use crate::numeric::rng::Streams;
     serde(default, deny_unknown_fields)
 )]
 pub struct FlowConfig {
-    /// Columns of a row. 1 to 65,536; at least 2 for couplings. Default 2.
+    /// Columns of a row. 1 to 65,536; at least 2 for couplings without a condition. Default 2.
     pub dim: usize,
     /// Which coordinates a layer moves given which. Default [`Architecture::Coupling`].
     pub architecture: Architecture,
@@ -125,7 +125,8 @@ pub struct FlowConfig {
     /// What happens to the coordinates between two layers. Default [`Mixing::Reverse`].
     pub mixing: Mixing,
     /// Units of each hidden layer of a conditioner. At least one layer, and in each 1 to 65,536; for
-    /// [`Architecture::MaskedAutoregressive`] at least `dim − 1`, so that every coordinate is seen. All
+    /// [`Architecture::MaskedAutoregressive`] at least `dim − 1`, so that every coordinate is seen, and `dim` under a
+    /// condition, for the units that see it alone. All
     /// conditioners and mixings together have at most 2²⁸ parameters. Default `[64, 64]`.
     pub hidden: Vec<usize>,
     /// Between the layers of a conditioner. Default [`Activation::Silu`].
@@ -140,6 +141,10 @@ pub struct FlowConfig {
     /// layers have learned anything the flow is then one Gaussian. Rows of one column and of more than 512 have no
     /// covariances. Default true.
     pub correlated_base: bool,
+    /// What rows are conditioned on: every conditioner sees it beside the coordinates. The base is the same for all
+    /// conditions. Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
     /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -204,6 +209,7 @@ impl Default for FlowConfig {
             activation: Activation::Silu,
             octaves: 2,
             correlated_base: true,
+            condition: ConditionKind::None,
             optimiser: OptimiserConfig { lr: 3e-3, ..Default::default() },
         }
     }
@@ -253,20 +259,22 @@ impl FlowConfig {
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         check_width("FlowConfig::dim", self.dim)?;
-        let masked = self.architecture == Architecture::MaskedAutoregressive;
+        self.condition.validate("FlowConfig::condition")?;
+        let (masked, given) =
+            (self.architecture == Architecture::MaskedAutoregressive, self.condition.width());
         check(
-            masked || self.dim >= 2,
+            masked || given > 0 || self.dim >= 2,
             "FlowConfig::dim",
             self.dim,
-            "at least 2 for Architecture::Coupling, which moves one half given the other",
+            "at least 2 for Architecture::Coupling without a condition, which moves one half given the other",
         )?;
         check((1..=1024).contains(&self.layers), "FlowConfig::layers", self.layers, "1 to 1024")?;
         check_some_hidden("FlowConfig::hidden", &self.hidden)?;
         check(
-            !masked || self.hidden.iter().all(|&units| units >= self.dim - 1),
+            !masked || self.hidden.iter().all(|&units| units + 1 >= self.dim + usize::from(given > 0)),
             "FlowConfig::hidden",
             &self.hidden,
-            "layers of at least dim − 1 units for Architecture::MaskedAutoregressive",
+            "layers of at least dim − 1 units for Architecture::MaskedAutoregressive, dim under a condition",
         )?;
         check(self.octaves <= most_octaves(REACH), "FlowConfig::octaves", self.octaves, "0 to 14")?;
         let spline = match self.transform {
@@ -286,7 +294,7 @@ impl FlowConfig {
             Architecture::Coupling => (self.dim / 2, self.dim.div_ceil(2)),
             Architecture::MaskedAutoregressive => ((self.dim - 1).max(1), self.dim),
         };
-        let inputs = sees * (1 + 2 * self.octaves);
+        let inputs = sees * (1 + 2 * self.octaves) + given;
         let conditioner = count_params(inputs, &self.hidden, moves * self.transform.params());
         let mixing = if self.mixing == Mixing::Linear { self.dim * self.dim } else { 0 };
         let base = if has_base(self) { self.dim * self.dim } else { 0 };
@@ -324,7 +332,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// A model with random conditioners that do not yet say anything: p(x) = N(x; 0, I).
+    /// A model with random conditioners that do not yet say anything: p(x|c) = N(x; 0, I).
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
@@ -334,7 +342,7 @@ impl Flow {
         let chain = Chain::new(&config, &mut streams.stream(1));
         let mut p = vec![0.0; chain.num_params()];
         chain.init(&mut p, &mut streams.stream(0));
-        let fitted = Fitted::new(config.dim, ConditionKind::None);
+        let fitted = Fitted::new(config.dim, config.condition);
         Ok(Flow { chain, parameters: Parameters::new(p), fitted, config })
     }
 
@@ -386,11 +394,11 @@ impl Paradigm for Flow {
         engine::fit(objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
     }
 
-    /// u ~ N(0, T²I), x = f⁻¹(u).
+    /// u ~ N(0, T²I), x = f⁻¹(u; c).
     fn draw_tile(
         &self,
         temperature: f64,
-        _: &[f32],
+        c: &[f32],
         streams: RowStreams,
         pass: &mut Pass<f32>,
         x: &mut [f32],
@@ -401,13 +409,13 @@ impl Paradigm for Flow {
             let mut rng = streams.row(r);
             pass.z[r..].iter_mut().step_by(n).for_each(|u| *u = temperature as f32 * f32::normal(&mut rng));
         }
-        self.chain.inverse(&self.parameters.average, pass, x)
+        self.chain.inverse(&self.parameters.average, c, pass, x)
     }
 
-    /// ln p(x), exact. No noise: `options` change nothing.
-    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        let nats = log_prob(&self.fitted, c, x, |_, pass: &mut Pass<f32>, rows, nats| {
-            self.chain.infer(&self.parameters.average, rows.z, pass);
+    /// ln p(x|c), exact. No noise: `options` change nothing.
+    fn score(&self, given: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        let nats = log_prob(&self.fitted, given, x, |c, pass: &mut Pass<f32>, rows, nats| {
+            self.chain.infer(&self.parameters.average, rows.z, c, pass);
             log_density(self.chain.dim(), pass, |r, density| {
                 // Only ∞ − ∞ is not a number: u is beyond f32.
                 nats[r] = if density.is_nan() { f64::NEG_INFINITY } else { nats[r] + density };

@@ -200,7 +200,7 @@ impl Timed {
         let Parts { time, inputs, condition, .. } = self.parts();
         let (m, k, width) = (at.moments.len(), self.condition, self.width());
         let n = dh.len() / width;
-        let m_c = if k == 0 { n } else { at.condition.len() / k };
+        let m_c = at.condition.len().checked_div(k).unwrap_or(n);
         let sum = sum_where(m < n || m_c < n, dh, width, sum);
         let t = &t[..m * self.embedding.out_dim()];
         let dh_m = if m == n { dh } else { sum };

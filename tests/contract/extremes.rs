@@ -82,7 +82,9 @@ mod every_accepted_config_gives_numbers {
     #[test]
     fn flow() {
         for bound in [1e-3, 1e3] {
-            for transform in [Transform::Spline { bins: 2, bound }, Transform::AffineSpline { bins: 2, bound }] {
+            for transform in
+                [Transform::Spline { bins: 2, bound }, Transform::AffineSpline { bins: 2, bound }]
+            {
                 let config = FlowConfig { transform, ..Default::default() };
                 gives_numbers(Flow::new(config, &mut seeded(0)).unwrap());
             }

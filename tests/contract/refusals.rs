@@ -1,7 +1,7 @@
 //! What is refused, each by a typed error, and never by a panic.
 
-use quadrivium::error::ConditionError;
 use quadrivium::TraceEstimator;
+use quadrivium::error::ConditionError;
 
 use super::*;
 
@@ -28,10 +28,7 @@ pub fn bad_options_are_refused_by_name(subject: &Subject) {
     for temperature in [0.0, -1.0, 1e39, f64::NAN, f64::INFINITY] {
         let options = SampleOptions { temperature };
         let drawn = model.sample(1, &options, rng);
-        assert!(
-            matches!(drawn, Err(Error::Config { field: "SampleOptions::temperature", .. })),
-            "{drawn:?}"
-        );
+        assert!(matches!(drawn, Err(Error::Config { field: "SampleOptions::temperature", .. })), "{drawn:?}");
         let each = model.sample_each(1, &options, rng, &mut |_| ControlFlow::Continue(()));
         assert!(matches!(each, Err(Error::Config { .. })), "{each:?}");
     }
@@ -161,8 +158,7 @@ mod huge_config_is_refused_at_once {
         for (dim, chains) in [(2, 0), (2, HUGE), (2, usize::MAX), (1000, 1 << 20)] {
             let training =
                 EnergyTraining::PersistentChains { chains, steps: 20, restart: 0.0, magnitude: 0.0 };
-            let made =
-                EnergyModel::new(EnergyConfig { dim, training, ..Default::default() }, &mut seeded(0));
+            let made = EnergyModel::new(EnergyConfig { dim, training, ..Default::default() }, &mut seeded(0));
             assert_eq!(refused(made), "EnergyTraining::PersistentChains::chains");
         }
     }

@@ -60,10 +60,7 @@ pub fn refused_training_changes_nothing(subject: &Subject) {
     let before = now(model.as_ref());
     let none_left = TrainOptions { validation: 0.9999, ..short(1) };
     let refused = model.train(&far, &none_left, &mut seeded(0), &mut Silent);
-    assert!(
-        matches!(refused, Err(Error::Config { field: "TrainOptions::validation", .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::validation", .. })), "{refused:?}");
     assert_eq!(now(model.as_ref()), before);
     // Not even the units of the refused rows stay.
     assert_eq!(train(model.as_mut(), 3), train(fresh.as_mut(), 3));
@@ -140,13 +137,13 @@ pub fn averaged_parameters_draw_score_and_are_validated(subject: &Subject) {
     let drawn = [&averaged, &last].map(|model| sample(model.as_ref(), 300, 6).x);
     assert_ne!(drawn[0], drawn[1], "draws");
     let x = moons(20).x().to_owned();
-    let score = |model: &dyn Generative| {
-        match model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap() {
+    let score =
+        |model: &dyn Generative| match model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap()
+        {
             LogLikelihood::Unnormalised(nats) => Some(nats.to_vec()),
             LogLikelihood::Unavailable => None,
             other => other.nats().map(|nats| nats.to_vec()),
-        }
-    };
+        };
     if let (Some(ours), Some(theirs)) = (score(averaged.as_ref()), score(last.as_ref())) {
         assert_ne!(ours, theirs, "scores");
     }

@@ -35,7 +35,7 @@ fn shift(block: usize, width: usize) -> usize {
 }
 
 /// Consecutive parts of a buffer, of these widths for each of n rows.
-pub(super) fn cut<'a, F, const N: usize>(buffer: &'a [F], n: usize, widths: [usize; N]) -> [&'a [F]; N] {
+pub(super) fn cut<F, const N: usize>(buffer: &[F], n: usize, widths: [usize; N]) -> [&[F]; N] {
     let mut rest = buffer;
     widths.map(|width| {
         let (part, behind) = rest.split_at(n * width);
@@ -45,11 +45,7 @@ pub(super) fn cut<'a, F, const N: usize>(buffer: &'a [F], n: usize, widths: [usi
 }
 
 /// The same, to write to.
-pub(super) fn cut_mut<'a, F, const N: usize>(
-    buffer: &'a mut [F],
-    n: usize,
-    widths: [usize; N],
-) -> [&'a mut [F]; N] {
+pub(super) fn cut_mut<F, const N: usize>(buffer: &mut [F], n: usize, widths: [usize; N]) -> [&mut [F]; N] {
     let mut rest = buffer;
     widths.map(|width| {
         let (part, behind) = std::mem::take(&mut rest).split_at_mut(n * width);

@@ -280,8 +280,8 @@ impl Network for Residual {
         dmdot.fill(F::zero());
         let rate = self
             .modulator
-            .is_some()
-            .then(|| (Modulation { rows: mdot, columns }, ModulationGradient { rows: &mut *dmdot, columns }));
+            .as_ref()
+            .map(|_| (Modulation { rows: mdot, columns }, ModulationGradient { rows: &mut *dmdot, columns }));
         self.blocks.jvp_backward(
             w.slice(blocks.clone()),
             self.modulation(w.p, m),

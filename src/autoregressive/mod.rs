@@ -55,6 +55,39 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # Conditions
+//!
+//! With a [`condition`](AutoregressiveConfig::condition) c each conditional is p(wᵢ | w<ᵢ, c), the first one too: all
+//! hidden units see c, and some see nothing else. [`given`](Generative::given) is then p(x|c), exact as well. The units
+//! z, L and the start are those of all rows, whatever their conditions. Numbers more than ten standard deviations out
+//! look to the network as if they stood there.
+//!
+//! Without a condition such a model draws one for each row, as often as it was trained, and the likelihood is
+//! Σ p(c) p(x|c) over the classes.
+//!
+//! ```
+//! use quadrivium::ndarray::{Array1, Array2, array};
+//! use quadrivium::{numeric::Real, prelude::*, seeded};
+//!
+//! // Class k is N(3k, 1).
+//! let mut rng = seeded(0);
+//! let class = Array1::from_shape_fn(2_000, |row| (row % 2) as u32);
+//! let x = Array2::from_shape_fn((2_000, 1), |(row, _)| 3.0 * class[row] as f32 + f32::normal(&mut rng));
+//! let data = Dataset::new(x)?.with_condition(Condition::Class(class))?;
+//! let condition = ConditionKind::Class { classes: 2 };
+//! let config = AutoregressiveConfig { dim: 1, hidden: vec![16], condition, ..Default::default() };
+//! let mut model = Autoregressive::new(config, &mut rng)?;
+//! model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut Silent)?;
+//!
+//! let nats_at_0 = |class| -> Result<f64> {
+//!     let given = model.given(&Condition::class(class))?;
+//!     let score = given.log_likelihood(array![[0.0]].view(), &LikelihoodOptions::default())?;
+//!     Ok(score.nats().expect("exact")[0])
+//! };
+//! assert!(nats_at_0(0)? - nats_at_0(1)? > 3.0, "of N(0, 1) and N(3, 1) the difference is 4.5");
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # What can go wrong
 //!
 //! - **Time grows with the row.** Drawing takes as many evaluations as there are columns: [`Samples::nfe`] counts

@@ -1,5 +1,5 @@
 use super::sampler::MOST_STEPS;
-use super::{Finish, ReverseVariance, Sampler, Schedule, Solver};
+use super::{Finish, Grid, ReverseVariance, Sampler, Schedule, Solver};
 use crate::engine::OptimiserConfig;
 use crate::error::{Result, check};
 use crate::model::{ConditionKind, TraceEstimator};
@@ -39,6 +39,9 @@ pub struct DiffusionConfig {
     pub training_noise: TrainingNoise,
     /// How rows are drawn. Default [`Sampler::Ddpm`].
     pub sampler: Sampler,
+    /// The noise levels that the sampler visits. Default [`Grid::Own`], the sampler's.
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "Grid::is_own"))]
+    pub grid: Grid,
     /// The variance of DDPM's steps. Default [`ReverseVariance::Beta`].
     pub reverse_variance: ReverseVariance,
     /// How samplers take the last of the noise away. Default [`Finish::Flow`].
@@ -105,6 +108,7 @@ impl Default for DiffusionConfig {
             sigma_min: 0.002,
             training_noise: TrainingNoise::LogSnr,
             sampler: Sampler::Ddpm,
+            grid: Grid::Own,
             reverse_variance: ReverseVariance::Beta,
             finish: Finish::Flow,
             beyond: Beyond::Normal,
@@ -153,10 +157,16 @@ impl DiffusionConfig {
             self.divergence,
             "1 to 4096 probes",
         )?;
-        self.sampler.validate(self.timesteps)?;
+        self.check_sampler()?;
         self.solver.validate()?;
         self.activation.validate()?;
         self.optimiser.validate()
+    }
+
+    /// That the sampler can be run, on the grid.
+    pub(super) fn check_sampler(&self) -> Result<()> {
+        self.sampler.validate(self.timesteps)?;
+        self.grid.validate(self)
     }
 }
 

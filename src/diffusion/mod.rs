@@ -115,7 +115,7 @@ pub use self::guidance::{Against, Guidance};
 pub use self::ladder::{ScoreConfig, ScoreModel, ScoreTraining};
 pub use self::matching::{FlowMatching, FlowMatchingConfig, FlowSteps, Pairing, Source};
 pub use self::predictor::NoisePredictor;
-pub use self::sampler::{Finish, ReverseVariance, Sampler};
+pub use self::sampler::{Finish, Grid, ReverseVariance, Sampler};
 pub use self::sampling::sample_with;
 pub use self::schedule::{NoiseLevel, Schedule};
 pub use self::sde::{ProbabilityFlow, Sde};
@@ -227,7 +227,7 @@ impl Diffusion {
 
     fn of(config: DiffusionConfig, net: NoiseNet, learned: Arc<Learned>) -> Self {
         let levels = config.schedule.levels(config.timesteps);
-        let plan = config.sampler.plan(&config, &levels);
+        let plan = Plan::new(&config, &levels);
         Diffusion { config, net, levels, plan, guidance: None, learned }
     }
 
@@ -239,12 +239,35 @@ impl Diffusion {
     /// The same model, sampled in another way. It shares the parameters until one of the two trains on.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a sampler out of range.
+    /// [`Error::Config`](crate::Error::Config) for a sampler out of range, or one that cannot run on the model's grid.
     pub fn with_sampler(&self, sampler: Sampler) -> Result<Self> {
-        sampler.validate(self.config.timesteps)?;
-        let config = DiffusionConfig { sampler, ..self.config.clone() };
-        let plan = sampler.plan(&config, &self.levels);
-        Ok(Diffusion { config, plan, ..self.clone() })
+        self.sampled(DiffusionConfig { sampler, ..self.config.clone() })
+    }
+
+    /// The same model, sampled at other noise levels. It shares the parameters until one of the two trains on.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a grid on which the model's sampler cannot run.
+    ///
+    /// ```
+    /// use quadrivium::diffusion::Grid;
+    /// use quadrivium::{prelude::*, seeded};
+    ///
+    /// let model = Diffusion::new(DiffusionConfig::default(), &mut seeded(0))?;
+    /// let quick = model.with_sampler(Sampler::DpmSolver { steps: 4 })?;
+    /// let karras = quick.with_grid(Grid::Karras)?;
+    /// let listed = quick.with_grid(Grid::Levels(vec![80.0, 8.0, 0.8, 0.08]))?;
+    /// assert_eq!((karras.card().nfe, listed.card().nfe), (4, 4));
+    /// assert!(quick.with_grid(Grid::Levels(vec![80.0, 8.0])).is_err(), "a level for each step");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn with_grid(&self, grid: Grid) -> Result<Self> {
+        self.sampled(DiffusionConfig { grid, ..self.config.clone() })
+    }
+
+    fn sampled(&self, config: DiffusionConfig) -> Result<Self> {
+        config.check_sampler()?;
+        Ok(Diffusion { plan: Plan::new(&config, &self.levels), config, ..self.clone() })
     }
 
     /// The same model with [`Guidance`]: its draws answer their condition more strongly. It has no likelihood. It shares
@@ -334,7 +357,7 @@ impl Paradigm for Diffusion {
     type Workspace = Scratch<f32, guidance::Workspace>;
 
     fn place(&self) -> Card {
-        let name = self.config.sampler.name(self.config.timesteps);
+        let name = self.config.sampler.name(self.config.timesteps) + self.config.grid.name();
         let guided = self.guided(&[]);
         let steps = self.plan.levels().map(|level| guided.cost(level)).sum();
         let card = Card::new(name, Objective::NoisePrediction, Sampling::Denoising { steps });

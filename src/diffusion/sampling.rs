@@ -114,7 +114,7 @@ pub fn sample_with<P: NoisePredictor>(
 ) -> Result<Samples> {
     config.validate()?;
     check(config.dim == predictor.dim(), "DiffusionConfig::dim", config.dim, "the predictor's columns")?;
-    let plan = config.sampler.plan(config, &config.schedule.levels(config.timesteps));
+    let plan = Plan::new(config, &config.schedule.levels(config.timesteps));
     tiles::sample(&Reverse { predictor, plan: &plan }, n, options, rng)
 }
 

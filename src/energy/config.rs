@@ -16,14 +16,14 @@ pub enum EnergyTraining {
     /// estimated by chains that live through the training.
     PersistentChains {
         /// Chains in all, shared among the shards; at least as many run as a minibatch has rows. 1 to
-        /// 16,777,216, with at most 2²⁸ coordinates.
+        /// 16,777,216, with at most 2²⁸ coordinates, their conditions' among them.
         chains: usize,
         /// Network evaluations of a chain each time it moves, with the step lengths and the acceptance of
         /// [`EnergyConfig::langevin`]. At least 1 (2 for a move with [`Acceptance::Metropolis`]), at most
         /// 1,000,000; Du & Mordatch use 60.
         steps: usize,
         /// The share of chains that start anew each time, from N(0, I). 0 to 1. Du & Mordatch use 0.05; with
-        /// steps that mix, 0 is better: a young chain is no draw from the model.
+        /// steps that mix well, 0 is better: a chain that has just started is not yet a draw from the model.
         restart: f64,
         /// The weight α of α (f(x⁺)² + f(x⁻)²), which keeps energies from drifting. 0 or more.
         magnitude: f64,
@@ -36,7 +36,7 @@ pub enum EnergyTraining {
     },
 }
 
-/// Whether `log_likelihood` knows the constant of the density.
+/// Whether `log_likelihood` computes the constant of the density.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Normalisation {
@@ -45,10 +45,10 @@ pub enum Normalisation {
     /// It integrates exp(−E), in one or two dimensions: [`LogLikelihood::Estimate`].
     Quadrature {
         /// Intervals of an axis of an even grid. Even, 8 to 8192. A mode of standard deviation s is resolved
-        /// from about 6/s on. Where the grid and one of the grids of every other node are more than 1e-3 nats
-        /// apart, it does not resolve the density, and cells of it are halved where the mass is until ln Z is
-        /// known to 1e-4. The first score after a training costs one evaluation per node, and up to 8 million
-        /// for the cells; under conditions, the first score of each of them.
+        /// from about 6/s on. If a grid of every other node gives a result that differs by more than 1e-3 nats, the
+        /// grid does not resolve the density: its cells are then halved where the mass is, until ln Z is known to
+        /// 1e-4 nats. The first score after a training costs one evaluation per node, and up to 8 million if cells
+        /// are halved; under conditions, so does the first score of each condition.
         intervals: usize,
     },
 }
@@ -66,8 +66,8 @@ pub struct EnergyConfig {
     /// Units of each hidden layer, 1 to 65,536, with at most 2²⁸ parameters; none makes f affine in its
     /// features. Default `[128, 128]`.
     pub hidden: Vec<usize>,
-    /// Between the layers. The slope of the energy moves the chains, and denoising takes its derivative: a
-    /// smooth one. Default [`Activation::Silu`].
+    /// Between the layers. It should be smooth: the slope of the energy moves the chains, and denoising
+    /// differentiates that slope once more. Default [`Activation::Silu`].
     pub activation: Activation,
     /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
     /// 1, beside the coordinate itself. At most 14. Default 5.
@@ -80,7 +80,7 @@ pub struct EnergyConfig {
     pub training: EnergyTraining,
     /// How rows are drawn, and persistent chains moved.
     pub langevin: Langevin,
-    /// Default [`Normalisation::None`].
+    /// Whether scores are normalized. Default [`Normalisation::None`].
     pub normalisation: Normalisation,
     /// What rows are conditioned on: the network takes it beside them. Default [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
@@ -126,10 +126,11 @@ impl EnergyConfig {
         match self.training {
             EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
                 check(
-                    (1..=1 << 24).contains(&chains) && chains * self.dim <= 1 << 28,
+                    (1..=1 << 24).contains(&chains)
+                        && chains * (self.dim + self.condition.width()) <= 1 << 28,
                     "EnergyTraining::PersistentChains::chains",
                     chains,
-                    "1 to 16,777,216, and chains × dim at most 268,435,456",
+                    "1 to 16,777,216, and chains × columns, the condition's among them, at most 268,435,456",
                 )?;
                 let least = self.langevin.acceptance.least_steps();
                 let field = "EnergyTraining::PersistentChains::steps";

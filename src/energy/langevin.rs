@@ -25,13 +25,13 @@ use crate::numeric::rng::Rng;
     serde(default, deny_unknown_fields)
 )]
 pub struct Langevin {
-    /// Network evaluations of a chain. What the candidates leave are as many moves, or, with
-    /// [`Acceptance::Metropolis`], one less, the first being of the start. At least one move, at most 1,000,000
-    /// evaluations. Default 400.
+    /// Network evaluations of a chain. Each that is not spent on a candidate is a move; with
+    /// [`Acceptance::Metropolis`] there is one move less, because the start is evaluated, too. At least one move, at
+    /// most 1,000,000 evaluations. Default 400.
     pub steps: usize,
-    /// The share of the evaluations that is spent on candidates for the start, rounded down. They need no
-    /// slope, and so a third of a move's time. The persistent chains of a training have none. 0 or more, less
-    /// than 1. Default 0.3.
+    /// The share of the evaluations that is spent on candidates for the start, rounded down. A candidate needs no
+    /// slope, and so about a third of the time of a move. Persistent chains go on from where they are, without
+    /// candidates. 0 or more, less than 1. Default 0.3.
     pub candidates: f64,
     /// h of the first move, in standard deviations of the columns. More than 0, at most 100. Default 2.
     pub first: f64,

@@ -31,7 +31,7 @@
 //!
 //! **Conditions**: with a [`condition`](EnergyConfig::condition) the network takes c beside the row, p(x|c) =
 //! exp(−E(x, c))/Z(c). In training, each row x⁺ is compared with a chain x⁻ under the same condition: with classes, a
-//! chain that has lived under that class; with numbers, the chain whose condition was nearest. The quadrature finds a
+//! chain that has always had that class; with numbers, the chain whose condition was nearest. The quadrature finds a
 //! Z(c) for each condition that is scored, and remembers it.
 //!
 //! # Picture

@@ -1,13 +1,12 @@
 use ndarray::{Array2, array, s};
 
-use super::objective::Noise;
 use super::*;
 use crate::engine::{Batch, Loss as _, Progress};
 use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
-use crate::numeric::rng::{Rng, seeded};
+use crate::numeric::rng::seeded;
 use crate::testing::{check_gradient, normals};
 use crate::worlds::Toy;
 

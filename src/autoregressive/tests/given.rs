@@ -6,7 +6,7 @@ use crate::testing::{self, Ring};
 const NUMBERS: ConditionKind = ConditionKind::Vector { dim: 1 };
 
 fn small(dim: usize, head: Head, condition: ConditionKind) -> AutoregressiveConfig {
-    AutoregressiveConfig { dim, head, condition, hidden: vec![24, 24], ..Default::default() }
+    AutoregressiveConfig { dim, head, condition, hidden: vec![32, 32], ..Default::default() }
 }
 
 /// ∫ p(x|c) over the plane, or the line.
@@ -82,7 +82,7 @@ fn ring_is_learned_mode_by_mode() {
 #[test]
 fn densities_that_follow_a_number_are_recovered() {
     for dim in [1, 2] {
-        let model = trained(small(dim, MIXTURE, NUMBERS), &testing::wave(10_000, dim, &mut seeded(9)).0, 400);
+        let model = trained(small(dim, MIXTURE, NUMBERS), &testing::wave(10_000, dim, &mut seeded(9)).0, 600);
         let (test, truth) = testing::wave(4_000, dim, &mut seeded(10));
         let excess = truth - testing::mean_nats_given(&model, &test);
         assert!((-0.01..0.05).contains(&excess), "{dim} columns: {excess} nats above the truth");

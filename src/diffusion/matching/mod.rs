@@ -96,7 +96,8 @@ pub use self::sampling::FlowSteps;
 pub use self::source::Source;
 pub use crate::numeric::ode::{Method, Solver};
 
-use self::network::{Velocity, VelocityNet};
+use self::network::Velocity;
+pub(super) use self::network::VelocityNet;
 use super::Learned;
 use super::config::check_dropout;
 use super::guidance::{self, Against, Guidance, Guide, Guided};

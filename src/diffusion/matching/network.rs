@@ -32,7 +32,7 @@ impl<F: Real> VelocityNet<F> {
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
-    pub(super) fn new(config: &FlowMatchingConfig) -> Result<Self> {
+    pub(crate) fn new(config: &FlowMatchingConfig) -> Result<Self> {
         let FlowMatchingConfig { dim, hidden, activation, octaves, time_features, condition, .. } = config;
         let field = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
         Ok(PathNet::built_in(field.conditional(condition.width()), Self::fades(config), Self::how(config)))

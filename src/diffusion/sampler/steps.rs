@@ -62,23 +62,22 @@ fn beta(to: NoiseLevel, from: NoiseLevel) -> f64 {
     1.0 - (from.alpha / to.alpha).powi(2)
 }
 
-/// DDIM (Song et al. 2021a, eq. 12 and 16), c = η (σ′/σ) √(1 − (α/α′)²); the noisiest step first, though the
-/// levels rise.
+/// DDIM (Song et al. 2021a, eq. 12 and 16), c = η (σ′/σ) √(1 − (α/α′)²).
 pub(super) fn implicit(levels: &[NoiseLevel], eta: f64) -> Vec<Update> {
     let step = |pair: &[NoiseLevel]| {
-        let (to, from) = (pair[0], pair[1]);
+        let (from, to) = (pair[0], pair[1]);
         Update::by_estimate(from, to, eta * to.sigma / from.sigma * beta(to, from).sqrt())
     };
-    levels.windows(2).rev().map(step).collect()
+    levels.windows(2).map(step).collect()
 }
 
-/// DDPM over all timesteps. With c² = β̃ it is DDIM at η = 1; c² = β keeps that step's mean. The last step adds
+/// DDPM. With c² = β̃ it is DDIM at η = 1; c² = β keeps that step's mean. The last step adds
 /// no noise (Ho et al. 2020, algorithm 2, line 3).
 pub(super) fn ancestral(levels: &[NoiseLevel], variance: ReverseVariance) -> Vec<Update> {
     let mut steps = implicit(levels, 1.0);
     if variance == ReverseVariance::Beta {
-        for (step, pair) in steps.iter_mut().zip(levels.windows(2).rev()) {
-            step.noise = if pair[0].sigma > 0.0 { beta(pair[0], pair[1]).sqrt() } else { 0.0 };
+        for (step, pair) in steps.iter_mut().zip(levels.windows(2)) {
+            step.noise = if pair[1].sigma > 0.0 { beta(pair[1], pair[0]).sqrt() } else { 0.0 };
         }
     }
     steps

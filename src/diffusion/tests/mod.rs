@@ -1,3 +1,4 @@
+mod conditions;
 mod options;
 mod theory;
 
@@ -12,7 +13,6 @@ use super::*;
 use crate::engine::transport;
 use crate::engine::{Batch, Loss as _, Progress};
 use crate::model::{Silent, TraceEstimator};
-use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
 use crate::testing::{assert_close, check_gradient, normals};
@@ -343,6 +343,20 @@ fn beyond_the_reach_the_density_is_the_normal_one() {
     let scores = self::nats(&model, &x);
     let steps = scores.iter().zip(scores.iter().skip(1)).map(|(near, far)| (far - near).abs());
     assert!(steps.fold(0.0, f64::max) < 20.0, "{scores}");
+}
+
+/// An untrained v is 0, so what is left is the closed form of [`Beyond`].
+#[test]
+fn beyond_a_point_ends_at_20_standard_deviations() {
+    let config = DiffusionConfig { beyond: Beyond::Point, ..small() };
+    let model = Diffusion::new(config, &mut seeded(0)).unwrap();
+    let (alpha, sigma) = (0.8, 0.6f64);
+    let level = NoiseLevel { alpha, sigma, log_snr: 2.0 * (alpha / sigma).ln() };
+    let eps = model.predict_noise(ndarray::array![[19.0, -25.0], [90.0, 110.0]].view(), level).unwrap();
+    let beyond = |x: f64| 20.0 * sigma * x.signum() + (x.abs() - 20.0) * x.signum() / sigma;
+    for (eps, want) in eps.iter().zip([19.0 * sigma, beyond(-25.0), beyond(90.0), beyond(110.0)]) {
+        assert_relative_eq!(f64::from(*eps), want, max_relative = 1e-6);
+    }
 }
 
 #[test]

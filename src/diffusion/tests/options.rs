@@ -56,8 +56,13 @@ fn every_option_changes_something() {
     ];
     let mut seen = vec![drawn.clone()];
     let sampled = samplers.map(|sampler| with(&|c| c.sampler = sampler));
-    let others =
-        [with(&|c| c.reverse_variance = ReverseVariance::Posterior), with(&|c| c.finish = Finish::Estimate)];
+    let others = [
+        with(&|c| c.reverse_variance = ReverseVariance::Posterior),
+        with(&|c| c.finish = Finish::Estimate),
+        with(&|c| c.grid = Grid::Quadratic),
+        with(&|c| c.grid = Grid::LogSnr),
+        with(&|c| c.grid = Grid::Karras),
+    ];
     for config in sampled.iter().chain(&others) {
         let (other_drawn, other_scored) = outcome(config);
         assert!(!seen.contains(&other_drawn) && other_scored == scored, "{config:?}");
@@ -95,6 +100,11 @@ fn options_out_of_range_name_their_field() {
         ("DiffusionConfig::timesteps", DiffusionConfig { timesteps: 0, ..base() }),
         ("DiffusionConfig::sigma_min", DiffusionConfig { sigma_min: 0.0, ..base() }),
         ("DiffusionConfig::sigma_min", DiffusionConfig { sigma_min: f64::NAN, ..base() }),
+        ("DiffusionConfig::condition_dropout", DiffusionConfig { condition_dropout: 1.0, ..base() }),
+        (
+            "DiffusionConfig::condition",
+            DiffusionConfig { condition: ConditionKind::Class { classes: 0 }, ..base() },
+        ),
         (
             "DiffusionConfig::divergence",
             DiffusionConfig { divergence: Some(TraceEstimator::Hutchinson { probes: 0 }), ..base() },

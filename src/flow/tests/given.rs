@@ -8,7 +8,7 @@ const ARCHITECTURES: [Architecture; 2] = [Architecture::Coupling, Architecture::
 
 fn conditioned(dim: usize, architecture: Architecture, condition: ConditionKind) -> FlowConfig {
     let transform = Transform::AffineSpline { bins: 8, bound: 4.0 };
-    let hidden = vec![16, 16];
+    let hidden = vec![32, 32];
     FlowConfig { dim, architecture, condition, transform, hidden, layers: 2, ..FlowConfig::default() }
 }
 
@@ -64,13 +64,13 @@ fn likelihood_without_a_class_is_the_mixture_of_the_classes() {
 fn ring_is_learned_mode_by_mode() {
     let (ring, test) = (Ring::new(10_000, &mut seeded(6)), Ring::new(4_000, &mut seeded(7)));
     for architecture in ARCHITECTURES {
-        let model = trained(conditioned(2, architecture, Ring::CLASSES), &ring.data(), 300);
+        let model = trained(conditioned(2, architecture, Ring::CLASSES), &ring.data(), 400);
         let excess = test.truth() - testing::mean_nats_given(&model, &test.data());
-        assert!((-0.01..0.1).contains(&excess), "{architecture:?}: {excess} nats above the truth");
+        assert!((-0.01..0.06).contains(&excess), "{architecture:?}: {excess} nats above the truth");
         let given = model.given(&test.condition()).unwrap();
         let drawn = given.sample(4_000, &SampleOptions::default(), &mut seeded(8)).unwrap().x;
         let asked = Ring::nearest(&drawn).iter().zip(&test.classes).filter(|(a, b)| a == b).count();
-        assert!(asked > 3_920, "{architecture:?}: {asked} of 4000 draws are nearest to the mode asked for");
+        assert!(asked > 3_940, "{architecture:?}: {asked} of 4000 draws are nearest to the mode asked for");
     }
 }
 
@@ -78,10 +78,10 @@ fn ring_is_learned_mode_by_mode() {
 fn densities_that_follow_a_number_are_recovered() {
     for (architecture, dim) in ARCHITECTURES.into_iter().flat_map(|kind| [(kind, 1), (kind, 2)]) {
         let data = testing::wave(10_000, dim, &mut seeded(9)).0;
-        let model = trained(conditioned(dim, architecture, NUMBERS), &data, 300);
+        let model = trained(conditioned(dim, architecture, NUMBERS), &data, 600);
         let (test, truth) = testing::wave(4_000, dim, &mut seeded(10));
         let excess = truth - testing::mean_nats_given(&model, &test);
-        assert!((-0.01..0.1).contains(&excess), "{architecture:?}, {dim} columns: {excess} above the truth");
+        assert!((-0.01..0.08).contains(&excess), "{architecture:?}, {dim} columns: {excess} above the truth");
     }
 }
 

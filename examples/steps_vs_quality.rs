@@ -355,15 +355,15 @@ impl Report {
     fn reading(&self, rows: usize) -> Vec<String> {
         let (energy, sliced) = (self.floor(|q| Some(q.energy)), self.floor(|q| Some(q.sliced)));
         let mut lines = vec![
-            "nfe is the number of network function evaluations per row.".into(),
+            "nfe is the number of network evaluations per row drawn.".into(),
             format!(
-                "Floors, between two samples of the truth of {rows} rows, mean ± standard deviation of {} pairs: energy distance \
+                "Two samples of the truth of {rows} rows are apart by (mean ± standard deviation of {} pairs): energy distance \
                  {:.5} ± {:.5}, sliced W₂ {:.4} ± {:.4}.",
                 energy.pairs, energy.mean, energy.sd, sliced.mean, sliced.sd
             ),
             format!(
-                "✓: at the floor, which is at most {:.5} for the energy distance and {:.4} for sliced W₂, the mean plus two standard \
-                 errors of {}; differences among those are chance.",
+                "✓ marks samplers at that floor: the energy distance is at most {:.5}, sliced W₂ at most {:.4}, the mean plus two \
+                 standard errors of {}. Differences between samplers at the floor are chance.",
                 energy.reach(),
                 sliced.reach(),
                 match energy.draws {
@@ -375,8 +375,8 @@ impl Report {
         let modes = self.rows()[0].quality.modes;
         if let Some(modes) = modes {
             lines.push(format!(
-                "A perfect sampler has {:.1} % in 3σ and a spread of 1.00. †: the modes are narrower than the truth's by more than \
-                 chance in most seeds, so the share in 3σ is no gain.",
+                "A perfect sampler has {:.1} % in 3σ and a spread of 1.00. † marks modes that are narrower than the truth's in most \
+                 seeds, by more than chance: then a high share is not a merit.",
                 100.0 * modes.perfect_high_quality
             ));
         }
@@ -427,7 +427,7 @@ impl Report {
                     && same(spread, self.trained(r, |row| row.quality.spread()))
             };
             lines.push(match fewest(&all) {
-                Some(r) => format!("And with the truth's share in 3σ and spread, within two standard errors: {}.", told(r)),
+                Some(r) => format!("The same, with the truth's share in 3σ and spread within two standard errors: {}.", told(r)),
                 None => "No sampler at that floor also has the truth's share in 3σ and spread, within two standard errors.".into(),
             });
         }

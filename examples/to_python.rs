@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
+use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
 use quadrivium::diffusion::NoiseLevel;
 use quadrivium::ndarray::Array2;
-use quadrivium::numeric::Real;
 use quadrivium::persist::Persist;
 use quadrivium::prelude::*;
 use quadrivium::worlds::Toy;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     diffusion.save(folder.join("diffusion.safetensors"))?;
 
     // A sampler's first step: z as `sample` draws it, and for the diffusion the level of the last timestep.
-    let z = Array2::from_shape_simple_fn((64, 2), || f32::normal(&mut rng));
+    let z = Array2::random_using((64, 2), StandardNormal, &mut rng);
     let config = diffusion.config();
     let first = config.schedule.levels(config.timesteps)[config.timesteps];
     let middle = config.schedule.levels(config.timesteps)[config.timesteps / 2];

@@ -70,8 +70,12 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout();
     writeln!(
         out,
-        "{:?} after {} steps; the model is in {}",
-        report.stop,
+        "{} after {} steps; the model is in {}",
+        match report.stop {
+            Stop::Completed => "Completed",
+            Stop::Patience => "Stopped early",
+            Stop::Interrupted => "Interrupted",
+        },
         report.loss.len(),
         model_path.display()
     )?;

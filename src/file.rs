@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 
@@ -53,17 +54,13 @@ impl NewFile {
         let stem = hidden_stem(&path)?;
         remove_stale(&path, &stem);
         let (file, temporary) = create_hidden(&path, &stem)?;
+        unfinished().push(temporary.clone());
         let new = NewFile { file, names: Some((temporary, path)) };
         if let Some(old) = old {
             // Before the bytes: nobody who may not read the old ones reads these.
             new.file.set_permissions(old.permissions())?;
         }
         Ok(new)
-    }
-
-    /// The name that it has until it is whole; none for a device or a pipe.
-    pub fn temporary(&self) -> Option<&Path> {
-        self.names.as_ref().map(|(temporary, _)| temporary.as_path())
     }
 
     /// All is written: it takes its name.
@@ -85,6 +82,7 @@ impl NewFile {
                 let _ = fs::hard_link(path, kept);
             }
             fs::rename(temporary, path)?;
+            unfinished().retain(|other| other != temporary);
             // The name is on the disk when its folder is. Only Unix opens folders.
             #[cfg(unix)]
             let synced = File::open(folder(path)).and_then(|folder| folder.sync_all());
@@ -117,8 +115,26 @@ impl Drop for NewFile {
         if let Some((temporary, _)) = &self.names {
             // What went wrong has been told.
             let _ = fs::remove_file(temporary);
+            unfinished().retain(|other| other != temporary);
         }
     }
+}
+
+/// Removes what this process has written of files that are not finished.
+///
+/// A [`NewFile`] that is dropped does so by itself. This is for a program that is about to end without dropping anything,
+/// as by [`std::process::exit`] in a signal handler. A file that is unfinished now can no longer be finished.
+pub fn remove_unfinished() {
+    for temporary in unfinished().drain(..) {
+        // It may have its name by now.
+        let _ = fs::remove_file(temporary);
+    }
+}
+
+/// The hidden names of this process's unfinished files.
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A file that is locked while this is alive, on Unix and where the file system has locks.
@@ -217,8 +233,11 @@ fn remove_stale(path: &Path, stem: &str) {
     }
 }
 
-/// Where a link leads, and links behind it, whether or not anything is there.
-pub(crate) fn end_of_links(path: &Path) -> io::Result<PathBuf> {
+/// Where a link leads, and links behind it, whether or not anything is there: the file that [`NewFile`] replaces.
+///
+/// # Errors
+/// If the links form a circle.
+pub fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     // As many as Linux follows.
     for _ in 0..40 {
@@ -330,7 +349,7 @@ mod tests {
         let folder = Folder::new("stale");
         let [path, other, elsewhere] = ["m.st", "n.st", "elsewhere"].map(|name| folder.0.join(name));
         let alive = NewFile::create(&path).unwrap();
-        let of_alive = alive.temporary().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let [of_alive] = &folder.names()[..] else { panic!("{:?}", folder.names()) };
         for stale in [".m.st.00000000000000a1.tmp", ".n.st.00000000000000a1.tmp", ".m.st.mine.tmp"] {
             fs::write(folder.0.join(stale), "part").unwrap();
         }

@@ -112,6 +112,7 @@
 //! | `report` | pictures, with the feature `plot` |
 //! | [`error`] | the errors, with the numbers in them |
 //! | [`faq`] | questions and answers |
+//! | [`results`] | everything measured: quality, speed, growth, each with its command |
 //!
 //! The page of each paradigm has its formula, a picture, an example, and how it can fail.
 //!
@@ -148,9 +149,14 @@ pub mod error;
 /// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMatching`], [`EnergyModel`],
 /// [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a [`Card`].
 /// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`tables::Table`],
-/// [`observe::Interrupt`], [`observe::JsonLines`], [`train::Objective`], [`train::fit`], [`nn::Network`],
+/// [`observe::Interrupt`], [`observe::JsonLines`], [`engine::Loss`], [`engine::fit()`], [`nn::Network`],
 /// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
 pub mod faq {}
+#[doc = include_str!("../docs/RESULTS.md")]
+///
+#[cfg_attr(doc, doc = include_str!("../docs/pictures/tradeoffs.svg"))]
+#[cfg_attr(doc, doc = include_str!("../docs/pictures/steps.svg"))]
+pub mod results {}
 pub mod file;
 pub mod flow;
 pub mod latent;
@@ -166,9 +172,11 @@ pub mod recipe;
 #[cfg(feature = "plot")]
 pub mod report;
 pub mod tables;
+#[cfg(test)]
+mod testing;
 pub mod worlds;
 
-pub use adversarial::{AdversarialLoss, Gan, GanConfig};
+pub use adversarial::{AdversarialLoss, Conditioning, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use baseline::{
     Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity,

@@ -127,7 +127,9 @@ fn the_kernel_density_scores_as_scikit_learn_and_scipy() {
             assert_close(&format!("h = {h}"), &nats(&model, &test), want, 1e-11);
         }
         for (bandwidth, want) in [(Bandwidth::Scott, &g.scott), (Bandwidth::Silverman, &g.silverman)] {
-            let mut model = KernelDensity::new(KernelDensityConfig { dim: g.dim, bandwidth }).unwrap();
+            let mut model =
+                KernelDensity::new(KernelDensityConfig { dim: g.dim, bandwidth, ..Default::default() })
+                    .unwrap();
             model.train(&data, &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
             assert_close("factor", &[model.bandwidth()], &[want.factor], 1e-14);
             assert_close("covariance", &model.covariance(), &want.covariance, 1e-12);

@@ -1,8 +1,8 @@
 //! Files of models: what a reader of the format sees, and what becomes of a damaged or hostile one.
 #![cfg(feature = "safetensors")]
 
-use quadrivium::ndarray::{Array2, array};
-use quadrivium::persist::{self, Column, Persist};
+use quadrivium::ndarray::{Array2, array, s};
+use quadrivium::persist::{self, Column, Persist, Role};
 use quadrivium::prelude::*;
 use quadrivium::rand::Rng;
 use quadrivium::seeded;
@@ -53,6 +53,47 @@ fn models() -> Vec<Box<dyn Persist>> {
         model.train(&moons(), &options, rng, &mut Silent).unwrap();
     }
     models
+}
+
+/// Small models under a condition: of one column, and of two. With each, a condition for draws.
+fn conditioned() -> Vec<(Box<dyn Persist>, Condition)> {
+    let rng = &mut seeded(6);
+    let (class, number) = (ConditionKind::Class { classes: 3 }, ConditionKind::Vector { dim: 1 });
+    let (hidden, masked) = (vec![6, 6], Architecture::MaskedAutoregressive);
+    let autoregressive = |dim, condition| AutoregressiveConfig {
+        dim,
+        condition,
+        hidden: hidden.clone(),
+        ..Default::default()
+    };
+    let flow = |dim, condition, architecture| FlowConfig {
+        dim,
+        condition,
+        architecture,
+        hidden: hidden.clone(),
+        ..Default::default()
+    };
+    let mut models: Vec<Box<dyn Persist>> = vec![
+        Box::new(Autoregressive::new(autoregressive(1, number), rng).unwrap()),
+        Box::new(Autoregressive::new(autoregressive(2, class), rng).unwrap()),
+        Box::new(Flow::new(flow(1, number, masked), rng).unwrap()),
+        Box::new(Flow::new(flow(1, class, Architecture::Coupling), rng).unwrap()),
+        Box::new(Flow::new(flow(2, class, Architecture::Coupling), rng).unwrap()),
+    ];
+    for model in &mut models {
+        let rows = Dataset::new(moons().x().slice(s![.., ..model.dim()]).to_owned()).unwrap();
+        let condition = match model.condition() {
+            ConditionKind::Class { classes } => Condition::Class((0..300).map(|row| row % classes).collect()),
+            _ => Condition::Vector(moons().x().slice(s![.., 1..]).to_owned()),
+        };
+        let options = TrainOptions { steps: 2, batch: 32, ..Default::default() };
+        model.train(&rows.with_condition(condition).unwrap(), &options, rng, &mut Silent).unwrap();
+    }
+    let with_condition = |model: Box<dyn Persist>| match model.condition() {
+        ConditionKind::Class { .. } => (model, Condition::class(2)),
+        _ => (model, Condition::vector(&[0.4])),
+    };
+    models.into_iter().map(with_condition).collect()
 }
 
 fn header(bytes: &[u8]) -> usize {
@@ -284,7 +325,8 @@ fn a_long_header_takes_a_few_times_its_length() {
 
 #[test]
 fn sizes_that_the_file_does_not_hold_take_no_memory() {
-    for model in models() {
+    let conditioned = conditioned().into_iter().map(|(model, _)| model);
+    for model in models().into_iter().chain(conditioned) {
         let bytes = model.to_bytes().unwrap();
         let plain = rewrite(&bytes, |_, _| ());
         assert_eq!(drawn(load(&plain).unwrap().as_ref()), drawn(model.as_ref()), "without a checksum");
@@ -301,7 +343,7 @@ fn sizes_that_the_file_does_not_hold_take_no_memory() {
                 let levels = if n == 1_000_000 { LEVELS } else { 0 };
                 let loaded = load_within(levels, &claimed);
                 // Others, as the steps of a sampler, are no sizes of what is stored.
-                let sizes = ["dim", "hidden", "layers", "time_features", "octaves"];
+                let sizes = ["dim", "hidden", "layers", "time_features", "octaves", "classes"];
                 if sizes.iter().any(|name| path.ends_with(name)) {
                     assert!(loaded.is_err(), "{path} = {claim}");
                 }
@@ -413,6 +455,23 @@ fn what_is_not_in_the_contract_s_list_comes_back_too() {
 }
 
 #[test]
+fn conditions_travel_with_the_model() {
+    for (model, condition) in conditioned() {
+        let bytes = model.to_bytes().unwrap();
+        let loaded = load(&bytes).unwrap();
+        let name = model.card().name;
+        let given = |model: &dyn Generative| {
+            let options = SampleOptions::default();
+            model.given(&condition).unwrap().sample(20, &options, &mut seeded(5)).unwrap().x
+        };
+        assert_eq!(loaded.condition(), model.condition(), "{name}");
+        assert_eq!(given(loaded.as_ref()), given(model.as_ref()), "{name}");
+        assert_eq!(drawn(loaded.as_ref()), drawn(model.as_ref()), "{name}");
+        assert!(loaded.to_bytes().unwrap() == bytes, "{name}");
+    }
+}
+
+#[test]
 fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
     let path = std::env::temp_dir().join(format!("quadrivium-source-{}", std::process::id()));
     let matching = |source| {
@@ -434,6 +493,48 @@ fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
     // A later version may save others: their files are not read as if they were Gaussian.
     let other = rewrite(&bytes, |_, entry| entry["model"]["config"]["source"] = json!("Rows"));
     assert!(matches!(load(&other), Err(Error::Format { what }) if what.contains("unknown field `source`")));
+}
+
+#[test]
+fn columns_of_a_condition_are_those_of_the_model() {
+    let path = std::env::temp_dir().join(format!("quadrivium-roles-{}.safetensors", std::process::id()));
+    let column = |name: &str, role| Column { name: name.into(), role, ..Column::default() };
+    let label = |values: &[f64], rows: &[u64]| Role::Label { values: values.into(), rows: rows.into() };
+    let number = |examples: &[f32]| Role::Number { examples: examples.into() };
+    for (model, condition) in conditioned() {
+        let is_class = matches!(condition, Condition::Class(_));
+        let sound = if is_class { label(&[-1.0, 0.5, 7.0], &[100, 0, 200]) } else { number(&[0.0, 2.5]) };
+        let with = |roles: &[Role]| {
+            let given = roles.iter().enumerate().map(|(at, role)| column(&format!("c{at}"), role.clone()));
+            let modeled = (0..model.dim()).map(|at| column(&format!("x{at}"), Role::Modeled));
+            given.chain(modeled).collect::<Vec<Column>>()
+        };
+        for columns in [with(&[sound.clone()]), with(&[])] {
+            persist::save_with(model.as_ref(), &columns, &path).unwrap();
+            assert_eq!(persist::load_with(&path).unwrap().1, columns);
+        }
+        for bad in [
+            vec![sound.clone(), sound.clone()],
+            vec![if is_class { number(&[0.0]) } else { label(&[0.0, 1.0, 2.0], &[1, 1, 1]) }],
+            vec![label(&[0.0, 1.0], &[1, 1])],
+            vec![label(&[0.0, 2.0, 1.0], &[1, 1, 1])],
+            vec![label(&[0.0, 1.0, f64::NAN], &[1, 1, 1])],
+            vec![label(&[0.0, 1.0, 2.0], &[1, 1])],
+            vec![label(&[0.0, 1.0, 2.0], &[0, 0, 0])],
+            vec![label(&[0.0, 1.0, 2.0], &[u64::MAX, 1, 0])],
+            vec![number(&[])],
+            vec![number(&[f32::INFINITY])],
+        ] {
+            let refused = persist::save_with(model.as_ref(), &with(&bad), &path);
+            assert!(matches!(refused, Err(Error::Format { .. })), "{bad:?}");
+        }
+    }
+    // A model without a condition has no columns for one.
+    let columns = ["x", "y"].map(|name| column(name, Role::Modeled));
+    let more = [&columns[..], &[column("c", number(&[0.0]))]].concat();
+    let refused = persist::save_with(models()[0].as_ref(), &more, &path);
+    assert!(matches!(refused, Err(Error::Format { .. })));
+    std::fs::remove_file(&path).ok();
 }
 
 #[test]

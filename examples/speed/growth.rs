@@ -10,46 +10,46 @@ use quadrivium::seeded;
 
 use super::Result;
 
-pub fn run() -> Result<()> {
+/// Prints how the cost grows with each size; `quick` takes the first two of each kind.
+pub fn run(quick: bool) -> Result<()> {
     let rng = &mut seeded(0);
     let gan = Gan::new(GanConfig::default(), rng)?;
     let diffusion = Diffusion::new(DiffusionConfig::default(), rng)?;
     let ddim = |steps| diffusion.with_sampler(Sampler::Ddim { steps, eta: 0.0 });
 
-    let rows = |ns: &[u64], model: &dyn Generative| {
-        ns.iter().map(|&n| (n as usize, measure(|| draw_each(model, n)))).collect()
+    let sizes = |all: &'static [usize]| if quick { &all[..2] } else { all };
+    let rows = |ns: &'static [usize], model: &dyn Generative| {
+        sizes(ns).iter().map(|&n| (n, measure(|| draw_each(model, n as u64)))).collect()
     };
     let show = |of, expected, figures| println!("{}\n", Law { of, expected, figures });
-    show("rows, a GAN's", 1.0, rows(&[100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000], &gan));
-    show("rows, DDPM-1000's", 1.0, rows(&[10, 100, 1_000, 10_000, 100_000], &diffusion));
-    let steps = [10, 30, 100, 300, 1000];
-    let of_steps = |steps| -> Result<_> {
+    show("rows, GAN", 1.0, rows(&[100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000], &gan));
+    show("rows, DDPM-1000", 1.0, rows(&[10, 100, 1_000, 10_000, 100_000], &diffusion));
+    let of_steps = |&steps: &usize| -> Result<_> {
         let model = ddim(steps)?;
         Ok((steps, measure(|| draw(&model, 1000))))
     };
-    show("steps, DDIM's", 1.0, steps.map(of_steps).into_iter().collect::<Result<_>>()?);
+    show("steps, DDIM", 1.0, sizes(&[10, 30, 100, 300, 1000]).iter().map(of_steps).collect::<Result<_>>()?);
 
-    let dims = [2, 4, 8, 16, 32, 64, 128, 256];
-    let of_dim = |dim| -> Result<_> {
+    let dims = sizes(&[2, 4, 8, 16, 32, 64, 128, 256]);
+    let of_dim = |&dim: &usize| -> Result<_> {
         let config = AutoregressiveConfig { dim, hidden: vec![256; 2], ..Default::default() };
         let model = Autoregressive::new(config, &mut seeded(0))?;
         Ok((dim, measure(|| draw(&model, 200))))
     };
-    show("dimension, autoregressive", 1.0, dims.map(of_dim).into_iter().collect::<Result<_>>()?);
-    let of_dim = |dim| -> Result<_> {
+    show("dimension, autoregressive", 1.0, dims.iter().map(of_dim).collect::<Result<_>>()?);
+    let of_dim = |&dim: &usize| -> Result<_> {
         let model = Gan::new(GanConfig { dim, ..GanConfig::default() }, &mut seeded(0))?;
         Ok((dim, measure(|| draw(&model, 10_000))))
     };
-    show("dimension, GAN", 1.0, dims.map(of_dim).into_iter().collect::<Result<_>>()?);
+    show("dimension, GAN", 1.0, dims.iter().map(of_dim).collect::<Result<_>>()?);
 
-    let widths = [32, 64, 128, 256, 512];
-    let of_width = |width| -> Result<_> {
+    let of_width = |&width: &usize| -> Result<_> {
         let config = DiffusionConfig { hidden: vec![width; 3], octaves: 0, ..DiffusionConfig::default() };
         let model = Diffusion::new(config, &mut seeded(0))?;
         let model = model.with_sampler(Sampler::Ddim { steps: 10, eta: 0.0 })?;
         Ok((width, measure(|| draw(&model, 2000))))
     };
-    show("width, DDIM-10's", 2.0, widths.map(of_width).into_iter().collect::<Result<_>>()?);
+    show("width, DDIM-10", 2.0, sizes(&[32, 64, 128, 256, 512]).iter().map(of_width).collect::<Result<_>>()?);
 
     let most = std::thread::available_parallelism()?.get();
     let threads: Vec<usize> =
@@ -59,7 +59,7 @@ pub fn run() -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         Ok((threads, pool.install(|| measure(|| draw(&model, 10_000)))))
     };
-    show("threads, DDIM-50's", -1.0, threads.iter().map(of_threads).collect::<Result<_>>()?);
+    show("threads, DDIM-50", -1.0, threads.iter().map(of_threads).collect::<Result<_>>()?);
 
     println!(
         "Milliseconds: the minimum of several runs. Peak: the largest memory of the process during them (Linux only)."

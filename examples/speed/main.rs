@@ -46,6 +46,9 @@ struct Args {
     /// Instead, measure how time and memory grow with rows, dimension, width, steps and threads.
     #[arg(long)]
     growth: bool,
+    /// One turn of three short workloads, or two sizes of each kind, to check that everything runs.
+    #[arg(long)]
+    quick: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -62,8 +65,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> std::process::ExitCode {
-    let args = Args::parse();
-    let done = if args.growth { growth::run() } else { run(&args) };
+    let mut args = Args::parse();
+    if args.quick {
+        args.turns = 1;
+        args.only = ["W1", "W3-1", "W4"].map(String::from).into();
+    }
+    let done = if args.growth { growth::run(args.quick) } else { run(&args) };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
@@ -139,8 +146,8 @@ fn run(args: &Args) -> Result<()> {
         .for_each(|w| println!("- {}: {}", w.name, w.what));
     println!(
         "\nThe median of {} turns (least to most); times in milliseconds. The floor is the arithmetic at the rates \
-         above, on one thread. Quiet turns are those in which nothing else ran on the same cores; {} that were not were \
-         thrown away.",
+         above, on one thread. Quiet turns are those in which nothing else ran on the same cores; {} disturbed turns were \
+         measured again.",
         args.turns,
         rows.iter().map(|row| row.thrown_away).sum::<usize>()
     );

@@ -49,6 +49,9 @@ struct Args {
     /// A twentieth of the training and small draws, to check that everything runs; the figures mean little.
     #[arg(long)]
     quick: bool,
+    /// Print every column. Without it, the tables fit a terminal of 100 columns.
+    #[arg(long)]
+    wide: bool,
     /// Write every figure to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -68,6 +71,11 @@ fn main() -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+/// "1 seed", "2 seeds".
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -99,26 +107,22 @@ fn run(args: &Args) -> Outcome<()> {
         }
         albums.extend(album);
         println!("\n## {}\n", results.data);
-        println!("What the literature predicts:\n\n{}\n", report::predictions(&results));
-        println!("What was measured:\n\n{}\n\n{}\n", results.table(), results.reference());
+        println!("What the literature predicts:\n\n{}\n", report::predictions(&results, args.wide));
+        println!("What was measured:\n\n{}\n\n{}\n", results.table(args.wide), results.reference(args.wide));
         results.reading().iter().for_each(|line| println!("- {line}"));
         all.push(results);
     }
     let threads = rayon::current_num_threads();
-    println!(
-        "\n{} seed(s), {threads} thread(s), {:.0} s in all.",
-        args.seeds,
-        started.elapsed().as_secs_f64()
-    );
+    let seconds = started.elapsed().as_secs_f64();
+    let extent = format!("{}, {}", counted(args.seeds as usize, "seed"), counted(threads, "thread"));
+    println!("\n{extent}, {seconds:.0} s in all.");
     if interrupt.is_raised() {
         return Err("interrupted: the figures above were measured before that, and no file is written".into());
     }
     if let Some(dir) = &args.report {
-        let sets = if all.len() == 1 { "one data set".into() } else { format!("{} data sets", all.len()) };
         let how = format!(
-            "Each model trained and measured on {sets}, {} seed(s), {threads} thread(s), in {:.0} s{}. Pictures are of the first seed.",
-            args.seeds,
-            started.elapsed().as_secs_f64(),
+            "Each model trained and measured on {}, {extent}, in {seconds:.0} s{}. Pictures are of the first seed.",
+            counted(all.len(), "data set"),
             if args.quick {
                 "; a quick run, which checks that everything works and whose figures mean little"
             } else {

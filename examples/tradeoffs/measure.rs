@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use quadrivium::map::LikelihoodKind;
 use quadrivium::metrics::{self, ModeReport, Nll};
 use quadrivium::ndarray::{ArrayView2, s};
-use quadrivium::{Card, Distribution, Generative, LikelihoodOptions, Result, SampleOptions, seeded};
+use quadrivium::{Card, Generative, LikelihoodOptions, Result, SampleOptions, seeded};
 
 use crate::source::Split;
 

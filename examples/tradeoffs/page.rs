@@ -46,7 +46,7 @@ fn section(
     out += &figure(dir, &format!("{data}-tradeoffs"), &chart)?;
     let (header, rows) = results.cells();
     out += &table(&format!("What was measured on {}", results.data), "measured", &header, &rows);
-    out += &format!("<p class=\"note\">{}</p>\n<ul>\n", text(&results.reference()));
+    out += &format!("<p class=\"note\">{}</p>\n<ul>\n", text(&results.reference(true)));
     results.reading().iter().for_each(|line| out += &format!("<li>{}</li>\n", text(line)));
     out += "</ul>\n<details>\n<summary>What the literature predicts</summary>\n";
     let (header, rows) = report::predictions_cells(results);

@@ -22,7 +22,7 @@ pub fn relatives(
     let mixture = GaussianMixtureConfig { dim, components, restarts: 1, ..Default::default() };
     add(one(GaussianMixture::new(mixture)?), rule.options(1, 1, (1, 1)));
     let bandwidth = Bandwidth::CrossValidated { rows: 300 };
-    let kernel = KernelDensity::new(KernelDensityConfig { dim, bandwidth })?;
+    let kernel = KernelDensity::new(KernelDensityConfig { dim, bandwidth, ..Default::default() })?;
     add(one(kernel), rule.options(1, 256, (1, 128)));
 
     // Flows. A coupling needs two columns.

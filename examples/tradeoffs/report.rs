@@ -96,9 +96,9 @@ impl Results {
         self.figures[0][0].modes.is_some()
     }
 
-    /// What was measured, a model per row.
-    pub fn table(&self) -> Table {
-        let (header, rows) = self.cells();
+    /// What was measured, a model per row; unless `wide`, in at most 100 columns of text.
+    pub fn table(&self, wide: bool) -> Table {
+        let (header, rows) = if wide { self.cells() } else { self.few_cells() };
         let mut table = markdown();
         table.set_header(header.clone());
         table.add_rows(rows);
@@ -110,28 +110,25 @@ impl Results {
         table
     }
 
-    /// The table's heads, and the cells of its rows.
+    /// All column names, and the cells of each row.
     pub fn cells(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
-        let mut rows = Vec::new();
         let mut header = vec!["model", "nfe", "µs alone", "µs in bulk", "likelihood", "NLL", "gap"];
         if self.has_modes() {
             header.extend(["modes", "fair", "in 3σ", "spread", "KL of mode shares"]);
         }
         header.extend(["energy distance", "train s"]);
-        let floor = self.energy_floor();
-        for model in 0..self.models() {
+        let row = |model: usize| {
             let first = &self.figures[0][model];
             let stat = |value: fn(&Figures) -> Option<f64>| self.stat(model, value);
-            let time = |value: fn(&Figures) -> Option<f64>| dash(stat(value).map(Stat::show_time));
             let bound = match first.likelihood {
                 LikelihoodKind::LowerBound => " (upper bound)",
                 _ => "",
             };
             let mut row = vec![
                 first.card.name.to_string(),
-                format!("{}", first.nfe),
-                time(|f| Some(f.us_single)),
-                time(|f| Some(f.us_bulk)),
+                first.nfe.to_string(),
+                self.time(model, |f| Some(f.us_single)),
+                self.time(model, |f| Some(f.us_bulk)),
                 first.likelihood.to_string(),
                 dash(stat(|f| f.nll).map(|s| format!("{}{bound}", s.show(3)))),
                 dash(stat(|f| f.gap).map(|s| s.show_signed(3))),
@@ -141,24 +138,61 @@ impl Results {
                 row.extend([
                     dash(stat(|f| Some(f.modes?.modes as f64)).map(|s| format!("{} of {modes}", count(s)))),
                     dash(stat(|f| Some(f.modes?.modes_fair as f64)).map(count)),
-                    dash(stat(|f| Some(100.0 * f.modes?.high_quality)).map(|s| {
-                        format!("{} %{}", s.show(1), if self.too_narrow(model) { " †" } else { "" })
-                    })),
+                    self.high_quality(model),
                     dash(stat(|f| f.modes?.spread_ratio).map(|s| s.show(2))),
                     dash(stat(|f| Some(f.modes?.mode_kl)).map(|s| s.show(3))),
                 ]);
             }
-            let energy = stat(|f| Some(f.energy)).map(|s| {
-                format!(
-                    "{}{}",
-                    s.show(4),
-                    if floor.is_some_and(|floor| floor.holds(s.mean)) { " ✓" } else { "" }
-                )
-            });
-            row.extend([dash(energy), time(|f| Some(f.train_s))]);
-            rows.push(row);
-        }
-        (header, rows)
+            row.extend([self.energy(model), self.time(model, |f| Some(f.train_s))]);
+            row
+        };
+        (header, (0..self.models()).map(row).collect())
+    }
+
+    /// The columns that tell most, with the kind of likelihood as a sign before the gap.
+    fn few_cells(&self) -> (Vec<&'static str>, Vec<Vec<String>>) {
+        // Without a reference there is no gap.
+        let gaps = self.split_stat(|s| s.entropy.or(s.gaussian)).is_some();
+        let mut header = vec!["model", "µs in bulk", if gaps { "gap" } else { "NLL" }];
+        header.extend(self.has_modes().then_some("in 3σ"));
+        header.push("energy distance");
+        let row = |model: usize| {
+            let first = &self.figures[0][model];
+            let sign = match first.likelihood {
+                LikelihoodKind::LowerBound => "≤ ",
+                LikelihoodKind::OdeEstimate | LikelihoodKind::Estimate => "≈ ",
+                _ => "",
+            };
+            let nats = match gaps {
+                true => self.stat(model, |f| f.gap).map(|s| s.show_signed(3)),
+                false => self.stat(model, |f| f.nll).map(|s| s.show(3)),
+            };
+            let nats = dash(nats.map(|nats| format!("{sign}{nats}")));
+            let mut row = vec![first.card.name.to_string(), self.time(model, |f| Some(f.us_bulk)), nats];
+            row.extend(self.has_modes().then(|| self.high_quality(model)));
+            row.push(self.energy(model));
+            row
+        };
+        (header, (0..self.models()).map(row).collect())
+    }
+
+    fn time(&self, model: usize, value: fn(&Figures) -> Option<f64>) -> String {
+        dash(self.stat(model, value).map(Stat::show_time))
+    }
+
+    /// The share of rows in 3σ of a mode, marked where the modes are too narrow.
+    fn high_quality(&self, model: usize) -> String {
+        let share = self.stat(model, |f| Some(100.0 * f.modes?.high_quality));
+        let mark = if self.too_narrow(model) { " †" } else { "" };
+        dash(share.map(|s| format!("{} %{mark}", s.show(1))))
+    }
+
+    /// The energy distance, marked where it is at the floor.
+    fn energy(&self, model: usize) -> String {
+        let floor = self.energy_floor();
+        let at = |mean| floor.as_ref().is_some_and(|floor| floor.holds(mean));
+        let energy = self.stat(model, |f| Some(f.energy));
+        dash(energy.map(|s| format!("{}{}", s.show(4), if at(s.mean) { " ✓" } else { "" })))
     }
 
     /// Of each model: its name and paradigm, µs per row in bulk, energy distance.
@@ -186,36 +220,45 @@ impl Results {
         2 * self.figures.iter().filter(narrow).count() > self.figures.len()
     }
 
-    /// The truth's own figures, and how the table's are to be read.
-    pub fn reference(&self) -> String {
-        let pair = match self.splits[0].entropy {
-            Some(_) => "two samples of the truth",
-            None => "two random parts of the rows, as large as train and test, columns standardised",
+    /// The truth's own figures, and how to read the table's; `wide` as in [`table`](Results::table).
+    pub fn reference(&self, wide: bool) -> String {
+        let (mut text, pair) = match (self.split_stat(|s| s.entropy), self.split_stat(|s| s.gaussian)) {
+            (Some(entropy), _) => (
+                format!(
+                    "Exact entropy {:.4} nats: no model's expected NLL can be lower; on a finite test set it may fall below by \
+                     chance. \"gap\" is a model's NLL minus the truth's on the same rows, in nats.",
+                    entropy.mean,
+                ),
+                "Two samples of the truth",
+            ),
+            (None, gaussian) => (
+                match gaussian {
+                    Some(gaussian) => format!(
+                        "{}The truth is unknown. NLL is on held-out rows, and \"gap\" is a model's NLL minus that of one \
+                         full-covariance Gaussian on the same rows, which is {} nats; below 0 is better.",
+                        self.splits[0].note,
+                        gaussian.show(3)
+                    ),
+                    None => format!(
+                        "{}The truth is unknown, and no Gaussian can be fitted, because columns depend on each other linearly. \
+                         NLL is on held-out rows.",
+                        self.splits[0].note
+                    ),
+                },
+                "Two random parts of the rows, as large as the training and the test set and with standardized columns,",
+            ),
         };
-        let mut text = match (self.split_stat(|s| s.entropy), self.split_stat(|s| s.gaussian)) {
-            (Some(entropy), _) => format!(
-                "Exact entropy {:.4} nats: no model's expected NLL can be lower; on a finite test set it may fall below by chance. \
-                 \"gap\" is to the truth's own NLL on the same rows.",
-                entropy.mean,
-            ),
-            (None, Some(gaussian)) => format!(
-                "{}The truth is unknown: NLL is on held-out rows, and \"gap\" is to the NLL of one full-covariance Gaussian on the \
-                 same rows, {} nats; below 0 is better.",
-                self.splits[0].note,
-                gaussian.show(3)
-            ),
-            (None, None) => format!(
-                "{}The truth is unknown, and no Gaussian can be fitted to columns that depend on each other linearly: NLL is on \
-                 held-out rows.",
-                self.splits[0].note
-            ),
+        text += " All models are scored on the same rows.";
+        text += match wide {
+            true => " A lower bound on log p makes the NLL and the gap upper bounds.",
+            false => " ≤ marks an upper bound, from a lower bound on log p; ≈ marks an estimate.",
         };
-        text += " All models are scored on the same rows. If a model gives a lower bound on log p only, its NLL and its gap are \
-                 upper bounds. nfe is the number of network function evaluations per row drawn.";
+        text += " nfe is the number of network evaluations per row drawn.";
         if let Some(floor) = self.energy_floor() {
             text += &format!(
-                " Energy distance of one pair of samples ({pair}): {:.4} ± {:.4} (mean ± standard deviation of {} pairs). ✓: at the \
-                 floor, which is at most {:.4}, the mean plus two standard errors of {}; differences among those are chance.",
+                " {pair} have an energy distance of {:.4} ± {:.4} (mean ± standard deviation of {} pairs). A model marked ✓ is at \
+                 that floor: its distance is at most {:.4}, the mean plus two standard errors of {}. Differences between models \
+                 at the floor are chance.",
                 floor.mean,
                 floor.sd,
                 floor.pairs,
@@ -228,9 +271,10 @@ impl Results {
         }
         if let Some(modes) = self.figures[0][0].modes {
             text += &format!(
-                " A perfect sampler has {:.1} % of its rows in 3σ and a spread of 1. †: the modes are narrower than the truth's by \
-                 more than chance in most seeds, so the share in 3σ is no gain.",
-                100.0 * modes.perfect_high_quality
+                " A perfect sampler has {:.1} % of its rows within 3σ of a mode{}. † marks modes that are narrower than the \
+                 truth's in most seeds, by more than chance: then a high share is not a merit.",
+                100.0 * modes.perfect_high_quality,
+                if wide { " and a spread of 1" } else { "" },
             );
         }
         text
@@ -315,7 +359,7 @@ impl Results {
         let bulk = |f: &Figures| Some(f.us_bulk);
         if let (Some((fast, t)), Some(slow)) = (self.best(bulk), self.of("DDPM-1000", bulk)) {
             lines.push(format!(
-                "Fastest in bulk: {fast}, {t:.2} µs per row; DDPM-1000 takes {:.0}× as long for a row.",
+                "Fastest in bulk: {fast}, {t:.2} µs per row. DDPM-1000 takes {:.0}× as long.",
                 slow / t
             ));
         }
@@ -326,8 +370,8 @@ impl Results {
                 format!("{energy:.4}{}", if at { " (at the floor)" } else { "" })
             };
             lines.push(format!(
-                "The same trained network, sampled by DDIM in 50 steps, is {:.1}× faster than by DDPM in 1000; its energy distance \
-                 is {} against {}, and {} in 10 steps.",
+                "From the same trained network, DDIM in 50 steps draws {:.1}× faster than DDPM in 1000, with an energy distance of \
+                 {} against {}; in 10 steps it is {}.",
                 ddpm / ddim,
                 energy("DDIM-50"),
                 energy("DDPM-1000"),
@@ -382,15 +426,18 @@ impl Results {
                     )
                 };
                 lines.push(format!(
-                    "Modes nearest to a perfect sampler's: {}; furthest, of those not too narrow: {}.",
+                    "Closest to a perfect sampler's modes: {}. Furthest, among models whose modes are not too narrow: {}.",
                     told(best),
                     told(worst)
                 ));
             }
             lines.push(if collapsed.is_empty() {
-                "Every model gives every mode at least a fifth of its fair share.".into()
+                "Every model draws every mode at least a fifth as often as it should.".into()
             } else {
-                format!("Not all modes have a fifth of their fair share with: {}.", collapsed.join(", "))
+                format!(
+                    "Modes drawn at least a fifth as often as they should be, where not all are: {}.",
+                    collapsed.join(", ")
+                )
             });
         }
         let wrong: Vec<&str> = self.figures[0]
@@ -421,16 +468,21 @@ fn markdown() -> Table {
     table
 }
 
-/// What the map predicts for each model.
-pub fn predictions(results: &Results) -> Table {
+/// What the map predicts for each model; unless `wide`, in at most 100 columns of text.
+pub fn predictions(results: &Results, wide: bool) -> Table {
     let (header, rows) = predictions_cells(results);
+    let few = ["model", "training objective", "latency", "nfe", "likelihood"];
+    let shown = |column: &usize| wide || few.contains(&header[*column]);
+    let columns: Vec<usize> = (0..header.len()).filter(shown).collect();
     let mut table = markdown();
-    table.set_header(header);
-    table.add_rows(rows);
+    table.set_header(columns.iter().map(|&column| header[column]));
+    for row in &rows {
+        table.add_row(columns.iter().map(|&column| &row[column]));
+    }
     table
 }
 
-/// The same as heads and cells.
+/// All column names of the predictions, and the cells of each row.
 pub fn predictions_cells(results: &Results) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let header = vec![
         "model",

@@ -21,7 +21,15 @@
 //! their gradient contains second derivatives of D. It is exact: the reverse of a tangent through the critic along
 //! ∂P/∂(∇ₓD).
 //!
-//! **Likelihood**: none. G gives rows but no density. [`Gan::critic`] returns the critic's values.
+//! **Conditions**: with a [`condition`](GanConfig::condition) c the generator takes it beside its noise, x̃ = G(z, c), and
+//! the critic judges a row under its condition, D(x, c). [`Conditioning`] says how it sees c: as an input beside x
+//! (Mirza & Osindero 2014), or as a projection of its last hidden layer (Miyato & Koyama 2018). The generated rows of a
+//! minibatch have the conditions of its real rows, and so have the x̂ between them; a penalty is on ∇ₓD, with c held
+//! fixed. Without a condition, [`sample`](crate::Distribution::sample) draws one for each row, as often as it was in the
+//! training rows.
+//!
+//! **Likelihood**: none. G gives rows but no density. [`Gan::critic`] and [`Gan::critic_given`] return the critic's
+//! values.
 //!
 //! # Picture
 //!
@@ -53,20 +61,19 @@
 //!
 //! # What can go wrong
 //!
-//! Figures are on the grid of 25 narrow modes.
-//!
 //! - **Vanishing gradient.** log(1 − σ(D(x̃))) is flat where the critic is certain, so a critic that wins early
-//!   stops the generator. *See*: in the minimax game at the default learning rates both parts of [`TrainReport`]
-//!   are near 0 (`critic` 0.06 to 0.14, `generator` −0.01 to −0.06 in steps 100 to 500), D of real rows is
-//!   6.8 and of generated ones −34, and 10 % of the rows lie in modes. *Change*: another game.
+//!   stops the generator. *See*: both parts of [`TrainReport`] are near 0, and D of real rows is far above D of
+//!   generated ones, as in the minimax game at the default learning rates on many narrow modes. *Change*: another
+//!   game.
 //! - **The losses do not measure quality.** They are losses of a game, and may rise while the samples improve.
 //!   *See*: draw rows and measure ([`metrics`](crate::metrics)). Only the negative loss of the Wasserstein critic
 //!   estimates a distance, in standard units, and only for large λ. A critic of constant slope c reaches cW₁ − λ(c
 //!   − 1)², at best W₁ + W₁²/4λ: at the default λ = 0.1 that is 1.125 for W₁ = 0.5.
 //! - **Mode collapse.** Nothing draws the generator back to modes that it has left. *See*:
 //!   [`mode_coverage`](crate::metrics::mode_coverage) where modes are known, recall of
-//!   [`prdc`](crate::metrics::prdc()) where not. Minimax, at lower rates at which it does learn, gives 7 of 25 modes
-//!   a fifth of their fair share, the other two games all 25. *Change*: the game, then more steps.
+//!   [`prdc`](crate::metrics::prdc()) where not. On a grid of 25 modes the minimax game neglects most of them, even at
+//!   lower learning rates, and the other two games find all ([measured](crate::results)). *Change*: the game, then
+//!   more steps.
 //! - **Oscillation.** Two players who both improve need not converge. *See*: the samples get worse from one look
 //!   to the next. The moving average of the parameters, with which rows are drawn, dampens it. *Change*: lower both
 //!   learning rates.
@@ -84,8 +91,12 @@
 //! GANs](https://arxiv.org/abs/1704.00028) · Radford et al. 2016, [Unsupervised representation learning
 //! with deep convolutional generative adversarial networks](https://arxiv.org/abs/1511.06434) · Heusel et
 //! al. 2017, [GANs trained by a two time-scale update rule converge to a local Nash
-//! equilibrium](https://arxiv.org/abs/1706.08500)
+//! equilibrium](https://arxiv.org/abs/1706.08500) · Mirza & Osindero 2014, [Conditional generative adversarial
+//! nets](https://arxiv.org/abs/1411.1784) · Miyato & Koyama 2018, [cGANs with projection
+//! discriminator](https://arxiv.org/abs/1802.05637)
 
+mod config;
+mod network;
 mod objective;
 #[cfg(feature = "safetensors")]
 mod persist;
@@ -97,183 +108,18 @@ mod tests;
 use ndarray::{Array1, ArrayView2};
 use rand::RngCore;
 
+pub use self::config::{AdversarialLoss, Conditioning, GanConfig};
+
+use self::network::Player;
 use self::sampling::Buffers;
-use crate::engine::{Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows, tiles};
+use crate::engine::{Fitted, Given, Parameters, RowStreams, Rows, tiles};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
-use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
-use crate::nn::{Activation, Fourier, Layer, Network, REACH, Sequential, mlp, most_octaves};
+use crate::nn::Network;
 use crate::numeric::rng::Streams;
-
-/// The game between generator and critic.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub enum AdversarialLoss {
-    /// Both players on one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the
-    /// default learning rates the critic wins at once and the generator stalls; at 1e-3 and a
-    /// [`critic_lr`](GanConfig::critic_lr) of 5e-4 it loses modes instead. Use it to study these failures.
-    Minimax,
-    /// The generator maximises E log σ(D(x̃)), and the critic is penalised for its slope at the data (Mescheder et
-    /// al. 2018, eq. 9).
-    NonSaturatingR1 {
-        /// γ of (γ/2) E‖∇D(x)‖², x in standard deviations. 0 or more; the paper uses 10 for images. A smaller
-        /// value lets the critic be steeper near narrow modes: 0.1 to 1 in two dimensions.
-        gamma: f64,
-    },
-    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), and is penalised where its slope
-    /// between data and generated rows is not 1 (Gulrajani et al. 2017, eq. 3). The smaller λ, the larger the
-    /// estimate.
-    WassersteinGp {
-        /// λ of λ E(‖∇D(x̂)‖ − 1)², x in standard deviations. 0 or more; the paper uses 10. A smaller value lets the
-        /// critic be steeper near narrow modes: 0.1 works well for narrow mixtures in two dimensions.
-        lambda: f64,
-    },
-}
-
-/// The architecture of a [`Gan`] and how it is trained.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(
-    feature = "safetensors",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-pub struct GanConfig {
-    /// Columns of a row. 1 to 65,536. Default 2.
-    pub dim: usize,
-    /// The game. Default [`AdversarialLoss::WassersteinGp`] with λ = 0.1.
-    pub loss: AdversarialLoss,
-    /// Coordinates of z. 1 to 65,536; with fewer than `dim`, rows lie on a surface. Default 2.
-    pub latent_dim: usize,
-    /// Units of the generator's hidden layers, each 1 to 65,536, with at most 2²⁸ parameters; none makes it
-    /// affine in its features. Default five layers of 64.
-    pub generator_hidden: Vec<usize>,
-    /// Activation between the generator's layers. Default [`Activation::Silu`].
-    pub generator_activation: Activation,
-    /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. With more of
-    /// them G can change faster from mode to mode. At most 14. Default 3.
-    pub generator_octaves: usize,
-    /// Units of the critic's hidden layers, bounded likewise; none makes it affine in its features. Default
-    /// three layers of 64.
-    pub critic_hidden: Vec<usize>,
-    /// Activation between the critic's layers. Default [`Activation::LeakyRelu`] of slope 0.2 (Radford et al. 2016).
-    pub critic_activation: Activation,
-    /// Fourier features of x, at 2ᵏ rad per standard deviation, as for z. At most 14. Default 3.
-    pub critic_octaves: usize,
-    /// Steps of the critic per step of the generator. 1 to 1000. Default 1; Gulrajani et al. use 5.
-    pub critic_steps: usize,
-    /// The critic's learning rate, with the schedule of `optimiser`. More than 0. Default 6e-3, twice the
-    /// generator's: Heusel et al. 2017 let the critic learn faster.
-    pub critic_lr: f64,
-    /// The optimiser of both players. Default: lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as in
-    /// [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
-}
-
-impl Default for GanConfig {
-    fn default() -> Self {
-        GanConfig {
-            dim: 2,
-            loss: AdversarialLoss::WassersteinGp { lambda: 0.1 },
-            latent_dim: 2,
-            generator_hidden: vec![64; 5],
-            generator_activation: Activation::Silu,
-            generator_octaves: 3,
-            critic_hidden: vec![64; 3],
-            critic_activation: Activation::LeakyRelu { slope: 0.2 },
-            critic_octaves: 3,
-            critic_steps: 1,
-            critic_lr: 6e-3,
-            optimiser: OptimiserConfig {
-                lr: 3e-3,
-                beta1: 0.5,
-                beta2: 0.9,
-                clip_norm: None,
-                ..OptimiserConfig::default()
-            },
-        }
-    }
-}
-
-impl GanConfig {
-    /// # Errors
-    /// [`Error::Config`] naming the first field out of range.
-    pub fn validate(&self) -> Result<()> {
-        check_width("GanConfig::dim", self.dim)?;
-        match self.loss {
-            AdversarialLoss::Minimax => {}
-            AdversarialLoss::NonSaturatingR1 { gamma } => {
-                check(
-                    gamma >= 0.0 && gamma.is_finite(),
-                    "AdversarialLoss::gamma",
-                    gamma,
-                    "0 or more, finite",
-                )?;
-            }
-            AdversarialLoss::WassersteinGp { lambda } => {
-                check(
-                    lambda >= 0.0 && lambda.is_finite(),
-                    "AdversarialLoss::lambda",
-                    lambda,
-                    "0 or more, finite",
-                )?;
-            }
-        }
-        check_width("GanConfig::latent_dim", self.latent_dim)?;
-        check_hidden("GanConfig::generator_hidden", &self.generator_hidden)?;
-        let most = most_octaves(REACH);
-        check(
-            self.generator_octaves <= most,
-            "GanConfig::generator_octaves",
-            self.generator_octaves,
-            "0 to 14",
-        )?;
-        let inputs = self.latent_dim * (1 + 2 * self.generator_octaves);
-        let params = count_params(inputs, &self.generator_hidden, self.dim);
-        check_params("GanConfig::generator_hidden", &self.generator_hidden, params)?;
-        check_hidden("GanConfig::critic_hidden", &self.critic_hidden)?;
-        check(self.critic_octaves <= most, "GanConfig::critic_octaves", self.critic_octaves, "0 to 14")?;
-        let params = count_params(self.dim * (1 + 2 * self.critic_octaves), &self.critic_hidden, 1);
-        check_params("GanConfig::critic_hidden", &self.critic_hidden, params)?;
-        let steps = (1..=1000).contains(&self.critic_steps);
-        check(steps, "GanConfig::critic_steps", self.critic_steps, "1 to 1000")?;
-        check(
-            self.critic_lr > 0.0 && self.critic_lr.is_finite(),
-            "GanConfig::critic_lr",
-            self.critic_lr,
-            "more than 0, finite",
-        )?;
-        self.generator_activation.validate()?;
-        self.critic_activation.validate()?;
-        self.optimiser.validate()
-    }
-
-    /// G: z → x.
-    fn generator(&self) -> Sequential {
-        let (hidden, activation) = (&self.generator_hidden, self.generator_activation);
-        player(self.latent_dim, self.generator_octaves, hidden, activation, self.dim)
-    }
-
-    /// D: x → a number.
-    fn critic(&self) -> Sequential {
-        player(self.dim, self.critic_octaves, &self.critic_hidden, self.critic_activation, 1)
-    }
-}
-
-fn player(
-    dim: usize,
-    octaves: usize,
-    hidden: &[usize],
-    activation: Activation,
-    outputs: usize,
-) -> Sequential {
-    let features = Fourier::octaves(dim, 1.0, octaves);
-    let sizes = [&[features.out_dim()], hidden, &[outputs]].concat();
-    let layers = mlp(&sizes, activation).layers().to_vec();
-    Sequential::new([vec![Layer::Fourier(features)], layers].concat())
-}
 
 /// A generator and its critic.
 ///
@@ -296,8 +142,8 @@ fn player(
 #[derive(Debug, Clone)]
 pub struct Gan {
     config: GanConfig,
-    generator: Sequential,
-    critic: Sequential,
+    generator: Player,
+    critic: Player,
     generator_parameters: Parameters,
     critic_parameters: Parameters,
     fitted: Fitted,
@@ -311,16 +157,16 @@ impl Gan {
     pub fn new(config: GanConfig, rng: &mut dyn RngCore) -> Result<Self> {
         config.validate()?;
         let streams = Streams::from_rng(rng);
-        let (generator, critic) = (config.generator(), config.critic());
-        let start = |network: &Sequential, index| {
-            let mut p = vec![0.0; network.num_params()];
-            network.init(&mut p, &mut streams.stream(index));
+        let (generator, critic) = (Player::generator(&config), Player::critic(&config));
+        let start = |player: &Player, index| {
+            let mut p = vec![0.0; player.net.num_params()];
+            player.net.init(&mut p, &mut streams.stream(index));
             Parameters::new(p)
         };
         Ok(Gan {
             generator_parameters: start(&generator, 0),
             critic_parameters: start(&critic, 1),
-            fitted: Fitted::new(config.dim, ConditionKind::None),
+            fitted: Fitted::new(config.dim, config.condition),
             generator,
             critic,
             config,
@@ -339,11 +185,25 @@ impl Gan {
     /// up to a constant and, unless λ is large, steeper than 1.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity, and
+    /// [`Error::Condition`] for a model with conditions: [`critic_given`](Gan::critic_given) takes them.
     pub fn critic(&self, x: ArrayView2<f32>) -> Result<Array1<f64>> {
+        self.judge_rows(x, None)
+    }
+
+    /// The critic's value D(x, c) for each row of x, (n, dim), under a condition.
+    ///
+    /// # Errors
+    /// As [`critic`](Gan::critic), and [`Error::Condition`] for a condition of another kind or count.
+    pub fn critic_given(&self, x: ArrayView2<f32>, condition: &Condition) -> Result<Array1<f64>> {
+        self.judge_rows(x, Some(condition))
+    }
+
+    fn judge_rows(&self, x: ArrayView2<f32>, condition: Option<&Condition>) -> Result<Array1<f64>> {
         check_rows("x", x, self.dim())?;
-        tiles::score(x, |_, scratch, x, scores| {
-            self.judge(scratch, x, scores);
+        let c = self.fitted.conditions.encode_for(condition, x.nrows())?;
+        tiles::score(x, |first, buffers, x, scores| {
+            self.judge(buffers, x, Given::of(&c).rows(first, scores.len()), scores);
             Ok(())
         })
     }
@@ -362,7 +222,7 @@ impl Paradigm for Gan {
     }
 
     fn count_params(&self) -> usize {
-        self.generator.num_params() + self.critic.num_params()
+        self.generator.net.num_params() + self.critic.net.num_params()
     }
 
     fn fitted(&self) -> &Fitted {
@@ -399,16 +259,16 @@ impl Paradigm for Gan {
         self.play(&rows, options, observer)
     }
 
-    /// x = G(T·z), z ~ N(0, I), with the moving average of the generator's parameters.
+    /// x = G(T·z, c), z ~ N(0, I), with the moving average of the generator's parameters.
     fn draw_tile(
         &self,
         temperature: f64,
-        _: &[f32],
+        c: &[f32],
         streams: RowStreams,
         buffers: &mut Buffers,
         x: &mut [f32],
     ) -> usize {
-        self.generate(temperature, streams, buffers, x);
+        self.generate(temperature, c, streams, buffers, x);
         1
     }
 

@@ -1,8 +1,9 @@
 use rand::Rng as _;
 
 use super::AdversarialLoss;
+use super::network::{Pass, Player};
 use crate::engine::{Batch, Loss, Progress};
-use crate::nn::{Network, Sequential, Tape, Weights};
+use crate::nn::{Network, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -63,12 +64,13 @@ impl AdversarialLoss {
     }
 }
 
-/// The critic's side of the game: mean of on_real(D(x)) + on_fake(D(G(z))) + penalty.
+/// The critic's side of the game: mean of on_real(D(x, c)) + on_fake(D(G(z, c), c)) + penalty, the generated rows under
+/// the same conditions as the real ones.
 #[derive(Debug)]
 pub(super) struct Critic<'a, F> {
     pub(super) loss: AdversarialLoss,
-    pub(super) critic: &'a Sequential,
-    pub(super) generator: &'a Sequential,
+    pub(super) critic: &'a Player,
+    pub(super) generator: &'a Player,
     /// The generator's parameters, as they stand in this step.
     pub(super) opponent: Vec<F>,
 }
@@ -77,25 +79,18 @@ pub(super) struct Critic<'a, F> {
 #[derive(Default)]
 pub(super) struct Fakes<F> {
     z: Vec<F>, // (n, latent)
-    x: Vec<F>, // (n, dim): G(z)
+    x: Vec<F>, // (n, dim): G(z, c)
     // (n): how much of a real row its interpolate holds, uniform on [0, 1). Only the Wasserstein game
     // interpolates.
     share: Vec<F>,
-    scratch: Vec<F>,
+    pass: Pass<F>,
 }
 
 #[derive(Default)]
 pub(super) struct CriticScratch<F> {
     between: Vec<F>, // (n, dim)
+    slopes: Vec<F>,  // (n)
     pass: Pass<F>,
-}
-
-#[derive(Default)]
-struct Pass<F> {
-    tape: Tape<F>,
-    dy: Vec<F>,    // (n, 1)
-    dydot: Vec<F>, // (n, 1)
-    g: Vec<F>,     // (n, dim): ∇D(x), then u
 }
 
 impl<F: Real> Loss<F> for Critic<'_, F> {
@@ -108,15 +103,14 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
     }
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
-        self.critic.transpose(p, t);
+        self.critic.net.transpose(p, t);
     }
 
-    fn draw(&self, rows: usize, _: &[F], _: Progress, rng: &mut Rng, noise: &mut Fakes<F>) {
-        let Fakes { z, x, share, scratch } = noise;
-        draw_latent(rows * self.generator.in_dim(), rng, z);
-        x.resize(rows * self.generator.out_dim(), F::zero());
-        scratch.resize(rows * self.generator.scratch_width(), F::zero());
-        self.generator.infer(&self.opponent, z, x, scratch);
+    fn draw(&self, rows: usize, c: &[F], _: Progress, rng: &mut Rng, noise: &mut Fakes<F>) {
+        let Fakes { z, x, share, pass } = noise;
+        draw_latent(rows * self.generator.dim, rng, z);
+        x.resize(rows * self.critic.dim, F::zero());
+        self.generator.infer(&self.opponent, z, c, x, pass);
         share.clear();
         if let AdversarialLoss::WassersteinGp { .. } = self.loss {
             share.extend((0..rows).map(|_| F::of(rng.random())));
@@ -127,22 +121,23 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        Batch { x, .. }: Batch<F>,
+        Batch { x, c }: Batch<F>,
         noise: &Fakes<F>,
         weight: F,
         mut dp: Option<&mut [F]>,
         parts: &mut [f64],
         scratch: &mut CriticScratch<F>,
     ) -> f64 {
-        let CriticScratch { between, pass } = scratch;
-        let mut pay = |rows: &[F], value, penalised| {
-            self.pay(w, rows, value, penalised, weight, dp.as_deref_mut(), parts, pass)
+        let CriticScratch { between, slopes, pass } = scratch;
+        let mut pay = |x: &[F], value, penalised| {
+            let rows = Batch { x, c };
+            self.pay(w, rows, value, penalised, weight, dp.as_deref_mut(), parts, slopes, pass)
         };
         let r1 = matches!(self.loss, AdversarialLoss::NonSaturatingR1 { .. });
         let loss =
             pay(x, Some(AdversarialLoss::on_real), r1) + pay(&noise.x, Some(AdversarialLoss::on_fake), false);
         let AdversarialLoss::WassersteinGp { .. } = self.loss else { return loss };
-        let dim = self.critic.in_dim();
+        let dim = self.critic.dim;
         between.clear();
         for ((x, fake), &share) in x.chunks_exact(dim).zip(noise.x.chunks_exact(dim)).zip(&noise.share) {
             between.extend(x.iter().zip(fake).map(|(&x, &fake)| fake + share * (x - fake)));
@@ -152,71 +147,61 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
 }
 
 impl<F: Real> Critic<'_, F> {
-    /// Σ value(D(x)) over some rows, where it has a value, and, if they are `penalised`, Σ P(∇D(x)); dp +=
+    /// Σ value(D(x, c)) over some rows, where it has a value, and, if they are `penalised`, Σ P(∇ₓD(x, c)); dp +=
     /// weight · its gradient.
-    ///
-    /// P depends on θ through g = ∇ₓD(x; θ): ∂P/∂θ = ⟨u, ∂g/∂θ⟩ with u = ∂P/∂g, which for a fixed u is the
-    /// gradient of ⟨u, ∇ₓD⟩, the derivative of D along u. So: one backward pass for weight·g, one `jvp` along
-    /// u, and one `jvp_backward` that carries the value (by dy) and the penalty (by dẏ = weight) together. Its
-    /// part in ẋ is that first pass, which has kept it.
     fn pay(
         &self,
         w: Weights<F>,
-        rows: &[F],
+        Batch { x, c }: Batch<F>,
         value: Option<Value<F>>,
         penalised: bool,
         weight: F,
         dp: Option<&mut [F]>,
         parts: &mut [f64],
+        slopes: &mut Vec<F>,
         pass: &mut Pass<F>,
     ) -> f64 {
-        let Pass { tape, dy, dydot, g } = pass;
         let mut loss = 0.0;
-        dy.clear();
-        let scores = tape.forward(self.critic, w.p, rows);
-        let n = scores.len();
+        slopes.clear();
+        let scores = self.critic.forward(w.p, x, c, pass);
         if let Some(value) = value {
             for &a in scores {
                 let (pays, slope) = value(self.loss, a);
                 loss += pays.f64();
-                dy.push(weight * slope);
+                slopes.push(weight * slope);
             }
         }
         parts[0] += loss;
         let Some(dp) = dp else { return loss };
         if !penalised {
-            tape.backward(self.critic, w, dy, Some(dp), None);
+            self.critic.backward(w, c, slopes, Some(dp), None, pass);
             return loss;
         }
-        dydot.clear();
-        dydot.resize(n, weight);
-        g.resize(rows.len(), F::zero());
-        tape.backward_keeping(self.critic, w, dydot, g);
-        g.iter_mut().for_each(|g| *g /= weight);
-        let penalty: f64 = g.chunks_exact_mut(self.critic.in_dim()).map(|g| self.loss.penalty(g).f64()).sum();
+        let slopes = value.is_some().then_some(&slopes[..]);
+        let penalty = |g: &mut [F]| self.loss.penalty(g);
+        let penalty = self.critic.penalized_backward(w, c, slopes, weight, penalty, dp, pass);
         parts[1] += penalty;
-        tape.jvp(self.critic, w.p, g);
-        tape.jvp_backward_kept(self.critic, w, value.is_some().then_some(dy), dydot, dp);
         loss + penalty
     }
 }
 
-/// The generator's side of the game: mean of on_generated(D(G(z))). It sees no data.
+/// The generator's side of the game: mean of on_generated(D(G(z, c), c)). It sees no data, only conditions that go with
+/// some.
 #[derive(Debug)]
 pub(super) struct Generator<'a, F> {
     pub(super) loss: AdversarialLoss,
-    pub(super) critic: &'a Sequential,
-    pub(super) generator: &'a Sequential,
+    pub(super) critic: &'a Player,
+    pub(super) generator: &'a Player,
     /// The critic's parameters as they stand in this step, and the same transposed.
     pub(super) opponent: (Vec<F>, Vec<F>),
 }
 
 #[derive(Default)]
 pub(super) struct GeneratorScratch<F> {
-    generator: Tape<F>,
-    critic: Tape<F>,
-    dy: Vec<F>, // (n, 1)
-    dx: Vec<F>, // (n, dim)
+    generator: Pass<F>,
+    critic: Pass<F>,
+    slopes: Vec<F>, // (n)
+    dx: Vec<F>,     // (n, dim)
 }
 
 impl<F: Real> Loss<F> for Generator<'_, F> {
@@ -226,37 +211,37 @@ impl<F: Real> Loss<F> for Generator<'_, F> {
     type Workspace = GeneratorScratch<F>;
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
-        self.generator.transpose(p, t);
+        self.generator.net.transpose(p, t);
     }
 
     fn draw(&self, rows: usize, _: &[F], _: Progress, rng: &mut Rng, z: &mut Vec<F>) {
-        draw_latent(rows * self.generator.in_dim(), rng, z);
+        draw_latent(rows * self.generator.dim, rng, z);
     }
 
     fn loss_grad(
         &self,
         w: Weights<F>,
-        _: Batch<F>,
+        Batch { c, .. }: Batch<F>,
         z: &Vec<F>,
         weight: F,
         dp: Option<&mut [F]>,
         _: &mut [f64],
         scratch: &mut GeneratorScratch<F>,
     ) -> f64 {
-        let GeneratorScratch { generator, critic, dy, dx } = scratch;
+        let GeneratorScratch { generator, critic, slopes, dx } = scratch;
         let (p, t) = &self.opponent;
-        let x = generator.forward(self.generator, w.p, z);
+        let x = self.generator.forward(w.p, z, c, generator);
+        dx.resize(x.len(), F::zero());
         let mut loss = 0.0;
-        dy.clear();
-        for &a in critic.forward(self.critic, p, x) {
+        slopes.clear();
+        for &a in self.critic.forward(p, x, c, critic) {
             let (pays, slope) = self.loss.on_generated(a);
             loss += pays.f64();
-            dy.push(weight * slope);
+            slopes.push(weight * slope);
         }
         if dp.is_some() {
-            dx.resize(x.len(), F::zero());
-            critic.backward(self.critic, Weights { p, t }, dy, None, Some(dx));
-            generator.backward(self.generator, w, dx, dp, None);
+            self.critic.backward(Weights { p, t }, c, slopes, None, Some(dx), critic);
+            self.generator.backward(w, c, dx, dp, None, generator);
         }
         loss
     }

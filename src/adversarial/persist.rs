@@ -1,13 +1,13 @@
+use super::network::Player;
 use super::{Gan, GanConfig};
-use crate::engine::{ConditionKind, Fitted};
+use crate::engine::Fitted;
 use crate::error::Result;
-use crate::nn::{Layout, Network, Sequential};
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
+use crate::nn::{Layout, Network};
 
-fn layout(name: &str, network: &Sequential) -> Layout {
+fn layout(name: &str, player: &Player) -> Layout {
     let mut layout = Layout::default();
-    network.describe(name, &mut layout);
+    player.net.describe(name, &mut layout);
     layout
 }
 
@@ -27,15 +27,18 @@ impl Persist for Gan {
         let stored = Stored::parse(bytes)?;
         let (config, fitted): (GanConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        fitted.validate(config.dim, ConditionKind::None)?;
+        fitted.validate(config.dim, config.condition)?;
         let (generator, critic) = (&config.generator_hidden[..], &config.critic_hidden[..]);
         let tensors = 2 * (generator.len() + 1 + critic.len() + 1);
         let noise = features(config.latent_dim, config.generator_octaves);
+        let noise = noise.saturating_add(config.condition.width());
         let generator = [&[noise], generator, &[config.dim]].concat();
-        let critic = [&[features(config.dim, config.critic_octaves)], critic, &[1]].concat();
+        let (joined, projected) = config.critics_condition();
+        let row = features(config.dim, config.critic_octaves).saturating_add(joined);
+        let critic = [&[row], critic, &[1 + projected]].concat();
         stored.fits(tensors, &[&generator, &critic])?;
 
-        let (generator, critic) = (config.generator(), config.critic());
+        let (generator, critic) = (Player::generator(&config), Player::critic(&config));
         Ok(Gan {
             generator_parameters: stored.parameters(&layout("generator.", &generator))?,
             critic_parameters: stored.parameters(&layout("critic.", &critic))?,

@@ -28,15 +28,15 @@ impl<'a> Players<'a> {
         let (config, critic, generator) = (&gan.config, &gan.critic, &gan.generator);
         let loss = config.loss;
         let critics_game = Critic { loss, critic, generator, opponent: gan.generator_parameters.p.clone() };
-        let unknown = vec![0.0; critic.num_params()];
+        let unknown = vec![0.0; critic.net.num_params()];
         let generators_game = Generator { loss, critic, generator, opponent: (unknown.clone(), unknown) };
         let (batch, shards) = (options.batch, options.shards_of_batch());
         Players {
             critic_optimiser: OptimiserConfig { lr: config.critic_lr, ..config.optimiser.clone() },
             critic: Trainee::new(&gan.critic_parameters),
             generator: Trainee::new(&gan.generator_parameters),
-            critics_gradient: Gradient::new(&critics_game, critic.num_params(), batch, shards),
-            generators_gradient: Gradient::new(&generators_game, generator.num_params(), batch, shards),
+            critics_gradient: Gradient::new(&critics_game, critic.net.num_params(), batch, shards),
+            generators_gradient: Gradient::new(&generators_game, generator.net.num_params(), batch, shards),
             critics_game,
             generators_game,
             rows: &rows.training,
@@ -69,7 +69,7 @@ impl Training for Players<'_> {
         }
         let (p, t) = &mut self.generators_game.opponent;
         p.copy_from_slice(&self.critic.now().p);
-        self.generators_game.critic.transpose(p, t);
+        self.generators_game.critic.net.transpose(p, t);
 
         let (game, p) = (&self.generators_game, &self.generator.now().p);
         let streams = streams.family(self.config.critic_steps as u64);

@@ -1,6 +1,6 @@
 use super::Gan;
+use super::network::Pass;
 use crate::engine::RowStreams;
-use crate::nn::Network;
 use crate::numeric::Real;
 
 /// Buffers of a tile.
@@ -8,18 +8,19 @@ use crate::numeric::Real;
 pub struct Buffers {
     // Drawing: z, (rows, latent). Judging: rows in standardised units, (rows, dim).
     input: Vec<f32>,
-    // (rows, 1)
+    // (rows)
     scores: Vec<f32>,
-    inner: Vec<f32>,
+    pass: Pass<f32>,
 }
 
 impl Gan {
-    /// x = G(T·z), z ~ N(0, I); x: (rows, dim).
+    /// x = G(T·z, c), z ~ N(0, I); x: (rows, dim).
     pub(super) fn generate(
         &self,
         temperature: f64,
+        c: &[f32],
         streams: RowStreams,
-        Buffers { input: z, inner, .. }: &mut Buffers,
+        Buffers { input: z, pass, .. }: &mut Buffers,
         x: &mut [f32],
     ) {
         let (rows, latent) = (x.len() / self.config.dim, self.config.latent_dim);
@@ -28,21 +29,19 @@ impl Gan {
             let mut rng = streams.row(r);
             z.iter_mut().for_each(|z| *z = temperature as f32 * f32::normal(&mut rng));
         }
-        inner.resize(rows * self.generator.scratch_width(), 0.0);
-        self.generator.infer(&self.generator_parameters.average, z, x, inner);
+        self.generator.infer(&self.generator_parameters.average, z, c, x, pass);
     }
 
-    /// D(x) of the rows x: (rows, dim), in the units of the data.
-    pub(super) fn judge(&self, buffers: &mut Buffers, x: &[f32], out: &mut [f64]) {
-        let Buffers { input, scores, inner } = buffers;
+    /// D(x, c) of the rows x: (rows, dim), in the units of the data.
+    pub(super) fn judge(&self, buffers: &mut Buffers, x: &[f32], c: &[f32], out: &mut [f64]) {
+        let Buffers { input, scores, pass } = buffers;
         input.clear();
         input.extend_from_slice(x);
         self.fitted.standardiser.standardise(input);
         // Sums of absurd rows stay finite.
         input.iter_mut().for_each(|z| *z = z.clamp(-1e9, 1e9));
         scores.resize(out.len(), 0.0);
-        inner.resize(out.len() * self.critic.scratch_width(), 0.0);
-        self.critic.infer(&self.critic_parameters.average, input, scores, inner);
+        self.critic.infer(&self.critic_parameters.average, input, c, scores, pass);
         out.iter_mut().zip(scores.iter()).for_each(|(out, &score)| *out = score.into());
     }
 }

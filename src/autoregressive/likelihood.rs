@@ -15,11 +15,11 @@ pub(super) struct Scratch {
 }
 
 impl Autoregressive {
-    /// Adds Σᵢ ln p(w_i | w_<i) of each row w to `nats`: the network in f32, the densities in f64.
-    pub(super) fn score_tile(&self, scratch: &mut Scratch, w: &[f32], nats: &mut [f64]) {
+    /// Adds Σᵢ ln p(w_i | w_<i, c) of each row w to `nats`: the network in f32, the densities in f64.
+    pub(super) fn score_tile(&self, scratch: &mut Scratch, w: &[f32], c: &[f32], nats: &mut [f64]) {
         let (n, dim) = (nats.len(), self.conditionals.len());
         let Scratch { pass, y, column, part, work } = scratch;
-        self.made.infer(&self.parameters.average, w, pass);
+        self.made.infer(&self.parameters.average, w, c, pass);
         let outputs = self.conditionals[0].outputs();
         part.resize(n, 0.0);
         work.resize((outputs + 2) * n, 0.0);

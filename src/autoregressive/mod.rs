@@ -55,27 +55,58 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # Conditions
+//!
+//! With a [`condition`](AutoregressiveConfig::condition) c each conditional is p(wᵢ | w<ᵢ, c), the first one too: all
+//! hidden units see c, and some see nothing else. [`given`](Generative::given) is then p(x|c), exact as well. The units
+//! z, L and the start are those of all rows, whatever their conditions. Numbers more than ten standard deviations out
+//! look to the network as if they stood there.
+//!
+//! Without a condition such a model draws one for each row, as often as it was trained, and the likelihood is
+//! Σ p(c) p(x|c) over the classes.
+//!
+//! ```
+//! use quadrivium::ndarray::{Array1, Array2, array};
+//! use quadrivium::{numeric::Real, prelude::*, seeded};
+//!
+//! // Class k is N(3k, 1).
+//! let mut rng = seeded(0);
+//! let class = Array1::from_shape_fn(2_000, |row| (row % 2) as u32);
+//! let x = Array2::from_shape_fn((2_000, 1), |(row, _)| 3.0 * class[row] as f32 + f32::normal(&mut rng));
+//! let data = Dataset::new(x)?.with_condition(Condition::Class(class))?;
+//! let condition = ConditionKind::Class { classes: 2 };
+//! let config = AutoregressiveConfig { dim: 1, hidden: vec![16], condition, ..Default::default() };
+//! let mut model = Autoregressive::new(config, &mut rng)?;
+//! model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut Silent)?;
+//!
+//! let nats_at_0 = |class| -> Result<f64> {
+//!     let given = model.given(&Condition::class(class))?;
+//!     let score = given.log_likelihood(array![[0.0]].view(), &LikelihoodOptions::default())?;
+//!     Ok(score.nats().expect("exact")[0])
+//! };
+//! assert!(nats_at_0(0)? - nats_at_0(1)? > 3.0, "of N(0, 1) and N(3, 1) the difference is 4.5");
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # What can go wrong
 //!
-//! - **Time grows with the row.** As many evaluations as columns: [`Samples::nfe`] says so, and from 2 to
-//!   256 columns the time was measured to grow 50-fold. What is early and unlucky is never revised.
-//! - **Spikes on repeated values.** On whole numbers the likelihood has no bound but the floor σ = 0.001: on
-//!   rounded moons the training's −ln p sinks below −3 in 500 steps. *Change*: spread them first,
+//! - **Time grows with the row.** Drawing takes as many evaluations as there are columns: [`Samples::nfe`] counts
+//!   them, and the [growth tables](crate::results) have the times. An unlucky early coordinate is never revised.
+//! - **Spikes on repeated values.** On whole numbers the likelihood has no bound but the floor σ = 0.001. *See*: a
+//!   training loss that goes on sinking. *Change*: spread the values first,
 //!   [`dequantise`](crate::tables::dequantise).
-//! - **Few rows** are learned by heart, and the more columns, the more rows are few: on 20,000 rows of a
-//!   Gaussian with 16 columns the held-out loss is least after some hundred steps, 0.03 nats above the entropy, and
-//!   1.4 above it after 2000. *Change*: [`validation`](TrainOptions::validation) with
-//!   [`patience`](TrainOptions::patience), fewer octaves.
+//! - **Few rows** are learned by heart, and the more columns there are, the more rows it takes. *See*: a held-out
+//!   loss that is lowest early in the training and rises from there. *Change*:
+//!   [`validation`](TrainOptions::validation) with [`patience`](TrainOptions::patience), fewer octaves.
 //! - **A slant that is not everywhere.** In a mixture of modes that lie along no common line, what is linear in the
-//!   whole has to be unlearned within each mode: with [`whiten`](AutoregressiveConfig::whiten) ten
-//!   Gaussians in 8 columns were 0.39 nats from the truth, without 0.30. *Change*: compare both on held-out rows.
+//!   whole has to be unlearned within each mode, and [`whiten`](AutoregressiveConfig::whiten) can make the fit
+//!   worse. *Change*: compare both on held-out rows.
 //! - **The order.** Where two modes share x₁, the conditional of x₂ must switch sharply. *See*: fit the
-//!   columns in another order and compare the likelihoods, which are exact. On this crate's spirals, moons,
-//!   roll and pinwheel the two orders differ by less than 0.01 nats. *Change*: more
+//!   columns in another order and compare the likelihoods, which are exact. *Change*: more
 //!   [`octaves`](AutoregressiveConfig::octaves).
-//! - **Edges.** Gaussians round them off; [`Head::Bins`] has edges of its own. Where a table's edges run along its
-//!   columns, whitening slants them: on the checkerboard, whose columns are correlated, 64 bins were 0.08 nats from
-//!   the truth with [`whiten`](AutoregressiveConfig::whiten) and less than 0.04 without. *Change*: switch it off.
+//! - **Edges.** Gaussians round them off; [`Head::Bins`] has edges of its own. Where the edges of the data run along
+//!   correlated columns, as on the checkerboard, [`whiten`](AutoregressiveConfig::whiten) slants them. *Change*: switch
+//!   it off.
 //!
 //! # Papers
 //!
@@ -136,6 +167,10 @@ pub struct AutoregressiveConfig {
     /// ([`Standardiser::whitened`](crate::engine::Standardiser::whitened)): the model then starts near one Gaussian with all
     /// covariances. Default true.
     pub whiten: bool,
+    /// What rows are conditioned on: every conditional sees it beside the coordinates before its own, through all
+    /// hidden layers, of whose units one in `dim` then sees nothing else. Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
     /// How the parameters move. Default: a learning rate of 5e-3 and β₂ = 0.95, the rest as
     /// [`OptimiserConfig`]. As components narrow, the gradient grows a hundredfold within some hundred steps: with
     /// β₂ = 0.999 Adam divides it by the size that it had a thousand steps ago, and steps so long lose modes.
@@ -172,6 +207,7 @@ impl Default for AutoregressiveConfig {
             octaves: 3,
             head: Head::Mixture { components: 16 },
             whiten: true,
+            condition: ConditionKind::None,
             optimiser: OptimiserConfig { lr: 5e-3, beta2: 0.95, ..Default::default() },
         }
     }
@@ -193,9 +229,10 @@ impl AutoregressiveConfig {
                 check((1..=65_536).contains(&bins), "Head::Bins::bins", bins, "1 to 65536")?
             }
         }
-        let (inputs, outputs) =
-            ((self.dim - 1) * (1 + 2 * self.octaves), Conditional::new(self.head).outputs());
-        let params = count_params(inputs, &self.hidden, self.dim * outputs);
+        self.condition.validate("AutoregressiveConfig::condition")?;
+        let inputs = self.condition.width() + (self.dim - 1) * (1 + 2 * self.octaves);
+        let outputs = self.dim * Conditional::new(self.head).outputs();
+        let params = count_params(inputs, &self.hidden, outputs);
         check_params("AutoregressiveConfig::hidden", &self.hidden, params)?;
         self.activation.validate()?;
         self.optimiser.validate()
@@ -239,7 +276,7 @@ impl Autoregressive {
         config.validate()?;
         let dim = config.dim;
         let conditional = Conditional::new(config.head);
-        let made = Made::new(dim, &config.hidden, config.octaves, config.activation, conditional.outputs());
+        let made = Made::new(&config, conditional.outputs());
         let mut p = vec![0.0; made.num_params()];
         made.init(&mut p, &mut Streams::from_rng(rng).stream(0));
         (0..dim).for_each(|i| conditional.start(made.bias(i, &mut p)));
@@ -247,12 +284,13 @@ impl Autoregressive {
             made,
             conditionals: vec![conditional; dim],
             parameters: Parameters::new(p),
-            fitted: Fitted::new(dim, ConditionKind::None),
+            fitted: Fitted::new(dim, config.condition),
             config,
         })
     }
 
-    /// Each conditional starts as what the column of w alone looks like, so that no mode has to be found.
+    /// Each conditional starts as what the column of w alone looks like, under every condition, so that no mode has
+    /// to be found.
     fn start_at_marginals(&mut self, w: ArrayView2<f32>) {
         let mut p = self.parameters.p.clone();
         for (i, (conditional, column)) in self.conditionals.iter_mut().zip(w.columns()).enumerate() {
@@ -312,13 +350,13 @@ impl Paradigm for Autoregressive {
         engine::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
     }
 
-    /// For i = 1 … d: y_i = MADE_i(w_<i), w_i ~ p(· | y_i). A temperature T takes each conditional to the power 1/T²,
+    /// For i = 1 … d: y_i = MADE_i(w_<i, c), w_i ~ p(· | y_i). A temperature T takes each conditional to the power 1/T²,
     /// which scales the spread of a Gaussian by T; of modes that are alike it leaves all, of unlike ones, for T < 1, the
     /// highest.
     fn draw_tile(
         &self,
         temperature: f64,
-        _: &[f32],
+        c: &[f32],
         streams: RowStreams,
         Drawing { drawn, rngs }: &mut Drawing,
         x: &mut [f32],
@@ -326,7 +364,7 @@ impl Paradigm for Autoregressive {
         let dim = self.conditionals.len();
         streams.fill(x.len() / dim, rngs);
         for (i, conditional) in self.conditionals.iter().enumerate() {
-            let y = self.made.step(&self.parameters.average, x, i, drawn);
+            let y = self.made.step(&self.parameters.average, x, c, i, drawn);
             let rows = y.chunks_exact_mut(conditional.outputs()).zip(x.chunks_exact_mut(dim));
             for ((y, x), rng) in rows.zip(rngs.iter_mut()) {
                 x[i] = conditional.draw(y, temperature, rng);
@@ -335,10 +373,10 @@ impl Paradigm for Autoregressive {
         dim
     }
 
-    /// ln p(x), exact: the network in f32, its densities in f64. No noise: `options` change nothing.
-    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        let nats = log_prob(&self.fitted, c, x, |_, scratch, rows, nats| {
-            self.score_tile(scratch, rows.z, nats);
+    /// ln p(x|c), exact: the network in f32, its densities in f64. No noise: `options` change nothing.
+    fn score(&self, given: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        let nats = log_prob(&self.fitted, given, x, |c, scratch, rows, nats| {
+            self.score_tile(scratch, rows.z, c, nats);
             Ok(())
         })?;
         Ok(LogLikelihood::Exact(nats))

@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use super::AutoregressiveConfig;
 use crate::nn::{Activation, Fourier, Layer, Linear, Masked, Network, REACH, Sequential, Tape, Weights};
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
@@ -10,12 +11,13 @@ use crate::numeric::rng::Rng;
 const BASE_FREQUENCY: f64 = 1.0;
 
 /// One masked network for all conditionals (MADE, Germain et al. 2015): output block i is a function of x_<i
-/// alone.
+/// and of the condition c alone.
 ///
 /// Each unit has a degree m, 1 … d−1, and sees x₁ … x_m: features of x_m have degree m, and a hidden unit of
 /// degree m is connected to units of degree ≤ m of the layer below. Head i, which gives the numbers y_i of
-/// p(x_i | x_<i), reads the last hidden layer's units of degree < i and has a bias of its own: head 1 is its
-/// bias.
+/// p(x_i | x_<i, c), reads the last hidden layer's units of degree < i and has a bias of its own. Without a
+/// condition head 1 is its bias. A condition has degree 0, so all units see it, and some hidden units have degree 0,
+/// so that head 1 sees it too.
 ///
 /// Units stand in the order of their degrees, so what sees x_<i is the first columns of a layer. Therefore a
 /// head is a product with those columns only, without a mask, and a sampler computes each unit once, when the
@@ -25,13 +27,15 @@ pub(super) struct Made {
     dim: usize,
     /// Numbers per conditional.
     outputs: usize,
-    /// Columns of the features, then of each hidden layer; empty layers if there is one coordinate, which
-    /// sees nothing.
+    /// Columns of the condition.
+    given: usize,
+    /// Columns of the condition and the features, then of each hidden layer; empty layers if there is neither a
+    /// condition nor a second coordinate: then nothing is seen.
     widths: Vec<usize>,
     /// Of one coordinate.
     fourier: Fourier,
     activation: Activation,
-    /// The hidden layers, unless there is one coordinate.
+    /// The hidden layers, unless nothing is seen.
     trunk: Option<Sequential>,
     /// Where the parameters of each head start, and where the last one ends.
     heads: Vec<usize>,
@@ -42,7 +46,9 @@ pub(super) struct Made {
 pub(super) struct Pass<F> {
     // x_<d, clamped: (n, d−1)
     inputs: Vec<F>,
-    // (n, features)
+    // Of a model with conditions, their features before they stand behind the condition.
+    waves: Vec<F>,
+    // The condition and the features: (n, widths[0])
     features: Vec<F>,
     tape: Tape<F>,
     /// y: (d, n, outputs), one block per head; before `backward`, dy.
@@ -65,21 +71,26 @@ pub(super) struct Drawn {
 }
 
 impl Made {
-    pub fn new(dim: usize, hidden: &[usize], octaves: usize, activation: Activation, outputs: usize) -> Self {
-        let fourier = Fourier::octaves(1, BASE_FREQUENCY, octaves);
-        let (mut widths, mut trunk) = (vec![0; hidden.len() + 1], None);
-        if dim > 1 {
-            widths = [&[(dim - 1) * fourier.out_dim()], hidden].concat();
-            let mut layers = Vec::with_capacity(2 * hidden.len());
-            for pair in widths.windows(2) {
-                let degree = |unit: usize, width: usize| unit * (dim - 1) / width;
-                let connects = |from, to| degree(from, pair[0]) <= degree(to, pair[1]);
+    pub fn new(config: &AutoregressiveConfig, outputs: usize) -> Self {
+        let &AutoregressiveConfig { dim, octaves, activation, .. } = config;
+        let (given, fourier) = (config.condition.width(), Fourier::octaves(1, BASE_FREQUENCY, octaves));
+        let sees = dim > 1 || given > 0;
+        let widths = if sees {
+            [&[given + (dim - 1) * fourier.out_dim()], &config.hidden[..]].concat()
+        } else {
+            vec![0; config.hidden.len() + 1]
+        };
+        let mut made =
+            Made { dim, outputs, given, widths, fourier, activation, trunk: None, heads: Vec::new() };
+        if sees {
+            let mut layers = Vec::with_capacity(2 * config.hidden.len());
+            for (below, pair) in made.widths.windows(2).enumerate() {
+                let connects = |from, to| made.degree(below, from) <= made.degree(below + 1, to);
                 layers.push(Layer::Masked(Masked::new(pair[0], pair[1], activation.gain(), connects)));
                 layers.push(activation.layer(pair[1]));
             }
-            trunk = Some(Sequential::new(layers));
+            made.trunk = Some(Sequential::new(layers));
         }
-        let mut made = Made { dim, outputs, widths, fourier, activation, trunk, heads: Vec::new() };
         let mut end = made.trunk_params();
         made.heads.push(end);
         for i in 0..dim {
@@ -108,15 +119,31 @@ impl Made {
         layout
     }
 
-    /// How many of the units of a layer, the first, see nothing but x_<i, i from 0.
-    fn visible(&self, layer: usize, i: usize) -> usize {
-        // Unit u has degree 1 + ⌊u(d−1)/width⌋.
-        (i * self.widths[layer]).div_ceil(self.last())
+    /// The degree of a unit: how many coordinates it sees.
+    fn degree(&self, layer: usize, unit: usize) -> usize {
+        if layer == 0 {
+            return if unit < self.given { 0 } else { 1 + (unit - self.given) / self.fourier.out_dim() };
+        }
+        self.least_degree() + unit * self.degrees() / self.widths[layer]
     }
 
-    /// Coordinates that are looked at: all but the last (1 stands for none, beside widths of 0).
-    fn last(&self) -> usize {
-        (self.dim - 1).max(1)
+    /// How many of the units of a layer, the first, see nothing but x_<i, i from 0.
+    fn visible(&self, layer: usize, i: usize) -> usize {
+        if layer == 0 {
+            return self.given + i * self.fourier.out_dim();
+        }
+        // Unit u has degree least + ⌊u·degrees/width⌋.
+        ((i + 1 - self.least_degree()) * self.widths[layer]).div_ceil(self.degrees())
+    }
+
+    /// The degree of hidden units that see least.
+    fn least_degree(&self) -> usize {
+        usize::from(self.given == 0)
+    }
+
+    /// Degrees of hidden units: from the least to d − 1 (1 stands for none, beside widths of 0).
+    fn degrees(&self) -> usize {
+        (self.dim - self.least_degree()).max(1)
     }
 
     /// Units of the last hidden layer, and how many of them head i reads.
@@ -164,32 +191,51 @@ impl Made {
         }
     }
 
-    /// y(x; p) into `pass.y`, keeping what `backward` needs. x: (n, d)
-    pub fn forward<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>) {
-        self.see(x, pass);
+    /// y(x, c; p) into `pass.y`, keeping what `backward` needs. x: (n, d), c: (n, given) or (1, given)
+    pub fn forward<F: Real>(&self, p: &[F], x: &[F], c: &[F], pass: &mut Pass<F>) {
+        self.see(x, c, pass);
         if let Some(trunk) = &self.trunk {
             pass.tape.forward(trunk, &p[..self.trunk_params()], &pass.features);
         }
         self.apply_heads(p, x.len() / self.dim, pass);
     }
 
-    /// y(x; p) into `pass.y`, nothing kept. x: (n, d)
-    pub fn infer<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>) {
-        self.see(x, pass);
+    /// y(x, c; p) into `pass.y`, nothing kept. x: (n, d), c: (n, given) or (1, given)
+    pub fn infer<F: Real>(&self, p: &[F], x: &[F], c: &[F], pass: &mut Pass<F>) {
+        self.see(x, c, pass);
         if let Some(trunk) = &self.trunk {
             pass.tape.infer(trunk, &p[..self.trunk_params()], &pass.features);
         }
         self.apply_heads(p, x.len() / self.dim, pass);
     }
 
-    /// The features of x_<d: (n, (d−1)·features of one), coordinate by coordinate.
-    fn see<F: Real>(&self, x: &[F], pass: &mut Pass<F>) {
-        pass.inputs.clear();
+    /// c and the features of x_<d, coordinate by coordinate: (n, given + (d−1)·features of one).
+    fn see<F: Real>(&self, x: &[F], c: &[F], pass: &mut Pass<F>) {
+        let Pass { inputs, waves, features, .. } = pass;
+        let (n, width) = (x.len() / self.dim, self.widths[0]);
+        inputs.clear();
         for x in x.chunks_exact(self.dim) {
-            pass.inputs.extend(x[..self.dim - 1].iter().map(|&x| within_reach(x)));
+            inputs.extend(x[..self.dim - 1].iter().map(|&x| within_reach(x)));
         }
-        pass.features.resize(x.len() / self.dim * self.widths[0], F::zero());
-        self.fourier.infer(&[], &pass.inputs, &mut pass.features, &mut []);
+        features.resize(n * width, F::zero());
+        if self.given == 0 {
+            self.fourier.infer(&[], inputs, features, &mut []);
+            return;
+        }
+        waves.resize(n * (width - self.given), F::zero());
+        self.fourier.infer(&[], inputs, waves, &mut []);
+        self.put_condition(c, features);
+        if self.dim > 1 {
+            put_columns(waves, width - self.given, features, width, self.given);
+        }
+    }
+
+    /// c, (n, given) or (1, given), into the first columns of the features: (n, widths[0]).
+    fn put_condition<F: Real>(&self, c: &[F], features: &mut [F]) {
+        let conditions = c.chunks_exact(self.given).cycle();
+        for (row, c) in features.chunks_exact_mut(self.widths[0]).zip(conditions) {
+            row.iter_mut().zip(c).for_each(|(seen, &c)| *seen = within_reach(c));
+        }
     }
 
     /// The heads on the last hidden layer: y_i = h[first columns]·W_i + b_i.
@@ -242,8 +288,9 @@ impl Made {
 
     /// y_i: (n, outputs) for rows of which x_<i has been drawn, i from 0, after the calls with all smaller i.
     ///
-    /// The coordinate drawn last completes the view of the units of degree i: a block of columns per layer.
-    pub fn step<'s>(&self, p: &[f32], x: &[f32], i: usize, drawn: &'s mut Drawn) -> &'s mut [f32] {
+    /// The coordinate drawn last completes the view of the units of degree i: a block of columns per layer. At i = 0
+    /// it is the condition, (n, given) or (1, given), that is seen.
+    pub fn step<'s>(&self, p: &[f32], x: &[f32], c: &[f32], i: usize, drawn: &'s mut Drawn) -> &'s mut [f32] {
         let n = x.len() / self.dim;
         let Drawn { layers, block, y } = drawn;
         layers.resize(self.widths.len(), Vec::new());
@@ -254,13 +301,17 @@ impl Made {
             let each = self.fourier.out_dim();
             y.resize(n * each, 0.0);
             self.fourier.infer(&[], block, y, &mut []);
-            put_columns(y, each, &mut layers[0], self.widths[0], (i - 1) * each);
-
+            put_columns(y, each, &mut layers[0], self.widths[0], self.given + (i - 1) * each);
+        } else if self.given > 0 {
+            self.put_condition(c, &mut layers[0]);
+        }
+        if i > 0 || self.given > 0 {
             let mut start = 0;
             for (l, pair) in self.widths.windows(2).enumerate() {
                 let (into, out) = (pair[0], pair[1]);
                 let (weights, rest) = p[start..].split_at(into * out);
-                let new = self.visible(l + 1, i - 1)..self.visible(l + 1, i);
+                let known = if i > 0 { self.visible(l + 1, i - 1) } else { 0 };
+                let new = known..self.visible(l + 1, i);
                 block.resize(n * new.len(), 0.0);
                 if !new.is_empty() {
                     gemm(
@@ -286,14 +337,14 @@ impl Made {
     }
 }
 
-/// Beyond the reach a coordinate looks to the network as if it stood there: the conditionals stay normalised
-/// for any finite row, and no activation overflows.
+/// Beyond the reach a coordinate, or a number of the condition, looks to the network as if it stood there: the
+/// conditionals stay normalised for any finite row, and no activation overflows.
 fn within_reach<F: Real>(x: F) -> F {
     x.max(F::of(-REACH)).min(F::of(REACH))
 }
 
 /// The columns of `block`, (n, width), into those of `h`, (n, h_width), from `start` on.
-fn put_columns(block: &[f32], width: usize, h: &mut [f32], h_width: usize, start: usize) {
+fn put_columns<F: Real>(block: &[F], width: usize, h: &mut [F], h_width: usize, start: usize) {
     for (h, block) in h.chunks_exact_mut(h_width).zip(block.chunks_exact(width)) {
         h[start..start + width].copy_from_slice(block);
     }

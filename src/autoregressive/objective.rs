@@ -7,7 +7,7 @@ use crate::numeric::gemm::transpose;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 
-/// −Σᵢ ln p(x_i | y_i), y = MADE(x; p): the loss of a row is exactly its negative log-likelihood, and draws
+/// −Σᵢ ln p(x_i | y_i), y = MADE(x, c; p): the loss of a row is exactly its negative log-likelihood, and draws
 /// no noise.
 #[derive(Debug)]
 pub(super) struct ChainRuleNll<'m> {
@@ -41,7 +41,7 @@ impl<F: Real> Loss<F> for ChainRuleNll<'_> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        Batch { x, .. }: Batch<F>,
+        Batch { x, c }: Batch<F>,
         _: &(),
         weight: F,
         dp: Option<&mut [F]>,
@@ -55,9 +55,9 @@ impl<F: Real> Loss<F> for ChainRuleNll<'_> {
         nats.resize(n, F::zero());
         work.resize((outputs + 2) * n, F::zero());
         if dp.is_some() {
-            self.made.forward(w.p, x, pass);
+            self.made.forward(w.p, x, c, pass);
         } else {
-            self.made.infer(w.p, x, pass);
+            self.made.infer(w.p, x, c, pass);
         }
         let mut loss = 0.0;
         for (i, block) in pass.y.chunks_exact_mut(n * outputs).enumerate() {

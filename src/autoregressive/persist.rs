@@ -4,10 +4,9 @@ use super::bins::{Adapted, Grid};
 use super::conditional::Conditional;
 use super::network::Made;
 use super::{Autoregressive, AutoregressiveConfig, Head};
-use crate::engine::{ConditionKind, Conditions, Fitted, Standardiser};
+use crate::engine::{Conditions, Fitted, Standardiser};
 use crate::error::{Result, check};
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 
 /// What the first training fixes.
 #[derive(Serialize, Deserialize)]
@@ -54,7 +53,7 @@ impl Persist for Autoregressive {
         let fitted = Fitted { standardiser, conditions };
         config.validate()?;
         let dim = config.dim;
-        fitted.validate(dim, ConditionKind::None)?;
+        fitted.validate(dim, config.condition)?;
         let sane = |&(low, high): &(f64, f64)| low < high && (high - low).is_finite();
         check(ranges.iter().all(sane), "ranges", &ranges, "each ascending, finite")?;
         let bins = if let Head::Bins { bins } = config.head { Some(bins) } else { None };
@@ -74,13 +73,14 @@ impl Persist for Autoregressive {
 
         let conditional = Conditional::new(config.head);
         let outputs = conditional.outputs();
-        // A single coordinate sees nothing, and has no hidden layers.
-        let hidden = if dim > 1 { &config.hidden[..] } else { &[] };
-        let trunk = [&[features(dim - 1, config.octaves)], hidden].concat();
+        let inputs = features(dim - 1, config.octaves).saturating_add(config.condition.width());
+        // What sees nothing has no hidden layers.
+        let hidden = if inputs > 0 { &config.hidden[..] } else { &[] };
+        let trunk = [&[inputs], hidden].concat();
         let layers = hidden.len().saturating_add(dim).saturating_mul(2);
         stored.fits(layers, &[&trunk, &[dim, outputs]])?;
 
-        let made = Made::new(dim, &config.hidden, config.octaves, config.activation, outputs);
+        let made = Made::new(&config, outputs);
         let parameters = stored.parameters(&made.layout())?;
         let mut conditionals = vec![conditional; dim];
         for (conditional, grid) in conditionals.iter_mut().zip(grids) {

@@ -33,6 +33,19 @@ impl Lanes {
         self.rows
     }
 
+    /// Some of the columns.
+    pub fn columns(&self, columns: std::ops::Range<usize>) -> Self {
+        let dim = self.x.len() / (self.rows.div_ceil(LANES) * LANES);
+        let tile = |tile: &[f64]| tile[columns.start * LANES..columns.end * LANES].to_vec();
+        Lanes { rows: self.rows, x: self.x.chunks_exact(dim * LANES).flat_map(tile).collect() }
+    }
+
+    /// Row i: (dim)
+    pub fn row(&self, i: usize) -> impl Iterator<Item = f64> {
+        let dim = self.x.len() / (self.rows.div_ceil(LANES) * LANES);
+        self.x[i / LANES * dim * LANES + i % LANES..].iter().step_by(LANES).take(dim).copied()
+    }
+
     /// (tiles, dim, LANES)
     pub fn tiles(&self) -> &[f64] {
         &self.x

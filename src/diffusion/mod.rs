@@ -66,15 +66,15 @@
 //!
 //! # What can go wrong
 //!
-//! - **Slow.** An evaluation per step: DDPM-1000 takes 400 µs a row on two cores, where a VAE takes 0.2.
-//!   *Change*: [`Sampler::DpmSolver`] in 20 steps is at the floor of the energy distance, with a 50th
-//!   of the evaluations and so of the time.
-//! - **DDPM draws narrow modes a little too wide**: [`ReverseVariance`] says by how much, and why.
-//! - **Few steps are biased.** *See*: the spread of a mode ÷ the true one. On the grid it is 1.00 for
-//!   DDPM-1000, 0.97 for DDIM-50 and 1.79 for DDIM-5, of which 74 % of the rows lie within 3σ. Heun with
-//!   few steps fails worse: 1.4 % with 9 evaluations.
+//! - **Slow.** An evaluation per step: DDPM-1000 needs a thousand for a row, a VAE one. *Change*: the sampler.
+//!   [`Sampler::DpmSolver`] in 20 steps takes a 50th of the evaluations, and so of the time, and its energy
+//!   distance is at the floor ([measured](crate::results)).
+//! - **DDPM draws narrow modes a little too wide**: [`ReverseVariance`] says why.
+//! - **Few steps are biased.** *See*: the spread within a mode ÷ the true one, which grows as DDIM takes fewer
+//!   steps. Heun in very few steps fails worse: hardly any of its rows lie in a mode
+//!   ([measured](crate::results)).
 //! - **Detail finer than the smallest noise** is not seen: [`sigma_min`](DiffusionConfig::sigma_min), in
-//!   standard deviations of a column. Samplers differ in how near they come to it: [`Finish`] has figures. A
+//!   standard deviations of a column. Samplers differ in how near they come to it: see [`Finish`]. A
 //!   mode that is drawn too narrow lies within 3σ more often than the truth: read that share beside the
 //!   spread.
 //! - **Far rows.** The network learns nothing where there are no data. From 12 to 18 standard deviations its
@@ -83,12 +83,12 @@
 //! - **The likelihood is an estimate,** of noiseless sampling: a network whose ε̂ is right on average but
 //!   rough gives good samples and a poor likelihood, for the divergence feels the roughness. A tolerance or
 //!   probes come with it in [`LogLikelihood::OdeEstimate`]; beyond 16 columns probes make it noisy.
-//! - **Diversity for fidelity.** [`Guidance`] trades them for rows with a condition, and draws from no density that
-//!   could be named: at p(x|c) = N(0, 1) and p(x) = N(0, 2), DDIM's rows have the variance 2^(1 − w), DDPM's
-//!   (2 − 2^(2 − 2w))/(2w − 1), and p(x|c)ʷ p(x)¹⁻ʷ would have 2/(w + 1) (`examples/guidance.rs`).
-//!   [`temperature`](SampleOptions::temperature) below 1 trades too, and on separate modes badly: with 0.7
-//!   DDIM-50 leaves the modes as wide as before and takes rows from the outer ones (KL of mode shares 0.004
-//!   → 0.16 nats).
+//! - **Diversity for fidelity.** [`Guidance`] trades them for rows with a condition: the larger its scale, the closer
+//!   samples keep to their condition, and the less they vary. It draws from no density that could be named: at p(x|c) =
+//!   N(0, 1) and p(x) = N(0, 2), DDIM's rows have the variance 2^(1 − w), DDPM's (2 − 2^(2 − 2w))/(2w − 1), and
+//!   p(x|c)ʷ p(x)¹⁻ʷ would have 2/(w + 1) (`examples/guidance.rs`). A [`temperature`](SampleOptions::temperature) below
+//!   1 trades them too, but badly where modes are separate: it leaves each mode as wide as before and draws the outer
+//!   ones less often.
 //!
 //! # Papers
 //!

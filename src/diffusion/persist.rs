@@ -4,9 +4,7 @@ use super::network::{NoiseNet, Parametrization, PathNet};
 use super::{Diffusion, DiffusionConfig, Guidance, Learned};
 use crate::engine::Fitted;
 use crate::error::{Error, Result};
-use crate::nn::timed::Timed;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 
 impl Persist for Diffusion {
     fn kind() -> &'static str {
@@ -25,12 +23,27 @@ impl Persist for Diffusion {
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
         let DiffusionConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
-        Timed::fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
+        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
 
         let net = NoiseNet::new(&config)?;
         let parameters = stored.parameters(&net.layout())?;
         Ok(Self::of(config, net, Arc::new(Learned { parameters, fitted })))
     }
+}
+
+/// Refuses a config whose network the file cannot hold.
+pub(super) fn fits(
+    stored: &Stored,
+    dim: usize,
+    hidden: &[usize],
+    octaves: usize,
+    time_features: usize,
+    condition: usize,
+) -> Result<()> {
+    let chain = [&[time_features], hidden, &[dim]].concat();
+    let features = features(dim, octaves).saturating_add(condition);
+    let tensors = 2 * (hidden.len() + 1) + 1 + usize::from(condition > 0);
+    stored.fits(tensors, &[&chain, &[features, hidden[0]]])
 }
 
 /// That a file can hold a model.

@@ -3,6 +3,7 @@ use rand::RngCore;
 use super::EnergyModel;
 use super::sampling::Walking;
 use super::start::Base;
+use crate::engine::Condition;
 use crate::engine::tiles::{self, RowStreams};
 use crate::error::{Result, check};
 use crate::numeric::rng::Streams;
@@ -46,7 +47,9 @@ impl EnergyModel {
     /// enough of the draws hit the mass: [`ChainCheck::effective`] says whether.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for fewer than two rows, or more than fit into memory.
+    /// [`Error::Config`](crate::Error::Config) for fewer than two rows, or more than fit into memory, and
+    /// [`Error::Condition`](crate::Error::Condition) for a model with conditions:
+    /// [`check_chains_given`](EnergyModel::check_chains_given) takes one.
     ///
     /// ```
     /// use quadrivium::{worlds::Toy, *};
@@ -61,7 +64,32 @@ impl EnergyModel {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn check_chains(&self, n: usize, rng: &mut dyn RngCore) -> Result<ChainCheck> {
+        self.check_chains_under(n, None, rng)
+    }
+
+    /// The same of the chains and the density under one condition.
+    ///
+    /// # Errors
+    /// As [`check_chains`](EnergyModel::check_chains), and [`Error::Condition`](crate::Error::Condition) unless the
+    /// condition is one row of the model's kind.
+    pub fn check_chains_given(
+        &self,
+        n: usize,
+        condition: &Condition,
+        rng: &mut dyn RngCore,
+    ) -> Result<ChainCheck> {
+        self.check_chains_under(n, Some(condition), rng)
+    }
+
+    fn check_chains_under(
+        &self,
+        n: usize,
+        condition: Option<&Condition>,
+        rng: &mut dyn RngCore,
+    ) -> Result<ChainCheck> {
         check((2..=1 << 24).contains(&n), "n", n, "2 to 16,777,216")?;
+        let c = self.fitted.conditions.encode_for(condition, 1)?;
+        let c = c.as_slice().expect("made row-major");
         let (d, langevin) = (self.config.dim, self.config.langevin);
         let (chains, base_draws) = (Streams::from_rng(rng), Streams::from_rng(rng));
         let moves = langevin.steps - langevin.candidates() + 1 - langevin.acceptance.least_steps();
@@ -71,9 +99,9 @@ impl EnergyModel {
         tiles::for_each_tile(&mut drawn, 1, |(scratch, z, nats): &mut Rows, first, drawn| {
             z.resize(drawn.len() * d, 0.0);
             nats.resize(drawn.len(), 0.0);
-            self.draw_standard(1.0, RowStreams::new(chains, first as u64), scratch, z);
+            self.draw_standard(1.0, c, RowStreams::new(chains, first as u64), scratch, z);
             let accepted = scratch.walk.accepted as f64 / (drawn.len() * moves) as f64;
-            self.score_tile(z, &mut scratch.walk.pass, nats);
+            self.score_tile(z, c, &mut scratch.walk.pass, nats);
             drawn.iter_mut().zip(&*nats).for_each(|(drawn, nats)| *drawn = (-nats, accepted));
             Ok(())
         })?;
@@ -87,7 +115,7 @@ impl EnergyModel {
             for (r, z) in z.chunks_exact_mut(d).enumerate() {
                 base.draw(&mut base_draws.stream((first + r) as u64), z);
             }
-            self.score_tile(z, &mut scratch.walk.pass, nats);
+            self.score_tile(z, c, &mut scratch.walk.pass, nats);
             for ((sample, nats), z) in samples.iter_mut().zip(&*nats).zip(z.chunks_exact(d)) {
                 *sample = (nats - base.ln_density(z), -nats);
             }

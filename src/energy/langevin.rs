@@ -25,13 +25,13 @@ use crate::numeric::rng::Rng;
     serde(default, deny_unknown_fields)
 )]
 pub struct Langevin {
-    /// Network evaluations of a chain. What the candidates leave are as many moves, or, with
-    /// [`Acceptance::Metropolis`], one less, the first being of the start. At least one move, at most 1,000,000
-    /// evaluations. Default 400.
+    /// Network evaluations of a chain. Each that is not spent on a candidate is a move; with
+    /// [`Acceptance::Metropolis`] there is one move less, because the start is evaluated, too. At least one move, at
+    /// most 1,000,000 evaluations. Default 400.
     pub steps: usize,
-    /// The share of the evaluations that is spent on candidates for the start, rounded down. They need no
-    /// slope, and so a third of a move's time. The persistent chains of a training have none. 0 or more, less
-    /// than 1. Default 0.3.
+    /// The share of the evaluations that is spent on candidates for the start, rounded down. A candidate needs no
+    /// slope, and so about a third of the time of a move. Persistent chains go on from where they are, without
+    /// candidates. 0 or more, less than 1. Default 0.3.
     pub candidates: f64,
     /// h of the first move, in standard deviations of the columns. More than 0, at most 100. Default 2.
     pub first: f64,
@@ -127,94 +127,90 @@ impl Langevin {
         (0..moves).map(move |k| self.first * ratio.powf(k as f64 / moves.saturating_sub(1).max(1) as f64))
     }
 
-    /// Moves the rows z: (n, d), each a chain with its own stream, without candidates; how often the network ran
-    /// on each.
+    /// Moves the rows z: (n, d), each a chain with its own stream and condition, c: (n, k) or (1, k), without
+    /// candidates; how often the network ran on each.
     pub(super) fn walk<F: Real>(
         self,
         energy: &Energy,
         w: Weights<F>,
         temperature: f64,
         z: &mut [F],
+        c: &[F],
         rngs: &mut [Rng],
         walk: &mut Walk<F>,
     ) -> usize {
-        match self.acceptance {
-            Acceptance::Always => {
-                walk.accepted = self.steps * rngs.len();
-                self.walk_unadjusted(energy, w, temperature, z, rngs, &mut walk.pass)
+        walk.accepted = 0;
+        let moves = self.steps + 1 - self.acceptance.least_steps();
+        for (k, length) in self.lengths(moves).enumerate() {
+            // A proposal that was judged has told the energy and the slope of where the chain stands.
+            if k == 0 || self.acceptance == Acceptance::Always {
+                energy.evaluate(w, z, c, &mut walk.pass);
+                std::mem::swap(&mut walk.e, &mut walk.pass.e);
+                std::mem::swap(&mut walk.g, &mut walk.pass.g);
             }
-            Acceptance::Metropolis => self.walk_adjusted(energy, w, temperature, z, rngs, walk),
-        }
-    }
-
-    fn walk_unadjusted<F: Real>(
-        self,
-        energy: &Energy,
-        w: Weights<F>,
-        temperature: f64,
-        z: &mut [F],
-        rngs: &mut [Rng],
-        pass: &mut Pass<F>,
-    ) -> usize {
-        let d = energy.dim();
-        for h in self.lengths(self.steps) {
-            energy.evaluate(w, z, pass);
-            let (h, sd) = (F::of(h), F::of(h * temperature.sqrt()));
-            for ((z, g), rng) in z.chunks_exact_mut(d).zip(pass.g.chunks_exact(d)).zip(&mut *rngs) {
-                for (z, delta) in z.iter_mut().zip(drift(g, h)) {
-                    *z += delta + sd * F::normal(rng);
+            match self.acceptance {
+                Acceptance::Always => walk.go(length, temperature, z, rngs),
+                Acceptance::Metropolis => {
+                    walk.propose(length, temperature, z, rngs);
+                    energy.evaluate(w, &walk.proposal, c, &mut walk.pass);
+                    walk.judge(length, temperature, z, rngs);
                 }
             }
         }
         self.steps
     }
+}
 
-    fn walk_adjusted<F: Real>(
-        self,
-        energy: &Energy,
-        w: Weights<F>,
-        temperature: f64,
-        z: &mut [F],
-        rngs: &mut [Rng],
-        Walk { pass, proposal, noise, e, g, accepted }: &mut Walk<F>,
-    ) -> usize {
-        let d = energy.dim();
-        *accepted = 0;
-        energy.evaluate(w, z, pass);
-        std::mem::swap(e, &mut pass.e);
-        std::mem::swap(g, &mut pass.g);
-        for length in self.lengths(self.steps - 1) {
-            let (h, sd) = (F::of(length), F::of(length * temperature.sqrt()));
-            proposal.clear();
-            noise.clear();
-            for ((z, g), rng) in z.chunks_exact(d).zip(g.chunks_exact(d)).zip(&mut *rngs) {
-                for (&z, delta) in z.iter().zip(drift(g, h)) {
-                    let xi = F::normal(rng);
-                    noise.push(xi);
-                    proposal.push(z + delta + sd * xi);
-                }
-            }
-            energy.evaluate(w, proposal, pass);
-            for (r, rng) in rngs.iter_mut().enumerate() {
-                let row = r * d..(r + 1) * d;
-                let (to, g_to, xi) = (&proposal[row.clone()], &pass.g[row.clone()], &noise[row.clone()]);
-                // ln q(z|z′) − ln q(z′|z) = ‖ξ‖²/2 − ‖z − z′ − δ(z′)‖²/2Th².
-                let (mut there, mut back) = (0.0, 0.0);
-                for (((&z, &to), &xi), delta) in z[row.clone()].iter().zip(to).zip(xi).zip(drift(g_to, h)) {
-                    there += xi.f64().powi(2);
-                    back += (z - to - delta).f64().powi(2);
-                }
-                let downhill = (e[r] - pass.e[r]).f64() / temperature;
-                let log_ratio = downhill + 0.5 * (there - back / (temperature * length * length));
-                // Not a number at a temperature near 0, or where the energy overflows: such a move is refused.
-                if rng.random::<f64>().ln() < log_ratio {
-                    *accepted += 1;
-                    z[row.clone()].copy_from_slice(to);
-                    g[row].copy_from_slice(g_to);
-                    e[r] = pass.e[r];
-                }
+/// One move of every chain, the energies and slopes of where they stand, z: (n, d), being in `e` and `g`.
+impl<F: Real> Walk<F> {
+    /// z ← z + δ(z) + √T h ξ.
+    fn go(&mut self, length: f64, temperature: f64, z: &mut [F], rngs: &mut [Rng]) {
+        let (d, h, sd) = (z.len() / rngs.len(), F::of(length), F::of(length * temperature.sqrt()));
+        for ((z, g), rng) in z.chunks_exact_mut(d).zip(self.g.chunks_exact(d)).zip(&mut *rngs) {
+            for (z, delta) in z.iter_mut().zip(drift(g, h)) {
+                *z += delta + sd * F::normal(rng);
             }
         }
-        self.steps
+        self.accepted += rngs.len();
+    }
+
+    /// z′ = z + δ(z) + √T h ξ.
+    fn propose(&mut self, length: f64, temperature: f64, z: &[F], rngs: &mut [Rng]) {
+        let Walk { proposal, noise, g, .. } = self;
+        let (d, h, sd) = (z.len() / rngs.len(), F::of(length), F::of(length * temperature.sqrt()));
+        proposal.clear();
+        noise.clear();
+        for ((z, g), rng) in z.chunks_exact(d).zip(g.chunks_exact(d)).zip(rngs) {
+            for (&z, delta) in z.iter().zip(drift(g, h)) {
+                let xi = F::normal(rng);
+                noise.push(xi);
+                proposal.push(z + delta + sd * xi);
+            }
+        }
+    }
+
+    /// z ← z′ with the probability of Metropolis, the energies and slopes at z′ being in `pass`.
+    fn judge(&mut self, length: f64, temperature: f64, z: &mut [F], rngs: &mut [Rng]) {
+        let Walk { pass, proposal, noise, e, g, accepted } = self;
+        let (d, h) = (z.len() / rngs.len(), F::of(length));
+        for (r, rng) in rngs.iter_mut().enumerate() {
+            let row = r * d..(r + 1) * d;
+            let (to, g_to, xi) = (&proposal[row.clone()], &pass.g[row.clone()], &noise[row.clone()]);
+            // ln q(z|z′) − ln q(z′|z) = ‖ξ‖²/2 − ‖z − z′ − δ(z′)‖²/2Th².
+            let (mut there, mut back) = (0.0, 0.0);
+            for (((&z, &to), &xi), delta) in z[row.clone()].iter().zip(to).zip(xi).zip(drift(g_to, h)) {
+                there += xi.f64().powi(2);
+                back += (z - to - delta).f64().powi(2);
+            }
+            let downhill = (e[r] - pass.e[r]).f64() / temperature;
+            let log_ratio = downhill + 0.5 * (there - back / (temperature * length * length));
+            // Not a number at a temperature near 0, or where the energy overflows: such a move is refused.
+            if rng.random::<f64>().ln() < log_ratio {
+                *accepted += 1;
+                z[row.clone()].copy_from_slice(to);
+                g[row].copy_from_slice(g_to);
+                e[r] = pass.e[r];
+            }
+        }
     }
 }

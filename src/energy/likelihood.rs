@@ -1,3 +1,6 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use ndarray::{Array1, Array2};
 
 use super::EnergyModel;
@@ -7,12 +10,43 @@ use crate::error::Result;
 use crate::nn::REACH;
 use crate::numeric::quadrature::{Cell, gauss_legendre, ln_integral};
 
-/// ln Z = ln ∫ exp(−E(z)) dz by quadrature.
+/// ln Z(c) = ln ∫ exp(−E(z, c)) dz by quadrature.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct LogPartition {
     pub(super) nats: f64,
     /// How far off it may be.
     pub(super) error: f64,
+}
+
+/// ln Z of the conditions that were asked for, by the bits of c.
+#[derive(Debug, Default)]
+pub(super) struct Partitions(Mutex<HashMap<Vec<u32>, LogPartition>>);
+
+/// About as many bytes of conditions are remembered.
+const REMEMBERED: usize = 1 << 24;
+
+impl Partitions {
+    /// That of c, which `find` finds where it is not known. Several threads may do so at once.
+    pub(super) fn of(&self, c: &[f32], find: impl FnOnce() -> Result<LogPartition>) -> Result<LogPartition> {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key: Vec<u32> = c.iter().map(|c| c.to_bits()).collect();
+        if let Some(found) = known().get(&key) {
+            return Ok(*found);
+        }
+        let found = find()?;
+        let mut known = known();
+        if known.len() * (size_of_val(&key[..]) + 64) > REMEMBERED {
+            known.clear();
+        }
+        known.insert(key, found);
+        Ok(found)
+    }
+}
+
+impl Clone for Partitions {
+    fn clone(&self) -> Self {
+        Partitions(Mutex::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()))
+    }
 }
 
 /// The error of the even grid, in nats, above which cells are halved instead: up to which error, and up to how
@@ -73,26 +107,26 @@ fn log_sum(terms: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
 }
 
 impl EnergyModel {
-    /// −E(z) of the rows z: (n, d), in standard units. f is in f32, the confinement in f64, so that no finite
+    /// −E(z, c) of the rows z: (n, d), in standard units, under conditions c. f is in f32, the confinement in f64, so that no finite
     /// row is beyond it.
-    pub(super) fn score_tile(&self, z: &[f32], pass: &mut Pass<f32>, nats: &mut [f64]) {
+    pub(super) fn score_tile(&self, z: &[f32], c: &[f32], pass: &mut Pass<f32>, nats: &mut [f64]) {
         let d = self.config.dim;
-        let f = self.energy.infer(&self.parameters.average, z, pass);
+        let f = self.energy.infer(&self.parameters.average, z, c, pass);
         for ((nats, &f), z) in nats.iter_mut().zip(f).zip(z.chunks_exact(d)) {
             let square: f64 = z.iter().map(|&z| f64::from(z).powi(2)).sum();
             *nats = -f64::from(f) - 0.5 * square / self.config.width.powi(2);
         }
     }
 
-    /// ln Z over one or two axes: on an even grid, where that resolves the density, and else on cells that are
+    /// ln Z(c) over one or two axes, of one condition: on an even grid, where that resolves the density, and else on cells that are
     /// halved where the mass is.
-    pub(super) fn log_partition(&self, intervals: usize) -> Result<LogPartition> {
-        let even = self.log_partition_on_grid(intervals)?;
-        if even.error <= RESOLVED { Ok(even) } else { self.log_partition_on_cells(intervals) }
+    pub(super) fn log_partition(&self, intervals: usize, c: &[f32]) -> Result<LogPartition> {
+        let even = self.log_partition_on_grid(intervals, c)?;
+        if even.error <= RESOLVED { Ok(even) } else { self.log_partition_on_cells(intervals, c) }
     }
 
     /// By the trapezoidal rule. Its error is the most that one of the rules of twice the step differs from it.
-    pub(super) fn log_partition_on_grid(&self, intervals: usize) -> Result<LogPartition> {
+    pub(super) fn log_partition_on_grid(&self, intervals: usize, c: &[f32]) -> Result<LogPartition> {
         let rule = Rule::new(intervals, self.config.width);
         let (count, d) = (rule.nodes.len(), self.config.dim);
         // A line of nodes along the last axis for each node of the first, if there are two.
@@ -102,7 +136,7 @@ impl EnergyModel {
             let z = Array2::from_shape_fn((count, d), |(k, axis)| {
                 rule.nodes[if axis + 1 == d { k } else { line }] as f32
             });
-            let nats = self.score_standard(z)?;
+            let nats = self.score_standard(z, c)?;
             let along = |weights: &[f64]| log_sum(weights.iter().copied().zip(nats.iter().copied()));
             fine.push(along(&rule.fine));
             coarse.iter_mut().zip(&rule.coarse).for_each(|(coarse, weights)| coarse.push(along(weights)));
@@ -122,7 +156,7 @@ impl EnergyModel {
 
     /// By [`ln_integral`] in the coordinates u of [`Rule`], from about `intervals` nodes an axis on. An end of
     /// an axis, a point among the cells, stands for the tail behind it.
-    fn log_partition_on_cells(&self, intervals: usize) -> Result<LogPartition> {
+    fn log_partition_on_cells(&self, intervals: usize, c: &[f32]) -> Result<LogPartition> {
         let (ends, ln_tail) = ((REACH / CORE).asinh(), tail(self.config.width).ln());
         let pieces = (intervals / 8).clamp(8, 64);
         let at = |k: usize| ends * (2.0 * k as f64 / pieces as f64 - 1.0);
@@ -135,7 +169,7 @@ impl EnergyModel {
         let (nats, error) = ln_integral(cells, TOLERANCE, BUDGET, |points| {
             let z: Vec<f32> = points.iter().map(|u| (CORE * u.sinh()) as f32).collect();
             let rows = (points.len() / self.config.dim, self.config.dim);
-            let mut nats = self.score_standard(Array2::from_shape_vec(rows, z).expect("whole points"))?;
+            let mut nats = self.score_standard(Array2::from_shape_vec(rows, z).expect("whole points"), c)?;
             // The nodes of a cell lie inside it: at an end is only the point that stands for the tail.
             let ln_slope = |u: f64| if u.abs() < ends { (CORE * u.cosh()).ln() } else { ln_tail };
             for (nats, u) in nats.iter_mut().zip(points.chunks_exact(self.config.dim)) {
@@ -146,10 +180,10 @@ impl EnergyModel {
         Ok(LogPartition { nats, error })
     }
 
-    /// −E(z) of the rows z: (n, d).
-    pub(super) fn score_standard(&self, z: Array2<f32>) -> Result<Array1<f64>> {
+    /// −E(z, c) of the rows z: (n, d), all under one condition.
+    fn score_standard(&self, z: Array2<f32>, c: &[f32]) -> Result<Array1<f64>> {
         tiles::score(z.view(), |_, pass: &mut Pass<f32>, z, nats| {
-            self.score_tile(z, pass, nats);
+            self.score_tile(z, c, pass, nats);
             Ok(())
         })
     }

@@ -29,6 +29,11 @@
 //! **Likelihood**: −E(x), up to a constant; in one or two columns [`Normalisation::Quadrature`] finds Z, and
 //! in a few columns more `check_chains` estimates it.
 //!
+//! **Conditions**: with a [`condition`](EnergyConfig::condition) the network takes c beside the row, p(x|c) =
+//! exp(−E(x, c))/Z(c). In training, each row x⁺ is compared with a chain x⁻ under the same condition: with classes, a
+//! chain that has always had that class; with numbers, the chain whose condition was nearest. The quadrature finds a
+//! Z(c) for each condition that is scored, and remembers it.
+//!
 //! # Picture
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/pictures/energy_density.svg"))]
@@ -62,31 +67,23 @@
 //!
 //! # What can go wrong
 //!
-//! Figures are on the grid of 25 narrow modes, 0.018 wide in standard units, shortfalls in nats against the
-//! truth.
-//!
-//! - **Denoising at one σ.** Rows blurred by σ = 0.02 never lie between the modes, so nothing is learned of
-//!   the energy there, nor of one mode's weight against another's: several nats short, and how many differs
-//!   from seed to seed (4.4 ± 2.9 over three). A larger σ joins the modes and blurs them. *Change*: a ladder
-//!   of σ has both: [`ScoreModel`](crate::ScoreModel).
-//! - **Young chains.** If a share of 0.05 of the chains starts anew each time, the model learns where young
-//!   chains go, not where exp(−E) has its mass (Nijkamp et al. 2019): after 1000 steps 0.997 of the samples
-//!   lie in the modes, and the density is 0.56 short. *See*: good samples beside a poor normalised score.
-//!   Without restarts it is 0.18, and 0.025 after 3000 steps; but now samples need the time that the chains
-//!   had: of chains from N(0, I), 0.07 are still on their way after 400 moves.
-//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave. On
-//!   a banana, 400 evaluations from N(0, I) leave the energy distance to the truth at 7 to 17 times its floor,
-//!   though the density is 0.03 short; with 120 of them spent on candidates it is at one to two. *See*:
-//!   [`ChainCheck::excess`]. In many columns hardly any candidate hits the mass, and
-//!   [`ChainCheck::effective`] says so.
-//! - **Slow mixing.** A step that suits a mode does not leave it. With steps of at most 0.05 the chains
-//!   stay where they started, the energy of the rest runs away, and the density is thousands of nats short.
-//!   So the chain also tries steps as long as the data are wide; the modes cover a hundredth of the plane
-//!   they lie in, and some land in another. In many dimensions none would.
-//! - **Unadjusted steps.** Without Metropolis the long steps are draws from nothing: two moons are learned
-//!   to 0.009 nats with it, to hundreds without.
-//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together, by a
-//!   hundred nats in 250 steps; a small magnitude penalty holds them.
+//! - **Denoising at one σ.** Rows blurred by a small σ never lie between separate modes, so nothing is learned of
+//!   the energy there, nor of one mode's weight against another's: on a grid of 25 modes the density is several
+//!   nats off, by an amount that differs from seed to seed ([measured](crate::results)). A larger σ joins the modes
+//!   and blurs them. *Change*: a ladder of σ ([`ScoreModel`](crate::ScoreModel)) has both.
+//! - **Young chains.** If some chains start anew each time, the model learns where young chains go, not where
+//!   exp(−E) has its mass (Nijkamp et al. 2019). *See*: good samples beside a poor normalised score. Without
+//!   restarts the density improves, but drawing then takes as many moves as the chains made in training.
+//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave, so
+//!   chains from N(0, I) may be far from the truth even though the density is close to it. Evaluations spent on
+//!   choosing a start among candidates help. *See*: [`ChainCheck::excess`]. In many columns hardly any candidate
+//!   hits the mass, and [`ChainCheck::effective`] says so.
+//! - **Slow mixing.** A step that suits a mode does not leave it: with short steps alone the chains stay where
+//!   they started, and the energy elsewhere runs away. So the chain also tries steps as long as the data are wide,
+//!   some of which land in another mode. In many dimensions none would.
+//! - **Unadjusted steps.** Without Metropolis the long steps do not draw from the model, and it is not learned.
+//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together; a small magnitude
+//!   penalty holds them.
 //!
 //! # Papers
 //!
@@ -99,6 +96,7 @@
 //! generation and modeling with energy-based models](https://arxiv.org/abs/1903.08689) · Nijkamp et al.
 //! 2019, [Learning non-convergent non-persistent short-run MCMC](https://arxiv.org/abs/1904.09770)
 
+mod config;
 mod diagnosis;
 mod langevin;
 mod likelihood;
@@ -111,184 +109,23 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::sync::OnceLock;
-
-use ndarray::ArrayView2;
+use ndarray::{Array1, ArrayView2};
 use rand::RngCore;
 
+pub use self::config::{EnergyConfig, EnergyTraining, Normalisation};
 pub use self::diagnosis::ChainCheck;
 pub use self::langevin::{Acceptance, Langevin};
-use self::langevin::{MOST_STEPS, STEPS};
 
-use self::likelihood::LogPartition;
+use self::likelihood::Partitions;
 use self::network::{Energy, Pass};
 use self::objective::{Contrast, DenoisingScore};
 use self::sampling::Walking;
-use crate::engine::{self, Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows};
+use crate::engine::{self, Fitted, Given, Parameters, RowStreams, Rows};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
-use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
-use crate::nn::{Activation, REACH, Weights, most_octaves};
+use crate::nn::Weights;
 use crate::numeric::rng::Streams;
-
-/// How an [`EnergyModel`] learns. Lengths are in standard deviations of the columns.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub enum EnergyTraining {
-    /// Persistent contrastive divergence (Tieleman 2008; Du & Mordatch 2019): −ln p itself, its gradient
-    /// estimated by chains that live through the training.
-    PersistentChains {
-        /// Chains in all, shared among the shards; at least as many run as a minibatch has rows. 1 to
-        /// 16,777,216, with at most 2²⁸ coordinates.
-        chains: usize,
-        /// Network evaluations of a chain each time it moves, with the step lengths and the acceptance of
-        /// [`EnergyConfig::langevin`]. At least 1 (2 for a move with [`Acceptance::Metropolis`]), at most
-        /// 1,000,000; Du & Mordatch use 60.
-        steps: usize,
-        /// The share of chains that start anew each time, from N(0, I). 0 to 1. Du & Mordatch use 0.05; with
-        /// steps that mix, 0 is better: a young chain is no draw from the model.
-        restart: f64,
-        /// The weight α of α (f(x⁺)² + f(x⁻)²), which keeps energies from drifting. 0 or more.
-        magnitude: f64,
-    },
-    /// Denoising score matching (Vincent 2011): ∇E points from a blurred row to where it came from. No
-    /// chains, but what is learned is the density blurred by σ.
-    DenoisingScoreMatching {
-        /// σ, the blur. 1e-6 to 1e6.
-        sigma: f64,
-    },
-}
-
-/// Whether `log_likelihood` knows the constant of the density.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub enum Normalisation {
-    /// It does not: [`LogLikelihood::Unnormalised`].
-    None,
-    /// It integrates exp(−E), in one or two dimensions: [`LogLikelihood::Estimate`].
-    Quadrature {
-        /// Intervals of an axis of an even grid. Even, 8 to 8192. A mode of standard deviation s is resolved
-        /// from about 6/s on. Where the grid and one of the grids of every other node are more than 1e-3 nats
-        /// apart, it does not resolve the density, and cells of it are halved where the mass is until ln Z is
-        /// known to 1e-4. The first score after a training costs one evaluation per node, and up to 8 million
-        /// for the cells.
-        intervals: usize,
-    },
-}
-
-/// What an [`EnergyModel`] is made of and how it learns.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(
-    feature = "safetensors",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-pub struct EnergyConfig {
-    /// Columns of a row. 1 to 65,536. Default 2.
-    pub dim: usize,
-    /// Units of each hidden layer, 1 to 65,536, with at most 2²⁸ parameters; none makes f affine in its
-    /// features. Default `[128, 128]`.
-    pub hidden: Vec<usize>,
-    /// Between the layers. The slope of the energy moves the chains, and denoising takes its derivative: a
-    /// smooth one. Default [`Activation::Silu`].
-    pub activation: Activation,
-    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
-    /// 1, beside the coordinate itself. At most 14. Default 5.
-    pub octaves: usize,
-    /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is
-    /// N(0, w²I). 0.01 to 10. Default 1.
-    pub width: f64,
-    /// The objective. Default [`EnergyTraining::PersistentChains`] with 1024 chains of 20 evaluations, no
-    /// restarts and a magnitude of 1e-5.
-    pub training: EnergyTraining,
-    /// How rows are drawn, and persistent chains moved.
-    pub langevin: Langevin,
-    /// Default [`Normalisation::None`].
-    pub normalisation: Normalisation,
-    /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
-}
-
-impl Default for EnergyConfig {
-    fn default() -> Self {
-        EnergyConfig {
-            dim: 2,
-            hidden: vec![128; 2],
-            activation: Activation::Silu,
-            octaves: 5,
-            width: 1.0,
-            training: EnergyTraining::PersistentChains {
-                chains: 1024,
-                steps: 20,
-                restart: 0.0,
-                magnitude: 1e-5,
-            },
-            langevin: Langevin::default(),
-            normalisation: Normalisation::None,
-            optimiser: OptimiserConfig { lr: 3e-3, ..OptimiserConfig::default() },
-        }
-    }
-}
-
-impl EnergyConfig {
-    /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
-    pub fn validate(&self) -> Result<()> {
-        check_width("EnergyConfig::dim", self.dim)?;
-        check_hidden("EnergyConfig::hidden", &self.hidden)?;
-        check(self.octaves <= most_octaves(REACH), "EnergyConfig::octaves", self.octaves, "0 to 14")?;
-        let params = count_params(self.dim * (1 + 2 * self.octaves), &self.hidden, 1);
-        check_params("EnergyConfig::hidden", &self.hidden, params)?;
-        check((0.01..=10.0).contains(&self.width), "EnergyConfig::width", self.width, "0.01 to 10")?;
-        match self.training {
-            EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
-                check(
-                    (1..=1 << 24).contains(&chains) && chains * self.dim <= 1 << 28,
-                    "EnergyTraining::PersistentChains::chains",
-                    chains,
-                    "1 to 16,777,216, and chains × dim at most 268,435,456",
-                )?;
-                let least = self.langevin.acceptance.least_steps();
-                let field = "EnergyTraining::PersistentChains::steps";
-                check((least..=MOST_STEPS).contains(&steps), field, steps, STEPS)?;
-                let field = "EnergyTraining::PersistentChains::restart";
-                check((0.0..=1.0).contains(&restart), field, restart, "0 to 1")?;
-                check(
-                    magnitude >= 0.0 && magnitude.is_finite(),
-                    "EnergyTraining::PersistentChains::magnitude",
-                    magnitude,
-                    "0 or more, finite",
-                )?;
-            }
-            EnergyTraining::DenoisingScoreMatching { sigma } => {
-                check(
-                    (1e-6..=1e6).contains(&sigma),
-                    "EnergyTraining::DenoisingScoreMatching::sigma",
-                    sigma,
-                    "1e-6 to 1e6",
-                )?;
-            }
-        }
-        if let Normalisation::Quadrature { intervals } = self.normalisation {
-            check(
-                (8..=8192).contains(&intervals) && intervals.is_multiple_of(2),
-                "Normalisation::Quadrature::intervals",
-                intervals,
-                "even, 8 to 8192",
-            )?;
-            check(
-                self.dim <= 2,
-                "EnergyConfig::normalisation",
-                self.normalisation,
-                "None for more than two columns",
-            )?;
-        }
-        self.langevin.validate()?;
-        self.activation.validate()?;
-        self.optimiser.validate()
-    }
-}
 
 /// A density p(x) = exp(−E(x))/Z with a network for E.
 ///
@@ -324,8 +161,7 @@ pub struct EnergyModel {
     /// The averaged parameters transposed: what a chain's slope needs.
     transposed: Vec<f32>,
     fitted: Fitted,
-    /// ln Z, computed when first asked for.
-    log_partition: OnceLock<LogPartition>,
+    partitions: Partitions,
 }
 
 impl EnergyModel {
@@ -341,8 +177,8 @@ impl EnergyModel {
         let mut model = EnergyModel {
             transposed: p.clone(),
             parameters: Parameters::new(p),
-            fitted: Fitted::new(config.dim, ConditionKind::None),
-            log_partition: OnceLock::new(),
+            fitted: Fitted::new(config.dim, config.condition),
+            partitions: Partitions::default(),
             energy,
             config,
         };
@@ -367,7 +203,7 @@ impl EnergyModel {
     /// What follows from the parameters.
     fn refresh(&mut self) {
         self.energy.transpose(&self.parameters.average, &mut self.transposed);
-        self.log_partition = OnceLock::new();
+        self.partitions = Partitions::default();
     }
 
     /// Of the averaged parameters, which sample.
@@ -447,26 +283,26 @@ impl Paradigm for EnergyModel {
     fn draw_tile(
         &self,
         temperature: f64,
-        _: &[f32],
+        c: &[f32],
         streams: RowStreams,
         scratch: &mut Walking,
         x: &mut [f32],
     ) -> usize {
-        self.draw_standard(temperature, streams, scratch, x)
+        self.draw_standard(temperature, c, streams, scratch, x)
     }
 
-    /// −E(x) in the units of the data, or, with [`Normalisation::Quadrature`], −E(x) − ln Z. `options` change
-    /// nothing.
+    /// −E(x, c) in the units of the data, or, with [`Normalisation::Quadrature`], −E(x, c) − ln Z(c). `options`
+    /// change nothing.
     ///
-    /// The standard error of the estimate is that of ln Z, the same for all rows, plus a millionth of the
+    /// The standard error of the estimate is that of ln Z(c), the same for all rows under c, plus a millionth of the
     /// energy for f32: how far the grid is from those of every other node, or what halving the cells of a
     /// finer division changed, summed over them without signs. Nothing is cut off: beyond ±10 the energy has
     /// a closed form.
     fn score(&self, c: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         let tile =
-            |_: &[f32], (pass, energies): &mut (Pass<f32>, Vec<f64>), rows: Scored<'_>, nats: &mut [f64]| {
+            |c: &[f32], (pass, energies): &mut (Pass<f32>, Vec<f64>), rows: Scored<'_>, nats: &mut [f64]| {
                 energies.resize(nats.len(), 0.0);
-                self.score_tile(rows.z, pass, energies);
+                self.score_tile(rows.z, c, pass, energies);
                 nats.iter_mut().zip(energies).for_each(|(nats, energy)| *nats += *energy);
                 Ok(())
             };
@@ -474,15 +310,19 @@ impl Paradigm for EnergyModel {
         let Normalisation::Quadrature { intervals } = self.config.normalisation else {
             return Ok(LogLikelihood::Unnormalised(nats));
         };
-        let log_partition = match self.log_partition.get() {
-            Some(known) => *known,
-            None => {
-                let found = self.log_partition(intervals)?;
-                *self.log_partition.get_or_init(|| found)
-            }
-        };
-        let std_error = nats.mapv(|energy| log_partition.error + ROUNDING * (1.0 + energy.abs()));
-        nats -= log_partition.nats;
+        let mut std_error = Array1::zeros(nats.len());
+        // The condition of the row before, and its ln Z.
+        let mut last = None;
+        for (r, (nats, std_error)) in nats.iter_mut().zip(&mut std_error).enumerate() {
+            let c = c.rows(r, 1);
+            let log_partition = match last {
+                Some((same, log_partition)) if same == c => log_partition,
+                _ => self.partitions.of(c, || self.log_partition(intervals, c))?,
+            };
+            last = Some((c, log_partition));
+            *std_error = log_partition.error + ROUNDING * (1.0 + nats.abs());
+            *nats -= log_partition.nats;
+        }
         Ok(LogLikelihood::Estimate { nats, std_error })
     }
 }

@@ -1,17 +1,22 @@
 use super::EnergyConfig;
-use crate::nn::{Fourier, Layer, Linear, Network, REACH, Sequential, Tape, Weights, mlp};
+use crate::nn::{
+    Fourier, Layer, Linear, Network, REACH, Sequential, Tape, Weights, grow, join, mlp, take_rows,
+};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// The energy of rows z: (n, d), in standard units:
+/// The energy of rows z: (n, d), in standard units, under conditions c: (n, k), or (1, k) for all rows:
 ///
-/// E(z) = f(z̃; p) + ‖z‖²/2w², z̃ = clamp(z, ±REACH).
+/// E(z, c) = f(z̃, c; p) + ‖z‖²/2w², z̃ = clamp(z, ±REACH).
 ///
-/// f is a network on Fourier features. Along each axis it is constant beyond the reach, so the confinement
+/// f is a network on Fourier features of z̃, with c as it is beside them. Along each axis it is constant beyond the reach, so the confinement
 /// ‖z‖²/2w² makes exp(−E) integrable for any p, and the tails are those of a Gaussian. f starts at 0.
 #[derive(Debug, Clone)]
 pub(super) struct Energy {
     net: Sequential,
+    /// Columns of z, and of c.
+    dim: usize,
+    condition: usize,
     /// 1/w².
     pull: f64,
 }
@@ -19,7 +24,9 @@ pub(super) struct Energy {
 /// The buffers of one batch of rows, sized on first use and kept.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pass<F> {
-    near: Vec<F>, // z̃: (n, d)
+    near: Vec<F>,   // z̃: (n, d)
+    joined: Vec<F>, // [z̃ | c], or a tangent of it: (n, d + k)
+    dx: Vec<F>,     // a gradient in it: (n, d + k)
     tape: Tape<F>,
     dy: Vec<F>, // (n)
     /// E: (n)
@@ -34,17 +41,24 @@ fn clamp<F: Real>(z: F) -> F {
 
 impl Energy {
     pub(super) fn new(config: &EnergyConfig) -> Self {
-        let features = Fourier::octaves(config.dim, 1.0, config.octaves);
+        let condition = config.condition.width();
+        let features = Fourier::octaves(config.dim, 1.0, config.octaves).passing(condition);
         let sizes = [&[features.out_dim()], config.hidden.as_slice(), &[1]].concat();
         let mut layers = vec![Layer::Fourier(features)];
         layers.extend_from_slice(mlp(&sizes, config.activation).layers());
         layers.pop();
         layers.push(Layer::Linear(Linear::new(sizes[sizes.len() - 2], 1, 0.0)));
-        Energy { net: Sequential::new(layers), pull: config.width.powi(-2) }
+        let net = Sequential::new(layers);
+        Energy { net, dim: config.dim, condition, pull: config.width.powi(-2) }
     }
 
     pub(super) fn dim(&self) -> usize {
-        self.net.in_dim()
+        self.dim
+    }
+
+    /// Columns of a condition.
+    pub(super) fn condition(&self) -> usize {
+        self.condition
     }
 
     pub(super) fn num_params(&self) -> usize {
@@ -72,21 +86,23 @@ impl Energy {
         F::of(0.5 * self.pull) * z.iter().map(|&z| z * z).sum()
     }
 
-    fn near<F: Real>(z: &[F], near: &mut Vec<F>) {
+    /// What f takes.
+    fn input<'a, F: Real>(&self, z: &[F], c: &[F], near: &'a mut Vec<F>, joined: &'a mut Vec<F>) -> &'a [F] {
         near.clear();
         near.extend(z.iter().map(|&z| clamp(z)));
+        join(near, self.dim, c, self.condition, joined)
     }
 
-    /// f(z̃), nothing kept for the derivatives.
-    pub(super) fn infer<'a, F: Real>(&self, p: &[F], z: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
-        Self::near(z, &mut pass.near);
-        pass.tape.infer(&self.net, p, &pass.near)
+    /// f(z̃, c), nothing kept for the derivatives.
+    pub(super) fn infer<'a, F: Real>(&self, p: &[F], z: &[F], c: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
+        let Pass { near, joined, tape, .. } = pass;
+        tape.infer(&self.net, p, self.input(z, c, near, joined))
     }
 
-    /// f(z̃), with what the other functions need.
-    pub(super) fn forward<'a, F: Real>(&self, p: &[F], z: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
-        Self::near(z, &mut pass.near);
-        pass.tape.forward(&self.net, p, &pass.near)
+    /// f(z̃, c), with what the other functions need.
+    pub(super) fn forward<'a, F: Real>(&self, p: &[F], z: &[F], c: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
+        let Pass { near, joined, tape, .. } = pass;
+        tape.forward(&self.net, p, self.input(z, c, near, joined))
     }
 
     /// dp += ∂⟨dy, E⟩/∂p at the last `forward`.
@@ -94,31 +110,38 @@ impl Energy {
         pass.tape.backward(&self.net, w, dy, Some(dp), None);
     }
 
-    /// Fills `pass.e` with E and `pass.g` with ∇E.
-    pub(super) fn evaluate<F: Real>(&self, w: Weights<F>, z: &[F], pass: &mut Pass<F>) {
-        self.slope(w, z, pass, |tape, dy, g| tape.backward(&self.net, w, dy, None, Some(g)));
+    /// Fills `pass.e` with E and `pass.g` with ∇E, its gradient in z.
+    pub(super) fn evaluate<F: Real>(&self, w: Weights<F>, z: &[F], c: &[F], pass: &mut Pass<F>) {
+        self.slope(w, z, c, pass, |tape, dy, g| tape.backward(&self.net, w, dy, None, Some(g)));
     }
 
     /// `evaluate`, followed by `backward_slope`.
-    pub(super) fn evaluate_keeping<F: Real>(&self, w: Weights<F>, z: &[F], pass: &mut Pass<F>) {
-        self.slope(w, z, pass, |tape, dy, g| tape.backward_keeping(&self.net, w, dy, g));
+    pub(super) fn evaluate_keeping<F: Real>(&self, w: Weights<F>, z: &[F], c: &[F], pass: &mut Pass<F>) {
+        self.slope(w, z, c, pass, |tape, dy, g| tape.backward_keeping(&self.net, w, dy, g));
     }
 
     fn slope<F: Real>(
         &self,
         w: Weights<F>,
         z: &[F],
+        c: &[F],
         pass: &mut Pass<F>,
         backward: impl Fn(&mut Tape<F>, &[F], &mut [F]),
     ) {
-        self.forward(w.p, z, pass);
-        let Pass { near, tape, dy, e, g } = pass;
+        self.forward(w.p, z, c, pass);
+        let Pass { near, dx, tape, dy, e, g, .. } = pass;
         e.clear();
-        e.extend(tape.y().iter().zip(z.chunks_exact(self.dim())).map(|(&f, z)| f + self.confinement(z)));
+        e.extend(tape.y().iter().zip(z.chunks_exact(self.dim)).map(|(&f, z)| f + self.confinement(z)));
         dy.clear();
         dy.resize(e.len(), F::one());
         g.resize(z.len(), F::zero());
-        backward(tape, dy, g);
+        if self.condition == 0 {
+            backward(tape, dy, g);
+        } else {
+            let dx = grow(dx, e.len() * (self.dim + self.condition));
+            backward(tape, dy, dx);
+            take_rows(dx, self.dim, self.condition, g);
+        }
         let pull = F::of(self.pull);
         for ((g, &z), &near) in g.iter_mut().zip(z).zip(&*near) {
             *g = pull * z + if near == z { *g } else { F::zero() };
@@ -129,7 +152,7 @@ impl Energy {
     ///
     /// ⟨u, ∇E⟩ is the derivative of E along u, so its gradient is the reverse of one `jvp` along u; the part in
     /// ẋ of that reverse is ∇E, which is kept. Beyond the reach f has no slope, whatever p: there u counts as
-    /// 0. The confinement has no parameters.
+    /// 0. The confinement has no parameters, and a condition stands still.
     pub(super) fn backward_slope<F: Real>(
         &self,
         w: Weights<F>,
@@ -138,11 +161,13 @@ impl Energy {
         dp: &mut [F],
         pass: &mut Pass<F>,
     ) {
-        let Pass { near, tape, dy, .. } = pass;
+        let Pass { near, joined, dx, tape, dy, .. } = pass;
         for ((u, &z), &near) in u.iter_mut().zip(z).zip(&*near) {
             *u = if near == z { *u } else { F::zero() };
         }
-        tape.jvp(&self.net, w.p, u);
+        dx.clear();
+        dx.resize(self.condition, F::zero());
+        tape.jvp(&self.net, w.p, join(u, self.dim, dx, self.condition, joined));
         tape.jvp_backward_kept(&self.net, w, None, dy, dp);
     }
 }

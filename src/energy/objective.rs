@@ -7,8 +7,8 @@ use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// E ‖ε − σ ∇E(x + σε)‖² / d over rows x and noise ε ~ N(0, I): σ² times ‖s(x̃) − (x − x̃)/σ²‖² with s = −∇E
-/// (Vincent 2011, eq. 9), which σ does not blow up.
+/// E ‖ε − σ ∇ₓE(x + σε, c)‖² / d over rows x with their conditions c and noise ε ~ N(0, I): σ² times
+/// ‖s(x̃) − (x − x̃)/σ²‖² with s = −∇E (Vincent 2011, eq. 9), which σ does not blow up.
 #[derive(Debug)]
 pub(super) struct DenoisingScore<'a> {
     pub(super) energy: &'a Energy,
@@ -43,7 +43,7 @@ impl<F: Real> Loss<F> for DenoisingScore<'_> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        Batch { x, .. }: Batch<F>,
+        Batch { x, c }: Batch<F>,
         eps: &Vec<F>,
         weight: F,
         dp: Option<&mut [F]>,
@@ -62,7 +62,7 @@ impl<F: Real> Loss<F> for DenoisingScore<'_> {
         } else {
             w
         };
-        self.energy.evaluate_keeping(w, noisy, pass);
+        self.energy.evaluate_keeping(w, noisy, c, pass);
         let slope = weight * F::of(-2.0 * self.sigma / d);
         let mut loss = 0.0;
         u.clear();
@@ -84,6 +84,11 @@ impl<F: Real> Loss<F> for DenoisingScore<'_> {
 /// Persistent contrastive divergence (Tieleman 2008): in each step the chains move a little under the present
 /// energy and stand for exp(−E)/Z; the energy falls at the data and rises at the chains. They live with the
 /// shards, each with its share of them, and so follow from the shards' streams.
+///
+/// Under conditions each row stands opposite a chain with its own condition c, so that both means are over the same
+/// conditions, and what E makes of c alone cancels: E[E(x⁺, c)] − E[E(x⁻, c)]. A chain keeps its condition as long as
+/// some row has the same: a class that some chain has is always met by such a chain. For numbers it is the chain
+/// whose condition is nearest that takes over the row's: it comes from a density close by.
 #[derive(Debug)]
 pub(super) struct Contrast<'a, F> {
     pub(super) energy: &'a Energy,
@@ -99,9 +104,14 @@ pub(super) struct Contrast<'a, F> {
 /// The chains of a shard, which live from step to step.
 #[derive(Default)]
 pub(super) struct Chains<F> {
-    all: Vec<F>, // (chains, d)
+    /// Each with its condition behind it: (chains, d + k)
+    all: Vec<F>,
     /// Whose turn it is.
     next: usize,
+    /// The chains that move with this tile: (n)
+    turn: Vec<usize>,
+    /// Of each chain, whether it is among them.
+    taken: Vec<bool>,
     /// The rows x⁻ of this tile: (n, d)
     pub(super) x: Vec<F>,
     rngs: Vec<Rng>,
@@ -112,6 +122,35 @@ pub(super) struct Chains<F> {
 pub(super) struct ContrastScratch<F> {
     dy: Vec<F>, // (n)
     pass: Pass<F>,
+}
+
+impl<F: Real> Chains<F> {
+    /// Whose turn it is with rows of conditions c: (rows, k): for each row the first chain, from `next` on, whose
+    /// condition is nearest.
+    fn choose(&mut self, rows: usize, c: &[F], d: usize, k: usize) {
+        let Chains { all, next, turn, taken, .. } = self;
+        let count = all.len() / (d + k);
+        turn.clear();
+        taken.clear();
+        taken.resize(count, false);
+        for r in 0..rows {
+            let c = &c[r * k..(r + 1) * k];
+            let (mut nearest, mut least) = (0, F::infinity());
+            for chain in (0..count).map(|i| (*next + i) % count).filter(|&chain| !taken[chain]) {
+                let condition = &all[chain * (d + k) + d..(chain + 1) * (d + k)];
+                let distance: F = c.iter().zip(condition).map(|(&a, &b)| (a - b) * (a - b)).sum();
+                if distance < least {
+                    (nearest, least) = (chain, distance);
+                }
+                if least == F::zero() {
+                    break;
+                }
+            }
+            taken[nearest] = true;
+            turn.push(nearest);
+        }
+        *next = (*next + rows) % count;
+    }
 }
 
 impl<'a, F: Real> Contrast<'a, F> {
@@ -153,19 +192,21 @@ impl<F: Real> Loss<F> for Contrast<'_, F> {
     }
 
     /// Takes the next `rows` chains, restarts some, moves them under the present energy, and puts them back.
-    fn draw(&self, rows: usize, _: &[F], _: Progress, rng: &mut Rng, chains: &mut Chains<F>) {
-        let Chains { all, next, x, rngs, walk } = chains;
-        let d = self.energy.dim();
-        let count = self.chains.max(rows);
-        // The first time, all start.
-        while all.len() < count * d {
-            all.push(F::normal(rng));
+    fn draw(&self, rows: usize, c: &[F], _: Progress, rng: &mut Rng, chains: &mut Chains<F>) {
+        let (d, k) = (self.energy.dim(), self.energy.condition());
+        // Without conditions all chains start the first time; with conditions each starts with that of a row.
+        let missing = self.chains.max(rows).saturating_sub(chains.all.len() / (d + k));
+        let starting = if k == 0 { missing } else { missing.min(rows) };
+        for r in 0..starting {
+            chains.all.extend((0..d).map(|_| F::normal(rng)));
+            chains.all.extend_from_slice(&c[r * k..(r + 1) * k]);
         }
-        let count = all.len() / d;
+        chains.choose(rows, c, d, k);
+        let Chains { all, turn, x, rngs, walk, .. } = chains;
         x.clear();
         rngs.clear();
-        for r in 0..rows {
-            let chain = (*next + r) % count * d;
+        for chain in &*turn {
+            let chain = chain * (d + k);
             if rng.random::<f64>() < self.restart {
                 x.extend((0..d).map(|_| F::normal(rng)));
             } else {
@@ -174,18 +215,18 @@ impl<F: Real> Loss<F> for Contrast<'_, F> {
             rngs.push(Rng::seed_from_u64(rng.next_u64()));
         }
         let (p, t) = &self.now;
-        self.langevin.walk(self.energy, Weights { p, t }, 1.0, x, rngs, walk);
-        for (r, x) in x.chunks_exact(d).enumerate() {
-            let chain = (*next + r) % count * d;
-            all[chain..chain + d].copy_from_slice(x);
+        self.langevin.walk(self.energy, Weights { p, t }, 1.0, x, c, rngs, walk);
+        for (r, (chain, x)) in turn.iter().zip(x.chunks_exact(d)).enumerate() {
+            let (to, condition) = all[chain * (d + k)..(chain + 1) * (d + k)].split_at_mut(d);
+            to.copy_from_slice(x);
+            condition.copy_from_slice(&c[r * k..(r + 1) * k]);
         }
-        *next = (*next + rows) % count;
     }
 
     fn loss_grad(
         &self,
         w: Weights<F>,
-        Batch { x, .. }: Batch<F>,
+        Batch { x, c }: Batch<F>,
         chains: &Chains<F>,
         weight: F,
         mut dp: Option<&mut [F]>,
@@ -197,7 +238,7 @@ impl<F: Real> Loss<F> for Contrast<'_, F> {
         let mut loss = 0.0;
         for (i, (rows, sign)) in [(x, 1.0), (&chains.x[..], -1.0)].into_iter().enumerate() {
             dy.clear();
-            for (&f, z) in self.energy.forward(w.p, rows, pass).iter().zip(rows.chunks_exact(d)) {
+            for (&f, z) in self.energy.forward(w.p, rows, c, pass).iter().zip(rows.chunks_exact(d)) {
                 let e = (f + self.energy.confinement(z)).f64();
                 loss += sign * e + self.magnitude * f.f64().powi(2);
                 parts[i] += e;

@@ -1,11 +1,9 @@
-use std::sync::OnceLock;
-
+use super::likelihood::Partitions;
 use super::network::Energy;
 use super::{EnergyConfig, EnergyModel};
-use crate::engine::{ConditionKind, Fitted};
+use crate::engine::Fitted;
 use crate::error::Result;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 
 impl Persist for EnergyModel {
     fn kind() -> &'static str {
@@ -21,15 +19,16 @@ impl Persist for EnergyModel {
         let stored = Stored::parse(bytes)?;
         let (config, fitted): (EnergyConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        fitted.validate(config.dim, ConditionKind::None)?;
-        let chain = [&[features(config.dim, config.octaves)], &config.hidden[..], &[1]].concat();
+        fitted.validate(config.dim, config.condition)?;
+        let inputs = features(config.dim, config.octaves).saturating_add(config.condition.width());
+        let chain = [&[inputs], &config.hidden[..], &[1]].concat();
         stored.fits(2 * (config.hidden.len() + 1), &[&chain])?;
 
         let energy = Energy::new(&config);
         let parameters = stored.parameters(&energy.layout())?;
         let mut model = EnergyModel {
             transposed: parameters.average.clone(),
-            log_partition: OnceLock::new(),
+            partitions: Partitions::default(),
             config,
             energy,
             parameters,

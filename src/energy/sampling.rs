@@ -14,10 +14,11 @@ pub struct Walking {
 }
 
 impl EnergyModel {
-    /// A start, then the chain under exp(−E/T), of rows z: (n, d).
+    /// A start, then the chain under exp(−E/T), of rows z: (n, d) under conditions c.
     pub(super) fn draw_standard(
         &self,
         temperature: f64,
+        c: &[f32],
         streams: RowStreams,
         Walking { rngs, start, walk }: &mut Walking,
         z: &mut [f32],
@@ -26,7 +27,7 @@ impl EnergyModel {
         streams.fill(z.len() / d, rngs);
         let candidates = langevin.candidates();
         if candidates > 0 {
-            self.start(temperature, candidates, z, rngs, start);
+            self.start(temperature, candidates, z, c, rngs, start);
         } else {
             let sd = temperature.sqrt() as f32;
             for (z, rng) in z.chunks_exact_mut(d).zip(&mut *rngs) {
@@ -34,6 +35,6 @@ impl EnergyModel {
             }
         }
         let moves = langevin.moves(langevin.steps - candidates);
-        candidates + moves.walk(&self.energy, self.weights(), temperature, z, rngs, walk)
+        candidates + moves.walk(&self.energy, self.weights(), temperature, z, c, rngs, walk)
     }
 }

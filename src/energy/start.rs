@@ -53,7 +53,7 @@ pub(super) struct Start {
 }
 
 impl EnergyModel {
-    /// Fills z: (n, d) with starts, each one of `count` candidates of its own stream.
+    /// Fills z: (n, d) with starts under conditions c, each one of `count` candidates of its own stream.
     ///
     /// The candidates come one after another: the next takes the place with the share that its weight has of
     /// all so far, which leaves each in place with its share of the sum.
@@ -62,6 +62,7 @@ impl EnergyModel {
         temperature: f64,
         count: usize,
         z: &mut [f32],
+        c: &[f32],
         rngs: &mut [Rng],
         Start { candidates, nats, total, pass }: &mut Start,
     ) {
@@ -76,7 +77,7 @@ impl EnergyModel {
             for (z, rng) in candidates.chunks_exact_mut(d).zip(&mut *rngs) {
                 base.draw(rng, z);
             }
-            self.score_tile(candidates, pass, nats);
+            self.score_tile(candidates, c, pass, nats);
             for (r, rng) in rngs.iter_mut().enumerate() {
                 let candidate = &candidates[r * d..(r + 1) * d];
                 let weight = nats[r] / temperature - base.ln_density(candidate);

@@ -300,3 +300,61 @@ fn numbers_of_a_forged_checkpoint_are_refused_or_harmless() {
         assert!(refusals.contains(&what), "{refusals:?}");
     }
 }
+
+/// How often each token stands in rows of tokens: log-probabilities ln softmax(p), p one number per token.
+#[derive(Debug)]
+struct Unigram;
+
+impl Loss for Unigram {
+    type Row = Token;
+    type Drawn = ();
+    type Workspace = ();
+
+    fn transpose(&self, p: &[f32], t: &mut [f32]) {
+        t.copy_from_slice(p);
+    }
+
+    fn draw(&self, _: usize, _: &[f32], _: Progress, _: &mut Rng, _: &mut ()) {}
+
+    /// −Σ ln softmax(p)_token; its gradient is softmax(p) less the token's one-hot.
+    fn loss_grad(
+        &self,
+        w: Weights<f32>,
+        Batch { x, .. }: Batch<f32, Token>,
+        _: &(),
+        weight: f32,
+        mut dp: Option<&mut [f32]>,
+        _: &mut [f64],
+        _: &mut (),
+    ) -> f64 {
+        let all = crate::numeric::log_sum_exp(&w.p.iter().map(|&p| p.into()).collect::<Vec<f64>>());
+        let log_p = |token: usize| f64::from(w.p[token]) - all;
+        let mut loss = 0.0;
+        for token in x.iter().map(|token| token.0 as usize) {
+            loss -= log_p(token);
+            if let Some(dp) = dp.as_deref_mut() {
+                (0..w.p.len()).for_each(|other| dp[other] += weight * log_p(other).exp() as f32);
+                dp[token] -= weight;
+            }
+        }
+        loss
+    }
+}
+
+#[test]
+fn tokens_are_rows_like_any_other() {
+    // 0, 1, 1, 2, 2, 2, 2: each token twice as often as the one before.
+    let text = Array2::from_shape_fn((70, 7), |(_, place)| Token([0, 1, 1, 2, 2, 2, 2][place]));
+    let data = Dataset::new(text).unwrap();
+    let options = TrainOptions { validation: 0.2, ..options(400) };
+    let rows = Rows::plain(&data, &Fitted::new(7, ConditionKind::None), &options, &mut seeded(0)).unwrap();
+    let mut p = Parameters::new(vec![0.0; 3]);
+    let report = fit(Unigram, &mut p, &rows, &config(), &options, &mut Silent).unwrap();
+    let entropy = 7f64.ln() - (2.0 * 2f64.ln() + 4.0 * 4f64.ln()) / 7.0;
+    let (_, held_out) = report.validation[report.validation.len() - 1];
+    assert!((held_out / 7.0 - entropy).abs() < 1e-3, "{held_out}, entropy {entropy}");
+    for (token, doublings) in [(1, 1.0), (2, 2.0)] {
+        let found = f64::from(p.average[token] - p.average[0]);
+        assert!((found - doublings * 2f64.ln()).abs() < 0.02, "{found}");
+    }
+}

@@ -1,7 +1,8 @@
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::numeric::Real;
 use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
+use crate::numeric::gemm::gram;
 
 /// v = L⁻¹ z, L Lᵀ the correlations of the training rows: columns without correlation, in which a standard normal is
 /// the one Gaussian with all covariances of the data.
@@ -107,13 +108,12 @@ impl Whitening {
 
 /// The correlations of the rows z: (n, d), with a ridge on the diagonal.
 fn correlations(mut z: Array2<f64>) -> Array2<f64> {
-    let rows = z.nrows() as f64;
+    let (rows, d) = z.dim();
+    let squares = z.fold_axis(Axis(0), 0.0, |sum, z| z.mul_add(*z, *sum));
     // The columns' means are 0, and their variances 1 but for rounding and the stride.
-    for mut column in z.columns_mut() {
-        let size = (column.dot(&column) / rows).sqrt().max(f64::MIN_POSITIVE);
-        column /= size;
-    }
-    let mut c = z.t().dot(&z) / rows;
+    z /= &squares.mapv(|square| (square / rows as f64).sqrt().max(f64::MIN_POSITIVE));
+    let c = gram(z.as_standard_layout().as_slice().expect("row-major"), d);
+    let mut c = Array2::from_shape_vec((d, d), c).expect("d × d") / rows as f64;
     c.diag_mut().fill(1.0 + RIDGE);
     c
 }
@@ -128,7 +128,7 @@ impl From<Whitening> for Lines {
 
 #[cfg(feature = "safetensors")]
 impl TryFrom<Lines> for Whitening {
-    type Error = crate::Error;
+    type Error = crate::error::Error;
 
     fn try_from(Lines(lines): Lines) -> Result<Self, Self::Error> {
         use crate::error::check;

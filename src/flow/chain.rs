@@ -14,7 +14,8 @@ use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorise;
 
 /// f: the layers one after the other, a [`Mixer`] between each two, and the whitening of the base. x goes in,
-/// u ~ N(0, I) comes out; ln |det ∂u/∂x| is the sum of theirs.
+/// u ~ N(0, I) comes out; ln |det ∂u/∂x| is the sum of theirs. All conditioners see the condition c: (n, given), or
+/// (1, given) for all rows.
 ///
 /// Inside, coordinates are rows, z: (d, n), so that the transforms run along the vectors.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ pub struct Pass<F> {
     last: Vec<F>,
     // θ or dθ, row by row: (n, outputs)
     y: Vec<F>,
-    // (n, sees)
+    // (n, sees + given)
     dseen: Vec<F>,
     work: Vec<F>,
     mix: Vec<F>,
@@ -65,7 +66,7 @@ struct Kept<F> {
     // Before the transform and behind it: (d, n)
     x: Vec<F>,
     moved: Vec<F>,
-    // What the conditioner looks at, row by row: (n, sees)
+    // What the conditioner looks at, row by row: (n, sees + given)
     seen: Vec<F>,
     cache: Vec<F>,
     // One block per coordinate that moves: (outputs, n)
@@ -167,18 +168,18 @@ impl Chain {
         self.conditioner.net.out_dim()
     }
 
-    /// u = f(x; p) into `pass.z` and ln |det ∂u/∂x| into `pass.log_det`, keeping what `backward` needs.
+    /// u = f(x; c, p) into `pass.z` and ln |det ∂u/∂x| into `pass.log_det`, keeping what `backward` needs.
     /// x: (n, d)
-    pub fn forward<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>) {
-        self.run(p, x, pass, true);
+    pub fn forward<F: Real>(&self, p: &[F], x: &[F], c: &[F], pass: &mut Pass<F>) {
+        self.run(p, x, c, pass, true);
     }
 
     /// The same, nothing kept.
-    pub fn infer<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>) {
-        self.run(p, x, pass, false);
+    pub fn infer<F: Real>(&self, p: &[F], x: &[F], c: &[F], pass: &mut Pass<F>) {
+        self.run(p, x, c, pass, false);
     }
 
-    fn run<F: Real>(&self, p: &[F], x: &[F], pass: &mut Pass<F>, keep: bool) {
+    fn run<F: Real>(&self, p: &[F], x: &[F], c: &[F], pass: &mut Pass<F>, keep: bool) {
         let (d, net, n) = (self.dim, &self.conditioner.net, x.len() / self.dim);
         let Pass { z, log_det, kept, last, y, work, mix, scratch, .. } = pass;
         kept.resize_with(self.layers.len(), Kept::default);
@@ -192,7 +193,7 @@ impl Chain {
             let kept = &mut kept[if keep { l } else { 0 }];
             let p_net = &p[layer.net.clone()];
             assign(&mut kept.x, z);
-            self.look(z, n, &mut kept.seen);
+            self.look(z, c, n, &mut kept.seen);
             if keep {
                 net.forward(p_net, &kept.seen, y, grow(&mut kept.cache, n * net.cache_width()));
             } else {
@@ -225,7 +226,7 @@ impl Chain {
     /// With φ = ⟨du, u⟩ + dlog_det·Σ_r ln |det ∂u/∂x|_r: dp += ∂φ/∂p after `forward`, du in `pass.z`.
     ///
     /// From the last layer to the first. A coordinate that passes has the gradient that comes from behind;
-    /// one that is seen adds what goes down the conditioner.
+    /// one that is seen adds what goes down the conditioner. Nothing flows back into the condition.
     pub fn backward<F: Real>(&self, w: Weights<F>, dlog_det: F, dp: &mut [F], pass: &mut Pass<F>) {
         let (net, n) = (&self.conditioner.net, pass.z.len() / self.dim);
         let Pass { z: dz, kept, last, y: dy, dseen, work, mix, scratch, .. } = pass;
@@ -259,18 +260,18 @@ impl Chain {
             for (i, (dz, x)) in
                 dz.chunks_exact_mut(n).zip(kept.x.chunks_exact(n)).enumerate().take(self.sees())
             {
-                for ((dz, &x), &dseen) in dz.iter_mut().zip(x).zip(dseen[i..].iter().step_by(self.sees())) {
+                for ((dz, &x), &dseen) in dz.iter_mut().zip(x).zip(dseen[i..].iter().step_by(net.in_dim())) {
                     *dz += if within_reach(x) == x { dseen } else { F::zero() };
                 }
             }
         }
     }
 
-    /// x = f⁻¹(u; p): u: (d, n) in `pass.z` becomes x, row by row in `x`: (n, d). How often each conditioner
+    /// x = f⁻¹(u; c, p): u: (d, n) in `pass.z` becomes x, row by row in `x`: (n, d). How often each conditioner
     /// ran.
     ///
-    /// Where all coordinates move, they are found one by one: x_i = T⁻¹(y_i; θ_i(x_<i)).
-    pub fn inverse<F: Real>(&self, p: &[F], pass: &mut Pass<F>, x: &mut [F]) -> usize {
+    /// Where all coordinates move, they are found one by one: x_i = T⁻¹(y_i; θ_i(x_<i, c)).
+    pub fn inverse<F: Real>(&self, p: &[F], c: &[F], pass: &mut Pass<F>, x: &mut [F]) -> usize {
         let (net, n) = (&self.conditioner.net, pass.z.len() / self.dim);
         let Pass { z, kept, y, work, scratch, .. } = pass;
         kept.resize_with(self.layers.len(), Kept::default);
@@ -291,7 +292,7 @@ impl Chain {
             let each = self.conditioner.moves.len() / self.inverse_passes();
             passes = 0;
             for first in self.conditioner.moves.clone().step_by(each) {
-                self.look(z, n, &mut kept.seen);
+                self.look(z, c, n, &mut kept.seen);
                 net.infer(&p[layer.net.clone()], &kept.seen, y, scratch);
                 passes += 1;
                 transpose((n, self.outputs()), y, &mut kept.theta);
@@ -320,12 +321,18 @@ impl Chain {
         self.conditioner.moves.clone().zip(theta.chunks_exact_mut(self.transform.params() * n))
     }
 
-    /// x_1 … x_sees, row by row.
-    fn look<F: Real>(&self, z: &[F], n: usize, seen: &mut Vec<F>) {
-        let sees = self.sees();
-        seen.resize(n * sees, F::zero());
+    /// x_1 … x_sees and c, row by row.
+    fn look<F: Real>(&self, z: &[F], c: &[F], n: usize, seen: &mut Vec<F>) {
+        let (sees, given, width) = (self.sees(), self.conditioner.given, self.conditioner.net.in_dim());
+        seen.resize(n * width, F::zero());
         for (i, z) in z.chunks_exact(n).enumerate().take(sees) {
-            seen[i..].iter_mut().step_by(sees).zip(z).for_each(|(seen, &z)| *seen = within_reach(z));
+            seen[i..].iter_mut().step_by(width).zip(z).for_each(|(seen, &z)| *seen = within_reach(z));
+        }
+        if given > 0 {
+            let rows = seen.chunks_exact_mut(width).zip(c.chunks_exact(given).cycle());
+            for (seen, c) in rows {
+                seen[sees..].iter_mut().zip(c).for_each(|(seen, &c)| *seen = within_reach(c));
+            }
         }
     }
 }
@@ -341,8 +348,8 @@ fn assign<F: Real>(v: &mut Vec<F>, x: &[F]) {
     v.extend_from_slice(x);
 }
 
-/// Beyond the reach a coordinate looks to a conditioner as if it stood there: θ is bounded, so that a row far
-/// outside is moved no further than a multiple of its distance.
+/// Beyond the reach a coordinate, or a number of the condition, looks to a conditioner as if it stood there: θ is
+/// bounded, so that a row far outside is moved no further than a multiple of its distance.
 fn within_reach<F: Real>(x: F) -> F {
     x.max(F::of(-REACH)).min(F::of(REACH))
 }

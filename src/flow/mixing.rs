@@ -54,7 +54,7 @@ impl Mixer {
 
     /// Takes the order of a file, if it is one.
     #[cfg(feature = "safetensors")]
-    pub fn set_order(&mut self, order: Vec<usize>) -> crate::Result<()> {
+    pub fn set_order(&mut self, order: Vec<usize>) -> crate::error::Result<()> {
         let mut sorted = order.clone();
         sorted.sort_unstable();
         let sane = sorted.into_iter().eq(0..self.order.len());

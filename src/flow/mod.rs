@@ -57,24 +57,53 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # Conditions
+//!
+//! With a [`condition`](FlowConfig::condition) c all conditioners see c beside their coordinates, so f(x; c) is
+//! another invertible map for each c, and [`given`](Generative::given) is p(x|c), exact as well. The parameters θ of
+//! a coordinate that has none before it depend on c alone, so a flow of one column is conditioned too, and may then be
+//! a coupling. The units and the base are those of all rows, whatever their conditions. Numbers more than ten
+//! standard deviations out look to the conditioners as if they stood there.
+//!
+//! Without a condition such a flow draws one for each row, as often as it was trained, and the likelihood is
+//! Σ p(c) p(x|c) over the classes.
+//!
+//! ```
+//! use quadrivium::{worlds::Toy, prelude::*};
+//!
+//! // Moons, given their height.
+//! let mut rng = quadrivium::seeded(0);
+//! let moons = Toy::moons(0.1)?.sample(2_000, &mut rng);
+//! let (across, height) = moons.view().split_at(quadrivium::ndarray::Axis(1), 1);
+//! let data = Dataset::new(across.to_owned())?.with_condition(Condition::Vector(height.to_owned()))?;
+//! let condition = ConditionKind::Vector { dim: 1 };
+//! let config = FlowConfig { condition, hidden: vec![32], ..FlowConfig::with_dim(1) };
+//! let mut flow = Flow::new(config, &mut rng)?;
+//! flow.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut Silent)?;
+//!
+//! // Near its top the upper moon is about x = 0, near its bottom the lower one about x = 1.
+//! for (height, at) in [(1.0, 0.0), (-0.5, 1.0)] {
+//!     let drawn = flow.given(&Condition::vector(&[height]))?.draw(500, &mut rng)?;
+//!     assert!((drawn.mean().unwrap() - at).abs() < 0.2);
+//! }
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # What can go wrong
 //!
 //! - **Bridges between modes.** A continuous map cannot tear the one normal bump into separate modes: thin
-//!   bridges stay, the thicker the fewer layers. *See*: rows drawn between modes. On the grid of 25 modes
-//!   18 % of the rows of an affine coupling lie within 3σ of a mode and its NLL is 2.2 nats above the
-//!   truth; of splines it is 97.9 % and 0.015 nats. *Change*: splines, then more layers.
+//!   bridges stay, the thicker the fewer layers. *See*: rows drawn between modes. On a grid of 25 modes affine
+//!   couplings put most of their rows there, and splines few ([measured](crate::results)). *Change*: splines,
+//!   then more layers.
 //! - **Tails.** A spline bends within its box; beyond, the density falls off as a normal's does, of a width
-//!   that [`Transform::AffineSpline`] learns and [`Transform::Spline`] takes from the base: with the latter,
-//!   rows beyond four standard deviations cost the banana x₂ = x₁² + noise some 0.07 nats a row in all, with
-//!   the former 0.001.
+//!   that [`Transform::AffineSpline`] learns and [`Transform::Spline`] takes from the base. *See*: held-out rows
+//!   beyond four standard deviations that score far below the others. *Change*: the former.
 //! - **Few rows, many columns.** An exact likelihood overfits without a sign in the training loss. *See*: the
 //!   validation loss of [`TrainReport`]. *Change*: [`patience`](TrainOptions::patience), more
 //!   [`weight_decay`](OptimiserConfig::weight_decay), which draws the layers to the identity and so the flow to
 //!   its base, fewer `octaves` and bins.
 //! - **Repeated values** have an unbounded density: [`dequantise`](crate::tables::dequantise) first.
-//! - **A temperature below 1** scales u, and takes outer modes away rather than sharpen them: 0.7 leaves
-//!   the spread of a mode at 1.09 of the true one (1.11 at 1), and the KL of mode shares grows from 0.002
-//!   to 0.13 nats.
+//! - **A temperature below 1** scales u. It draws outer modes less often and does not make modes sharper.
 //!
 //! # Papers
 //!
@@ -117,7 +146,7 @@ use crate::numeric::rng::Streams;
     serde(default, deny_unknown_fields)
 )]
 pub struct FlowConfig {
-    /// Columns of a row. 1 to 65,536; at least 2 for couplings. Default 2.
+    /// Columns of a row. 1 to 65,536; at least 2 for couplings without a condition. Default 2.
     pub dim: usize,
     /// Which coordinates a layer moves given which. Default [`Architecture::Coupling`].
     pub architecture: Architecture,
@@ -128,7 +157,8 @@ pub struct FlowConfig {
     /// What happens to the coordinates between two layers. Default [`Mixing::Reverse`].
     pub mixing: Mixing,
     /// Units of each hidden layer of a conditioner. At least one layer, and in each 1 to 65,536; for
-    /// [`Architecture::MaskedAutoregressive`] at least `dim − 1`, so that every coordinate is seen. All
+    /// [`Architecture::MaskedAutoregressive`] at least `dim − 1`, so that every coordinate is seen, and `dim` under a
+    /// condition, for the units that see it alone. All
     /// conditioners and mixings together have at most 2²⁸ parameters. Default `[64, 64]`.
     pub hidden: Vec<usize>,
     /// Between the layers of a conditioner. Default [`Activation::Silu`].
@@ -143,6 +173,10 @@ pub struct FlowConfig {
     /// layers have learned anything the flow is then one Gaussian. Rows of one column and of more than 512 have no
     /// covariances. Default true.
     pub correlated_base: bool,
+    /// What rows are conditioned on: every conditioner sees it beside the coordinates. The base is the same for all
+    /// conditions. Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
     /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
     pub optimiser: OptimiserConfig,
 }
@@ -207,6 +241,7 @@ impl Default for FlowConfig {
             activation: Activation::Silu,
             octaves: 2,
             correlated_base: true,
+            condition: ConditionKind::None,
             optimiser: OptimiserConfig { lr: 3e-3, ..Default::default() },
         }
     }
@@ -256,20 +291,22 @@ impl FlowConfig {
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         check_width("FlowConfig::dim", self.dim)?;
-        let masked = self.architecture == Architecture::MaskedAutoregressive;
+        self.condition.validate("FlowConfig::condition")?;
+        let (masked, given) =
+            (self.architecture == Architecture::MaskedAutoregressive, self.condition.width());
         check(
-            masked || self.dim >= 2,
+            masked || given > 0 || self.dim >= 2,
             "FlowConfig::dim",
             self.dim,
-            "at least 2 for Architecture::Coupling, which moves one half given the other",
+            "at least 2 for Architecture::Coupling without a condition, which moves one half given the other",
         )?;
         check((1..=1024).contains(&self.layers), "FlowConfig::layers", self.layers, "1 to 1024")?;
         check_some_hidden("FlowConfig::hidden", &self.hidden)?;
         check(
-            !masked || self.hidden.iter().all(|&units| units >= self.dim - 1),
+            !masked || self.hidden.iter().all(|&units| units + 1 >= self.dim + usize::from(given > 0)),
             "FlowConfig::hidden",
             &self.hidden,
-            "layers of at least dim − 1 units for Architecture::MaskedAutoregressive",
+            "layers of at least dim − 1 units for Architecture::MaskedAutoregressive, dim under a condition",
         )?;
         check(self.octaves <= most_octaves(REACH), "FlowConfig::octaves", self.octaves, "0 to 14")?;
         let spline = match self.transform {
@@ -289,7 +326,7 @@ impl FlowConfig {
             Architecture::Coupling => (self.dim / 2, self.dim.div_ceil(2)),
             Architecture::MaskedAutoregressive => ((self.dim - 1).max(1), self.dim),
         };
-        let inputs = sees * (1 + 2 * self.octaves);
+        let inputs = sees * (1 + 2 * self.octaves) + given;
         let conditioner = count_params(inputs, &self.hidden, moves * self.transform.params());
         let mixing = if self.mixing == Mixing::Linear { self.dim * self.dim } else { 0 };
         let base = if has_base(self) { self.dim * self.dim } else { 0 };
@@ -327,7 +364,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// A model with random conditioners that do not yet say anything: p(x) = N(x; 0, I).
+    /// A model with random conditioners that do not yet say anything: p(x|c) = N(x; 0, I).
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
@@ -337,7 +374,7 @@ impl Flow {
         let chain = Chain::new(&config, &mut streams.stream(1));
         let mut p = vec![0.0; chain.num_params()];
         chain.init(&mut p, &mut streams.stream(0));
-        let fitted = Fitted::new(config.dim, ConditionKind::None);
+        let fitted = Fitted::new(config.dim, config.condition);
         Ok(Flow { chain, parameters: Parameters::new(p), fitted, config })
     }
 
@@ -389,11 +426,11 @@ impl Paradigm for Flow {
         engine::fit(objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
     }
 
-    /// u ~ N(0, T²I), x = f⁻¹(u).
+    /// u ~ N(0, T²I), x = f⁻¹(u; c).
     fn draw_tile(
         &self,
         temperature: f64,
-        _: &[f32],
+        c: &[f32],
         streams: RowStreams,
         pass: &mut Pass<f32>,
         x: &mut [f32],
@@ -404,13 +441,13 @@ impl Paradigm for Flow {
             let mut rng = streams.row(r);
             pass.z[r..].iter_mut().step_by(n).for_each(|u| *u = temperature as f32 * f32::normal(&mut rng));
         }
-        self.chain.inverse(&self.parameters.average, pass, x)
+        self.chain.inverse(&self.parameters.average, c, pass, x)
     }
 
-    /// ln p(x), exact. No noise: `options` change nothing.
-    fn score(&self, c: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        let nats = log_prob(&self.fitted, c, x, |_, pass: &mut Pass<f32>, rows, nats| {
-            self.chain.infer(&self.parameters.average, rows.z, pass);
+    /// ln p(x|c), exact. No noise: `options` change nothing.
+    fn score(&self, given: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        let nats = log_prob(&self.fitted, given, x, |c, pass: &mut Pass<f32>, rows, nats| {
+            self.chain.infer(&self.parameters.average, rows.z, c, pass);
             log_density(self.chain.dim(), pass, |r, density| {
                 // Only ∞ − ∞ is not a number: u is beyond f32.
                 nats[r] = if density.is_nan() { f64::NEG_INFINITY } else { nats[r] + density };

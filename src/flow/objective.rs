@@ -6,7 +6,7 @@ use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// −ln N(u; 0, I) − ln |det ∂u/∂x|, u = f(x; p): the loss of a row is exactly its negative log-likelihood,
+/// −ln N(u; 0, I) − ln |det ∂u/∂x|, u = f(x; c, p): the loss of a row is exactly its negative log-likelihood,
 /// and draws no noise.
 #[derive(Debug)]
 pub(super) struct ChangeOfVariables<'m> {
@@ -37,7 +37,7 @@ impl<F: Real> Loss<F> for ChangeOfVariables<'_> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        Batch { x, .. }: Batch<F>,
+        Batch { x, c }: Batch<F>,
         _: &(),
         weight: F,
         dp: Option<&mut [F]>,
@@ -45,9 +45,9 @@ impl<F: Real> Loss<F> for ChangeOfVariables<'_> {
         pass: &mut Pass<F>,
     ) -> f64 {
         if dp.is_some() {
-            self.chain.forward(w.p, x, pass);
+            self.chain.forward(w.p, x, c, pass);
         } else {
-            self.chain.infer(w.p, x, pass);
+            self.chain.infer(w.p, x, c, pass);
         }
         let mut loss = 0.0;
         log_density(self.chain.dim(), pass, |_, nats| loss -= nats);

@@ -2,11 +2,10 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, has_base};
 use super::{Architecture, Flow, FlowConfig, Mixing};
-use crate::engine::{ConditionKind, Conditions, Fitted, Standardiser};
+use crate::engine::{Conditions, Fitted, Standardiser};
 use crate::error::{Result, check};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 use crate::numeric::rng::seeded;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
 
 /// What construction by chance and the first training fix.
 #[derive(Serialize, Deserialize)]
@@ -42,7 +41,7 @@ impl Persist for Flow {
         let fitted = Fitted { standardiser, conditions };
         config.validate()?;
         let (dim, layers) = (config.dim, config.layers);
-        fitted.validate(dim, ConditionKind::None)?;
+        fitted.validate(dim, config.condition)?;
         let expected = if config.mixing == Mixing::Permutation { layers - 1 } else { 0 };
         let sane = orders.len() == expected;
         check(sane, "orders", orders.len(), "one between each two layers, for Mixing::Permutation only")?;
@@ -52,7 +51,8 @@ impl Persist for Flow {
             Architecture::MaskedAutoregressive => ((dim - 1).max(1), dim),
         };
         let outputs = moves.saturating_mul(config.transform.params());
-        let conditioner = [&[features(sees, config.octaves)], &config.hidden[..], &[outputs]].concat();
+        let inputs = features(sees, config.octaves).saturating_add(config.condition.width());
+        let conditioner = [&[inputs], &config.hidden[..], &[outputs]].concat();
         let learned = if config.mixing == Mixing::Linear { layers - 1 } else { 0 };
         let base = usize::from(has_base(&config));
         let tensors = layers * 2 * (config.hidden.len() + 1) + learned + base;

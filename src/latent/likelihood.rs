@@ -5,7 +5,7 @@ use super::network::{Gaussians, Networks};
 use crate::engine::TILE;
 use crate::model::Scored;
 use crate::numeric::rng::{Rng, Streams};
-use crate::numeric::{Real, log_sum_exp};
+use crate::numeric::{Real, log_mean_exp};
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -86,7 +86,7 @@ impl Vae {
                 }
                 log_w.push(log_p + log_ratio);
                 if log_w.len() == draws {
-                    nats[r] = log_sum_exp(log_w) - (draws as f64).ln();
+                    nats[r] = log_mean_exp(log_w);
                     log_w.clear();
                 }
             }

@@ -2,8 +2,7 @@ use super::network::Networks;
 use super::{Vae, VaeConfig};
 use crate::engine::Fitted;
 use crate::error::Result;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode, features};
 
 impl Persist for Vae {
     fn kind() -> &'static str {

@@ -78,6 +78,8 @@ pub enum Paradigm {
     Energy,
     /// A density in closed form, without a network: what a network has to beat.
     Baseline,
+    /// None of these: a known truth, or an experiment that has no place on the map yet.
+    OffTheMap,
 }
 
 /// What training minimises.
@@ -110,6 +112,8 @@ pub enum Objective {
     /// −ln of the mean of kernels centred on the training rows; their width is found by a rule or by
     /// cross-validation.
     KernelSmoothing,
+    /// Nothing, or nothing that the map knows.
+    OffTheMap,
 }
 
 /// How a row is drawn, with the numbers that determine its cost.
@@ -168,7 +172,20 @@ impl Objective {
             Objective::SlicedScoreMatching => "squared error of noise, less a constant",
             Objective::FlowMatching => "squared error of velocity per column",
             Objective::ContrastiveDivergence => "difference of mean energies in nats",
+            Objective::OffTheMap => "unknown to the map",
         }
+    }
+
+    /// Whether the loss on held-out rows tells which parameters are best, as
+    /// [`patience`](crate::TrainOptions::patience) needs. The loss of a game and a contrast with chains do not.
+    ///
+    /// ```
+    /// use quadrivium::map::Objective;
+    /// assert!(Objective::Elbo.ranks_parameters() && !Objective::WassersteinGp.ranks_parameters());
+    /// ```
+    pub fn ranks_parameters(self) -> bool {
+        use Objective::*;
+        !matches!(self, Minimax | NonSaturatingR1 | WassersteinGp | ContrastiveDivergence)
     }
 }
 
@@ -212,6 +229,8 @@ pub enum Discrepancy {
     /// The squared error of a velocity field along the paths. For a Lipschitz field it bounds W₂² (Albergo &
     /// Vanden-Eijnden 2023, proposition 3).
     Wasserstein2Bound,
+    /// Not known.
+    OffTheMap,
 }
 
 /// How the time to draw one row grows.
@@ -361,14 +380,18 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
         }
         _ => return None,
     };
-    let latency = match sampling {
-        S::OnePass => LatencyLaw::Constant,
-        S::Sequential { .. } => LatencyLaw::LinearInDim,
-        S::Denoising { .. } | S::Flowing { .. } | S::Langevin { .. } | S::AnnealedLangevin { .. } => {
-            LatencyLaw::LinearInSteps
-        }
-    };
-    Some(Place { paradigm, discrepancy, likelihood, latency, failures })
+    Some(Place { paradigm, discrepancy, likelihood, latency: latency(sampling), failures })
+}
+
+fn latency(sampling: Sampling) -> LatencyLaw {
+    match sampling {
+        Sampling::OnePass => LatencyLaw::Constant,
+        Sampling::Sequential { .. } => LatencyLaw::LinearInDim,
+        Sampling::Denoising { .. }
+        | Sampling::Flowing { .. }
+        | Sampling::Langevin { .. }
+        | Sampling::AnnealedLangevin { .. } => LatencyLaw::LinearInSteps,
+    }
 }
 
 /// A model's objective and sampling procedure, and what the literature predicts for them.
@@ -395,12 +418,25 @@ pub struct Card {
 }
 
 impl Card {
-    /// The card of a model that stands at `place(objective, sampling)`.
+    /// The card of a model with that objective and sampling, with what the literature predicts for the pair if the map
+    /// knows it.
     ///
-    /// # Panics
-    /// If no method uses that pair: a mistake of the model's author, not of its user.
-    pub(crate) fn new(name: impl Into<Cow<'static, str>>, objective: Objective, sampling: Sampling) -> Self {
-        let place = place(objective, sampling).expect("a model stands on the map");
+    /// ```
+    /// use quadrivium::map::{Card, Objective, Paradigm, Sampling};
+    /// let card = Card::new("DDIM-50", Objective::NoisePrediction, Sampling::Denoising { steps: 50 });
+    /// assert_eq!((card.paradigm, card.nfe), (Paradigm::Diffusion, 50));
+    /// let card = Card::new("an experiment", Objective::Elbo, Sampling::Langevin { steps: 3 });
+    /// assert_eq!(card.paradigm, Paradigm::OffTheMap);
+    /// ```
+    pub fn new(name: impl Into<Cow<'static, str>>, objective: Objective, sampling: Sampling) -> Self {
+        let unknown = Place {
+            paradigm: Paradigm::OffTheMap,
+            discrepancy: Discrepancy::OffTheMap,
+            likelihood: LikelihoodKind::Unavailable,
+            latency: latency(sampling),
+            failures: &[],
+        };
+        let place = place(objective, sampling).unwrap_or(unknown);
         Card {
             name: name.into(),
             paradigm: place.paradigm,
@@ -434,6 +470,7 @@ words!(Paradigm {
     Paradigm::Flow => "flow",
     Paradigm::Energy => "energy-based",
     Paradigm::Baseline => "baseline",
+    Paradigm::OffTheMap => "off the map",
 });
 
 words!(Objective {
@@ -450,6 +487,7 @@ words!(Objective {
     Objective::ContrastiveDivergence => "contrastive divergence",
     Objective::ExpectationMaximisation => "EM",
     Objective::KernelSmoothing => "kernel smoothing",
+    Objective::OffTheMap => "none on the map",
 });
 
 words!(Discrepancy {
@@ -461,6 +499,7 @@ words!(Discrepancy {
     Discrepancy::Fisher => "Fisher, over noise levels",
     Discrepancy::FisherAtOneLevel => "Fisher, one noise level",
     Discrepancy::Wasserstein2Bound => "bound on Wasserstein-2²",
+    Discrepancy::OffTheMap => "unknown",
 });
 
 words!(LatencyLaw {

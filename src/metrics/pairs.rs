@@ -2,7 +2,7 @@
 //! stand on.
 //!
 //! The closures given to `vectorise` are marked `inline(always)`: large ones are otherwise compiled once,
-//! outside of the dispatch, for the narrow vectors of the generic target (2.5 times slower here).
+//! outside of the dispatch, for the narrow vectors of the generic target.
 
 use ndarray::ArrayView2;
 

@@ -16,9 +16,14 @@
 //!
 //! All buffers belong to the caller: row-major slices whose lengths are the widths below times the number of
 //! rows. [`Tape`] is such a set of buffers for callers who want one.
+//!
+//! A [`Network`] is a function of rows, composed at compile time. A [`VectorField`] is a function of rows, time and
+//! condition, such as a diffusion learns; it is dyn-safe, so that a model takes one that its user wrote. A
+//! [`NetworkSpec`] is the part of a config that builds either.
 
 mod activation;
 mod blurred;
+mod embedded;
 pub(crate) mod fade;
 mod field;
 mod fourier;
@@ -26,7 +31,9 @@ mod join;
 mod layout;
 pub(crate) mod limits;
 mod linear;
+mod residual;
 mod sequential;
+mod spec;
 mod tape;
 pub(crate) mod timed;
 
@@ -37,7 +44,9 @@ pub(crate) use fourier::{REACH, most_octaves};
 pub(crate) use join::{join, take_rows};
 pub use layout::{Layout, Tensor};
 pub use linear::{Linear, Masked};
+pub use residual::Residual;
 pub use sequential::{Layer, Sequential, mlp};
+pub use spec::NetworkSpec;
 pub use tape::Tape;
 pub(crate) use tape::grow;
 

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::activation::Elementwise;
-use super::{Activation, Fourier, Layout, Linear, Masked, Network, Primal, Weights};
+use super::{Activation, Fourier, Layout, Linear, Masked, Network, Primal, Residual, Weights};
 use crate::numeric::Real;
 use crate::numeric::gemm::Epilogue;
 use crate::numeric::rng::Rng;
@@ -19,6 +19,8 @@ pub enum Layer {
     Fourier(Fourier),
     /// x + g(x) (He et al. 2016).
     Residual(Sequential),
+    /// Residual blocks that further columns modulate.
+    Modulated(Box<Residual>),
 }
 
 impl Layer {
@@ -27,7 +29,7 @@ impl Layer {
         match self {
             Layer::Linear(_) | Layer::Masked(_) => true,
             Layer::Activation(activation) => activation.slope_below::<f64>().is_some(),
-            Layer::Fourier(_) => false,
+            Layer::Fourier(_) | Layer::Modulated(_) => false,
             Layer::Residual(inner) => inner.layers.iter().all(Layer::is_straight),
         }
     }
@@ -60,6 +62,7 @@ macro_rules! each {
             Layer::Activation($layer) => $call,
             Layer::Fourier($layer) => $call,
             Layer::Residual($layer) => $call,
+            Layer::Modulated($layer) => $call,
         }
     };
 }

@@ -207,6 +207,40 @@ fn compositions() {
     );
 }
 
+#[test]
+fn residual_derivatives_match_differences() {
+    for (inputs, condition, width, blocks) in [(2, 0, 5, 2), (2, 3, 5, 2), (1, 1, 18, 1)] {
+        check(Residual::new(inputs, condition, width, blocks, Activation::Silu, 3, 1.0), |_| false);
+    }
+    // Inside a composition, behind Fourier features that leave the condition alone.
+    check(
+        Sequential::new(vec![
+            Layer::Fourier(Fourier::octaves(2, 1.0, 1).passing(1)),
+            Layer::Modulated(Box::new(Residual::new(6, 1, 4, 1, Activation::Tanh, 2, 1.0))),
+        ]),
+        |_| false,
+    );
+}
+
+#[test]
+fn residual_starts_as_one_product_of_the_normalized_rows() {
+    let (shallow, deep) = (
+        Residual::new(2, 1, 8, 1, Activation::Silu, 3, 1.0),
+        Residual::new(2, 1, 8, 5, Activation::Silu, 3, 1.0),
+    );
+    let value = |net: &Residual, c: f64| {
+        let mut p = vec![f64::NAN; net.num_params()];
+        net.init(&mut p, &mut seeded(0));
+        // The same first and last product.
+        p[..24].fill(0.5);
+        let out = p.len() - 27;
+        p[out..].iter_mut().enumerate().for_each(|(i, p)| *p = i as f64);
+        Tape::default().forward(net, &p, &[0.3, -2.0, c]).to_vec()
+    };
+    assert_eq!(value(&shallow, 0.0), value(&deep, 0.0));
+    assert_eq!(value(&deep, 0.0), value(&deep, 1.0));
+}
+
 /// Activations that run as part of a product give what they give alone, to the bit: at both ends, on both sides,
 /// behind a mask, with a slope that changes the sign, and at widths around the vectors.
 #[test]

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use super::blurred::Blurred;
+use super::embedded::Embedded;
 use super::linear::add_sum_of_rows;
 use super::{
     Activation, Direction, Fourier, Inputs, Layer, Layout, Linear, Network, Primal, SecondOrder, Sequential,
@@ -51,10 +52,8 @@ struct Parts {
 /// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
 #[derive(Debug, Default)]
 struct Buffers<F> {
-    time: Vec<F>,  // of each moment: (n) or (1)
-    blur: Vec<F>,  // (n) or (1)
+    moments: Embedded<F>,
     f: Vec<F>,     // F(x̃, blur): (fx, n)
-    t: Vec<F>,     // T(time): (n, ft) or (1, ft)
     share: Vec<F>, // b + T·Wt, and + c·Wc, where all rows share them: (1, h)
     h: Vec<F>,     // (n, h)
     cache: Vec<F>, // of `rest`
@@ -66,17 +65,7 @@ struct Buffers<F> {
     fdot: Vec<F>,     // (fx, n)
     hdot: Vec<F>,     // (n, h)
     tangents: Vec<F>, // of `rest`
-    rates: Rates<F>,
     scratch: Vec<F>,
-}
-
-/// The tangents of the moments.
-#[derive(Debug, Default)]
-struct Rates<F> {
-    time: Vec<F>,   // (m)
-    blur: Vec<F>,   // (m)
-    slopes: Vec<F>, // the cache of T
-    t: Vec<F>,      // Ṫ: (m, ft)
 }
 
 /// x̃.
@@ -141,22 +130,6 @@ impl Timed {
         layout
     }
 
-    /// Refuses a config whose network the file cannot hold.
-    #[cfg(feature = "safetensors")]
-    pub(crate) fn fits(
-        stored: &crate::persist::format::Stored,
-        dim: usize,
-        hidden: &[usize],
-        octaves: usize,
-        time_features: usize,
-        condition: usize,
-    ) -> Result<()> {
-        let chain = [&[time_features], hidden, &[dim]].concat();
-        let features = crate::persist::format::features(dim, octaves).saturating_add(condition);
-        let tensors = 2 * (hidden.len() + 1) + 1 + usize::from(condition > 0);
-        stored.fits(tensors, &[&chain, &[features, hidden[0]]])
-    }
-
     /// Columns of h.
     fn width(&self) -> usize {
         self.rest.in_dim()
@@ -178,15 +151,9 @@ impl Timed {
     fn first_layer<F: Real>(&self, p: &[F], at: Inputs<F>, buffers: &mut Buffers<F>) {
         let Parts { time, inputs, condition: wc, .. } = self.parts();
         let (n, m, k, width) = (at.x.len() / self.dim(), at.moments.len(), self.condition, self.width());
-        let Buffers { time: times, blur, f, t, share, h, .. } = buffers;
-        times.clear();
-        blur.clear();
-        for moment in at.moments {
-            times.push(F::of(moment.time));
-            blur.push(F::of(moment.blur));
-        }
-        let t = grow(t, m * self.embedding.out_dim());
-        self.embedding.infer(&[], times, t, &mut []);
+        let Buffers { moments, f, share, h, .. } = buffers;
+        moments.embed(&self.embedding, at.moments);
+        let t = &moments.t[..m * self.embedding.out_dim()];
         let h = grow(h, n * width);
         let one_condition = at.condition.len() < n * k;
         let c = if one_condition { Strided::repeated(at.condition) } else { Strided::rows(at.condition, k) };
@@ -212,7 +179,7 @@ impl Timed {
             }
         };
         let f = grow(f, self.features.count() * n);
-        self.features.evaluate(at.x, blur, f);
+        self.features.evaluate(at.x, &moments.blur, f);
         let f = Strided::transposed(f, n);
         gemm((n, width, self.features.count()), f, &p[inputs], width, init, h);
     }
@@ -233,7 +200,7 @@ impl Timed {
         let Parts { time, inputs, condition, .. } = self.parts();
         let (m, k, width) = (at.moments.len(), self.condition, self.width());
         let n = dh.len() / width;
-        let m_c = if k == 0 { n } else { at.condition.len() / k };
+        let m_c = at.condition.len().checked_div(k).unwrap_or(n);
         let sum = sum_where(m < n || m_c < n, dh, width, sum);
         let t = &t[..m * self.embedding.out_dim()];
         let dh_m = if m == n { dh } else { sum };
@@ -329,7 +296,7 @@ impl<F: Real> VectorField<F> for Timed {
         dx: Option<&mut [F]>,
         workspace: &mut Workspace,
     ) {
-        let Buffers { f, t, h, cache, dh, sum, df, scratch, .. } = workspace.of::<Buffers<F>>();
+        let Buffers { moments, f, h, cache, dh, sum, df, scratch, .. } = workspace.of::<Buffers<F>>();
         let Parts { inputs, rest, .. } = self.parts();
         let (n, width, count) = (dv.len() / self.dim(), self.width(), self.features.count());
         let dh = grow(dh, n * width);
@@ -338,7 +305,7 @@ impl<F: Real> VectorField<F> for Timed {
         let part = dp.as_deref_mut().map(|dp| &mut dp[rest.clone()]);
         self.rest.backward(w.slice(rest), h, cache, dv, part, Some(dh), scratch);
         if let Some(dp) = dp {
-            self.add_first_layer(w, at, f, t, dh, sum, dp);
+            self.add_first_layer(w, at, f, &moments.t, dh, sum, dp);
         }
         if let Some(dx) = dx {
             let df = grow(df, n * count);
@@ -349,27 +316,18 @@ impl<F: Real> VectorField<F> for Timed {
 
     /// ḣ = Ṫ·Wt + Ḟ·Wx.
     fn jvp(&self, p: &[F], at: Inputs<F>, dot: Direction<F>, vdot: &mut [F], workspace: &mut Workspace) {
-        let Buffers { time: times, blur, f, share, h, cache, fdot, hdot, tangents, rates, .. } =
-            workspace.of::<Buffers<F>>();
+        let Buffers { moments, f, share, h, cache, fdot, hdot, tangents, .. } = workspace.of::<Buffers<F>>();
         let Parts { time, inputs, rest, .. } = self.parts();
         let (n, m, width) = (vdot.len() / self.dim(), at.moments.len(), self.width());
-        let (count, embedded) = (self.features.count(), self.embedding.out_dim());
+        let count = self.features.count();
         let (f, fdot, hdot) = (&f[..count * n], grow(fdot, count * n), grow(hdot, n * width));
         self.features.jvp(at.x, f, dot.x, fdot);
         let init = if dot.moments.is_empty() {
             Init::Zero
         } else {
-            rates.time.clear();
-            rates.blur.clear();
-            for rate in dot.moments {
-                rates.time.push(F::of(rate.time));
-                rates.blur.push(F::of(rate.blur));
-            }
-            self.features.add_blur_tangent(blur, &rates.blur, f, fdot);
-            let t = grow(&mut rates.t, m * embedded);
-            let slopes = grow(&mut rates.slopes, m * self.embedding.cache_width());
-            self.embedding.forward(&[], times, t, slopes);
-            self.embedding.jvp(&[], times, slopes, &rates.time, t, &mut []);
+            moments.embed_rates(&self.embedding, dot.moments);
+            self.features.add_blur_tangent(&moments.blur, &moments.blurdot, f, fdot);
+            let t = &moments.tdot[..m * self.embedding.out_dim()];
             if m == n {
                 self.time.jvp(&p[time], &[], &[], t, hdot, &mut []);
                 Init::Accumulate
@@ -403,7 +361,7 @@ impl<F: Real> SecondOrder<F> for Timed {
         dp: &mut [F],
         workspace: &mut Workspace,
     ) {
-        let Buffers { f, t, h, cache, dh, sum, dhdot, fdot, hdot, tangents, rates, scratch, .. } =
+        let Buffers { moments, f, h, cache, dh, sum, dhdot, fdot, hdot, tangents, scratch, .. } =
             workspace.of::<Buffers<F>>();
         let Parts { time, inputs, rest, .. } = self.parts();
         let (n, m, width) = (dv.len() / self.dim(), at.moments.len(), self.width());
@@ -418,12 +376,12 @@ impl<F: Real> SecondOrder<F> for Timed {
         };
         let (part, dh_too, dhdot_too) = (&mut dp[rest.clone()], Some(&mut *dh), Some(&mut *dhdot));
         self.rest.jvp_backward(w.slice(rest), point, Some(dv), dvdot, Some(part), dh_too, dhdot_too, scratch);
-        self.add_first_layer(w, at, f, t, dh, sum, dp);
+        self.add_first_layer(w, at, f, &moments.t, dh, sum, dp);
         self.add_inputs(fdot, dhdot, &mut dp[inputs]);
         if !dot.moments.is_empty() {
             let embedded = self.embedding.out_dim();
             let dhdot = if m == n { &*dhdot } else { sum_where(true, dhdot, width, sum) };
-            let tdot = Strided::transposed(&rates.t[..m * embedded], embedded);
+            let tdot = Strided::transposed(&moments.tdot[..m * embedded], embedded);
             gemm((embedded, width, m), tdot, dhdot, width, Init::Accumulate, &mut dp[time]);
         }
     }

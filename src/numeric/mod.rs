@@ -25,3 +25,12 @@ pub fn log_sum_exp(u: &[f64]) -> f64 {
     }
     most + u.iter().map(|u| (u - most).exp()).sum::<f64>().ln()
 }
+
+/// ln (1/n) Σ eᵘ of n numbers, as [`log_sum_exp`].
+pub fn log_mean_exp(u: &[f64]) -> f64 {
+    let most = u.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if most == f64::NEG_INFINITY {
+        return most;
+    }
+    most + (u.iter().map(|u| (u - most).exp()).sum::<f64>() / u.len() as f64).ln()
+}

@@ -48,8 +48,8 @@
 //! | `model.config` | the model's config |
 //! | `model.fitted` | what the first training fixes: the units, with tails and whitening; bins, orders of coordinates, a mixture's family |
 //!
-//! A second entry, `quadrivium.columns`, may name the columns of the training's table: [`save_with`]. The names of
-//! other entries do not begin with `quadrivium`.
+//! A second entry, `quadrivium.columns`, may name the columns of the training's table, those of its condition among
+//! them: [`save_with`]. The names of other entries do not begin with `quadrivium`.
 //!
 //! Files of format 1 give the model that they gave to the versions that wrote them, bit by bit: a field that came
 //! later takes the value by which nothing changes. Three things differ in any file, as they were wrong: the
@@ -69,70 +69,16 @@
 //! that begins with `quadrivium`; a field that is missing takes its default.
 
 mod columns;
-mod container;
-pub(crate) mod format;
-mod read;
-mod upgrade;
 
 use std::path::Path;
 
-pub use self::columns::{Column, load_described, load_with, save_with};
-use self::format::Stored;
-use self::read::read;
+pub use self::columns::{Column, Role, condition_kind, condition_of, load_described, load_with, save_with};
+pub use crate::model::file::{FORMAT, Persist};
+use crate::model::file::{Stored, read};
 use crate::{
-    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMatching, Gan, GaussianMixture, Generative,
-    KernelDensity, Result, ScoreModel, Vae,
+    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMatching, Gan, GaussianMixture, KernelDensity,
+    Result, ScoreModel, Vae,
 };
-
-/// The newest format that this version reads, and the one that it writes. It reads all from 1.
-pub const FORMAT: u64 = 2;
-
-/// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
-pub trait Persist: Generative {
-    /// The name of the kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`,
-    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `score` or `vae`.
-    fn kind() -> &'static str
-    where
-        Self: Sized;
-
-    /// The bytes of the file. The same model gives the same.
-    ///
-    /// # Errors
-    /// [`Error::Format`] for a parameter that is not finite, and for a [`FlowMatching`] whose source is not
-    /// Gaussian.
-    fn to_bytes(&self) -> Result<Vec<u8>>;
-
-    /// The model of such bytes.
-    ///
-    /// # Errors
-    /// [`Error::Format`] for bytes that are no file of this kind, or a damaged one; [`Error::FormatVersion`]
-    /// for a later format; [`Error::Config`] for a config that `new` would refuse.
-    fn from_bytes(bytes: &[u8]) -> Result<Self>
-    where
-        Self: Sized;
-
-    /// Writes the model to `path`, replacing what is there, all or nothing: see [`save`].
-    ///
-    /// # Errors
-    /// As [`to_bytes`](Persist::to_bytes), and [`Error::Io`].
-    fn save(&self, path: impl AsRef<Path>) -> Result<()>
-    where
-        Self: Sized,
-    {
-        save(self, path)
-    }
-
-    /// Reads a model of this kind from `path`.
-    ///
-    /// # Errors
-    /// As [`from_bytes`](Persist::from_bytes), and [`Error::Io`].
-    fn load(path: impl AsRef<Path>) -> Result<Self>
-    where
-        Self: Sized,
-    {
-        Self::from_bytes(&read(path.as_ref())?)
-    }
-}
 
 /// Writes a model to `path`, replacing what is there. The bytes go to a new file beside it that reaches the
 /// disk and then takes its name: a crash leaves the old file or the new one, never a part. A link stays one,

@@ -8,6 +8,7 @@ mod pinwheel;
 mod tests;
 
 use std::f64::consts::{PI, SQRT_2, TAU};
+use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayView3};
 use rand::{Rng as _, RngCore};
@@ -17,7 +18,8 @@ pub use self::diffused::DiffusedMixture;
 use self::curves::{Curves, Path};
 use self::mixture::Mixture;
 use crate::error::{Result, check};
-use crate::model::check_rows;
+use crate::map::{Card, LikelihoodKind, Objective, Sampling};
+use crate::model::{Distribution, LikelihoodOptions, LogLikelihood, SampleOptions, Samples, check_rows};
 use crate::numeric::rng::{Rng, Streams};
 
 /// A distribution with a known density.
@@ -226,10 +228,14 @@ impl Toy {
     /// of `rng`.
     pub fn sample(&self, n: usize, rng: &mut dyn RngCore) -> Array2<f32> {
         let mut rng = Streams::from_rng(rng).stream(0);
+        self.draw_rows(n, &mut rng)
+    }
+
+    fn draw_rows(&self, n: usize, rng: &mut Rng) -> Array2<f32> {
         let mut samples = Array2::zeros((n, self.dim()));
         let mut x = vec![0.0; self.dim()];
         for mut row in samples.rows_mut() {
-            self.draw(&mut rng, &mut x);
+            self.draw(rng, &mut x);
             row.iter_mut().zip(&x).for_each(|(to, &from)| *to = from as f32);
         }
         samples
@@ -335,4 +341,61 @@ fn log_density_checkerboard(x: &[f64]) -> f64 {
     let inside = x.iter().all(|v| (-4.0..4.0).contains(v));
     let dark = (square(x[0]) + square(x[1])) % 2.0 == 0.0;
     if inside && dark { -32f64.ln() } else { f64::NEG_INFINITY }
+}
+
+/// A truth answers like a model: its rows cost nothing, and its likelihood is exact.
+///
+/// ```
+/// use quadrivium::{LikelihoodKind, prelude::*, worlds::Toy};
+/// let (moons, mut rng) = (Toy::moons(0.1)?, quadrivium::seeded(0));
+/// let known: &dyn Distribution = &moons;
+/// let x = known.draw(1_000, &mut rng)?;
+/// let score = known.log_likelihood(x.view(), &LikelihoodOptions::default())?;
+/// assert_eq!((score.kind(), known.card().nfe), (LikelihoodKind::Exact, 0));
+/// assert!((-score.nats().unwrap().mean().unwrap() - moons.entropy().unwrap()).abs() < 0.1);
+/// # Ok::<(), Error>(())
+/// ```
+impl Distribution for Toy {
+    fn card(&self) -> Card {
+        let card = Card::new(self.name, Objective::OffTheMap, Sampling::OnePass);
+        Card { nfe: 0, likelihood: LikelihoodKind::Exact, ..card }
+    }
+
+    fn dim(&self) -> usize {
+        Toy::dim(self)
+    }
+
+    /// The rows of [`Toy::sample`]. A truth has no temperature but 1.
+    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+        check_temperature(options)?;
+        Ok(Samples { x: Toy::sample(self, n, rng), nfe: 0 })
+    }
+
+    fn sample_each(
+        &self,
+        n: u64,
+        options: &SampleOptions,
+        rng: &mut dyn RngCore,
+        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        const BLOCK: u64 = 8192;
+        check_temperature(options)?;
+        let mut rng = Streams::from_rng(rng).stream(0);
+        for start in (0..n).step_by(BLOCK as usize) {
+            let rows = BLOCK.min(n - start) as usize;
+            if sink(self.draw_rows(rows, &mut rng).view()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
+        self.log_density(x).map(LogLikelihood::Exact)
+    }
+}
+
+fn check_temperature(options: &SampleOptions) -> Result<()> {
+    let temperature = options.temperature;
+    check(temperature == 1.0, "SampleOptions::temperature", temperature, "1: a known truth has no other")
 }

@@ -271,3 +271,20 @@ fn bad_arguments_are_told() {
     let nan = array![[0.0, 0.0], [0.0, f32::NAN]];
     assert!(matches!(moons.log_density(nan.view()), Err(Error::NonFinite { row: 1, column: 1, .. })));
 }
+
+#[test]
+fn a_truth_answers_as_a_model_does() {
+    let toy = Toy::moons(0.1).unwrap();
+    let known: &dyn Distribution = &toy;
+    let all = toy.sample(20_000, &mut seeded(3));
+    assert_eq!(known.sample(20_000, &SampleOptions::default(), &mut seeded(3)).unwrap().x, all);
+    let mut blocks = Vec::new();
+    let mut sink = |x: ndarray::ArrayView2<f32>| {
+        blocks.extend(x.iter().copied());
+        std::ops::ControlFlow::Continue(())
+    };
+    known.sample_each(20_000, &SampleOptions::default(), &mut seeded(3), &mut sink).unwrap();
+    assert_eq!(blocks, all.into_raw_vec_and_offset().0);
+    let cold = SampleOptions { temperature: 0.5 };
+    assert!(matches!(known.sample(1, &cold, &mut seeded(0)), Err(crate::Error::Config { .. })));
+}

@@ -23,7 +23,8 @@ fn columns_are_found_by_name_and_chosen_by_number() {
     assert_eq!(ok(&["score", &model, &swapped, "--columns", "3,1"]), scores);
     assert_ne!(ok(&["score", &model, &swapped, "--columns", "1,eruptions"]), scores);
     assert!(
-        fails(&["score", &model, &swapped, "--columns", "waiting"], 1).contains("1 column, the model has 2")
+        fails(&["score", &model, &swapped, "--columns", "waiting"], 1)
+            .contains("1 column, but the model has 2")
     );
     assert!(fails(&["score", &model, &swapped, "--columns", "3,4"], 1).contains("no column \"4\""));
     let other = folder.write("other.csv", "a,b\n1,2\n");
@@ -116,12 +117,15 @@ fn columns_without_a_density_are_told() {
 
     let output = run(&[&fit[..], &["--drop-constant"]].concat());
     let message = stderr(&output);
-    assert!(output.status.success() && message.contains("hold one value only: c\n"), "{message}");
-    assert!(message.contains("go in steps: count (1).") && message.contains("--dequantise"), "{message}");
+    assert!(output.status.success() && message.contains("hold only one value: c\n"), "{message}");
+    assert!(message.contains("rounded columns: count (1).") && message.contains("--dequantise"), "{message}");
 
     let output = run(&[&fit[..], &["--columns", "a,count", "--dequantise"]].concat());
     let message = stderr(&output);
-    assert!(output.status.success() && message.contains("spread over their steps: count (1)\n"), "{message}");
+    assert!(
+        output.status.success() && message.contains("noise to rounded columns: count (1)\n"),
+        "{message}"
+    );
     // Drawn rows are whole again, unless told not to be.
     let whole = |text: &str| {
         text.lines()
@@ -134,7 +138,7 @@ fn columns_without_a_density_are_told() {
     assert!(!whole(&ok(&["sample", &model, "-n", "50", "--raw"])));
     let scored = run(&["score", &model, &data]);
     assert!(
-        stderr(&scored).contains("as in training: count (1). The mean is at most"),
+        stderr(&scored).contains("as in training: count (1). The mean is a lower bound"),
         "{}",
         stderr(&scored)
     );
@@ -152,7 +156,7 @@ fn tenths_are_drawn_as_tenths() {
     let model = folder.path("model.safetensors");
     let output = run(&["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--dequantise"]);
     assert!(
-        stderr(&output).contains("spread over their steps: len (0.1), code (20)\n"),
+        stderr(&output).contains("noise to rounded columns: len (0.1), code (20)\n"),
         "{}",
         stderr(&output)
     );
@@ -164,7 +168,7 @@ fn tenths_are_drawn_as_tenths() {
     // ln 0.1 + ln 20.
     let scored = run(&["score", &model, &data]);
     assert!(
-        stderr(&scored).contains("The mean, with 0.6931 nats for the steps' widths,"),
+        stderr(&scored).contains("The mean, plus 0.6931 nats for the widths of the steps,"),
         "{}",
         stderr(&scored)
     );
@@ -242,16 +246,16 @@ fn rounding_is_told() {
     let output = fit(&table(&|i| 1_000_003 * (i * i % 40)));
     let message = stderr(&output);
     assert!(
-        output.status.success() && message.contains("f32, which has 24 bits, turns into others: id ("),
+        output.status.success() && message.contains("do not fit into the 24 bits of f32 were rounded: id ("),
         "{message}"
     );
-    assert!(message.contains("--dequantise changes nothing") && !message.contains("spread"), "{message}");
+    assert!(message.contains("--dequantise has no effect") && !message.contains("added"), "{message}");
     let output = fit(&table(&|i| u64::MAX - i));
     let message = stderr(&output);
     assert!(message.contains("in all 40 rows, once they are rounded"), "{message}");
     for exact in [&|i| 16_000_000 + 10 * i, &|i| 1_700_000_001 + 20 * i] as [&dyn Fn(u64) -> u64; 2] {
         let exact = fit(&table(exact));
-        assert!(exact.status.success() && !stderr(&exact).contains("into others"), "{}", stderr(&exact));
-        assert!(stderr(&exact).contains("spread over their steps: id ("), "{}", stderr(&exact));
+        assert!(exact.status.success() && !stderr(&exact).contains("do not fit"), "{}", stderr(&exact));
+        assert!(stderr(&exact).contains("noise to rounded columns: id ("), "{}", stderr(&exact));
     }
 }

@@ -56,6 +56,34 @@ fn a_signal_keeps_the_model_and_is_named() {
     }
 }
 
+/// While a program waits for rows, the output has no name of its own yet.
+#[cfg(unix)]
+#[test]
+fn interrupted_program_leaves_no_unfinished_file() {
+    use std::io::Write;
+
+    let folder = Folder::new("unfinished");
+    let (model, rows) = (folder.fit("gaussian_mixture", &[]), folder.path("rows.fifo"));
+    assert!(Command::new("mkfifo").arg(&rows).status().unwrap().success());
+    let files = || fs::read_dir(&folder.0).unwrap().count();
+    let before = files();
+    let score = ["score", &model, &rows, "-o", &folder.path("nats.csv")];
+    let child = command(&score).stderr(Stdio::piped()).spawn().unwrap();
+    let mut writer = fs::File::options().write(true).open(&rows).unwrap();
+    writer.write_all(b"eruptions,waiting\n").unwrap();
+    // It opens its output when it has seen enough of the rows.
+    while files() == before {
+        writer.write_all("1.5,60\n2.5,70\n".repeat(500).as_bytes()).unwrap();
+    }
+    // Time to run out of rows: then it is waiting when the signal comes, and ends without dropping anything.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert_eq!(files(), before);
+    drop(writer);
+}
+
 /// As `nohup` starts it.
 #[cfg(target_os = "linux")]
 #[test]
@@ -94,7 +122,7 @@ fn signalled(mut program: Command, signals: &[&str], code: i32) -> String {
     let mut line = String::new();
     // It speaks of the data when it already listens to signals.
     messages.read_line(&mut line).unwrap();
-    assert!(line.contains("go in steps"), "{line}");
+    assert!(line.contains("rounded columns"), "{line}");
     for signal in signals {
         let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
         assert!(kill.unwrap().success());

@@ -1,6 +1,7 @@
 //! The program `quadrivium` as a user runs it: files, pipes, messages and exit codes.
 
 mod columns;
+mod conditions;
 mod endings;
 mod files;
 mod refusals;
@@ -128,10 +129,10 @@ fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
     let folder = Folder::new("kinds");
     for (kind, says) in [
         ("autoregressive", "exact"),
-        ("diffusion", "by an ODE"),
+        ("diffusion", "ODE estimate"),
         ("energy", "estimate of the log-likelihood"),
         ("flow", "exact"),
-        ("flow_matching", "by an ODE"),
+        ("flow_matching", "ODE estimate"),
         ("gaussian_mixture", "exact"),
         ("kernel_density", "exact"),
     ] {
@@ -219,14 +220,14 @@ fn the_best_model_is_kept_and_measured_on_the_rows_held_out() {
         let output = run(&[&fit[..], &more].concat());
         let message = stderr(&output);
         let (_, figure) =
-            message.split_once("of 55 rows held out at most ").unwrap_or_else(|| panic!("{message}"));
+            message.split_once("of 55 held-out rows: at most ").unwrap_or_else(|| panic!("{message}"));
         (figure.split(' ').next().unwrap().parse::<f64>().unwrap(), fs::read(path).unwrap())
     };
     // The best of sixty, and the last, which is the only one looked at.
     let (best, last) = (fit("1", "best"), fit("60", "last"));
     assert!(best.0 < last.0 && best.1 != last.1, "{} {}", best.0, last.0);
     let all = ["fit", "-m", "vae", FAITHFUL, "--steps", "9", "--validation", "0", "-o", &folder.path("all")];
-    assert!(stderr(&run(&all)).contains("of 272 rows learned from at most "));
+    assert!(stderr(&run(&all)).contains("of 272 training rows: at most "));
 }
 
 /// One line in the words of the options; given back, they make the same model.
@@ -245,6 +246,28 @@ fn fit_says_what_it_chose() {
     ok(&fit);
     assert_eq!(fs::read(&model).unwrap(), fs::read(&again).unwrap());
     assert!(message.contains("negative log-likelihood of "), "{message}");
+}
+
+#[test]
+fn info_shows_the_components_of_a_mixture() {
+    let folder = Folder::new("components");
+    let model = folder.path("mixture.safetensors");
+    let run = |components: &str| {
+        let fit = ["fit", "-m", "gaussian_mixture", FAITHFUL, "-o", &model, "--set", components];
+        let fit = command(&fit).output().unwrap();
+        assert!(fit.status.success(), "{fit:?}");
+        String::from_utf8(fit.stderr).unwrap()
+    };
+    let said = run(r#"components={"Fixed": 2}"#);
+    assert!(!said.contains("note: component"), "{said}");
+    let info = ok(&["info", &model]);
+    assert!(info.lines().any(|line| line.starts_with("components  2 components, ")), "{info}");
+    let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
+    assert_eq!(json["components"], 2);
+    assert!(["full", "tied", "diagonal", "spherical"].contains(&json["covariance"].as_str().unwrap()));
+    // Of 272 rows, more components than rows can hold up.
+    let said = run(r#"components={"Fixed": 120}"#);
+    assert!(said.contains("note: component ") && said.contains(" rests on "), "{said}");
 }
 
 #[test]
@@ -280,7 +303,7 @@ fn compare_ranks_every_model() {
         "DDIM-50",
         "(training rows)",
         "ODE estimate",
-        "217 rows to learn from",
+        "Trained on 217 rows",
     ] {
         assert!(table.contains(word), "{word}: {table}");
     }

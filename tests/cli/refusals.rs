@@ -14,7 +14,7 @@ fn bad_input_is_told_by_line_and_column() {
         ("a,b\n1,2\n\n3,NA\n", "line 4, column 2 (b): \"NA\" in row 2 is a missing value"),
         ("a,b\n1,2\n3\n", "line 3, column 2: found \"the end of the line\""),
         ("a,a\n1,2\n", "line 1, column 2: found \"a\", expected a name not used before"),
-        ("1,2x\n3,4\n", "line 1: is it a header? Column 2 holds \"2x\""),
+        ("1,2x\n3,4\n", "line 1 may be a header or a row: column 2 holds \"2x\""),
         ("", "0 rows"),
         ("a,b\n", "0 rows"),
         ("a,b\n1,2\n", "one row"),
@@ -48,7 +48,7 @@ fn columns_without_spread_are_told_by_name() {
     let fit = |at| run(&["fit", "-m", "gan", &rare(at), "--steps", "1", "--validation", "0.9", "-o", &model]);
     let output = (0..5).map(fit).find(|output| !output.status.success()).unwrap();
     let says = stderr(&output);
-    assert!(says.contains("column a holds 1 in all 30 rows to learn from"), "{says}");
+    assert!(says.contains("column a holds 1 in all 30 rows to train on"), "{says}");
     assert!(says.contains("--columns"), "{says}");
 }
 
@@ -62,12 +62,12 @@ fn a_text_is_told_how_it_could_be_read() {
     let decimals = (0..40).map(row).map(|(a, b)| format!("{};{}\n", comma(a), comma(b)));
     let decimals = folder.write("decimals.csv", decimals.collect::<String>());
     let message = fails(&[&fit[..], &[&decimals]].concat(), 1);
-    assert!(message.contains("with a decimal comma --decimal ,"), "{message}");
+    assert!(message.contains("--decimal , if it has a decimal comma"), "{message}");
     ok(&[&fit[..], &[&decimals, "--decimal", ","]].concat());
     let thousands = (0..40).map(row).map(|(a, b)| format!("\"1,{:03}.5\",{a}\n", 100.0 + b));
     let thousands = folder.write("thousands.csv", format!("price,area\n{}", thousands.collect::<String>()));
     let message = fails(&[&fit[..], &[&thousands]].concat(), 1);
-    assert!(message.contains("; --decimal . reads thousands separators"), "{message}");
+    assert!(message.contains("; use --decimal . to read thousands separators"), "{message}");
     ok(&[&fit[..], &[&thousands, "--decimal", "."]].concat());
     assert!(ok(&["sample", &model, "-n", "1"]).starts_with("price,area\n1"));
     let colons = (0..40).map(row).map(|(a, b)| format!("{a}:{b}\n%\n"));
@@ -124,7 +124,7 @@ fn bad_commands_are_told_before_work_is_done() {
         assert!(fails(&[&fit[..], &["--set", setting]].concat(), 2).contains(says), "{setting}");
     }
     let nowhere = folder.path("no/such/model.safetensors");
-    assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("a folder that exists"));
+    assert!(fails(&["fit", "-m", "vae", FAITHFUL, "-o", &nowhere], 1).contains("an existing folder"));
     let checkpoint = folder.path("checkpoint");
     let patience = ["--patience", "3", "--validation", "0.2"];
     for (kind, more, says) in [
@@ -136,16 +136,16 @@ fn bad_commands_are_told_before_work_is_done() {
         ("gaussian_mixture", &["--checkpoint", &checkpoint], "--checkpoint"),
         ("kernel_density", &["--checkpoint", &checkpoint], "--checkpoint"),
         ("kernel_density", &patience, "--patience"),
-        ("gan", &patience, "--patience does not go with this model: the loss"),
-        ("energy", &patience, "--patience does not go with this model: a contrast"),
+        ("gan", &patience, "--patience: the loss of WGAN-GP"),
+        ("energy", &patience, "--patience: the loss of EBM (chains)"),
     ] {
         let message = fails(&[&["fit", "-m", kind, FAITHFUL, "-o", &model], more].concat(), 2);
         assert!(message.contains(&format!("error: {says}")), "{kind}: {message}");
     }
     let text = folder.write("old.checkpoint", "no checkpoint");
     for (more, says) in [
-        (&["--checkpoint", &nowhere][..], "a folder that exists"),
-        (&["--log", folder.0.to_str().unwrap()], "a folder that exists"),
+        (&["--checkpoint", &nowhere][..], "an existing folder"),
+        (&["--log", folder.0.to_str().unwrap()], "an existing folder"),
         // Not the rows are at fault.
         (&["--checkpoint", &text], "error: checkpoint "),
     ] {

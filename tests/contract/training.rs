@@ -1,89 +1,168 @@
-//! What every training promises beside its result: which parameters are used, which rows are held out, and that
-//! clipping only shortens.
+//! What every training promises: how it starts, goes on and ends, which parameters are used, which rows are held out,
+//! and that clipping only shortens.
 
 use std::collections::BTreeSet;
 
-use quadrivium::energy::Langevin;
+use quadrivium::OptimiserConfig;
 use quadrivium::engine::{Adam, Fitted, Part, Rows};
+use quadrivium::map::Objective;
 
 use super::*;
 
-/// Trainable models whose parameters are averaged with the decay `ema`.
-fn averaging(ema: f64) -> Vec<Box<dyn Generative>> {
-    // Steps large enough that parameters and their average are far apart.
-    let optimiser = OptimiserConfig { lr: 0.02, warmup: 0, ema, ..OptimiserConfig::default() };
-    let hidden = vec![12, 12];
-    let mut rng = seeded(4);
-    let rng = &mut rng;
-    macro_rules! model {
-        ($model:ident, $config:ident { $($field:ident: $value:expr),* }) => {
-            Box::new($model::new(
-                $config { $($field: $value,)* optimiser: optimiser.clone(), ..Default::default() },
-                rng,
-            ).unwrap())
-        };
-    }
-    let chains = EnergyTraining::PersistentChains { chains: 128, steps: 5, restart: 0.05, magnitude: 1e-4 };
-    let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
-    let langevin = Langevin { steps: 10, ..Default::default() };
-    let sampler = FlowSteps { method: Method::Euler, steps: 5 };
-    let gan = |loss| GanConfig {
-        loss,
-        generator_hidden: hidden.clone(),
-        critic_hidden: hidden.clone(),
-        optimiser: optimiser.clone(),
-        ..Default::default()
+pub fn observer_sees_every_step_and_can_break_off(subject: &Subject) {
+    let mut model = subject.fresh();
+    let mut seen = Vec::new();
+    let mut observer = |step: &Step<'_>| {
+        assert_eq!(step.part_names.len(), step.parts.len());
+        assert!(step.loss.is_finite());
+        seen.push(step.step);
+        if step.step == 6 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let mut models: Vec<Box<dyn Generative>> = vec![
-        model!(Autoregressive, AutoregressiveConfig { hidden: hidden.clone() }),
-        model!(
-            Autoregressive,
-            AutoregressiveConfig { hidden: hidden.clone(), head: Head::Bins { bins: 20 } }
-        ),
-        model!(Flow, FlowConfig { hidden: hidden.clone(), layers: 2 }),
-        model!(Vae, VaeConfig { hidden: hidden.clone(), draws: 5 }),
-        model!(EnergyModel, EnergyConfig { hidden: hidden.clone(), training: chains, langevin: langevin }),
-        model!(EnergyModel, EnergyConfig { hidden: hidden.clone(), training: denoising, langevin: langevin }),
-        model!(ScoreModel, ScoreConfig { hidden: hidden.clone(), levels: 4, steps_per_level: 2 }),
-        model!(Diffusion, DiffusionConfig { hidden: hidden.clone(), timesteps: 10 }),
-        model!(FlowMatching, FlowMatchingConfig { hidden: hidden.clone(), sampler: sampler }),
-    ];
-    for loss in
-        [AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, AdversarialLoss::WassersteinGp { lambda: 1.0 }]
-    {
-        models.push(Box::new(Gan::new(gan(loss), rng).unwrap()));
+    let report = model.train(&moons(100), &short(20), &mut seeded(0), &mut observer).unwrap();
+    // A rule for the width of kernels has one step only.
+    let (steps, stop) = match model.card().name.as_ref() {
+        "KDE (Scott)" => (1, Stop::Completed),
+        _ => (7, Stop::Interrupted),
+    };
+    assert_eq!(seen, (0..steps).collect::<Vec<_>>());
+    // Of the runs of a mixture, the report is that of the one which was kept.
+    let reported = report.loss.len();
+    let searches = model.card().objective == Objective::ExpectationMaximisation;
+    assert!(reported == steps || searches && (1..=steps).contains(&reported), "{reported}");
+    assert_eq!(report.stop, stop);
+    assert!(report.parts.iter().all(|(_, values)| values.len() == steps));
+    assert_eq!(train(model.as_mut(), 4).stop, Stop::Completed);
+}
+
+pub fn batch_of_one_row_has_one_shard(subject: &Subject) {
+    let options = TrainOptions { steps: 2, batch: 1, ..TrainOptions::default() };
+    let one = TrainOptions { shards: 1, ..options.clone() };
+    let [report, other] = [options, one]
+        .map(|options| subject.fresh().train(&moons(100), &options, &mut seeded(0), &mut Silent).unwrap());
+    assert_eq!(report, other);
+}
+
+pub fn training_goes_on_from_the_present_parameters(subject: &Subject) {
+    let mut model = subject.fresh();
+    train(model.as_mut(), 2);
+    let now = |model: &dyn Generative| (sample(model, 5, 0).x, nats(model, &moons(5).x().to_owned()));
+    let before = now(model.as_ref());
+    train(model.as_mut(), 2);
+    // But for kernels, which stand on the rows of the last one.
+    let anew = model.card().objective == Objective::KernelSmoothing;
+    assert_eq!(now(model.as_ref()) == before, anew);
+}
+
+pub fn refused_training_changes_nothing(subject: &Subject) {
+    let far = Dataset::new(moons(40).x().mapv(|v| 1e3 * v + 1e4)).unwrap();
+    let (mut model, mut fresh) = (subject.fresh(), subject.fresh());
+    let now = |model: &dyn Generative| (sample(model, 5, 0).x, nats(model, &moons(5).x().to_owned()));
+    let before = now(model.as_ref());
+    let none_left = TrainOptions { validation: 0.9999, ..short(1) };
+    let refused = model.train(&far, &none_left, &mut seeded(0), &mut Silent);
+    assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::validation", .. })), "{refused:?}");
+    assert_eq!(now(model.as_ref()), before);
+    // Not even the units of the refused rows stay.
+    assert_eq!(train(model.as_mut(), 3), train(fresh.as_mut(), 3));
+}
+
+pub fn endless_training_can_be_broken_off(subject: &Subject) {
+    let options = TrainOptions { steps: usize::MAX, validation: 0.1, validate_every: 2, ..short(1) };
+    let mut third = |step: &Step<'_>| {
+        if step.step == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let report = subject.fresh().train(&moons(200), &options, &mut seeded(0), &mut third).unwrap();
+    assert!(report.loss.len() <= 3 && report.loss.iter().all(|loss| loss.is_finite()));
+}
+
+pub fn interrupted_training_goes_on_to_the_same_bits(subject: &Subject) {
+    let file = format!("quadrivium-contract-{}-{}", std::process::id(), subject.name);
+    let path = std::env::temp_dir().join(file);
+    let options = TrainOptions { shards: 3, validation: 0.2, validate_every: 3, ..short(11) };
+    let resumable =
+        TrainOptions { checkpoint: Some(Checkpoint { path: path.clone(), every: 4 }), ..options.clone() };
+    let data = moons(200);
+    let [mut whole, mut first, mut second] = [(); 3].map(|()| subject.fresh());
+    let report = whole.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+    let mut six = |step: &Step<'_>| {
+        if step.step == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    first.train(&data, &resumable, &mut seeded(2), &mut six).unwrap();
+    // The baselines write none.
+    let written = [&path, &path.with_extension("previous")].map(|path| path.exists());
+    assert_eq!(written, [!is_baseline(whole.as_ref()); 2]);
+    assert_eq!(second.train(&data, &resumable, &mut seeded(2), &mut Silent).unwrap(), report);
+    assert_eq!(sample(&*second, 20, 4), sample(&*whole, 20, 4));
+    if written[0] {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(path.with_extension("previous")).unwrap();
     }
-    models
+}
+
+fn is_baseline(model: &dyn Generative) -> bool {
+    matches!(model.card().objective, Objective::KernelSmoothing | Objective::ExpectationMaximisation)
+}
+
+#[cfg(feature = "rayon")]
+pub fn number_of_threads_does_not_move_a_bit(subject: &Subject) {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut model = subject.fresh();
+            let options = TrainOptions { shards: 4, ..short(5) };
+            let report = model.train(&moons(500), &options, &mut seeded(2), &mut Silent).unwrap();
+            let nats = nats(model.as_ref(), &moons(150).x().to_owned());
+            (report, sample(model.as_ref(), 150, 7).x, nats)
+        })
+    };
+    let one = run(1);
+    for threads in [2, 5] {
+        assert_eq!(run(threads), one, "{threads} threads");
+    }
 }
 
 /// How the parameters are averaged has no influence on where they go, so the losses of the steps are the same with and
 /// without averaging, and whatever differs uses the average.
-#[test]
-fn the_averaged_parameters_draw_score_and_are_validated() {
-    for (mut averaged, mut last) in averaging(0.9).into_iter().zip(averaging(0.0)) {
-        let name = name(averaged.as_ref());
-        let options = TrainOptions { validation: 0.2, validate_every: 5, ..short(10) };
-        let [ours, theirs] = [&mut averaged, &mut last]
-            .map(|model| model.train(&moons(200), &options, &mut seeded(5), &mut Silent).unwrap());
-        assert_eq!((&ours.loss, &ours.parts), (&theirs.loss, &theirs.parts), "{name}");
-        // Of bins, a few rows may be the same.
-        let drawn = [&averaged, &last].map(|model| sample(model.as_ref(), 300, 6).x);
-        assert_ne!(drawn[0], drawn[1], "{name} draws");
-        let x = moons(20).x().to_owned();
-        let score = |model: &dyn Generative| {
-            use LogLikelihood::*;
-            match model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap() {
-                Unnormalised(nats) => Some(nats.to_vec()),
-                Unavailable => None,
-                other => other.nats().map(|nats| nats.to_vec()),
-            }
+pub fn averaged_parameters_draw_score_and_are_validated(subject: &Subject) {
+    let [mut averaged, mut last] = [0.9, 0.0].map(|ema| {
+        // Steps large enough that parameters and their average are far apart.
+        let optimizer = OptimiserConfig { lr: 0.02, warmup: 0, ema, ..OptimiserConfig::default() };
+        subject.made(&Setting { optimizer: Some(optimizer), ..Setting::default() })
+    });
+    let options = TrainOptions { validation: 0.2, validate_every: 5, ..short(10) };
+    let [ours, theirs] = [&mut averaged, &mut last]
+        .map(|model| model.train(&moons(200), &options, &mut seeded(5), &mut Silent).unwrap());
+    assert_eq!((&ours.loss, &ours.parts), (&theirs.loss, &theirs.parts));
+    // Of bins, a few rows may be the same.
+    let drawn = [&averaged, &last].map(|model| sample(model.as_ref(), 300, 6).x);
+    assert_ne!(drawn[0], drawn[1], "draws");
+    let x = moons(20).x().to_owned();
+    let score =
+        |model: &dyn Generative| match model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap()
+        {
+            LogLikelihood::Unnormalised(nats) => Some(nats.to_vec()),
+            LogLikelihood::Unavailable => None,
+            other => other.nats().map(|nats| nats.to_vec()),
         };
-        if let (Some(ours), Some(theirs)) = (score(averaged.as_ref()), score(last.as_ref())) {
-            assert_ne!(ours, theirs, "{name} scores");
+    if let (Some(ours), Some(theirs)) = (score(averaged.as_ref()), score(last.as_ref())) {
+        assert_ne!(ours, theirs, "scores");
+    }
+    // A game is watched between the players as they are; no validation chooses among their parameters.
+    let game = averaged.card().likelihood == LikelihoodKind::Unavailable && averaged.card().nfe == 1;
+    assert_eq!(ours.validation == theirs.validation, game, "validation");
+}
+
+pub fn wild_learning_rate_is_an_error_that_leaves_a_usable_model(subject: &Subject) {
+    let wild = OptimiserConfig { lr: 1e38, clip_norm: None, warmup: 0, ..OptimiserConfig::default() };
+    let setting = Setting { optimizer: Some(wild), ..Setting::default() };
+    // One step is enough, although no further step sees what it has done.
+    for steps in [1, 50] {
+        let mut model = subject.made(&setting);
+        match model.train(&moons(200), &short(steps), &mut seeded(0), &mut Silent) {
+            Err(Error::Diverged { .. }) => {}
+            other => panic!("{steps} steps: {other:?}"),
         }
-        // A game is watched between the players as they are; no validation chooses among their parameters.
-        let game = averaged.card().likelihood == LikelihoodKind::Unavailable && averaged.card().nfe == 1;
-        assert_eq!(ours.validation == theirs.validation, game, "{name} is validated");
+        assert!(sample(model.as_ref(), 20, 0).x.iter().all(|v| v.is_finite()), "{steps} steps");
     }
 }
 

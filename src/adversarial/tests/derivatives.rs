@@ -1,14 +1,15 @@
 //! Each player's gradient, in f64, against central differences of its own loss, with the noise held fixed.
 
+use ndarray::array;
+
 use super::{GAMES, small};
 use crate::adversarial::objective::{Critic, Generator};
 use crate::adversarial::*;
-use crate::engine::{Batch, Loss as _, Progress};
-use crate::nn::Weights;
+use crate::engine::{Batch, Loss as _};
+use crate::nn::{Activation, Weights};
 use crate::numeric::Real;
 use crate::seeded;
-
-const PROGRESS: Progress = Progress { step: 0, steps: 1 };
+use crate::testing::{PROGRESS, assert_close, check_gradient, differences, normals};
 
 /// A player's starting numbers in f64, biases moved away from zero.
 fn numbers(parameters: &Parameters, seed: u64) -> Vec<f64> {
@@ -16,30 +17,7 @@ fn numbers(parameters: &Parameters, seed: u64) -> Vec<f64> {
     parameters.p.iter().map(|&p| f64::from(p) + 0.1 * f64::normal(&mut rng)).collect()
 }
 
-/// Central differences of `f` along each coordinate of `p`.
-fn differences(p: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-    let (mut p, h) = (p.to_vec(), 1e-5);
-    (0..p.len())
-        .map(|i| {
-            let at = p[i];
-            p[i] = at + h;
-            let above = f(&p);
-            p[i] = at - h;
-            let below = f(&p);
-            p[i] = at;
-            (above - below) / (2.0 * h)
-        })
-        .collect()
-}
-
-fn assert_close(what: &str, got: &[f64], want: &[f64]) {
-    assert_eq!(got.len(), want.len());
-    for (i, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!((got - want).abs() <= 1e-6 * (1.0 + want.abs()), "{what}[{i}]: {got}, expected {want}");
-    }
-}
-
-/// The critic's loss, its parts and weight · gradient at p, everything else from the seed.
+/// The critic's loss, its parts and weight · gradient at p, everything else, conditions among it, from the seed.
 fn critic_at(gan: &Gan, p: &[f64], weight: f64, seed: u64) -> (f64, [f64; 2], Vec<f64>) {
     let opponent = numbers(&gan.generator_parameters, 1);
     let game = Critic { loss: gan.config.loss, critic: &gan.critic, generator: &gan.generator, opponent };
@@ -47,11 +25,12 @@ fn critic_at(gan: &Gan, p: &[f64], weight: f64, seed: u64) -> (f64, [f64; 2], Ve
     let mut t = vec![0.0; p.len()];
     game.transpose(p, &mut t);
     let mut run = |rows: usize| {
-        let x: Vec<f64> = (0..2 * rows).map(|_| f64::normal(&mut rng)).collect();
-        game.draw(rows, &[], PROGRESS, &mut rng, &mut noise);
+        let x: Vec<f64> = normals(2 * rows, &mut rng);
+        let c: Vec<f64> = normals(gan.config.condition.width() * rows, &mut rng);
+        game.draw(rows, &c, PROGRESS, &mut rng, &mut noise);
         let (mut dp, mut parts) = (vec![0.0; p.len()], [0.0; 2]);
-        let w = Weights { p, t: &t };
-        let loss = game.loss_grad(w, Batch::of(&x), &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
+        let (w, batch) = (Weights { p, t: &t }, Batch { x: &x, c: &c });
+        let loss = game.loss_grad(w, batch, &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
         (loss, parts, dp)
     };
     // Buffers dirty from a larger tile must not matter.
@@ -59,17 +38,33 @@ fn critic_at(gan: &Gan, p: &[f64], weight: f64, seed: u64) -> (f64, [f64; 2], Ve
     run(4)
 }
 
+/// Without a condition, and with one in each way.
+fn conditioned(config: GanConfig) -> [GanConfig; 3] {
+    let with = |condition, conditioning| GanConfig { condition, conditioning, ..config.clone() };
+    [
+        config.clone(),
+        with(ConditionKind::Class { classes: 3 }, Conditioning::Concatenation),
+        with(ConditionKind::Vector { dim: 2 }, Conditioning::Projection),
+    ]
+}
+
 #[test]
-fn the_critics_gradient_is_that_of_its_whole_loss() {
+fn gan_critic_gradient_is_that_of_its_whole_loss() {
     // Smooth activations have a curvature, which the penalty's gradient needs.
     for loss in GAMES {
         for critic_activation in [Activation::Silu, Activation::Softplus, Activation::Tanh] {
-            let gan = Gan::new(GanConfig { critic_activation, ..small(loss) }, &mut seeded(3)).unwrap();
-            let p = numbers(&gan.critic_parameters, 2);
-            let (total, parts, dp) = critic_at(&gan, &p, 0.25, 5);
-            assert!((total - parts[0] - parts[1]).abs() < 1e-12);
-            let want = differences(&p, |p| 0.25 * critic_at(&gan, p, 1.0, 5).0);
-            assert_close(&format!("{loss:?}, {critic_activation:?}"), &dp, &want);
+            for config in conditioned(GanConfig { critic_activation, ..small(loss) }) {
+                let gan = Gan::new(config, &mut seeded(3)).unwrap();
+                let p = numbers(&gan.critic_parameters, 2);
+                let (critic, generator) = (&gan.critic, &gan.generator);
+                let opponent = numbers(&gan.generator_parameters, 1);
+                let game = Critic { loss, critic, generator, opponent };
+                let (rng, rows) = (&mut seeded(5), 4);
+                let (x, c) = (normals(2 * rows, rng), normals(gan.config.condition.width() * rows, rng));
+                let what = format!("{:?}", gan.config);
+                let checked = check_gradient(&what, &game, &p, rows, Batch { x: &x, c: &c }, |_| false);
+                assert!((checked.loss - checked.parts[0] - checked.parts[1]).abs() < 1e-12);
+            }
         }
     }
 }
@@ -80,16 +75,19 @@ fn the_penalty_is_in_the_gradient() {
         (GAMES[1], AdversarialLoss::NonSaturatingR1 { gamma: 0.0 }),
         (GAMES[2], AdversarialLoss::WassersteinGp { lambda: 0.0 }),
     ] {
-        let mut gan = Gan::new(small(loss), &mut seeded(3)).unwrap();
-        let p = numbers(&gan.critic_parameters, 2);
-        let with = critic_at(&gan, &p, 1.0, 5).2;
-        let penalty = differences(&p, |p| critic_at(&gan, p, 1.0, 5).1[1]);
-        gan.config.loss = without;
-        let without = critic_at(&gan, &p, 1.0, 5).2;
-        let difference: Vec<f64> = with.iter().zip(&without).map(|(with, without)| with - without).collect();
-        assert_close(&format!("{loss:?}"), &difference, &penalty);
-        let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
-        assert!(norm(&difference) > 0.5 * norm(&without), "{loss:?}: {}", norm(&difference));
+        for config in conditioned(small(loss)) {
+            let mut gan = Gan::new(config, &mut seeded(3)).unwrap();
+            let p = numbers(&gan.critic_parameters, 2);
+            let with = critic_at(&gan, &p, 1.0, 5).2;
+            let penalty = differences(&p, |p| critic_at(&gan, p, 1.0, 5).1[1]);
+            gan.config.loss = without;
+            let without = critic_at(&gan, &p, 1.0, 5).2;
+            let difference: Vec<f64> =
+                with.iter().zip(&without).map(|(with, without)| with - without).collect();
+            assert_close(&format!("{:?}", gan.config), 1e-6, &difference, &penalty);
+            let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
+            assert!(norm(&difference) > 0.5 * norm(&without), "{:?}: {}", gan.config, norm(&difference));
+        }
     }
 }
 
@@ -110,7 +108,7 @@ fn the_penalty_of_an_affine_critic_is_known() {
         let base = critic_at(&unpenalised, &p, 1.0, 5).2;
         let got: Vec<f64> = dp.iter().zip(&base).map(|(dp, base)| dp - base).collect();
         let slope = n * 2.0 * 3.0 * (scale - 1.0);
-        assert_close("∂P/∂(w, b)", &got, &[slope * w[0], slope * w[1], 0.0]);
+        assert_close("∂P/∂(w, b)", 1e-6, &got, &[slope * w[0], slope * w[1], 0.0]);
     }
 }
 
@@ -128,35 +126,49 @@ fn a_flat_critic_has_a_finite_gradient() {
 }
 
 #[test]
-fn the_generators_gradient_goes_through_the_critic() {
-    for loss in GAMES {
-        let gan = Gan::new(small(loss), &mut seeded(3)).unwrap();
+fn gan_generator_gradient_goes_through_the_critic() {
+    for config in GAMES.into_iter().flat_map(|loss| conditioned(small(loss))) {
+        let gan = Gan::new(config, &mut seeded(3)).unwrap();
         let p = numbers(&gan.critic_parameters, 2);
         let mut t = vec![0.0; p.len()];
-        gan.critic.transpose(&p, &mut t);
+        gan.critic.net.transpose(&p, &mut t);
+        let loss = gan.config.loss;
         let game = Generator { loss, critic: &gan.critic, generator: &gan.generator, opponent: (p, t) };
-        let mut z = Vec::new();
-        game.draw(4, &[], PROGRESS, &mut seeded(5), &mut z);
-        let at = |p: &[f64], dp: Option<&mut [f64]>| {
-            let mut t = vec![0.0; p.len()];
-            game.transpose(p, &mut t);
-            game.loss_grad(
-                Weights { p, t: &t },
-                Batch::of(&[]),
-                &z,
-                0.25,
-                dp,
-                &mut [],
-                &mut Default::default(),
-            )
-        };
-        let p = numbers(&gan.generator_parameters, 1);
-        let mut dp = vec![0.0; p.len()];
-        at(&p, Some(&mut dp));
-        let want = differences(&p, |p| 0.25 * at(p, None));
-        assert_close(&format!("{loss:?}"), &dp, &want);
-        assert!(dp.iter().any(|dp| dp.abs() > 1e-3));
+        let (p, rows) = (numbers(&gan.generator_parameters, 1), 4);
+        let c = normals(gan.config.condition.width() * rows, &mut seeded(5));
+        let what = format!("{:?}", gan.config);
+        let dp = check_gradient(&what, &game, &p, rows, Batch { x: &[], c: &c }, |_| false).dp;
+        assert!(dp.iter().any(|dp| dp.abs() > 4e-3));
     }
+}
+
+/// D(x, c) = v·h + b₀ + ⟨E·c, h⟩ + ⟨b, c⟩ by hand, for a critic whose h is x itself.
+#[test]
+fn projection_is_the_product_of_embedding_and_hidden_layer() {
+    let config = GanConfig {
+        condition: ConditionKind::Class { classes: 2 },
+        conditioning: Conditioning::Projection,
+        critic_hidden: vec![],
+        critic_octaves: 0,
+        ..small(GAMES[2])
+    };
+    let mut gan = Gan::new(config, &mut seeded(0)).unwrap();
+    // Of each input, its weights in v and in the columns of E; then the offsets.
+    gan.critic_parameters = Parameters::new(vec![1.0, 3.0, 5.0, 2.0, 4.0, 6.0, 0.1, 0.2, 0.3]);
+    let d = |class| gan.critic_given(array![[10.0, 100.0]].view(), &Condition::class(class)).unwrap()[0];
+    assert!((d(0) - (210.0 + 0.1 + 430.0 + 0.2)).abs() < 1e-3, "{}", d(0));
+    assert!((d(1) - (210.0 + 0.1 + 650.0 + 0.3)).abs() < 1e-3, "{}", d(1));
+    // The slope in x is (1, 2) + E's row of the class: of class 0 alone, the penalty is known.
+    let p: Vec<f64> = gan.critic_parameters.p.iter().map(|&p| p.into()).collect();
+    let opponent = numbers(&gan.generator_parameters, 1);
+    let game = Critic { loss: GAMES[1], critic: &gan.critic, generator: &gan.generator, opponent };
+    let (c, x, mut noise, mut parts) = ([1.0, 0.0], [0.3, -0.2], Default::default(), [0.0; 2]);
+    game.draw(1, &c, PROGRESS, &mut seeded(1), &mut noise);
+    let (mut t, mut dp) = (p.clone(), vec![0.0; p.len()]);
+    game.transpose(&p, &mut t);
+    let (w, batch) = (Weights { p: &p, t: &t }, Batch { x: &x, c: &c });
+    game.loss_grad(w, batch, &noise, 1.0, Some(&mut dp), &mut parts, &mut Default::default());
+    assert!((parts[1] - 0.35 * (4.0f64.powi(2) + 6.0f64.powi(2))).abs() < 1e-12, "{parts:?}");
 }
 
 #[test]

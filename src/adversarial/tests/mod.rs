@@ -1,12 +1,15 @@
 //! What the players learn, held against what is known; the contract; bad input.
 
+mod conditions;
 mod derivatives;
 
 use ndarray::{Array2, array};
 
 use super::*;
+use crate::error::ConditionError;
 use crate::metrics::mode_coverage;
-use crate::nn::Activation::LeakyRelu;
+use crate::nn::Activation::{self, LeakyRelu};
+use crate::numeric::Real;
 use crate::worlds::Toy;
 use crate::{Error, seeded};
 
@@ -321,7 +324,7 @@ fn a_divergence_leaves_both_players_at_their_last_good_parameters() {
 
 #[test]
 fn a_config_out_of_range_is_named() {
-    let bad: [(&str, Change); 13] = [
+    let bad: [(&str, Change); 15] = [
         ("GanConfig::dim", |c| c.dim = 0),
         ("GanConfig::latent_dim", |c| c.latent_dim = 0),
         ("AdversarialLoss::gamma", |c| c.loss = AdversarialLoss::NonSaturatingR1 { gamma: -1.0 }),
@@ -335,6 +338,11 @@ fn a_config_out_of_range_is_named() {
         ("GanConfig::critic_steps", |c| c.critic_steps = 0),
         ("GanConfig::critic_lr", |c| c.critic_lr = 0.0),
         ("OptimiserConfig::lr", |c| c.optimiser.lr = -1.0),
+        ("GanConfig::condition", |c| c.condition = ConditionKind::Class { classes: 0 }),
+        ("GanConfig::critic_hidden", |c| {
+            (c.condition, c.conditioning) = (ConditionKind::Vector { dim: 65_536 }, Conditioning::Projection);
+            (c.generator_hidden, c.critic_hidden) = (vec![], vec![8_192]);
+        }),
     ];
     for (name, spoil) in bad {
         let mut config = GanConfig::default();

@@ -17,32 +17,38 @@
 //! and the rules are too wide for everything with more than one mode. *The curse of dimension*: the error
 //! falls as n^(−4/(d + 4)). *Repeated rows*: cross-validation narrows the kernels without end;
 //! [`dequantise`](crate::tables::dequantise) rounded columns first.
+//!
+//! **Under a condition.** Of a class, kernels stand on its rows alone, with one H for all classes from their pooled
+//! covariance within classes; a class without rows has the kernels of all. Of vectors c, kernels stand on (c, x), and
+//! p(x|c) is the joint density over that of c (Rosenblatt 1969; Hyndman, Bashtannyk & Grunwald 1996): each row weighs as
+//! its kernel in c says, and where kernels slant, it moves with c along the regression of x on c. The widths are those of
+//! the highest leave-one-out likelihood of x given c (Hall, Racine & Li 2004), that in c ¼, ½, 1 or 2 times that in x.
 
+mod conditional;
 mod likelihood;
 mod objective;
 #[cfg(feature = "safetensors")]
 mod persist;
 mod sampling;
+mod sphere;
 #[cfg(test)]
 mod tests;
+mod training;
 
-use std::f64::consts::TAU;
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rand::RngCore;
 
+use self::conditional::Conditioned;
 use self::likelihood::log_sums;
-use self::objective::{LeaveOneOut, TRIALS, scott, silverman};
-use super::MOST_COLUMNS;
+use self::sphere::Sphere;
 use super::lanes::Lanes;
-use crate::engine;
-use crate::engine::Standardiser;
+use super::{MOST_COLUMNS, conditions, numbers};
 use crate::engine::tiles;
 use crate::error::{Error, Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
-use crate::numeric::cholesky::{cholesky, diagonal, invert_lower, ln_det};
 
 /// How wide the kernels of a [`KernelDensity`] are.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +62,10 @@ pub struct KernelDensityConfig {
     pub dim: usize,
     /// How h is found. Default [`Bandwidth::CrossValidated`] on 1000 rows.
     pub bandwidth: Bandwidth,
+    /// What rows are conditioned on: nothing, a class, or a vector, whose numbers count as columns beside the `dim`.
+    /// Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
 }
 
 /// How h is found: the kernels' width as a share of the rows' spread, H = h² Σ.
@@ -82,7 +92,11 @@ const WIDTHS: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
 
 impl Default for KernelDensityConfig {
     fn default() -> Self {
-        KernelDensityConfig { dim: 2, bandwidth: Bandwidth::CrossValidated { rows: 1000 } }
+        KernelDensityConfig {
+            dim: 2,
+            bandwidth: Bandwidth::CrossValidated { rows: 1000 },
+            condition: ConditionKind::None,
+        }
     }
 }
 
@@ -91,6 +105,7 @@ impl KernelDensityConfig {
     /// [`Error::Config`] naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         check((1..=MOST_COLUMNS).contains(&self.dim), "KernelDensityConfig::dim", self.dim, "1 to 4096")?;
+        conditions(self.condition, self.dim, "KernelDensityConfig::condition")?;
         let (bandwidth, expected) = match self.bandwidth {
             Bandwidth::Fixed(h) => (WIDTHS.contains(&h), "1e-100 to 1e100"),
             Bandwidth::CrossValidated { rows } => (rows >= 1, "at least 1 row"),
@@ -120,60 +135,24 @@ impl KernelDensityConfig {
 #[derive(Debug, Clone)]
 pub struct KernelDensity {
     config: KernelDensityConfig,
-    /// xⱼ: (n, d), row-major
+    /// xⱼ, one class after the other, each behind the numbers of its condition: (n, numbers + d), row-major
     x: Array2<f32>,
+    /// How many rows each class has, if classes are the condition.
+    classes: Vec<usize>,
     sphere: Sphere,
-    /// L⁻¹ (xⱼ − shift), filled up with ∞: (n, d)
-    kernels: Lanes,
     /// h
     bandwidth: f64,
+    /// Of p(x).
+    kernels: Kernels,
+    /// Of the rows of each class, or of (c, x) and of c alone, if there is a condition.
+    given: Vec<Lanes>,
 }
 
-/// The change of units in which Σ = L Lᵀ is I: y = L⁻¹ (x − shift).
+/// Rows in units in which their kernels are I: L⁻¹ (xⱼ − shift), filled up with ∞.
 #[derive(Debug, Clone)]
-struct Sphere {
-    // (d)
-    shift: Vec<f64>,
-    // L and its inverse: (d, d)
-    l: Vec<f64>,
-    whiten: Vec<f64>,
-}
-
-impl Sphere {
-    /// No change: Σ = I.
-    fn identity(dim: usize) -> Self {
-        Sphere::axes(vec![0.0; dim], &vec![1.0; dim])
-    }
-
-    /// Σ diagonal: each column in units of its own spread. sd: (d)
-    fn axes(shift: Vec<f64>, sd: &[f64]) -> Self {
-        let inverse: Vec<f64> = sd.iter().map(|sd| 1.0 / sd).collect();
-        Sphere { shift, l: diagonal(sd), whiten: diagonal(&inverse) }
-    }
-
-    /// `None` unless the covariance is symmetric and positive definite.
-    fn new(shift: Vec<f64>, covariance: ArrayView2<f64>) -> Option<Self> {
-        let l = cholesky(covariance)?;
-        Some(Sphere { whiten: invert_lower(&l, shift.len()), l, shift })
-    }
-
-    /// rows: (n, d), y: the same
-    fn apply(&self, rows: &[f32], y: &mut Vec<f64>) {
-        let d = self.shift.len();
-        y.clear();
-        for row in rows.chunks_exact(d) {
-            let centred = || row.iter().zip(&self.shift).map(|(&x, shift)| f64::from(x) - shift);
-            y.extend((0..d).map(|i| {
-                self.whiten[i * d..=i * d + i].iter().zip(centred()).map(|(w, x)| w * x).sum::<f64>()
-            }));
-        }
-    }
-
-    /// ln |L|, and ½ d ln 2π: what −ln N(x; ·, Σ) has beside half the square of y.
-    fn constant(&self) -> f64 {
-        let d = self.shift.len();
-        ln_det(&self.l, d) + 0.5 * d as f64 * TAU.ln()
-    }
+struct Kernels {
+    sphere: Sphere,
+    lanes: Lanes,
 }
 
 impl KernelDensity {
@@ -183,15 +162,18 @@ impl KernelDensity {
     /// [`Error::Config`] naming the first field out of range.
     pub fn new(config: KernelDensityConfig) -> Result<Self> {
         config.validate()?;
-        let dim = config.dim;
-        Ok(KernelDensity::on(config, Array2::zeros((1, dim)), Sphere::identity(dim), 1.0))
+        let width = config.dim + numbers(config.condition);
+        let classes = if let ConditionKind::Class { classes } = config.condition { classes } else { 0 };
+        let (classes, sphere) = (vec![0; classes as usize], Sphere::identity(width));
+        let model = KernelDensity::on(config, Array2::zeros((1, width)), classes, sphere, 1.0);
+        Ok(model.expect("the identity has a factor"))
     }
 
     /// Kernels N(·, H) on the rows of `data`; covariance: H, (dim, dim), in the units of the data, squared.
     /// `bandwidth` is 1 then. A later training finds it by the default rule.
     ///
     /// # Errors
-    /// [`Error::Shape`] unless H has the shape (dim, dim), [`Error::Config`] unless it is symmetric and positive
+    /// [`Error::Condition`] if the rows have conditions, [`Error::Shape`] unless H has the shape (dim, dim), [`Error::Config`] unless it is symmetric and positive
     /// definite, and for more than 4096 columns.
     ///
     /// ```
@@ -205,6 +187,7 @@ impl KernelDensity {
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
     pub fn from_parameters(data: &Dataset, covariance: ArrayView2<f64>) -> Result<Self> {
+        ConditionKind::None.check(data.condition())?;
         let dim = data.dim();
         let config = KernelDensityConfig { dim, ..Default::default() };
         config.validate()?;
@@ -216,17 +199,44 @@ impl KernelDensity {
             });
         }
         let mean = data.x().mapv(f64::from).mean_axis(Axis(0)).expect("a dataset has rows");
-        let sphere = Sphere::new(mean.to_vec(), covariance).ok_or_else(|| {
+        let refused = || {
             let rows: Vec<_> = covariance.rows().into_iter().map(|row| row.to_vec()).collect();
             Error::config("covariance", rows, "symmetric and positive definite")
-        })?;
-        Ok(KernelDensity::on(config, data.x().to_owned(), sphere, 1.0))
+        };
+        let sphere = Sphere::new(mean.to_vec(), covariance).ok_or_else(refused)?;
+        KernelDensity::on(config, data.x().to_owned(), Vec::new(), sphere, 1.0).ok_or_else(refused)
     }
 
-    fn on(config: KernelDensityConfig, x: Array2<f32>, sphere: Sphere, bandwidth: f64) -> Self {
-        let mut y = Vec::new();
-        sphere.apply(x.as_slice().expect("row-major"), &mut y);
-        KernelDensity { kernels: Lanes::new(config.dim, &y, f64::INFINITY), config, x, sphere, bandwidth }
+    /// `None` where rounding leaves the kernels without a factor.
+    fn on(
+        config: KernelDensityConfig,
+        x: Array2<f32>,
+        classes: Vec<usize>,
+        sphere: Sphere,
+        bandwidth: f64,
+    ) -> Option<Self> {
+        let numbers = numbers(config.condition);
+        let lanes = |x: ArrayView2<f32>, sphere: &Sphere| {
+            let mut y = Vec::new();
+            sphere.apply(x.as_standard_layout().as_slice().expect("row-major"), &mut y);
+            Lanes::new(x.ncols(), &y, f64::INFINITY)
+        };
+        let (mut given, mut first) = (Vec::new(), 0);
+        for &rows in &classes {
+            // Of a class that is not known, what is known of all.
+            let of = if rows == 0 { x.view() } else { x.slice(s![first..first + rows, ..]) };
+            given.push(lanes(of, &sphere));
+            first += rows;
+        }
+        let kernels = if numbers == 0 {
+            Kernels { lanes: lanes(x.view(), &sphere), sphere: sphere.clone() }
+        } else {
+            let joint = lanes(x.view(), &sphere);
+            given = vec![joint.columns(0..numbers), joint];
+            let marginal = sphere.marginal(numbers)?;
+            Kernels { lanes: lanes(x.slice(s![.., numbers..]), &marginal), sphere: marginal }
+        };
+        Some(KernelDensity { config, x, classes, sphere, bandwidth, kernels, given })
     }
 
     /// What it was made with.
@@ -239,36 +249,35 @@ impl KernelDensity {
         self.bandwidth
     }
 
-    /// H = h² Σ, shape (dim, dim), in the units of the data, squared.
+    /// H = h² Σ of p(x), shape (dim, dim), in the units of the data, squared.
     pub fn covariance(&self) -> Array2<f64> {
-        let d = self.config.dim;
-        let l = ArrayView2::from_shape((d, d), &self.sphere.l).expect("d × d");
-        l.dot(&l.t()) * (self.bandwidth * self.bandwidth)
+        self.kernels.sphere.covariance(0) * (self.bandwidth * self.bandwidth)
     }
 
-    /// Where the kernels stand, shape (n, dim).
+    /// Where the kernels stand, shape (n, dim): the training rows, of classes one class after the other.
     pub fn rows(&self) -> ArrayView2<'_, f32> {
-        self.x.view()
+        self.x.slice(s![.., numbers(self.config.condition)..])
     }
 
     /// ln p(x) = ln Σⱼ exp(−½ ‖y − yⱼ‖²/h²) − ln n − d ln h − ln |L| − ½ d ln 2π.
     fn score(&self, x: ArrayView2<f32>) -> Result<Array1<f64>> {
         check_rows("x", x, self.config.dim)?;
-        let (n, h) = (self.x.nrows() as f64, self.bandwidth);
-        let constant = n.ln() + self.config.dim as f64 * h.ln() + self.sphere.constant();
+        self.kernels.score(&self.kernels.lanes, self.bandwidth, x)
+    }
+}
+
+impl Kernels {
+    /// [`KernelDensity::score`] with some of the kernels.
+    fn score(&self, kernels: &Lanes, h: f64, x: ArrayView2<f32>) -> Result<Array1<f64>> {
+        let (n, dim) = (kernels.rows() as f64, x.ncols());
+        let constant = n.ln() + dim as f64 * h.ln() + self.sphere.constant(0);
         tiles::score(x, |_, (y, scratch): &mut (Vec<f64>, Vec<f64>), x, nats| {
             self.sphere.apply(x, y);
-            log_sums(&self.kernels, y, &[], 0.5 / (h * h), scratch, nats);
+            log_sums(kernels, y, &[], 0.5 / (h * h), scratch, nats);
             nats.iter_mut().for_each(|v| *v -= constant);
             Ok(())
         })
     }
-}
-
-/// The unbiased covariance, divided by n − 1. x: (n, d)
-fn covariance(x: ArrayView2<f32>, mean: &[f64]) -> Array2<f64> {
-    let centred = x.mapv(f64::from) - ndarray::aview1(mean);
-    centred.t().dot(&centred) / (x.nrows() as f64 - 1.0)
 }
 
 impl Distribution for KernelDensity {
@@ -308,16 +317,25 @@ impl Distribution for KernelDensity {
 }
 
 impl Generative for KernelDensity {
-    /// What it stores: the training rows' n·dim values, h and the dim (dim + 1)/2 numbers of Σ.
+    /// What it stores: the training rows' n·d values, h and the d (d + 1)/2 numbers of Σ; d counts the numbers of a
+    /// vector as condition, too.
     fn num_params(&self) -> usize {
-        self.x.len() + 1 + self.config.dim * (self.config.dim + 1) / 2
+        let d = self.x.ncols();
+        self.x.len() + 1 + d * (d + 1) / 2
+    }
+
+    fn condition(&self) -> ConditionKind {
+        self.config.condition
+    }
+
+    fn given(&self, condition: &Condition) -> Result<Box<dyn Distribution + '_>> {
+        Ok(Box::new(Conditioned::new(self, condition)?))
     }
 
     /// Puts a kernel on each row and finds h. The optimum is in closed form, up to h: a later training does
     /// not go on from an earlier one but replaces it.
     ///
-    /// A step is a bandwidth that is tried: one for a rule, up to 24 for each Σ of
-    /// cross-validation. `steps`, `shards`,
+    /// A step is a bandwidth that is tried: one for a rule, up to 24 for each Σ of cross-validation. `steps`, `shards`,
     /// `validate_every`, `patience` and `checkpoint` have no effect. The loss is the leave-one-out NLL, exact, of the rows
     /// that cross-validation takes; for a rule, of `batch` rows, drawn without replacement. Its part is h.
     /// Held-out rows are scored once, at the end.
@@ -332,82 +350,6 @@ impl Generative for KernelDensity {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let ((x, _), (held_out, _), streams) = engine::split(data, options, rng)?;
-        let units = Standardiser::identity(self.config.dim).fitted(x.view())?;
-        let mean = units.shift().to_vec();
-        let (n, dim) = x.dim();
-        let full = covariance(x.view(), &mean);
-        // Fewer rows span fewer dimensions, and their covariance has no inverse.
-        let sphered = if n > dim { Sphere::new(mean.clone(), full.view()) } else { None };
-        let (shapes, steps, scored) = match self.config.bandwidth {
-            Bandwidth::CrossValidated { rows } => {
-                let sd = full.diag().mapv(f64::sqrt);
-                let axes = Sphere::axes(mean, sd.as_slice().expect("one row"));
-                (sphered.into_iter().chain([axes]).collect(), 2 * TRIALS, rows.min(n))
-            }
-            _ if n <= dim => {
-                return Err(Error::TooFewRows { what: "data for a kernel density", got: n, least: dim + 1 });
-            }
-            _ => (Vec::from_iter(sphered), 1, options.batch.min(n)),
-        };
-        if shapes.is_empty() {
-            return Err(Error::SingularCovariance { sd: units.scale().to_vec() });
-        }
-        let mut numbers = rand::seq::index::sample(&mut streams.stream(0), n, scored).into_vec();
-        numbers.sort_unstable();
-        let rows = x.select(Axis(0), &numbers);
-
-        let mut report = TrainReport {
-            loss: Vec::new(),
-            parts: vec![(BANDWIDTH[0], Vec::new())],
-            validation: Vec::new(),
-            stop: Stop::Completed,
-        };
-        let mut observe = |h: f64, loss: f64| {
-            let step = report.loss.len();
-            report.loss.push(loss);
-            report.parts[0].1.push(h);
-            let seen = Step { step, steps, loss, part_names: &BANDWIDTH, parts: &[h], validation: None };
-            let go_on = observer.step(&seen);
-            if go_on.is_break() {
-                report.stop = Stop::Interrupted;
-            }
-            go_on
-        };
-        let mut best: Option<(f64, KernelDensity)> = None;
-        for sphere in shapes {
-            let mut fitted = KernelDensity::on(self.config.clone(), x.clone(), sphere, 1.0);
-            let mut y = Vec::new();
-            fitted.sphere.apply(rows.as_slice().expect("row-major"), &mut y);
-            let constant = fitted.sphere.constant();
-            let leave_one_out =
-                LeaveOneOut { kernels: &fitted.kernels, dim, scored: numbers.clone(), y, constant };
-            let mut given = |h: f64| {
-                let nll = leave_one_out.nll(h);
-                (nll, h, observe(h, nll))
-            };
-            let (nll, h, go_on) = match self.config.bandwidth {
-                Bandwidth::Scott => given(scott(n, dim)),
-                Bandwidth::Silverman => given(silverman(n, dim)),
-                Bandwidth::Fixed(h) => given(h),
-                Bandwidth::CrossValidated { .. } => leave_one_out.minimise(&mut observe),
-            };
-            fitted.bandwidth = h;
-            if best.as_ref().is_none_or(|(least, _)| nll < *least) {
-                best = Some((nll, fitted));
-            }
-            if go_on.is_break() {
-                break;
-            }
-        }
-        let (_, fitted) = best.expect("at least one shape");
-        if held_out.nrows() > 0 {
-            let nats = fitted.score(held_out.view())?;
-            report.validation.push((report.loss.len(), -nats.sum() / nats.len() as f64));
-        }
-        *self = fitted;
-        Ok(report)
+        self.learn(data, options, rng, observer)
     }
 }
-
-const BANDWIDTH: [&str; 1] = ["bandwidth"];

@@ -2,9 +2,11 @@
 
 use std::ops::ControlFlow;
 
+use super::KernelDensity;
 use super::likelihood::log_sums;
 use crate::baseline::lanes::Lanes;
 use crate::engine::tiles::for_each_tile;
+use crate::error::{Error, Result};
 
 /// Widths tried first, each [`RATIO`] times the one before, down from [`WIDEST`] times Scott's.
 const WIDTHS: usize = 14;
@@ -27,32 +29,66 @@ pub(super) fn silverman(rows: usize, dim: usize) -> f64 {
     (rows as f64 * (dim as f64 + 2.0) / 4.0).powf(-1.0 / (dim as f64 + 4.0))
 }
 
-/// The leave-one-out NLL in whitened units, up to a constant: the mean over some rows of
-/// −ln (1/(n − 1)) Σ_{j≠i} h⁻ᵈ exp(−½ ‖yᵢ − yⱼ‖²/h²).
+/// The leave-one-out NLL: the mean over some rows of −ln (1/(n − 1)) Σ_{j≠i} N(xᵢ; xⱼ, h² Σ). Of classes, i and j are
+/// of one class; under a vector it is that of (c, x) less that of c.
 pub(super) struct LeaveOneOut<'a> {
-    pub kernels: &'a Lanes,
-    pub dim: usize,
-    /// Numbers of the rows that are scored: (m)
-    pub scored: Vec<usize>,
-    /// The rows themselves: (m, dim)
-    pub y: Vec<f64>,
+    groups: Vec<Group<'a>>,
+    dim: usize,
+    /// Rows that are scored.
+    scored: usize,
+    /// How many Scott's rule goes by: all, or of classes the mean number in one.
+    rows: usize,
     /// What the mean of all rows' log densities lacks of the units of the data.
-    pub constant: f64,
+    constant: f64,
 }
 
-impl LeaveOneOut<'_> {
+/// Rows that are scored by the same kernels.
+struct Group<'a> {
+    kernels: &'a Lanes,
+    /// Those of c alone.
+    given: Option<&'a Lanes>,
+    /// Numbers of the rows among the kernels: (m)
+    scored: Vec<usize>,
+    /// The rows themselves: (m, columns)
+    y: Vec<f64>,
+}
+
+impl<'a> LeaveOneOut<'a> {
+    /// Of the rows with these numbers, under `model`, whose rules count `rows`.
+    ///
+    /// # Errors
+    /// [`Error::TooFewRows`] if none of them has another in its class.
+    pub fn new(model: &'a KernelDensity, scored: &[usize], rows: usize) -> Result<Self> {
+        let dim = model.config.dim;
+        let group = |kernels: &'a Lanes, given, scored: Vec<usize>| {
+            let y = scored.iter().flat_map(|&row| kernels.row(row)).collect();
+            Group { kernels, given, scored, y }
+        };
+        let groups = match (&model.classes[..], &model.given[..]) {
+            ([], [c, joint]) => vec![group(joint, Some(c), scored.to_vec())],
+            ([], _) => vec![group(&model.kernels.lanes, None, scored.to_vec())],
+            (classes, lanes) => {
+                let (mut first, mut groups) = (0, Vec::new());
+                for (&rows, kernels) in classes.iter().zip(lanes) {
+                    // A row alone in its class has no other.
+                    let own = scored.iter().filter(|&&row| rows > 1 && (first..first + rows).contains(&row));
+                    groups.push(group(kernels, None, own.map(|row| row - first).collect()));
+                    first += rows;
+                }
+                groups
+            }
+        };
+        let scored = groups.iter().map(|group| group.scored.len()).sum();
+        if scored == 0 {
+            return Err(Error::TooFewRows { what: "a class of data for a kernel density", got: 1, least: 2 });
+        }
+        let constant = model.sphere.constant(model.sphere.shift.len() - dim);
+        Ok(LeaveOneOut { groups, dim, scored, rows, constant })
+    }
+
     pub fn nll(&self, h: f64) -> f64 {
-        let (n, m, d) = (self.kernels.rows(), self.scored.len(), self.dim);
-        let mut sums = vec![0.0; m];
-        let done = for_each_tile(&mut sums, 1, |scratch: &mut Vec<f64>, first, sums| {
-            let rows = first..first + sums.len();
-            let y = &self.y[rows.start * d..rows.end * d];
-            log_sums(self.kernels, y, &self.scored[rows], 0.5 / (h * h), scratch, sums);
-            Ok(())
-        });
-        debug_assert!(done.is_ok());
-        let mean = sums.iter().sum::<f64>() / m as f64;
-        self.constant + (n as f64 - 1.0).ln() + d as f64 * h.ln() - mean
+        let sum: f64 = self.groups.iter().map(|group| group.log_density(0.5 / (h * h))).sum();
+        self.constant + self.dim as f64 * h.ln() - sum / self.scored as f64
     }
 
     /// The bandwidth of the least NLL: a geometric sequence of widths, then golden sections of ln h around the
@@ -70,7 +106,7 @@ impl LeaveOneOut<'_> {
             }
             (nll, best, observe(h, nll))
         };
-        let widest = WIDEST * scott(self.kernels.rows(), self.dim);
+        let widest = WIDEST * scott(self.rows, self.dim);
         let mut at = (f64::INFINITY, widest);
         for i in 0..WIDTHS {
             let (_, best, go_on) = try_width(widest * RATIO.powi(i as i32));
@@ -102,5 +138,34 @@ impl LeaveOneOut<'_> {
             }
         }
         (at.0, at.1, ControlFlow::Continue(()))
+    }
+}
+
+impl Group<'_> {
+    /// Σᵢ ln (1/(n − 1)) Σ_{j≠i} exp(−s ‖yᵢ − yⱼ‖²), or that sum over the one of c.
+    fn log_density(&self, s: f64) -> f64 {
+        let m = self.scored.len();
+        if m == 0 {
+            return 0.0;
+        }
+        let sums = |kernels: &Lanes, y: &[f64]| {
+            let (width, mut sums) = (y.len() / m, vec![0.0; m]);
+            let done = for_each_tile(&mut sums, 1, |scratch: &mut Vec<f64>, first, sums| {
+                let rows = first..first + sums.len();
+                let y = &y[rows.start * width..rows.end * width];
+                log_sums(kernels, y, &self.scored[rows], s, scratch, sums);
+                Ok(())
+            });
+            debug_assert!(done.is_ok());
+            sums.iter().sum::<f64>()
+        };
+        let joint = sums(self.kernels, &self.y);
+        match self.given {
+            None => joint - m as f64 * (self.kernels.rows() as f64 - 1.0).ln(),
+            Some(given) => {
+                let y: Vec<f64> = self.scored.iter().flat_map(|&row| given.row(row)).collect();
+                joint - sums(given, &y)
+            }
+        }
     }
 }

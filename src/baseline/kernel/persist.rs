@@ -2,15 +2,19 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::{KernelDensity, KernelDensityConfig, Sphere, WIDTHS};
+use crate::baseline::numbers;
 use crate::error::{Error, Result, check};
+use crate::model::ConditionKind;
+use crate::model::file::{Persist, Stored, Tensor, encode};
 use crate::numeric::cholesky::invert_lower;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fitted {
     bandwidth: f64,
+    /// How many rows each class has, if classes are the condition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<usize>,
 }
 
 /// Tensors: `rows` (n, d), and the L and the shift of y = L⁻¹ (x − shift), `factor` (d, d) and `shift` (d).
@@ -26,18 +30,29 @@ impl Persist for KernelDensity {
             Tensor::f64("factor", &[d, d], &self.sphere.l[..]),
             Tensor::f64("shift", &[d], &self.sphere.shift[..]),
         ];
-        encode(Self::kind(), &self.config, &Fitted { bandwidth: self.bandwidth }, tensors)
+        encode(
+            Self::kind(),
+            &self.config,
+            &Fitted { bandwidth: self.bandwidth, classes: self.classes.clone() },
+            tensors,
+        )
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Fitted { bandwidth }): (KernelDensityConfig, _) = stored.read(Self::kind())?;
+        let (config, Fitted { bandwidth, classes }): (KernelDensityConfig, _) = stored.read(Self::kind())?;
         config.validate()?;
         check(WIDTHS.contains(&bandwidth), "bandwidth", bandwidth, "1e-100 to 1e100")?;
         stored.count(3)?;
-        let d = config.dim;
+        let d = config.dim + numbers(config.condition);
         let n = stored.shape("rows")?.first().copied().unwrap_or(0);
         check(n >= 1, "rows", n, "at least 1")?;
+        let expected =
+            if let ConditionKind::Class { classes } = config.condition { classes as usize } else { 0 };
+        let sum = classes.iter().fold(0usize, |sum, &rows| sum.saturating_add(rows));
+        // Before its first training a model has one row, of no class.
+        let fits = classes.len() == expected && (expected == 0 || sum == n || (sum == 0 && n == 1));
+        check(fits, "classes", &classes, "the rows of each, together all")?;
         let x = stored.f32("rows", &[n, d])?;
         let shift = stored.f64("shift", &[d])?;
         let l = stored.f64("factor", &[d, d])?;
@@ -52,6 +67,8 @@ impl Persist for KernelDensity {
 
         let sphere = Sphere { whiten: invert_lower(&l, d), l, shift };
         let x = Array2::from_shape_vec((n, d), x).expect("as many numbers as the shape says");
-        Ok(KernelDensity::on(config, x, sphere, bandwidth))
+        let what = "tensor factor has no marginal";
+        KernelDensity::on(config, x, classes, sphere, bandwidth)
+            .ok_or_else(|| Error::Format { what: what.into() })
     }
 }

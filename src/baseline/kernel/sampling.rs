@@ -15,14 +15,14 @@ impl DrawTile for KernelDensity {
     /// j uniform, z ~ N(0, I), x = xⱼ + T·h·L z.
     fn draw_tile(&self, temperature: f64, streams: RowStreams, z: &mut Vec<f64>, x: &mut [f32]) -> usize {
         let d = self.config.dim;
-        let scale = temperature * self.bandwidth;
+        let (scale, l, rows) = (temperature * self.bandwidth, &self.kernels.sphere.l, self.rows());
         for (r, x) in x.chunks_exact_mut(d).enumerate() {
             let mut rng = streams.row(r);
-            let centre = self.x.row(rng.random_range(0..self.x.nrows()));
+            let centre = rows.row(rng.random_range(0..rows.nrows()));
             z.clear();
             z.extend((0..d).map(|_| f64::normal(&mut rng)));
             for (i, (x, &centre)) in x.iter_mut().zip(centre).enumerate() {
-                let noise: f64 = self.sphere.l[i * d..].iter().zip(&z[..=i]).map(|(l, z)| l * z).sum();
+                let noise: f64 = l[i * d..].iter().zip(&z[..=i]).map(|(l, z)| l * z).sum();
                 let value = f64::from(centre) + scale * noise;
                 *x = value.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
             }

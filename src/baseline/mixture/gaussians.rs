@@ -1,13 +1,33 @@
 use std::f64::consts::TAU;
 
-use ndarray::{Array1, Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, concatenate, s};
+use rand::Rng as _;
 
+use super::BLOCK;
+use super::likelihood::Scratch;
 use crate::baseline::lanes::LANES;
+use crate::engine::tiles;
+use crate::error::Error;
 use crate::numeric::Real;
 use crate::numeric::cholesky::{cholesky, diagonal, invert_lower, ln_det};
+use crate::numeric::gemm::{Init, Strided, gemm};
+use crate::numeric::rng::Rng;
+use crate::numeric::simd::vectorise;
 
 /// Half of a squared distance that still leaves room for a sum; e to its negative is 0.
 const FAR: f64 = 1e300;
+
+/// Lines of L⁻¹ that are multiplied together: as many as a product keeps in registers.
+const LINES: usize = 6;
+
+/// Rows on the way to a density under one component.
+#[derive(Debug, Default)]
+pub(super) struct Whitened {
+    // x − μ: (d, width)
+    centred: Vec<f64>,
+    // Some lines of L⁻¹ (x − μ): (LINES, width)
+    y: Vec<f64>,
+}
 
 /// wₖ, μₖ, Σₖ, and what is made of them once.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,10 +40,10 @@ pub(super) struct Gaussians {
     pub covariances: Array3<f64>,
     /// Σ = L Lᵀ. l: (k, d·d)
     pub l: Vec<Vec<f64>>,
-    // L⁻¹: (k, d·d)
-    whiten: Vec<Vec<f64>>,
-    // ln wₖ − ½ d ln 2π − ln |Lₖ|: (k)
-    peak: Vec<f64>,
+    /// L⁻¹: (k, d·d)
+    pub whiten: Vec<Vec<f64>>,
+    /// ln wₖ − ½ d ln 2π − ln |Lₖ|: (k)
+    pub peak: Vec<f64>,
     // Whether all covariances are diagonal: a row then takes d products in place of ½ d².
     diagonal: bool,
 }
@@ -50,7 +70,7 @@ impl Gaussians {
     }
 
     /// With L and L⁻¹ of each component.
-    fn factored(
+    pub fn factored(
         weights: Array1<f64>,
         means: Array2<f64>,
         covariances: Array3<f64>,
@@ -98,6 +118,53 @@ impl Gaussians {
         Gaussians::new(Array1::from_vec(weights), means, covariances)
     }
 
+    /// The last `dim` columns of several mixtures, each with its share.
+    ///
+    /// # Errors
+    /// A component whose covariance rounding leaves without a factor.
+    pub fn marginal(parts: &[(f64, &Gaussians)], dim: usize) -> Result<Gaussians, usize> {
+        let first = parts[0].1.dim() - dim;
+        let weights = parts.iter().flat_map(|(share, g)| g.weights.iter().map(move |w| share * w));
+        let means: Vec<_> = parts.iter().map(|(_, g)| g.means.slice(s![.., first..])).collect();
+        let covariances: Vec<_> =
+            parts.iter().map(|(_, g)| g.covariances.slice(s![.., first.., first..])).collect();
+        let joined = "as many columns";
+        Gaussians::new(
+            weights.collect(),
+            concatenate(Axis(0), &means).expect(joined),
+            concatenate(Axis(0), &covariances).expect(joined),
+        )
+    }
+
+    /// ln p(x) of each row: (n).
+    pub fn score(&self, x: ArrayView2<f32>) -> Result<Array1<f64>, Error> {
+        tiles::score_blocks(BLOCK, x, |_, scratch: &mut Scratch, x, nats| {
+            scratch.score(self, x);
+            nats.copy_from_slice(&scratch.nats[..nats.len()]);
+            Ok(())
+        })
+    }
+
+    /// k ~ w, z ~ N(0, I), x = μₖ + T·Lₖ z. x: (d)
+    pub fn draw(&self, temperature: f64, rng: &mut Rng, z: &mut Vec<f64>, x: &mut [f32]) {
+        let d = self.dim();
+        let u: f64 = rng.random();
+        let mut running = 0.0;
+        let component = self.weights.iter().position(|w| {
+            running += w;
+            u < running
+        });
+        // Rounding may leave the whole sum a little below 1.
+        let k = component.unwrap_or(self.len() - 1);
+        z.clear();
+        z.extend((0..d).map(|_| f64::normal(rng)));
+        for (i, x) in x.iter_mut().enumerate() {
+            let noise: f64 = self.l[k][i * d..].iter().zip(&z[..=i]).map(|(l, z)| l * z).sum();
+            let value = self.means[[k, i]] + temperature * noise;
+            *x = value.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
+        }
+    }
+
     pub fn dim(&self) -> usize {
         self.means.ncols()
     }
@@ -107,38 +174,75 @@ impl Gaussians {
         self.weights.len()
     }
 
-    /// ln wₖ N(x; μₖ, Σₖ) = peak − ½ ‖L⁻¹ (x − μ)‖². tiles: (t, d, LANES), out: (k, t, LANES)
-    #[inline(always)]
-    pub fn log_joint(&self, tiles: &[f64], centred: &mut Vec<f64>, out: &mut [f64]) {
+    /// ln wₖ N(x; μₖ, Σₖ) = peak − ½ ‖L⁻¹ (x − μ)‖². columns: (d, width), width a multiple of LANES, out: (k, width)
+    pub fn log_joint(&self, columns: &[f64], whitened: &mut Whitened, out: &mut [f64]) {
         let d = self.dim();
-        let rows = tiles.len() / d;
-        centred.resize(d * LANES, 0.0);
-        let centred = centred.as_chunks_mut::<LANES>().0;
-        for (k, out) in out.chunks_exact_mut(rows).enumerate() {
+        let width = columns.len() / d;
+        for (k, square) in out.chunks_exact_mut(width).enumerate() {
             let (mean, whiten, peak) = (self.means.row(k), &self.whiten[k], self.peak[k]);
             let mean = mean.as_slice().expect("standard layout");
-            for (x, out) in tiles.chunks_exact(d * LANES).zip(out.as_chunks_mut::<LANES>().0) {
-                let mut square = [0.0; LANES];
-                for (i, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
-                    for l in 0..LANES {
-                        centred[i][l] = x[l] - mean[i];
-                    }
-                    let mut y = [0.0; LANES];
-                    let from = if self.diagonal { i } else { 0 };
-                    for (w, centred) in whiten[i * d + from..=i * d + i].iter().zip(&centred[from..]) {
-                        for l in 0..LANES {
-                            y[l] = w.mul_add(centred[l], y[l]);
+            square.fill(0.0);
+            if self.diagonal {
+                let scale = whiten.iter().step_by(d + 1);
+                vectorise(
+                    #[inline(always)]
+                    || {
+                        for ((x, mean), scale) in columns.chunks_exact(width).zip(mean).zip(scale) {
+                            for (x, square) in x.iter().zip(&mut *square) {
+                                let y = scale * (x - mean);
+                                *square = y.mul_add(y, *square);
+                            }
                         }
-                    }
-                    for l in 0..LANES {
-                        square[l] = y[l].mul_add(y[l], square[l]);
-                    }
-                }
-                for l in 0..LANES {
-                    // An overflow, ∞ or ∞ − ∞, is far too: `min` drops a NaN.
-                    out[l] = peak - (0.5 * square[l]).min(FAR);
-                }
+                    },
+                );
+            } else {
+                self.add_squares(mean, whiten, columns, whitened, square);
             }
+            vectorise(
+                #[inline(always)]
+                || {
+                    // An overflow, ∞ or ∞ − ∞, is far too: `min` drops a NaN.
+                    square.iter_mut().for_each(|square| *square = peak - (0.5 * *square).min(FAR));
+                },
+            );
+        }
+    }
+
+    /// Adds ‖L⁻¹ (x − μ)‖² of each row to `square`, (width): a few lines of the triangle L⁻¹ at a time, each up to
+    /// its diagonal.
+    fn add_squares(
+        &self,
+        mean: &[f64],
+        whiten: &[f64],
+        columns: &[f64],
+        Whitened { centred, y }: &mut Whitened,
+        square: &mut [f64],
+    ) {
+        let (d, width) = (mean.len(), square.len());
+        centred.resize(d * width, 0.0);
+        y.resize(LINES * width, 0.0);
+        vectorise(
+            #[inline(always)]
+            || {
+                let columns = columns.chunks_exact(width).zip(centred.chunks_exact_mut(width));
+                for ((x, centred), mean) in columns.zip(mean) {
+                    x.iter().zip(centred).for_each(|(x, centred)| *centred = x - mean);
+                }
+            },
+        );
+        for first in (0..d).step_by(LINES) {
+            let lines = LINES.min(d - first);
+            let y = &mut y[..lines * width];
+            let whiten = Strided::rows(&whiten[first * d..], d);
+            gemm((lines, width, first + lines), whiten, centred, width, Init::Zero, y);
+            vectorise(
+                #[inline(always)]
+                || {
+                    for y in y.chunks_exact(width) {
+                        y.iter().zip(&mut *square).for_each(|(y, square)| *square = y.mul_add(*y, *square));
+                    }
+                },
+            );
         }
     }
 

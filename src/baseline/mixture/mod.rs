@@ -11,8 +11,22 @@
 //!
 //! **What goes wrong.** *Local optima*: a component that covers two modes does not split, and two that share
 //! a mode do not part; hence splits and restarts. *Collapse*: a component on a few rows or one repeated row has
-//! an infinite likelihood; `shrinkage` and `reg_covar` bound it. *Shape*: an edge or a curve is a chain of ellipses.
+//! an infinite likelihood; `shrinkage` and `reg_covar` bound it, and [`GaussianMixture::degenerate`] tells it. *Shape*:
+//! an edge or a curve is a chain of ellipses.
+//!
+//! **Under a condition.** Of classes, each has a mixture of its own, found by a search of its own; p(x) is their mixture
+//! by the classes' shares of the training rows, and a class without rows has the one Gaussian of all. Of vectors c, the
+//! mixture is fitted to (c, x), and p(x|c) = Σₖ wₖ(c) N(x; μₖ(c), Sₖ) follows in closed form (Bishop 2006, eq. 2.81 and
+//! 2.82):
+//!
+//! ```text
+//! wₖ(c) ∝ wₖ N(c; μ_c, Σ_cc),   μₖ(c) = μ_x + Σ_xc Σ_cc⁻¹ (c − μ_c),   Sₖ = Σ_xx − Σ_xc Σ_cc⁻¹ Σ_cx
+//! ```
 
+mod blocks;
+mod conditional;
+mod config;
+mod degenerate;
 mod gaussians;
 mod likelihood;
 mod moments;
@@ -24,20 +38,21 @@ mod search;
 mod start;
 #[cfg(test)]
 mod tests;
+mod training;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
 use rand::RngCore;
 
+use self::conditional::Conditioned;
+use self::config::num_params;
+pub use self::config::{ComponentCount, Covariance, GaussianMixtureConfig};
+pub use self::degenerate::DegenerateComponent;
 use self::gaussians::Gaussians;
 use self::likelihood::Scratch;
-use self::objective::{Em, Prior};
-use self::search::Search;
-use super::MOST_COLUMNS;
-use super::lanes::Lanes;
-use crate::engine;
-use crate::engine::Standardiser;
+use super::numbers;
 use crate::engine::tiles;
 use crate::error::{Error, Result, check};
 use crate::map::{Card, Objective, Sampling};
@@ -45,133 +60,6 @@ use crate::model::*;
 
 /// Rows that go through all components together.
 const BLOCK: usize = 256;
-
-/// What a [`GaussianMixture`] is made of and how it learns.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(
-    feature = "safetensors",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-pub struct GaussianMixtureConfig {
-    /// Columns of a row. 1 to 4096. Default 2.
-    pub dim: usize,
-    /// How many components. Default: the best of 1 to 25 by [`ComponentCount::Bic`].
-    pub components: ComponentCount,
-    /// What the covariances share. Default: the best by the same criterion, [`Covariance::Best`].
-    pub covariance: Covariance,
-    /// Runs of EM in a first training for each family and number of components, each from another k-means++ start;
-    /// where the number is searched for, one of them starts from the mixture of one component less instead. The
-    /// one of the highest likelihood is kept. 1 to 1000. Default 3.
-    pub restarts: usize,
-    /// A run ends when an iteration gains less than this, in nats per row. 0 or more. Default 1e-5.
-    pub tol: f64,
-    /// The most iterations of a run. 1 to 1,000,000. Default 300.
-    pub max_iter: usize,
-    /// Added to each component's variances, as a share of the column's variance over all training rows: the
-    /// floor of a collapsing component. 0 or more; with 0 a collapse is an error. Default 1e-6, a standard
-    /// deviation of a thousandth of the column's.
-    pub reg_covar: f64,
-    /// λ of a prior on the covariances: a component with nₖ rows has λ/nₖ times the covariance of all training
-    /// rows added to its own, as if one more row stood √λ standard deviations away. It keeps components of few
-    /// rows broad and leaves those of many as they are. Tied covariances go without. 0 or more. Default 0.01.
-    pub shrinkage: f64,
-}
-
-/// What the covariances of a mixture share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub enum Covariance {
-    /// The family of the four below that the criterion of [`ComponentCount::Bic`] prefers, with its number of
-    /// components.
-    Best,
-    /// Σₖ any: d (d + 1)/2 numbers for each component.
-    Full,
-    /// One Σ for all components: d (d + 1)/2 numbers.
-    Tied,
-    /// Σₖ diagonal: d numbers for each component.
-    Diagonal,
-    /// Σₖ = sₖ² diag(σ²), σ the standard deviations of the columns over the training rows, so that units do not
-    /// matter: one number for each component.
-    Spherical,
-}
-
-impl Covariance {
-    /// The families that a training compares.
-    fn candidates(&self, dim: usize) -> &[Covariance] {
-        use Covariance::*;
-        match self {
-            // One variance is all of these but tied.
-            Best if dim == 1 => &[Full, Tied],
-            Best => &[Full, Tied, Diagonal, Spherical],
-            one => std::slice::from_ref(one),
-        }
-    }
-}
-
-/// How many components a mixture has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub enum ComponentCount {
-    /// This many. 1 to 65,536, their covariances together at most 2²⁸ numbers.
-    Fixed(usize),
-    /// The number from 1 to `max` with the least Bayesian information criterion (Schwarz 1978) on the training
-    /// rows, −2 ln L + num_params·ln n; where rows are held out
-    /// ([`validation`](TrainOptions::validation)), the one with the least NLL of theirs. A first training starts
-    /// from one component and ends when three more have not gained.
-    Bic {
-        /// The most; no more than rows. Bounded likewise.
-        max: usize,
-    },
-}
-
-/// The most numbers in all covariances together: 2 GiB.
-const MOST_ENTRIES: usize = 1 << 28;
-
-impl Default for GaussianMixtureConfig {
-    fn default() -> Self {
-        GaussianMixtureConfig {
-            dim: 2,
-            components: ComponentCount::Bic { max: 25 },
-            covariance: Covariance::Best,
-            restarts: 3,
-            tol: 1e-5,
-            max_iter: 300,
-            reg_covar: 1e-6,
-            shrinkage: 0.01,
-        }
-    }
-}
-
-impl GaussianMixtureConfig {
-    /// # Errors
-    /// [`Error::Config`] naming the first field out of range.
-    pub fn validate(&self) -> Result<()> {
-        check((1..=MOST_COLUMNS).contains(&self.dim), "GaussianMixtureConfig::dim", self.dim, "1 to 4096")?;
-        let most = (MOST_ENTRIES / (self.dim * self.dim)).min(65_536);
-        check(
-            (1..=most).contains(&self.most_components()),
-            "GaussianMixtureConfig::components",
-            self.components,
-            "1 to 65,536, and components × dim² at most 268,435,456",
-        )?;
-        let restarts = (1..=1000).contains(&self.restarts);
-        check(restarts, "GaussianMixtureConfig::restarts", self.restarts, "1 to 1000")?;
-        let tol = self.tol >= 0.0 && self.tol.is_finite();
-        check(tol, "GaussianMixtureConfig::tol", self.tol, "0 or more, finite")?;
-        let iterations = (1..=1_000_000).contains(&self.max_iter);
-        check(iterations, "GaussianMixtureConfig::max_iter", self.max_iter, "1 to 1,000,000")?;
-        let ridge = self.reg_covar >= 0.0 && self.reg_covar.is_finite();
-        check(ridge, "GaussianMixtureConfig::reg_covar", self.reg_covar, "0 or more, finite")?;
-        let shrinkage = self.shrinkage >= 0.0 && self.shrinkage.is_finite();
-        check(shrinkage, "GaussianMixtureConfig::shrinkage", self.shrinkage, "0 or more, finite")
-    }
-
-    fn most_components(&self) -> usize {
-        let (ComponentCount::Fixed(most) | ComponentCount::Bic { max: most }) = self.components;
-        most
-    }
-}
 
 /// A mixture of Gaussians, fitted by EM.
 ///
@@ -196,11 +84,24 @@ impl GaussianMixtureConfig {
 #[derive(Debug, Clone)]
 pub struct GaussianMixture {
     config: GaussianMixtureConfig,
-    gaussians: Gaussians,
-    /// What the covariances share: one of the four.
-    family: Covariance,
+    /// One of all rows, joint with the numbers of a vector before theirs, or one of each class.
+    parts: Vec<Part>,
+    /// p(x)
+    marginal: Arc<Gaussians>,
     /// Whether the next training goes on from the present parameters.
     started: bool,
+    /// How many rows it was trained on, if that is known.
+    rows: Option<usize>,
+}
+
+/// The mixture of some of the rows.
+#[derive(Debug, Clone)]
+struct Part {
+    /// Of all rows.
+    share: f64,
+    /// What the covariances share: one of the four.
+    family: Covariance,
+    gaussians: Arc<Gaussians>,
 }
 
 impl GaussianMixture {
@@ -210,18 +111,40 @@ impl GaussianMixture {
     /// [`Error::Config`] naming the first field out of range.
     pub fn new(config: GaussianMixtureConfig) -> Result<Self> {
         config.validate()?;
-        let gaussians = Gaussians::equal(Array2::zeros((1, config.dim)), &vec![1.0; config.dim]);
-        let family = config.covariance.candidates(config.dim)[0];
-        Ok(GaussianMixture { config, gaussians, family, started: false })
+        let width = config.width();
+        let gaussians = Arc::new(Gaussians::equal(Array2::zeros((1, width)), &vec![1.0; width]));
+        let parts = if let ConditionKind::Class { classes } = config.condition { classes } else { 1 };
+        let family = config.covariance.candidates(width)[0];
+        let part = Part { share: 1.0 / f64::from(parts), family, gaussians };
+        let parts = vec![part; parts as usize];
+        Ok(GaussianMixture::of(config, parts, false, None).expect("the identity has a factor"))
+    }
+
+    /// With p(x) of the parts; the first component without a factor is the error.
+    fn of(
+        config: GaussianMixtureConfig,
+        parts: Vec<Part>,
+        started: bool,
+        rows: Option<usize>,
+    ) -> Result<Self, usize> {
+        let marginal = match &parts[..] {
+            [Part { gaussians, .. }] if gaussians.dim() == config.dim => Arc::clone(gaussians),
+            _ => {
+                let parts: Vec<_> = parts.iter().map(|part| (part.share, &*part.gaussians)).collect();
+                Arc::new(Gaussians::marginal(&parts, config.dim)?)
+            }
+        };
+        Ok(GaussianMixture { config, parts, marginal, started, rows })
     }
 
     /// The mixture of given parameters; a training goes on from them, in the family of `config.covariance`, which
-    /// is [`Covariance::Full`] for [`Covariance::Best`]. weights: (k), means: (k, dim),
-    /// covariances: (k, dim, dim), in the units of the data.
+    /// is [`Covariance::Full`] for [`Covariance::Best`]. weights: (k), means: (k, d), covariances: (k, d, d), in the
+    /// units of the data. d is `config.dim`, or with a vector as condition its numbers, which come first, and
+    /// `config.dim`.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit each other, `config.dim` and `config.components`;
-    /// [`Error::Config`] for a field of `config` out of range, unless the weights are 0 or more and sum to 1
+    /// [`Error::Shape`] if the shapes do not fit each other, the columns and `config.components`;
+    /// [`Error::Config`] for a field of `config` out of range and for classes as condition, unless the weights are 0 or more and sum to 1
     /// within 1e-6, and for a covariance that is not symmetric and positive definite; [`Error::NonFinite`]
     /// for a mean.
     ///
@@ -243,7 +166,9 @@ impl GaussianMixture {
         covariances: ArrayView3<f64>,
     ) -> Result<Self> {
         config.validate()?;
-        let (k, d) = (weights.len(), config.dim);
+        let classes = matches!(config.condition, ConditionKind::Class { .. });
+        check(!classes, "GaussianMixtureConfig::condition", config.condition, "none or a vector")?;
+        let (k, d) = (weights.len(), config.width());
         let fits = match config.components {
             ComponentCount::Fixed(count) => k == count,
             ComponentCount::Bic { max } => (1..=max).contains(&k),
@@ -266,13 +191,15 @@ impl GaussianMixture {
         }
         let weights = weights.iter().map(|w| w / total).collect();
         let owned = |means: ArrayView2<f64>| means.as_standard_layout().into_owned();
-        let gaussians = Gaussians::new(weights, owned(means), covariances.to_owned()).map_err(|k| {
+        let refused = |k| {
             let rows: Vec<_> =
                 covariances.index_axis(Axis(0), k).rows().into_iter().map(|r| r.to_vec()).collect();
             Error::config("covariances", rows, "symmetric and positive definite")
-        })?;
-        let family = config.covariance.candidates(config.dim)[0];
-        Ok(GaussianMixture { config, gaussians, family, started: true })
+        };
+        let gaussians = Gaussians::new(weights, owned(means), covariances.to_owned()).map_err(refused)?;
+        let family = config.covariance.candidates(d)[0];
+        let part = Part { share: 1.0, family, gaussians: gaussians.into() };
+        GaussianMixture::of(config, vec![part], true, None).map_err(refused)
     }
 
     /// What it was made with.
@@ -280,24 +207,26 @@ impl GaussianMixture {
         &self.config
     }
 
-    /// The family of its covariances, never [`Covariance::Best`]: the one that the first training chose.
+    /// The family of its covariances, which the first training chose; [`Covariance::Best`] only where the mixtures of
+    /// several classes are of several families.
     pub fn covariance(&self) -> Covariance {
-        self.family
+        let family = self.parts[0].family;
+        if self.parts.iter().all(|part| part.family == family) { family } else { Covariance::Best }
     }
 
-    /// wₖ, shape (k), with sum 1.
+    /// wₖ of p(x), shape (k), with sum 1; of classes one class after the other, times its share of the training rows.
     pub fn weights(&self) -> ArrayView1<'_, f64> {
-        self.gaussians.weights.view()
+        self.marginal.weights.view()
     }
 
     /// μₖ, shape (k, dim), in the units of the data.
     pub fn means(&self) -> ArrayView2<'_, f64> {
-        self.gaussians.means.view()
+        self.marginal.means.view()
     }
 
     /// Σₖ, shape (k, dim, dim), in the units of the data, squared.
     pub fn covariances(&self) -> ArrayView3<'_, f64> {
-        self.gaussians.covariances.view()
+        self.marginal.covariances.view()
     }
 
     /// The probability that a row came from a component: rₖ(x) = wₖ N(x; μₖ, Σₖ) / p(x). x: (n, dim), result:
@@ -307,13 +236,13 @@ impl GaussianMixture {
     /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
     pub fn responsibilities(&self, x: ArrayView2<f32>) -> Result<Array2<f64>> {
         check_rows("x", x, self.config.dim)?;
-        let (n, k, dim) = (x.nrows(), self.gaussians.len(), self.config.dim);
+        let (n, k, dim) = (x.nrows(), self.marginal.len(), self.config.dim);
         let x = x.as_standard_layout();
         let x = x.as_slice().expect("standard layout");
         let mut all = vec![0.0; n * k];
         tiles::for_each_block(&mut all, BLOCK, k, |scratch: &mut Scratch, first, out| {
             let x = &x[first * dim..][..out.len() / k * dim];
-            let width = scratch.score(&self.gaussians, x);
+            let width = scratch.score(&self.marginal, x);
             for (r, out) in out.chunks_exact_mut(k).enumerate() {
                 let responsibilities = scratch.responsibility[r..].iter().step_by(width);
                 out.iter_mut().zip(responsibilities).for_each(|(to, from)| *to = *from);
@@ -336,23 +265,8 @@ impl GaussianMixture {
 
     fn score(&self, x: ArrayView2<f32>) -> Result<Array1<f64>> {
         check_rows("x", x, self.config.dim)?;
-        tiles::score_blocks(BLOCK, x, |_, scratch: &mut Scratch, x, nats| {
-            scratch.score(&self.gaussians, x);
-            nats.copy_from_slice(&scratch.nats[..nats.len()]);
-            Ok(())
-        })
+        self.marginal.score(x)
     }
-}
-
-fn num_params(family: Covariance, k: usize, d: usize) -> usize {
-    let triangle = d * (d + 1) / 2;
-    let covariances = match family {
-        Covariance::Best | Covariance::Full => k * triangle,
-        Covariance::Tied => triangle,
-        Covariance::Diagonal => k * d,
-        Covariance::Spherical => k,
-    };
-    k - 1 + k * d + covariances
 }
 
 impl Distribution for GaussianMixture {
@@ -390,9 +304,21 @@ impl Distribution for GaussianMixture {
 }
 
 impl Generative for GaussianMixture {
-    /// k − 1 weights, k·dim means and the numbers of the covariances: see [`Covariance`].
+    /// k − 1 weights, k·d means and the numbers of the covariances, see [`Covariance`]; d counts the numbers of a vector
+    /// as condition, too. Of classes, those of each and all shares but one.
     fn num_params(&self) -> usize {
-        num_params(self.family, self.gaussians.len(), self.config.dim)
+        let parts = self.parts.iter();
+        let own: usize =
+            parts.map(|part| num_params(part.family, part.gaussians.len(), part.gaussians.dim())).sum();
+        own + self.parts.len() - 1
+    }
+
+    fn condition(&self) -> ConditionKind {
+        self.config.condition
+    }
+
+    fn given(&self, condition: &Condition) -> Result<Box<dyn Distribution + '_>> {
+        Ok(Box::new(Conditioned::new(self, condition)?))
     }
 
     /// Runs EM on all rows. The first training chooses what the config leaves open; a later one, and the first
@@ -414,50 +340,6 @@ impl Generative for GaussianMixture {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let config = &self.config;
-        let ((training, _), (held_out, _), streams) = engine::split(data, options, rng)?;
-        // Of the columns it checks, only the scale is used: k-means measures by it, and so do prior and ridge.
-        let units = Standardiser::identity(config.dim).fitted(training.view())?;
-        let least = match config.components {
-            ComponentCount::Fixed(k) if !self.started => k,
-            _ => 1,
-        };
-        if training.nrows() < least {
-            return Err(Error::TooFewRows { what: "data for a mixture", got: training.nrows(), least });
-        }
-        let covariance = {
-            let centred = training.mapv(f64::from) - ndarray::aview1(units.shift());
-            centred.t().dot(&centred) / training.nrows() as f64
-        };
-        let lanes = |x: &Array2<f32>| Lanes::new(config.dim, x.as_slice().expect("standard layout"), 0.0);
-        let (rows, held_out) = (lanes(&training), lanes(&held_out));
-        let prior = Prior {
-            scale: units.scale(),
-            covariance: covariance.view(),
-            shrinkage: config.shrinkage,
-            reg_covar: config.reg_covar,
-        };
-        let em = Em { config, options, rows: &rows, held_out: &held_out, prior };
-        let run = if self.started {
-            let mut step = 0;
-            let from = (self.gaussians.clone(), em.expect(&self.gaussians, self.family));
-            em.run(self.family, from, f64::INFINITY, 0, |loss, validation| {
-                let steps = config.max_iter;
-                let seen = Step { step, steps, loss, part_names: &[], parts: &[], validation };
-                step += 1;
-                observer.step(&seen)
-            })?
-        } else {
-            let families = config.covariance.candidates(config.dim).len();
-            let runs = match config.components {
-                ComponentCount::Fixed(_) => families * config.restarts,
-                // Each family once from one component on, and all but the first from the best so far.
-                ComponentCount::Bic { max } => (2 * families - 1) * max * config.restarts,
-            };
-            let steps = runs.saturating_mul(config.max_iter);
-            Search { em: &em, streams, observer, done: 0, steps, starts: 0, best: None }.search()?
-        };
-        (self.gaussians, self.family, self.started) = (run.gaussians, run.family, true);
-        Ok(TrainReport { loss: run.loss, parts: Vec::new(), validation: run.validation, stop: run.stop })
+        self.learn(data, options, rng, observer)
     }
 }

@@ -1,60 +1,78 @@
-//! The E-step: responsibilities, and the sums over the rows that the M-step needs. The rows stand in lanes, so
-//! that each line of arithmetic works on [`LANES`] of them.
+//! The E-step: responsibilities, and the sums over the rows that the M-step needs.
+//!
+//! The sums are one matrix product for all components: Σ rₖ φ(x), of the responsibilities, (k, rows), with the
+//! monomials of each row, φ(x) = (1, x, x xᵀ), (rows, monomials).
 
-use ndarray::Array2;
+use std::ops::Range;
 
-use super::BLOCK;
+use ndarray::{Array1, Array2};
+
+use super::blocks::Blocks;
 use super::gaussians::Gaussians;
-use crate::baseline::lanes::{LANES, Lanes, total};
+use super::likelihood::Scratch;
 use crate::engine::tiles::for_each_block;
+use crate::numeric::gemm::{Init, Strided, gemm, transpose};
 use crate::numeric::simd::vectorise;
 
 /// Parts of the rows that are summed by themselves, then in order: what makes the sums the same bits for any
 /// number of threads, and the most threads that a step can use.
 const PARTS: usize = 16;
 
-/// Σ over the rows of what the M-step needs, about the means of the E-step: no digits are lost where a
-/// component is narrow and far from the origin.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sums {
-    /// −Σ ln p(x)
-    pub nll: f64,
-    /// nₖ = Σ rₖ: (k)
-    pub count: Vec<f64>,
-    /// Σ rₖ (x − μₖ): (k, d)
-    pub first: Vec<f64>,
-    /// Σ rₖ (x − μₖ)(x − μₖ)ᵀ, row by row: the lower triangle, (k, d (d + 1)/2), or the diagonal alone, (k, d)
-    pub second: Vec<f64>,
-}
+/// Monomials that go through a product together, or those of one column if they are more: they stay in L2.
+const PANEL: usize = 64;
 
-/// Which second moments are summed.
+/// Numbers that are multiplied at once.
+const VECTOR: usize = 8;
+
+/// Which moments are summed, beside the rows' number and their first moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moments {
-    Triangle,
+    /// No others.
+    First,
+    /// The squares of the columns.
     Diagonal,
+    /// All products of two columns, the lower triangle row by row.
+    Triangle,
 }
 
 impl Moments {
-    /// Numbers per component.
-    pub fn len(self, d: usize) -> usize {
+    /// The columns that column i is multiplied with.
+    fn factors(self, i: usize) -> Range<usize> {
         match self {
-            Moments::Triangle => d * (d + 1) / 2,
-            Moments::Diagonal => d,
-        }
-    }
-
-    /// The first column of row i.
-    fn from(self, i: usize) -> usize {
-        match self {
-            Moments::Triangle => 0,
-            Moments::Diagonal => i,
+            Moments::First => i..i,
+            Moments::Diagonal => i..i + 1,
+            Moments::Triangle => 0..i + 1,
         }
     }
 
     /// The places (i, j), j ≤ i, in the order of the sums.
     pub fn places(self, d: usize) -> impl Iterator<Item = (usize, usize)> {
-        (0..d).flat_map(move |i| (self.from(i)..=i).map(move |j| (i, j)))
+        (0..d).flat_map(move |i| self.factors(i).map(move |j| (i, j)))
     }
+
+    /// Second moments by panels: the columns i of each, and the number of its monomials.
+    fn panels(self, d: usize) -> Vec<(Range<usize>, usize)> {
+        let (mut panels, mut first, mut width) = (Vec::new(), 0, 0);
+        for i in 0..d {
+            width += self.factors(i).len();
+            if width >= PANEL || (i + 1 == d && width > 0) {
+                panels.push((first..i + 1, width));
+                (first, width) = (i + 1, 0);
+            }
+        }
+        panels
+    }
+}
+
+/// Σ over the rows of what the M-step needs, about the centre of all rows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sums {
+    /// −Σ ln p(x)
+    pub nll: f64,
+    // Σ rₖ and Σ rₖ x: (k, 1 + d)
+    first: Vec<f64>,
+    // Σ rₖ x xᵀ at the places, by panels of them: (panels, k, monomials of the panel)
+    second: Vec<Vec<f64>>,
 }
 
 impl Sums {
@@ -62,9 +80,39 @@ impl Sums {
         self.nll += other.nll;
         let add =
             |to: &mut Vec<f64>, from: &[f64]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-        add(&mut self.count, &other.count);
         add(&mut self.first, &other.first);
-        add(&mut self.second, &other.second);
+        self.second.iter_mut().zip(&other.second).for_each(|(to, from)| add(to, from));
+    }
+
+    /// nₖ = Σ rₖ: (k)
+    pub fn counts(&self, d: usize) -> impl Iterator<Item = f64> {
+        self.first.iter().step_by(1 + d).copied()
+    }
+
+    /// Σ rₖ x: (d)
+    pub fn first(&self, k: usize, d: usize) -> &[f64] {
+        &self.first[k * (1 + d) + 1..][..d]
+    }
+
+    /// Σ rₖ xᵢ xⱼ at the places of the moments. components: (k)
+    pub fn second(&self, k: usize, components: usize) -> impl Iterator<Item = f64> {
+        self.second.iter().flat_map(move |panel| {
+            let width = panel.len() / components;
+            panel[k * width..][..width].iter().copied()
+        })
+    }
+
+    /// μₖ = c + Σ rₖ x/nₖ, where x stands about c: (k, d). A component without rows keeps its mean.
+    pub fn means(&self, gaussians: &Gaussians, centre: &[f64]) -> Array2<f64> {
+        let d = centre.len();
+        let mut means = gaussians.means.clone();
+        for ((mut mean, count), k) in means.rows_mut().into_iter().zip(self.counts(d)).zip(0..) {
+            if count >= f64::MIN_POSITIVE {
+                let moved = self.first(k, d).iter().zip(centre).map(|(sum, centre)| centre + sum / count);
+                mean.assign(&Array1::from_iter(moved));
+            }
+        }
+        means
     }
 }
 
@@ -78,35 +126,30 @@ pub(super) enum Assign {
 }
 
 #[derive(Default)]
-struct Scratch {
-    // (k, BLOCK)
-    responsibility: Vec<f64>,
-    // (BLOCK)
-    nats: Vec<f64>,
-    // (d, LANES)
-    centred: Vec<f64>,
-    // Lanes of one component's sums: (1 + d + second moments, LANES)
-    sums: Vec<f64>,
+struct Buffers {
+    scratch: Scratch,
+    // Columns about the centre, behind one of ones: (1 + d, BLOCK), and their transpose with room for a vector
+    columns: Vec<f64>,
+    rows: Vec<f64>,
+    // Those of a panel, and room for a vector: (BLOCK, monomials)
+    monomials: Vec<f64>,
 }
 
-/// The E-step: rₖ = wₖ N(x; μₖ, Σₖ) / p(x) of each row, and the sums.
-pub(super) fn expect(gaussians: &Gaussians, rows: &Lanes, assign: Assign, moments: Moments) -> Sums {
-    let d = gaussians.dim();
-    let blocks = rows.rows().div_ceil(BLOCK);
-    let part = blocks.div_ceil(PARTS) * BLOCK;
-    let mut parts = vec![Sums::default(); rows.rows().div_ceil(part)];
-    let done = for_each_block(&mut parts, 1, 1, |scratch: &mut Scratch, p, sums| {
-        let tiles = &rows.tiles()[p * part * d..rows.tiles().len().min((p + 1) * part * d)];
-        let live = part.min(rows.rows() - p * part);
-        for (b, tiles) in tiles.chunks(BLOCK * d).enumerate() {
-            add_block(
-                gaussians,
-                tiles,
-                BLOCK.min(live - b * BLOCK),
-                (assign, moments),
-                scratch,
-                &mut sums[0],
-            );
+/// The E-step: rₖ = wₖ N(x; μₖ, Σₖ) / p(x) of each row, and the sums about `centre`, (d).
+pub(super) fn expect(
+    gaussians: &Gaussians,
+    rows: &Blocks,
+    centre: &[f64],
+    assign: Assign,
+    moments: Moments,
+) -> Sums {
+    let panels = moments.panels(rows.dim());
+    let blocks = rows.count().div_ceil(PARTS);
+    let mut parts = vec![Sums::default(); rows.count().div_ceil(blocks)];
+    let done = for_each_block(&mut parts, 1, 1, |buffers: &mut Buffers, part, sums| {
+        for block in part * blocks..rows.count().min((part + 1) * blocks) {
+            let (_, live, columns) = rows.get(block);
+            add_block(gaussians, columns, live, centre, (assign, moments, &panels), buffers, &mut sums[0]);
         }
         Ok(())
     });
@@ -114,116 +157,70 @@ pub(super) fn expect(gaussians: &Gaussians, rows: &Lanes, assign: Assign, moment
     parts.into_iter().reduce(|mut sum, part| (sum.add(&part), sum).1).unwrap_or_default()
 }
 
-/// tiles: (t, d, LANES), of which `live` rows are rows.
+/// Adds what a block's first `live` columns say. columns: (d, width)
 fn add_block(
     gaussians: &Gaussians,
-    tiles: &[f64],
+    columns: &[f64],
     live: usize,
-    (assign, moments): (Assign, Moments),
-    scratch: &mut Scratch,
+    centre: &[f64],
+    (assign, moments, panels): (Assign, Moments, &[(Range<usize>, usize)]),
+    buffers: &mut Buffers,
     to: &mut Sums,
 ) {
     let (k, d) = (gaussians.len(), gaussians.dim());
-    let rows = tiles.len() / d;
-    let seconds = moments.len(d);
-    to.count.resize(k, 0.0);
-    to.first.resize(k * d, 0.0);
-    to.second.resize(k * seconds, 0.0);
-    let Scratch { responsibility, nats, centred, sums } = scratch;
-    responsibility.resize(k * rows, 0.0);
-    nats.resize(rows, 0.0);
-    sums.resize((1 + d + seconds) * LANES, 0.0);
-    vectorise(
-        #[inline(always)]
-        || {
-            let r = &mut responsibility[..k * rows];
-            gaussians.log_joint(tiles, centred, r);
-            match assign {
-                Assign::Soft => gaussians.normalise(r, &mut nats[..rows]),
-                Assign::Hard => harden(r, &mut nats[..rows]),
-            }
-            to.nll -= nats[..live].iter().sum::<f64>();
-            // What fills up the last tile belongs to none.
-            r.chunks_exact_mut(rows).for_each(|r| r[live..].fill(0.0));
+    let Buffers { scratch, columns: about, rows, monomials } = buffers;
+    let width = match assign {
+        Assign::Soft => scratch.posterior(gaussians, columns),
+        Assign::Hard => scratch.nearest(gaussians, columns),
+    };
+    to.nll -= scratch.nats[..live].iter().sum::<f64>();
 
-            for (k, r) in r.chunks_exact(rows).enumerate() {
-                sums.fill(0.0);
-                let mean = gaussians.means.row(k);
-                let mean = mean.as_slice().expect("standard layout");
-                for (x, r) in tiles.chunks_exact(d * LANES).zip(r.as_chunks::<LANES>().0) {
-                    add_tile(mean, x, r, moments, centred, sums);
-                }
-                let (count, rest) = sums.as_chunks::<LANES>().0.split_first().expect("a count");
-                let (first, second) = rest.split_at(d);
-                to.count[k] += total(count);
-                let first = to.first[k * d..].iter_mut().zip(first);
-                let second = to.second[k * seconds..].iter_mut().zip(second);
-                first.chain(second).for_each(|(to, lanes)| *to += total(lanes));
-            }
-        },
-    );
+    about.clear();
+    about.resize(width, 1.0);
+    for (x, centre) in columns.chunks_exact(width).zip(centre) {
+        about.extend(x.iter().map(|x| x - centre));
+    }
+    rows.resize(about.len() + VECTOR, 0.0);
+    transpose((1 + d, width), about, rows);
+    let responsibility = Strided::rows(&scratch.responsibility, width);
+    to.first.resize(k * (1 + d), 0.0);
+    gemm((k, 1 + d, live), responsibility, rows, 1 + d, Init::Accumulate, &mut to.first);
+    to.second.resize(panels.len(), Vec::new());
+    for ((columns, count), to) in panels.iter().zip(&mut to.second) {
+        monomials.resize(live * count + VECTOR, 0.0);
+        vectorise(
+            #[inline(always)]
+            || multiply(&rows[..live * (1 + d) + VECTOR], 1 + d, moments, columns.clone(), monomials),
+        );
+        to.resize(k * count, 0.0);
+        gemm((k, *count, live), responsibility, monomials, *count, Init::Accumulate, to);
+    }
 }
 
-/// Adds r, r (x − μ) and r (x − μ)(x − μ)ᵀ of LANES rows to the lanes of a component's sums. x: (d, LANES)
+/// The monomials of some columns: whole vectors are written, whose surplus the next monomials replace.
+/// rows: (n, stride), each behind a 1; monomials: (n, those of the columns). Both have room for a vector behind them.
 #[inline(always)]
-fn add_tile(
-    mean: &[f64],
-    x: &[f64],
-    r: &[f64; LANES],
-    moments: Moments,
-    centred: &mut [f64],
-    sums: &mut [f64],
-) {
-    let centred = centred.as_chunks_mut::<LANES>().0;
-    let (count, rest) = sums.as_chunks_mut::<LANES>().0.split_first_mut().expect("a count");
-    let (first, second) = rest.split_at_mut(mean.len());
-    for l in 0..LANES {
-        count[l] += r[l];
-    }
-    let mut second = second.iter_mut();
-    for (i, x) in x.as_chunks::<LANES>().0.iter().enumerate() {
-        let mut weighted = [0.0; LANES];
-        for l in 0..LANES {
-            centred[i][l] = x[l] - mean[i];
-            weighted[l] = r[l] * centred[i][l];
-            first[i][l] += weighted[l];
-        }
-        for (centred, second) in centred[moments.from(i)..=i].iter().zip(&mut second) {
-            for l in 0..LANES {
-                second[l] = weighted[l].mul_add(centred[l], second[l]);
+fn multiply(rows: &[f64], stride: usize, moments: Moments, columns: Range<usize>, monomials: &mut [f64]) {
+    let vector =
+        |x: &[f64], at: usize| -> [f64; VECTOR] { *x[at..].first_chunk().expect("room for a vector") };
+    let mut to = 0;
+    let mut write = |at: usize, products: [f64; VECTOR]| {
+        *monomials[at..].first_chunk_mut().expect("room for a vector") = products;
+    };
+    for first in (1..rows.len() - VECTOR).step_by(stride) {
+        let x = &rows[first..];
+        if moments == Moments::Diagonal {
+            for (offset, c) in columns.clone().enumerate().step_by(VECTOR) {
+                write(to + offset, vector(x, c).map(|x| x * x));
             }
+            to += columns.len();
+            continue;
+        }
+        for i in columns.clone() {
+            for c in (0..=i).step_by(VECTOR) {
+                write(to + c, vector(x, c).map(|x_c| x[i] * x_c));
+            }
+            to += i + 1;
         }
     }
-}
-
-/// 1 for the largest of each row, the first of equals, 0 for the rest. joint: (k, n), nats: (n), the largest.
-#[inline(always)]
-fn harden(joint: &mut [f64], nats: &mut [f64]) {
-    let n = nats.len();
-    let mut best = [0.0; BLOCK];
-    nats.fill(f64::NEG_INFINITY);
-    for (k, a) in joint.chunks_exact(n).enumerate() {
-        for r in 0..n {
-            let more = a[r] > nats[r];
-            nats[r] = if more { a[r] } else { nats[r] };
-            best[r] = if more { k as f64 } else { best[r] };
-        }
-    }
-    for (k, a) in joint.chunks_exact_mut(n).enumerate() {
-        for r in 0..n {
-            a[r] = if best[r] == k as f64 { 1.0 } else { 0.0 };
-        }
-    }
-}
-
-/// μₖ + δₖ, δₖ = Σ rₖ (x − μₖ)/nₖ: (k, d)
-pub(super) fn moved_means(gaussians: &Gaussians, sums: &Sums) -> Array2<f64> {
-    let d = gaussians.dim();
-    let mut means = gaussians.means.clone();
-    for ((k, i), mean) in means.indexed_iter_mut() {
-        if sums.count[k] >= f64::MIN_POSITIVE {
-            *mean += sums.first[k * d + i] / sums.count[k];
-        }
-    }
-    means
 }

@@ -6,45 +6,51 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use quadrivium::engine::{HeldOut, Standardiser};
 use quadrivium::metrics::{self, Nll, Prdc};
-use quadrivium::ndarray::{Array1, Array2, ArrayView2, s};
+use quadrivium::ndarray::{Array1, ArrayView2};
 use quadrivium::observe::Bar;
+use quadrivium::persist::condition_kind;
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, Recipe};
 use quadrivium::seeded;
 use serde_json::{Value, json};
 
+use crate::condition::{self, of_condition};
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, say};
 use crate::files;
-use crate::input::{Data, Treatment, prepare};
+use crate::input::{Data, Prepared, Treatment, prepare};
 use crate::recipe::kind;
 use crate::seed::Purpose;
 use crate::values::share;
 
 /// Train every model on a part of the rows, and rank them on the rest.
 ///
-/// Each model is trained as `fit` does by default, and columns that go in steps are spread over them:
-/// without that a density could be as high as it likes on the values that there are, and the ranking would be one of
-/// spikes. Likelihoods are of held-out rows, in nats; each with its kind, since a bound or an estimate is a weaker claim
-/// than an exact value. A "=" marks models that are within one standard error of the first, row by row. Distances are between drawn and held-out rows, columns in units of their standard
-/// deviation; the line "(training rows)" has as many training rows in the place of drawn ones: what chance
-/// alone leaves.
+/// Each model is trained with the defaults of `fit`, after uniform noise was added to rounded columns: on repeated
+/// values a density can grow without bound, and such spikes would decide the ranking.
+///
+/// With --condition, each model learns p(x|c): likelihoods are of held-out rows given their condition, and each drawn row
+/// has the condition of a training row.
+///
+/// Likelihoods are of held-out rows, in nats, and come with their kind, because a bound or an estimate is a weaker claim
+/// than an exact value. "=" marks models that differ from the first by at most one standard error, row by row. Distances
+/// are between drawn and held-out rows, with columns in units of their standard deviation. The line "(training rows)"
+/// measures training rows instead of drawn ones: it shows how far apart two samples are by chance.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     data: Data,
-    /// Compare these only.
+    /// Compare only these models.
     #[arg(long, value_delimiter = ',', value_name = "KIND,…", value_parser = kind())]
     models: Vec<Kind>,
     /// What to rank by.
     #[arg(long, value_enum, default_value_t = By::Nll)]
     by: By,
-    /// Seed of the split and of every model.
+    /// Seed of the split into training and held-out rows, and of every model.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Share of the rows held out.
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = 0.2)]
     held_out: f64,
-    /// A twentieth of the training: shows that everything runs, not how good it gets.
+    /// Train for a twentieth of the steps, to check that everything runs; the ranking means little.
     #[arg(long)]
     quick: bool,
     /// Write JSON instead of the table.
@@ -53,6 +59,8 @@ pub struct Args {
     /// File for the result; "-" is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    #[command(flatten)]
+    condition: condition::Asked,
     #[command(flatten)]
     treatment: Treatment,
 }
@@ -72,7 +80,7 @@ enum By {
 /// What `--quick` divides the training steps by.
 const QUICK: usize = 20;
 
-/// The most held-out rows that are scored, and that distances are measured on: those grow with the square.
+/// The most held-out rows that are scored and used for distances, whose cost grows with the square of the rows.
 const MEASURED: usize = 2000;
 
 /// Neighbours of precision, recall, density and coverage.
@@ -100,18 +108,20 @@ struct Distances {
 
 /// The rows to measure on, and their units.
 struct Measured {
-    test: Array2<f32>,
+    test: Dataset,
     units: Standardiser,
-    /// Rows that a model draws: as many as of the training rows are measured.
-    drawn: usize,
+    /// Training rows: a model draws as many, under their conditions if they have them.
+    learned: Dataset,
     /// What makes a log-density of the rows one in the units of the data: `Table::log_scale`.
     log_scale: f64,
+    /// What the models are conditioned on.
+    condition: ConditionKind,
 }
 
 impl Measured {
     fn distances(&self, x: ArrayView2<f32>) -> Result<Distances> {
         let x = self.units.apply(x.to_owned());
-        let test = self.units.apply(self.test.clone());
+        let test = self.units.apply(self.test.x().to_owned());
         let enough = x.nrows().min(test.nrows()) > NEIGHBOURS;
         Ok(Distances {
             energy: metrics::energy_distance(x.view(), test.view())?,
@@ -125,16 +135,17 @@ pub fn run(args: &Args) -> Outcome<()> {
     files::in_a_folder(&args.output)?;
     files::distinct(&[("the rows", args.data.path())], &[("the table", &args.output)])?;
     let treatment = args.treatment.spreading();
-    let (table, columns) = prepare(&args.data, &treatment, args.seed)?;
-    let log_scale = table.log_scale();
-    let (name, names) = (args.data.name(), table.names);
-    let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
+    let Prepared { data, names, log_scale, columns } =
+        prepare(&args.data, &args.condition, &treatment, args.seed)?;
+    let name = args.data.name();
     let split = data.hold_out(HeldOut::Share(args.held_out), &mut Purpose::Split.stream(args.seed));
     let (train, test) = split.map_err(|error| of_file(&name, error))?;
     let units = Standardiser::identity(train.dim()).fitted(train.x());
     let units = units.map_err(|error| of_columns(&name, &names, error))?;
-    let few = |data: &Dataset| data.x().slice(s![..data.rows().min(MEASURED), ..]).to_owned();
-    let measured = Measured { test: few(&test), units, drawn: train.rows().min(MEASURED), log_scale };
+    let few = |data: &Dataset| data.split(MEASURED).map_or_else(|_| data.clone(), |(few, _)| few);
+    let (learned, test_rows) = (few(&train), test.rows());
+    let condition = condition_kind(&columns);
+    let measured = Measured { test: few(&test), units, learned, log_scale, condition };
 
     let all = Kind::ALL.iter();
     let kinds = all.filter(|kind| args.models.is_empty() || args.models.contains(kind));
@@ -147,7 +158,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             Err(other) => return Err(other),
         }
     }
-    let chance = measured.distances(few(&train).view())?;
+    let chance = measured.distances(measured.learned.x())?;
     rows.sort_by(|a, b| order(args.by, a, b));
     for (kind, message) in &failed {
         say(format_args!("{kind}: {message}"));
@@ -156,6 +167,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         return Err(Failure::Operation(format!("{name}: no model could be trained")));
     }
 
+    let conditioned: Vec<&str> = of_condition(&columns).iter().map(|column| column.name.as_str()).collect();
     let text = if args.json {
         let rows: Vec<Value> = rows.iter().map(|row| json_of(row, &rows[0])).collect();
         let failed: Vec<Value> =
@@ -163,9 +175,10 @@ pub fn run(args: &Args) -> Outcome<()> {
         let result = json!({
             "data": name,
             "columns": names,
+            "condition": conditioned,
             "train_rows": train.rows(),
-            "held_out_rows": test.rows(),
-            "measured_rows": measured.test.nrows(),
+            "held_out_rows": test_rows,
+            "measured_rows": measured.test.rows(),
             "seed": args.seed,
             "quick": args.quick,
             "models": rows,
@@ -174,11 +187,11 @@ pub fn run(args: &Args) -> Outcome<()> {
         });
         format!("{result:#}\n")
     } else {
-        let (learned, held) = (counted(train.rows(), "row"), measured.test.nrows());
+        let (learned, held) = (counted(train.rows(), "row"), measured.test.rows());
         let mut text = format!("{}\n\n", table_of(&rows, args.by, &chance));
-        text += &format!("{learned} to learn from, {held} held out to measure on, seed {}.\n", args.seed);
+        text += &format!("Trained on {learned}, measured on {held} held-out rows, seed {}.\n", args.seed);
         if args.quick {
-            text += "Quick: a twentieth of the training, so the ranking means little.\n";
+            text += "Quick run: a twentieth of the training steps, so the ranking means little.\n";
         }
         let spread = columns.iter().any(|column| column.width > 0.0);
         text += &format!("\n{}\n", fit_command(rows[0].kind, std::env::args(), spread));
@@ -188,7 +201,7 @@ pub fn run(args: &Args) -> Outcome<()> {
 }
 
 fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Outcome<Row> {
-    let recipe = Recipe::of(kind, train.rows(), train.dim());
+    let recipe = Recipe::of(kind, train.rows(), train.dim()).with_condition(measured.condition)?;
     let mut rng = Purpose::Training.stream(args.seed);
     let mut model = recipe.build(&mut rng)?;
     let mut options = recipe.options;
@@ -200,11 +213,15 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
     model.train(train, &options, &mut rng, &mut Bar::new(&name))?;
     let train_s = start.elapsed().as_secs_f64();
 
-    let count = measured.drawn;
+    let count = measured.learned.rows();
     let start = Instant::now();
-    let drawn = model.sample(count, &SampleOptions::default(), &mut rng)?;
+    let drawn = match measured.learned.condition() {
+        None => model.sample(count, &SampleOptions::default(), &mut rng)?,
+        Some(condition) => model.given(condition)?.sample(count, &SampleOptions::default(), &mut rng)?,
+    };
     let draw_us = start.elapsed().as_secs_f64() * 1e6 / count as f64;
-    let scored = model.log_likelihood(measured.test.view(), &LikelihoodOptions::default())?;
+    let test = &measured.test;
+    let scored = condition::score(model.as_ref(), test.condition(), test.x(), &LikelihoodOptions::default())?;
     let distances = measured.distances(drawn.x.view())?;
     Ok(Row {
         kind,
@@ -218,15 +235,15 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
     })
 }
 
-/// Whether the difference to the first model, taken row by row, is within one standard error of 0: by this data the two
-/// are the same.
+/// Whether the difference to the first model, taken row by row, is within one standard error of 0: these rows cannot
+/// tell the two apart.
 fn ties(row: &Row, first: &Row) -> bool {
     let (Some(a), Some(b)) = (&row.nats, &first.nats) else { return false };
     let differences = LogLikelihood::Exact(b - a);
     Nll::of(&differences).is_some_and(|gap| gap.mean.abs() <= gap.std_error)
 }
 
-/// The command that fits this kind of model to all the rows: the one that was given, as far as it is about the data.
+/// The command that fits this kind of model to all rows: the options about the data are those that were given.
 fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>, spread: bool) -> String {
     const WITH_VALUE: [&str; 5] = ["--models", "--by", "--held-out", "--output", "-o"];
     let mut words = vec!["quadrivium".to_string(), "fit".into(), "-m".into(), kind.name().into()];

@@ -15,7 +15,7 @@ pub enum Failure {
     Operation(String),
     /// The same, in several lines.
     Lines(Vec<String>),
-    /// It was not asked for rightly.
+    /// The command makes no sense.
     Usage(String),
     /// A signal; what there was to save is saved.
     Interrupted(Signal),
@@ -31,7 +31,7 @@ impl fmt::Display for Failure {
             Failure::Operation(message) | Failure::Usage(message) => f.write_str(message),
             Failure::Lines(lines) => f.write_str(&lines.join("\n")),
             Failure::Interrupted(signal) => write!(f, "stopped by {}", signal.name()),
-            Failure::ClosedPipe => f.write_str("nobody reads the output any more"),
+            Failure::ClosedPipe => f.write_str("the reader of the output has gone"),
         }
     }
 }
@@ -56,23 +56,23 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
         let numbers = columns.iter().filter(|(_, content)| *content == Content::Numbers);
         let numbers: Vec<&str> = numbers.map(|(name, _)| name.as_str()).collect();
         if !numbers.is_empty() {
-            lines.push(format!("to use the columns of numbers: --columns {}", numbers.join(",")));
+            lines.push(format!("use only the numeric columns: --columns {}", numbers.join(",")));
         }
         return Failure::Lines(lines);
     }
     Failure::Operation(match error {
         Error::Io { source, .. } => format!("{name}: {source}"),
         Error::MixedHeader { line, column, found } => format!(
-            "{name}: line {line}: is it a header? Column {column} holds {found:?}, others numbers: \
-             --header yes or --header no decides"
+            "{name}: line {line} may be a header or a row: column {column} holds {found:?}, other columns hold numbers; \
+             choose with --header yes or --header no"
         ),
         Error::NumberStyle { line, column, name: of, found, thousands, comma } => format!(
             "{name}: line {line}, column {column}: found {found:?}, expected a finite number ({of}){}",
             match (thousands, comma) {
                 (true, true) =>
-                    "; with thousands separators --decimal . reads it, with a decimal comma --decimal ,",
-                (true, false) => "; --decimal . reads thousands separators",
-                _ => "; --decimal , reads decimal commas",
+                    "; use --decimal . if it has thousands separators, --decimal , if it has a decimal comma",
+                (true, false) => "; use --decimal . to read thousands separators",
+                _ => "; use --decimal , to read decimal commas",
             }
         ),
         other => format!("{name}: {other}"),
@@ -94,15 +94,15 @@ pub fn of_columns(name: impl fmt::Display, names: &[String], error: Error) -> Fa
     let named = |column: usize| names.get(column).map_or("", String::as_str);
     match error {
         Error::ConstantColumn { column, value, rows } => Failure::Operation(format!(
-            "{name}: column {} holds {} in all {} to learn from, and other values only in rows held out: choose \
-             columns without it by --columns, or hold out fewer rows",
+            "{name}: column {} holds {} in all {} to train on, and other values only in held-out rows: leave it out with \
+             --columns, or hold out fewer rows",
             named(column),
             value as f32,
             counted(rows, "row"),
         )),
         Error::NarrowColumn { column, sd, mean } => Failure::Operation(format!(
-            "{name}: column {} has a standard deviation of {}, too little for f32 beside its mean {}: subtract a \
-             constant from it, or choose columns without it by --columns",
+            "{name}: the standard deviation of column {} is {}, too small for f32 next to its mean {}: subtract a \
+             constant from the column, or leave it out with --columns",
             named(column),
             sd as f32,
             mean as f32,
@@ -112,13 +112,13 @@ pub fn of_columns(name: impl fmt::Display, names: &[String], error: Error) -> Fa
     }
 }
 
-/// A line on standard error, [`printable`]. If that is closed, nobody listens.
+/// Writes a [`printable`] line to standard error; if that is closed, the line is lost.
 pub fn say(message: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{}", printable(&message.to_string()));
 }
 
-/// The text as it may go to a terminal: names that come from a file are not to move the cursor, to begin a line
-/// or to turn the writing round.
+/// The text with control characters escaped: names that come from a file must not move the terminal's cursor, start a
+/// line or reverse the direction of the text.
 pub fn printable(text: &str) -> String {
     let hidden = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut printable = String::with_capacity(text.len());

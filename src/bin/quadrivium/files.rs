@@ -3,22 +3,21 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use quadrivium::file::NewFile;
+use quadrivium::file::{NewFile, end_of_links};
 
 use crate::failure::{Failure, Outcome, of_writing};
 
 /// Refuses a path that cannot become a file.
 pub fn in_a_folder(path: &Path) -> Outcome<()> {
     if !folder(path).is_dir() || path.is_dir() {
-        let message = format!("{}: expected the name of a file in a folder that exists", path.display());
+        let message = format!("{}: expected a file name in an existing folder", path.display());
         return Err(Failure::Operation(message));
     }
     Ok(())
 }
 
-/// Refuses before the work a file that could not be written after it: makes what it would be, and drops it.
+/// Refuses, before the work, a file that could not be written after it, by creating it and dropping it unfinished.
 pub fn writable(path: &Path) -> Outcome<()> {
     in_a_folder(path)?;
     if is_stream(path) {
@@ -27,8 +26,8 @@ pub fn writable(path: &Path) -> Outcome<()> {
     NewFile::create(path).map(drop).map_err(|error| of_writing(path.display(), error))
 }
 
-/// Refuses one file for two things, of which the later would destroy the earlier: what is read, and what is
-/// written; under whatever names.
+/// Refuses one file, under whatever names, for two purposes of which one would destroy the other: it may be read more
+/// than once, but not written as well.
 pub fn distinct(read: &[(&'static str, Option<&Path>)], written: &[(&'static str, &Path)]) -> Outcome<()> {
     let read = read.iter().filter_map(|&(what, path)| Some((what, Place::of(path?))));
     let mut seen: Vec<(&str, Place)> = read.collect();
@@ -39,7 +38,7 @@ pub fn distinct(read: &[(&'static str, Option<&Path>)], written: &[(&'static str
         }
         let place = Place::of(path);
         if let Some((other, _)) = seen.iter().find(|(_, other)| place.is(other)) {
-            let message = format!("{}: one file for {other} and for {what}", path.display());
+            let message = format!("{}: given both for {other} and for {what}", path.display());
             return Err(Failure::Usage(message));
         }
         seen.push((what, place));
@@ -90,17 +89,6 @@ fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// Where a link leads, and links behind it, whether or not anything is there.
-fn end_of_links(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    // As many as Linux follows.
-    for _ in 0..40 {
-        let Ok(next) = fs::read_link(&path) else { return Ok(path) };
-        path = folder(&path).join(next);
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "a circle of links"))
-}
-
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -109,28 +97,10 @@ fn folder(path: &Path) -> &Path {
 pub fn write_text(path: &Path, text: &str) -> Outcome<()> {
     let written = match path == Path::new("-") {
         true => io::stdout().write_all(text.as_bytes()),
-        false => create(path).and_then(|mut file| {
+        false => NewFile::create(path).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.finish()
         }),
     };
     written.map_err(|error| of_writing(path.display(), error))
-}
-
-/// A new file that [`remove_unfinished`] knows.
-pub fn create(path: &Path) -> io::Result<NewFile> {
-    let file = NewFile::create(path)?;
-    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = file.temporary().map(Path::to_owned);
-    Ok(file)
-}
-
-/// The one file that may have no name of its own yet.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
-
-/// Before an end of the program that drops nothing.
-pub fn remove_unfinished() {
-    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        // It may have got its name by now.
-        let _ = fs::remove_file(path);
-    }
 }

@@ -10,13 +10,15 @@ use quadrivium::metrics::Nll;
 use quadrivium::ndarray::s;
 use quadrivium::numeric::rng::Rng;
 use quadrivium::observe::{All, Bar, JsonLines};
-use quadrivium::persist::{self, Column, Persist};
+use quadrivium::persist::{self, Column, Persist, condition_kind};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
 
+use crate::condition;
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::files::{distinct, in_a_folder, writable};
-use crate::input::{Data, Treatment, prepare};
+use crate::info::components;
+use crate::input::{Data, Prepared, Treatment, prepare};
 use crate::interrupt::{self, Signal};
 use crate::recipe::{Settings, differences, kind, with_settings};
 use crate::seed::Purpose;
@@ -24,12 +26,11 @@ use crate::values::{positive, share_or_none};
 
 /// Fit a model to rows, and save it.
 ///
-/// How large it is and how it trains follows from the rows and columns; what was chosen is said in one line, and any of
-/// it can be set. Where nothing else is asked for, a part of the rows is held out, and the model that was best on them
+/// The size of the model and its training options follow from the numbers of rows and columns. A message states what
+/// was chosen, and options override any of it. By default some rows are held out, and the model that scored best on them
 /// is kept.
 ///
-/// Ctrl-C, SIGTERM or SIGHUP ends the training after its present step and saves what it has learned; a second one ends
-/// the program.
+/// Ctrl-C, SIGTERM or SIGHUP ends the training after the current step and saves the model; a second one quits at once.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -40,35 +41,37 @@ pub struct Args {
     /// File for the model, in safetensors format.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Optimiser steps, at most. Default: by the kind of model and the number of rows.
+    /// Maximum number of training steps. Default: by the kind of model and the number of rows.
     #[arg(long, value_name = "N", value_parser = positive)]
     steps: Option<usize>,
     /// Rows per step. Default: by the kind of model and the number of rows.
     #[arg(long, value_name = "N", value_parser = positive)]
     batch: Option<usize>,
-    /// The same seed gives the same model, to the bit.
+    /// Seed: the same seed gives the same model, bit for bit.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Share of the rows held out to measure the model on; 0 learns from all rows, for all steps. Default: by the
-    /// kind of model and the number of rows.
+    /// Share of the rows held out to validate the model; 0 trains on all rows, for all steps. Default: by the kind of
+    /// model and the number of rows.
     #[arg(long, value_name = "SHARE", value_parser = share_or_none)]
     validation: Option<f64>,
-    /// Stop after this many validations without a new best one, and keep the best model. Default: 15 where rows are
-    /// held out.
+    /// Stop after this many validations without a new best, and keep the best model. Default: 15 if rows are held out.
     #[arg(long, value_name = "N", value_parser = positive)]
     patience: Option<usize>,
     /// Steps between two validations. Default: a fiftieth of the steps.
     #[arg(long, value_name = "N", value_parser = positive)]
     validate_every: Option<usize>,
-    /// File to go on from: the same command, killed at any moment and run again, ends in the same model.
+    /// Checkpoint file: if the same command is killed at any moment and run again, it resumes from this file and ends
+    /// with the same model.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Steps between two writings of the checkpoint.
+    /// Steps between two checkpoints.
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 500, requires = "checkpoint")]
     checkpoint_every: usize,
-    /// File that gets a line of JSON for every tenth step, behind what it holds.
+    /// Log file, to which a line of JSON is appended for every tenth step.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    #[command(flatten)]
+    condition: condition::Asked,
     #[command(flatten)]
     treatment: Treatment,
     #[command(flatten)]
@@ -80,8 +83,8 @@ impl Args {
     fn model_takes_flags(&self) -> Outcome<()> {
         let in_one_go = self.model.in_one_go();
         let kernels = self.model == Kind::KernelDensity;
-        let whole = "this model is fitted in one go, to all rows";
-        let by_no_steps = "kernels are not trained by steps";
+        let whole = "this model is fitted to all rows at once";
+        let by_no_steps = "a kernel density is not trained in steps";
         let refused = [
             ("--steps", self.steps.is_some() && in_one_go, whole),
             ("--batch", self.batch.is_some() && in_one_go, whole),
@@ -101,9 +104,7 @@ impl Args {
         if validation == 0.0 {
             let idle = [("--patience", self.patience), ("--validate-every", self.validate_every)];
             if let Some((flag, _)) = idle.iter().find(|(_, given)| given.is_some()) {
-                return Err(Failure::Usage(format!(
-                    "{flag}: no rows are held out: --validation 0.1 does that"
-                )));
+                return Err(Failure::Usage(format!("{flag}: needs held-out rows, as with --validation 0.1")));
             }
         }
         let steps = self.steps.unwrap_or(recipe.steps);
@@ -143,17 +144,23 @@ pub fn run(args: &Args) -> Outcome<()> {
         .into_iter()
         .flatten()
         .try_for_each(|path| writable(path))?;
-    let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
-    let log_scale = table.log_scale();
+    let Prepared { data, names, log_scale, columns } =
+        prepare(&args.data, &args.condition, &args.treatment, args.seed)?;
     let name = args.data.name();
-    let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
     let (rows, dim) = (data.rows(), data.dim());
-    let recipe = Recipe::of(args.model, rows, dim);
+    let recipe = Recipe::of(args.model, rows, dim).with_condition(condition_kind(&columns))?;
     let config = with_settings(recipe.config, &fields)?;
     let options = args.options(recipe.options)?;
-    say(format_args!("{}", choice(&config, &options, rows, dim)));
+    let choice = choice(&config, &options, rows, dim);
     let mut rng = Purpose::Training.stream(args.seed);
     let mut model = config.build_to_save(&mut rng)?;
+    if options.patience.is_some() && !model.card().objective.ranks_parameters() {
+        let name = model.card().name;
+        return Err(Failure::Usage(format!(
+            "--patience: the loss of {name} does not tell which parameters are best"
+        )));
+    }
+    say(format_args!("{choice}"));
     let before = rng.clone();
 
     let mut log = args.log.as_deref().map(open_log).transpose()?;
@@ -182,17 +189,14 @@ pub fn run(args: &Args) -> Outcome<()> {
         // A checkpoint could not be written. What was learned is not lost with it.
         error @ Error::Io { .. } if done > 0 => {
             let saved = match save(model.as_ref(), &columns, &args.output) {
-                Ok(()) => format!("is saved to {}", args.output.display()),
+                Ok(()) => {
+                    format!("the model of {} is saved to {}", counted(done, "step"), args.output.display())
+                }
                 Err(failure) => failure.to_string(),
             };
-            Failure::Operation(format!("{error}; the model of {}: {saved}", counted(done, "step")))
+            Failure::Operation(format!("{error}; {saved}"))
         }
-        Error::Config { field: "TrainOptions::patience", expected, .. } => {
-            // "None: ", and why.
-            let why = expected.split_once(": ").map_or(expected, |(_, why)| why);
-            Failure::Usage(format!("--patience does not go with this model: {why}"))
-        }
-        other => of_columns(&name, &table.names, other),
+        other => of_columns(&name, &names, other),
     })?;
     save(model.as_ref(), &columns, &args.output)?;
     if let (Some(log), Some(path)) = (log, &args.log) {
@@ -201,16 +205,18 @@ pub fn run(args: &Args) -> Outcome<()> {
     let seconds = start.elapsed().as_secs_f64();
     // The model is saved: a likelihood that fails is no reason to end in an error.
     let measured = measured(model.as_ref(), &data, &options, log_scale, before)
-        .unwrap_or_else(|failure| format!("; not measured: {failure}"));
+        .unwrap_or_else(|failure| format!("likelihood not measured: {failure}"));
     if args.model == Kind::GaussianMixture {
-        say(format_args!("{}", components(&GaussianMixture::from_bytes(&model.to_bytes()?)?)));
+        let mixture = GaussianMixture::from_bytes(&model.to_bytes()?)?;
+        say(format_args!("{}", components(&mixture)));
+        mixture.degenerate().iter().for_each(|found| say(format_args!("note: {found}")));
     }
     say(format_args!(
         "{}: {} of {} ({}); {}{measured}, {seconds:.1} s",
         model.card().name,
         counted(rows, "row"),
         counted(dim, "column"),
-        table.names.join(", "),
+        names.join(", "),
         course(args, &report, interrupt.signal()),
     ));
     say(format_args!("saved to {}", args.output.display()));
@@ -248,11 +254,11 @@ fn takes(what: &str, path: &Path) -> Outcome<()> {
     in_a_folder(path)
 }
 
-/// What the recipe has chosen, in the words of `--set` and of the other options.
+/// What the recipe has chosen, in the form of `--set` and of the other options.
 fn choice(config: &ModelConfig, options: &TrainOptions, rows: usize, dim: usize) -> String {
     let kind = config.kind();
     let settings = differences(config, dim);
-    let mut parts = vec![if settings.is_empty() { "the kind's own defaults".into() } else { settings }];
+    let mut parts = vec![if settings.is_empty() { "default settings".into() } else { settings }];
     let held_out = (options.validation * rows as f64).ceil() as usize;
     if !kind.in_one_go() {
         let most = if options.patience.is_some() { "at most " } else { "" };
@@ -260,7 +266,7 @@ fn choice(config: &ModelConfig, options: &TrainOptions, rows: usize, dim: usize)
     }
     if held_out > 0 {
         let patience = options.patience.map_or(String::new(), |patience| {
-            format!(", and an end after {patience} measurements on them without a new best")
+            format!(", stopping after {patience} validations without a new best")
         });
         parts.push(format!("{} held out{patience}", counted(held_out, "row")));
     }
@@ -274,13 +280,13 @@ fn course(args: &Args, report: &TrainReport, signal: Option<Signal>) -> String {
     let stop = match (report.stop, best) {
         (Stop::Completed, _) => String::new(),
         (Stop::Interrupted, _) => format!(" until {}", signal.map_or("interrupted", Signal::name)),
-        (Stop::Patience, None) => " until patience ended".into(),
-        (Stop::Patience, Some((at, _))) => format!(" until patience ended, that of step {at} kept"),
+        (Stop::Patience, None) => " until patience ran out".into(),
+        (Stop::Patience, Some((at, _))) => format!(" until patience ran out, keeping the model of step {at}"),
     };
     if args.model.in_one_go() { String::new() } else { format!("{}{stop}, ", counted(steps, "step")) }
 }
 
-/// The most rows that a fitted model is measured on: an ODE's likelihood takes its time.
+/// The most rows that a fitted model is measured on: likelihoods by an ODE are slow.
 const MEASURED: usize = 1000;
 
 /// The negative log-likelihood, in nats a row in the units of the data: the same for every kind of model, whatever it
@@ -294,34 +300,23 @@ fn measured(
     log_scale: f64,
     mut rng: Rng,
 ) -> Outcome<String> {
-    let ((learned, _), (held_out, _), _) = split(data, options, &mut rng)?;
-    let (rows, which) = match held_out.nrows() {
-        0 => (learned, "learned from"),
-        _ => (held_out, "held out"),
+    let (learned, held_out, _) = split(data, options, &mut rng)?;
+    let ((rows, condition), which) = match held_out.0.nrows() {
+        0 => (learned, "training row"),
+        _ => (held_out, "held-out row"),
     };
-    let some = rows.slice(s![..rows.nrows().min(MEASURED), ..]);
-    let score = model.log_likelihood(some, &LikelihoodOptions::default())?;
-    let of = format!("of {} {which}", counted(some.nrows(), "row"));
+    let few: Vec<usize> = (0..rows.nrows().min(MEASURED)).collect();
+    let condition = condition.map(|condition| condition.select(&few));
+    let some = rows.slice(s![..few.len(), ..]);
+    let score = condition::score(model, condition.as_ref(), some, &LikelihoodOptions::default())?;
+    let given = if condition.is_some() { ", given their condition" } else { "" };
+    let of = format!("{}{given}", counted(few.len(), which));
     Ok(match Nll::of(&score) {
         Some(nll) => {
             let most = if score.kind() == LikelihoodKind::LowerBound { "at most " } else { "" };
             let mean = nll.mean + log_scale;
-            format!("negative log-likelihood {of} {most}{mean:.4} ± {:.4} nats", nll.std_error)
+            format!("negative log-likelihood of {of}: {most}{mean:.4} ± {:.4} nats", nll.std_error)
         }
-        None => "no likelihood to measure it by".into(),
+        None => "no likelihood".into(),
     })
-}
-
-/// How many components a mixture has, which covariances, and the components' shares, the largest first.
-fn components(mixture: &GaussianMixture) -> String {
-    let mut weights = mixture.weights().to_vec();
-    weights.sort_by(|a, b| b.total_cmp(a));
-    let shares: Vec<String> = weights.iter().take(10).map(|weight| format!("{weight:.3}")).collect();
-    let more = if weights.len() > 10 { ", …" } else { "" };
-    let family = format!("{:?}", mixture.covariance()).to_lowercase();
-    format!(
-        "{}, {family} covariances, shares {}{more}",
-        counted(weights.len(), "component"),
-        shares.join(", ")
-    )
 }

@@ -5,45 +5,45 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use quadrivium::Error;
-use quadrivium::persist::{self, Column, Persist};
-use quadrivium::tables::{
-    ColumnKind, Decimal, Finding, Guess, Header, Table, TableReader, TextOptions, Units,
-};
+use quadrivium::Dataset;
+use quadrivium::persist::{Column, Role, condition_of};
+use quadrivium::tables::{ColumnKind, Decimal, Finding, Guess, Header, Table, TableReader, TextOptions};
 
+use crate::condition::{Asked, all_values};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::seed::Purpose;
 
 /// A table of numbers, and which part of it.
 #[derive(clap::Args)]
 pub struct Data {
-    /// The rows: text, NPY, or NPZ with one array, told apart by content; "-" is standard input.
+    /// The rows: text, NPY, or NPZ with one array, recognized by content; "-" is standard input.
     data: PathBuf,
-    /// Columns to use, in this order: names, or numbers from 1.
+    /// Columns to draw and to score, in this order: names, or numbers starting at 1. Default: all but those of a
+    /// condition.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     columns: Vec<String>,
     /// Whether the first line of a text names the columns.
     #[arg(long, value_enum, default_value_t = HeaderLine::Auto)]
     header: HeaderLine,
-    /// What stands between the cells of a text: a character, "tab", or "space" for a run of them. Default: found in
-    /// the first lines.
+    /// Separator of a text's cells: a character, "tab", or "space" for one or more spaces. Default: detected from the
+    /// first lines.
     #[arg(long, value_name = "SIGN", value_parser = sign)]
     separator: Option<u8>,
-    /// What stands before the decimals of a text's numbers, "." or ",": then the other one, spaces and apostrophes
-    /// stand between thousands. Default: a point, and nothing between thousands.
+    /// Decimal separator of a text's numbers, "." or ","; the other one, spaces and apostrophes may then separate
+    /// thousands. Default: a point, and no thousands separators.
     #[arg(long, value_name = "SIGN", value_parser = decimal)]
     decimal: Option<Decimal>,
-    /// What begins a line of a text that is passed over. Default: "#", before the first row and after the last.
+    /// Character that starts a comment line of a text. Default: "#", before the first row and after the last.
     #[arg(long, value_name = "SIGN", value_parser = sign)]
     comment: Option<u8>,
-    /// Read this many rows and no more.
+    /// Read at most this many rows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rows: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum HeaderLine {
-    /// It does unless it holds nothing but numbers.
+    /// Yes, unless the line holds only numbers.
     Auto,
     Yes,
     No,
@@ -121,61 +121,51 @@ impl Data {
         TableReader::expecting(reader, options, expected).map_err(|error| of_file(self.name(), error))
     }
 
-    /// The rows to be read, of the columns asked for.
-    pub fn open(&self) -> Outcome<Reader> {
-        self.open_expecting(&[])
-    }
-
-    fn open_expecting(&self, expected: &[&str]) -> Outcome<Reader> {
+    /// Opens the data; a first line of just the `expected` names is a header.
+    pub fn open(&self, expected: &[&str]) -> Outcome<Reader> {
         let reader = self.open_all(expected)?;
         // Who chooses columns knows them.
         for guess in reader.guesses().iter().filter(|_| self.columns.is_empty()) {
             say(format_args!("{}: {guess}{}", self.name(), option_of(guess)));
         }
-        match self.columns.is_empty() {
-            true => Ok(reader),
-            false => reader.select(&self.columns).map_err(|error| of_file(self.name(), error)),
-        }
+        Ok(reader)
     }
 
-    /// The rows to be read, in the order of a model's columns: those asked for, or else those with the names
-    /// that the model knows, or else, without names, all.
-    pub fn open_for(&self, model: &dyn Persist, columns: &[Column]) -> Outcome<Reader> {
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        let mut reader = self.open_expecting(&names)?;
-        if self.columns.is_empty() && reader.is_named() && !columns.is_empty() {
-            reader = self.by_name(reader, &names)?;
-        }
-        let (found, dim) = (reader.names().len(), model.dim());
-        if found != dim {
-            let found = counted(found, "column");
-            let message = format!("{}: {found}, the model has {dim}: choose them by --columns", self.name());
+    /// The columns asked for, if any were.
+    pub fn columns(&self) -> Option<&[String]> {
+        (!self.columns.is_empty()).then_some(&self.columns)
+    }
+
+    /// Where these columns are among those of the data.
+    pub fn places(&self, reader: &Reader, columns: &[impl AsRef<str>]) -> Outcome<Vec<usize>> {
+        reader.places(columns).map_err(|error| of_file(self.name(), error))
+    }
+
+    /// The whole table: the columns asked for, or else all, and those of the condition. For each, whether it belongs to
+    /// the condition.
+    fn read(&self, condition: &[String]) -> Outcome<(Table, Vec<bool>)> {
+        let reader = self.open(&[])?;
+        let given = if condition.is_empty() { Vec::new() } else { self.places(&reader, condition)? };
+        // Chosen ones in their order, else all in the order of the file.
+        let places = match self.columns.is_empty() {
+            true => (0..reader.names().len()).collect(),
+            false => {
+                let chosen = self.places(&reader, &self.columns)?;
+                if let Some(&twice) = given.iter().find(|place| chosen.contains(place)) {
+                    let name = reader.names()[twice];
+                    let message = format!("--condition: column {name} is among those of --columns, too");
+                    return Err(Failure::Usage(message));
+                }
+                [chosen, given.clone()].concat()
+            }
+        };
+        let is_given: Vec<bool> = places.iter().map(|place| given.contains(place)).collect();
+        if is_given.iter().all(|given| *given) {
+            let message = format!("{}: every column is in the condition: none is left to model", self.name());
             return Err(Failure::Operation(message));
         }
-        let units: Vec<Units> = columns.iter().map(|column| column.units).collect();
-        match units.is_empty() {
-            true => Ok(reader),
-            false => Ok(reader.in_units(&units)?),
-        }
-    }
-
-    /// The columns of a model's names. A name that is a number is not the number of a column here.
-    fn by_name(&self, reader: Reader, names: &[&str]) -> Outcome<Reader> {
-        let found = reader.names();
-        if let Some(name) = names.iter().find(|name| !found.contains(name)) {
-            let names_of_all = found.into_iter().map(str::to_owned).collect();
-            let error = Error::NoColumn { name: (*name).to_owned(), names: names_of_all };
-            return Err(Failure::Operation(format!(
-                "{}: {error}; the model's columns are {names:?}, --columns picks others",
-                self.name()
-            )));
-        }
-        reader.select(names).map_err(|error| of_file(self.name(), error))
-    }
-
-    /// The whole table.
-    pub fn read(&self) -> Outcome<Table> {
-        self.open()?.table(self.most()).map_err(|error| of_file(self.name(), error))
+        let table = reader.choose(&places).table(self.most());
+        Ok((table.map_err(|error| of_file(self.name(), error))?, is_given))
     }
 }
 
@@ -184,11 +174,10 @@ const BUFFER: usize = 1 << 16;
 /// What to do with columns that have no density.
 #[derive(clap::Args)]
 pub struct Treatment {
-    /// Spread the columns that go in steps (whole numbers, tenths, …) by uniform noise, over half a step to either
-    /// side.
+    /// Add uniform noise to rounded columns (whole numbers, tenths, …), up to half a step to either side.
     #[arg(long)]
     dequantise: bool,
-    /// Leave out columns that hold one value only.
+    /// Leave out columns that hold only one value.
     #[arg(long)]
     drop_constant: bool,
     /// Whether to spread by default, without a word where there is nothing to spread.
@@ -203,14 +192,38 @@ impl Treatment {
     }
 }
 
+/// Rows as a model shall see them.
+pub struct Prepared {
+    /// The modeled columns, and the condition of each row if there is one.
+    pub data: Dataset,
+    /// Of the modeled columns.
+    pub names: Vec<String>,
+    /// What makes a log-density of the rows one in the units of the file.
+    pub log_scale: f64,
+    /// All columns, in the order of the file or of the command line.
+    pub columns: Vec<Column>,
+}
+
 /// The rows as a model shall see them, with their columns, and word of what was done to them and of what hurts a
 /// density.
-pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table, Vec<Column>)> {
-    let (mut table, name) = (data.read()?, data.name());
+pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> Outcome<Prepared> {
+    let ((mut table, is_given), name) = (data.read(&asked.condition)?, data.name());
     if table.x.nrows() == 1 {
         return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
     }
     tell_rounded(&table.names, &table.rounded, &name);
+    let order = table.names.clone();
+    let (mut condition, mut columns) = (None, Vec::new());
+    if is_given.contains(&true) {
+        let part = |given: bool| {
+            let names = order.iter().zip(&is_given).filter(|(_, is_given)| **is_given == given);
+            table.select(&names.map(|(name, _)| name).collect::<Vec<_>>())
+        };
+        let (given, rest) = (part(true)?, part(false)?);
+        columns = asked.columns(&given, &name)?;
+        condition = Some(condition_of(&columns, all_values(&given).view())?);
+        table = rest;
+    }
     without_constant(&mut table, &name, treatment.drop_constant)?;
     tell_findings(&table.diagnose(), &name);
     let steps = table.steps();
@@ -224,24 +237,32 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
         match stepped.is_empty() {
             true if treatment.by_default => {}
             true => say(format_args!(
-                "{name}: no column goes in steps that f32 resolves: --dequantise changes nothing"
+                "{name}: no column is rounded to steps that f32 resolves: --dequantise has no effect"
             )),
-            false => say(format_args!("{name}: spread over their steps: {}", shortened(&stepped))),
+            false => {
+                say(format_args!("{name}: added uniform noise to rounded columns: {}", shortened(&stepped)))
+            }
         }
     } else if !stepped.is_empty() {
         say(format_args!(
-            "{name}: columns that go in steps: {}. They have no density, so a likelihood has no upper bound: \
-             --dequantise spreads them",
+            "{name}: rounded columns: {}. Repeated values have no density and make the likelihood unbounded; \
+             --dequantise adds noise to them",
             shortened(&stepped)
         ));
     }
-    let columns = table.names.iter().zip(steps).zip(&table.units).map(|((name, step), &units)| {
+    columns.extend(table.names.iter().zip(steps).zip(&table.units).map(|((name, step), &units)| {
         let step = step.filter(|_| treatment.dequantise);
         let (width, offset) = step.map_or((0.0, 0.0), |step| (step.width, step.offset));
-        Column { name: name.clone(), width, offset, units }
-    });
-    let columns = columns.collect();
-    Ok((table, columns))
+        Column { name: name.clone(), width, offset, units, role: Role::Modeled }
+    }));
+    columns.sort_by_key(|column| order.iter().position(|name| *name == column.name));
+    let log_scale = table.log_scale();
+    let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
+    let data = match condition {
+        None => data,
+        Some(condition) => data.with_condition(condition)?,
+    };
+    Ok(Prepared { data, names: table.names, log_scale, columns })
 }
 
 /// Word of what hurts a density and has no words of its own in [`prepare`].
@@ -282,7 +303,7 @@ pub fn tell_rounded(names: &[impl AsRef<str>], rounded: &[usize], data: &str) {
         rounded.map(|(name, &values)| format!("{} ({})", name.as_ref(), counted(values, "value"))).collect();
     if !columns.is_empty() {
         say(format_args!(
-            "{data}: whole numbers that f32, which has 24 bits, turns into others: {}. Subtract a constant",
+            "{data}: whole numbers that do not fit into the 24 bits of f32 were rounded: {}. Subtract a constant",
             shortened(&columns)
         ));
     }
@@ -299,25 +320,17 @@ fn without_constant(table: &mut Table, name: &str, drop: bool) -> Outcome<()> {
         let once = if table.rounded[column] > 0 { ", once they are rounded" } else { "" };
         return Err(Failure::Operation(format!(
             "{name}: column {first} holds {} in all {} rows{once}, so there is nothing to learn: leave it out \
-             by --drop-constant, or choose columns by --columns",
+             with --drop-constant, or choose columns with --columns",
             table.value(0, column),
             table.x.nrows(),
         )));
     }
     if constant.len() == table.names.len() {
-        return Err(Failure::Operation(format!("{name}: every column holds one value only")));
+        return Err(Failure::Operation(format!("{name}: every column holds only one value")));
     }
-    say(format_args!("{name}: left out, as they hold one value only: {}", constant.join(", ")));
+    say(format_args!("{name}: left out because they hold only one value: {}", constant.join(", ")));
     table.drop_constant();
     Ok(())
-}
-
-/// A model and its columns: none if its file does not name them.
-pub fn load(path: &Path) -> Outcome<(Box<dyn Persist>, Vec<Column>)> {
-    if path == Path::new("-") {
-        return Err(Failure::Usage("a model is read from a file, not from standard input".into()));
-    }
-    persist::load_with(path).map_err(|error| of_file(path.display(), error))
 }
 
 /// Rows to take at a time: enough for the models' tiles, and some megabytes at most.

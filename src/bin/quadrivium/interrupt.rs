@@ -1,4 +1,5 @@
-//! Signals that ask the program to end: asked for nicely, and insisted on where nobody listens.
+//! Signals that ask the program to end: work stops at the next opportunity, and the program ends by itself if there is
+//! none in time.
 
 use std::ops::ControlFlow;
 use std::process;
@@ -7,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use quadrivium::file::remove_unfinished;
 use quadrivium::{Observer, Step};
 
 use crate::failure::{Failure, Outcome, say};
-use crate::files;
 
-/// How long a signal waits for somebody to see it, before it says or does something itself.
+/// How long a signal waits until the work notices it, before it prints a message or ends the program.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A signal by its number.
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Signal(i32);
 
 impl Signal {
-    /// What people call it.
+    /// Its usual name.
     pub fn name(self) -> &'static str {
         match self.0 {
             1 => "SIGHUP",
@@ -29,23 +30,23 @@ impl Signal {
         }
     }
 
-    /// What a shell makes of a program that it ended.
+    /// The exit code by which a shell reports a program that this signal ended.
     pub fn exit_code(self) -> u8 {
         128 + self.0 as u8
     }
 }
 
-/// What a signal finds the program at.
+/// What the program is doing when a signal comes.
 enum Phase {
-    /// Work that looks at the flag now and then, and leaves nothing if it ends early. The words say what.
+    /// Work that checks the flag now and then and saves nothing if it ends early; the message to print then.
     Early(&'static str),
-    /// A training, which looks after each step, however long that takes. A second signal loses what the words say.
+    /// A training, which checks the flag after each step, however long that takes; what a second signal would lose.
     Training(&'static str),
     /// The result is being written.
     Saving,
 }
 
-/// A flag that a signal raises, with word of whether anybody has seen it.
+/// A flag that a signal raises, and whether the work has noticed it.
 #[derive(Clone)]
 pub struct Watch {
     /// The number of the first signal; 0 before.
@@ -64,7 +65,7 @@ impl Watch {
         (signal != 0).then_some(Signal(signal))
     }
 
-    /// Ends a loop that leaves nothing if it ends early, and says what is lost.
+    /// Ends a loop that saves nothing if it ends early, with a message.
     pub fn check(&self) -> Outcome<()> {
         let Some(signal) = self.signal() else { return Ok(()) };
         if let Phase::Early(lost) = *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -73,12 +74,12 @@ impl Watch {
         Err(Failure::Interrupted(signal))
     }
 
-    /// From here on the flag is seen after each step, and a signal waits for that.
+    /// From here on the flag is checked after each training step, and a signal waits for that.
     pub fn training(&self, lost: &'static str) {
         self.enter(Phase::Training(lost));
     }
 
-    /// From here on a signal does not end the program: it is about to end.
+    /// From here on signals are ignored: the program is about to end.
     pub fn saving(&self) {
         self.enter(Phase::Saving);
     }
@@ -104,7 +105,7 @@ impl Watch {
         });
     }
 
-    /// Nobody has seen the flag in time.
+    /// The work has not noticed the flag in time.
     fn insist(&self, signal: Signal) {
         let name = signal.name();
         match *self.phase.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -113,7 +114,7 @@ impl Watch {
                 end(signal);
             }
             Phase::Training(lost) => say(format_args!(
-                "{name}: the training ends after this step and is saved. A second signal ends the program now and \
+                "{name}: the training will stop after this step and the model will be saved. A second signal quits now and \
                  loses {lost}"
             )),
             Phase::Saving => {}
@@ -127,9 +128,9 @@ impl Observer for Watch {
     }
 }
 
-/// From here on the first Ctrl-C, SIGTERM or SIGHUP raises the flag; the second ends the program, and so does one that
-/// nobody sees in time, outside a training: `lost` says what is then not there. A signal that the program was started
-/// to ignore, as `nohup` does, stays ignored.
+/// From here on the first Ctrl-C, SIGTERM or SIGHUP raises the flag. A second signal ends the program. So does the first
+/// if, outside a training, the work does not notice it in time; `lost` is the message then. A signal that the program
+/// was started to ignore, as by `nohup`, stays ignored.
 pub fn watch(lost: &'static str) -> Outcome<Watch> {
     let watch = Watch {
         raised: Arc::default(),
@@ -165,6 +166,6 @@ fn listen(watch: Watch) -> Result<(), ctrlc::Error> {
 }
 
 fn end(signal: Signal) -> ! {
-    files::remove_unfinished();
+    remove_unfinished();
     process::exit(signal.exit_code().into())
 }

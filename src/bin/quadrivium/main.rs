@@ -1,7 +1,9 @@
 //! Generative models from the command line: fit one to a file of rows, draw from it, score rows with it, and
 //! compare all models on your data.
 
+mod columns;
 mod compare;
+mod condition;
 mod failure;
 mod files;
 mod fit;
@@ -24,13 +26,15 @@ use failure::{Failure, Outcome, say};
 
 /// Fit generative models to your rows, draw new rows, and score them.
 ///
-/// Rows come from text (with commas, tabs, semicolons, bars or spaces between its cells, with or without a header),
-/// NPY or NPZ files, or from standard input by "-". Messages go to standard error, results to standard output or to -o.
+/// Rows come from a text file (cells separated by commas, tabs, semicolons, bars or spaces, with or without a header), an
+/// NPY or NPZ file, or standard input ("-"). Results go to standard output or to the file of -o, messages to standard
+/// error.
 ///
-/// The exit code is 0 if it worked, 1 if not, 2 for a command that was not understood, 141 if the reader of standard
-/// output went away, and after a signal 128 and its number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
-/// RAYON_NUM_THREADS sets the number of threads; it does not change a bit of any result. QUADRIVIUM_SIMD (avx512, avx2
-/// or scalar) names the instruction set, of which results do depend in their last digits.
+/// The exit code is 0 for success, 1 for failure, 2 for a command that was not understood, 141 if the reader of standard
+/// output has gone, and 128 plus the number of a signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+///
+/// RAYON_NUM_THREADS sets the number of threads, which changes no result. QUADRIVIUM_SIMD (avx512, avx2 or scalar)
+/// chooses the instruction set, on which the last digits of results depend.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -59,7 +63,7 @@ fn main() -> ExitCode {
     exit_code(outcome)
 }
 
-/// That the instruction set that was asked for is the one in use.
+/// Checks that the instruction set that was asked for is the one in use.
 fn instruction_set() -> Outcome<()> {
     let used = quadrivium::instruction_set();
     match env::var("QUADRIVIUM_SIMD") {
@@ -74,7 +78,7 @@ fn instruction_set() -> Outcome<()> {
 fn exit_code(outcome: Outcome<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        // What a shell makes of a program that a closed pipe ended. There is nobody to tell.
+        // As a shell reports a program that a closed pipe ended. There is nobody to tell.
         Err(Failure::ClosedPipe) => ExitCode::from(141),
         Err(Failure::Operation(message)) => {
             say(format_args!("error: {message}"));

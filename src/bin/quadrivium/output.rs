@@ -10,7 +10,6 @@ use quadrivium::ndarray::ArrayView2;
 use quadrivium::tables::{CsvWriter, NpyNumber, NpyWriter};
 
 use crate::failure::{Failure, Outcome, of_writing};
-use crate::files;
 
 /// Where rows go, and how they are written.
 #[derive(clap::Args)]
@@ -18,7 +17,7 @@ pub struct Output {
     /// File for the result; "-" is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// How to write it. Default: NPY for a file that ends in .npy, else CSV.
+    /// Format of the output. Default: NPY for a file that ends in .npy, else CSV.
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
@@ -54,19 +53,19 @@ impl Output {
         (!self.is_stdout()).then_some(self.output.as_path())
     }
 
-    /// Opens it for rows of these columns; their number, where it is known in advance. A file takes its name only
-    /// when all is written.
+    /// Opens the output for rows of these columns; `rows` is their number, if it is known in advance. A file takes its
+    /// name only when everything is written.
     pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
         let (format, name) = (self.format(), self.name());
         if format == Format::Npy && rows.is_none() && self.is_stdout() {
-            let message = "NPY begins with the number of rows, which this input does not tell in advance: \
-                           name a file by -o, or write CSV";
+            let message = "NPY starts with the number of rows, which is not known in advance for this input: \
+                           write to a file with -o, or write CSV";
             return Err(Failure::Usage(message.into()));
         }
         let sink = match self.path() {
             None => Sink::Stdout(BufWriter::with_capacity(BUFFER, io::stdout())),
             Some(path) => {
-                let file = files::create(path).map_err(|error| of_writing(&name, error))?;
+                let file = NewFile::create(path).map_err(|error| of_writing(&name, error))?;
                 Sink::File(BufWriter::with_capacity(BUFFER, file))
             }
         };

@@ -1,34 +1,42 @@
 use std::path::PathBuf;
 
+use quadrivium::error::ConditionError;
 use quadrivium::ndarray::{Array2, Axis, stack};
-use quadrivium::persist::Column;
+use quadrivium::persist::condition_of;
 use quadrivium::prelude::*;
 use quadrivium::rand::RngCore;
-use quadrivium::tables::dequantise;
+use quadrivium::tables::{Units, dequantise};
 
+use crate::columns::{Columns, load};
+use crate::condition::{score, values_of};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::files::distinct;
-use crate::input::{Data, block_rows, load, tell_rounded};
+use crate::input::{Data, block_rows, tell_rounded};
 use crate::interrupt;
 use crate::output::Output;
 use crate::seed::Purpose;
 
 /// Score rows with a model: the log-likelihood of each, in nats, as a density in the units of the data.
 ///
-/// Writes a column `nats`, and a column `std_error` where the value is an estimate. Standard error says which
-/// kind of likelihood it is: exact, a lower bound, an ODE's or another estimate, or one up to an unknown
-/// constant. However many rows there are, a block of them is in memory.
+/// Writes a column `nats`, and a column `std_error` if the value is an estimate. A message says which kind of likelihood
+/// it is: exact, a lower bound, an estimate by an ODE or otherwise, or known up to a constant. Only a block of rows is in
+/// memory at a time.
+///
+/// A model with a condition c scores log p(x|c): each row's condition is read from the columns that had it in training.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
     model: PathBuf,
     #[command(flatten)]
     data: Data,
-    /// Seed of what noise the likelihood needs, and of the noise on columns that --dequantise spread in training: a
-    /// row's depends on its place in the data, and is not that of the training.
+    /// Columns of the condition, by names or by numbers starting at 1, if they have other names than in training.
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    condition: Vec<String>,
+    /// Seed of the noise that some likelihoods need, and of the noise on columns to which --dequantise added noise in
+    /// training. That noise depends on the position of the row in the data and is not the noise of the training.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Columns that --dequantise spread in training: score the values as they stand.
+    /// Score the values as they are, without noise on columns to which --dequantise added noise in training.
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -36,23 +44,26 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    let interrupt = interrupt::watch("the scores are not complete")?;
+    let interrupt = interrupt::watch("the output is incomplete")?;
     let read = [("the model", Some(args.model.as_path())), ("the rows", args.data.path())];
     distinct(&read, &args.output.path().map_or(vec![], |path| vec![("the scores", path)]))?;
     let (model, columns) = load(&args.model)?;
     let kind = model.card().likelihood;
     if kind == LikelihoodKind::Unavailable {
         let message = format!(
-            "{}: a model of kind {} gives no likelihood; `quadrivium compare` measures its samples against rows",
+            "{}: {} has no likelihood; `quadrivium compare` measures its samples instead",
             args.model.display(),
             model.card().name
         );
         return Err(Failure::Operation(message));
     }
-    let mut reader = args.data.open_for(model.as_ref(), &columns)?;
+    let mut reader = columns.open(&args.data, &args.condition)?;
     // A density of the model's numbers is one of the data by this.
-    let log_scale: f64 = columns.iter().map(|column| column.units.scale.ln()).sum();
+    let log_scale: f64 = columns.modeled().map(|column| column.units.scale.ln()).sum();
     let spread = if args.raw { None } else { Spread::of(&columns) };
+    let units: Vec<Units> = columns.all.iter().map(|column| column.units).collect();
+    let (modeled, given): (Vec<usize>, Vec<usize>) =
+        (0..columns.all.len()).partition(|&place| columns.all[place].role.is_modeled());
     let names: &[&str] = match kind {
         LikelihoodKind::Estimate => &["nats", "std_error"],
         _ => &["nats"],
@@ -71,11 +82,17 @@ pub fn run(args: &Args) -> Outcome<()> {
             break;
         }
         interrupt.check()?;
+        let failed = |error| of_file(args.data.name(), at(error, total.rows));
+        let mut condition = None;
+        if !given.is_empty() {
+            let values = values_of(x.view(), &given, &units);
+            condition = Some(condition_of(&columns.all, values.view()).map_err(failed)?);
+            x = x.select(Axis(1), &modeled);
+        }
         if let Some(spread) = &spread {
             x = dequantise(x.view(), &spread.widths, &mut rng)?;
         }
-        let scored = model.log_likelihood(x.view(), &options);
-        let scored = scored.map_err(|error| of_file(args.data.name(), at(error, total.rows)))?;
+        let scored = score(model.as_ref(), condition.as_ref(), x.view(), &options).map_err(failed)?;
         let mut nats = numbers(&scored)?;
         nats.column_mut(0).mapv_inplace(|nats| nats - log_scale);
         total.add(&nats);
@@ -111,6 +128,10 @@ fn numbers(scored: &LogLikelihood) -> Outcome<Array2<f64>> {
 fn at(error: Error, before: usize) -> Error {
     match error {
         Error::NotConverged { what, budget, row } => Error::NotConverged { what, budget, row: row + before },
+        Error::Condition(ConditionError::UnknownLabel { row, column, value, known }) => {
+            let row = row.map(|row| row + before);
+            ConditionError::UnknownLabel { row, column, value, known }.into()
+        }
         other => other,
     }
 }
@@ -125,9 +146,9 @@ struct Spread {
 }
 
 impl Spread {
-    fn of(columns: &[Column]) -> Option<Self> {
-        let widths = columns.iter().map(|column| column.width / column.units.scale).collect();
-        let steps = || columns.iter().filter_map(|column| Some((&column.name, column.step()?)));
+    fn of(columns: &Columns) -> Option<Self> {
+        let widths = columns.modeled().map(|column| column.width / column.units.scale).collect();
+        let steps = || columns.modeled().filter_map(|column| Some((&column.name, column.step()?)));
         let names: Vec<String> = steps().map(|(name, step)| format!("{name} ({step})")).collect();
         let log_widths = steps().map(|(_, step)| step.width.ln()).sum();
         (!names.is_empty()).then_some(Spread { widths, names, log_widths })
@@ -136,11 +157,11 @@ impl Spread {
     fn explain(&self) -> String {
         let widths = match self.log_widths {
             0.0 => String::new(),
-            sum => format!(", with {sum:.4} nats for the steps' widths,"),
+            sum => format!(", plus {sum:.4} nats for the widths of the steps,"),
         };
         format!(
-            "spread over their steps, as in training: {}. The mean{widths} is at most that of the log-probability \
-             of the rounded values; --raw scores the values as they stand",
+            "added uniform noise to rounded columns, as in training: {}. The mean{widths} is a lower bound on the mean \
+             log-probability of the rounded values; --raw scores the values as they are",
             self.names.join(", ")
         )
     }
@@ -174,22 +195,22 @@ impl Total {
         let claim = match kind {
             LikelihoodKind::Exact => "exact log-likelihood",
             LikelihoodKind::LowerBound => "lower bound on the log-likelihood",
-            LikelihoodKind::OdeEstimate => "estimate of the log-likelihood, by an ODE",
+            LikelihoodKind::OdeEstimate => "ODE estimate of the log-likelihood",
             LikelihoodKind::Estimate => "estimate of the log-likelihood",
             LikelihoodKind::Unnormalised => {
-                "log-likelihood up to an unknown constant (only differences between rows mean anything)"
+                "log-likelihood up to an unknown constant (only differences between rows are meaningful)"
             }
             LikelihoodKind::Unavailable => "no log-likelihood",
         };
         let n = self.rows - self.impossible;
         let error = match n {
-            // One row does not tell how far others are.
+            // One row has no spread.
             0 | 1 => String::new(),
             n => format!(" ± {:.4}", (self.squares / (n - 1) as f64 / n as f64).sqrt()),
         };
         let impossible = match self.impossible {
             0 => String::new(),
-            rows => format!("; of them {rows} with density 0, not in the mean"),
+            rows => format!("; {rows} of them have density 0 and are left out of the mean"),
         };
         format!("{claim}: mean {:.4}{error} nats over {}{impossible}", self.mean, counted(self.rows, "row"))
     }

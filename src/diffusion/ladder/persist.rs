@@ -1,13 +1,11 @@
 use std::sync::Arc;
 
 use super::{ScoreConfig, ScoreModel};
-use crate::diffusion::persist::savable;
+use crate::diffusion::persist::{fits, savable};
 use crate::diffusion::{Guidance, Learned};
 use crate::engine::Fitted;
 use crate::error::Result;
-use crate::nn::timed::Timed;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 
 impl Persist for ScoreModel {
     fn kind() -> &'static str {
@@ -26,7 +24,7 @@ impl Persist for ScoreModel {
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
         let ScoreConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
-        Timed::fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
+        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
 
         let net = config.network()?;
         let parameters = stored.parameters(&net.layout())?;

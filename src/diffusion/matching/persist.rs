@@ -2,12 +2,10 @@ use std::sync::Arc;
 
 use super::{FlowMatching, FlowMatchingConfig, Source, VelocityNet};
 use crate::diffusion::Learned;
-use crate::diffusion::persist::savable;
+use crate::diffusion::persist::{fits, savable};
 use crate::engine::Fitted;
 use crate::error::{Error, Result};
-use crate::nn::timed::Timed;
-use crate::persist::Persist;
-use crate::persist::format::{Stored, Tensor, encode};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 
 /// The config in a file has no `source`: it is Gaussian. Saving any other is an [`Error::Format`].
 impl Persist for FlowMatching {
@@ -36,7 +34,7 @@ impl Persist for FlowMatching {
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
         let FlowMatchingConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
-        Timed::fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
+        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
 
         let net = VelocityNet::new(&config)?;
         let parameters = stored.parameters(&net.layout())?;

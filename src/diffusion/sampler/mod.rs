@@ -77,12 +77,10 @@ pub enum Sampler {
 
 /// How a sampler takes the last of the noise away.
 ///
-/// At the end, a mode of width s is drawn as wide as s only if the sampler looks at it from noise below s, and
-/// does not take more away than there is. With the exact score of a mode of 1.4 times the default `sigma_min`
-/// of 0.002, DDPM-1000 draws it 0.51 times as wide as it is by an estimate and 1.14 times by the flow, DDIM-100
-/// 0.40 and 0.99, Heun-50 0.83 and 1.05, DPM-Solver++-50 0.81 and 1.02; on a mode of nine times `sigma_min` the
-/// two differ by at most 0.06. A single point is drawn as a point by an estimate, and with half of `sigma_min`
-/// for its spread by the flow.
+/// A mode of width s is drawn as wide as s only if the sampler evaluates it at noise levels below s and does not remove
+/// more noise than there is. A mode hardly wider than `sigma_min` is drawn too narrow by an estimate and about as wide as
+/// it is by the flow; on a mode several times as wide the two agree. A single point is drawn as a point by an estimate,
+/// and with a spread of half of `sigma_min` by the flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Finish {

@@ -16,6 +16,7 @@ use crate::nn::timed::Timed;
 use crate::nn::{Direction, Inputs, VectorField, Weights, Workspace};
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
+use crate::testing::{check_gradient, normals};
 
 const CLASSES: ConditionKind = ConditionKind::Class { classes: 3 };
 /// Mean and standard deviation of each class.
@@ -188,24 +189,14 @@ fn rows_with_their_own_conditions_are_as_alone() {
 const START: Progress = Progress { step: 0, steps: 1 };
 
 #[test]
-fn the_objective_has_the_gradient_of_its_loss_under_conditions() {
+fn diffusion_gradient_under_classes_is_that_of_its_loss() {
     let config = DiffusionConfig { condition: CLASSES, ..small() };
     let net = NoiseNet::<f64>::new(&config).unwrap();
     let loss = NoiseMse { net: &net, ends: Levels::LogSnr(-5.0, 6.0), dropout: 0.3 };
-    let (p, mut rng, rows) = (super::random_params(&net), seeded(1), 6);
-    let x: Vec<f64> = (0..2 * rows).map(|_| f64::normal(&mut rng)).collect();
+    let (p, rows) = (super::random_params(&net), 6);
+    let x: Vec<f64> = normals(2 * rows, &mut seeded(1));
     let c: Vec<f64> = (0..rows).flat_map(|r| [0, 1, 2].map(|k| f64::from(u8::from(k == r % 3)))).collect();
-    let mut drawn = Drawn::default();
-    loss.draw(rows, &c, START, &mut rng, &mut drawn);
-    let mut transposed = vec![f64::NAN; p.len()];
-    loss.transpose(&p, &mut transposed);
-    let (batch, mut workspace, mut dp) = (Batch { x: &x, c: &c }, Default::default(), vec![0.0; p.len()]);
-    let w = Weights { p: &p, t: &transposed };
-    loss.loss_grad(w, batch, &drawn, 1.0, Some(&mut dp), &mut [], &mut workspace);
-    let want = super::differences(&p, |p| {
-        loss.loss_grad(Weights { p, t: &[] }, batch, &drawn, 0.0, None, &mut [], &mut workspace)
-    });
-    super::assert_close("dp", &dp, &want);
+    let dp = check_gradient("dp", &loss, &p, rows, Batch { x: &x, c: &c }, |_| false).dp;
     // The last parameters are those of the condition.
     assert!(dp[p.len() - 3 * 8..].iter().any(|dp| *dp != 0.0));
 }

@@ -2,6 +2,7 @@
 
 mod averaged;
 mod chains;
+mod conditions;
 mod derivatives;
 mod options;
 
@@ -10,6 +11,8 @@ use ndarray::{Array1, Array2, array, s};
 use super::likelihood::RESOLVED;
 use super::*;
 use crate::Error;
+use crate::engine::OptimiserConfig;
+use crate::nn::Activation;
 use crate::numeric::rng::seeded;
 use crate::worlds::Toy;
 
@@ -144,9 +147,9 @@ fn the_estimate_integrates_to_one_and_knows_its_error() {
     let total = cell * estimate(&model, &x).0.mapv(f64::exp).sum();
     assert!((total - 1.0).abs() < 1e-4, "{total}");
 
-    let fine = model.log_partition(1024).unwrap();
+    let fine = model.log_partition(1024, &[]).unwrap();
     for intervals in [8, 16, 32, 64, 128] {
-        let coarse = model.log_partition(intervals).unwrap();
+        let coarse = model.log_partition(intervals, &[]).unwrap();
         let off = (coarse.nats - fine.nats).abs();
         assert!(off <= coarse.error + 1e-6, "{intervals}: off by {off}, claimed {}", coarse.error);
     }
@@ -164,11 +167,11 @@ fn nothing_is_cut_off_however_wide_the_confinement() {
             // Untrained, E = ‖z‖²/2w²; then a constant beside it.
             let exact = dim as f64 * (width * std::f64::consts::TAU.sqrt()).ln();
             assert!(
-                (model.log_partition(512).unwrap().nats - exact).abs() < 1e-6,
+                (model.log_partition(512, &[]).unwrap().nats - exact).abs() < 1e-6,
                 "{dim} columns, w = {width}"
             );
             *model.parameters.average.last_mut().unwrap() = 3.0;
-            let shifted = model.log_partition(512).unwrap().nats;
+            let shifted = model.log_partition(512, &[]).unwrap().nats;
             assert!((shifted - (exact - 3.0)).abs() < 1e-6, "{shifted}");
         }
     }
@@ -302,10 +305,10 @@ fn wells_between_the_nodes_are_found_or_told() {
         let end = average.len() - 1;
         average[end - dim..end].fill(a as f32);
         let exact = dim as f64 * (0.5 * std::f64::consts::TAU.ln() + ln_bessel(a));
-        let grid = model.log_partition_on_grid(intervals).unwrap();
+        let grid = model.log_partition_on_grid(intervals, &[]).unwrap();
         assert!((grid.nats - exact).abs() > 0.1, "{dim}: the grid should miss something: {grid:?}, {exact}");
         assert!(grid.error > RESOLVED, "{dim}: {grid:?}, exact {exact}");
-        let found = model.log_partition(intervals).unwrap();
+        let found = model.log_partition(intervals, &[]).unwrap();
         assert!((found.nats - exact).abs() < 2e-4 && found.error < 2e-4, "{dim}: {found:?}, exact {exact}");
     }
 }

@@ -1,4 +1,5 @@
 mod derivatives;
+mod given;
 
 use ndarray::{Array2, Axis, array, s};
 
@@ -7,15 +8,12 @@ use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
+use crate::testing::normals;
 use crate::worlds::Toy;
 
 const SPLINE: Transform = Transform::Spline { bins: 5, bound: 2.0 };
 const AFFINE_SPLINE: Transform = Transform::AffineSpline { bins: 5, bound: 2.0 };
 const TRANSFORMS: [Transform; 3] = [Transform::Affine, SPLINE, AFFINE_SPLINE];
-
-fn normals<F: Real>(n: usize, rng: &mut Rng) -> Vec<F> {
-    (0..n).map(|_| F::normal(rng)).collect()
-}
 
 fn small(dim: usize) -> FlowConfig {
     FlowConfig { dim, layers: 3, hidden: vec![7, 6], octaves: 1, transform: SPLINE, ..FlowConfig::default() }
@@ -34,6 +32,18 @@ fn variants(dim: usize) -> Vec<FlowConfig> {
     }
     all.retain(|config| config.validate().is_ok());
     assert_eq!(all.len(), if dim == 1 { 9 } else { 18 });
+    all
+}
+
+/// Each architecture with each transform, under a condition of three columns.
+fn given(dim: usize) -> Vec<FlowConfig> {
+    let mut all = Vec::new();
+    for architecture in [Architecture::Coupling, Architecture::MaskedAutoregressive] {
+        for transform in TRANSFORMS {
+            let condition = ConditionKind::Vector { dim: 2 };
+            all.push(FlowConfig { architecture, transform, condition, ..small(dim) });
+        }
+    }
     all
 }
 
@@ -312,7 +322,7 @@ fn the_averaged_parameters_draw_score_and_are_validated() {
     // The validation loss is in standard units.
     let loss = |parameters: &[f32]| {
         let mut pass = chain::Pass::default();
-        model.chain.infer(parameters, rows.validation.x.as_slice().unwrap(), &mut pass);
+        model.chain.infer(parameters, rows.validation.x.as_slice().unwrap(), &[], &mut pass);
         let mut sum = 0.0;
         objective::log_density(2, &pass, |_, nats| sum -= nats);
         sum / rows.validation.rows() as f64

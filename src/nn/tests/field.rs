@@ -171,6 +171,14 @@ fn timed_derivatives_match_differences() {
     check(&Timed::new(3, &[4], Activation::Gelu, 0, 2).unwrap().conditional(1));
 }
 
+#[test]
+fn residual_field_derivatives_match_differences() {
+    for (condition, blocks, octaves) in [(0, 2, 1), (2, 1, 0), (1, 2, 2)] {
+        let spec = NetworkSpec::Residual { width: 4, blocks, activation: Activation::Silu, octaves };
+        check(&*spec.vector_field(2, condition, 4).unwrap());
+    }
+}
+
 /// A condition adds parameters behind the others: with a condition of zeros the network is the same, to the bit.
 #[test]
 fn timed_without_a_condition_is_the_first_part_of_one_with() {

@@ -120,6 +120,13 @@ pub fn gemm_with<F: Real>(
     F::run_gemm(Gemm { m, n, k, a, b, ldb, init, epilogue, c });
 }
 
+/// XᵀX of the rows x, (n, d): (d, d).
+pub fn gram<F: Real>(x: &[F], d: usize) -> Vec<F> {
+    let mut c = vec![F::zero(); d * d];
+    gemm((d, d, x.len() / d), Strided::transposed(x, d), x, d, Init::Zero, &mut c);
+    c
+}
+
 /// t (cols, rows) = the transpose of a (rows, cols), both row-major.
 pub fn transpose<F: Copy>((rows, cols): (usize, usize), a: &[F], t: &mut [F]) {
     // Blocks of 16 rows: one cache line of t is finished before the next is opened. Their number is known

@@ -148,14 +148,14 @@ impl<R: BufRead> Records<R> {
         self.cells = kept;
     }
 
-    fn too_long(&self, cell: &[u8]) -> crate::Error {
+    fn too_long(&self, cell: &[u8]) -> crate::error::Error {
         let unclosed = if cell.contains(&b'\n') { ": is a quote not closed?" } else { "" };
         let start = String::from_utf8_lossy(&cell[..cell.len().min(256)]);
         let expected = format!("a record of at most {LONGEST_RECORD} bytes{unclosed}");
         parse(self.line, self.cells, &shortened(&start), expected)
     }
 
-    fn too_many(&self) -> crate::Error {
+    fn too_many(&self) -> crate::error::Error {
         parse(self.line, MOST_COLUMNS, "another cell", format!("at most {MOST_COLUMNS} columns"))
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::format::bad_json;
+use super::bad_json;
 use crate::error::Result;
 
 /// A field that files of format 1 lack, and whose default is not what format 1 did.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// The bytes of a model's file, and no more than one byte beyond what its header announces: a file of another
 /// kind, or an endless one, is not read through.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let named = |source| Error::Io { path: path.display().to_string(), source };
     let file = File::open(path).map_err(named)?;
     let mut bytes = Vec::new();

@@ -1,59 +1,21 @@
+mod derivatives;
+mod given;
+mod heads;
+
 use ndarray::{Array2, Axis, array, s};
 
-use super::bins::{Adapted, Bins, Grid, TAIL};
-use super::mixture::LEAST_SD;
-use super::network::{Drawn, Pass};
-use super::objective::Scratch;
+use self::derivatives::shaken;
+use super::bins::{Adapted, Grid, TAIL};
 use super::*;
-use crate::engine::{Batch, Loss as _};
 use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
-use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
+use crate::testing::normals;
 use crate::worlds::Toy;
 
 const MIXTURE: Head = Head::Mixture { components: 5 };
 const BINS: Head = Head::Bins { bins: 12 };
-
-fn normals<F: Real>(n: usize, rng: &mut Rng) -> Vec<F> {
-    (0..n).map(|_| F::normal(rng)).collect()
-}
-
-/// The loss and its gradient at p.
-fn loss_grad(model: &Autoregressive, p: &[f64], x: &[f64], weight: f64) -> (f64, Vec<f64>) {
-    let objective = ChainRuleNll { made: &model.made, conditionals: &model.conditionals };
-    let (mut t, mut dp, mut scratch) = (vec![f64::NAN; p.len()], vec![0.0; p.len()], Scratch::default());
-    objective.transpose(p, &mut t);
-    // Buffers dirty from other rows must not matter.
-    objective.loss_grad(
-        Weights { p, t: &[] },
-        Batch::of(&[x, x].concat()),
-        &(),
-        0.0,
-        None,
-        &mut [],
-        &mut scratch,
-    );
-    let w = Weights { p, t: &t };
-    let loss = objective.loss_grad(w, Batch::of(x), &(), weight, Some(&mut dp), &mut [], &mut scratch);
-    (loss, dp)
-}
-
-/// A small model whose parameters are all random, but for the masked ones; those are where a gradient is
-/// exactly 0.
-fn shaken(dim: usize, head: Head) -> (Autoregressive, Vec<f64>, Vec<bool>) {
-    let config = AutoregressiveConfig { dim, hidden: vec![13, 9], octaves: 2, head, ..Default::default() };
-    let mut model = Autoregressive::new(config, &mut seeded(0)).unwrap();
-    let rng = &mut seeded(1);
-    let start = &model.parameters.p;
-    let mut p: Vec<f64> = start.iter().map(|&p| f64::from(p) + 0.3 * f64::normal(rng)).collect();
-    let (_, dp) = loss_grad(&model, &p, &normals(4 * dim, rng), 1.0);
-    let open: Vec<bool> = dp.iter().map(|&dp| dp != 0.0).collect();
-    p.iter_mut().zip(&open).filter(|(_, open)| !**open).for_each(|(p, _)| *p = 0.0);
-    model.parameters = Parameters::new(p.iter().map(|&p| p as f32).collect());
-    (model, p, open)
-}
 
 fn nats(model: &Autoregressive, x: &Array2<f32>) -> Vec<f64> {
     let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
@@ -73,113 +35,6 @@ fn trained(config: AutoregressiveConfig, data: &Dataset, steps: usize) -> Autore
 
 fn draw(model: &Autoregressive, n: usize, temperature: f64) -> Array2<f32> {
     model.sample(n, &SampleOptions { temperature }, &mut seeded(2)).unwrap().x
-}
-
-#[test]
-fn the_gradient_is_that_of_the_loss() {
-    for (dim, head) in [(1, MIXTURE), (2, MIXTURE), (4, MIXTURE), (1, BINS), (2, BINS), (4, BINS)] {
-        let (model, mut p, open) = shaken(dim, head);
-        let mut x: Vec<f64> = normals(5 * dim, &mut seeded(3));
-        // Both tails of the bins, and rows beyond the reach of the network's eye.
-        (x[0], x[dim]) = (-7.0, 30.0);
-        let (weight, h) = (0.7, 1e-5);
-        let (_, dp) = loss_grad(&model, &p, &x, weight);
-        for at in (0..p.len()).filter(|&at| open[at]) {
-            let here = p[at];
-            p[at] = here + h;
-            let (above, _) = loss_grad(&model, &p, &x, weight);
-            p[at] = here - h;
-            let (below, _) = loss_grad(&model, &p, &x, weight);
-            p[at] = here;
-            let slope = weight * (above - below) / (2.0 * h);
-            let close = (dp[at] - slope).abs() < 1e-6 * (1.0 + slope.abs());
-            assert!(close, "{head:?}, {dim} columns, dp[{at}] = {}, by differences {slope}", dp[at]);
-        }
-    }
-}
-
-#[test]
-fn output_i_sees_all_coordinates_before_i_and_no_other() {
-    for dim in [2, 3, 6] {
-        let (model, p, _) = shaken(dim, MIXTURE);
-        let (made, x) = (&model.made, normals::<f64>(dim, &mut seeded(4)));
-        let outputs = |x: &[f64]| {
-            let mut pass = Pass::default();
-            made.infer(&p, x, &mut pass);
-            pass.y
-        };
-        let (y, width) = (outputs(&x), model.conditionals[0].outputs());
-        for j in 0..dim {
-            let mut moved = x.clone();
-            moved[j] += 0.1;
-            let moved = outputs(&moved);
-            for i in 0..dim {
-                let same = y[i * width..(i + 1) * width] == moved[i * width..(i + 1) * width];
-                assert_eq!(same, j >= i, "output {i} of {dim}, coordinate {j} moved");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_sampler_step_equals_the_whole_network() {
-    for dim in [1, 2, 3, 8] {
-        let (model, _, _) = shaken(dim, MIXTURE);
-        let (made, p) = (&model.made, &model.parameters.average);
-        let (mut pass, mut drawn) = (Pass::default(), Drawn::default());
-        // The second tile finds the buffers of a larger one.
-        for rows in [5, 3] {
-            let x: Vec<f32> = normals(rows * dim, &mut seeded(5));
-            made.infer(p, &x, &mut pass);
-            let n = rows * model.conditionals[0].outputs();
-            // A step must not look at what has not been drawn.
-            let mut known = vec![f32::NAN; x.len()];
-            for i in 0..dim {
-                for (got, want) in made.step(p, &known, i, &mut drawn).iter().zip(&pass.y[i * n..]) {
-                    assert!((got - want).abs() < 1e-5 * (1.0 + want.abs()), "output {i} of {dim}");
-                }
-                known.chunks_exact_mut(dim).zip(x.chunks_exact(dim)).for_each(|(to, from)| to[i] = from[i]);
-            }
-        }
-    }
-}
-
-/// Σₖ πₖ N(z; μₖ, σₖ²) as it is written.
-fn naive_mixture(y: &[f64], z: f64) -> f64 {
-    let k = y.len() / 3;
-    let total: f64 = y[..k].iter().map(|l| l.exp()).sum();
-    let density = |k_: usize| {
-        let sd = LEAST_SD + y[2 * k + k_].exp().ln_1p();
-        let u = (z - y[k + k_]) / sd;
-        y[k_].exp() / total * (-0.5 * u * u).exp() / (sd * std::f64::consts::TAU.sqrt())
-    };
-    (0..k).map(density).sum::<f64>().ln()
-}
-
-fn log_density<F: Real>(conditional: &Conditional, y: &[F], z: F) -> F {
-    let (mut work, mut nats) = (vec![F::nan(); y.len() + 2], [F::nan()]);
-    conditional.log_density(y, &[z], &mut work, &mut nats);
-    nats[0]
-}
-
-#[test]
-fn a_mixture_has_its_density_and_finite_tails() {
-    let conditional = Conditional::new(MIXTURE);
-    let mut y: Vec<f64> = normals(15, &mut seeded(6));
-    for z in [-3.0, -0.2, 0.0, 1.7, 9.0] {
-        let (got, want) = (log_density(&conditional, &y, z), naive_mixture(&y, z));
-        assert!((got - want).abs() < 1e-12 * (1.0 + want.abs()), "at {z}: {got}, as written {want}");
-    }
-    // Where the density as written is 0, its logarithm is not.
-    let far = log_density(&conditional, &y, 1e6);
-    assert!(far < -1e10 && far.is_finite(), "{far}");
-    assert_eq!(log_density(&conditional, &y, f64::INFINITY), f64::NEG_INFINITY);
-    // The floor bounds the peak, whatever the network says.
-    y[10..].fill(-1e6);
-    let peak = log_density(&conditional, &y, y[5]);
-    assert!(peak <= -(LEAST_SD * std::f64::consts::TAU.sqrt()).ln() + 1e-9, "{peak}");
-    y.iter_mut().for_each(|y| *y *= 1e6);
-    assert!(!log_density(&conditional, &y, 0.3).is_nan());
 }
 
 /// Midpoints of parts of the line, (w, dw): of equal parts of each bin, and of a tail of equal parts of its
@@ -266,114 +121,6 @@ fn densities_on_the_plane_integrate_to_one_and_are_sampled() {
         // Four standard errors: one false alarm in 16,000, and quadrature's own error.
         let bound = 4.0 * (variance / n as f64).sqrt() + 5e-3;
         assert!((sampled - mean).abs() < bound, "{head:?}: ⟨ln p⟩ {sampled} over samples, {mean} over p");
-    }
-}
-
-/// Draws of one conditional with fixed y.
-fn drawn(conditional: &Conditional, y: &[f32], temperature: f64, n: usize) -> Vec<f64> {
-    let rng = &mut seeded(31);
-    (0..n).map(|_| conditional.draw(&mut y.to_vec(), temperature, rng).into()).collect()
-}
-
-fn share_within(z: &[f64], low: f64, high: f64) -> f64 {
-    z.iter().filter(|z| (low..high).contains(*z)).count() as f64 / z.len() as f64
-}
-
-/// Bins of a skewed column, both before and after a training: the share of draws in each token and in parts of
-/// both tails is the integral of the density there.
-#[test]
-fn bins_draw_their_density_tails_included() {
-    let rng = &mut seeded(32);
-    let mut column: Vec<f32> = (0..4_000).map(|_| (0.7 * f32::normal(rng)).exp()).collect();
-    column.sort_unstable_by(f32::total_cmp);
-    for fitted in [false, true] {
-        let mut bins = Bins::new(6);
-        let mut y = vec![0.0; 8];
-        if fitted {
-            bins.fit(&column, &mut y);
-        }
-        // Unlike shares, the largest in the tails.
-        let y: Vec<f32> = [2.0, 0.3, -0.5, 0.8, 0.0, 0.1, -1.0, 1.5].to_vec();
-        let (low, high) = bins.grid.ends();
-        let conditional = Conditional::Bins(bins);
-        let z = drawn(&conditional, &y, 1.0, 40_000);
-        let range = high - low;
-        let cuts = [low - range, low - 0.1 * range, low, low + 0.2 * range, high - 0.3 * range, high];
-        let cuts = [&cuts[..], &[high + 0.1 * range, high + range]].concat();
-        for pair in cuts.windows(2) {
-            let step = (pair[1] - pair[0]) / 4_000.0;
-            let at = |i: i32| pair[0] + step * (f64::from(i) + 0.5);
-            let y: Vec<f64> = y.iter().map(|&y| y.into()).collect();
-            let p: f64 = (0..4_000).map(|i| log_density(&conditional, &y, at(i)).exp() * step).sum();
-            let share = share_within(&z, pair[0], pair[1]);
-            // Five standard errors of 40,000 draws.
-            assert!((share - p).abs() < 0.0125, "{fitted}, {pair:?}: {share} of the draws, ∫ p = {p}");
-        }
-    }
-}
-
-#[test]
-fn bins_follow_the_rows_and_not_an_outlier() {
-    let rng = &mut seeded(33);
-    let mut column: Vec<f32> = (0..20_000).map(|_| f32::normal(rng)).collect();
-    let entropy = 0.5 * (std::f64::consts::TAU.ln() + 1.0);
-    let gap = |column: &mut Vec<f32>, rng: &mut Rng| {
-        column.sort_unstable_by(f32::total_cmp);
-        let mut bins = Bins::new(64);
-        let mut y = vec![0.0; 66];
-        bins.fit(column, &mut y);
-        let y: Vec<f64> = y.into_iter().map(Into::into).collect();
-        let conditional = Conditional::Bins(bins);
-        let nll = (0..5_000).map(|_| -log_density(&conditional, &y, f64::normal(rng))).sum::<f64>() / 5_000.0;
-        nll - entropy
-    };
-    let clean = gap(&mut column, &mut seeded(34));
-    column[17] = 1e5;
-    let spoiled = gap(&mut column, &mut seeded(34));
-    assert!((-0.01..0.03).contains(&clean) && (spoiled - clean).abs() < 0.01, "{clean} {spoiled}");
-    // A value in nine of ten rows has a bin as narrow as bins get.
-    column[..18_000].fill(0.125);
-    column.sort_unstable_by(f32::total_cmp);
-    let mut bins = Bins::new(64);
-    bins.fit(&column, &mut vec![0.0; 66]);
-    let Grid::Adapted(grid) = &bins.grid else { panic!("fitted") };
-    assert!(grid.edges.windows(2).all(|pair| pair[1] - pair[0] > 0.998 * LEAST_SD), "{:?}", grid.edges);
-    assert!(grid.edges.windows(2).any(|pair| pair[0] == 0.125 && pair[1] - pair[0] < 1.002 * LEAST_SD));
-}
-
-/// A draw at a temperature T has the density p^(1/T²), normalised: here of a mixture with components far
-/// apart, with overlapping ones, and of bins.
-#[test]
-fn a_temperature_tempers_the_density() {
-    // [l | μ | s]
-    let apart = (Head::Mixture { components: 2 }, vec![0.0, 1.0, -2.0, 2.0, -1.0, 0.0]);
-    let overlapping =
-        (Head::Mixture { components: 4 }, vec![0.0, 0.5, 0.5, 0.0, -1.0, -0.3, 0.4, 1.1, 0.0, 0.2, 0.2, 0.0]);
-    let bins = (Head::Bins { bins: 5 }, vec![-1.0, 0.5, 1.0, 0.0, 2.0, 1.0, -1.0]);
-    for (head, y) in [apart, overlapping, bins] {
-        let conditional = Conditional::new(head);
-        let wide: Vec<f64> = y.iter().map(|&y: &f32| y.into()).collect();
-        // Above 1, the tails of bins would take an endless share of p^a: they keep their own.
-        let hot = matches!(head, Head::Mixture { .. }).then_some(1.5);
-        for temperature in [0.6].into_iter().chain(hot) {
-            let step = 0.004;
-            let power = 1.0f64 / (temperature * temperature);
-            let at = |i: i32| -8.0 + step * (f64::from(i) + 0.5);
-            let tempered: Vec<f64> =
-                (0..4_000).map(|i| (power * log_density(&conditional, &wide, at(i))).exp()).collect();
-            let total: f64 = tempered.iter().sum();
-            let z = drawn(&conditional, &y, temperature, 20_000);
-            for cut in [-2.4, -0.8, 0.0, 0.8, 2.4] {
-                let p: f64 =
-                    (0..4_000).filter(|&i| at(i) < cut).map(|i| tempered[i as usize]).sum::<f64>() / total;
-                let share = share_within(&z, f64::NEG_INFINITY, cut);
-                // Five standard errors, and what the tails of bins keep of their own.
-                assert!(
-                    (share - p).abs() < 0.02,
-                    "{head:?} at {temperature}: {share} below {cut}, {p} by p^a"
-                );
-            }
-        }
     }
 }
 
@@ -571,7 +318,7 @@ fn a_config_out_of_range_is_named() {
 #[test]
 fn samples_are_a_prefix_and_cost_what_the_card_says() {
     for dim in [1, 2, 5] {
-        let (model, _, _) = shaken(dim, MIXTURE);
+        let (model, _, _) = shaken(dim, MIXTURE, ConditionKind::None);
         let drawn = model.sample(60, &SampleOptions::default(), &mut seeded(2)).unwrap();
         assert_eq!((drawn.nfe, model.card().nfe), (dim, dim));
         for k in [0, 1, 50] {

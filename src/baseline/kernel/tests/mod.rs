@@ -1,8 +1,13 @@
+mod conditional;
+
 use std::f64::consts::TAU;
 
 use ndarray::{Array2, array, s};
 
+use super::objective::{TRIALS, scott, silverman};
 use super::*;
+use crate::baseline::covariance;
+use crate::engine;
 use crate::numeric::Real;
 use crate::seeded;
 use crate::worlds::Toy;
@@ -12,7 +17,8 @@ fn rows(toy: &Toy, n: usize, seed: u64) -> Dataset {
 }
 
 fn fitted(bandwidth: Bandwidth, data: &Dataset) -> (KernelDensity, TrainReport) {
-    let mut model = KernelDensity::new(KernelDensityConfig { dim: data.dim(), bandwidth }).unwrap();
+    let mut model =
+        KernelDensity::new(KernelDensityConfig { dim: data.dim(), bandwidth, ..Default::default() }).unwrap();
     let report = model.train(data, &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
     (model, report)
 }
@@ -75,7 +81,7 @@ fn the_tails_are_a_gaussian_s() {
 fn leave_one_out_is_its_formula() {
     let data = rows(&Toy::moons(0.1).unwrap(), 300, 0);
     for bandwidth in [Bandwidth::Fixed(0.1), Bandwidth::Fixed(1e-4), Bandwidth::Silverman] {
-        let mut model = KernelDensity::new(KernelDensityConfig { dim: 2, bandwidth }).unwrap();
+        let mut model = KernelDensity::new(KernelDensityConfig { bandwidth, ..Default::default() }).unwrap();
         // All rows are scored: the batch holds them.
         let options = TrainOptions { batch: 300, ..TrainOptions::default() };
         let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
@@ -117,8 +123,11 @@ fn cross_validation_finds_the_best_of_a_fine_grid() {
         // Kernels of the shape of the covariance come first: the shape of a given width.
         let best = least(&report.loss[..TRIALS]);
         let loss = |h| {
-            let mut model =
-                KernelDensity::new(KernelDensityConfig { dim: 2, bandwidth: Bandwidth::Fixed(h) }).unwrap();
+            let mut model = KernelDensity::new(KernelDensityConfig {
+                bandwidth: Bandwidth::Fixed(h),
+                ..Default::default()
+            })
+            .unwrap();
             let options = TrainOptions { batch: 1_200, ..TrainOptions::default() };
             model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap().loss[0]
         };
@@ -173,7 +182,9 @@ fn fewer_scored_rows_estimate_the_same() {
 #[test]
 fn held_out_rows_are_scored_once() {
     let data = rows(&Toy::moons(0.1).unwrap(), 1_000, 0);
-    let mut model = KernelDensity::new(KernelDensityConfig { dim: 2, bandwidth: Bandwidth::Scott }).unwrap();
+    let mut model =
+        KernelDensity::new(KernelDensityConfig { bandwidth: Bandwidth::Scott, ..Default::default() })
+            .unwrap();
     let options = TrainOptions { validation: 0.2, ..TrainOptions::default() };
     let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
     assert_eq!((model.rows().dim(), report.validation.len()), ((800, 2), 1));
@@ -195,7 +206,9 @@ fn breaking_off_keeps_the_best_so_far() {
 #[test]
 fn degenerate_rows_are_errors_or_bounded() {
     let by_rule = |x: Array2<f32>, bandwidth| {
-        let mut model = KernelDensity::new(KernelDensityConfig { dim: x.ncols(), bandwidth }).unwrap();
+        let mut model =
+            KernelDensity::new(KernelDensityConfig { dim: x.ncols(), bandwidth, ..Default::default() })
+                .unwrap();
         let done =
             model.train(&Dataset::new(x).unwrap(), &TrainOptions::default(), &mut seeded(0), &mut Silent);
         (model, done)
@@ -226,7 +239,8 @@ fn degenerate_rows_are_errors_or_bounded() {
 
 #[test]
 fn bad_settings_are_errors() {
-    let make = |dim, bandwidth| KernelDensity::new(KernelDensityConfig { dim, bandwidth });
+    let make =
+        |dim, bandwidth| KernelDensity::new(KernelDensityConfig { dim, bandwidth, ..Default::default() });
     assert!(matches!(
         make(0, Bandwidth::Scott),
         Err(Error::Config { field: "KernelDensityConfig::dim", .. })
@@ -273,7 +287,7 @@ fn samples_are_rows_and_noise() {
     for temperature in [1.0, 2.0] {
         let x = draw(temperature);
         let mean = x.mapv(f64::from).mean_axis(Axis(0)).unwrap();
-        let found = covariance(x.view(), mean.as_slice().unwrap());
+        let found = covariance(x.view(), mean.as_slice().unwrap(), n as f64 - 1.0);
         let spread = 499.0 / 500.0 + 0.25 * temperature * temperature;
         let want = (model.covariance() / 0.25) * spread;
         assert!((&found - &want).iter().all(|v| v.abs() < 0.03 * spread), "{found} {want}");

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::format::{ENTRY, bad_json, broken};
+use super::{ENTRY, bad_json, broken};
 use crate::error::Result;
 
 /// Bytes that hold the length of the header.

@@ -1,31 +1,89 @@
+//! What all files of models have in common: a header in JSON, arrays, a checksum, and the rules of each version.
+
+mod container;
+mod read;
+mod upgrade;
+
 use std::borrow::Cow;
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::FORMAT;
-use super::container::{Dtype, Entry, Header, join, split};
-use super::upgrade::upgraded;
+use self::container::{Dtype, Entry, Header, join, split};
+pub(crate) use self::read::read;
+use self::upgrade::upgraded;
 use crate::engine::Parameters;
 use crate::error::{Error, Result};
-use crate::file::Digest;
+use crate::file::{self, Digest};
+use crate::model::Generative;
 use crate::nn::Layout;
 
+/// The newest format that this version reads, and the one that it writes. It reads all from 1.
+pub const FORMAT: u64 = 2;
+
+/// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
+pub trait Persist: Generative {
+    /// The name of the kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`,
+    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `score` or `vae`.
+    fn kind() -> &'static str
+    where
+        Self: Sized;
+
+    /// The bytes of the file. The same model gives the same.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching) whose source is not
+    /// Gaussian.
+    fn to_bytes(&self) -> Result<Vec<u8>>;
+
+    /// The model of such bytes.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for bytes that are no file of this kind, or a damaged one; [`Error::FormatVersion`]
+    /// for a later format; [`Error::Config`] for a config that `new` would refuse.
+    fn from_bytes(bytes: &[u8]) -> Result<Self>
+    where
+        Self: Sized;
+
+    /// Writes the model to `path`, replacing what is there, all or nothing: see [`save`](crate::persist::save).
+    ///
+    /// # Errors
+    /// As [`to_bytes`](Persist::to_bytes), and [`Error::Io`].
+    fn save(&self, path: impl AsRef<Path>) -> Result<()>
+    where
+        Self: Sized,
+    {
+        file::write(path.as_ref(), &self.to_bytes()?)
+    }
+
+    /// Reads a model of this kind from `path`.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Persist::from_bytes), and [`Error::Io`].
+    fn load(path: impl AsRef<Path>) -> Result<Self>
+    where
+        Self: Sized,
+    {
+        Self::from_bytes(&read(path.as_ref())?)
+    }
+}
+
 /// The entry of the file's metadata that is ours. Others of ours begin as it does.
-pub(super) const ENTRY: &str = "quadrivium";
+pub(crate) const ENTRY: &str = "quadrivium";
 
 /// The entry that names the columns.
-pub(super) const COLUMNS: &str = "quadrivium.columns";
+pub(crate) const COLUMNS: &str = "quadrivium.columns";
 
 /// Before the names of the numbers that an optimiser moves; their average has the plain names.
 const TRAINING: &str = "training.";
 
-pub(super) fn broken(what: impl Into<String>) -> Error {
+pub(crate) fn broken(what: impl Into<String>) -> Error {
     Error::Format { what: what.into() }
 }
 
-pub(super) fn bad_json(error: serde_json::Error) -> Error {
+pub(crate) fn bad_json(error: serde_json::Error) -> Error {
     broken(format!("the header: {error}"))
 }
 
@@ -200,7 +258,7 @@ fn checksum(format: u64, model: &str, header: &Header, data: &[u8]) -> String {
 }
 
 /// The file with one more entry of ours in its metadata.
-pub(super) fn annotate(bytes: &[u8], entry: &str, note: String) -> Result<Vec<u8>> {
+pub(crate) fn annotate(bytes: &[u8], entry: &str, note: String) -> Result<Vec<u8>> {
     let (mut header, data) = split(bytes)?;
     let Envelope { model, .. } = serde_json::from_str(&header.metadata[ENTRY]).map_err(bad_json)?;
     header.metadata.insert(entry.into(), note);

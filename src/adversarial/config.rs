@@ -1,0 +1,194 @@
+#[cfg(doc)]
+use super::Gan;
+use super::network::MOST_OCTAVES;
+use crate::engine::{ConditionKind, OptimiserConfig};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::{Result, check};
+use crate::nn::Activation;
+use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
+
+/// The game between generator and critic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub enum AdversarialLoss {
+    /// Both players on one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the
+    /// default learning rates the critic wins at once and the generator stalls; at 1e-3 and a
+    /// [`critic_lr`](GanConfig::critic_lr) of 5e-4 it loses modes instead. Use it to study these failures.
+    Minimax,
+    /// The generator maximises E log σ(D(x̃)), and the critic is penalised for its slope at the data (Mescheder et
+    /// al. 2018, eq. 9).
+    NonSaturatingR1 {
+        /// γ of (γ/2) E‖∇D(x)‖², x in standard deviations. 0 or more; the paper uses 10 for images. A smaller
+        /// value lets the critic be steeper near narrow modes: 0.1 to 1 in two dimensions.
+        gamma: f64,
+    },
+    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), and is penalised where its slope
+    /// between data and generated rows is not 1 (Gulrajani et al. 2017, eq. 3). The smaller λ, the larger the
+    /// estimate.
+    WassersteinGp {
+        /// λ of λ E(‖∇D(x̂)‖ − 1)², x in standard deviations. 0 or more; the paper uses 10. A smaller value lets the
+        /// critic be steeper near narrow modes: 0.1 works well for narrow mixtures in two dimensions.
+        lambda: f64,
+    },
+}
+
+/// How the critic of a [`Gan`] sees the condition of a row. The generator always takes it beside its noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub enum Conditioning {
+    /// Beside the row, as its input: D([x | c]) (Mirza & Osindero 2014).
+    #[default]
+    Concatenation,
+    /// As a projection of its last hidden layer h: D(x, c) = v·h(x) + ⟨E·c, h(x)⟩ and a number that depends on c alone,
+    /// with a trained row of E for each class (Miyato & Koyama 2018, eq. 3).
+    Projection,
+}
+
+impl Conditioning {
+    #[cfg(feature = "safetensors")]
+    fn is_default(&self) -> bool {
+        *self == Conditioning::default()
+    }
+}
+
+/// The architecture of a [`Gan`] and how it is trained.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct GanConfig {
+    /// Columns of a row. 1 to 65,536. Default 2.
+    pub dim: usize,
+    /// The game. Default [`AdversarialLoss::WassersteinGp`] with λ = 0.1.
+    pub loss: AdversarialLoss,
+    /// Coordinates of z. 1 to 65,536; with fewer than `dim`, rows lie on a surface. Default 2.
+    pub latent_dim: usize,
+    /// Units of the generator's hidden layers, each 1 to 65,536, with at most 2²⁸ parameters; none makes it
+    /// affine in its features. Default five layers of 64.
+    pub generator_hidden: Vec<usize>,
+    /// Activation between the generator's layers. Default [`Activation::Silu`].
+    pub generator_activation: Activation,
+    /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. With more of
+    /// them G can change faster from mode to mode. At most 14. Default 3.
+    pub generator_octaves: usize,
+    /// Units of the critic's hidden layers, bounded likewise; none makes it affine in its features. Default
+    /// three layers of 64.
+    pub critic_hidden: Vec<usize>,
+    /// Activation between the critic's layers. Default [`Activation::LeakyRelu`] of slope 0.2 (Radford et al. 2016).
+    pub critic_activation: Activation,
+    /// Fourier features of x, at 2ᵏ rad per standard deviation, as for z. At most 14. Default 3.
+    pub critic_octaves: usize,
+    /// Steps of the critic per step of the generator. 1 to 1000. Default 1; Gulrajani et al. use 5.
+    pub critic_steps: usize,
+    /// The critic's learning rate, with the schedule of `optimiser`. More than 0. Default 6e-3, twice the
+    /// generator's: Heusel et al. 2017 let the critic learn faster.
+    pub critic_lr: f64,
+    /// What rows are conditioned on: both players see it. Default [`ConditionKind::None`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
+    pub condition: ConditionKind,
+    /// How the critic sees the condition; without one it changes nothing. Default [`Conditioning::Concatenation`].
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "Conditioning::is_default"))]
+    pub conditioning: Conditioning,
+    /// The optimiser of both players. Default: lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as in
+    /// [`OptimiserConfig`].
+    pub optimiser: OptimiserConfig,
+}
+
+impl Default for GanConfig {
+    fn default() -> Self {
+        GanConfig {
+            dim: 2,
+            loss: AdversarialLoss::WassersteinGp { lambda: 0.1 },
+            latent_dim: 2,
+            generator_hidden: vec![64; 5],
+            generator_activation: Activation::Silu,
+            generator_octaves: 3,
+            critic_hidden: vec![64; 3],
+            critic_activation: Activation::LeakyRelu { slope: 0.2 },
+            critic_octaves: 3,
+            critic_steps: 1,
+            critic_lr: 6e-3,
+            condition: ConditionKind::None,
+            conditioning: Conditioning::default(),
+            optimiser: OptimiserConfig {
+                lr: 3e-3,
+                beta1: 0.5,
+                beta2: 0.9,
+                clip_norm: None,
+                ..OptimiserConfig::default()
+            },
+        }
+    }
+}
+
+impl GanConfig {
+    /// # Errors
+    /// [`Error::Config`] naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        check_width("GanConfig::dim", self.dim)?;
+        match self.loss {
+            AdversarialLoss::Minimax => {}
+            AdversarialLoss::NonSaturatingR1 { gamma } => {
+                check(
+                    gamma >= 0.0 && gamma.is_finite(),
+                    "AdversarialLoss::gamma",
+                    gamma,
+                    "0 or more, finite",
+                )?;
+            }
+            AdversarialLoss::WassersteinGp { lambda } => {
+                check(
+                    lambda >= 0.0 && lambda.is_finite(),
+                    "AdversarialLoss::lambda",
+                    lambda,
+                    "0 or more, finite",
+                )?;
+            }
+        }
+        check_width("GanConfig::latent_dim", self.latent_dim)?;
+        check_hidden("GanConfig::generator_hidden", &self.generator_hidden)?;
+        self.condition.validate("GanConfig::condition")?;
+        check(
+            self.generator_octaves <= MOST_OCTAVES,
+            "GanConfig::generator_octaves",
+            self.generator_octaves,
+            "0 to 14",
+        )?;
+        let inputs = self.latent_dim * (1 + 2 * self.generator_octaves) + self.condition.width();
+        let params = count_params(inputs, &self.generator_hidden, self.dim);
+        check_params("GanConfig::generator_hidden", &self.generator_hidden, params)?;
+        check_hidden("GanConfig::critic_hidden", &self.critic_hidden)?;
+        check(
+            self.critic_octaves <= MOST_OCTAVES,
+            "GanConfig::critic_octaves",
+            self.critic_octaves,
+            "0 to 14",
+        )?;
+        let (joined, projected) = self.critics_condition();
+        let inputs = self.dim * (1 + 2 * self.critic_octaves) + joined;
+        let params = count_params(inputs, &self.critic_hidden, 1 + projected);
+        check_params("GanConfig::critic_hidden", &self.critic_hidden, params)?;
+        let steps = (1..=1000).contains(&self.critic_steps);
+        check(steps, "GanConfig::critic_steps", self.critic_steps, "1 to 1000")?;
+        check(
+            self.critic_lr > 0.0 && self.critic_lr.is_finite(),
+            "GanConfig::critic_lr",
+            self.critic_lr,
+            "more than 0, finite",
+        )?;
+        self.generator_activation.validate()?;
+        self.critic_activation.validate()?;
+        self.optimiser.validate()
+    }
+
+    /// Columns of the condition that the critic takes beside the row, and that it projects on.
+    pub(super) fn critics_condition(&self) -> (usize, usize) {
+        match (self.condition.width(), self.conditioning) {
+            (width, Conditioning::Concatenation) => (width, 0),
+            (width, Conditioning::Projection) => (0, width),
+        }
+    }
+}

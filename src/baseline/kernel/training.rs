@@ -1,0 +1,165 @@
+use std::ops::ControlFlow;
+
+use ndarray::{Array2, Axis, s};
+use rand::RngCore;
+
+use super::objective::{LeaveOneOut, TRIALS, scott, silverman};
+use super::{Bandwidth, Conditioned, KernelDensity, Sphere};
+use crate::baseline::{by_class, covariance, joined, numbers};
+use crate::engine::{self, Standardiser};
+use crate::error::{Error, Result};
+use crate::model::{
+    Condition, ConditionKind, Dataset, Distribution, LikelihoodOptions, Observer, Step, Stop, TrainOptions,
+    TrainReport,
+};
+
+const BANDWIDTH: [&str; 1] = ["bandwidth"];
+
+/// Widths in c over those in x that are tried beside 1.
+const STRETCHES: [f64; 3] = [0.25, 0.5, 2.0];
+
+/// Added to the variances within classes, as a share of the column's over all rows.
+const RIDGE: f64 = 1e-6;
+
+impl KernelDensity {
+    pub(super) fn learn(
+        &mut self,
+        data: &Dataset,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        let config = &self.config;
+        config.condition.check(data.condition())?;
+        let ((x, c), (held_out, held_c), streams) = engine::split(data, options, rng)?;
+        let mut units = vec![Standardiser::identity(config.dim).fitted(x.view())?];
+        if let Some(Condition::Vector(numbers)) = &c {
+            units.insert(0, Standardiser::identity(numbers.ncols()).fitted(numbers.view())?);
+        }
+        let mean: Vec<f64> = units.iter().flat_map(|units| units.shift()).copied().collect();
+        let groups = by_class(config.condition, c.as_ref(), x.nrows());
+        let x = joined(x.view(), c.as_ref()).select(Axis(0), &groups.concat());
+        let (n, width) = x.dim();
+        let counts: Vec<usize> = groups.iter().map(Vec::len).collect();
+        let (full, within) = spread(&x, &counts, &mean);
+        // Fewer rows span fewer dimensions, and their covariance has no inverse.
+        let sphered = if within > width { Sphere::new(mean.clone(), full.view()) } else { None };
+        let (shapes, scored): (Vec<_>, _) = match config.bandwidth {
+            Bandwidth::CrossValidated { rows } => {
+                let sd = full.diag().mapv(f64::sqrt);
+                let axes = Sphere::axes(mean, sd.as_slice().expect("one row"));
+                (sphered.into_iter().chain([axes]).collect(), rows.min(n))
+            }
+            _ if within <= width => {
+                return Err(Error::TooFewRows {
+                    what: "data for a kernel density",
+                    got: n,
+                    least: n + width + 1 - within,
+                });
+            }
+            _ => (Vec::from_iter(sphered), options.batch.min(n)),
+        };
+        let singular = || Error::SingularCovariance { sd: full.diag().mapv(f64::sqrt).to_vec() };
+        if shapes.is_empty() {
+            return Err(singular());
+        }
+        let mut scored = rand::seq::index::sample(&mut streams.stream(0), n, scored).into_vec();
+        scored.sort_unstable();
+
+        let numbers = numbers(config.condition);
+        let cross_validated = matches!(config.bandwidth, Bandwidth::CrossValidated { .. });
+        let stretches = if numbers > 0 && cross_validated { STRETCHES.len() } else { 0 };
+        let steps = if cross_validated { (2 + stretches) * TRIALS } else { 1 };
+        let mut report = TrainReport {
+            loss: Vec::new(),
+            parts: vec![(BANDWIDTH[0], Vec::new())],
+            validation: Vec::new(),
+            stop: Stop::Completed,
+        };
+        let mut observe = |h: f64, loss: f64| {
+            let step = report.loss.len();
+            report.loss.push(loss);
+            report.parts[0].1.push(h);
+            let seen = Step { step, steps, loss, part_names: &BANDWIDTH, parts: &[h], validation: None };
+            let go_on = observer.step(&seen);
+            if go_on.is_break() {
+                report.stop = Stop::Interrupted;
+            }
+            go_on
+        };
+        let classes =
+            if matches!(config.condition, ConditionKind::Class { .. }) { counts } else { Vec::new() };
+        let of_a_class = n / classes.iter().filter(|&&rows| rows > 0).count().max(1);
+        let mut best: Option<(f64, KernelDensity)> = None;
+        let mut fit = |sphere: Sphere, best: &mut Option<(f64, KernelDensity)>| -> Result<ControlFlow<()>> {
+            let fitted = KernelDensity::on(config.clone(), x.clone(), classes.clone(), sphere, 1.0);
+            let mut fitted = fitted.ok_or_else(singular)?;
+            let leave_one_out = LeaveOneOut::new(&fitted, &scored, of_a_class)?;
+            let mut given = |h: f64| {
+                let nll = leave_one_out.nll(h);
+                (nll, h, observe(h, nll))
+            };
+            let (nll, h, go_on) = match config.bandwidth {
+                Bandwidth::Scott => given(scott(of_a_class, width)),
+                Bandwidth::Silverman => given(silverman(of_a_class, width)),
+                Bandwidth::Fixed(h) => given(h),
+                Bandwidth::CrossValidated { .. } => leave_one_out.minimise(&mut observe),
+            };
+            fitted.bandwidth = h;
+            if best.as_ref().is_none_or(|(least, _)| nll < *least) {
+                *best = Some((nll, fitted));
+            }
+            Ok(go_on)
+        };
+        let mut go_on = ControlFlow::Continue(());
+        for sphere in shapes {
+            if go_on.is_continue() {
+                go_on = fit(sphere, &mut best)?;
+            }
+        }
+        let shape = best.as_ref().expect("at least one shape").1.sphere.clone();
+        for stretch in STRETCHES.into_iter().take(stretches) {
+            if go_on.is_continue() {
+                go_on = fit(shape.stretched(numbers, stretch), &mut best)?;
+            }
+        }
+        let (_, fitted) = best.expect("at least one shape");
+        if held_out.nrows() > 0 {
+            let nats = match &held_c {
+                None => fitted.score(held_out.view())?,
+                Some(c) => {
+                    let scored = Conditioned::new(&fitted, c)?
+                        .log_likelihood(held_out.view(), &LikelihoodOptions::default())?;
+                    scored.nats().expect("exact").clone()
+                }
+            };
+            report.validation.push((report.loss.len(), -nats.sum() / nats.len() as f64));
+        }
+        *self = fitted;
+        Ok(report)
+    }
+}
+
+/// The unbiased covariance of the rows, within their classes if there are several, and the rows' number that it rests
+/// on. x: (n, d), one class after the other, counts: rows of each class.
+fn spread(x: &Array2<f32>, counts: &[usize], mean: &[f64]) -> (Array2<f64>, usize) {
+    let n = x.nrows();
+    if counts.len() == 1 {
+        return (covariance(x.view(), mean, n as f64 - 1.0), n);
+    }
+    let classes = counts.iter().filter(|&&rows| rows > 0).count();
+    let within = n - classes;
+    let mut sum = Array2::<f64>::zeros((mean.len(), mean.len()));
+    let mut first = 0;
+    for &rows in counts.iter().filter(|&&rows| rows > 0) {
+        let of_class = x.slice(s![first..first + rows, ..]);
+        let mean = of_class.mapv(f64::from).mean_axis(Axis(0)).expect("a class with rows");
+        sum = sum + covariance(of_class, mean.as_slice().expect("one row"), 1.0);
+        first += rows;
+    }
+    let mut pooled = sum / within.max(1) as f64;
+    // A column may be constant within every class.
+    let all = covariance(x.view(), mean, n as f64);
+    pooled.diag_mut().scaled_add(RIDGE, &all.diag());
+    (pooled, within + 1)
+}

@@ -1,0 +1,276 @@
+//! The models that keep the contract: every one in a small size, with every objective, head and sampler.
+
+use super::*;
+use quadrivium::diffusion::matching::FlowSteps;
+use quadrivium::diffusion::{Method, Solver};
+use quadrivium::energy::{Acceptance, Langevin, Normalisation};
+use quadrivium::{OptimiserConfig, TraceEstimator};
+
+/// What a promise may ask of any model in the table.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Columns of a row.
+    pub dim: usize,
+    /// What rows are conditioned on.
+    pub condition: ConditionKind,
+    /// How the parameters of networks move, if not by the model's default.
+    pub optimizer: Option<OptimiserConfig>,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Setting { dim: 2, condition: ConditionKind::None, optimizer: None }
+    }
+}
+
+/// One model of the contract.
+pub struct Subject {
+    pub name: &'static str,
+    /// What its card has to say.
+    pub likelihood: LikelihoodKind,
+    make: fn(&Setting) -> Box<dyn Model>,
+    trained: OnceLock<Box<dyn Model>>,
+}
+
+impl Subject {
+    const fn new(
+        name: &'static str,
+        likelihood: LikelihoodKind,
+        make: fn(&Setting) -> Box<dyn Model>,
+    ) -> Self {
+        Subject { name, likelihood, make, trained: OnceLock::new() }
+    }
+
+    pub fn made(&self, setting: &Setting) -> Box<dyn Model> {
+        (self.make)(setting)
+    }
+
+    pub fn fresh(&self) -> Box<dyn Model> {
+        self.made(&Setting::default())
+    }
+
+    /// The model that all promises about drawing and scoring share.
+    pub fn trained(&self) -> &dyn Model {
+        let train = || {
+            let mut model = self.fresh();
+            train(model.as_mut(), 300);
+            model
+        };
+        self.trained.get_or_init(train).as_ref()
+    }
+}
+
+/// A test for each promise of each model. Beside its name, a model has the class that it belongs to, as trained by
+/// gradients (`Network`) or not (`Baseline`), and the likelihood of its card.
+macro_rules! contract {
+    ($($name:ident: $class:ident, $likelihood:ident, $make:expr;)*) => { $(
+        pub mod $name {
+            use super::*;
+
+            pub static SUBJECT: Subject =
+                Subject::new(stringify!($name), LikelihoodKind::$likelihood, $make);
+
+            promises!(All);
+            promises!($class);
+            promises!($likelihood);
+        }
+    )* };
+}
+
+macro_rules! promises {
+    (All) => {
+        kept! {
+            drawing::shapes_and_costs_are_as_the_card_says,
+            drawing::first_rows_do_not_depend_on_how_many_follow,
+            drawing::long_draw_comes_in_blocks_and_stops_when_told_to,
+            drawing::lower_temperature_gives_less_varied_rows,
+            drawing::every_accepted_temperature_gives_numbers,
+            training::observer_sees_every_step_and_can_break_off,
+            training::batch_of_one_row_has_one_shard,
+            training::training_goes_on_from_the_present_parameters,
+            training::refused_training_changes_nothing,
+            training::endless_training_can_be_broken_off,
+            training::interrupted_training_goes_on_to_the_same_bits,
+            refusals::bad_options_are_refused_by_name,
+            refusals::bad_rows_are_refused,
+            refusals::condition_that_the_model_does_not_take_is_refused,
+        }
+        #[cfg(feature = "rayon")]
+        kept!(training::number_of_threads_does_not_move_a_bit);
+        #[cfg(feature = "safetensors")]
+        kept!(files::loaded_model_is_the_saved_one_to_the_bit);
+    };
+    (Network) => {
+        kept! {
+            training::averaged_parameters_draw_score_and_are_validated,
+            training::wild_learning_rate_is_an_error_that_leaves_a_usable_model,
+            tails::heavy_columns_train_draw_and_score,
+        }
+    };
+    (Baseline) => {};
+    (Exact) => {
+        promises!(Estimate);
+        kept!(scoring::density_integrates_to_one);
+    };
+    (LowerBound) => {
+        promises!(Estimate);
+    };
+    (OdeEstimate) => {
+        promises!(Estimate);
+    };
+    (Estimate) => {
+        kept! {
+            scoring::batch_scores_as_its_rows,
+            scoring::far_points_score_low_and_never_nan,
+            scoring::likelihood_does_not_beat_the_truth,
+        }
+    };
+    (Unnormalised) => {};
+    (Unavailable) => {};
+}
+
+/// A model trained by gradients, with the fields that differ from its default.
+macro_rules! network {
+    ($s:ident, $model:ident, $config:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {{
+        let (dim, condition) = ($s.dim, $s.condition);
+        let mut config = $config { dim, condition, $($field $(: $value)?,)* ..Default::default() };
+        if let Some(optimizer) = &$s.optimizer {
+            config.optimiser = optimizer.clone();
+        }
+        $model::new(config, &mut seeded(3)).unwrap()
+    }};
+}
+
+fn autoregressive(s: &Setting, head: Head) -> Box<dyn Model> {
+    Box::new(network!(s, Autoregressive, AutoregressiveConfig { head, hidden: vec![32, 32] }))
+}
+
+fn flow(s: &Setting, architecture: Architecture, transform: Transform) -> Box<dyn Model> {
+    Box::new(network!(s, Flow, FlowConfig { architecture, transform, hidden: vec![16, 16] }))
+}
+
+fn vae(s: &Setting) -> Box<dyn Model> {
+    Box::new(network!(s, Vae, VaeConfig { hidden: vec![16, 16], draws: 20 }))
+}
+
+fn gan(s: &Setting, loss: AdversarialLoss) -> Box<dyn Model> {
+    let critic_lr = s.optimizer.as_ref().map_or(GanConfig::default().critic_lr, |optimizer| optimizer.lr);
+    let [generator_hidden, critic_hidden] = [(); 2].map(|()| vec![16, 16]);
+    Box::new(network!(s, Gan, GanConfig { loss, generator_hidden, critic_hidden, critic_lr }))
+}
+
+fn diffusion(s: &Setting, schedule: Schedule, sampler: Sampler) -> Box<dyn Model> {
+    Box::new(network!(
+        s,
+        Diffusion,
+        DiffusionConfig { hidden: vec![32, 32], timesteps: 40, schedule, sampler }
+    ))
+}
+
+fn probed_diffusion(s: &Setting) -> Box<dyn Model> {
+    let divergence = Some(TraceEstimator::Hutchinson { probes: 2 });
+    let solver = Solver::Fixed { method: Method::Rk4, steps: 20 };
+    let (hidden, schedule) = (vec![32, 32], Schedule::Linear);
+    Box::new(network!(s, Diffusion, DiffusionConfig { hidden, timesteps: 40, schedule, divergence, solver }))
+}
+
+fn energy(s: &Setting, training: EnergyTraining, acceptance: Acceptance, steps: usize) -> Box<dyn Model> {
+    let langevin = Langevin { steps, acceptance, ..Default::default() };
+    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden: vec![16, 16], langevin }))
+}
+
+fn normalized_energy(s: &Setting) -> Box<dyn Model> {
+    let normalisation = Normalisation::Quadrature { intervals: 200 };
+    let (training, hidden) = (DENOISING, vec![16, 16]);
+    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden, normalisation }))
+}
+
+fn score(s: &Setting, training: ScoreTraining) -> Box<dyn Model> {
+    let (hidden, levels, steps_per_level) = (vec![32, 32], 8, 3);
+    Box::new(network!(s, ScoreModel, ScoreConfig { training, hidden, levels, steps_per_level }))
+}
+
+/// Runs that do not converge while a test watches.
+fn gaussian_mixture(s: &Setting, components: ComponentCount) -> Box<dyn Model> {
+    let config = GaussianMixtureConfig {
+        dim: s.dim,
+        condition: s.condition,
+        components,
+        restarts: 2,
+        tol: 0.0,
+        max_iter: 10,
+        ..Default::default()
+    };
+    Box::new(GaussianMixture::new(config).unwrap())
+}
+
+fn kernel_density(s: &Setting, bandwidth: Bandwidth) -> Box<dyn Model> {
+    let config = KernelDensityConfig { dim: s.dim, condition: s.condition, bandwidth };
+    Box::new(KernelDensity::new(config).unwrap())
+}
+
+fn matching(
+    s: &Setting,
+    source: Source,
+    coupling: Pairing,
+    (method, steps): (Method, usize),
+) -> Box<dyn Model> {
+    let (hidden, sampler) = (vec![32, 32], FlowSteps { method, steps });
+    Box::new(network!(s, FlowMatching, FlowMatchingConfig { source, coupling, hidden, sampler }))
+}
+
+const CHAINS: EnergyTraining =
+    EnergyTraining::PersistentChains { chains: 128, steps: 5, restart: 0.05, magnitude: 1e-4 };
+const DENOISING: EnergyTraining = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
+const EXPLODING: Schedule = Schedule::Continuous(Sde::EXPLODING);
+const MATCHED: Pairing = Pairing::OptimalTransport { rows: 32 };
+
+contract! {
+    autoregressive_mixture: Network, Exact, |s| autoregressive(s, Head::Mixture { components: 5 });
+    autoregressive_bins: Network, Exact, |s| autoregressive(s, Head::Bins { bins: 20 });
+    flow_coupling_affine: Network, Exact, |s| flow(s, Architecture::Coupling, Transform::Affine);
+    flow_coupling_spline: Network, Exact,
+        |s| flow(s, Architecture::Coupling, Transform::AffineSpline { bins: 8, bound: 4.0 });
+    flow_masked_affine: Network, Exact, |s| flow(s, Architecture::MaskedAutoregressive, Transform::Affine);
+    flow_masked_spline: Network, Exact,
+        |s| flow(s, Architecture::MaskedAutoregressive, Transform::Spline { bins: 8, bound: 4.0 });
+    vae: Network, LowerBound, vae;
+    gan_minimax: Network, Unavailable, |s| gan(s, AdversarialLoss::Minimax);
+    gan_non_saturating: Network, Unavailable,
+        |s| gan(s, AdversarialLoss::NonSaturatingR1 { gamma: 0.1 });
+    gan_wasserstein: Network, Unavailable, |s| gan(s, AdversarialLoss::WassersteinGp { lambda: 1.0 });
+    diffusion_ddpm: Network, OdeEstimate, |s| diffusion(s, Schedule::Cosine, Sampler::Ddpm);
+    diffusion_ddim: Network, OdeEstimate,
+        |s| diffusion(s, Schedule::Cosine, Sampler::Ddim { steps: 7, eta: 0.0 });
+    diffusion_ddim_noisy: Network, OdeEstimate,
+        |s| diffusion(s, Schedule::Cosine, Sampler::Ddim { steps: 7, eta: 1.0 });
+    diffusion_heun: Network, OdeEstimate, |s| diffusion(s, Schedule::Cosine, Sampler::Heun { steps: 6 });
+    diffusion_probed: Network, OdeEstimate, probed_diffusion;
+    diffusion_dpm_solver: Network, OdeEstimate,
+        |s| diffusion(s, Schedule::Cosine, Sampler::DpmSolver { steps: 6 });
+    diffusion_euler_maruyama: Network, OdeEstimate,
+        |s| diffusion(s, EXPLODING, Sampler::EulerMaruyama { steps: 8 });
+    diffusion_predictor_corrector: Network, OdeEstimate,
+        |s| diffusion(s, EXPLODING, Sampler::PredictorCorrector { steps: 6, snr: 0.16 });
+    diffusion_ode: Network, OdeEstimate,
+        |s| diffusion(s, EXPLODING, Sampler::Ode { method: Method::Heun, steps: 7 });
+    energy_chains: Network, Unnormalised, |s| energy(s, CHAINS, Acceptance::Metropolis, 30);
+    energy_chains_unadjusted: Network, Unnormalised, |s| energy(s, CHAINS, Acceptance::Always, 25);
+    energy_denoising: Network, Unnormalised, |s| energy(s, DENOISING, Acceptance::Metropolis, 30);
+    energy_normalized: Network, Estimate, normalized_energy;
+    score_denoising: Network, Unavailable, |s| score(s, ScoreTraining::Denoising);
+    score_sliced: Network, Unavailable, |s| score(s, ScoreTraining::Sliced);
+    gaussian_mixture: Baseline, Exact, |s| gaussian_mixture(s, ComponentCount::Fixed(5));
+    gaussian_mixture_bic: Baseline, Exact, |s| gaussian_mixture(s, ComponentCount::Bic { max: 3 });
+    kernel_density_scott: Baseline, Exact, |s| kernel_density(s, Bandwidth::Scott);
+    kernel_density_cross_validated: Baseline, Exact,
+        |s| kernel_density(s, Bandwidth::CrossValidated { rows: 50 });
+    flow_matching: Network, OdeEstimate,
+        |s| matching(s, Source::Gaussian, Pairing::Independent, (Method::Euler, 7));
+    flow_matching_matched: Network, OdeEstimate,
+        |s| matching(s, Source::Gaussian, MATCHED, (Method::Rk4, 5));
+    flow_matching_from_circles: Network, OdeEstimate,
+        |s| matching(s, Source::Toy(Toy::concentric(&[1.0], 0.1).unwrap()), MATCHED, (Method::Heun, 5));
+    flow_matching_from_rows: Network, Unavailable,
+        |s| matching(s, Source::Rows(moons(40).into()), Pairing::Independent, (Method::Rk4, 5));
+}

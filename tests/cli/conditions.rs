@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use quadrivium::persist;
+use quadrivium::{ConditionKind, Vae, VaeConfig};
+
 use super::{Folder, fails, ok, run, stderr};
 
 const LABELS: [i32; 3] = [3, 5, 9];
@@ -227,7 +230,7 @@ fn bad_conditions_are_told_by_column_with_what_is_known() {
     }
     // In rows to score: by the row, from the start of the data.
     let unknown = folder.write("unknown.csv", text.replace(",9,", ",7,"));
-    let message = fails(&["score", &classes, &unknown], 1);
+    let message = fails(&["score", &classes, &unknown, "-o", &folder.path("scores.csv")], 1);
     let says = "unknown.csv: row 4, column label: 7 is not a class the model knows: 3, 5, 9";
     assert!(message.contains(says), "{message}");
     let narrow: String =
@@ -239,6 +242,25 @@ fn bad_conditions_are_told_by_column_with_what_is_known() {
     assert!(message.contains("1 column, but the condition of the model is angle, speed"), "{message}");
     let message = fails(&["score", &plain, &data, "--condition", "label"], 2);
     assert!(message.contains("the model has none"), "{message}");
+}
+
+#[test]
+fn a_model_whose_file_names_no_columns_is_asked_for_its_class() {
+    let folder = Folder::new("unnamed-condition");
+    let config =
+        VaeConfig { hidden: vec![4], condition: ConditionKind::Class { classes: 3 }, ..Default::default() };
+    let path = folder.path("model.safetensors");
+    persist::save(&Vae::new(config, &mut quadrivium::seeded(0)).unwrap(), &path).unwrap();
+    assert!(ok(&["info", &path]).contains("condition   a class from 0 to 2\n"));
+    let text = ok(&["sample", &path, "-n", "2", "--given", "class=1"]);
+    assert!(text.starts_with("x1,x2,class\n") && text.ends_with(",1\n"), "{text}");
+    let message = fails(&["sample", &path], 1);
+    assert!(message.contains("choose one with --given, a value for class"), "{message}");
+    let rows = folder.write("rows.csv", "0.5,0.5,2\n0.25,0.25,0\n");
+    assert_eq!(ok(&["score", &path, &rows]).lines().count(), 3);
+    let unknown = folder.write("unknown.csv", "0.5,0.5,3\n");
+    let message = fails(&["score", &path, &unknown, "-o", &folder.path("scores.csv")], 1);
+    assert!(message.contains("row 1, column class: 3 is not a class the model knows: 0, 1, 2"), "{message}");
 }
 
 #[test]

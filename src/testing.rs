@@ -1,12 +1,149 @@
-//! What the tests of several models share.
+//! What the tests of several models share: numbers, the gradient check of every loss, worlds with conditions, and
+//! integrals.
 
 use ndarray::{Array1, Array2, s};
 
+use crate::engine::{Batch, Loss, Progress};
 use crate::model::*;
+use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::quadrature::trapezoid;
 use crate::numeric::rng::{Rng, seeded};
 use crate::worlds::Toy;
+
+pub(crate) fn normals<F: Real>(n: usize, rng: &mut Rng) -> Vec<F> {
+    (0..n).map(|_| F::normal(rng)).collect()
+}
+
+/// Numbers that a golden script in another language makes, too: scale · sin(1.7 i + phase), i = 1 … n.
+pub(crate) fn sines(n: usize, phase: f64, scale: f64) -> Vec<f64> {
+    (1..=n).map(|i| scale * (1.7 * i as f64 + phase).sin()).collect()
+}
+
+pub(crate) fn assert_close(what: &str, tolerance: f64, got: &[f64], want: &[f64]) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= tolerance * (1.0 + want.abs()), "{what}[{i}]: {got}, expected {want}");
+    }
+}
+
+/// ∂f/∂v, coordinate by coordinate.
+pub(crate) fn differences(v: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
+    let mut v = v.to_vec();
+    (0..v.len()).map(|i| difference(&mut v, i, 1e-5, &mut f)).collect()
+}
+
+/// ∂f/∂vᵢ by central differences of fourth order, which a far row's strongly bent loss needs.
+fn difference(v: &mut [f64], i: usize, h: f64, f: &mut impl FnMut(&[f64]) -> f64) -> f64 {
+    let here = v[i];
+    let mut at = |by: f64| {
+        v[i] = here + by;
+        f(v)
+    };
+    let (near, wide) = (at(h) - at(-h), at(2.0 * h) - at(-2.0 * h));
+    v[i] = here;
+    (8.0 * near - wide) / (12.0 * h)
+}
+
+/// Where trainings are in [`check_gradient`]: a warm-up may be on its way.
+pub(crate) const PROGRESS: Progress = Progress { step: 30, steps: 100 };
+
+/// What a loss gives for the rows of a check.
+pub(crate) struct Checked {
+    pub loss: f64,
+    pub parts: Vec<f64>,
+    /// ∂loss/∂p
+    pub dp: Vec<f64>,
+}
+
+/// Holds the gradient of a loss against differences of the loss at p, on a batch of `rows` rows with what is drawn for
+/// them held fixed. Buffers dirty from a larger batch must not matter, gradients must add up, and the loss must be
+/// the same where no gradient is asked for.
+///
+/// Parameters that are `closed` have a gradient of exactly 0, whatever the loss would do.
+pub(crate) fn check_gradient<L: Loss<f64>>(
+    what: &str,
+    loss: &L,
+    p: &[f64],
+    rows: usize,
+    batch: Batch<f64, L::Row>,
+    closed: impl Fn(usize) -> bool,
+) -> Checked {
+    let (mut t, mut workspace, weight) = (vec![f64::NAN; p.len()], L::Workspace::default(), 0.7);
+    let mut evaluate = |p: &[f64], batch: Batch<f64, L::Row>, drawn: &L::Drawn, dp: Option<&mut [f64]>| {
+        let (weight, t) = match dp {
+            Some(_) => {
+                loss.transpose(p, &mut t);
+                (weight, &t[..])
+            }
+            None => (0.0, &[][..]),
+        };
+        let mut parts = vec![0.0; loss.part_names().len()];
+        let total = loss.loss_grad(Weights { p, t }, batch, drawn, weight, dp, &mut parts, &mut workspace);
+        (total, parts)
+    };
+    let (mut drawn, mut dp) = (L::Drawn::default(), vec![0.0; p.len()]);
+    let (x, c) = ([batch.x, batch.x].concat(), [batch.c, batch.c].concat());
+    loss.draw(2 * rows, &c, PROGRESS, &mut seeded(4), &mut drawn);
+    evaluate(p, Batch { x: &x, c: &c }, &drawn, Some(&mut dp));
+    dp.fill(0.0);
+    loss.draw(rows, batch.c, PROGRESS, &mut seeded(5), &mut drawn);
+    let (total, parts) = evaluate(p, batch, &drawn, Some(&mut dp));
+    let mut doubled = dp.clone();
+    evaluate(p, batch, &drawn, Some(&mut doubled));
+    let twice: Vec<f64> = dp.iter().map(|dp| 2.0 * dp).collect();
+    assert_close(&format!("{what}, dp of two calls"), 1e-12, &doubled, &twice);
+    let (again, _) = evaluate(p, batch, &drawn, None);
+    assert!((again - total).abs() <= 1e-12 * (1.0 + total.abs()), "{what}: {total}, without dp {again}");
+
+    let mut loss_at = |p: &[f64]| weight * evaluate(p, batch, &drawn, None).0;
+    let mut moved = p.to_vec();
+    let mut slope = |i: usize| {
+        let mut by = |h| difference(&mut moved, i, h, &mut loss_at);
+        // The longer steps may cross a kink, as beside the knot of a spline.
+        let kinked = |slope: &f64| (slope - dp[i]).abs() > 1e-6 * (1.0 + slope.abs());
+        Some(by(1e-5))
+            .filter(|slope| !kinked(slope))
+            .or_else(|| Some(by(1e-6)).filter(|s| !kinked(s)))
+            .unwrap_or_else(|| by(1e-7))
+    };
+    let want: Vec<f64> = (0..p.len()).map(|i| if closed(i) { 0.0 } else { slope(i) }).collect();
+    assert!((0..p.len()).all(|i| !closed(i) || dp[i] == 0.0), "{what}: {dp:?}");
+    assert_close(&format!("{what}, dp"), 1e-6, &dp, &want);
+    Checked { loss: total, parts, dp: dp.iter().map(|dp| dp / weight).collect() }
+}
+
+/// A loss and its gradient at p, with fresh buffers.
+pub(crate) fn loss_grad<L: Loss<f64>>(
+    loss: &L,
+    p: &[f64],
+    batch: Batch<f64, L::Row>,
+    drawn: &L::Drawn,
+) -> (f64, Vec<f64>) {
+    let (mut t, mut dp) = (vec![f64::NAN; p.len()], vec![0.0; p.len()]);
+    loss.transpose(p, &mut t);
+    let (mut parts, mut workspace) = (vec![0.0; loss.part_names().len()], L::Workspace::default());
+    let w = Weights { p, t: &t };
+    let total = loss.loss_grad(w, batch, drawn, 1.0, Some(&mut dp), &mut parts, &mut workspace);
+    (total, dp)
+}
+
+/// A loss and its gradient by an independent automatic differentiation: from the scripts in `tests/golden`.
+#[derive(serde::Deserialize)]
+pub(crate) struct Golden {
+    loss: f64,
+    dp: Vec<f64>,
+}
+
+impl Golden {
+    /// That `loss` agrees, at the parameters of the scripts.
+    pub fn compare<L: Loss<f64>>(&self, what: &str, loss: &L, x: &[L::Row], drawn: &L::Drawn) {
+        let p = sines(self.dp.len(), 0.3, 0.6);
+        let (got, dp) = loss_grad(loss, &p, Batch::of(x), drawn);
+        assert_close(&format!("{what}, loss"), 1e-10, &[got], &[self.loss]);
+        assert_close(&format!("{what}, dp"), 1e-10, &dp, &self.dp);
+    }
+}
 
 /// Eight Gaussians N(·, 0.1² I) on a circle of radius 1; the class of a row is its mode.
 pub(crate) struct Ring {

@@ -1,13 +1,13 @@
 use ndarray::{Array2, array, s};
 
-use super::objective::Noise;
 use super::*;
 use crate::engine::{Batch, Loss as _, Progress};
 use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
-use crate::numeric::rng::{Rng, seeded};
+use crate::numeric::rng::seeded;
+use crate::testing::{check_gradient, normals};
 use crate::worlds::Toy;
 
 fn small(decoder_variance: DecoderVariance) -> VaeConfig {
@@ -18,10 +18,6 @@ fn small(decoder_variance: DecoderVariance) -> VaeConfig {
         decoder_variance,
         ..Default::default()
     }
-}
-
-fn normals(n: usize, rng: &mut Rng) -> Vec<f64> {
-    (0..n).map(|_| f64::normal(rng)).collect()
 }
 
 fn trained(config: VaeConfig, data: &Dataset, steps: usize) -> (Vae, TrainReport) {
@@ -50,53 +46,30 @@ fn with_draws(model: &Vae, draws: usize) -> Vae {
 }
 
 #[test]
-fn the_gradient_is_that_of_the_loss_with_the_noise_held_fixed() {
-    for (variance, dim, latent_dim, closed) in [
-        // The weights of a shared a stay closed.
-        (DecoderVariance::Shared, 2, 2, 5 * 2),
-        (DecoderVariance::PerRow, 3, 1, 0),
-        (DecoderVariance::PerRow, 1, 2, 0),
-    ] {
-        let networks = Networks::new(&VaeConfig { dim, latent_dim, ..small(variance) });
-        let elbo = Elbo { networks: &networks, beta: 0.8, warmup: 0.5 };
-        let (rng, rows) = (&mut seeded(3), 4);
-        let mut p: Vec<f64> = normals(networks.num_params(), rng).iter().map(|v| 0.4 * v).collect();
-        let mut x = normals(rows * dim, rng);
-        // Beyond the encoder's reach.
-        x[0] = 11.0;
-        let (mut noise, mut scratch) = (Noise::<f64>::default(), Default::default());
-        elbo.draw(rows, &[], Progress { step: 30, steps: 100 }, rng, &mut noise);
-        assert!((noise.beta - 0.8 * 0.6).abs() < 1e-12, "30 of 50 steps of warm-up");
-
-        let (mut t, mut dp, mut parts, weight) = (vec![f64::NAN; p.len()], vec![0.0; p.len()], [0.0; 2], 0.7);
-        elbo.transpose(&p, &mut t);
-        let w = Weights { p: &p, t: &t };
-        let loss = elbo.loss_grad(w, Batch::of(&x), &noise, weight, Some(&mut dp), &mut parts, &mut scratch);
-        assert!((loss - (parts[0] + noise.beta * parts[1])).abs() < 1e-9 * loss.abs());
-        assert_eq!(dp.iter().filter(|&&dp| dp == 0.0).count(), closed, "{variance:?}");
-
-        let mut loss_at = |p: &[f64]| {
-            elbo.loss_grad(
-                Weights { p, t: &[] },
-                Batch::of(&x),
-                &noise,
-                0.0,
-                None,
-                &mut [0.0; 2],
-                &mut scratch,
-            )
-        };
-        let h = 1e-5;
-        for i in (0..p.len()).filter(|&i| dp[i] != 0.0) {
-            let here = p[i];
-            p[i] = here + h;
-            let above = loss_at(&p);
-            p[i] = here - h;
-            let below = loss_at(&p);
-            p[i] = here;
-            let slope = weight * (above - below) / (2.0 * h);
-            let close = (dp[i] - slope).abs() < 1e-6 * (1.0 + slope.abs());
-            assert!(close, "{variance:?}, dp[{i}] = {}, by differences {slope}", dp[i]);
+fn vae_gradient_is_that_of_its_loss() {
+    for (variance, dim, latent_dim) in
+        [(DecoderVariance::Shared, 2, 2), (DecoderVariance::PerRow, 3, 1), (DecoderVariance::PerRow, 1, 2)]
+    {
+        for condition in [ConditionKind::None, ConditionKind::Vector { dim: 2 }] {
+            let networks = Networks::new(&VaeConfig { dim, latent_dim, condition, ..small(variance) });
+            let elbo = Elbo { networks: &networks, beta: 0.8, warmup: 0.5 };
+            let (rng, rows, n) = (&mut seeded(3), 4, networks.num_params());
+            let p: Vec<f64> = normals::<f64>(n, rng).iter().map(|v| 0.4 * v).collect();
+            let (mut x, c) = (normals(rows * dim, rng), normals(rows * condition.width(), rng));
+            // Beyond the encoder's reach.
+            x[0] = 11.0;
+            // The weights of a shared a stay closed: of each of the last five units, those behind the dim of m.
+            let last = n - 2 * dim * 6..n - 2 * dim;
+            let closed = |i: usize| {
+                variance == DecoderVariance::Shared
+                    && last.contains(&i)
+                    && (i - last.start) % (2 * dim) >= dim
+            };
+            let what = format!("{variance:?}, {condition:?}");
+            let checked = check_gradient(&what, &elbo, &p, rows, Batch { x: &x, c: &c }, closed);
+            // 30 of 50 steps of warm-up.
+            let want = checked.parts[0] + 0.8 * 0.6 * checked.parts[1];
+            assert!((checked.loss - want).abs() < 1e-9 * want.abs());
         }
     }
 }

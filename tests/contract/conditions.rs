@@ -10,7 +10,8 @@ const CLASSES: ConditionKind = ConditionKind::Class { classes: 3 };
 const VECTORS: ConditionKind = ConditionKind::Vector { dim: 2 };
 
 /// The promises of each model under conditions of each kind. Beside its name, a model has the kind of its likelihood, and
-/// whether it also learns p(x) by itself (`Marginal`) or is Σ p(c) p(x|c) where no class is given (`Mixture`).
+/// what it scores without a condition: Σ p(c) p(x|c) of the classes and nothing of vectors (`Mixture`), p(x) for both,
+/// trained beside p(x|c) (`Marginal`), or p(x), which of the classes is that sum (`Joint`).
 macro_rules! conditional {
     ($($name:ident: $likelihood:ident, $without:ident;)*) => { $(
         mod $name {
@@ -78,17 +79,32 @@ macro_rules! promises {
     (Mixture, vector) => {
         kept!(conditions::score_without_a_vector_is_an_error);
     };
+    (Joint, class) => {
+        promises!(Mixture, class);
+    };
+    (Joint, vector) => {
+        promises!(Marginal, vector);
+    };
     (Marginal, $kind:ident) => {
         kept!(conditions::rows_are_drawn_and_scored_without_a_condition);
     };
 }
 
 conditional! {
+    autoregressive_mixture: Exact, Mixture;
+    autoregressive_bins: Exact, Mixture;
+    flow_coupling_spline: Exact, Mixture;
+    flow_masked_spline: Exact, Mixture;
     vae: LowerBound, Mixture;
+    gan_wasserstein: Unavailable, Mixture;
     diffusion_ddim: OdeEstimate, Marginal;
     diffusion_predictor_corrector: OdeEstimate, Marginal;
+    energy_chains: Unnormalised, Mixture;
+    energy_normalized: Estimate, Mixture;
     score_denoising: Unavailable, Marginal;
-    flow_matching_matched: OdeEstimate, Marginal;
+    gaussian_mixture: Exact, Joint;
+    kernel_density_cross_validated: Exact, Joint;
+    flow_matching: OdeEstimate, Marginal;
 }
 
 /// A model of the contract that takes conditions of a kind.
@@ -137,7 +153,7 @@ impl Conditional {
     /// condition (a, b) has normal numbers.
     fn rows(&self, n: usize) -> Dataset {
         let rng = &mut seeded(7);
-        let mut numbers = Array2::from_shape_simple_fn((n, 2), || f32::normal(rng));
+        let numbers = Array2::from_shape_simple_fn((n, 2), || f32::normal(rng));
         let mut x = Array2::from_shape_simple_fn((n, 2), || 0.4 * f32::normal(rng));
         let classes = Array1::from_shape_fn(n, |row| [0, 0, 0, 1, 1, 2][row % 6]);
         for (row, (mut x, class)) in x.rows_mut().into_iter().zip(&classes).enumerate() {
@@ -149,7 +165,7 @@ impl Conditional {
         }
         let condition = match self.kind {
             ConditionKind::Class { .. } => Condition::Class(classes),
-            _ => Condition::Vector(std::mem::take(&mut numbers)),
+            _ => Condition::Vector(numbers),
         };
         Dataset::new(x).unwrap().with_condition(condition).unwrap()
     }
@@ -250,7 +266,7 @@ pub fn shared_condition_scores_as_the_same_repeated(subject: &Conditional) {
 pub fn density_integrates_to_one(subject: &Conditional) {
     for which in 0..3 {
         let p = given(subject.trained(), &subject.repeated(which, 1));
-        let (inside, outside) = mass(p.as_ref(), ([-6.0, -6.0], [6.0, 6.0]), 200_000, 10_000);
+        let (inside, outside) = mass(p.as_ref(), ([-6.0, -6.0], [6.0, 6.0]), 60_000, 10_000);
         assert!((inside + outside - 1.0).abs() < 4e-3, "condition {which}: {inside}, {outside} outside");
     }
 }
@@ -258,12 +274,17 @@ pub fn density_integrates_to_one(subject: &Conditional) {
 /// p(x) = Σ p(c) p(x|c), p(c) the share of the class in the training rows.
 pub fn score_without_a_class_is_the_mixture_of_the_classes(subject: &Conditional) {
     let (model, x) = (subject.trained(), subject.rows(60).x().to_owned());
+    let Some(whole) = nats(model, &x) else {
+        // Energies have a constant for each class that nobody knows, and a GAN has no density.
+        assert!(nats(given(model, &Condition::class(0)).as_ref(), &x).is_none());
+        return;
+    };
     let mut sum = Array1::<f64>::zeros(60);
     for (class, share) in [1.0 / 2.0, 1.0 / 3.0, 1.0 / 6.0].into_iter().enumerate() {
         let p = given(model, &Condition::class(class as u32));
         sum += &nats(p.as_ref(), &x).unwrap().iter().map(|nats| share * nats.exp()).collect::<Array1<f64>>();
     }
-    for (whole, sum) in nats(model, &x).unwrap().iter().zip(&sum) {
+    for (whole, sum) in whole.iter().zip(&sum) {
         assert!((whole - sum.ln()).abs() < 1e-9 * (1.0 + sum.ln().abs()), "{whole}, by classes {}", sum.ln());
     }
 }
@@ -297,7 +318,7 @@ pub fn number_of_threads_does_not_move_a_bit(subject: &Conditional) {
             let (mut model, data) = (subject.fresh(), subject.rows(150));
             let options = TrainOptions { shards: 4, ..short(5) };
             let report = model.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
-            let p = given(model.as_ref(), data.condition().unwrap());
+            let p = given(model.as_ref(), &subject.in_turn(150));
             let nats = nats(p.as_ref(), &data.x().to_owned());
             (report, sample(p.as_ref(), 150, 7).x, nats, sample(model.as_ref(), 150, 7).x)
         })

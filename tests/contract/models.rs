@@ -11,7 +11,7 @@ use quadrivium::{OptimiserConfig, TraceEstimator};
 pub struct Setting {
     /// Columns of a row.
     pub dim: usize,
-    /// What rows are conditioned on, in the models that take conditions.
+    /// What rows are conditioned on.
     pub condition: ConditionKind,
     /// How the parameters of networks move, if not by the model's default.
     pub optimizer: Option<OptimiserConfig>,
@@ -132,7 +132,8 @@ macro_rules! promises {
 /// A model trained by gradients, with the fields that differ from its default.
 macro_rules! network {
     ($s:ident, $model:ident, $config:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {{
-        let mut config = $config { dim: $s.dim, $($field $(: $value)?,)* ..Default::default() };
+        let (dim, condition) = ($s.dim, $s.condition);
+        let mut config = $config { dim, condition, $($field $(: $value)?,)* ..Default::default() };
         if let Some(optimizer) = &$s.optimizer {
             config.optimiser = optimizer.clone();
         }
@@ -149,7 +150,7 @@ fn flow(s: &Setting, architecture: Architecture, transform: Transform) -> Box<dy
 }
 
 fn vae(s: &Setting) -> Box<dyn Model> {
-    Box::new(network!(s, Vae, VaeConfig { hidden: vec![16, 16], draws: 20, condition: s.condition }))
+    Box::new(network!(s, Vae, VaeConfig { hidden: vec![16, 16], draws: 20 }))
 }
 
 fn gan(s: &Setting, loss: AdversarialLoss) -> Box<dyn Model> {
@@ -159,25 +160,18 @@ fn gan(s: &Setting, loss: AdversarialLoss) -> Box<dyn Model> {
 }
 
 fn diffusion(s: &Setting, schedule: Schedule, sampler: Sampler) -> Box<dyn Model> {
-    let condition = s.condition;
-    let config = network!(
+    Box::new(network!(
         s,
         Diffusion,
-        DiffusionConfig { hidden: vec![32, 32], timesteps: 40, schedule, sampler, condition }
-    );
-    Box::new(config)
+        DiffusionConfig { hidden: vec![32, 32], timesteps: 40, schedule, sampler }
+    ))
 }
 
 fn probed_diffusion(s: &Setting) -> Box<dyn Model> {
     let divergence = Some(TraceEstimator::Hutchinson { probes: 2 });
     let solver = Solver::Fixed { method: Method::Rk4, steps: 20 };
     let (hidden, schedule) = (vec![32, 32], Schedule::Linear);
-    let config = network!(
-        s,
-        Diffusion,
-        DiffusionConfig { hidden, timesteps: 40, schedule, divergence, solver, condition: s.condition }
-    );
-    Box::new(config)
+    Box::new(network!(s, Diffusion, DiffusionConfig { hidden, timesteps: 40, schedule, divergence, solver }))
 }
 
 fn energy(s: &Setting, training: EnergyTraining, acceptance: Acceptance, steps: usize) -> Box<dyn Model> {
@@ -192,19 +186,15 @@ fn normalized_energy(s: &Setting) -> Box<dyn Model> {
 }
 
 fn score(s: &Setting, training: ScoreTraining) -> Box<dyn Model> {
-    let condition = s.condition;
-    let config = network!(
-        s,
-        ScoreModel,
-        ScoreConfig { training, hidden: vec![32, 32], levels: 8, steps_per_level: 3, condition }
-    );
-    Box::new(config)
+    let (hidden, levels, steps_per_level) = (vec![32, 32], 8, 3);
+    Box::new(network!(s, ScoreModel, ScoreConfig { training, hidden, levels, steps_per_level }))
 }
 
 /// Runs that do not converge while a test watches.
 fn gaussian_mixture(s: &Setting, components: ComponentCount) -> Box<dyn Model> {
     let config = GaussianMixtureConfig {
         dim: s.dim,
+        condition: s.condition,
         components,
         restarts: 2,
         tol: 0.0,
@@ -215,7 +205,7 @@ fn gaussian_mixture(s: &Setting, components: ComponentCount) -> Box<dyn Model> {
 }
 
 fn kernel_density(s: &Setting, bandwidth: Bandwidth) -> Box<dyn Model> {
-    let config = KernelDensityConfig { dim: s.dim, bandwidth, ..Default::default() };
+    let config = KernelDensityConfig { dim: s.dim, condition: s.condition, bandwidth };
     Box::new(KernelDensity::new(config).unwrap())
 }
 
@@ -225,10 +215,8 @@ fn matching(
     coupling: Pairing,
     (method, steps): (Method, usize),
 ) -> Box<dyn Model> {
-    let (hidden, sampler, condition) = (vec![32, 32], FlowSteps { method, steps }, s.condition);
-    let config =
-        network!(s, FlowMatching, FlowMatchingConfig { source, coupling, hidden, sampler, condition });
-    Box::new(config)
+    let (hidden, sampler) = (vec![32, 32], FlowSteps { method, steps });
+    Box::new(network!(s, FlowMatching, FlowMatchingConfig { source, coupling, hidden, sampler }))
 }
 
 const CHAINS: EnergyTraining =

@@ -1,10 +1,9 @@
 //! The network: its gradient by central differences, what its outputs see, and its steps.
 
 use super::super::network::{Drawn, Pass};
-use super::super::objective::Scratch;
 use super::*;
-use crate::engine::{Batch, Loss as _};
-use crate::nn::Weights;
+use crate::engine::Batch;
+use crate::testing::{check_gradient, loss_grad};
 
 /// Without a condition, and with one of three columns.
 const KINDS: [ConditionKind; 2] = [ConditionKind::None, ConditionKind::Vector { dim: 2 }];
@@ -13,26 +12,6 @@ const KINDS: [ConditionKind; 2] = [ConditionKind::None, ConditionKind::Vector { 
 fn batch<F: Real>(rows: usize, dim: usize, condition: ConditionKind, seed: u64) -> (Vec<F>, Vec<F>) {
     let rng = &mut seeded(seed);
     (normals(rows * dim, rng), normals(rows * condition.width(), rng))
-}
-
-/// The loss and its gradient at p.
-fn loss_grad(model: &Autoregressive, p: &[f64], (x, c): (&[f64], &[f64]), weight: f64) -> (f64, Vec<f64>) {
-    let objective = ChainRuleNll { made: &model.made, conditionals: &model.conditionals };
-    let (mut t, mut dp, mut scratch) = (vec![f64::NAN; p.len()], vec![0.0; p.len()], Scratch::default());
-    objective.transpose(p, &mut t);
-    // Buffers dirty from other rows must not matter.
-    objective.loss_grad(
-        Weights { p, t: &[] },
-        Batch { x: &[x, x].concat(), c: &[c, c].concat() },
-        &(),
-        0.0,
-        None,
-        &mut [],
-        &mut scratch,
-    );
-    let w = Weights { p, t: &t };
-    let loss = objective.loss_grad(w, Batch { x, c }, &(), weight, Some(&mut dp), &mut [], &mut scratch);
-    (loss, dp)
 }
 
 /// A small model whose parameters are all random, but for the masked ones; those are where a gradient is
@@ -49,7 +28,8 @@ pub(super) fn shaken(
     let start = &model.parameters.p;
     let mut p: Vec<f64> = start.iter().map(|&p| f64::from(p) + 0.3 * f64::normal(rng)).collect();
     let (x, c) = batch(4, dim, condition, 7);
-    let (_, dp) = loss_grad(&model, &p, (&x, &c), 1.0);
+    let loss = ChainRuleNll { made: &model.made, conditionals: &model.conditionals };
+    let (_, dp) = loss_grad(&loss, &p, Batch { x: &x, c: &c }, &());
     let open: Vec<bool> = dp.iter().map(|&dp| dp != 0.0).collect();
     p.iter_mut().zip(&open).filter(|(_, open)| !**open).for_each(|(p, _)| *p = 0.0);
     model.parameters = Parameters::new(p.iter().map(|&p| p as f32).collect());
@@ -57,34 +37,16 @@ pub(super) fn shaken(
 }
 
 #[test]
-fn the_gradient_is_that_of_the_loss() {
+fn autoregressive_gradient_is_that_of_its_loss() {
     let heads = [(1, MIXTURE), (2, MIXTURE), (4, MIXTURE), (1, BINS), (2, BINS), (4, BINS)];
     for ((dim, head), condition) in heads.into_iter().flat_map(|head| KINDS.map(|kind| (head, kind))) {
-        let (model, mut p, open) = shaken(dim, head, condition);
+        let (model, p, open) = shaken(dim, head, condition);
         let (mut x, c) = batch::<f64>(5, dim, condition, 3);
         // Both tails of the bins, and rows beyond the reach of the network's eye.
         (x[0], x[dim]) = (-7.0, 30.0);
-        let weight = 0.7;
-        let (_, dp) = loss_grad(&model, &p, (&x, &c), weight);
-        for at in (0..p.len()).filter(|&at| open[at]) {
-            let here = p[at];
-            let mut slope = |h: f64| {
-                p[at] = here + h;
-                let (above, _) = loss_grad(&model, &p, (&x, &c), weight);
-                p[at] = here - h;
-                let (below, _) = loss_grad(&model, &p, (&x, &c), weight);
-                p[at] = here;
-                weight * (above - below) / (2.0 * h)
-            };
-            // The shorter step for a row whose loss bends strongly.
-            let slopes = [slope(1e-5), slope(1e-6)];
-            let close = slopes.iter().any(|slope| (dp[at] - slope).abs() < 1e-6 * (1.0 + slope.abs()));
-            assert!(
-                close,
-                "{head:?}, {condition:?}, {dim} columns, dp[{at}] = {}, by differences {slopes:?}",
-                dp[at]
-            );
-        }
+        let loss = ChainRuleNll { made: &model.made, conditionals: &model.conditionals };
+        let what = format!("{head:?}, {condition:?}, {dim} columns");
+        check_gradient(&what, &loss, &p, 5, Batch { x: &x, c: &c }, |i| !open[i]);
     }
 }
 

@@ -11,14 +11,11 @@ use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
+use crate::testing::normals;
 use crate::worlds::Toy;
 
 const MIXTURE: Head = Head::Mixture { components: 5 };
 const BINS: Head = Head::Bins { bins: 12 };
-
-fn normals<F: Real>(n: usize, rng: &mut Rng) -> Vec<F> {
-    (0..n).map(|_| F::normal(rng)).collect()
-}
 
 fn nats(model: &Autoregressive, x: &Array2<f32>) -> Vec<f64> {
     let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();

@@ -1,12 +1,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use quadrivium::ConditionKind;
-use quadrivium::persist::{self, Column, Role};
+use quadrivium::persist::{self, Column, Persist, Role};
+use quadrivium::{ConditionKind, GaussianMixture};
 use serde_json::{Value, json};
 
 use crate::condition::{listed, of_condition};
-use crate::failure::{Failure, Outcome, of_file, of_writing, printable};
+use crate::failure::{Failure, Outcome, counted, of_file, of_writing, printable};
 
 /// Describe a model file.
 #[derive(clap::Args)]
@@ -27,6 +27,13 @@ pub fn run(args: &Args) -> Outcome<()> {
     let card = model.card();
     let modeled = columns.iter().filter(|column| column.role.is_modeled());
     let names: Vec<&str> = modeled.map(|column| column.name.as_str()).collect();
+    let mixture = match stored.kind.as_str() {
+        "gaussian_mixture" => {
+            let bytes = model.to_bytes().map_err(|error| of_file(args.model.display(), error))?;
+            Some(GaussianMixture::from_bytes(&bytes).map_err(|error| of_file(args.model.display(), error))?)
+        }
+        _ => None,
+    };
     let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();
     let text = if args.json {
         let info = json!({
@@ -47,6 +54,8 @@ pub fn run(args: &Args) -> Outcome<()> {
             "format": stored.format,
             "library": stored.library,
             "bytes": stored.bytes,
+            "components": mixture.as_ref().map(|mixture| mixture.weights().len()),
+            "covariance": mixture.as_ref().map(|mixture| format!("{:?}", mixture.covariance()).to_lowercase()),
             "config": serde_json::from_str::<Value>(&stored.config).unwrap_or_default(),
         });
         format!("{info:#}\n")
@@ -58,6 +67,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             ("columns", format!("{}: {names}", model.dim())),
             ("condition", condition(model.condition(), &columns)),
             ("parameters", model.num_params().to_string()),
+            ("components", mixture.as_ref().map_or(String::new(), components)),
             ("objective", format!("{}, which measures {}", card.objective, card.discrepancy)),
             ("sampling", format!("{}; latency {}", card.sampling, card.latency)),
             ("likelihood", card.likelihood.to_string()),
@@ -71,9 +81,24 @@ pub fn run(args: &Args) -> Outcome<()> {
             ),
             ("config", stored.config),
         ];
-        lines.iter().map(|(what, text)| format!("{what:<12}{}\n", printable(text))).collect()
+        let told = lines.iter().filter(|(_, text)| !text.is_empty());
+        told.map(|(what, text)| format!("{what:<12}{}\n", printable(text))).collect()
     };
     io::stdout().write_all(text.as_bytes()).map_err(|error| of_writing("standard output", error))
+}
+
+/// How many components a mixture has, which covariances, and the components' weights, the largest first.
+pub fn components(mixture: &GaussianMixture) -> String {
+    let mut weights = mixture.weights().to_vec();
+    weights.sort_by(|a, b| b.total_cmp(a));
+    let shares: Vec<String> = weights.iter().take(10).map(|weight| format!("{weight:.3}")).collect();
+    let more = if weights.len() > 10 { ", …" } else { "" };
+    let family = format!("{:?}", mixture.covariance()).to_lowercase();
+    format!(
+        "{}, {family} covariances, weights {}{more}",
+        counted(weights.len(), "component"),
+        shares.join(", ")
+    )
 }
 
 /// What the model is conditioned on, by the columns of its file if they are named.

@@ -13,9 +13,9 @@ use super::*;
 use crate::engine::transport;
 use crate::engine::{Batch, Loss as _, Progress};
 use crate::model::{Silent, TraceEstimator};
-use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
+use crate::testing::{assert_close, check_gradient, normals};
 use crate::worlds::Toy;
 
 const START: Progress = Progress { step: 0, steps: 1 };
@@ -33,77 +33,21 @@ pub(super) fn random_params(net: &NoiseNet<f64>) -> Vec<f64> {
     p
 }
 
-/// Central differences of `f` along each coordinate of `v`.
-fn differences(v: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
-    let (mut v, h) = (v.to_vec(), 1e-5);
-    (0..v.len())
-        .map(|i| {
-            let at = v[i];
-            v[i] = at + h;
-            let above = f(&v);
-            v[i] = at - h;
-            let below = f(&v);
-            v[i] = at;
-            (above - below) / (2.0 * h)
-        })
-        .collect()
-}
-
-fn assert_close(what: &str, got: &[f64], want: &[f64]) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    for (i, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!((got - want).abs() <= 1e-6 * (1.0 + want.abs()), "{what}[{i}]: {got}, expected {want}");
-    }
-}
-
 #[test]
-fn the_objective_has_the_gradient_of_its_loss() {
+fn diffusion_gradient_is_that_of_its_loss() {
     for dim in [1, 3] {
-        let net = NoiseNet::new(&DiffusionConfig { dim, ..small() }).unwrap();
-        let levels = Schedule::Cosine.levels(20);
-        for levels in [Levels::Timesteps(&levels[1..]), Levels::LogSnr(-5.0, 6.0)] {
-            let objective = NoiseMse { net: &net, ends: levels, dropout: 0.0 };
-            let (p, mut rng, rows) = (random_params(&net), seeded(1), 5);
-            let mut x: Vec<f64> = (0..rows * dim).map(|_| f64::normal(&mut rng)).collect();
-            // A row out of reach, and one where the network fades out.
-            (x[0], x[2 * dim]) = (90.0, 21.0);
-            let mut noise = Default::default();
-            objective.draw(rows, &[], START, &mut rng, &mut noise);
-
-            let mut transposed = vec![f64::NAN; p.len()];
-            objective.transpose(&p, &mut transposed);
-            let (weight, mut scratch) = (0.7, Default::default());
-            let mut dp = vec![1.0; p.len()];
-            // Scratch dirty from a larger batch must not matter.
-            let (mut other, wide) = (Default::default(), vec![0.3; 2 * x.len()]);
-            objective.draw(2 * rows, &[], START, &mut rng, &mut other);
-            let w = Weights { p: &p, t: &transposed };
-            objective.loss_grad(
-                w,
-                Batch::of(&wide),
-                &other,
-                1.0,
-                Some(&mut dp.clone()),
-                &mut [],
-                &mut scratch,
-            );
-            let loss =
-                objective.loss_grad(w, Batch::of(&x), &noise, weight, Some(&mut dp), &mut [], &mut scratch);
-
-            let mut loss_at = |p: &[f64]| {
-                objective.loss_grad(
-                    Weights { p, t: &[] },
-                    Batch::of(&x),
-                    &noise,
-                    0.0,
-                    None,
-                    &mut [],
-                    &mut scratch,
-                )
-            };
-            assert_eq!(loss, loss_at(&p));
-            let want: Vec<f64> = differences(&p, loss_at).iter().map(|d| 1.0 + weight * d).collect();
-            assert_close("dp", &dp, &want);
+        for condition in [ConditionKind::None, ConditionKind::Vector { dim: 2 }] {
+            let net = NoiseNet::new(&DiffusionConfig { dim, condition, ..small() }).unwrap();
+            let levels = Schedule::Cosine.levels(20);
+            for levels in [Levels::Timesteps(&levels[1..]), Levels::LogSnr(-5.0, 6.0)] {
+                let loss = NoiseMse { net: &net, ends: levels, dropout: 0.3 };
+                let (p, rng, rows) = (random_params(&net), &mut seeded(1), 5);
+                let (mut x, c) = (normals(rows * dim, rng), normals(rows * condition.width(), rng));
+                // A row out of reach, and one where the network fades out.
+                (x[0], x[2 * dim]) = (90.0, 21.0);
+                let what = format!("{dim} columns, {condition:?}");
+                check_gradient(&what, &loss, &p, rows, Batch { x: &x, c: &c }, |_| false);
+            }
         }
     }
 }
@@ -138,7 +82,7 @@ fn is_one_function(net: &NoiseNet<f64>) {
         net.forward(&p, At { x: &x, ..all }, &mut pass).to_vec()
     };
     let slope: Vec<f64> = moved(1e-5).iter().zip(moved(-1e-5)).map(|(a, b)| (a - b) / 2e-5).collect();
-    assert_close("jvp", &epsdot, &slope);
+    assert_close("jvp", 1e-6, &epsdot, &slope);
 }
 
 fn draw(objective: &NoiseMse<f64>, rows: usize, rng: &mut Rng, noise: &mut Drawn<NoiseLevel, f64>) {

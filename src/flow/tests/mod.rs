@@ -8,15 +8,12 @@ use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
+use crate::testing::normals;
 use crate::worlds::Toy;
 
 const SPLINE: Transform = Transform::Spline { bins: 5, bound: 2.0 };
 const AFFINE_SPLINE: Transform = Transform::AffineSpline { bins: 5, bound: 2.0 };
 const TRANSFORMS: [Transform; 3] = [Transform::Affine, SPLINE, AFFINE_SPLINE];
-
-fn normals<F: Real>(n: usize, rng: &mut Rng) -> Vec<F> {
-    (0..n).map(|_| F::normal(rng)).collect()
-}
 
 fn small(dim: usize) -> FlowConfig {
     FlowConfig { dim, layers: 3, hidden: vec![7, 6], octaves: 1, transform: SPLINE, ..FlowConfig::default() }

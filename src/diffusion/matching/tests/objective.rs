@@ -11,11 +11,12 @@ use crate::diffusion::network::At;
 use crate::diffusion::objective::{Drawn, Regression};
 use crate::engine::Standardiser;
 use crate::engine::transport::{self, Tangents, Velocity, standard_normal};
-use crate::engine::{Batch, Loss, Progress};
+use crate::engine::{Batch, ConditionKind, Loss, Progress};
 use crate::model::{Dataset, Generative, Silent, TraceEstimator, TrainOptions};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Streams, seeded};
+use crate::testing::{check_gradient, normals};
 use crate::worlds::Toy;
 
 const START: Progress = Progress { step: 0, steps: 1 };
@@ -38,51 +39,18 @@ fn objective<'a>(
 }
 
 #[test]
-fn the_objective_has_the_gradient_of_its_loss() {
+fn flow_matching_gradient_is_that_of_its_loss() {
     for (dim, coupling) in [1, 2, 5].into_iter().flat_map(|d| [(d, Pairing::Independent), (d, MATCHED)]) {
-        let config = FlowMatchingConfig { dim, coupling, ..small() };
-        let (net, units) = (VelocityNet::new(&config).unwrap(), Standardiser::identity(dim));
-        let objective = objective(&net, &config, &units);
-        let (p, mut rng, rows) = (random_params(&net), seeded(1), 5);
-        let mut x: Vec<f64> = (0..rows * dim).map(|_| f64::normal(&mut rng)).collect();
-        // A row out of reach, and one that is where the field fades out for part of its way.
-        (x[0], x[2 * dim]) = (90.0, 24.0);
-        let mut noise = Default::default();
-        Loss::<f64>::draw(&objective, rows, &[], START, &mut rng, &mut noise);
-
-        let mut transposed = vec![f64::NAN; p.len()];
-        objective.transpose(&p, &mut transposed);
-        let (weight, mut scratch) = (0.7, Default::default());
-        let mut dp = vec![1.0; p.len()];
-        // Scratch dirty from a larger batch must not matter.
-        let (mut other, wide) = (Drawn::default(), vec![0.3; 2 * x.len()]);
-        Loss::<f64>::draw(&objective, 2 * rows, &[], START, &mut rng, &mut other);
-        let w = Weights { p: &p, t: &transposed };
-        objective.loss_grad(w, Batch::of(&wide), &other, 1.0, Some(&mut dp.clone()), &mut [], &mut scratch);
-        let loss =
-            objective.loss_grad(w, Batch::of(&x), &noise, weight, Some(&mut dp), &mut [], &mut scratch);
-
-        let mut loss_at = |p: &[f64]| {
-            objective.loss_grad(
-                Weights { p, t: &[] },
-                Batch::of(&x),
-                &noise,
-                0.0,
-                None,
-                &mut [],
-                &mut scratch,
-            )
-        };
-        assert_eq!(loss, loss_at(&p));
-        let h = 1e-5;
-        for i in 0..p.len() {
-            let mut at = |offset: f64| {
-                let mut p = p.clone();
-                p[i] += offset;
-                loss_at(&p)
-            };
-            let want = 1.0 + weight * (at(h) - at(-h)) / (2.0 * h);
-            assert!((dp[i] - want).abs() < 1e-6 * (1.0 + want.abs()), "dp[{i}]: {}, expected {want}", dp[i]);
+        for condition in [ConditionKind::None, ConditionKind::Vector { dim: 2 }] {
+            let config = FlowMatchingConfig { dim, coupling, condition, ..small() };
+            let (net, units) = (VelocityNet::new(&config).unwrap(), Standardiser::identity(dim));
+            let loss = Regression { dropout: 0.3, ..objective(&net, &config, &units) };
+            let (p, rng, rows) = (random_params(&net), &mut seeded(1), 5);
+            let (mut x, c) = (normals(rows * dim, rng), normals(rows * condition.width(), rng));
+            // A row out of reach, and one that is where the field fades out for part of its way.
+            (x[0], x[2 * dim]) = (90.0, 24.0);
+            let what = format!("{dim} columns, {coupling:?}, {condition:?}");
+            check_gradient(&what, &loss, &p, rows, Batch { x: &x, c: &c }, |_| false);
         }
     }
 }

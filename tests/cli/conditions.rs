@@ -9,6 +9,9 @@ use super::{Folder, fails, ok, run, stderr};
 
 const LABELS: [i32; 3] = [3, 5, 9];
 
+/// As a setting of a mixture.
+const ONE_GAUSSIAN: &str = r#"components={"Fixed":1}"#;
+
 /// Numbers that fill 0 to 1 evenly, without a period: parts of the multiples of an irrational number.
 fn spread(i: usize, step: f64) -> f64 {
     (i as f64 * step).fract()
@@ -105,7 +108,7 @@ fn each_class_is_drawn_where_its_rows_lie() {
 fn rows_are_scored_under_the_condition_in_their_columns() {
     let folder = Folder::new("given-scores");
     let data = labeled(&folder);
-    let (model, _) = fit(&folder, "gaussian_mixture", &data, &["--condition", "2"]);
+    let (model, _) = fit(&folder, "gaussian_mixture", &data, &["--condition", "2", "--set", ONE_GAUSSIAN]);
     let scores = ok(&["score", &model, &data]);
     // Where the label of a row is another, its density is nearly 0.
     let text = fs::read_to_string(&data).unwrap();
@@ -150,7 +153,8 @@ fn rows_are_scored_under_the_condition_in_their_columns() {
 fn numbers_are_a_condition_and_may_lie_between_those_of_the_data() {
     let folder = Folder::new("vectors");
     let data = measured(&folder);
-    let (model, message) = fit(&folder, "gaussian_mixture", &data, &["--condition", "angle,speed"]);
+    let (model, message) =
+        fit(&folder, "gaussian_mixture", &data, &["--condition", "angle,speed", "--set", ONE_GAUSSIAN]);
     assert!(message.contains("the condition is angle, speed, as numbers\n"), "{message}");
     for (angle, speed) in [("0.5", "0.9"), ("0.123", "0.456")] {
         let given = format!("angle={angle},speed={speed}");
@@ -212,9 +216,11 @@ fn bad_conditions_are_told_by_column_with_what_is_known() {
     assert!(message.contains("column label holds 3 in all 400 rows, so it is no condition"), "{message}");
     assert!(!fs::exists(&model).unwrap());
 
-    let (classes, _) = fit(&folder, "gaussian_mixture", &data, &["--condition", "label"]);
-    let (vectors, _) = fit(&folder, "kernel_density", &numbers, &["--condition", "angle,speed"]);
-    let plain = folder.fit("vae", &[]);
+    let few = ["--steps", "5"];
+    let (classes, _) = fit(&folder, "vae", &data, &[&["--condition", "label"][..], &few].concat());
+    let condition = ["--condition", "angle,speed"];
+    let (vectors, _) = fit(&folder, "autoregressive", &numbers, &[&condition[..], &few].concat());
+    let plain = folder.fit("flow", &[]);
     for (model, given, code, says) in [
         (&classes, "label=7", 1, "column label: 7 is not a class the model knows: 3, 5, 9"),
         (&classes, "lable=3", 1, "no column lable in the model's condition: expected label"),

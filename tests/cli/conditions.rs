@@ -2,9 +2,15 @@
 
 use std::fs;
 
+use quadrivium::persist;
+use quadrivium::{ConditionKind, Vae, VaeConfig};
+
 use super::{Folder, fails, ok, run, stderr};
 
 const LABELS: [i32; 3] = [3, 5, 9];
+
+/// As a setting of a mixture.
+const ONE_GAUSSIAN: &str = r#"components={"Fixed":1}"#;
 
 /// Numbers that fill 0 to 1 evenly, without a period: parts of the multiples of an irrational number.
 fn spread(i: usize, step: f64) -> f64 {
@@ -102,7 +108,7 @@ fn each_class_is_drawn_where_its_rows_lie() {
 fn rows_are_scored_under_the_condition_in_their_columns() {
     let folder = Folder::new("given-scores");
     let data = labeled(&folder);
-    let (model, _) = fit(&folder, "gaussian_mixture", &data, &["--condition", "2"]);
+    let (model, _) = fit(&folder, "gaussian_mixture", &data, &["--condition", "2", "--set", ONE_GAUSSIAN]);
     let scores = ok(&["score", &model, &data]);
     // Where the label of a row is another, its density is nearly 0.
     let text = fs::read_to_string(&data).unwrap();
@@ -147,7 +153,8 @@ fn rows_are_scored_under_the_condition_in_their_columns() {
 fn numbers_are_a_condition_and_may_lie_between_those_of_the_data() {
     let folder = Folder::new("vectors");
     let data = measured(&folder);
-    let (model, message) = fit(&folder, "gaussian_mixture", &data, &["--condition", "angle,speed"]);
+    let (model, message) =
+        fit(&folder, "gaussian_mixture", &data, &["--condition", "angle,speed", "--set", ONE_GAUSSIAN]);
     assert!(message.contains("the condition is angle, speed, as numbers\n"), "{message}");
     for (angle, speed) in [("0.5", "0.9"), ("0.123", "0.456")] {
         let given = format!("angle={angle},speed={speed}");
@@ -209,9 +216,11 @@ fn bad_conditions_are_told_by_column_with_what_is_known() {
     assert!(message.contains("column label holds 3 in all 400 rows, so it is no condition"), "{message}");
     assert!(!fs::exists(&model).unwrap());
 
-    let (classes, _) = fit(&folder, "gaussian_mixture", &data, &["--condition", "label"]);
-    let (vectors, _) = fit(&folder, "kernel_density", &numbers, &["--condition", "angle,speed"]);
-    let plain = folder.fit("vae", &[]);
+    let few = ["--steps", "5"];
+    let (classes, _) = fit(&folder, "vae", &data, &[&["--condition", "label"][..], &few].concat());
+    let condition = ["--condition", "angle,speed"];
+    let (vectors, _) = fit(&folder, "autoregressive", &numbers, &[&condition[..], &few].concat());
+    let plain = folder.fit("flow", &[]);
     for (model, given, code, says) in [
         (&classes, "label=7", 1, "column label: 7 is not a class the model knows: 3, 5, 9"),
         (&classes, "lable=3", 1, "no column lable in the model's condition: expected label"),
@@ -227,7 +236,7 @@ fn bad_conditions_are_told_by_column_with_what_is_known() {
     }
     // In rows to score: by the row, from the start of the data.
     let unknown = folder.write("unknown.csv", text.replace(",9,", ",7,"));
-    let message = fails(&["score", &classes, &unknown], 1);
+    let message = fails(&["score", &classes, &unknown, "-o", &folder.path("scores.csv")], 1);
     let says = "unknown.csv: row 4, column label: 7 is not a class the model knows: 3, 5, 9";
     assert!(message.contains(says), "{message}");
     let narrow: String =
@@ -239,6 +248,25 @@ fn bad_conditions_are_told_by_column_with_what_is_known() {
     assert!(message.contains("1 column, but the condition of the model is angle, speed"), "{message}");
     let message = fails(&["score", &plain, &data, "--condition", "label"], 2);
     assert!(message.contains("the model has none"), "{message}");
+}
+
+#[test]
+fn a_model_whose_file_names_no_columns_is_asked_for_its_class() {
+    let folder = Folder::new("unnamed-condition");
+    let config =
+        VaeConfig { hidden: vec![4], condition: ConditionKind::Class { classes: 3 }, ..Default::default() };
+    let path = folder.path("model.safetensors");
+    persist::save(&Vae::new(config, &mut quadrivium::seeded(0)).unwrap(), &path).unwrap();
+    assert!(ok(&["info", &path]).contains("condition   a class from 0 to 2\n"));
+    let text = ok(&["sample", &path, "-n", "2", "--given", "class=1"]);
+    assert!(text.starts_with("x1,x2,class\n") && text.ends_with(",1\n"), "{text}");
+    let message = fails(&["sample", &path], 1);
+    assert!(message.contains("choose one with --given, a value for class"), "{message}");
+    let rows = folder.write("rows.csv", "0.5,0.5,2\n0.25,0.25,0\n");
+    assert_eq!(ok(&["score", &path, &rows]).lines().count(), 3);
+    let unknown = folder.write("unknown.csv", "0.5,0.5,3\n");
+    let message = fails(&["score", &path, &unknown, "-o", &folder.path("scores.csv")], 1);
+    assert!(message.contains("row 1, column class: 3 is not a class the model knows: 0, 1, 2"), "{message}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub struct Columns {
     pub all: Vec<Column>,
     /// Whether the model's file names them.
     are_named: bool,
+    /// Whether it names those of the condition, and so tells how often the training had each.
+    pub condition_is_named: bool,
 }
 
 /// A model and its columns.
@@ -29,10 +31,11 @@ pub fn load(path: &Path) -> Outcome<(Box<dyn Persist>, Columns)> {
         let column = |number| Column { name: format!("x{number}"), ..Column::default() };
         all.extend((1..=model.dim()).map(column));
     }
-    if all.iter().all(|column| column.role.is_modeled()) {
+    let condition_is_named = all.iter().any(|column| !column.role.is_modeled());
+    if !condition_is_named {
         all.extend(unnamed(model.condition()));
     }
-    Ok((model, Columns { all, are_named }))
+    Ok((model, Columns { all, are_named, condition_is_named }))
 }
 
 fn names<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<&'a str> {

@@ -44,74 +44,71 @@ const EXAMPLES: usize = 1024;
 impl Asked {
     /// The columns of a condition, with their roles, and word of what they are taken for. `name` is that of the data.
     pub fn columns(&self, table: &Table, name: &str) -> Outcome<Vec<Column>> {
-        let labels = Labels::of(table, 0);
-        let rows = table.x.nrows();
-        let column = |at: usize, role| Column {
-            name: table.names[at].clone(),
-            units: table.units[at],
-            role,
-            ..Column::default()
-        };
-        for at in 0..table.names.len() {
-            if table.x.column(at).iter().all(|value| *value == table.x[[0, at]]) {
+        for (at, values) in table.x.columns().into_iter().enumerate() {
+            if values.iter().all(|value| *value == values[0]) {
                 return Err(Failure::Operation(format!(
-                    "{name}: column {} holds {} in all {rows} rows, so it is no condition",
+                    "{name}: column {} holds {} in all {} rows, so it is no condition",
                     table.names[at],
                     table.value(0, at),
+                    values.len(),
                 )));
             }
         }
-        let one = table.names.len() == 1;
-        let form = self.condition_kind.unwrap_or(match one && labels.look_like_labels(rows) {
-            true => Form::Class,
-            false => Form::Vector,
-        });
-        if form == Form::Vector {
-            let other = if one { "; --condition-kind class takes each value as a class" } else { "" };
-            let other = if self.condition_kind.is_none() { other } else { "" };
-            say(format_args!("{name}: the condition is {}, as numbers{other}", table.names.join(", ")));
-            let step = rows.div_ceil(EXAMPLES);
-            let examples = |at: usize| table.x.column(at).iter().step_by(step).copied().collect();
-            let number = |at| column(at, Role::Number { examples: examples(at) });
-            return Ok((0..table.names.len()).map(number).collect());
+        let labels = (table.names.len() == 1).then(|| Labels::of(table));
+        let looks = labels.as_ref().is_some_and(|labels| labels.look_like_labels(table.x.nrows()));
+        let guess = if looks { Form::Class } else { Form::Vector };
+        match (self.condition_kind.unwrap_or(guess), labels) {
+            (Form::Class, Some(labels)) => Ok(vec![self.label(table, labels, name)?]),
+            (Form::Class, None) => {
+                let columns = counted(table.names.len(), "column");
+                let message = format!("--condition-kind class: expected one column, not {columns}");
+                Err(Failure::Usage(message))
+            }
+            (Form::Vector, labels) => {
+                let other = match labels.filter(|_| self.condition_kind.is_none()) {
+                    Some(_) => "; --condition-kind class takes each value as a class",
+                    None => "",
+                };
+                say(format_args!("{name}: the condition is {}, as numbers{other}", table.names.join(", ")));
+                let step = table.x.nrows().div_ceil(EXAMPLES);
+                let examples = |at| table.x.column(at).iter().step_by(step).copied().collect();
+                let number = |at| column(table, at, Role::Number { examples: examples(at) });
+                Ok((0..table.names.len()).map(number).collect())
+            }
         }
-        if !one {
-            let columns = counted(table.names.len(), "column");
-            return Err(Failure::Usage(format!(
-                "--condition-kind class: expected one column, not {columns}"
-            )));
-        }
-        if labels.values.len() > MOST_CLASSES {
+    }
+
+    fn label(&self, table: &Table, labels: Labels, name: &str) -> Outcome<Column> {
+        let (label, Labels { values, rows }) = (&table.names[0], labels);
+        if values.len() > MOST_CLASSES {
             return Err(Failure::Operation(format!(
-                "{name}: column {} has {} different values, and there are at most {MOST_CLASSES} classes: \
+                "{name}: column {label} has {} different values, and there are at most {MOST_CLASSES} classes: \
                  --condition-kind vector takes them as numbers",
-                table.names[0],
-                labels.values.len()
+                values.len()
             )));
         }
         let other = match self.condition_kind {
             None => "; --condition-kind vector takes them as numbers",
             Some(_) => "",
         };
-        say(format_args!(
-            "{name}: the condition is {}, a class: {}{other}",
-            table.names[0],
-            listed(&labels.values)
-        ));
-        let Labels { values, rows } = labels;
-        Ok(vec![column(0, Role::Label { values, rows })])
+        say(format_args!("{name}: the condition is {label}, a class: {}{other}", listed(&values)));
+        Ok(column(table, 0, Role::Label { values, rows }))
     }
 }
 
-/// The different values of a column, in ascending order, and how many rows have each.
+fn column(table: &Table, at: usize, role: Role) -> Column {
+    Column { name: table.names[at].clone(), units: table.units[at], role, ..Column::default() }
+}
+
+/// The different values of a table's one column, in ascending order, and how many rows have each.
 struct Labels {
     values: Vec<f64>,
     rows: Vec<u64>,
 }
 
 impl Labels {
-    fn of(table: &Table, column: usize) -> Self {
-        let mut all = values_of(table.x.view(), &[column], &table.units).into_raw_vec_and_offset().0;
+    fn of(table: &Table) -> Self {
+        let mut all: Vec<f64> = all_values(table).into_iter().collect();
         all.sort_by(f64::total_cmp);
         let runs = all.chunk_by(|a, b| a == b);
         let (values, rows) = runs.map(|run| (run[0], run.len() as u64)).unzip();
@@ -119,8 +116,8 @@ impl Labels {
     }
 
     fn look_like_labels(&self, rows: usize) -> bool {
-        let few = self.values.len().min(rows / ROWS_OF_A_LABEL) == self.values.len();
-        few && self.values.len() <= MOST_LABELS && self.values.iter().all(|value| value.fract() == 0.0)
+        let few = MOST_LABELS.min(rows / ROWS_OF_A_LABEL);
+        self.values.len() <= few && self.values.iter().all(|value| value.fract() == 0.0)
     }
 }
 
@@ -235,11 +232,11 @@ pub fn unnamed(kind: ConditionKind) -> Vec<Column> {
     let column = |name: String, role| Column { name, role, ..Column::default() };
     match kind {
         ConditionKind::Class { classes } => {
-            let (values, rows) = ((0..classes).map(f64::from).collect(), vec![1; classes as usize]);
-            vec![column("class".into(), Role::Label { values, rows })]
+            let values = (0..classes).map(f64::from).collect();
+            vec![column("class".into(), Role::Label { values, rows: Vec::new() })]
         }
         ConditionKind::Vector { dim } => (1..=dim)
-            .map(|number| column(format!("c{number}"), Role::Number { examples: vec![0.0] }))
+            .map(|number| column(format!("c{number}"), Role::Number { examples: Vec::new() }))
             .collect(),
         _ => Vec::new(),
     }

@@ -7,7 +7,7 @@ use quadrivium::{Result, SampleOptions};
 
 use crate::columns::{Columns, load};
 use crate::condition::{drawn, given};
-use crate::failure::{Outcome, of_file};
+use crate::failure::{Failure, Outcome, of_file};
 use crate::files::distinct;
 use crate::input::block_rows;
 use crate::interrupt;
@@ -55,6 +55,13 @@ pub fn run(args: &Args) -> Outcome<()> {
         true => None,
         false => Some(given(&args.given, &columns.all)?),
     };
+    if given.is_none() && !columns.condition_is_named && columns.condition().next().is_some() {
+        return Err(Failure::Operation(format!(
+            "{}: the file does not tell how often the training had each condition: choose one with --given, a value for {}",
+            args.model.display(),
+            columns.condition_names(),
+        )));
+    }
     let draws = Draws { args, model: model.as_ref(), columns: &columns, given };
     // In f32 a column keeps the digits it was learned with, unless it is relative to a value that takes f64.
     match columns.all.iter().all(|column| column.units.is_identity()) {

@@ -24,9 +24,18 @@
 //! (Kingma et al. 2021, section 5).
 //!
 //! **Sampling**: the same trained network serves every [`Sampler`], those of higher order and the
-//! stochastic ones of [continuous time](Sde) too: [`Diffusion::with_sampler`]. What a step loses can be
-//! told from what the network gets wrong: [`sample_with`] draws with the exact noise of a mixture in the
-//! network's place.
+//! stochastic ones of [continuous time](Sde) too, on any [`Grid`] of noise levels: [`Diffusion::with_sampler`],
+//! [`Diffusion::with_grid`]. What a step loses can be told from what the network gets wrong: [`sample_with`] draws with
+//! the exact noise of a mixture in the network's place.
+//!
+//! **Conditions**: with a [`condition`](DiffusionConfig::condition) the network sees c beside x and λ, and a share of
+//! the training rows has none, so that one network knows p(x|c) and p(x): [`Generative::given`], and without it p(x).
+//! [`Guidance`] draws rows that answer c more strongly: [`Diffusion::with_guidance`].
+//!
+//! **Networks**: any [`VectorField`] can take the place of the built-in perceptron: [`Diffusion::with_network`].
+//!
+//! **The family**: [flow matching](matching) and the [score ladder](ladder) share the networks, the losses and the
+//! solvers of this folder. They differ in the path from data to noise and in how they draw.
 //!
 //! # Picture
 //!
@@ -60,6 +69,7 @@
 //! - **Slow.** An evaluation per step: DDPM-1000 needs a thousand for a row, a VAE one. *Change*: the sampler.
 //!   [`Sampler::DpmSolver`] in 20 steps takes a 50th of the evaluations, and so of the time, and its energy
 //!   distance is at the floor ([measured](crate::results)).
+//! - **DDPM draws narrow modes a little too wide**: [`ReverseVariance`] says why.
 //! - **Few steps are biased.** *See*: the spread within a mode ÷ the true one, which grows as DDIM takes fewer
 //!   steps. Heun in very few steps fails worse: hardly any of its rows lie in a mode
 //!   ([measured](crate::results)).
@@ -73,9 +83,12 @@
 //! - **The likelihood is an estimate,** of noiseless sampling: a network whose ε̂ is right on average but
 //!   rough gives good samples and a poor likelihood, for the divergence feels the roughness. A tolerance or
 //!   probes come with it in [`LogLikelihood::OdeEstimate`]; beyond 16 columns probes make it noisy.
-//! - **Diversity for fidelity.** [`Guidance`] trades them: the larger its scale, the closer samples keep to their
-//!   condition, and the less they vary. A [`temperature`](SampleOptions::temperature) below 1 trades them too, but badly where modes are separate: it
-//!   leaves each mode as wide as before and draws the outer ones less often.
+//! - **Diversity for fidelity.** [`Guidance`] trades them for rows with a condition: the larger its scale, the closer
+//!   samples keep to their condition, and the less they vary. It draws from no density that could be named: at p(x|c) =
+//!   N(0, 1) and p(x) = N(0, 2), DDIM's rows have the variance 2^(1 − w), DDPM's (2 − 2^(2 − 2w))/(2w − 1), and
+//!   p(x|c)ʷ p(x)¹⁻ʷ would have 2/(w + 1) (`examples/guidance.rs`). A [`temperature`](SampleOptions::temperature) below
+//!   1 trades them too, but badly where modes are separate: it leaves each mode as wide as before and draws the outer
+//!   ones less often.
 //!
 //! # Papers
 //!
@@ -85,7 +98,11 @@
 //! 2021b, [Score-based generative modeling through SDEs](https://arxiv.org/abs/2011.13456) · Kingma et al.
 //! 2021, [Variational diffusion models](https://arxiv.org/abs/2107.00630) · Karras et al. 2022,
 //! [Elucidating the design space of diffusion-based generative models](https://arxiv.org/abs/2206.00364) ·
-//! Lu et al. 2022, [DPM-Solver++](https://arxiv.org/abs/2211.01095)
+//! Lu et al. 2022, [DPM-Solver++](https://arxiv.org/abs/2211.01095) · Ho & Salimans 2022, [Classifier-free diffusion
+//! guidance](https://arxiv.org/abs/2207.12598) · Salimans & Ho 2022, [Progressive
+//! distillation](https://arxiv.org/abs/2202.00512) · Kynkäänniemi et al. 2024, [Applying guidance in a limited
+//! interval](https://arxiv.org/abs/2404.07724) · Karras et al. 2024, [Guiding a diffusion model with a bad version of
+//! itself](https://arxiv.org/abs/2406.02507)
 
 mod config;
 mod guidance;

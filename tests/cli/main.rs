@@ -248,6 +248,28 @@ fn fit_says_what_it_chose() {
 }
 
 #[test]
+fn info_shows_the_components_of_a_mixture() {
+    let folder = Folder::new("components");
+    let model = folder.path("mixture.safetensors");
+    let run = |components: &str| {
+        let fit = ["fit", "-m", "gaussian_mixture", FAITHFUL, "-o", &model, "--set", components];
+        let fit = command(&fit).output().unwrap();
+        assert!(fit.status.success(), "{fit:?}");
+        String::from_utf8(fit.stderr).unwrap()
+    };
+    let said = run(r#"components={"Fixed": 2}"#);
+    assert!(!said.contains("note: component"), "{said}");
+    let info = ok(&["info", &model]);
+    assert!(info.lines().any(|line| line.starts_with("components  2 components, ")), "{info}");
+    let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
+    assert_eq!(json["components"], 2);
+    assert!(["full", "tied", "diagonal", "spherical"].contains(&json["covariance"].as_str().unwrap()));
+    // Of 272 rows, more components than rows can hold up.
+    let said = run(r#"components={"Fixed": 120}"#);
+    assert!(said.contains("note: component ") && said.contains(" rests on "), "{said}");
+}
+
+#[test]
 fn settings_reach_the_model() {
     let folder = Folder::new("settings");
     let config = folder.write("config.json", r#"{"hidden": [8], "latent_dim": 1}"#);

@@ -12,7 +12,7 @@ pub struct DegenerateComponent {
     pub weight: f64,
     /// The training rows it rests on, w times their number, if that is known.
     pub rows: Option<f64>,
-    /// The smallest standard deviation of a column given those before it, as a share of the column's over p(x).
+    /// The smallest standard deviation of a column given all others, as a share of the column's over p(x).
     pub smallest_sd: f64,
     /// The column that has it.
     pub column: usize,
@@ -20,7 +20,8 @@ pub struct DegenerateComponent {
     pub collapsed: bool,
 }
 
-/// A standard deviation below this many times the floor's is one that has collapsed.
+/// A standard deviation in some direction below this many times the floor's is one that has collapsed. Along a unit
+/// vector v of small spread s, a column given the others has s/|vᵢ|, at most √d s for one of them.
 const FLOORS: f64 = 2.0;
 
 impl fmt::Display for DegenerateComponent {
@@ -74,11 +75,14 @@ impl GaussianMixture {
             std::iter::repeat_n(least as f64, part.gaussians.len())
         });
         let found = least.enumerate().map(|(component, least)| {
-            let sd = |i: usize| gaussians.l[component][i * d + i] / scale[i];
+            // (Σ⁻¹)ᵢᵢ, of which the inverse is the variance given the others: Σ⁻¹ = WᵀW, W = L⁻¹.
+            let precision =
+                |i: usize| gaussians.whiten[component][i..].iter().step_by(d).map(|w| w * w).sum::<f64>();
+            let sd = |i: usize| 1.0 / (precision(i).sqrt() * scale[i]);
             let column = (0..d).min_by(|&a, &b| sd(a).total_cmp(&sd(b))).expect("at least one column");
             let weight = gaussians.weights[component];
             let rows = self.rows.map(|rows| weight * rows as f64);
-            let collapsed = sd(column) < FLOORS * self.config.reg_covar.sqrt();
+            let collapsed = sd(column) < FLOORS * (d as f64 * self.config.reg_covar).sqrt();
             let found =
                 DegenerateComponent { component, weight, rows, smallest_sd: sd(column), column, collapsed };
             (collapsed || rows.is_some_and(|rows| rows < least)).then_some(found)

@@ -78,7 +78,11 @@ impl Search<'_, '_> {
         if matches!(config.components, ComponentCount::Bic { .. }) {
             self.go_on(best, exact)?;
         }
-        Ok(self.best.expect("a fit of one component").1)
+        let (_, mut best) = self.best.expect("a fit of one component");
+        if self.course.stopped {
+            best.stop = Stop::Interrupted;
+        }
+        Ok(best)
     }
 
     /// From `last` to ever more components, until there is nothing to gain.
@@ -86,7 +90,7 @@ impl Search<'_, '_> {
         let family = last.family;
         let mut criteria = vec![self.criterion(&last)];
         let (mut least, mut waited) = (criteria[0], 0);
-        while last.gaussians.len() < max && waited < PATIENCE && !self.interrupted() {
+        while last.gaussians.len() < max && waited < PATIENCE && !self.course.stopped {
             let k = last.gaussians.len() + 1;
             // What a run must reach to be the best of all.
             let target = self.best.as_ref().map_or(f64::INFINITY, |(best, _)| best - self.penalty(family, k));
@@ -151,7 +155,8 @@ impl Search<'_, '_> {
         from: (Gaussians, Sums),
         limits: Limits,
     ) -> Result<Option<Run>> {
-        if self.interrupted() {
+        // Even a search that was stopped before it began has one run.
+        if self.course.stopped && self.best.is_some() {
             return Ok(None);
         }
         let Search { em, course, .. } = self;
@@ -172,18 +177,10 @@ impl Search<'_, '_> {
         }
         // Few rows of many columns: what cannot be told from one Gaussian by this family another family may.
         let criterion = if starved { f64::MAX } else { self.criterion(&run) };
-        let interrupted = run.stop == Stop::Interrupted;
         if self.best.as_ref().is_none_or(|(best, _)| criterion < *best) {
             self.best = Some((criterion, run.clone()));
         }
-        if interrupted {
-            self.best.as_mut().expect("a run").1.stop = Stop::Interrupted;
-        }
         Some(run)
-    }
-
-    fn interrupted(&self) -> bool {
-        self.best.as_ref().is_some_and(|(_, best)| best.stop == Stop::Interrupted)
     }
 
     /// Whether a component has fewer rows than twice those that span its covariance.

@@ -20,7 +20,8 @@ pub(super) struct Course<'a> {
     /// So far, and the most there can be.
     pub done: usize,
     steps: usize,
-    stopped: bool,
+    /// Whether the observer has asked for an end.
+    pub stopped: bool,
 }
 
 impl Course<'_> {

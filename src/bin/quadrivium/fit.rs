@@ -16,6 +16,7 @@ use quadrivium::recipe::{Kind, ModelConfig, Recipe};
 
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::files::{distinct, in_a_folder, writable};
+use crate::info::components;
 use crate::input::{Data, Treatment, prepare};
 use crate::interrupt::{self, Signal};
 use crate::recipe::{Settings, differences, kind, with_settings};
@@ -204,7 +205,9 @@ pub fn run(args: &Args) -> Outcome<()> {
     let measured = measured(model.as_ref(), &data, &options, log_scale, before)
         .unwrap_or_else(|failure| format!("likelihood not measured: {failure}"));
     if args.model == Kind::GaussianMixture {
-        say(format_args!("{}", components(&GaussianMixture::from_bytes(&model.to_bytes()?)?)));
+        let mixture = GaussianMixture::from_bytes(&model.to_bytes()?)?;
+        say(format_args!("{}", components(&mixture)));
+        mixture.degenerate().iter().for_each(|found| say(format_args!("note: {found}")));
     }
     say(format_args!(
         "{}: {} of {} ({}); {}{measured}, {seconds:.1} s",
@@ -311,18 +314,4 @@ fn measured(
         }
         None => "no likelihood".into(),
     })
-}
-
-/// How many components a mixture has, which covariances, and the components' weights, the largest first.
-fn components(mixture: &GaussianMixture) -> String {
-    let mut weights = mixture.weights().to_vec();
-    weights.sort_by(|a, b| b.total_cmp(a));
-    let shares: Vec<String> = weights.iter().take(10).map(|weight| format!("{weight:.3}")).collect();
-    let more = if weights.len() > 10 { ", …" } else { "" };
-    let family = format!("{:?}", mixture.covariance()).to_lowercase();
-    format!(
-        "{}, {family} covariances, weights {}{more}",
-        counted(weights.len(), "component"),
-        shares.join(", ")
-    )
 }

@@ -1,10 +1,11 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use quadrivium::persist;
+use quadrivium::GaussianMixture;
+use quadrivium::persist::{self, Persist};
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Outcome, of_file, of_writing, printable};
+use crate::failure::{Failure, Outcome, counted, of_file, of_writing, printable};
 
 /// Describe a model file.
 #[derive(clap::Args)]
@@ -24,6 +25,13 @@ pub fn run(args: &Args) -> Outcome<()> {
     let (model, columns, stored) = loaded.map_err(|error| of_file(args.model.display(), error))?;
     let card = model.card();
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let mixture = match stored.kind.as_str() {
+        "gaussian_mixture" => {
+            let bytes = model.to_bytes().map_err(|error| of_file(args.model.display(), error))?;
+            Some(GaussianMixture::from_bytes(&bytes).map_err(|error| of_file(args.model.display(), error))?)
+        }
+        _ => None,
+    };
     let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();
     let text = if args.json {
         let info = json!({
@@ -43,6 +51,8 @@ pub fn run(args: &Args) -> Outcome<()> {
             "format": stored.format,
             "library": stored.library,
             "bytes": stored.bytes,
+            "components": mixture.as_ref().map(|mixture| mixture.weights().len()),
+            "covariance": mixture.as_ref().map(|mixture| format!("{:?}", mixture.covariance()).to_lowercase()),
             "config": serde_json::from_str::<Value>(&stored.config).unwrap_or_default(),
         });
         format!("{info:#}\n")
@@ -53,6 +63,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             ("model", format!("{} ({})", card.name, card.paradigm)),
             ("columns", format!("{}: {names}", model.dim())),
             ("parameters", model.num_params().to_string()),
+            ("components", mixture.as_ref().map_or(String::new(), components)),
             ("objective", format!("{}, which measures {}", card.objective, card.discrepancy)),
             ("sampling", format!("{}; latency {}", card.sampling, card.latency)),
             ("likelihood", card.likelihood.to_string()),
@@ -66,7 +77,22 @@ pub fn run(args: &Args) -> Outcome<()> {
             ),
             ("config", stored.config),
         ];
-        lines.iter().map(|(what, text)| format!("{what:<12}{}\n", printable(text))).collect()
+        let told = lines.iter().filter(|(_, text)| !text.is_empty());
+        told.map(|(what, text)| format!("{what:<12}{}\n", printable(text))).collect()
     };
     io::stdout().write_all(text.as_bytes()).map_err(|error| of_writing("standard output", error))
+}
+
+/// How many components a mixture has, which covariances, and the components' weights, the largest first.
+pub fn components(mixture: &GaussianMixture) -> String {
+    let mut weights = mixture.weights().to_vec();
+    weights.sort_by(|a, b| b.total_cmp(a));
+    let shares: Vec<String> = weights.iter().take(10).map(|weight| format!("{weight:.3}")).collect();
+    let more = if weights.len() > 10 { ", …" } else { "" };
+    let family = format!("{:?}", mixture.covariance()).to_lowercase();
+    format!(
+        "{}, {family} covariances, weights {}{more}",
+        counted(weights.len(), "component"),
+        shares.join(", ")
+    )
 }

@@ -22,6 +22,10 @@
 //! ([`Pairing`]). Matched in each minibatch so that the lines are shortest, they hardly cross, the flow's
 //! own paths are all but straight, and few steps follow them (Tong et al. 2024; Pooladian et al. 2023).
 //!
+//! **Conditions** and [`Guidance`] work as in a diffusion: [`FlowMatchingConfig::condition`],
+//! [`FlowMatching::with_guidance`]. Rows with a condition are paired independently: matched across conditions, the
+//! source rows of one condition would be no draws from the source.
+//!
 //! # Picture
 //!
 #![cfg_attr(doc, doc = include_str!("../../../docs/pictures/flow_matching_paths.svg"))]

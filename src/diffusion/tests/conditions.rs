@@ -13,6 +13,7 @@ use crate::diffusion::*;
 use crate::engine::{Batch, Loss, Progress};
 use crate::error::Error;
 use crate::nn::timed::Timed;
+use crate::nn::{Direction, Inputs, VectorField, Weights, Workspace};
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
 use crate::testing::{check_gradient, normals};
@@ -378,4 +379,132 @@ fn a_velocity_ends_at_20_standard_deviations() {
         |x: [f64; 2]| net.infer(&p, At { x: &x, c: &[], levels: &[0.4] }, &mut Default::default()).to_vec();
     assert_eq!(at([20.0, -20.0]), at([25.0, -300.0]));
     assert_ne!(at([20.0, -20.0]), at([19.0, -20.0]));
+}
+
+/// p(x|c) = N(0, 1) and p(x) = N(0, 2) in one column, whose predictions are known: E[v | x] of a diffusion (with α² + σ²
+/// = 1), or of straight lines.
+#[derive(Debug)]
+struct Known {
+    lines: bool,
+}
+
+impl VectorField for Known {
+    fn dim(&self) -> usize {
+        1
+    }
+
+    fn condition(&self) -> usize {
+        1
+    }
+
+    fn num_params(&self) -> usize {
+        0
+    }
+
+    fn init(&self, _: &mut [f32], _: &mut crate::numeric::rng::Rng) {}
+
+    fn forward(&self, _: &[f32], at: Inputs<f32>, v: &mut [f32], _: &mut Workspace) {
+        for (r, (v, x)) in v.iter_mut().zip(at.x).enumerate() {
+            let variance = 2.0 - at.condition(r, 1)[0];
+            let noise = at.moment(r).blur as f32;
+            *v = if self.lines {
+                let t = 1.0 - noise;
+                (t * variance - noise) / (t * t * variance + noise * noise) * x
+            } else {
+                // ε̂ = σ x/(α² variance + σ²) = σ x + α v.
+                let alpha = (1.0 - noise * noise).sqrt();
+                noise * alpha * (1.0 - variance) / (alpha * alpha * variance + noise * noise) * x
+            };
+        }
+    }
+
+    fn backward(
+        &self,
+        _: Weights<f32>,
+        _: Inputs<f32>,
+        _: &[f32],
+        _: Option<&mut [f32]>,
+        _: Option<&mut [f32]>,
+        _: &mut Workspace,
+    ) {
+        unreachable!("it does not learn")
+    }
+
+    fn jvp(&self, _: &[f32], _: Inputs<f32>, _: Direction<f32>, _: &mut [f32], _: &mut Workspace) {
+        unreachable!("it is not scored")
+    }
+}
+
+/// In the limit of many steps the guided probability flow has the variance 2^(1 − w), and guided ancestral sampling
+/// (2 − 2^(2 − 2w))/(2w − 1): neither is the 2/(w + 1) of the tilted density p(x|c)ʷ p(x)¹⁻ʷ.
+#[test]
+fn guided_variances_are_those_of_their_formulas() {
+    let condition = ConditionKind::Class { classes: 1 };
+    let config = DiffusionConfig { dim: 1, condition, timesteps: 500, ..Default::default() };
+    let model = Diffusion::with_network(config, Arc::new(Known { lines: false }), &mut seeded(0)).unwrap();
+    let config = FlowMatchingConfig { dim: 1, condition, ..Default::default() };
+    let flow = FlowMatching::with_network(config, Arc::new(Known { lines: true }), &mut seeded(0)).unwrap();
+    let fine = model.with_sampler(Sampler::Ode { method: Method::Rk4, steps: 100 }).unwrap();
+    let variance = |model: &dyn Generative, n| {
+        let given = model.given(&Condition::class(0)).unwrap();
+        let x = given.draw(n, &mut seeded(1)).unwrap();
+        x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n as f64
+    };
+    // Along an ODE a row is a multiple of its noise: of a model that is not guided, the noise itself.
+    let noise = variance(&fine, 50);
+    let noise_of_flow = variance(&flow, 50);
+    for w in [2.0, 3.0, 5.0f64] {
+        let guidance = Guidance { scale: w, ..Default::default() };
+        let want = 2f64.powf(1.0 - w);
+        let got = variance(&fine.with_guidance(guidance).unwrap(), 50) / noise;
+        assert!((got / want - 1.0).abs() < 0.005, "w = {w}, ODE: {got}, expected {want}");
+        let guidance = Guidance { scale: w, ..Default::default() };
+        let got = variance(&flow.with_guidance(guidance).unwrap(), 50) / noise_of_flow;
+        assert!((got / want - 1.0).abs() < 0.005, "w = {w}, flow matching: {got}, expected {want}");
+        let want = (2.0 - 2f64.powf(2.0 - 2.0 * w)) / (2.0 * w - 1.0);
+        let guidance = Guidance { scale: w, ..Default::default() };
+        let got = variance(&model.with_guidance(guidance).unwrap(), 20_000);
+        // Four standard errors are 4 %.
+        assert!((got / want - 1.0).abs() < 0.045, "w = {w}, DDPM: {got}, expected {want}");
+    }
+}
+
+/// On a ring of classes that overlap: the more guidance, the surer the class of a draw, and the less diverse the draws.
+#[test]
+fn guidance_trades_diversity_for_adherence() {
+    let angle = |class: usize| std::f32::consts::TAU * class as f32 / 8.0;
+    let nearest = |x: f32, y: f32| {
+        let cosine = |class: &usize| angle(*class).cos() * x + angle(*class).sin() * y;
+        (0..8).max_by(|a, b| cosine(a).total_cmp(&cosine(b))).unwrap()
+    };
+    // Rows of a class, about its centre, with the noise of the ring.
+    let mut rng = seeded(0);
+    let classes = Array1::from_shape_fn(6_000, |row| row as u32 % 8);
+    let x = Array2::from_shape_fn((6_000, 2), |(row, c)| {
+        let angle = angle(row % 8);
+        [angle.cos(), angle.sin()][c] + 0.4 * f32::normal(&mut rng)
+    });
+    let data = Dataset::new(x).unwrap().with_condition(Condition::Class(classes)).unwrap();
+    let config = DiffusionConfig {
+        hidden: vec![48, 48],
+        octaves: 1,
+        condition: ConditionKind::Class { classes: 8 },
+        sampler: Sampler::DpmSolver { steps: 12 },
+        ..Default::default()
+    };
+    let model = trained(Diffusion::new(config, &mut seeded(2)).unwrap(), &data, 800);
+    let (mut adherence, mut spread) = (Vec::new(), Vec::new());
+    for w in [1.0, 2.0, 4.0] {
+        let guided = model.with_guidance(Guidance { scale: w, ..Default::default() }).unwrap();
+        let (mut right, mut sd) = (0, 0.0);
+        for class in 0..8 {
+            let x = guided.given(&Condition::class(class as u32)).unwrap().draw(400, &mut seeded(6)).unwrap();
+            right += x.rows().into_iter().filter(|x| nearest(x[0], x[1]) == class).count();
+            sd += x.var_axis(ndarray::Axis(0), 0.0).sum().sqrt() / 8.0;
+        }
+        adherence.push(right as f64 / 3_200.0);
+        spread.push(sd);
+    }
+    assert!(adherence.windows(2).all(|w| w[1] > w[0] + 0.03), "{adherence:?}");
+    assert!(spread.windows(2).all(|w| w[1] < 0.95 * w[0]), "{spread:?}");
 }

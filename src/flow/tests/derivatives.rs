@@ -62,7 +62,9 @@ fn flow_gradient_is_that_of_its_loss() {
             let (chain, p, open) = shaken(&config);
             // Edges of the box have a kink in T′.
             let x: Vec<f64> = rows(dim).into_iter().map(|x: f64| 0.97 * x).collect();
-            let (loss, c) = (ChangeOfVariables { chain: &chain }, conditions(&config));
+            let (loss, c) = (ChangeOfVariables { chain: &chain }, conditions::<f64>(&config));
+            // Under random conditions the loss of far rows bends too strongly for differences.
+            let x = if c.is_empty() { x } else { normals(x.len(), &mut seeded(6)) };
             check_gradient(&format!("{config:?}"), &loss, &p, 12, Batch { x: &x, c: &c }, |i| !open[i]);
         }
     }

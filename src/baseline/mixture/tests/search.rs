@@ -145,6 +145,7 @@ fn a_search_ends_when_it_cannot_gain() {
     let data = Dataset::new(x).unwrap();
     model.train(&data, &TrainOptions::default(), &mut seeded(0), &mut observer).unwrap();
     assert_eq!(model.weights().len(), 1);
-    // All numbers of components in all families, to the end, would be tens of thousands.
-    assert!(iterations < 700, "{iterations}");
+    // All numbers of components in all families, to the end, would be tens of thousands. Ten each are those of starts
+    // that do not go on.
+    assert!(iterations < 800, "{iterations}");
 }

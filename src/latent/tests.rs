@@ -7,7 +7,7 @@ use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
-use crate::testing::{check_gradient, normals};
+use crate::testing::{check_gradient, moons, normals};
 use crate::worlds::Toy;
 
 fn small(decoder_variance: DecoderVariance) -> VaeConfig {
@@ -25,10 +25,6 @@ fn trained(config: VaeConfig, data: &Dataset, steps: usize) -> (Vae, TrainReport
     let options = TrainOptions { steps, ..Default::default() };
     let report = model.train(data, &options, &mut seeded(1), &mut Silent).unwrap();
     (model, report)
-}
-
-fn moons(n: usize, seed: u64) -> Array2<f32> {
-    Toy::moons(0.1).unwrap().sample(n, &mut seeded(seed))
 }
 
 fn nats(model: &Vae, x: &Array2<f32>) -> Vec<f64> {
@@ -117,8 +113,8 @@ fn a_linear_model_finds_a_correlated_gaussian_and_its_bound_is_tight() {
 
 #[test]
 fn more_draws_tighten_the_bound_and_none_passes_the_truth() {
-    let (toy, data) = (Toy::moons(0.1).unwrap(), Dataset::new(moons(5_000, 6)).unwrap());
-    let test = moons(1_000, 7);
+    let (toy, data) = (Toy::moons(0.1).unwrap(), moons(5_000, 6));
+    let test = moons(1_000, 7).x().to_owned();
     let (model, report) = trained(VaeConfig::default(), &data, 1_500);
     let bounds: Vec<f64> =
         [1, 5, 50, 500].map(|draws| mean(&nats(&with_draws(&model, draws), &test))).to_vec();
@@ -136,7 +132,7 @@ fn validation_measures_the_loss_that_training_ends_with() {
     let optimiser = OptimiserConfig { lr: 1e-30, ..Default::default() };
     let config = VaeConfig { beta_warmup: 1.0, optimiser, ..small(DecoderVariance::Shared) };
     let options = TrainOptions { steps: 40, validation: 0.5, validate_every: 10, ..Default::default() };
-    let data = Dataset::new(moons(200, 8)).unwrap();
+    let data = moons(200, 8);
     let mut model = Vae::new(config, &mut seeded(0)).unwrap();
     let report = model.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
     // Nothing has moved but β.
@@ -154,9 +150,9 @@ fn validation_measures_the_loss_that_training_ends_with() {
 fn the_bound_is_the_mean_weight() {
     // Whitened, s would be no number for each column.
     let config = VaeConfig { whiten: false, ..small(DecoderVariance::Shared) };
-    let (model, _) = trained(config, &Dataset::new(moons(500, 8)).unwrap(), 30);
+    let (model, _) = trained(config, &moons(500, 8), 30);
     let (k, seed) = (7, 3);
-    let x = moons(60, 9);
+    let x = moons(60, 9).x().to_owned();
     let q = model.encode(x.view()).unwrap();
     let score = with_draws(&model, k).log_likelihood(x.view(), &LikelihoodOptions { seed }).unwrap();
     let LogLikelihood::LowerBound { nats, draws } = score else { panic!("{score:?}") };
@@ -193,8 +189,8 @@ fn the_bound_is_the_mean_weight() {
 
 #[test]
 fn a_row_scores_the_same_alone_and_another_seed_draws_anew() {
-    let (model, _) = trained(small(DecoderVariance::PerRow), &Dataset::new(moons(500, 8)).unwrap(), 30);
-    let (model, x) = (with_draws(&model, 7), moons(100, 9));
+    let (model, _) = trained(small(DecoderVariance::PerRow), &moons(500, 8), 30);
+    let (model, x) = (with_draws(&model, 7), moons(100, 9).x().to_owned());
     let all = nats(&model, &x);
     for r in [0, 47, 48, 99] {
         assert_eq!(nats(&model, &x.slice(s![r..r + 1, ..]).to_owned())[0], all[r], "row {r}");
@@ -205,8 +201,7 @@ fn a_row_scores_the_same_alone_and_another_seed_draws_anew() {
 
 #[test]
 fn far_rows_score_low_and_encode_finitely() {
-    let (model, _) =
-        trained(VaeConfig { draws: 20, ..Default::default() }, &Dataset::new(moons(500, 8)).unwrap(), 50);
+    let (model, _) = trained(VaeConfig { draws: 20, ..Default::default() }, &moons(500, 8), 50);
     let x = array![[30.0, -30.0], [1e6, 0.0], [f32::MAX, f32::MIN]];
     let nats = nats(&model, &x);
     assert!(nats.iter().all(|&nats| nats < -50.0), "{nats:?}");
@@ -218,7 +213,7 @@ fn far_rows_score_low_and_encode_finitely() {
 /// A heavy KL leaves z no word about x: KL → 0, and reconstructions are all the same row.
 #[test]
 fn a_huge_beta_collapses_the_posterior() {
-    let data = Dataset::new(moons(2_000, 8)).unwrap();
+    let data = moons(2_000, 8);
     let outcome = |beta| {
         let (model, report) = trained(VaeConfig { beta, ..Default::default() }, &data, 400);
         let kl = mean(&report.parts[1].1[300..]);
@@ -233,9 +228,9 @@ fn a_huge_beta_collapses_the_posterior() {
 
 #[test]
 fn the_latent_space_is_there_to_be_used() {
-    let data = Dataset::new(moons(5_000, 6)).unwrap();
+    let data = moons(5_000, 6);
     let (model, _) = trained(VaeConfig::default(), &data, 1_000);
-    let x = moons(500, 7);
+    let x = moons(500, 7).x().to_owned();
     let Posterior { mean, sd } = model.encode(x.view()).unwrap();
     assert!(sd.iter().all(|&sd| sd > 0.0));
     let back = model.reconstruct(x.view()).unwrap();
@@ -259,7 +254,7 @@ fn the_latent_space_is_there_to_be_used() {
 /// the last noise the collapsed model below would draw one point.
 #[test]
 fn samples_carry_the_decoders_noise_and_temperature_scales_it() {
-    let data = Dataset::new(moons(2_000, 8)).unwrap();
+    let data = moons(2_000, 8);
     let (model, _) = trained(VaeConfig { beta: 50.0, ..Default::default() }, &data, 400);
     let spread = |temperature| {
         let x = model.sample(20_000, &SampleOptions { temperature }, &mut seeded(2)).unwrap().x;
@@ -305,7 +300,7 @@ fn a_predicted_variance_follows_the_noise_and_a_shared_one_cannot() {
 
 #[test]
 fn every_option_matters() {
-    let (data, x) = (Dataset::new(moons(500, 8)).unwrap(), moons(20, 9));
+    let (data, x) = (moons(500, 8), moons(20, 9).x().to_owned());
     let score = |config: VaeConfig| nats(&trained(config, &data, 20).0, &x);
     let base = VaeConfig { draws: 5, ..small(DecoderVariance::Shared) };
     let scored = score(base.clone());
@@ -365,7 +360,7 @@ fn a_config_out_of_range_is_an_error_that_names_the_field() {
 #[cfg(feature = "rayon")]
 #[test]
 fn the_number_of_threads_does_not_move_a_bit() {
-    let data = Dataset::new(moons(500, 8)).unwrap();
+    let data = moons(500, 8);
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {

@@ -4,10 +4,7 @@ mod field;
 
 use super::*;
 use crate::numeric::rng::seeded;
-
-fn normals(n: usize, rng: &mut Rng) -> Vec<f64> {
-    (0..n).map(|_| f64::normal(rng)).collect()
-}
+use crate::testing::{assert_close, differences, normals};
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
@@ -19,29 +16,6 @@ fn values(net: &impl Network, p: &[f64], x: &[f64], xdot: &[f64]) -> (Vec<f64>, 
     tape.forward(net, p, x);
     tape.jvp(net, p, xdot);
     (tape.y().to_vec(), tape.ydot().to_vec())
-}
-
-/// Central differences of `f` along each coordinate of `v`.
-fn differences(v: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
-    let (mut v, h) = (v.to_vec(), 1e-5);
-    (0..v.len())
-        .map(|i| {
-            let at = v[i];
-            v[i] = at + h;
-            let above = f(&v);
-            v[i] = at - h;
-            let below = f(&v);
-            v[i] = at;
-            (above - below) / (2.0 * h)
-        })
-        .collect()
-}
-
-fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    for (i, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!((got - want).abs() <= tolerance * (1.0 + want.abs()), "{what}[{i}]: {got}, expected {want}");
-    }
 }
 
 /// The four functions of `net` against differences; parameters that start at exactly zero and are `frozen`
@@ -68,14 +42,14 @@ fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
     let y = tape.forward(&net, &p, &x).to_vec();
     let ydot = tape.jvp(&net, &p, &xdot).to_vec();
     let inferred = Tape::default().infer(&net, &p, &x).to_vec();
-    assert_close("infer", &inferred, &y, 1e-13);
+    assert_close("infer", 1e-13, &inferred, &y);
 
     let moved = |h: f64| {
         let x: Vec<f64> = x.iter().zip(&xdot).map(|(x, xdot)| x + h * xdot).collect();
         values(&net, &p, &x, &xdot).0
     };
     let slope: Vec<f64> = moved(1e-5).iter().zip(moved(-1e-5)).map(|(a, b)| (a - b) / 2e-5).collect();
-    assert_close("jvp", &ydot, &slope, 1e-7);
+    assert_close("jvp", 1e-7, &ydot, &slope);
 
     // Gradients add to what dp holds.
     let (mut dp, mut dx) = (vec![1.0; p.len()], vec![f64::NAN; x.len()]);
@@ -84,8 +58,8 @@ fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
         |p: &[f64]| p.iter().enumerate().map(|(i, &d)| if frozen(i) { 0.0 } else { d }).collect::<Vec<_>>();
     let first = |p: &[f64], x: &[f64]| dot(&dy, &values(&net, p, x, &xdot).0);
     let want: Vec<f64> = differences(&p, |p| first(p, &x)).iter().map(|d| d + 1.0).collect();
-    assert_close("backward dp", &free(&dp), &free(&want), 1e-7);
-    assert_close("backward dx", &dx, &differences(&x, |x| first(&p, x)), 1e-7);
+    assert_close("backward dp", 1e-7, &free(&dp), &free(&want));
+    assert_close("backward dx", 1e-7, &dx, &differences(&x, |x| first(&p, x)));
     let (forward, adjoint) = (dot(&dy, &ydot), dot(&dx, &xdot));
     assert!(
         (forward - adjoint).abs() < 1e-11 * (1.0 + forward.abs()),
@@ -99,9 +73,9 @@ fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
     let (mut dp, mut dx, mut dxdot) = (vec![1.0; p.len()], vec![f64::NAN; x.len()], vec![f64::NAN; x.len()]);
     tape.jvp_backward(&net, w, Some(&dy), &dydot, Some(&mut dp), Some(&mut dx), Some(&mut dxdot));
     let want: Vec<f64> = differences(&p, |p| phi(p, &x, &xdot)).iter().map(|d| d + 1.0).collect();
-    assert_close("jvp_backward dp", &free(&dp), &free(&want), 1e-6);
-    assert_close("jvp_backward dx", &dx, &differences(&x, |x| phi(&p, x, &xdot)), 1e-6);
-    assert_close("jvp_backward dẋ", &dxdot, &differences(&xdot, |v| phi(&p, &x, v)), 1e-6);
+    assert_close("jvp_backward dp", 1e-6, &free(&dp), &free(&want));
+    assert_close("jvp_backward dx", 1e-6, &dx, &differences(&x, |x| phi(&p, x, &xdot)));
+    assert_close("jvp_backward dẋ", 1e-6, &dxdot, &differences(&xdot, |v| phi(&p, &x, v)));
 
     // What a backward pass has kept is not computed again, and is the same.
     let (mut kept_dp, mut kept_dx, mut plain_dx) =

@@ -10,6 +10,7 @@ use crate::error::ConditionError;
 use crate::metrics::mode_coverage;
 use crate::nn::Activation::{self, LeakyRelu};
 use crate::numeric::Real;
+use crate::testing::moons;
 use crate::worlds::Toy;
 use crate::{Error, seeded};
 
@@ -105,17 +106,13 @@ fn known_modes_are_recovered() {
     }
 }
 
-fn moons() -> Dataset {
-    Dataset::new(Toy::moons(0.1).unwrap().sample(500, &mut seeded(0))).unwrap()
-}
-
 fn options() -> TrainOptions {
     TrainOptions { steps: 4, batch: 64, ..Default::default() }
 }
 
 fn trained(config: GanConfig) -> (Gan, TrainReport) {
     let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
-    let report = gan.train(&moons(), &options(), &mut seeded(2), &mut Silent).unwrap();
+    let report = gan.train(&moons(500, 0), &options(), &mut seeded(2), &mut Silent).unwrap();
     (gan, report)
 }
 
@@ -126,7 +123,7 @@ fn drawn(gan: &Gan, n: usize) -> Array2<f32> {
 #[test]
 fn the_averages_draw_and_judge() {
     let (gan, _) = trained(small(GAMES[2]));
-    let data = moons();
+    let data = moons(500, 0);
     let seen = |gan: &Gan| (drawn(gan, 20), gan.critic(data.x()).unwrap());
     // The last parameters have no say …
     let mut forgetful = gan.clone();
@@ -149,7 +146,7 @@ fn held_out_rows_watch_the_players_as_they_stand() {
         config.optimiser.ema = ema;
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { validation: 0.2, validate_every: 2, ..options() };
-        let report = gan.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+        let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
         (report, gan.generator_parameters)
     };
     let (averaged, last) = (run(0.9), run(0.0));
@@ -165,8 +162,8 @@ fn the_units_of_the_data_do_not_matter() {
         gan.train(&data, &options(), &mut seeded(2), &mut Silent).unwrap();
         (drawn(&gan, 20), gan.critic(data.x()).unwrap())
     };
-    let far = Dataset::new(moons().x().mapv(|x| 8.0 * x + 64.0)).unwrap();
-    let (near, far) = (run(moons()), run(far));
+    let far = Dataset::new(moons(500, 0).x().mapv(|x| 8.0 * x + 64.0)).unwrap();
+    let (near, far) = (run(moons(500, 0)), run(far));
     let off = |a: f64, b: f64| (a - b).abs();
     assert!(near.0.iter().zip(&far.0).all(|(&x, &y)| off(8.0 * f64::from(x) + 64.0, y.into()) < 0.02));
     assert!(near.1.iter().zip(&far.1).all(|(&x, &y)| off(x, y) < 0.01));
@@ -206,7 +203,7 @@ fn each_move_has_rows_and_noise_of_its_own() {
         config.optimiser.lr = 1e-30;
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
         let one = TrainOptions { steps: 1, ..options() };
-        let report = gan.train(&moons(), &one, &mut seeded(2), &mut Silent).unwrap();
+        let report = gan.train(&moons(500, 0), &one, &mut seeded(2), &mut Silent).unwrap();
         [report.parts[0].1[0], report.parts[2].1[0]]
     };
     let (one, two) = (losses(1), losses(2));
@@ -250,7 +247,7 @@ fn more_critic_steps_bring_the_critic_further() {
         let config = GanConfig { critic_steps, ..small(AdversarialLoss::WassersteinGp { lambda: 1.0 }) };
         let options = TrainOptions { steps: 60, ..options() };
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
-        let report = gan.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+        let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
         report.loss[40..].iter().sum::<f64>()
     };
     let (one, five) = (last(1), last(5));
@@ -265,8 +262,8 @@ fn threads_do_not_move_a_bit() {
         pool.install(|| {
             let mut gan = Gan::new(small(loss), &mut seeded(1)).unwrap();
             let options = TrainOptions { shards: 3, validation: 0.2, ..options() };
-            let report = gan.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
-            (report, drawn(&gan, 130), gan.critic(moons().x()).unwrap())
+            let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+            (report, drawn(&gan, 130), gan.critic(moons(500, 0).x()).unwrap())
         })
     };
     for loss in GAMES {
@@ -294,13 +291,13 @@ fn samples_are_a_prefix_scale_with_temperature_and_have_no_density() {
 fn held_out_rows_measure_the_critic_without_its_penalty() {
     let mut gan = Gan::new(small(AdversarialLoss::WassersteinGp { lambda: 1e6 }), &mut seeded(1)).unwrap();
     let options = TrainOptions { steps: 5, validation: 0.1, validate_every: 2, ..options() };
-    let report = gan.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+    let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
     assert_eq!(report.validation.iter().map(|v| v.0).collect::<Vec<_>>(), [2, 4, 5]);
     assert!(report.validation.iter().all(|v| v.1.abs() < 100.0), "{:?}", report.validation);
     assert!(report.loss[0] > 1e4);
 
     let patient = TrainOptions { patience: Some(2), ..options };
-    let refused = gan.train(&moons(), &patient, &mut seeded(2), &mut Silent);
+    let refused = gan.train(&moons(500, 0), &patient, &mut seeded(2), &mut Silent);
     assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::patience", .. })), "{refused:?}");
 }
 
@@ -311,8 +308,12 @@ fn a_divergence_leaves_both_players_at_their_last_good_parameters() {
             let mut config = GanConfig { critic_lr, ..small(loss) };
             (config.optimiser.lr, config.optimiser.warmup) = (lr, 0);
             let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
-            let run =
-                gan.train(&moons(), &TrainOptions { steps: 50, ..options() }, &mut seeded(2), &mut Silent);
+            let run = gan.train(
+                &moons(500, 0),
+                &TrainOptions { steps: 50, ..options() },
+                &mut seeded(2),
+                &mut Silent,
+            );
             assert!(matches!(run, Err(Error::Diverged { .. })), "{loss:?} {lr} {critic_lr}: {run:?}");
             for parameters in [&gan.generator_parameters, &gan.critic_parameters] {
                 assert!(parameters.p.iter().chain(&parameters.average).all(|p| p.is_finite()));

@@ -12,7 +12,7 @@ fn wild(optimiser: &mut OptimiserConfig) -> TrainOptions {
 
 /// The rows of the training by `options` with the generator of seed 2.
 fn rows(options: &TrainOptions) -> Rows {
-    Rows::prepare(&moons(), &Fitted::new(2, ConditionKind::None), options, &mut seeded(2)).unwrap()
+    Rows::prepare(&moons(500, 0), &Fitted::new(2, ConditionKind::None), options, &mut seeded(2)).unwrap()
 }
 
 const END: Progress = Progress { step: 6, steps: 6 };
@@ -26,8 +26,8 @@ fn an_energy_uses_its_average() {
     };
     let options = wild(&mut config.optimiser);
     let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
-    let report = model.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
-    let answers = |model: &EnergyModel| (drawn(model, 20), estimate(model, &moons().x().to_owned()).0);
+    let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+    let answers = |model: &EnergyModel| (drawn(model, 20), estimate(model, &moons(500, 0).x().to_owned()).0);
     let before = answers(&model);
 
     let Rows { validation, streams, .. } = rows(&options);

@@ -14,6 +14,7 @@ use crate::Error;
 use crate::engine::OptimiserConfig;
 use crate::nn::Activation;
 use crate::numeric::rng::seeded;
+use crate::testing::moons;
 use crate::worlds::Toy;
 
 const CHAINS: EnergyTraining =
@@ -211,10 +212,6 @@ fn any_number_of_columns() {
     }
 }
 
-fn moons() -> Dataset {
-    Dataset::new(Toy::moons(0.1).unwrap().sample(500, &mut seeded(0))).unwrap()
-}
-
 #[cfg(feature = "rayon")]
 #[test]
 fn threads_do_not_move_a_bit() {
@@ -228,8 +225,8 @@ fn threads_do_not_move_a_bit() {
             let mut model =
                 EnergyModel::new(EnergyConfig { normalisation, ..small(training) }, &mut seeded(1)).unwrap();
             let options = TrainOptions { shards: 3, validation: 0.2, ..options(6) };
-            let report = model.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
-            (report, drawn(&model, 130), estimate(&model, &moons().x().to_owned()))
+            let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+            (report, drawn(&model, 130), estimate(&model, &moons(500, 0).x().to_owned()))
         })
     };
     let one = run(1);
@@ -252,7 +249,7 @@ fn chains_go_on_from_step_to_step() {
         config.optimiser.lr = 1e-30;
         let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { batch: 64, ..options(80) };
-        let report = model.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
+        let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
         report.parts[1].1[40..].iter().sum::<f64>() / 40.0
     };
     // Started at N(0, I), E = ‖z‖²/2w² has the mean 1/w² = 11; in the end 1, were it not for the steps' bias.
@@ -262,7 +259,7 @@ fn chains_go_on_from_step_to_step() {
 
 #[test]
 fn samples_are_a_prefix_and_any_temperature_gives_numbers() {
-    let energy = trained(small(CHAINS), &moons(), &options(4));
+    let energy = trained(small(CHAINS), &moons(500, 0), &options(4));
     let unadjusted = Langevin { acceptance: Acceptance::Always, ..energy.config().langevin };
     let unadjusted = energy.with_sampler(unadjusted).unwrap();
     for model in [&energy, &unadjusted] {
@@ -279,7 +276,7 @@ fn samples_are_a_prefix_and_any_temperature_gives_numbers() {
 #[test]
 fn far_rows_score_low_and_finite() {
     let normalisation = Normalisation::Quadrature { intervals: 64 };
-    let model = trained(EnergyConfig { normalisation, ..small(CHAINS) }, &moons(), &options(4));
+    let model = trained(EnergyConfig { normalisation, ..small(CHAINS) }, &moons(500, 0), &options(4));
     let (nats, error) = estimate(&model, &array![[1e3, 0.0], [f32::MAX, f32::MIN], [0.0, -1e30]]);
     assert!(nats.iter().all(|v| v.is_finite() && *v < -1e3), "{nats}");
     assert!(error.iter().all(|v| v.is_finite()));

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
-use crate::testing::normals;
+use crate::testing::{moons, normals};
 use crate::worlds::Toy;
 
 const SPLINE: Transform = Transform::Spline { bins: 5, bound: 2.0 };
@@ -54,10 +54,6 @@ fn trained(config: FlowConfig, data: &Dataset, steps: usize) -> Flow {
     model
 }
 
-fn moons(n: usize) -> Dataset {
-    Dataset::new(Toy::moons(0.1).unwrap().sample(n, &mut seeded(8))).unwrap()
-}
-
 fn nats(model: &Flow, x: &Array2<f32>) -> Vec<f64> {
     let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
     score.nats().unwrap().to_vec()
@@ -70,7 +66,7 @@ fn draw(model: &Flow, n: usize, temperature: f64) -> Array2<f32> {
 /// ∫ p = 1 over the plane, and samples come from that p: the mean of ln p over them is ∫ p ln p.
 #[test]
 fn densities_on_the_plane_integrate_to_one_and_are_sampled() {
-    let data = moons(4_000);
+    let data = moons(4_000, 8);
     // Midpoints; beyond, a standardised row is 8 standard deviations out.
     let (low, high, nodes) = ([-7.0, -4.0], [8.0, 4.5], 500);
     let step: Vec<f64> =
@@ -129,7 +125,7 @@ fn an_untrained_flow_is_its_base() {
 
 #[test]
 fn far_points_score_low_and_never_nan() {
-    let data = moons(500);
+    let data = moons(500, 8);
     for config in variants(2) {
         let what = format!("{config:?}");
         let model = trained(config, &data, 30);
@@ -301,7 +297,7 @@ fn correlations_that_may_be_chance_leave_the_base_as_it_is() {
 /// What a trained flow draws, scores and is validated by: the averages, not the last parameters.
 #[test]
 fn the_averaged_parameters_draw_score_and_are_validated() {
-    let data = moons(400);
+    let data = moons(400, 8);
     let config = FlowConfig { hidden: vec![16], ..FlowConfig::default() };
     let options = TrainOptions { steps: 6, validation: 0.25, validate_every: 6, ..Default::default() };
     let mut model = Flow::new(config, &mut seeded(0)).unwrap();
@@ -347,7 +343,7 @@ fn temperature_scales_the_base() {
 
 #[test]
 fn every_option_matters() {
-    let data = moons(500);
+    let data = moons(500, 8);
     let score = |config: FlowConfig| nats(&trained(config, &data, 5), &array![[0.3, 0.1]])[0];
     let base = || FlowConfig { hidden: vec![16, 16], ..FlowConfig::default() };
     let variants = [
@@ -436,7 +432,7 @@ fn samples_are_a_prefix_and_cost_what_the_card_says() {
 #[cfg(feature = "rayon")]
 #[test]
 fn threads_do_not_move_a_bit() {
-    let data = moons(500);
+    let data = moons(500, 8);
     for config in [FlowConfig::default(), FlowConfig { mixing: Mixing::Linear, ..small(2) }] {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -93,7 +93,7 @@ fn check(net: &dyn VectorField<f64>) {
         let (mut v, mut vdot) = (vec![f64::NAN; at.x.len()], vec![f64::NAN; at.x.len()]);
         net.infer(&p, at, &mut vdot, &mut workspace);
         net.forward(&p, at, &mut v, &mut workspace);
-        assert_close("infer", &vdot, &v, 1e-13);
+        assert_close("infer", 1e-13, &vdot, &v);
         net.jvp(&p, at, direction, &mut vdot, &mut workspace);
 
         let moved = |h: f64| {
@@ -101,16 +101,16 @@ fn check(net: &dyn VectorField<f64>) {
             values(net, &p, Inputs { x: &x, moments: &batch.moved(h), ..at }, direction).0
         };
         let slope: Vec<f64> = moved(1e-5).iter().zip(moved(-1e-5)).map(|(a, b)| (a - b) / 2e-5).collect();
-        assert_close("jvp", &vdot, &slope, 1e-7);
+        assert_close("jvp", 1e-7, &vdot, &slope);
 
         // Gradients add to what dp holds.
         let (mut dp, mut dx) = (vec![1.0; p.len()], vec![f64::NAN; at.x.len()]);
         net.backward(w, at, &dv, Some(&mut dp), Some(&mut dx), &mut workspace);
         let first = |p: &[f64], at: Inputs<f64>| dot(&dv, &values(net, p, at, direction).0);
         let want: Vec<f64> = differences(&p, |p| first(p, at)).iter().map(|d| d + 1.0).collect();
-        assert_close("backward dp", &dp, &want, 1e-7);
+        assert_close("backward dp", 1e-7, &dp, &want);
         let want = differences(at.x, |x| first(&p, Inputs { x, ..at }));
-        assert_close("backward dx", &dx, &want, 1e-7);
+        assert_close("backward dx", 1e-7, &dx, &want);
         // Either alone is the same.
         let (mut alone, mut dx_alone) = (vec![1.0; p.len()], vec![f64::NAN; at.x.len()]);
         net.backward(w, at, &dv, Some(&mut alone), None, &mut workspace);
@@ -128,7 +128,7 @@ fn check(net: &dyn VectorField<f64>) {
                 dot(&dv, &v) + dot(&dvdot, &vdot)
             };
             let want: Vec<f64> = differences(&p, phi).iter().map(|d| d + 1.0).collect();
-            assert_close("jvp_backward dp", &dp, &want, 1e-6);
+            assert_close("jvp_backward dp", 1e-6, &dp, &want);
         }
     }
     shared_is_repeated(net, &p);

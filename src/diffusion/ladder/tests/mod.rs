@@ -9,6 +9,7 @@ use super::*;
 use crate::engine::{Progress, mean_loss};
 use crate::error::Error;
 use crate::numeric::rng::seeded;
+use crate::testing::moons;
 use crate::worlds::Toy;
 
 fn small_score(training: ScoreTraining) -> ScoreConfig {
@@ -24,10 +25,6 @@ fn small_score(training: ScoreTraining) -> ScoreConfig {
 
 fn options(steps: usize) -> TrainOptions {
     TrainOptions { steps, ..Default::default() }
-}
-
-fn moons() -> Dataset {
-    Dataset::new(Toy::moons(0.1).unwrap().sample(500, &mut seeded(0))).unwrap()
 }
 
 fn drawn(model: &ScoreModel, n: usize) -> Array2<f32> {
@@ -127,7 +124,7 @@ fn samples_are_a_prefix_and_any_temperature_gives_numbers() {
     }
     let shorter = score.with_moves(1, 0.5).unwrap();
     assert_eq!((shorter.card().nfe, score.card().nfe), (5, 9));
-    assert_eq!(shorter.score(moons().x()).unwrap(), score.score(moons().x()).unwrap());
+    assert_eq!(shorter.score(moons(500, 0).x()).unwrap(), score.score(moons(500, 0).x()).unwrap());
     assert!(matches!(score.with_moves(2, 4.0), Err(Error::Config { field: "ScoreConfig::step", .. })));
 }
 
@@ -136,7 +133,7 @@ fn every_option_matters() {
     type Change = fn(&mut ScoreConfig);
     let rows = |config| {
         let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
-        model.train(&moons(), &options(4), &mut seeded(2), &mut Silent).unwrap();
+        model.train(&moons(500, 0), &options(4), &mut seeded(2), &mut Silent).unwrap();
         drawn(&model, 20)
     };
     let changes: [Change; 11] = [
@@ -192,12 +189,13 @@ fn draws_and_scores_use_the_average() {
     config.optimiser = OptimiserConfig { lr: 0.02, warmup: 0, ema: 0.9, ..Default::default() };
     let options = TrainOptions { validation: 0.3, validate_every: 6, ..options(6) };
     let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
-    let report = model.train(&moons(), &options, &mut seeded(2), &mut Silent).unwrap();
-    let answers = |model: &ScoreModel| (drawn(model, 20), model.score(moons().x()).unwrap());
+    let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+    let answers = |model: &ScoreModel| (drawn(model, 20), model.score(moons(500, 0).x()).unwrap());
     let before = answers(&model);
 
     let Rows { validation, streams, .. } =
-        Rows::prepare(&moons(), &Fitted::new(2, ConditionKind::None), &options, &mut seeded(2)).unwrap();
+        Rows::prepare(&moons(500, 0), &Fitted::new(2, ConditionKind::None), &options, &mut seeded(2))
+            .unwrap();
     let objective = NoiseMse { net: &model.net, ends: Levels::Timesteps(&model.levels), dropout: 0.1 };
     let loss = |p: &[f32]| mean_loss(&objective, p, &validation, Progress { step: 6, steps: 6 }, streams);
     assert_eq!(report.validation.last().unwrap().1, loss(&model.learned.parameters.average));

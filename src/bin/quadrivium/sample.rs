@@ -87,7 +87,7 @@ impl Draws<'_> {
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
         let mut rows = args.output.create(&names, Some(args.count))?;
         let mut failure = None;
-        let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
+        let sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
             let x = self.rows(x, condition).mapv(&number);
             match rows.write(x.view()).and_then(|()| interrupt.check()) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -97,7 +97,7 @@ impl Draws<'_> {
                 }
             }
         };
-        self.each(&mut sink).map_err(|error| of_file(args.model.display(), error))?;
+        self.each(sink).map_err(|error| of_file(args.model.display(), error))?;
         match failure {
             Some(failure) => Err(failure),
             None => rows.finish(),
@@ -106,7 +106,7 @@ impl Draws<'_> {
 
     /// Draws rows in blocks, each with its condition or, if it is the same for all, with one: (n or 1, columns of the
     /// condition).
-    fn each(&self, sink: &mut dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()>) -> Result<()> {
+    fn each(&self, mut sink: impl FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()>) -> Result<()> {
         let (model, count, all) = (self.model, self.args.count, &self.columns.all);
         let options = SampleOptions { temperature: self.args.temperature };
         let rng = &mut Purpose::Drawing.stream(self.args.seed);

@@ -509,7 +509,7 @@ fn columns_of_a_condition_are_those_of_the_model() {
             let modeled = (0..model.dim()).map(|at| column(&format!("x{at}"), Role::Modeled));
             given.chain(modeled).collect::<Vec<Column>>()
         };
-        for columns in [with(&[sound.clone()]), with(&[])] {
+        for columns in [with(std::slice::from_ref(&sound)), with(&[])] {
             persist::save_with(model.as_ref(), &columns, &path).unwrap();
             assert_eq!(persist::load_with(&path).unwrap().1, columns);
         }

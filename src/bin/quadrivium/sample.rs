@@ -70,6 +70,9 @@ pub fn run(args: &Args) -> Outcome<()> {
     }
 }
 
+/// Takes some rows of a model, and their conditions.
+type Sink<'a> = dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()> + 'a;
+
 /// What is drawn.
 struct Draws<'a> {
     args: &'a Args,
@@ -106,7 +109,7 @@ impl Draws<'_> {
 
     /// Draws rows in blocks, each with its condition or, if it is the same for all, with one: (n or 1, columns of the
     /// condition).
-    fn each(&self, sink: &mut dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()>) -> Result<()> {
+    fn each(&self, sink: &mut Sink<'_>) -> Result<()> {
         let (model, count, all) = (self.model, self.args.count, &self.columns.all);
         let options = SampleOptions { temperature: self.args.temperature };
         let rng = &mut Purpose::Drawing.stream(self.args.seed);

@@ -70,6 +70,9 @@ pub fn run(args: &Args) -> Outcome<()> {
     }
 }
 
+/// Takes some rows of a model, and their conditions.
+type Sink<'a> = dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()> + 'a;
+
 /// What is drawn.
 struct Draws<'a> {
     args: &'a Args,
@@ -87,7 +90,7 @@ impl Draws<'_> {
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
         let mut rows = args.output.create(&names, Some(args.count))?;
         let mut failure = None;
-        let sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
+        let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
             let x = self.rows(x, condition).mapv(&number);
             match rows.write(x.view()).and_then(|()| interrupt.check()) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -97,7 +100,7 @@ impl Draws<'_> {
                 }
             }
         };
-        self.each(sink).map_err(|error| of_file(args.model.display(), error))?;
+        self.each(&mut sink).map_err(|error| of_file(args.model.display(), error))?;
         match failure {
             Some(failure) => Err(failure),
             None => rows.finish(),
@@ -106,7 +109,7 @@ impl Draws<'_> {
 
     /// Draws rows in blocks, each with its condition or, if it is the same for all, with one: (n or 1, columns of the
     /// condition).
-    fn each(&self, mut sink: impl FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()>) -> Result<()> {
+    fn each(&self, sink: &mut Sink<'_>) -> Result<()> {
         let (model, count, all) = (self.model, self.args.count, &self.columns.all);
         let options = SampleOptions { temperature: self.args.temperature };
         let rng = &mut Purpose::Drawing.stream(self.args.seed);

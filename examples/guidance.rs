@@ -182,7 +182,7 @@ impl Ring {
             ("against an earlier state", everywhere, Against::Weaker(self.early.clone())),
         ];
         for (name, interval, against) in kinds {
-            for w in [1.0, 1.5, 2.0, 3.0, 5.0] {
+            for w in [1.0, 1.25, 1.5, 2.0, 3.0] {
                 let guided = self.guided(w, interval, against.clone())?;
                 let (mut right, mut sd) = (0, 0.0);
                 for class in 0..CLASSES {

@@ -13,24 +13,26 @@ use quadrivium::{prelude::*, seeded, worlds::Toy};
 #[derive(Debug)]
 struct OneLayer;
 
-const U: usize = 17;
+const U: usize = 22;
 const H: usize = 256;
 
 fn view(p: &[f32], columns: usize) -> ArrayView2<'_, f32> {
     ArrayView2::from_shape((p.len() / columns, columns), p).expect("whole rows")
 }
 
-/// 1, t, t², each coordinate, and its sine and cosine at three frequencies: (n, U); or their tangents along ẋ.
+/// Powers of the time, each coordinate, and its sine and cosine at frequencies w that the noise does not hide: (n, U); or
+/// their tangents along ẋ.
 fn features(at: Inputs<f32>, xdot: Option<&[f32]>) -> Array2<f32> {
     Array2::from_shape_fn((at.x.len() / 2, U), |(r, i)| {
-        let (k, j) = (i.saturating_sub(3) / 2, 2 * r + i.saturating_sub(3) % 2);
-        let (x, w) = (at.x[j], [1.0, 2.0, 4.0][k.saturating_sub(1) / 2]);
+        let (k, j) = (i.saturating_sub(4) / 2, 2 * r + i.saturating_sub(4) % 2);
+        let (x, w) = (at.x[j], [1.0, 2.0, 4.0, 8.0][k.saturating_sub(1) / 2]);
+        let a = (-(w * at.moment(r).blur as f32).powi(2) / 4.0).exp();
         match (i, k, xdot) {
-            (0..3, _, None) => (at.moment(r).time as f32 / 8.0).powi(i as i32),
-            (0..3, _, Some(_)) => 0.0,
+            (0..4, _, None) => (at.moment(r).time as f32 / 5.0).powi(i as i32),
+            (0..4, _, Some(_)) => 0.0,
             (_, 0, _) => xdot.map_or(x, |xdot| xdot[j]),
-            (_, 1 | 3 | 5, _) => xdot.map_or((w * x).sin(), |xdot| w * (w * x).cos() * xdot[j]),
-            _ => xdot.map_or((w * x).cos(), |xdot| -w * (w * x).sin() * xdot[j]),
+            (_, 1 | 3 | 5 | 7, _) => a * xdot.map_or((w * x).sin(), |xdot| w * (w * x).cos() * xdot[j]),
+            _ => a * xdot.map_or((w * x).cos(), |xdot| -w * (w * x).sin() * xdot[j]),
         }
     })
 }

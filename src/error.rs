@@ -271,6 +271,27 @@ pub enum ConditionError {
         /// Number of classes.
         classes: u32,
     },
+    /// Numbers of a vector that a training cannot take.
+    #[error("the condition: {what}")]
+    Values {
+        /// What is wrong with them.
+        what: String,
+    },
+    /// A value of a label's column that stands for no class of the model.
+    #[error(
+        "{}column {column}: {value} is not a class the model knows: {}",
+        row.map_or(String::new(), |row| format!("row {}, ", row + 1)), first_of(known)
+    )]
+    UnknownLabel {
+        /// Row of the data, from 0, if there are several.
+        row: Option<usize>,
+        /// The column's name.
+        column: String,
+        /// What stands there.
+        value: String,
+        /// The values of the classes that the model knows.
+        known: Vec<String>,
+    },
     /// A token that the model does not know.
     #[error("condition, row {row}: token {token}: expected one from 0 to {}", vocabulary - 1)]
     UnknownToken {
@@ -376,6 +397,14 @@ fn listed(names: &[String]) -> String {
     match names.get(..10) {
         Some(first) if names.len() > 10 => format!("{first:?} and {} more", names.len() - 10),
         _ => format!("{names:?}"),
+    }
+}
+
+/// The first twenty of the values, with commas between them.
+fn first_of(values: &[String]) -> String {
+    match values.get(..20) {
+        Some(first) if values.len() > 20 => format!("{} and {} more", first.join(", "), values.len() - 20),
+        _ => values.join(", "),
     }
 }
 

@@ -2,7 +2,7 @@
 #![cfg(feature = "safetensors")]
 
 use quadrivium::ndarray::{Array2, array, s};
-use quadrivium::persist::{self, Column, Persist};
+use quadrivium::persist::{self, Column, Persist, Role};
 use quadrivium::prelude::*;
 use quadrivium::rand::Rng;
 use quadrivium::seeded;
@@ -493,6 +493,48 @@ fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
     // A later version may save others: their files are not read as if they were Gaussian.
     let other = rewrite(&bytes, |_, entry| entry["model"]["config"]["source"] = json!("Rows"));
     assert!(matches!(load(&other), Err(Error::Format { what }) if what.contains("unknown field `source`")));
+}
+
+#[test]
+fn columns_of_a_condition_are_those_of_the_model() {
+    let path = std::env::temp_dir().join(format!("quadrivium-roles-{}.safetensors", std::process::id()));
+    let column = |name: &str, role| Column { name: name.into(), role, ..Column::default() };
+    let label = |values: &[f64], rows: &[u64]| Role::Label { values: values.into(), rows: rows.into() };
+    let number = |examples: &[f32]| Role::Number { examples: examples.into() };
+    for (model, condition) in conditioned() {
+        let is_class = matches!(condition, Condition::Class(_));
+        let sound = if is_class { label(&[-1.0, 0.5, 7.0], &[100, 0, 200]) } else { number(&[0.0, 2.5]) };
+        let with = |roles: &[Role]| {
+            let given = roles.iter().enumerate().map(|(at, role)| column(&format!("c{at}"), role.clone()));
+            let modeled = (0..model.dim()).map(|at| column(&format!("x{at}"), Role::Modeled));
+            given.chain(modeled).collect::<Vec<Column>>()
+        };
+        for columns in [with(&[sound.clone()]), with(&[])] {
+            persist::save_with(model.as_ref(), &columns, &path).unwrap();
+            assert_eq!(persist::load_with(&path).unwrap().1, columns);
+        }
+        for bad in [
+            vec![sound.clone(), sound.clone()],
+            vec![if is_class { number(&[0.0]) } else { label(&[0.0, 1.0, 2.0], &[1, 1, 1]) }],
+            vec![label(&[0.0, 1.0], &[1, 1])],
+            vec![label(&[0.0, 2.0, 1.0], &[1, 1, 1])],
+            vec![label(&[0.0, 1.0, f64::NAN], &[1, 1, 1])],
+            vec![label(&[0.0, 1.0, 2.0], &[1, 1])],
+            vec![label(&[0.0, 1.0, 2.0], &[0, 0, 0])],
+            vec![label(&[0.0, 1.0, 2.0], &[u64::MAX, 1, 0])],
+            vec![number(&[])],
+            vec![number(&[f32::INFINITY])],
+        ] {
+            let refused = persist::save_with(model.as_ref(), &with(&bad), &path);
+            assert!(matches!(refused, Err(Error::Format { .. })), "{bad:?}");
+        }
+    }
+    // A model without a condition has no columns for one.
+    let columns = ["x", "y"].map(|name| column(name, Role::Modeled));
+    let more = [&columns[..], &[column("c", number(&[0.0]))]].concat();
+    let refused = persist::save_with(models()[0].as_ref(), &more, &path);
+    assert!(matches!(refused, Err(Error::Format { .. })));
+    std::fs::remove_file(&path).ok();
 }
 
 #[test]

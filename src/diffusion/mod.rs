@@ -322,8 +322,8 @@ impl Diffusion {
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
     pub fn with_guidance(&self, guidance: Guidance<Diffusion>) -> Result<Self> {
-        guidance
-            .validate(self.knows_no_condition(), |weaker| weaker.learned.fitted == self.learned.fitted)?;
+        let alone = self.knows_no_condition() && !self.config.condition.is_none();
+        guidance.validate(alone, |weaker| weaker.learned.fitted == self.learned.fitted)?;
         Ok(Diffusion { guidance: Some(Arc::new(guidance)), ..self.clone() })
     }
 

@@ -268,7 +268,7 @@ impl Conditions {
     /// Units and shares of the training rows' conditions, at the first training.
     ///
     /// # Errors
-    /// As [`ConditionKind::check`], and as [`Standardiser::fitted`] for a vector's columns.
+    /// As [`ConditionKind::check`], and [`ConditionError::Values`] for columns of a vector that have no units.
     pub(crate) fn fitted(&self, training: Option<&Condition>) -> Result<Self> {
         self.kind.check(training)?;
         let mut fitted = self.clone();
@@ -281,7 +281,8 @@ impl Conditions {
             }
             Some(condition) => {
                 if let (Some(units), Condition::Vector(numbers)) = (&mut fitted.units, condition) {
-                    *units = units.fitted(numbers.view())?;
+                    let fitted = units.fitted(numbers.view());
+                    *units = fitted.map_err(|error| ConditionError::Values { what: error.to_string() })?;
                 }
                 let step = condition.rows().div_ceil(EXAMPLES);
                 let some: Vec<usize> = (0..condition.rows()).step_by(step.max(1)).collect();

@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use ndarray::{Array1, Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::{Description, Persist, describe_bytes, from_bytes};
-use crate::error::Result;
+use crate::error::{ConditionError, Result};
 use crate::model::file::{COLUMNS, Stored, annotate, broken, read};
+use crate::model::{Condition, ConditionKind};
 use crate::tables::{Step, Units};
 
-/// A column of the rows that a model learned.
+/// A column of the table that a model was trained on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
@@ -26,6 +28,37 @@ pub struct Column {
     /// What the model's numbers stand for.
     #[serde(default, skip_serializing_if = "Units::is_identity")]
     pub units: Units,
+    /// What the model takes it for.
+    #[serde(default, skip_serializing_if = "Role::is_modeled")]
+    pub role: Role,
+}
+
+/// What a model takes a column for: in p(x|c), for a part of x or of the condition c.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Role {
+    /// A column of the rows that are drawn and scored.
+    #[default]
+    Modeled,
+    /// The column of the class. Class k is the value `values[k]`.
+    Label {
+        /// The values that there are, in ascending order.
+        values: Vec<f64>,
+        /// How many rows of the table had each.
+        rows: Vec<u64>,
+    },
+    /// A number of the condition, which is a vector of all columns of this kind.
+    Number {
+        /// Some of the table's rows, the same ones in each such column, in the column's units.
+        examples: Vec<f32>,
+    },
+}
+
+impl Role {
+    /// Whether it is part of x.
+    pub fn is_modeled(&self) -> bool {
+        *self == Role::Modeled
+    }
 }
 
 impl Column {
@@ -39,14 +72,75 @@ fn is_zero(offset: &f64) -> bool {
     *offset == 0.0
 }
 
+/// What a model for these columns is conditioned on.
+///
+/// ```
+/// use quadrivium::{ConditionKind, persist::{Column, Role, condition_kind, condition_of}, ndarray::array};
+///
+/// let role = Role::Label { values: vec![3.0, 7.0], rows: vec![50, 50] };
+/// let columns = [Column::default(), Column { name: "label".into(), role, ..Column::default() }];
+/// assert_eq!(condition_kind(&columns), ConditionKind::Class { classes: 2 });
+/// let condition = condition_of(&columns, array![[7.0], [3.0]].view())?;
+/// assert_eq!(condition, quadrivium::Condition::Class(array![1, 0]));
+/// let error = condition_of(&columns, array![[7.0], [8.0]].view()).unwrap_err();
+/// assert_eq!(error.to_string(), "row 2, column label: 8 is not a class the model knows: 3, 7");
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+pub fn condition_kind(columns: &[Column]) -> ConditionKind {
+    let labels = columns.iter().find_map(|column| match &column.role {
+        Role::Label { values, .. } => Some(values.len() as u32),
+        _ => None,
+    });
+    match (labels, columns.iter().filter(|column| !column.role.is_modeled()).count()) {
+        (Some(classes), _) => ConditionKind::Class { classes },
+        (None, 0) => ConditionKind::None,
+        (None, dim) => ConditionKind::Vector { dim },
+    }
+}
+
+/// The condition of rows whose values in the condition's columns are `values`: (n, those columns), in the units of the
+/// data.
+///
+/// # Errors
+/// [`ConditionError::UnknownLabel`] for a value that stands for no class, [`ConditionError::Width`] for another number
+/// of columns, [`ConditionError::Unexpected`] if the model has no condition.
+pub fn condition_of(columns: &[Column], values: ArrayView2<f64>) -> Result<Condition> {
+    let columns: Vec<&Column> = columns.iter().filter(|column| !column.role.is_modeled()).collect();
+    let (got, expected) = (values.ncols(), columns.len());
+    match columns.first() {
+        None => Err(ConditionError::Unexpected.into()),
+        Some(_) if got != expected => Err(ConditionError::Width { got, expected }.into()),
+        Some(Column { name, role: Role::Label { values: known, .. }, .. }) => {
+            // −0 is 0.
+            let class = |(row, &value): (usize, &f64)| match known
+                .binary_search_by(|v| v.total_cmp(&(value + 0.0)))
+            {
+                Ok(class) => Ok(class as u32),
+                Err(_) => Err(ConditionError::UnknownLabel {
+                    row: Some(row),
+                    column: name.clone(),
+                    value: value.to_string(),
+                    known: known.iter().map(f64::to_string).collect(),
+                }),
+            };
+            let classes: Result<Array1<u32>, _> = values.column(0).iter().enumerate().map(class).collect();
+            Ok(Condition::Class(classes?))
+        }
+        Some(_) => {
+            let number = |(row, column): (usize, usize)| columns[column].units.of(values[[row, column]]);
+            Ok(Condition::Vector(Array2::from_shape_fn(values.dim(), number)))
+        }
+    }
+}
+
 /// [`save`](super::save) with the columns of the training's table beside the model, as the entry
 /// `quadrivium.columns` of the file's metadata: a list in JSON. Whoever reads only models does not see it.
 ///
 /// # Errors
 /// As [`save`](super::save); [`Error::Format`](crate::Error::Format) for columns that are not the model's:
-/// one for each, each with a name of its own and a finite width of 0 or more.
+/// one for each, and none or all of its condition, each with a name of its own and a finite width of 0 or more.
 pub fn save_with(model: &dyn Persist, columns: &[Column], path: impl AsRef<Path>) -> Result<()> {
-    check(columns, model.dim())?;
+    check(columns, model)?;
     let text = serde_json::to_string(columns).map_err(|error| broken(format!("the columns: {error}")))?;
     crate::file::write(path.as_ref(), &annotate(&model.to_bytes()?, COLUMNS, text)?)
 }
@@ -75,16 +169,19 @@ fn with_columns(bytes: &[u8]) -> Result<(Box<dyn Persist>, Vec<Column>)> {
     let Some(text) = stored.note(COLUMNS) else { return Ok((model, Vec::new())) };
     let columns: Vec<Column> =
         serde_json::from_str(text).map_err(|error| broken(format!("the columns: {error}")))?;
-    check(&columns, model.dim())?;
+    check(&columns, model.as_ref())?;
     Ok((model, columns))
 }
 
-fn check(columns: &[Column], dim: usize) -> Result<()> {
-    if columns.len() != dim {
-        return Err(broken(format!("{} columns are named: the model has {dim}", columns.len())));
+fn check(columns: &[Column], model: &dyn Persist) -> Result<()> {
+    let (modeled, condition): (Vec<&Column>, Vec<&Column>) =
+        columns.iter().partition(|column| column.role.is_modeled());
+    if modeled.len() != model.dim() {
+        return Err(broken(format!("{} columns are named: the model has {}", modeled.len(), model.dim())));
     }
+    check_condition(columns, &condition, model.condition())?;
     let mut seen = HashSet::new();
-    for Column { name, width, offset, units } in columns {
+    for Column { name, width, offset, units, .. } in columns {
         if !seen.insert(name) || name.is_empty() || !width.is_finite() || *width < 0.0 {
             return Err(broken(format!(
                 "a column {name:?} of width {width}: expected a name of its own and a width of 0 or more"
@@ -95,6 +192,42 @@ fn check(columns: &[Column], dim: usize) -> Result<()> {
             return Err(broken(format!(
                 "a column {name:?} of offset {offset}, center {center} and scale {scale}: expected finite numbers \
                  and a scale of more than 0"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// That the columns of the condition are what the model is conditioned on, if they are named.
+fn check_condition(columns: &[Column], condition: &[&Column], kind: ConditionKind) -> Result<()> {
+    if condition.is_empty() {
+        return Ok(());
+    }
+    let found = condition_kind(columns);
+    if found != kind {
+        return Err(broken(format!("columns of a condition, {found}: the model expects {kind}")));
+    }
+    let mut examples = None;
+    for Column { name, role, .. } in condition {
+        let sound = match role {
+            Role::Label { values, rows } => {
+                let counted = rows.iter().try_fold(0u64, |all, &rows| all.checked_add(rows));
+                let sorted =
+                    values.is_sorted_by(|a, b| a < b) && values.iter().all(|value| value.is_finite());
+                sorted
+                    && condition.len() == 1
+                    && rows.len() == values.len()
+                    && counted.is_some_and(|all| all > 0)
+            }
+            Role::Number { examples: found } => {
+                let finite = !found.is_empty() && found.iter().all(|value| value.is_finite());
+                finite && *examples.get_or_insert(found.len()) == found.len()
+            }
+            Role::Modeled => true,
+        };
+        if !sound {
+            return Err(broken(format!(
+                "the column {name:?} of the condition has values that make no sense"
             )));
         }
     }

@@ -48,8 +48,8 @@
 //! | `model.config` | the model's config |
 //! | `model.fitted` | what the first training fixes: the units, with tails and whitening; bins, orders of coordinates, a mixture's family |
 //!
-//! A second entry, `quadrivium.columns`, may name the columns of the training's table: [`save_with`]. The names of
-//! other entries do not begin with `quadrivium`.
+//! A second entry, `quadrivium.columns`, may name the columns of the training's table, those of its condition among
+//! them: [`save_with`]. The names of other entries do not begin with `quadrivium`.
 //!
 //! Files of format 1 give the model that they gave to the versions that wrote them, bit by bit: a field that came
 //! later takes the value by which nothing changes. Three things differ in any file, as they were wrong: the
@@ -72,7 +72,7 @@ mod columns;
 
 use std::path::Path;
 
-pub use self::columns::{Column, load_described, load_with, save_with};
+pub use self::columns::{Column, Role, condition_kind, condition_of, load_described, load_with, save_with};
 pub use crate::model::file::{FORMAT, Persist};
 use crate::model::file::{Stored, read};
 use crate::{

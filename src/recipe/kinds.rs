@@ -67,6 +67,19 @@ macro_rules! kinds {
                 }
             }
 
+            /// What rows are conditioned on.
+            pub fn condition(&self) -> ConditionKind {
+                match self {
+                    $(ModelConfig::$kind(config) => config.condition,)*
+                }
+            }
+
+            fn condition_mut(&mut self) -> &mut ConditionKind {
+                match self {
+                    $(ModelConfig::$kind(config) => &mut config.condition,)*
+                }
+            }
+
             /// # Errors
             /// [`Error::Config`] naming the first field out of range.
             pub fn validate(&self) -> Result<()> {
@@ -136,6 +149,29 @@ impl Kind {
 }
 
 impl ModelConfig {
+    /// The same config for rows with a condition. A flow matching then pairs its source rows independently: the source
+    /// rows matched with those of one condition would not be draws from the source.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for numbers of the condition out of range.
+    ///
+    /// ```
+    /// use quadrivium::{ConditionKind, recipe::{Kind, ModelConfig}};
+    /// let config = ModelConfig::defaults(Kind::Vae, 2).with_condition(ConditionKind::Class { classes: 10 })?;
+    /// assert_eq!(config.condition(), ConditionKind::Class { classes: 10 });
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn with_condition(mut self, condition: ConditionKind) -> Result<Self> {
+        condition.validate("condition")?;
+        if let ModelConfig::FlowMatching(config) = &mut self
+            && !condition.is_none()
+        {
+            config.coupling = Pairing::Independent;
+        }
+        *self.condition_mut() = condition;
+        Ok(self)
+    }
+
     /// How the parameters move; `None` for the baselines, which have no network.
     pub fn optimiser_mut(&mut self) -> Option<&mut OptimiserConfig> {
         match self {

@@ -48,7 +48,7 @@ use rand::RngCore;
 use crate::energy::Normalisation;
 use crate::error::Result;
 use crate::flow;
-use crate::model::{Generative, TrainOptions};
+use crate::model::{ConditionKind, Generative, TrainOptions};
 use crate::*;
 
 /// A model's config and its training, for a table of so many rows and columns.
@@ -65,6 +65,14 @@ impl Recipe {
     pub fn of(kind: Kind, rows: usize, dim: usize) -> Self {
         let table = Extent { rows: rows.max(1) as f64, dim: dim.max(1) as f64 };
         Recipe { config: table.config(kind, dim), options: table.options(kind, rows) }
+    }
+
+    /// The same recipe for rows with a condition: see [`ModelConfig::with_condition`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_condition(self, condition: ConditionKind) -> Result<Self> {
+        Ok(Recipe { config: self.config.with_condition(condition)?, ..self })
     }
 
     /// The untrained model.
@@ -218,6 +226,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn recipes_under_conditions_are_valid() {
+        for &kind in Kind::ALL {
+            for condition in [ConditionKind::Class { classes: 10 }, ConditionKind::Vector { dim: 3 }] {
+                let recipe = Recipe::of(kind, 300, 2).with_condition(condition).unwrap();
+                assert_eq!(recipe.config.condition(), condition);
+                let model = recipe
+                    .build(&mut crate::seeded(0))
+                    .unwrap_or_else(|e| panic!("{kind}, {condition}: {e}"));
+                assert_eq!(model.condition(), condition, "{kind}");
+            }
+        }
+        let beyond = Recipe::of(Kind::Vae, 300, 2).with_condition(ConditionKind::Vector { dim: 0 });
+        assert!(matches!(beyond, Err(crate::Error::Config { field: "condition", .. })));
     }
 
     /// Numbers in the order of the formulas' table, each over what one unit of its rounding is.

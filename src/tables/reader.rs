@@ -139,24 +139,41 @@ impl<R: BufRead> TableReader<R> {
     /// present columns, or else the number of one, from 1.
     ///
     /// # Errors
+    /// As [`places`](TableReader::places).
+    pub fn select(self, wanted: &[impl AsRef<str>]) -> Result<Self> {
+        let places = self.places(wanted)?;
+        Ok(self.choose(&places))
+    }
+
+    /// The places of these columns among the present ones, from 0. Each is a name, or else a number from 1.
+    ///
+    /// # Errors
     /// [`Error::NoColumn`] with the names that there are, [`Error::Config`] for a column twice or for none,
     /// [`Error::Parse`] for a name that several columns have.
-    pub fn select(mut self, wanted: &[impl AsRef<str>]) -> Result<Self> {
-        let chosen = find_columns(&self.names_of_all(), wanted)?;
-        let columns: Vec<usize> = chosen.iter().map(|&c| self.selection.columns()[c]).collect();
-        for (wanted, &column) in wanted.iter().zip(&columns) {
+    pub fn places(&self, wanted: &[impl AsRef<str>]) -> Result<Vec<usize>> {
+        let places = find_columns(&self.names_of_all(), wanted)?;
+        for (wanted, &place) in wanted.iter().zip(&places) {
             // By a name that stands for several columns: which?
             let names = self.selection.names();
-            let name = &names[column];
+            let name = &names[self.selection.columns()[place]];
             let others = self.selection.columns().iter().filter(|&&c| names[c] == *name);
             if let (true, Some(&other)) = (wanted.as_ref() == name, others.clone().nth(1)) {
                 return Err(self.twice(other));
             }
         }
+        Ok(places)
+    }
+
+    /// [`select`](TableReader::select) by [places](TableReader::places).
+    ///
+    /// # Panics
+    /// If there is no such place.
+    pub fn choose(mut self, places: &[usize]) -> Self {
+        let columns: Vec<usize> = places.iter().map(|&place| self.selection.columns()[place]).collect();
         self.rounded = vec![0; columns.len()];
         self.units = vec![Units::default(); columns.len()];
         self.selection.choose(columns);
-        Ok(self)
+        self
     }
 
     /// From here on the selected columns in these units: those of the table that a model was trained on.

@@ -1,6 +1,7 @@
 //! The program `quadrivium` as a user runs it: files, pipes, messages and exit codes.
 
 mod columns;
+mod conditions;
 mod endings;
 mod files;
 mod refusals;

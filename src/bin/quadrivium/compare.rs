@@ -6,16 +6,18 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use quadrivium::engine::{HeldOut, Standardiser};
 use quadrivium::metrics::{self, Nll, Prdc};
-use quadrivium::ndarray::{Array1, Array2, ArrayView2, s};
+use quadrivium::ndarray::{Array1, ArrayView2};
 use quadrivium::observe::Bar;
+use quadrivium::persist::condition_kind;
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, Recipe};
 use quadrivium::seeded;
 use serde_json::{Value, json};
 
+use crate::condition::{self, of_condition};
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, say};
 use crate::files;
-use crate::input::{Data, Treatment, prepare};
+use crate::input::{Data, Prepared, Treatment, prepare};
 use crate::recipe::kind;
 use crate::seed::Purpose;
 use crate::values::share;
@@ -24,6 +26,9 @@ use crate::values::share;
 ///
 /// Each model is trained with the defaults of `fit`, after uniform noise was added to rounded columns: on repeated
 /// values a density can grow without bound, and such spikes would decide the ranking.
+///
+/// With --condition, each model learns p(x|c): likelihoods are of held-out rows given their condition, and each drawn row
+/// has the condition of a training row.
 ///
 /// Likelihoods are of held-out rows, in nats, and come with their kind, because a bound or an estimate is a weaker claim
 /// than an exact value. "=" marks models that differ from the first by at most one standard error, row by row. Distances
@@ -54,6 +59,8 @@ pub struct Args {
     /// File for the result; "-" is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    #[command(flatten)]
+    condition: condition::Asked,
     #[command(flatten)]
     treatment: Treatment,
 }
@@ -101,18 +108,20 @@ struct Distances {
 
 /// The rows to measure on, and their units.
 struct Measured {
-    test: Array2<f32>,
+    test: Dataset,
     units: Standardiser,
-    /// Rows that a model draws: as many as of the training rows are measured.
-    drawn: usize,
+    /// Training rows: a model draws as many, under their conditions if they have them.
+    learned: Dataset,
     /// What makes a log-density of the rows one in the units of the data: `Table::log_scale`.
     log_scale: f64,
+    /// What the models are conditioned on.
+    condition: ConditionKind,
 }
 
 impl Measured {
     fn distances(&self, x: ArrayView2<f32>) -> Result<Distances> {
         let x = self.units.apply(x.to_owned());
-        let test = self.units.apply(self.test.clone());
+        let test = self.units.apply(self.test.x().to_owned());
         let enough = x.nrows().min(test.nrows()) > NEIGHBOURS;
         Ok(Distances {
             energy: metrics::energy_distance(x.view(), test.view())?,
@@ -126,16 +135,17 @@ pub fn run(args: &Args) -> Outcome<()> {
     files::in_a_folder(&args.output)?;
     files::distinct(&[("the rows", args.data.path())], &[("the table", &args.output)])?;
     let treatment = args.treatment.spreading();
-    let (table, columns) = prepare(&args.data, &treatment, args.seed)?;
-    let log_scale = table.log_scale();
-    let (name, names) = (args.data.name(), table.names);
-    let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
+    let Prepared { data, names, log_scale, columns } =
+        prepare(&args.data, &args.condition, &treatment, args.seed)?;
+    let name = args.data.name();
     let split = data.hold_out(HeldOut::Share(args.held_out), &mut Purpose::Split.stream(args.seed));
     let (train, test) = split.map_err(|error| of_file(&name, error))?;
     let units = Standardiser::identity(train.dim()).fitted(train.x());
     let units = units.map_err(|error| of_columns(&name, &names, error))?;
-    let few = |data: &Dataset| data.x().slice(s![..data.rows().min(MEASURED), ..]).to_owned();
-    let measured = Measured { test: few(&test), units, drawn: train.rows().min(MEASURED), log_scale };
+    let few = |data: &Dataset| data.split(MEASURED).map_or_else(|_| data.clone(), |(few, _)| few);
+    let (learned, test_rows) = (few(&train), test.rows());
+    let condition = condition_kind(&columns);
+    let measured = Measured { test: few(&test), units, learned, log_scale, condition };
 
     let all = Kind::ALL.iter();
     let kinds = all.filter(|kind| args.models.is_empty() || args.models.contains(kind));
@@ -148,7 +158,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             Err(other) => return Err(other),
         }
     }
-    let chance = measured.distances(few(&train).view())?;
+    let chance = measured.distances(measured.learned.x())?;
     rows.sort_by(|a, b| order(args.by, a, b));
     for (kind, message) in &failed {
         say(format_args!("{kind}: {message}"));
@@ -157,6 +167,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         return Err(Failure::Operation(format!("{name}: no model could be trained")));
     }
 
+    let conditioned: Vec<&str> = of_condition(&columns).iter().map(|column| column.name.as_str()).collect();
     let text = if args.json {
         let rows: Vec<Value> = rows.iter().map(|row| json_of(row, &rows[0])).collect();
         let failed: Vec<Value> =
@@ -164,9 +175,10 @@ pub fn run(args: &Args) -> Outcome<()> {
         let result = json!({
             "data": name,
             "columns": names,
+            "condition": conditioned,
             "train_rows": train.rows(),
-            "held_out_rows": test.rows(),
-            "measured_rows": measured.test.nrows(),
+            "held_out_rows": test_rows,
+            "measured_rows": measured.test.rows(),
             "seed": args.seed,
             "quick": args.quick,
             "models": rows,
@@ -175,7 +187,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         });
         format!("{result:#}\n")
     } else {
-        let (learned, held) = (counted(train.rows(), "row"), measured.test.nrows());
+        let (learned, held) = (counted(train.rows(), "row"), measured.test.rows());
         let mut text = format!("{}\n\n", table_of(&rows, args.by, &chance));
         text += &format!("Trained on {learned}, measured on {held} held-out rows, seed {}.\n", args.seed);
         if args.quick {
@@ -189,7 +201,7 @@ pub fn run(args: &Args) -> Outcome<()> {
 }
 
 fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Outcome<Row> {
-    let recipe = Recipe::of(kind, train.rows(), train.dim());
+    let recipe = Recipe::of(kind, train.rows(), train.dim()).with_condition(measured.condition)?;
     let mut rng = Purpose::Training.stream(args.seed);
     let mut model = recipe.build(&mut rng)?;
     let mut options = recipe.options;
@@ -201,11 +213,15 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
     model.train(train, &options, &mut rng, &mut Bar::new(&name))?;
     let train_s = start.elapsed().as_secs_f64();
 
-    let count = measured.drawn;
+    let count = measured.learned.rows();
     let start = Instant::now();
-    let drawn = model.sample(count, &SampleOptions::default(), &mut rng)?;
+    let drawn = match measured.learned.condition() {
+        None => model.sample(count, &SampleOptions::default(), &mut rng)?,
+        Some(condition) => model.given(condition)?.sample(count, &SampleOptions::default(), &mut rng)?,
+    };
     let draw_us = start.elapsed().as_secs_f64() * 1e6 / count as f64;
-    let scored = model.log_likelihood(measured.test.view(), &LikelihoodOptions::default())?;
+    let test = &measured.test;
+    let scored = condition::score(model.as_ref(), test.condition(), test.x(), &LikelihoodOptions::default())?;
     let distances = measured.distances(drawn.x.view())?;
     Ok(Row {
         kind,

@@ -10,14 +10,15 @@ use quadrivium::metrics::Nll;
 use quadrivium::ndarray::s;
 use quadrivium::numeric::rng::Rng;
 use quadrivium::observe::{All, Bar, JsonLines};
-use quadrivium::persist::{self, Column, Persist};
+use quadrivium::persist::{self, Column, Persist, condition_kind};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
 
+use crate::condition;
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::files::{distinct, in_a_folder, writable};
 use crate::info::components;
-use crate::input::{Data, Treatment, prepare};
+use crate::input::{Data, Prepared, Treatment, prepare};
 use crate::interrupt::{self, Signal};
 use crate::recipe::{Settings, differences, kind, with_settings};
 use crate::seed::Purpose;
@@ -69,6 +70,8 @@ pub struct Args {
     /// Log file, to which a line of JSON is appended for every tenth step.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    #[command(flatten)]
+    condition: condition::Asked,
     #[command(flatten)]
     treatment: Treatment,
     #[command(flatten)]
@@ -141,12 +144,11 @@ pub fn run(args: &Args) -> Outcome<()> {
         .into_iter()
         .flatten()
         .try_for_each(|path| writable(path))?;
-    let (table, columns) = prepare(&args.data, &args.treatment, args.seed)?;
-    let log_scale = table.log_scale();
+    let Prepared { data, names, log_scale, columns } =
+        prepare(&args.data, &args.condition, &args.treatment, args.seed)?;
     let name = args.data.name();
-    let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
     let (rows, dim) = (data.rows(), data.dim());
-    let recipe = Recipe::of(args.model, rows, dim);
+    let recipe = Recipe::of(args.model, rows, dim).with_condition(condition_kind(&columns))?;
     let config = with_settings(recipe.config, &fields)?;
     let options = args.options(recipe.options)?;
     let choice = choice(&config, &options, rows, dim);
@@ -194,7 +196,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             };
             Failure::Operation(format!("{error}; {saved}"))
         }
-        other => of_columns(&name, &table.names, other),
+        other => of_columns(&name, &names, other),
     })?;
     save(model.as_ref(), &columns, &args.output)?;
     if let (Some(log), Some(path)) = (log, &args.log) {
@@ -214,7 +216,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         model.card().name,
         counted(rows, "row"),
         counted(dim, "column"),
-        table.names.join(", "),
+        names.join(", "),
         course(args, &report, interrupt.signal()),
     ));
     say(format_args!("saved to {}", args.output.display()));
@@ -298,14 +300,17 @@ fn measured(
     log_scale: f64,
     mut rng: Rng,
 ) -> Outcome<String> {
-    let ((learned, _), (held_out, _), _) = split(data, options, &mut rng)?;
-    let (rows, which) = match held_out.nrows() {
+    let (learned, held_out, _) = split(data, options, &mut rng)?;
+    let ((rows, condition), which) = match held_out.0.nrows() {
         0 => (learned, "training row"),
         _ => (held_out, "held-out row"),
     };
-    let some = rows.slice(s![..rows.nrows().min(MEASURED), ..]);
-    let score = model.log_likelihood(some, &LikelihoodOptions::default())?;
-    let of = counted(some.nrows(), which);
+    let few: Vec<usize> = (0..rows.nrows().min(MEASURED)).collect();
+    let condition = condition.map(|condition| condition.select(&few));
+    let some = rows.slice(s![..few.len(), ..]);
+    let score = condition::score(model, condition.as_ref(), some, &LikelihoodOptions::default())?;
+    let given = if condition.is_some() { ", given their condition" } else { "" };
+    let of = format!("{}{given}", counted(few.len(), which));
     Ok(match Nll::of(&score) {
         Some(nll) => {
             let most = if score.kind() == LikelihoodKind::LowerBound { "at most " } else { "" };

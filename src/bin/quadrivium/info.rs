@@ -1,10 +1,11 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use quadrivium::GaussianMixture;
-use quadrivium::persist::{self, Persist};
+use quadrivium::persist::{self, Column, Persist, Role};
+use quadrivium::{ConditionKind, GaussianMixture};
 use serde_json::{Value, json};
 
+use crate::condition::{listed, of_condition};
 use crate::failure::{Failure, Outcome, counted, of_file, of_writing, printable};
 
 /// Describe a model file.
@@ -24,7 +25,8 @@ pub fn run(args: &Args) -> Outcome<()> {
     let loaded = persist::load_described(&args.model);
     let (model, columns, stored) = loaded.map_err(|error| of_file(args.model.display(), error))?;
     let card = model.card();
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let modeled = columns.iter().filter(|column| column.role.is_modeled());
+    let names: Vec<&str> = modeled.map(|column| column.name.as_str()).collect();
     let mixture = match stored.kind.as_str() {
         "gaussian_mixture" => {
             let bytes = model.to_bytes().map_err(|error| of_file(args.model.display(), error))?;
@@ -39,6 +41,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             "name": card.name,
             "dim": model.dim(),
             "columns": columns,
+            "condition": model.condition(),
             "parameters": model.num_params(),
             "paradigm": card.paradigm.to_string(),
             "objective": card.objective.to_string(),
@@ -62,6 +65,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             ("kind", stored.kind),
             ("model", format!("{} ({})", card.name, card.paradigm)),
             ("columns", format!("{}: {names}", model.dim())),
+            ("condition", condition(model.condition(), &columns)),
             ("parameters", model.num_params().to_string()),
             ("components", mixture.as_ref().map_or(String::new(), components)),
             ("objective", format!("{}, which measures {}", card.objective, card.discrepancy)),
@@ -95,4 +99,20 @@ pub fn components(mixture: &GaussianMixture) -> String {
         counted(weights.len(), "component"),
         shares.join(", ")
     )
+}
+
+/// What the model is conditioned on, by the columns of its file if they are named.
+fn condition(kind: ConditionKind, columns: &[Column]) -> String {
+    let named = of_condition(columns);
+    match named[..] {
+        [Column { name, role: Role::Label { values, .. }, .. }] => {
+            format!("{name}, a class: {}", listed(values))
+        }
+        [] if kind.is_none() => "none".into(),
+        [] => kind.to_string(),
+        _ => {
+            let names: Vec<&str> = named.iter().map(|column| column.name.as_str()).collect();
+            format!("{}, as numbers", names.join(", "))
+        }
+    }
 }

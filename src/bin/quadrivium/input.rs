@@ -5,12 +5,11 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use quadrivium::Error;
-use quadrivium::persist::{self, Column, Persist};
-use quadrivium::tables::{
-    ColumnKind, Decimal, Finding, Guess, Header, Table, TableReader, TextOptions, Units,
-};
+use quadrivium::Dataset;
+use quadrivium::persist::{Column, Role, condition_of};
+use quadrivium::tables::{ColumnKind, Decimal, Finding, Guess, Header, Table, TableReader, TextOptions};
 
+use crate::condition::{Asked, all_values};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::seed::Purpose;
 
@@ -19,7 +18,8 @@ use crate::seed::Purpose;
 pub struct Data {
     /// The rows: text, NPY, or NPZ with one array, recognized by content; "-" is standard input.
     data: PathBuf,
-    /// Columns to use, in this order: names, or numbers starting at 1.
+    /// Columns to draw and to score, in this order: names, or numbers starting at 1. Default: all but those of a
+    /// condition.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     columns: Vec<String>,
     /// Whether the first line of a text names the columns.
@@ -121,62 +121,51 @@ impl Data {
         TableReader::expecting(reader, options, expected).map_err(|error| of_file(self.name(), error))
     }
 
-    /// The rows to be read, of the columns asked for.
-    pub fn open(&self) -> Outcome<Reader> {
-        self.open_expecting(&[])
-    }
-
-    fn open_expecting(&self, expected: &[&str]) -> Outcome<Reader> {
+    /// Opens the data; a first line of just the `expected` names is a header.
+    pub fn open(&self, expected: &[&str]) -> Outcome<Reader> {
         let reader = self.open_all(expected)?;
         // Who chooses columns knows them.
         for guess in reader.guesses().iter().filter(|_| self.columns.is_empty()) {
             say(format_args!("{}: {guess}{}", self.name(), option_of(guess)));
         }
-        match self.columns.is_empty() {
-            true => Ok(reader),
-            false => reader.select(&self.columns).map_err(|error| of_file(self.name(), error)),
-        }
+        Ok(reader)
     }
 
-    /// The rows to be read, in the order of a model's columns: those asked for, or else those with the names
-    /// that the model knows, or else, without names, all.
-    pub fn open_for(&self, model: &dyn Persist, columns: &[Column]) -> Outcome<Reader> {
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        let mut reader = self.open_expecting(&names)?;
-        if self.columns.is_empty() && reader.is_named() && !columns.is_empty() {
-            reader = self.by_name(reader, &names)?;
-        }
-        let (found, dim) = (reader.names().len(), model.dim());
-        if found != dim {
-            let found = counted(found, "column");
-            let message =
-                format!("{}: {found}, but the model has {dim}: choose them with --columns", self.name());
+    /// The columns asked for, if any were.
+    pub fn columns(&self) -> Option<&[String]> {
+        (!self.columns.is_empty()).then_some(&self.columns)
+    }
+
+    /// Where these columns are among those of the data.
+    pub fn places(&self, reader: &Reader, columns: &[impl AsRef<str>]) -> Outcome<Vec<usize>> {
+        reader.places(columns).map_err(|error| of_file(self.name(), error))
+    }
+
+    /// The whole table: the columns asked for, or else all, and those of the condition. For each, whether it belongs to
+    /// the condition.
+    fn read(&self, condition: &[String]) -> Outcome<(Table, Vec<bool>)> {
+        let reader = self.open(&[])?;
+        let given = if condition.is_empty() { Vec::new() } else { self.places(&reader, condition)? };
+        // Chosen ones in their order, else all in the order of the file.
+        let places = match self.columns.is_empty() {
+            true => (0..reader.names().len()).collect(),
+            false => {
+                let chosen = self.places(&reader, &self.columns)?;
+                if let Some(&twice) = given.iter().find(|place| chosen.contains(place)) {
+                    let name = reader.names()[twice];
+                    let message = format!("--condition: column {name} is among those of --columns, too");
+                    return Err(Failure::Usage(message));
+                }
+                [chosen, given.clone()].concat()
+            }
+        };
+        let is_given: Vec<bool> = places.iter().map(|place| given.contains(place)).collect();
+        if is_given.iter().all(|given| *given) {
+            let message = format!("{}: every column is in the condition: none is left to model", self.name());
             return Err(Failure::Operation(message));
         }
-        let units: Vec<Units> = columns.iter().map(|column| column.units).collect();
-        match units.is_empty() {
-            true => Ok(reader),
-            false => Ok(reader.in_units(&units)?),
-        }
-    }
-
-    /// The columns of a model's names. A name that is a number is not the number of a column here.
-    fn by_name(&self, reader: Reader, names: &[&str]) -> Outcome<Reader> {
-        let found = reader.names();
-        if let Some(name) = names.iter().find(|name| !found.contains(name)) {
-            let names_of_all = found.into_iter().map(str::to_owned).collect();
-            let error = Error::NoColumn { name: (*name).to_owned(), names: names_of_all };
-            return Err(Failure::Operation(format!(
-                "{}: {error}; the model's columns are {names:?}; choose others with --columns",
-                self.name()
-            )));
-        }
-        reader.select(names).map_err(|error| of_file(self.name(), error))
-    }
-
-    /// The whole table.
-    pub fn read(&self) -> Outcome<Table> {
-        self.open()?.table(self.most()).map_err(|error| of_file(self.name(), error))
+        let table = reader.choose(&places).table(self.most());
+        Ok((table.map_err(|error| of_file(self.name(), error))?, is_given))
     }
 }
 
@@ -203,14 +192,38 @@ impl Treatment {
     }
 }
 
+/// Rows as a model shall see them.
+pub struct Prepared {
+    /// The modeled columns, and the condition of each row if there is one.
+    pub data: Dataset,
+    /// Of the modeled columns.
+    pub names: Vec<String>,
+    /// What makes a log-density of the rows one in the units of the file.
+    pub log_scale: f64,
+    /// All columns, in the order of the file or of the command line.
+    pub columns: Vec<Column>,
+}
+
 /// The rows as a model shall see them, with their columns, and word of what was done to them and of what hurts a
 /// density.
-pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table, Vec<Column>)> {
-    let (mut table, name) = (data.read()?, data.name());
+pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> Outcome<Prepared> {
+    let ((mut table, is_given), name) = (data.read(&asked.condition)?, data.name());
     if table.x.nrows() == 1 {
         return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
     }
     tell_rounded(&table.names, &table.rounded, &name);
+    let order = table.names.clone();
+    let (mut condition, mut columns) = (None, Vec::new());
+    if is_given.contains(&true) {
+        let part = |given: bool| {
+            let names = order.iter().zip(&is_given).filter(|(_, is_given)| **is_given == given);
+            table.select(&names.map(|(name, _)| name).collect::<Vec<_>>())
+        };
+        let (given, rest) = (part(true)?, part(false)?);
+        columns = asked.columns(&given, &name)?;
+        condition = Some(condition_of(&columns, all_values(&given).view())?);
+        table = rest;
+    }
     without_constant(&mut table, &name, treatment.drop_constant)?;
     tell_findings(&table.diagnose(), &name);
     let steps = table.steps();
@@ -237,13 +250,19 @@ pub fn prepare(data: &Data, treatment: &Treatment, seed: u64) -> Outcome<(Table,
             shortened(&stepped)
         ));
     }
-    let columns = table.names.iter().zip(steps).zip(&table.units).map(|((name, step), &units)| {
+    columns.extend(table.names.iter().zip(steps).zip(&table.units).map(|((name, step), &units)| {
         let step = step.filter(|_| treatment.dequantise);
         let (width, offset) = step.map_or((0.0, 0.0), |step| (step.width, step.offset));
-        Column { name: name.clone(), width, offset, units }
-    });
-    let columns = columns.collect();
-    Ok((table, columns))
+        Column { name: name.clone(), width, offset, units, role: Role::Modeled }
+    }));
+    columns.sort_by_key(|column| order.iter().position(|name| *name == column.name));
+    let log_scale = table.log_scale();
+    let data = Dataset::new(table.x).map_err(|error| of_file(&name, error))?;
+    let data = match condition {
+        None => data,
+        Some(condition) => data.with_condition(condition)?,
+    };
+    Ok(Prepared { data, names: table.names, log_scale, columns })
 }
 
 /// Word of what hurts a density and has no words of its own in [`prepare`].
@@ -312,14 +331,6 @@ fn without_constant(table: &mut Table, name: &str, drop: bool) -> Outcome<()> {
     say(format_args!("{name}: left out because they hold only one value: {}", constant.join(", ")));
     table.drop_constant();
     Ok(())
-}
-
-/// A model and its columns: none if its file does not name them.
-pub fn load(path: &Path) -> Outcome<(Box<dyn Persist>, Vec<Column>)> {
-    if path == Path::new("-") {
-        return Err(Failure::Usage("a model is read from a file, not from standard input".into()));
-    }
-    persist::load_with(path).map_err(|error| of_file(path.display(), error))
 }
 
 /// Rows to take at a time: enough for the models' tiles, and some megabytes at most.

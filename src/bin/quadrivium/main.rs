@@ -1,7 +1,9 @@
 //! Generative models from the command line: fit one to a file of rows, draw from it, score rows with it, and
 //! compare all models on your data.
 
+mod columns;
 mod compare;
+mod condition;
 mod failure;
 mod files;
 mod fit;

@@ -93,6 +93,7 @@ pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome
     let bad = |error: serde_json::Error| Failure::Operation(format!("the settings: {error}"));
     let mut all = serde_json::to_value(&config).map_err(bad)?;
     let dim = all[kind]["dim"].clone();
+    let condition = config.condition();
     let mut made = config;
     for (field, setting) in fields {
         let before = all[kind].pointer(&format!("/{}", field.replace('.', "/"))).cloned();
@@ -106,6 +107,11 @@ pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome
         let message = format!("dim = {}: the rows have {dim} columns", all[kind]["dim"]);
         return Err(Failure::Operation(message));
     }
+    if made.condition() != condition {
+        let message =
+            format!("condition = {}: --condition chooses it, by its columns", all[kind]["condition"]);
+        return Err(Failure::Operation(message));
+    }
     let given = |name: &str| fields.iter().any(|(field, _)| field.split('.').next() == Some(name));
     if let ModelConfig::Diffusion(config) = &mut made
         && !given("sampler")
@@ -116,7 +122,7 @@ pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome
     Ok(made)
 }
 
-/// How a config differs from the defaults of its kind, as `--set` takes it: `hidden=[48,48] optimiser.lr=0.001`.
+/// How a config differs from the defaults of its kind with the same condition, as `--set` takes it: `hidden=[48,48] optimiser.lr=0.001`.
 pub fn differences(config: &ModelConfig, dim: usize) -> String {
     fn compare(path: &str, default: &Value, value: &Value, out: &mut Vec<String>) {
         match (default, value) {
@@ -134,13 +140,10 @@ pub fn differences(config: &ModelConfig, dim: usize) -> String {
     }
     let value = |config: &ModelConfig| serde_json::to_value(config).unwrap_or_default();
     let kind = config.kind();
+    let defaults = ModelConfig::defaults(kind, dim);
+    let defaults = defaults.clone().with_condition(config.condition()).unwrap_or(defaults);
     let mut out = Vec::new();
-    compare(
-        "",
-        &value(&ModelConfig::defaults(kind, dim))[kind.name()],
-        &value(config)[kind.name()],
-        &mut out,
-    );
+    compare("", &value(&defaults)[kind.name()], &value(config)[kind.name()], &mut out);
     out.join(" ")
 }
 

@@ -1,13 +1,15 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use quadrivium::SampleOptions;
-use quadrivium::ndarray::{Array2, ArrayView2};
-use quadrivium::persist::{Column, Persist};
+use quadrivium::ndarray::{Array2, ArrayView2, s};
+use quadrivium::persist::{Column, Persist, condition_of};
+use quadrivium::{Result, SampleOptions};
 
-use crate::failure::{Outcome, of_file};
+use crate::columns::{Columns, load};
+use crate::condition::{drawn, given};
+use crate::failure::{Failure, Outcome, of_file};
 use crate::files::distinct;
-use crate::input::load;
+use crate::input::block_rows;
 use crate::interrupt;
 use crate::output::{Number, Output};
 use crate::seed::Purpose;
@@ -17,6 +19,9 @@ use crate::values::temperature;
 ///
 /// Rows have the columns of the training data, under the same header. Only a block of rows is in memory at a time, and
 /// the first rows do not depend on how many follow.
+///
+/// Of a model with a condition, each row has the condition of --given or else, as often as the training data had it, one
+/// of theirs, and is written with it.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
@@ -30,6 +35,9 @@ pub struct Args {
     /// Scale of the randomness: smaller values give less varied samples.
     #[arg(long, value_parser = temperature, allow_negative_numbers = true, default_value_t = 1.0)]
     temperature: f64,
+    /// Draw rows under this condition, a value for each of its columns: --given label=3, --given angle=0.5,speed=2.
+    #[arg(long, value_name = "COLUMN=VALUE,…", value_delimiter = ',')]
+    given: Vec<String>,
     /// Do not round the columns to which --dequantise added noise in training.
     #[arg(long)]
     raw: bool,
@@ -43,64 +51,114 @@ pub fn run(args: &Args) -> Outcome<()> {
         &args.output.path().map_or(vec![], |path| vec![("the rows", path)]),
     )?;
     let (model, columns) = load(&args.model)?;
-    let numbered: Vec<String> = (1..=model.dim()).map(|column| format!("x{column}")).collect();
-    let names: Vec<&str> = match columns.is_empty() {
-        true => numbered.iter().map(String::as_str).collect(),
-        false => columns.iter().map(|column| column.name.as_str()).collect(),
+    let given = match args.given.is_empty() {
+        true => None,
+        false => Some(given(&args.given, &columns.all)?),
     };
+    if given.is_none() && !columns.condition_is_named && columns.condition().next().is_some() {
+        return Err(Failure::Operation(format!(
+            "{}: the file does not tell how often the training had each condition: choose one with --given, a value for {}",
+            args.model.display(),
+            columns.condition_names(),
+        )));
+    }
+    let draws = Draws { args, model: model.as_ref(), columns: &columns, given };
     // In f32 a column keeps the digits it was learned with, unless it is relative to a value that takes f64.
-    match columns.iter().all(|column| column.units.is_identity()) {
-        true => draw(args, model.as_ref(), &names, |x| {
-            each(x, &columns, |column, x| value(args, column, x) as f32)
-        }),
-        false => draw(args, model.as_ref(), &names, |x| {
-            each(x, &columns, |column, x| match column.step() {
-                Some(_) if !args.raw => value(args, column, x),
-                _ => column.units.written(x),
-            })
-        }),
+    match columns.all.iter().all(|column| column.units.is_identity()) {
+        true => draws.write(|value| value as f32),
+        false => draws.write(|value| value),
     }
 }
 
-/// Draws rows and writes what `rows_of` makes of them.
-fn draw<T: Number>(
-    args: &Args,
-    model: &dyn Persist,
-    names: &[&str],
-    rows_of: impl Fn(ArrayView2<f32>) -> Array2<T>,
-) -> Outcome<()> {
-    let interrupt = interrupt::watch("the output is incomplete")?;
-    let options = SampleOptions { temperature: args.temperature };
-    let mut rows = args.output.create(names, Some(args.count))?;
-    let mut failure = None;
-    let mut sink = |x: ArrayView2<f32>| match rows.write(rows_of(x).view()).and_then(|()| interrupt.check()) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            failure = Some(error);
-            ControlFlow::Break(())
+/// What is drawn.
+struct Draws<'a> {
+    args: &'a Args,
+    model: &'a dyn Persist,
+    columns: &'a Columns,
+    /// The condition of all rows, if it is the same: (1, columns of the condition), in the units of the data.
+    given: Option<Array2<f64>>,
+}
+
+impl Draws<'_> {
+    /// Draws rows and writes them.
+    fn write<T: Number>(&self, number: impl Fn(f64) -> T) -> Outcome<()> {
+        let args = self.args;
+        let interrupt = interrupt::watch("the output is incomplete")?;
+        let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
+        let mut rows = args.output.create(&names, Some(args.count))?;
+        let mut failure = None;
+        let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
+            let x = self.rows(x, condition).mapv(&number);
+            match rows.write(x.view()).and_then(|()| interrupt.check()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        self.each(&mut sink).map_err(|error| of_file(args.model.display(), error))?;
+        match failure {
+            Some(failure) => Err(failure),
+            None => rows.finish(),
         }
-    };
-    model
-        .sample_each(args.count, &options, &mut Purpose::Drawing.stream(args.seed), &mut sink)
-        .map_err(|error| of_file(args.model.display(), error))?;
-    match failure {
-        Some(failure) => Err(failure),
-        None => rows.finish(),
     }
-}
 
-/// Each number of x by its column, if the model's file names them.
-fn each<T>(x: ArrayView2<f32>, columns: &[Column], number: impl Fn(&Column, f32) -> T) -> Array2<T> {
-    let unnamed = Column::default();
-    let column = |column: usize| columns.get(column).unwrap_or(&unnamed);
-    Array2::from_shape_fn(x.dim(), |(i, j)| number(column(j), x[[i, j]]))
-}
+    /// Draws rows in blocks, each with its condition or, if it is the same for all, with one: (n or 1, columns of the
+    /// condition).
+    fn each(&self, sink: &mut dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()>) -> Result<()> {
+        let (model, count, all) = (self.model, self.args.count, &self.columns.all);
+        let options = SampleOptions { temperature: self.args.temperature };
+        let rng = &mut Purpose::Drawing.stream(self.args.seed);
+        if self.columns.condition().next().is_none() {
+            return model.sample_each(count, &options, rng, &mut |x| sink(x, ArrayView2::from(&[[]])));
+        }
+        if let Some(given) = &self.given {
+            let model = model.given(&condition_of(all, given.view())?)?;
+            return model.sample_each(count, &options, rng, &mut |x| sink(x, given.view()));
+        }
+        // Blocks that do not depend on how many rows follow.
+        let mut conditions = Purpose::Conditions.stream(self.args.seed);
+        let mut left = count;
+        while left > 0 {
+            let n = (block_rows(model.dim()) as u64).min(left);
+            let values = drawn(all, n as usize, &mut conditions);
+            let (mut at, mut flow) = (0, ControlFlow::Continue(()));
+            model.given(&condition_of(all, values.view())?)?.sample_each(n, &options, rng, &mut |x| {
+                flow = sink(x, values.slice(s![at..at + x.nrows(), ..]));
+                at += x.nrows();
+                flow
+            })?;
+            if flow.is_break() {
+                break;
+            }
+            left -= n;
+        }
+        Ok(())
+    }
 
-/// The value that a model's number stands for, on the grid that training spread it over.
-fn value(args: &Args, column: &Column, x: f32) -> f64 {
-    let value = column.units.restore(x);
-    match column.step() {
-        Some(step) if !args.raw => step.nearest(value),
-        _ => value,
+    /// Rows in the order of the table, in the units of the data: (n, columns).
+    fn rows(&self, x: ArrayView2<f32>, condition: ArrayView2<f64>) -> Array2<f64> {
+        let mut rows = Array2::zeros((x.nrows(), self.columns.all.len()));
+        let (mut modeled, mut given) = (0, 0);
+        for (column, mut values) in self.columns.all.iter().zip(rows.columns_mut()) {
+            if column.role.is_modeled() {
+                values.zip_mut_with(&x.column(modeled), |value, &x| *value = self.value(column, x));
+                modeled += 1;
+            } else {
+                values.assign(&condition.column(given));
+                given += 1;
+            }
+        }
+        rows
+    }
+
+    /// The value that a model's number stands for, on the grid that training spread it over.
+    fn value(&self, column: &Column, x: f32) -> f64 {
+        match column.step() {
+            Some(step) if !self.args.raw => step.nearest(column.units.restore(x)),
+            _ if column.units.is_identity() => x.into(),
+            _ => column.units.written(x),
+        }
     }
 }

@@ -1,14 +1,17 @@
 use std::path::PathBuf;
 
+use quadrivium::error::ConditionError;
 use quadrivium::ndarray::{Array2, Axis, stack};
-use quadrivium::persist::Column;
+use quadrivium::persist::condition_of;
 use quadrivium::prelude::*;
 use quadrivium::rand::RngCore;
-use quadrivium::tables::dequantise;
+use quadrivium::tables::{Units, dequantise};
 
+use crate::columns::{Columns, load};
+use crate::condition::{score, values_of};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::files::distinct;
-use crate::input::{Data, block_rows, load, tell_rounded};
+use crate::input::{Data, block_rows, tell_rounded};
 use crate::interrupt;
 use crate::output::Output;
 use crate::seed::Purpose;
@@ -18,12 +21,17 @@ use crate::seed::Purpose;
 /// Writes a column `nats`, and a column `std_error` if the value is an estimate. A message says which kind of likelihood
 /// it is: exact, a lower bound, an estimate by an ODE or otherwise, or known up to a constant. Only a block of rows is in
 /// memory at a time.
+///
+/// A model with a condition c scores log p(x|c): each row's condition is read from the columns that had it in training.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
     model: PathBuf,
     #[command(flatten)]
     data: Data,
+    /// Columns of the condition, by names or by numbers starting at 1, if they have other names than in training.
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    condition: Vec<String>,
     /// Seed of the noise that some likelihoods need, and of the noise on columns to which --dequantise added noise in
     /// training. That noise depends on the position of the row in the data and is not the noise of the training.
     #[arg(long, default_value_t = 0)]
@@ -49,10 +57,13 @@ pub fn run(args: &Args) -> Outcome<()> {
         );
         return Err(Failure::Operation(message));
     }
-    let mut reader = args.data.open_for(model.as_ref(), &columns)?;
+    let mut reader = columns.open(&args.data, &args.condition)?;
     // A density of the model's numbers is one of the data by this.
-    let log_scale: f64 = columns.iter().map(|column| column.units.scale.ln()).sum();
+    let log_scale: f64 = columns.modeled().map(|column| column.units.scale.ln()).sum();
     let spread = if args.raw { None } else { Spread::of(&columns) };
+    let units: Vec<Units> = columns.all.iter().map(|column| column.units).collect();
+    let (modeled, given): (Vec<usize>, Vec<usize>) =
+        (0..columns.all.len()).partition(|&place| columns.all[place].role.is_modeled());
     let names: &[&str] = match kind {
         LikelihoodKind::Estimate => &["nats", "std_error"],
         _ => &["nats"],
@@ -71,11 +82,17 @@ pub fn run(args: &Args) -> Outcome<()> {
             break;
         }
         interrupt.check()?;
+        let failed = |error| of_file(args.data.name(), at(error, total.rows));
+        let mut condition = None;
+        if !given.is_empty() {
+            let values = values_of(x.view(), &given, &units);
+            condition = Some(condition_of(&columns.all, values.view()).map_err(failed)?);
+            x = x.select(Axis(1), &modeled);
+        }
         if let Some(spread) = &spread {
             x = dequantise(x.view(), &spread.widths, &mut rng)?;
         }
-        let scored = model.log_likelihood(x.view(), &options);
-        let scored = scored.map_err(|error| of_file(args.data.name(), at(error, total.rows)))?;
+        let scored = score(model.as_ref(), condition.as_ref(), x.view(), &options).map_err(failed)?;
         let mut nats = numbers(&scored)?;
         nats.column_mut(0).mapv_inplace(|nats| nats - log_scale);
         total.add(&nats);
@@ -111,6 +128,10 @@ fn numbers(scored: &LogLikelihood) -> Outcome<Array2<f64>> {
 fn at(error: Error, before: usize) -> Error {
     match error {
         Error::NotConverged { what, budget, row } => Error::NotConverged { what, budget, row: row + before },
+        Error::Condition(ConditionError::UnknownLabel { row, column, value, known }) => {
+            let row = row.map(|row| row + before);
+            ConditionError::UnknownLabel { row, column, value, known }.into()
+        }
         other => other,
     }
 }
@@ -125,9 +146,9 @@ struct Spread {
 }
 
 impl Spread {
-    fn of(columns: &[Column]) -> Option<Self> {
-        let widths = columns.iter().map(|column| column.width / column.units.scale).collect();
-        let steps = || columns.iter().filter_map(|column| Some((&column.name, column.step()?)));
+    fn of(columns: &Columns) -> Option<Self> {
+        let widths = columns.modeled().map(|column| column.width / column.units.scale).collect();
+        let steps = || columns.modeled().filter_map(|column| Some((&column.name, column.step()?)));
         let names: Vec<String> = steps().map(|(name, step)| format!("{name} ({step})")).collect();
         let log_widths = steps().map(|(_, step)| step.width.ln()).sum();
         (!names.is_empty()).then_some(Spread { widths, names, log_widths })

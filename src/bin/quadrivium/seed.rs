@@ -18,6 +18,8 @@ pub enum Purpose {
     Drawing,
     /// The noise that a likelihood needs.
     Scoring,
+    /// Conditions for rows to draw.
+    Conditions,
 }
 
 impl Purpose {
@@ -36,7 +38,7 @@ mod tests {
     #[test]
     fn no_purpose_has_the_numbers_of_another() {
         use Purpose::*;
-        let streams = [Training, Split, SpreadToLearn, SpreadToScore, Drawing, Scoring];
+        let streams = [Training, Split, SpreadToLearn, SpreadToScore, Drawing, Scoring, Conditions];
         let first = streams.map(|purpose| purpose.stream(0).next_u64());
         let distinct: std::collections::HashSet<u64> = first.into_iter().collect();
         assert_eq!(distinct.len(), streams.len());

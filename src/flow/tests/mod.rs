@@ -68,7 +68,7 @@ fn draw(model: &Flow, n: usize, temperature: f64) -> Array2<f32> {
 fn densities_on_the_plane_integrate_to_one_and_are_sampled() {
     let data = moons(4_000, 8);
     // Midpoints; beyond, a standardised row is 8 standard deviations out.
-    let (low, high, nodes) = ([-7.0, -4.0], [8.0, 4.5], 500);
+    let (low, high, nodes) = ([-7.0, -4.0], [8.0, 4.5], 350);
     let step: Vec<f64> =
         low.iter().zip(high).map(|(low, high): (&f64, f64)| (high - low) / nodes as f64).collect();
     let x = Array2::from_shape_fn((nodes * nodes, 2), |(r, c)| {

@@ -375,10 +375,10 @@ fn a_hostile_header_is_refused_by_name() {
     assert!(says(&|_, entry| entry["model"]["kind"] = json!("vase")).contains("kind \"vase\""));
     assert!(says(&|_, entry| entry["model"]["config"]["betta"] = json!(1)).contains("unknown field `betta`"));
     assert!(says(&|_, entry| entry["model"]["config"]["min_sd"] = json!(0)).contains("VaeConfig::min_sd"));
-    let scale = says(&|_, entry| entry["model"]["fitted"]["standardiser"]["scale"][1] = json!(0.0));
-    assert!(scale.contains("Standardiser::scale"), "{scale}");
-    let few = says(&|_, entry| entry["model"]["fitted"]["standardiser"]["shift"] = json!([0.0]));
-    assert!(few.contains("Standardiser::shift"), "{few}");
+    let scale = says(&|_, entry| entry["model"]["fitted"]["standardizer"]["scale"][1] = json!(0.0));
+    assert!(scale.contains("Standardizer::scale"), "{scale}");
+    let few = says(&|_, entry| entry["model"]["fitted"]["standardizer"]["shift"] = json!([0.0]));
+    assert!(few.contains("Standardizer::shift"), "{few}");
     let name = "decoder.1.bias";
     let shape = says(&|header, _| header[name]["shape"] = json!([2, 2]));
     assert!(shape.contains("decoder.1.bias has shape [2, 2]: expected [4]"), "{shape}");

@@ -40,7 +40,7 @@ impl World {
     pub fn ring() -> Self {
         let sigma = 0.1;
         let ring = Toy::ring(8, 1.0, sigma).expect("a ring");
-        let centers = ring.modes().expect("a ring has modes").centres;
+        let centers = ring.modes().expect("a ring has modes").centers;
         // Of N(μ, σ²I) in the plane.
         let entropy = 1.0 + (std::f64::consts::TAU * sigma * sigma).ln();
         World {
@@ -70,7 +70,7 @@ impl World {
         flate2::read::GzDecoder::new(packed).read_to_string(&mut text)?;
         let table = Table::from_reader(text.as_bytes())?;
         let (pixels, labels) = table.x.view().split_at(Axis(1), 64);
-        let pixels = tables::dequantise(pixels, &[1.0; 64], rng)?;
+        let pixels = tables::dequantize(pixels, &[1.0; 64], rng)?;
         let labels = labels.column(0).mapv(|label| label as u32);
         let data = Dataset::new(pixels)?.with_condition(Condition::Class(labels))?;
         let (train, held_out) = data.hold_out(HeldOut::Share(0.25), rng)?;

@@ -38,7 +38,7 @@ pub struct Args {
     /// Draw rows under this condition, a value for each of its columns: --given label=3, --given angle=0.5,speed=2.
     #[arg(long, value_name = "COLUMN=VALUE,…", value_delimiter = ',')]
     given: Vec<String>,
-    /// Do not round the columns to which --dequantise added noise in training.
+    /// Do not round the columns to which --dequantize added noise in training.
     #[arg(long)]
     raw: bool,
     #[command(flatten)]

@@ -89,6 +89,12 @@ const BLOCKS: &[Block] = &[
         source: Prints("cargo run --release --example transport -- --seeds 3"),
     },
     Block {
+        name: "conditional",
+        file: RESULTS,
+        source: Prints("cargo run --release --example conditional"),
+    },
+    Block { name: "guidance", file: RESULTS, source: Prints("cargo run --release --example guidance") },
+    Block {
         name: "speed",
         file: RESULTS,
         source: Prints("cargo run --release --example speed -- --peer jax"),

@@ -72,9 +72,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             Data::Digits => World::digits(&mut streams.stream(0))?,
         };
         let name = format!("{data:?}").to_lowercase();
-        println!("{name}: {}", world.about);
+        println!("{name}: {}\n", world.about);
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_BORDERS_ONLY).set_header([
+        table.load_preset(presets::ASCII_MARKDOWN).set_header([
             "model",
             "NLL − h(x|c), nats",
             "asked class",

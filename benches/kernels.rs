@@ -28,7 +28,7 @@ fn of_type<F: Real>(group: &mut BenchmarkGroup<WallTime>, kind: &str) {
     pair(group, kind, "exp", &x, |v| v.fast_exp(), |v| v.exp());
     pair(group, kind, "ln", &positive, |v| v.fast_ln(), |v| v.ln());
     pair(group, kind, "tanh", &x, |v| v.fast_tanh(), |v| v.tanh());
-    // Both results enter the sum, so neither is optimised away.
+    // Both results enter the sum, so neither is optimized away.
     pair(group, kind, "sin_cos", &x, |v| sum(v.fast_sin_cos()), |v| sum(v.sin_cos()));
     pair(group, kind, "sigmoid", &x, |v| v.fast_sigmoid(), |v| F::one() / (F::one() + (-v).exp()));
     pair(group, kind, "softplus", &x, |v| v.fast_softplus(), |v| v.max(F::zero()) + (-v.abs()).exp().ln_1p());

@@ -139,7 +139,7 @@ struct Ring {
 const CLASSES: usize = 8;
 const SD: f32 = 0.35;
 
-fn centre(class: usize) -> [f32; 2] {
+fn center(class: usize) -> [f32; 2] {
     let angle = TAU * class as f32 / CLASSES as f32;
     [angle.cos(), angle.sin()]
 }
@@ -148,7 +148,7 @@ impl Ring {
     fn trained(steps: usize) -> Result<Self> {
         let (rows, mut rng) = (20_000, seeded(2));
         let x = Array2::from_shape_fn((rows, 2), |(row, c)| {
-            centre(row % CLASSES)[c] + SD * f32::normal(&mut rng)
+            center(row % CLASSES)[c] + SD * f32::normal(&mut rng)
         });
         let classes = Array1::from_shape_fn(rows, |row| (row % CLASSES) as u32);
         let data = Dataset::new(x)?.with_condition(Condition::Class(classes))?;
@@ -187,7 +187,7 @@ impl Ring {
                 let (mut right, mut sd) = (0, 0.0);
                 for class in 0..CLASSES {
                     let x = guided.given(&Condition::class(class as u32))?.draw(rows, &mut seeded(3))?;
-                    let dot = |x: &[f32], c: usize| x[0] * centre(c)[0] + x[1] * centre(c)[1];
+                    let dot = |x: &[f32], c: usize| x[0] * center(c)[0] + x[1] * center(c)[1];
                     let nearest = |x: &[f32]| (0..CLASSES).max_by(|a, b| dot(x, *a).total_cmp(&dot(x, *b)));
                     right += x.rows().into_iter().filter(|x| nearest(&x.to_vec()) == Some(class)).count();
                     sd += (x.var_axis(Axis(0), 0.0).sum() / 2.0).sqrt() / SD / CLASSES as f32;

@@ -137,7 +137,7 @@ struct Quality {
 
 impl Quality {
     fn of(x: &Array2<f32>, test: &Array2<f32>, modes: Option<&Modes>) -> Result<Self> {
-        let modes = modes.map(|m| metrics::mode_coverage(x.view(), m.centres.view(), m.sigma)).transpose()?;
+        let modes = modes.map(|m| metrics::mode_coverage(x.view(), m.centers.view(), m.sigma)).transpose()?;
         Ok(Quality {
             energy: metrics::energy_distance(x.view(), test.view())?,
             // The same directions for everyone.
@@ -210,7 +210,7 @@ fn measure(
         if let Some(mixture) = mixture {
             let options = SampleOptions::default();
             let mut x = sample_with(mixture, view.config(), rows, &options, &mut seeded(seed))?.x;
-            mixture.standardiser().restore(x.as_slice_mut().expect("rows are contiguous"));
+            mixture.standardizer().restore(x.as_slice_mut().expect("rows are contiguous"));
             perfect.push(Quality::of(&x, &test, modes.as_ref())?);
         }
         bar.inc(1);

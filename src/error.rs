@@ -54,7 +54,7 @@ pub enum Error {
         /// What stands there.
         value: f64,
     },
-    /// A column holds one value only, so it has no density and cannot be standardised.
+    /// A column holds one value only, so it has no density and cannot be standardized.
     #[error(
         "column {column} is constant ({value} in all {rows} rows): drop it, or add noise of a stated width"
     )]

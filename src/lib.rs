@@ -31,7 +31,7 @@
 //! ```
 //!
 //! A program that depends on this crate trains in seconds with `cargo run --release`. Its debug builds are many
-//! times slower unless its `Cargo.toml` optimises dependencies:
+//! times slower unless its `Cargo.toml` optimizes dependencies:
 //!
 //! ```toml
 //! [profile.dev.package."*"]
@@ -102,7 +102,7 @@
 //! | [`baseline`] | what a network has to beat: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
 //! | [`train`] | Adam, averaging, schedule, the sharded loop, checkpoints |
-//! | [`data`] | toy distributions with exact densities, file readers, the standardiser |
+//! | [`data`] | toy distributions with exact densities, file readers, the standardizer |
 //! | [`metrics`] | mode coverage, distances and their floors, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
 //! | [`mod@file`] | files that are written whole or not at all |
@@ -187,7 +187,7 @@ pub use diffusion::{
     ScoreModel, ScoreTraining, Sde, Source,
 };
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining};
-pub use engine::OptimiserConfig;
+pub use engine::OptimizerConfig;
 pub use error::{Error, Result};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
@@ -201,7 +201,11 @@ pub use rand;
 /// The first version's name for [`tables`] and [`worlds`].
 #[deprecated(note = "use `tables`, `worlds` or `engine`")]
 pub mod data {
-    pub use crate::engine::{HeldOut, Standardiser, Tail};
+    #[deprecated(note = "use `engine::Standardizer`")]
+    pub use crate::engine::Standardizer as Standardiser;
+    pub use crate::engine::{HeldOut, Standardizer, Tail};
+    #[deprecated(note = "use `tables::dequantize`")]
+    pub use crate::tables::dequantize as dequantise;
     pub use crate::tables::*;
     pub use crate::worlds::*;
 }
@@ -211,6 +215,10 @@ pub use diffusion::Pairing as Coupling;
 pub use diffusion::matching as flow_matching;
 #[deprecated(note = "use `engine`")]
 pub use engine as train;
+#[deprecated(note = "use `OptimizerConfig`")]
+pub use engine::OptimizerConfig as OptimiserConfig;
+#[deprecated(note = "use `TraceEstimator`")]
+pub use engine::TraceEstimator as Divergence;
 #[deprecated(note = "use `model`")]
 pub use model as generative;
 
@@ -222,7 +230,7 @@ pub mod prelude {
         Distribution, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow, FlowConfig, FlowMatching,
         FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head,
         KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing,
-        Observer, OptimiserConfig, Pairing, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig,
+        Observer, OptimizerConfig, Pairing, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig,
         ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport, Transform,
         Vae, VaeConfig,
     };

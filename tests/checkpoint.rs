@@ -218,7 +218,7 @@ fn the_checkpoint_of_another_training_is_refused_by_what_differs() {
         other => panic!("{what}: {other:?}"),
     };
     refused("config", train(&folder, |config, _, _, _| config.beta = 0.5));
-    refused("config", train(&folder, |config, _, _, _| config.optimiser.lr = 0.5));
+    refused("config", train(&folder, |config, _, _, _| config.optimizer.lr = 0.5));
     refused("options", train(&folder, |_, options, _, _| options.steps = 6));
     refused("random generator", train(&folder, |_, _, _, seed| *seed = 7));
     refused("parameters at the start", train(&folder, |_, _, start, _| *start = 7));

@@ -44,7 +44,7 @@ fn answers(model: &dyn Persist) -> (Vec<f32>, Vec<f64>) {
     let drawn = model.sample(3, &SampleOptions::default(), &mut seeded(5)).unwrap().x;
     let rows = Array2::from_shape_fn((3, model.dim()), |(i, j)| 0.25 * i as f32 - 0.5 * j as f32);
     let nats = match model.log_likelihood(rows.view(), &LikelihoodOptions::default()).unwrap() {
-        LogLikelihood::Unnormalised(nats) => nats.to_vec(),
+        LogLikelihood::Unnormalized(nats) => nats.to_vec(),
         other => other.nats().map(|nats| nats.to_vec()).unwrap_or_default(),
     };
     (drawn.iter().copied().collect(), nats)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 
 use quadrivium::LikelihoodKind;
-use quadrivium::map::{Discrepancy, FailureMode, LatencyLaw, Objective, Paradigm, Sampling, place};
+use quadrivium::map::{Divergence, FailureMode, LatencyLaw, Objective, Paradigm, Sampling, place};
 
 /// All variants of an enum. The match without a wildcard stops compiling when a variant is added, so the list
 /// stays whole.
@@ -22,11 +22,11 @@ fn paradigms() -> [Paradigm; 8] {
 fn objectives() -> [Objective; 14] {
     all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, WassersteinGp,
         NoisePrediction, FlowMatching, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence,
-        ExpectationMaximisation, KernelSmoothing, OffTheMap)
+        ExpectationMaximization, KernelSmoothing, OffTheMap)
 }
 
-fn discrepancies() -> [Discrepancy; 9] {
-    all!(Discrepancy: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Wasserstein1, Fisher,
+fn divergences() -> [Divergence; 9] {
+    all!(Divergence: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Wasserstein1, Fisher,
         FisherAtOneLevel, Wasserstein2Bound, OffTheMap)
 }
 
@@ -36,12 +36,12 @@ fn latency_laws() -> [LatencyLaw; 3] {
 
 fn failure_modes() -> [FailureMode; 13] {
     all!(FailureMode: SlowInDim, ErrorAccumulation, Blur, PosteriorCollapse, ModeCollapse, VanishingGradient,
-        Oscillation, SlowInSteps, DiscretisationError, Bridges, SlowMixing, LocalOptimum,
+        Oscillation, SlowInSteps, DiscretizationError, Bridges, SlowMixing, LocalOptimum,
         CurseOfDimension)
 }
 
 fn likelihood_kinds() -> [LikelihoodKind; 6] {
-    all!(LikelihoodKind: Exact, LowerBound, OdeEstimate, Estimate, Unnormalised, Unavailable)
+    all!(LikelihoodKind: Exact, LowerBound, OdeEstimate, Estimate, Unnormalized, Unavailable)
 }
 
 /// One of each, with numbers that differ, and a second diffusion with few steps.
@@ -70,7 +70,7 @@ fn samplings() -> [Sampling; 8] {
 #[test]
 fn each_method_stands_where_the_field_puts_it() {
     use {
-        Discrepancy as D, FailureMode as F, LatencyLaw as L, LikelihoodKind as K, Objective as O,
+        Divergence as D, FailureMode as F, LatencyLaw as L, LikelihoodKind as K, Objective as O,
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
@@ -130,7 +130,7 @@ fn each_method_stands_where_the_field_puts_it() {
             D::Fisher,
             K::OdeEstimate,
             L::LinearInSteps,
-            F::DiscretisationError,
+            F::DiscretizationError,
         ),
         (
             O::ScoreMatching,
@@ -148,7 +148,7 @@ fn each_method_stands_where_the_field_puts_it() {
             D::Fisher,
             K::OdeEstimate,
             L::LinearInSteps,
-            F::DiscretisationError,
+            F::DiscretizationError,
         ),
         (
             O::FlowMatching,
@@ -166,14 +166,14 @@ fn each_method_stands_where_the_field_puts_it() {
             D::Wasserstein2Bound,
             K::OdeEstimate,
             L::LinearInSteps,
-            F::DiscretisationError,
+            F::DiscretizationError,
         ),
         (
             O::ScoreMatching,
             Langevin { steps: 60 },
             P::Energy,
             D::FisherAtOneLevel,
-            K::Unnormalised,
+            K::Unnormalized,
             L::LinearInSteps,
             F::SlowMixing,
         ),
@@ -200,12 +200,12 @@ fn each_method_stands_where_the_field_puts_it() {
             Langevin { steps: 60 },
             P::Energy,
             D::ForwardKl,
-            K::Unnormalised,
+            K::Unnormalized,
             L::LinearInSteps,
             F::SlowMixing,
         ),
         (
-            O::ExpectationMaximisation,
+            O::ExpectationMaximization,
             OnePass,
             P::Baseline,
             D::ForwardKl,
@@ -215,10 +215,10 @@ fn each_method_stands_where_the_field_puts_it() {
         ),
         (O::KernelSmoothing, OnePass, P::Baseline, D::ForwardKl, K::Exact, L::Constant, F::Blur),
     ];
-    for (objective, sampling, paradigm, discrepancy, likelihood, latency, failure) in methods {
+    for (objective, sampling, paradigm, divergence, likelihood, latency, failure) in methods {
         let found = place(objective, sampling).unwrap_or_else(|| panic!("{objective}, {sampling}: no place"));
-        let got = (found.paradigm, found.discrepancy, found.likelihood, found.latency, found.failures[0]);
-        assert_eq!(got, (paradigm, discrepancy, likelihood, latency, failure), "{objective}, {sampling}");
+        let got = (found.paradigm, found.divergence, found.likelihood, found.latency, found.failures[0]);
+        assert_eq!(got, (paradigm, divergence, likelihood, latency, failure), "{objective}, {sampling}");
     }
     // Every other pair is impossible.
     for objective in objectives() {
@@ -237,7 +237,7 @@ fn few_steps_fail_by_their_error() {
         (Objective::FlowMatching, |steps| Sampling::Flowing { steps }),
     ] {
         let first = |steps| place(objective, sampling(steps)).unwrap().failures[0];
-        assert_eq!(first(29), FailureMode::DiscretisationError);
+        assert_eq!(first(29), FailureMode::DiscretizationError);
         assert_eq!(first(30), FailureMode::SlowInSteps);
     }
 }
@@ -248,7 +248,7 @@ fn losses_have_units() {
         assert!((10..=40).contains(&objective.loss_unit().len()), "{objective}: {}", objective.loss_unit());
     }
     assert_eq!(Objective::Elbo.loss_unit(), Objective::ChainRuleNll.loss_unit());
-    assert_ne!(Objective::ExpectationMaximisation.loss_unit(), Objective::ChainRuleNll.loss_unit());
+    assert_ne!(Objective::ExpectationMaximization.loss_unit(), Objective::ChainRuleNll.loss_unit());
 }
 
 #[test]
@@ -261,8 +261,8 @@ fn every_paradigm_objective_and_prediction_is_on_the_map() {
     for paradigm in paradigms().into_iter().filter(|p| *p != Paradigm::OffTheMap) {
         assert!(places.iter().any(|p| p.2.paradigm == paradigm), "{paradigm}");
     }
-    for discrepancy in discrepancies().into_iter().filter(|d| *d != Discrepancy::OffTheMap) {
-        assert!(places.iter().any(|p| p.2.discrepancy == discrepancy), "{discrepancy}");
+    for divergence in divergences().into_iter().filter(|d| *d != Divergence::OffTheMap) {
+        assert!(places.iter().any(|p| p.2.divergence == divergence), "{divergence}");
     }
     for latency in latency_laws() {
         assert!(places.iter().any(|p| p.2.latency == latency), "{latency}");
@@ -305,7 +305,7 @@ fn words_are_distinct_short_and_padded_by_a_width() {
     check(paradigms());
     check(objectives());
     check(samplings());
-    check(discrepancies());
+    check(divergences());
     check(latency_laws());
     check(failure_modes());
     check(likelihood_kinds());

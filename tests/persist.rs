@@ -375,10 +375,10 @@ fn a_hostile_header_is_refused_by_name() {
     assert!(says(&|_, entry| entry["model"]["kind"] = json!("vase")).contains("kind \"vase\""));
     assert!(says(&|_, entry| entry["model"]["config"]["betta"] = json!(1)).contains("unknown field `betta`"));
     assert!(says(&|_, entry| entry["model"]["config"]["min_sd"] = json!(0)).contains("VaeConfig::min_sd"));
-    let scale = says(&|_, entry| entry["model"]["fitted"]["standardiser"]["scale"][1] = json!(0.0));
-    assert!(scale.contains("Standardiser::scale"), "{scale}");
-    let few = says(&|_, entry| entry["model"]["fitted"]["standardiser"]["shift"] = json!([0.0]));
-    assert!(few.contains("Standardiser::shift"), "{few}");
+    let scale = says(&|_, entry| entry["model"]["fitted"]["standardizer"]["scale"][1] = json!(0.0));
+    assert!(scale.contains("Standardizer::scale"), "{scale}");
+    let few = says(&|_, entry| entry["model"]["fitted"]["standardizer"]["shift"] = json!([0.0]));
+    assert!(few.contains("Standardizer::shift"), "{few}");
     let name = "decoder.1.bias";
     let shape = says(&|header, _| header[name]["shape"] = json!([2, 2]));
     assert!(shape.contains("decoder.1.bias has shape [2, 2]: expected [4]"), "{shape}");
@@ -509,7 +509,7 @@ fn columns_of_a_condition_are_those_of_the_model() {
             let modeled = (0..model.dim()).map(|at| column(&format!("x{at}"), Role::Modeled));
             given.chain(modeled).collect::<Vec<Column>>()
         };
-        for columns in [with(&[sound.clone()]), with(&[])] {
+        for columns in [with(std::slice::from_ref(&sound)), with(&[])] {
             persist::save_with(model.as_ref(), &columns, &path).unwrap();
             assert_eq!(persist::load_with(&path).unwrap().1, columns);
         }

@@ -50,7 +50,7 @@ enum Data {
 /// What a model did.
 struct Row {
     model: String,
-    /// NLL − h(x|c), in nats; `None` where either is not known.
+    /// E[ln p(x|c) − ln p̂(x|c)] over true rows, in nats: how far the NLL is above h(x|c). `None` where either is not known.
     gap: Option<f64>,
     /// Which claim the gap makes.
     likelihood: LikelihoodKind,
@@ -124,23 +124,23 @@ fn measure(world: &World, kind: Kind, quick: bool, streams: Streams) -> Result<R
     model.train(&data, &recipe.options, &mut rng(2), &mut Silent)?;
 
     let draws = if quick { 50 } else { 500 };
-    let (mut right, mut nats, mut comparable) = (0, Vec::new(), world.entropy.is_some());
+    let (mut right, mut gaps) = (0, Some(Vec::new()));
     for asked in 0..world.asked() {
         let given = model.given(&world.condition(asked))?;
         let drawn = given.draw(draws, &mut rng(10 + asked as u64))?;
         right += drawn.rows().into_iter().filter(|x| world.classify(*x) == asked).count();
-        if comparable {
-            let x = world.rows(asked, draws, &mut rng(100 + asked as u64));
-            match given.log_likelihood(x.view(), &LikelihoodOptions::default())?.nats() {
-                Some(known) => nats.extend(known.iter().copied()),
-                None => comparable = false,
-            }
+        let x = world.rows(asked, draws, &mut rng(100 + asked as u64));
+        // Paired with the truth on the same rows, which takes the chance of the rows out.
+        let Some(truth) = world.nats(asked, &x) else {
+            gaps = None;
+            continue;
+        };
+        match given.log_likelihood(x.view(), &LikelihoodOptions::default())?.nats() {
+            Some(nats) => gaps.iter_mut().for_each(|gaps| gaps.extend(&truth - nats)),
+            None => gaps = None,
         }
     }
-    let gap = world
-        .entropy
-        .filter(|_| comparable)
-        .map(|entropy| -nats.iter().sum::<f64>() / nats.len() as f64 - entropy);
+    let gap = gaps.map(|gaps| gaps.iter().sum::<f64>() / gaps.len() as f64);
     let card = model.card();
     let asked = right as f64 / (draws * world.asked()) as f64;
     Ok(Row { model: card.name.to_string(), gap, likelihood: card.likelihood, asked })

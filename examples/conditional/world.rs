@@ -17,8 +17,6 @@ const NEIGHBORS: usize = 5;
 pub struct World {
     pub about: &'static str,
     pub kind: ConditionKind,
-    /// h(x|c) in nats, where it is known.
-    pub entropy: Option<f64>,
     what: What,
 }
 
@@ -40,24 +38,19 @@ impl World {
     pub fn ring() -> Self {
         let sigma = 0.1;
         let ring = Toy::ring(8, 1.0, sigma).expect("a ring");
-        let centers = ring.modes().expect("a ring has modes").centres;
-        // Of N(μ, σ²I) in the plane.
-        let entropy = 1.0 + (std::f64::consts::TAU * sigma * sigma).ln();
+        let centers = ring.modes().expect("a ring has modes").centers;
         World {
             about: "8 Gaussians (σ = 0.1) on a circle of radius 1; c: which",
             kind: ConditionKind::Class { classes: 8 },
-            entropy: Some(entropy),
             what: What::Ring { centers, sigma },
         }
     }
 
-    /// A turn changes no volume: h(x|angle) is the entropy of the moons.
     pub fn moons() -> Self {
         let moons = Toy::moons(0.1).expect("moons");
         World {
             about: "two moons (σ = 0.1) turned by an angle; c: its cosine and sine",
             kind: ConditionKind::Vector { dim: 2 },
-            entropy: moons.entropy(),
             what: What::Moons(moons),
         }
     }
@@ -70,14 +63,13 @@ impl World {
         flate2::read::GzDecoder::new(packed).read_to_string(&mut text)?;
         let table = Table::from_reader(text.as_bytes())?;
         let (pixels, labels) = table.x.view().split_at(Axis(1), 64);
-        let pixels = tables::dequantise(pixels, &[1.0; 64], rng)?;
+        let pixels = tables::dequantize(pixels, &[1.0; 64], rng)?;
         let labels = labels.column(0).mapv(|label| label as u32);
         let data = Dataset::new(pixels)?.with_condition(Condition::Class(labels))?;
         let (train, held_out) = data.hold_out(HeldOut::Share(0.25), rng)?;
         Ok(World {
             about: "1,797 handwritten digits of 8 × 8 pixels; c: the digit, told from held-out digits by 5 neighbors",
             kind: ConditionKind::Class { classes: 10 },
-            entropy: None,
             what: What::Digits { train, held_out },
         })
     }
@@ -150,14 +142,32 @@ impl World {
         }
     }
 
+    /// ln p(x|c) of each row, where it is known.
+    pub fn nats(&self, asked: usize, x: &Array2<f32>) -> Option<Array1<f64>> {
+        match &self.what {
+            What::Ring { centers, sigma } => {
+                let constant = -(std::f64::consts::TAU * sigma * sigma).ln();
+                let density =
+                    |x: ArrayView1<f32>| constant - 0.5 * square(centers.row(asked), x) / (sigma * sigma);
+                Some(x.rows().into_iter().map(density).collect())
+            }
+            // A turn changes no volume.
+            What::Moons(moons) => {
+                let mut back = x.clone();
+                for mut x in back.rows_mut() {
+                    (x[0], x[1]) = turned([x[0], x[1]], -angle(asked));
+                }
+                moons.log_density(back.view()).ok()
+            }
+            What::Digits { .. } => None,
+        }
+    }
+
     /// The condition that the best classifier finds in x: exact, but for the digits.
     pub fn classify(&self, x: ArrayView1<f32>) -> usize {
         let scores: Vec<f64> = match &self.what {
             What::Ring { centers, .. } => {
-                let square = |center: ArrayView1<f64>| {
-                    center.iter().zip(x).map(|(m, &x)| (m - f64::from(x)).powi(2)).sum::<f64>()
-                };
-                centers.rows().into_iter().map(|center| -square(center)).collect()
+                centers.rows().into_iter().map(|center| -square(center, x)).collect()
             }
             What::Moons(moons) => {
                 let at = |k| {
@@ -213,6 +223,11 @@ impl World {
 
 fn angle(asked: usize) -> f64 {
     std::f64::consts::TAU * asked as f64 / ANGLES as f64
+}
+
+/// ‖x − center‖²
+fn square(center: ArrayView1<f64>, x: ArrayView1<f32>) -> f64 {
+    center.iter().zip(x).map(|(m, &x)| (m - f64::from(x)).powi(2)).sum()
 }
 
 /// A point turned about the origin.

@@ -182,7 +182,7 @@ fn read(folder: &Path, name: &str, splits: usize) -> Outcome<Vec<Case>> {
         .collect()
 }
 
-/// Trains and scores a kind of model on each case; `None` if its likelihood is not normalised here: an energy's is by
+/// Trains and scores a kind of model on each case; `None` if its likelihood is not normalized here: an energy's is by
 /// quadrature, which more than two columns do not allow.
 fn measure(name: &str, kind: Kind, cases: &[Case], args: &Args) -> Outcome<Option<Cell>> {
     let mut runs = Vec::new();

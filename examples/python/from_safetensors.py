@@ -49,7 +49,7 @@ def decode(z, config, fitted, weights):
     near = np.clip(z, -10, 10)
     waves = [wave(w * near) for wave in (np.sin, np.cos) for w in omega]
     y = mlp(np.hstack([z, *waves]), weights, "decoder.", ACTIVATIONS[config["activation"]])
-    units = fitted["standardiser"]
+    units = fitted["standardizer"]
     assert "tails" not in units, "columns with heavy tails take a map of their own"
     mean = y[:, : config["dim"]]
     if "whitening" in units:

@@ -1,4 +1,4 @@
-//! How time and memory grow: the exponent b of milliseconds ∝ sizeᵇ, between neighbouring sizes and over the last three.
+//! How time and memory grow: the exponent b of milliseconds ∝ sizeᵇ, between neighboring sizes and over the last three.
 
 use std::fmt::{Display, Formatter};
 use std::ops::ControlFlow;

@@ -47,7 +47,7 @@ impl Limits {
         Limits { silu: best.silu - best.copy, relu: best.relu - best.copy, ..best }
     }
 
-    /// Whether this thread's core is slower than it can be, because another program or a neighbouring virtual machine
+    /// Whether this thread's core is slower than it can be, because another program or a neighboring virtual machine
     /// shares it. L1 suffers most from sharing: copies then take twice as long.
     pub fn disturbed(&self) -> bool {
         let median = |once: &mut dyn FnMut() -> f64| {

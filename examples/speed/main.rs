@@ -233,7 +233,7 @@ impl Contestants {
     }
 }
 
-/// Alternates ours and the peer's for each number of threads: the machine's speed changes with what its neighbours
+/// Alternates ours and the peer's for each number of threads: the machine's speed changes with what its neighbors
 /// do, so only adjacent measurements are compared.
 fn take_turns(
     workload: &'static Workload,

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use quadrivium::engine::Standardiser;
+use quadrivium::engine::Standardizer;
 use quadrivium::metrics::{self, Floor};
 use quadrivium::ndarray::{Array2, ArrayView2, s};
 use quadrivium::report::{self, Curve, DensityMap, Picture, Tradeoff, Window};
@@ -27,7 +27,7 @@ pub struct Album {
     pub models: Vec<Chapter>,
     plane: Option<Plane>,
     test: Array2<f32>,
-    units: Standardiser,
+    units: Standardizer,
     energy_floor: Option<Floor>,
     drawn: usize,
     quick: bool,
@@ -85,8 +85,8 @@ impl Album {
             chapter.pictures.push(("rows", report::scatter(&title, drawn.x.view(), plane.truth.as_ref())?));
             if card.likelihood != LikelihoodKind::Unavailable {
                 let cells = match (card.likelihood, self.quick) {
-                    (LikelihoodKind::Exact | LikelihoodKind::Unnormalised, false) => 128,
-                    (LikelihoodKind::Exact | LikelihoodKind::Unnormalised, true) => 64,
+                    (LikelihoodKind::Exact | LikelihoodKind::Unnormalized, false) => 128,
+                    (LikelihoodKind::Exact | LikelihoodKind::Unnormalized, true) => 64,
                     (_, false) => 56,
                     (_, true) => 24,
                 };

@@ -74,7 +74,7 @@ pub fn measure(
     single.sort_by(f64::total_cmp);
 
     let modes = match &split.modes {
-        Some(m) => Some(metrics::mode_coverage(drawn.x.view(), m.centres.view(), m.sigma)?),
+        Some(m) => Some(metrics::mode_coverage(drawn.x.view(), m.centers.view(), m.sigma)?),
         None => None,
     };
     let in_units = |x: ArrayView2<f32>| split.units.apply(x.to_owned());

@@ -100,9 +100,9 @@ pub fn candidates(
     let vae = VaeConfig { dim, ..Default::default() };
     let (gan, long) = wasserstein(dim, rule);
     // At the rates that suit the other games this one stalls at once; slower, it shows what it is known for.
-    let slow = OptimiserConfig { lr: 1e-3, ..gan.optimiser.clone() };
+    let slow = OptimizerConfig { lr: 1e-3, ..gan.optimizer.clone() };
     let minimax =
-        GanConfig { loss: AdversarialLoss::Minimax, critic_lr: 5e-4, optimiser: slow, ..gan.clone() };
+        GanConfig { loss: AdversarialLoss::Minimax, critic_lr: 5e-4, optimizer: slow, ..gan.clone() };
     let r1 = GanConfig { loss: AdversarialLoss::NonSaturatingR1 { gamma: 1.0 }, ..gan.clone() };
     let games =
         [(minimax, options(5000, 128, (1000, 128))), (r1, options(8000, 128, (1000, 128))), (gan, long)];

@@ -1,6 +1,6 @@
 //! The rest of the family, for `--all`: flows, energies and scores, and the yardsticks without a network.
 
-use quadrivium::energy::Normalisation;
+use quadrivium::energy::Normalization;
 use quadrivium::numeric::rng::Rng;
 use quadrivium::prelude::*;
 
@@ -53,11 +53,11 @@ pub fn relatives(
     add(matching, rule.options(4000, 512, (300, 256)));
 
     // Energies and scores. The density's constant is known where the plane can be summed over.
-    let normalisation = match dim {
-        1 | 2 => Normalisation::Quadrature { intervals: if rule.small { 256 } else { 1024 } },
-        _ => Normalisation::None,
+    let normalization = match dim {
+        1 | 2 => Normalization::Quadrature { intervals: if rule.small { 256 } else { 1024 } },
+        _ => Normalization::None,
     };
-    let chains = EnergyConfig { dim, normalisation, ..EnergyConfig::default() };
+    let chains = EnergyConfig { dim, normalization, ..EnergyConfig::default() };
     let sigma = match source {
         Source::Named(Name::Grid | Name::Ring) => 0.02,
         _ => 0.1,

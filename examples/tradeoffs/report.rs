@@ -502,7 +502,7 @@ pub fn predictions_cells(results: &Results) -> (Vec<&'static str>, Vec<Vec<Strin
             card.name.to_string(),
             card.paradigm.to_string(),
             card.objective.to_string(),
-            card.discrepancy.to_string(),
+            card.divergence.to_string(),
             card.sampling.to_string(),
             card.latency.to_string(),
             card.nfe.to_string(),

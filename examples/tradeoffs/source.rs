@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use quadrivium::engine::Standardiser;
+use quadrivium::engine::Standardizer;
 use quadrivium::ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use quadrivium::numeric::rng::{Rng, Streams};
-use quadrivium::tables::{dequantise, read_table, shuffle_rows};
+use quadrivium::tables::{dequantize, read_table, shuffle_rows};
 use quadrivium::worlds::{Modes, Toy};
 use quadrivium::{Dataset, Result, metrics};
 
@@ -45,9 +45,9 @@ pub struct Split {
     /// fitted to the training rows; `None` if columns depend on each other linearly.
     pub reference: Option<Array1<f64>>,
     pub modes: Option<Modes>,
-    /// The units in which distances are taken: the data's own, or standardised by the training rows for real
+    /// The units in which distances are taken: the data's own, or standardized by the training rows for real
     /// columns.
-    pub units: Standardiser,
+    pub units: Standardizer,
     /// Rows of a draw that are compared with `test`.
     pub drawn: usize,
     /// Energy distances of [`FLOOR_PAIRS`] pairs of samples as large as a draw and `test`: independent ones of the
@@ -87,7 +87,7 @@ impl Source {
             Source::Named(Name::Checkerboard) => Toy::checkerboard(),
             Source::Named(Name::Faithful) => {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/faithful.csv");
-                let x = dequantise(read_table(path)?.x.view(), &[1.0 / 60.0, 1.0], &mut rng)?;
+                let x = dequantize(read_table(path)?.x.view(), &[1.0 / 60.0, 1.0], &mut rng)?;
                 let note = "Eruptions were recorded to the second and waiting times to the minute: uniform noise of those widths is \
                             added, so that they have a density. ";
                 return split_real(x, note, test_rows, &mut rng);
@@ -106,7 +106,7 @@ impl Source {
         };
         let floors = (0..FLOOR_PAIRS).map(pair).collect::<Result<_>>()?;
         Ok(Split {
-            units: Standardiser::identity(toy.dim()),
+            units: Standardizer::identity(toy.dim()),
             note: "",
             entropy: toy.entropy(),
             reference: Some(toy.log_density(test.view())?),
@@ -125,7 +125,7 @@ fn split_real(mut x: Array2<f32>, note: &'static str, most: usize, rng: &mut Rng
     shuffle_rows(&mut x, rng);
     let rows = x.nrows();
     let (train, test) = Dataset::new(x.clone())?.split(rows - rows.div_ceil(HELD_OUT))?;
-    let units = Standardiser::identity(train.dim()).fitted(train.x())?;
+    let units = Standardizer::identity(train.dim()).fitted(train.x())?;
     // Distances grow with the square of the rows.
     let test = test.x().slice(s![..test.rows().min(most), ..]).to_owned();
     let drawn = train.rows().min(most);
@@ -156,8 +156,8 @@ fn split_real(mut x: Array2<f32>, note: &'static str, most: usize, rng: &mut Rng
 fn gaussian(train: ArrayView2<f32>, test: ArrayView2<f32>) -> Option<Array1<f64>> {
     let x = train.mapv(f64::from);
     let mean = x.mean_axis(Axis(0))?;
-    let centred = &x - &mean;
-    let covariance = centred.t().dot(&centred) / x.nrows() as f64;
+    let centered = &x - &mean;
+    let covariance = centered.t().dot(&centered) / x.nrows() as f64;
     let (mean, covariance) = (mean.insert_axis(Axis(0)), covariance.insert_axis(Axis(0)));
     let toy = Toy::mixture(&[1.0], mean.view(), covariance.view()).ok()?;
     toy.log_density(test).ok()

@@ -1,7 +1,7 @@
 #[cfg(doc)]
 use super::Gan;
 use super::network::MOST_OCTAVES;
-use crate::engine::{ConditionKind, OptimiserConfig};
+use crate::engine::{ConditionKind, OptimizerConfig};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
@@ -16,14 +16,14 @@ pub enum AdversarialLoss {
     /// default learning rates the critic wins at once and the generator stalls; at 1e-3 and a
     /// [`critic_lr`](GanConfig::critic_lr) of 5e-4 it loses modes instead. Use it to study these failures.
     Minimax,
-    /// The generator maximises E log σ(D(x̃)), and the critic is penalised for its slope at the data (Mescheder et
+    /// The generator maximizes E log σ(D(x̃)), and the critic is penalized for its slope at the data (Mescheder et
     /// al. 2018, eq. 9).
     NonSaturatingR1 {
         /// γ of (γ/2) E‖∇D(x)‖², x in standard deviations. 0 or more; the paper uses 10 for images. A smaller
         /// value lets the critic be steeper near narrow modes: 0.1 to 1 in two dimensions.
         gamma: f64,
     },
-    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), and is penalised where its slope
+    /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), and is penalized where its slope
     /// between data and generated rows is not 1 (Gulrajani et al. 2017, eq. 3). The smaller λ, the larger the
     /// estimate.
     WassersteinGp {
@@ -83,7 +83,7 @@ pub struct GanConfig {
     pub critic_octaves: usize,
     /// Steps of the critic per step of the generator. 1 to 1000. Default 1; Gulrajani et al. use 5.
     pub critic_steps: usize,
-    /// The critic's learning rate, with the schedule of `optimiser`. More than 0. Default 6e-3, twice the
+    /// The critic's learning rate, with the schedule of `optimizer`. More than 0. Default 6e-3, twice the
     /// generator's: Heusel et al. 2017 let the critic learn faster.
     pub critic_lr: f64,
     /// What rows are conditioned on: both players see it. Default [`ConditionKind::None`].
@@ -92,9 +92,10 @@ pub struct GanConfig {
     /// How the critic sees the condition; without one it changes nothing. Default [`Conditioning::Concatenation`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "Conditioning::is_default"))]
     pub conditioning: Conditioning,
-    /// The optimiser of both players. Default: lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as in
-    /// [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
+    /// The optimizer of both players. Default: lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as in
+    /// [`OptimizerConfig`].
+    #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
+    pub optimizer: OptimizerConfig,
 }
 
 impl Default for GanConfig {
@@ -113,12 +114,12 @@ impl Default for GanConfig {
             critic_lr: 6e-3,
             condition: ConditionKind::None,
             conditioning: Conditioning::default(),
-            optimiser: OptimiserConfig {
+            optimizer: OptimizerConfig {
                 lr: 3e-3,
                 beta1: 0.5,
                 beta2: 0.9,
                 clip_norm: None,
-                ..OptimiserConfig::default()
+                ..OptimizerConfig::default()
             },
         }
     }
@@ -181,7 +182,7 @@ impl GanConfig {
         )?;
         self.generator_activation.validate()?;
         self.critic_activation.validate()?;
-        self.optimiser.validate()
+        self.optimizer.validate()
     }
 
     /// Columns of the condition that the critic takes beside the row, and that it projects on.

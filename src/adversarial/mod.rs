@@ -8,7 +8,7 @@
 //! x̃ = G(z), z ~ N(0, I), is a generated row, x a real one, D the critic, σ the logistic function. They
 //! play one of three games ([`AdversarialLoss`]):
 //!
-//! | game | the critic minimises | the generator minimises | which at the optimal critic is |
+//! | game | the critic minimizes | the generator minimizes | which at the optimal critic is |
 //! | --- | --- | --- | --- |
 //! | minimax (Goodfellow et al. 2014, eq. 1) | −E log σ(D(x)) − E log(1 − σ(D(x̃))) | E log(1 − σ(D(x̃))) | Jensen–Shannon |
 //! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | a value whose gradient is that of KL(model‖data) − 2·JS (Arjovsky & Bottou 2017, theorem 2.5), without the penalty |
@@ -235,7 +235,7 @@ impl Paradigm for Gan {
     /// `penalty` and `generator`, each from its last update in the step. None of them says how good the samples
     /// are. On held-out rows the critic's loss without the penalty is measured, of the players as they stand in the
     /// step, not of the averages with which rows are drawn. It falls behind the training loss when the critic
-    /// memorises the rows (Gulrajani et al. 2017). In the Wasserstein game its negative estimates the distance W₁
+    /// memorizes the rows (Gulrajani et al. 2017). In the Wasserstein game its negative estimates the distance W₁
     /// times the critic's slope c: a critic of slope c gains cW₁ and pays λ(c − 1)², so the best c is 1 + W₁/2λ,
     /// near 1 only if λ is much larger than W₁.
     ///

@@ -129,9 +129,9 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
         scratch: &mut CriticScratch<F>,
     ) -> f64 {
         let CriticScratch { between, slopes, pass } = scratch;
-        let mut pay = |x: &[F], value, penalised| {
+        let mut pay = |x: &[F], value, penalized| {
             let rows = Batch { x, c };
-            self.pay(w, rows, value, penalised, weight, dp.as_deref_mut(), parts, slopes, pass)
+            self.pay(w, rows, value, penalized, weight, dp.as_deref_mut(), parts, slopes, pass)
         };
         let r1 = matches!(self.loss, AdversarialLoss::NonSaturatingR1 { .. });
         let loss =
@@ -147,14 +147,14 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
 }
 
 impl<F: Real> Critic<'_, F> {
-    /// Σ value(D(x, c)) over some rows, where it has a value, and, if they are `penalised`, Σ P(∇ₓD(x, c)); dp +=
+    /// Σ value(D(x, c)) over some rows, where it has a value, and, if they are `penalized`, Σ P(∇ₓD(x, c)); dp +=
     /// weight · its gradient.
     fn pay(
         &self,
         w: Weights<F>,
         Batch { x, c }: Batch<F>,
         value: Option<Value<F>>,
-        penalised: bool,
+        penalized: bool,
         weight: F,
         dp: Option<&mut [F]>,
         parts: &mut [f64],
@@ -173,7 +173,7 @@ impl<F: Real> Critic<'_, F> {
         }
         parts[0] += loss;
         let Some(dp) = dp else { return loss };
-        if !penalised {
+        if !penalized {
             self.critic.backward(w, c, slopes, Some(dp), None, pass);
             return loss;
         }

@@ -1,7 +1,7 @@
 use super::objective::{Critic, Generator};
 use super::{Gan, GanConfig};
 use crate::engine::{
-    Carry, Gradient, OptimiserConfig, Parameters, Part, Progress, Rows, Trainee, Training, mean_loss,
+    Carry, Gradient, OptimizerConfig, Parameters, Part, Progress, Rows, Trainee, Training, mean_loss,
     random_rows, run,
 };
 use crate::error::Result;
@@ -12,7 +12,7 @@ use crate::numeric::rng::{Rng, Streams};
 /// The two players in training, each with its side of the game.
 struct Players<'a> {
     config: &'a GanConfig,
-    critic_optimiser: OptimiserConfig,
+    critic_optimizer: OptimizerConfig,
     critic: Trainee,
     generator: Trainee,
     critics_game: Critic<'a, f32>,
@@ -32,7 +32,7 @@ impl<'a> Players<'a> {
         let generators_game = Generator { loss, critic, generator, opponent: (unknown.clone(), unknown) };
         let (batch, shards) = (options.batch, options.shards_of_batch());
         Players {
-            critic_optimiser: OptimiserConfig { lr: config.critic_lr, ..config.optimiser.clone() },
+            critic_optimizer: OptimizerConfig { lr: config.critic_lr, ..config.optimizer.clone() },
             critic: Trainee::new(&gan.critic_parameters),
             generator: Trainee::new(&gan.generator_parameters),
             critics_gradient: Gradient::new(&critics_game, critic.net.num_params(), batch, shards),
@@ -65,7 +65,7 @@ impl Training for Players<'_> {
             let (game, p, streams) = (&self.critics_game, &self.critic.now().p, streams.family(k as u64));
             loss = self.critics_gradient.compute(game, p, progress, streams, &fill);
             let g = self.critics_gradient.sum();
-            self.critic.step(&self.critic_optimiser, progress, "critic loss", loss, g)?;
+            self.critic.step(&self.critic_optimizer, progress, "critic loss", loss, g)?;
         }
         let (p, t) = &mut self.generators_game.opponent;
         p.copy_from_slice(&self.critic.now().p);
@@ -81,7 +81,7 @@ impl Training for Players<'_> {
         };
         let pays = self.generators_gradient.compute(game, p, progress, streams, conditions);
         let g = self.generators_gradient.sum();
-        self.generator.step(&self.config.optimiser, progress, "generator loss", pays, g)?;
+        self.generator.step(&self.config.optimizer, progress, "generator loss", pays, g)?;
 
         let critic = self.critics_gradient.parts();
         self.parts = [critic[0], critic[1], pays];

@@ -6,7 +6,7 @@ use crate::numeric::Real;
 /// Buffers of a tile.
 #[derive(Default)]
 pub struct Buffers {
-    // Drawing: z, (rows, latent). Judging: rows in standardised units, (rows, dim).
+    // Drawing: z, (rows, latent). Judging: rows in standardized units, (rows, dim).
     input: Vec<f32>,
     // (rows)
     scores: Vec<f32>,
@@ -37,7 +37,7 @@ impl Gan {
         let Buffers { input, scores, pass } = buffers;
         input.clear();
         input.extend_from_slice(x);
-        self.fitted.standardiser.standardise(input);
+        self.fitted.standardizer.standardize(input);
         // Sums of absurd rows stay finite.
         input.iter_mut().for_each(|z| *z = z.clamp(-1e9, 1e9));
         scores.resize(out.len(), 0.0);

@@ -7,7 +7,7 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::softmax::softmax;
 
-/// Scale of the tails over equal bins, in standardised units: a normal's beyond 4 standard deviations.
+/// Scale of the tails over equal bins, in standardized units: a normal's beyond 4 standard deviations.
 pub(super) const TAIL: f64 = 0.25;
 
 /// Share of the rows beyond either end of the bins, and the least number of rows: a few rows far away then
@@ -266,7 +266,7 @@ impl Bins {
 
     /// A token, then a point of it.
     ///
-    /// At a temperature T the density within a bin is taken to the power a = 1/T² and normalised again, so that
+    /// At a temperature T the density within a bin is taken to the power a = 1/T² and normalized again, so that
     /// token b has a mass ∝ width_b (P_b/width_b)^a; the reach of a tail is scaled by T.
     pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
         if temperature != 1.0 {

@@ -3,9 +3,9 @@ use super::bins::Bins;
 use super::mixture::Mixture;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
-/// The family of p(z_i | z_<i) on the line: what the numbers y of its head mean, z in standardised units.
+/// The family of p(z_i | z_<i) on the line: what the numbers y of its head mean, z in standardized units.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Conditional {
     Mixture(Mixture),
@@ -35,7 +35,7 @@ impl Conditional {
         each!(self, family => family.outputs())
     }
 
-    /// A y that describes standardised data before any have been seen.
+    /// A y that describes standardized data before any have been seen.
     pub fn start(&self, y: &mut [f32]) {
         each!(self, family => family.start(y));
     }
@@ -59,7 +59,7 @@ impl Conditional {
         each!(self, family => family.gradient(y, z, weight, work));
     }
 
-    /// z ~ p(· | y)^(1/T²), normalised, at a temperature T; y is overwritten.
+    /// z ~ p(· | y)^(1/T²), normalized, at a temperature T; y is overwritten.
     pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
         each!(self, family => family.draw(y, temperature, rng))
     }
@@ -69,7 +69,7 @@ impl Conditional {
 pub(super) fn draw_index(logits: &mut [f32], rng: &mut impl rand::Rng) -> usize {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights = &mut *logits;
-    vectorise(
+    vectorize(
         #[inline(always)]
         move || weights.iter_mut().for_each(|l| *l = (*l - top).fast_exp()),
     );

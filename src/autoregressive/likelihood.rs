@@ -1,6 +1,6 @@
 use super::Autoregressive;
 use super::network::Pass;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -28,7 +28,7 @@ impl Autoregressive {
             y.extend((0..outputs * n).map(|at| f64::from(block[at % n * outputs + at / n])));
             column.clear();
             column.extend(w.chunks_exact(dim).map(|w| f64::from(w[i])));
-            vectorise(
+            vectorize(
                 #[inline(always)]
                 || self.conditionals[i].log_density(y, column, work, part),
             );

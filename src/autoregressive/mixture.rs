@@ -3,7 +3,7 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::softmax::softmax;
 
-/// The least standard deviation of a component, in standardised units. Measured data have finite resolution
+/// The least standard deviation of a component, in standardized units. Measured data have finite resolution
 /// and f32 holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
 pub(super) const LEAST_SD: f64 = 1e-3;
 
@@ -193,7 +193,7 @@ fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 /// Mean and spread of equal parts of the ascending column; where there are several, twice the spread, so that
-/// neighbours overlap.
+/// neighbors overlap.
 fn equal_parts(column: &[f32], parts: usize) -> Vec<(f64, f64)> {
     let n = column.len();
     let overlap = if parts > 1 { 2.0 } else { 1.0 };

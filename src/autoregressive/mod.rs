@@ -10,7 +10,7 @@
 //! objective   −ln p(x) = −Σᵢ ln p(wᵢ | w<ᵢ) − ln |∂w/∂x|
 //! ```
 //!
-//! z is the standardised row, and L the lower triangular factor of its covariance, found once by the first
+//! z is the standardized row, and L the lower triangular factor of its covariance, found once by the first
 //! training: wᵢ is what a linear regression on the columns before it leaves of zᵢ. Before the first step the
 //! model is therefore about as good as one Gaussian with a full covariance, and the network has only to learn
 //! what is not linear ([`whiten`](AutoregressiveConfig::whiten)).
@@ -94,7 +94,7 @@
 //!   them, and the [growth tables](crate::results) have the times. An unlucky early coordinate is never revised.
 //! - **Spikes on repeated values.** On whole numbers the likelihood has no bound but the floor σ = 0.001. *See*: a
 //!   training loss that goes on sinking. *Change*: spread the values first,
-//!   [`dequantise`](crate::tables::dequantise).
+//!   [`dequantize`](crate::tables::dequantize).
 //! - **Few rows** are learned by heart, and the more columns there are, the more rows it takes. *See*: a held-out
 //!   loss that is lowest early in the training and rises from there. *Change*:
 //!   [`validation`](TrainOptions::validation) with [`patience`](TrainOptions::patience), fewer octaves.
@@ -131,7 +131,7 @@ use rand::RngCore;
 use self::conditional::Conditional;
 use self::network::{Drawn, Made};
 use self::objective::ChainRuleNll;
-use crate::engine::{self, Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows};
+use crate::engine::{self, Fitted, Given, OptimizerConfig, Parameters, RowStreams, Rows};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
@@ -164,7 +164,7 @@ pub struct AutoregressiveConfig {
     /// The family of the conditionals. Default [`Head::Mixture`] of 16 components.
     pub head: Head,
     /// Whether the first training takes away the correlations of the columns
-    /// ([`Standardiser::whitened`](crate::engine::Standardiser::whitened)): the model then starts near one Gaussian with all
+    /// ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): the model then starts near one Gaussian with all
     /// covariances. Default true.
     pub whiten: bool,
     /// What rows are conditioned on: every conditional sees it beside the coordinates before its own, through all
@@ -172,9 +172,10 @@ pub struct AutoregressiveConfig {
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
     /// How the parameters move. Default: a learning rate of 5e-3 and β₂ = 0.95, the rest as
-    /// [`OptimiserConfig`]. As components narrow, the gradient grows a hundredfold within some hundred steps: with
+    /// [`OptimizerConfig`]. As components narrow, the gradient grows a hundredfold within some hundred steps: with
     /// β₂ = 0.999 Adam divides it by the size that it had a thousand steps ago, and steps so long lose modes.
-    pub optimiser: OptimiserConfig,
+    #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
+    pub optimizer: OptimizerConfig,
 }
 
 /// The family of each conditional p(x_i | x_<i). Widths are in standard deviations of the column.
@@ -208,7 +209,7 @@ impl Default for AutoregressiveConfig {
             head: Head::Mixture { components: 16 },
             whiten: true,
             condition: ConditionKind::None,
-            optimiser: OptimiserConfig { lr: 5e-3, beta2: 0.95, ..Default::default() },
+            optimizer: OptimizerConfig { lr: 5e-3, beta2: 0.95, ..Default::default() },
         }
     }
 }
@@ -235,7 +236,7 @@ impl AutoregressiveConfig {
         let params = count_params(inputs, &self.hidden, outputs);
         check_params("AutoregressiveConfig::hidden", &self.hidden, params)?;
         self.activation.validate()?;
-        self.optimiser.validate()
+        self.optimizer.validate()
     }
 }
 
@@ -341,13 +342,13 @@ impl Paradigm for Autoregressive {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         let rows = Rows::whitened(data, &self.fitted, self.config.whiten, options, rng)?;
-        if !self.fitted.standardiser.is_fitted() {
+        if !self.fitted.standardizer.is_fitted() {
             self.start_at_marginals(rows.training.x.view());
         }
         self.fitted = rows.fitted.clone();
         let objective = ChainRuleNll { made: &self.made, conditionals: &self.conditionals };
-        let optimiser = &self.config.optimiser;
-        engine::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
+        let optimizer = &self.config.optimizer;
+        engine::fit(objective, &mut self.parameters, &rows, optimizer, options, observer)
     }
 
     /// For i = 1 … d: y_i = MADE_i(w_<i, c), w_i ~ p(· | y_i). A temperature T takes each conditional to the power 1/T²,

@@ -6,7 +6,7 @@ use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
 
-/// Radians per standard deviation of the lowest Fourier feature: one period spans the bulk of a standardised
+/// Radians per standard deviation of the lowest Fourier feature: one period spans the bulk of a standardized
 /// column.
 const BASE_FREQUENCY: f64 = 1.0;
 
@@ -338,7 +338,7 @@ impl Made {
 }
 
 /// Beyond the reach a coordinate, or a number of the condition, looks to the network as if it stood there: the
-/// conditionals stay normalised for any finite row, and no activation overflows.
+/// conditionals stay normalized for any finite row, and no activation overflows.
 fn within_reach<F: Real>(x: F) -> F {
     x.max(F::of(-REACH)).min(F::of(REACH))
 }

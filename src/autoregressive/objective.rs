@@ -5,7 +5,7 @@ use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::gemm::transpose;
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// −Σᵢ ln p(x_i | y_i), y = MADE(x, c; p): the loss of a row is exactly its negative log-likelihood, and draws
 /// no noise.
@@ -64,13 +64,13 @@ impl<F: Real> Loss<F> for ChainRuleNll<'_> {
             column.clear();
             column.extend(x.chunks_exact(dim).map(|x| x[i]));
             transpose((n, outputs), block, y);
-            vectorise(
+            vectorize(
                 #[inline(always)]
                 || self.conditionals[i].log_density(y, column, work, nats),
             );
             loss -= nats.iter().map(|nats| nats.f64()).sum::<f64>();
             if dp.is_some() {
-                vectorise(
+                vectorize(
                     #[inline(always)]
                     || self.conditionals[i].gradient(y, column, weight, work),
                 );

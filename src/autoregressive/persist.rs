@@ -4,7 +4,7 @@ use super::bins::{Adapted, Grid};
 use super::conditional::Conditional;
 use super::network::Made;
 use super::{Autoregressive, AutoregressiveConfig, Head};
-use crate::engine::{Conditions, Fitted, Standardiser};
+use crate::engine::{Conditions, Fitted, Standardizer};
 use crate::error::{Result, check};
 use crate::model::file::{Persist, Stored, Tensor, encode, features};
 
@@ -12,7 +12,8 @@ use crate::model::file::{Persist, Stored, Tensor, encode, features};
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stated {
-    standardiser: Standardiser,
+    #[serde(alias = "standardiser")]
+    standardizer: Standardizer,
     #[serde(default, skip_serializing_if = "Conditions::are_none")]
     conditions: Conditions,
     /// Of [`Head::Bins`], where the bins of each coordinate begin and end; else empty.
@@ -40,8 +41,8 @@ impl Persist for Autoregressive {
         if adapted.iter().all(Option::is_none) {
             adapted.clear();
         }
-        let Fitted { standardiser, conditions } = self.fitted.clone();
-        let stated = Stated { standardiser, conditions, ranges, adapted };
+        let Fitted { standardizer, conditions } = self.fitted.clone();
+        let stated = Stated { standardizer, conditions, ranges, adapted };
         let tensors = Tensor::parameters(&self.made.layout(), &self.parameters);
         encode(Self::kind(), &self.config, &stated, tensors)
     }
@@ -49,8 +50,8 @@ impl Persist for Autoregressive {
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
         let (config, stated): (AutoregressiveConfig, Stated) = stored.read(Self::kind())?;
-        let Stated { standardiser, conditions, ranges, adapted } = stated;
-        let fitted = Fitted { standardiser, conditions };
+        let Stated { standardizer, conditions, ranges, adapted } = stated;
+        let fitted = Fitted { standardizer, conditions };
         config.validate()?;
         let dim = config.dim;
         fitted.validate(dim, config.condition)?;

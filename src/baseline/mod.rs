@@ -7,7 +7,7 @@
 //!
 //! | model | p(x) | fitted by |
 //! | --- | --- | --- |
-//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | expectation–maximisation from several starts; the number of components, and what their covariances share, by BIC |
+//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | expectation–maximization from several starts; the number of components, and what their covariances share, by BIC |
 //! | [`KernelDensity`] | (1/n) Σⱼ N(x; xⱼ, H), H = h² Σ | a rule, or the leave-one-out likelihood, for h |
 //!
 //! wₖ, μₖ, Σₖ are the weight, mean and covariance of component k; xⱼ are the n training rows, Σ their
@@ -55,7 +55,7 @@
 //! - **Repeated rows.** Cross-validation narrows the kernels without end, and a component on one repeated
 //!   row has an infinite likelihood; [`reg_covar`](GaussianMixtureConfig::reg_covar) bounds it, and
 //!   [`shrinkage`](GaussianMixtureConfig::shrinkage) that of a component on a few rows. *Change*:
-//!   [`dequantise`](crate::tables::dequantise) rounded columns.
+//!   [`dequantize`](crate::tables::dequantize) rounded columns.
 //! - **Local optima.** A component that covers two modes does not split, and two that share a mode do not
 //!   part. *See*: likelihoods that differ from seed to seed. *Change*:
 //!   [`restarts`](GaussianMixtureConfig::restarts).
@@ -137,12 +137,12 @@ fn check_count(condition: &Condition, n: usize) -> Result<()> {
 /// Σ (x − μ)(x − μ)ᵀ/count over the rows of x, (n, d): (d, d).
 fn covariance(x: ArrayView2<f32>, mean: &[f64], count: f64) -> Array2<f64> {
     let d = mean.len();
-    let centred: Vec<f64> = x
+    let centered: Vec<f64> = x
         .rows()
         .into_iter()
         .flat_map(|row| row.into_iter().zip(mean).map(|(&x, mean)| f64::from(x) - mean))
         .collect();
-    Array2::from_shape_vec((d, d), gram(&centred, d)).expect("d × d") / count
+    Array2::from_shape_vec((d, d), gram(&centered, d)).expect("d × d") / count
 }
 
 pub use kernel::{Bandwidth, KernelDensity, KernelDensityConfig};

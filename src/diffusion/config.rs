@@ -1,6 +1,6 @@
 use super::sampler::MOST_STEPS;
 use super::{Finish, Grid, ReverseVariance, Sampler, Schedule, Solver};
-use crate::engine::OptimiserConfig;
+use crate::engine::OptimizerConfig;
 use crate::error::{Result, check};
 use crate::model::{ConditionKind, TraceEstimator};
 use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
@@ -55,7 +55,7 @@ pub struct DiffusionConfig {
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
     /// above.
     pub divergence: Option<TraceEstimator>,
-    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`](crate::engine::Standardiser::whitened)): an
+    /// Whether the first training takes away the correlations of the columns ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): an
     /// untrained network, whose v = 0 is the noise of N(0, I), is then right about one Gaussian, and has only to
     /// learn what that misses. Lengths are then in standard deviations of what is left of a column.
     /// Default true.
@@ -67,8 +67,9 @@ pub struct DiffusionConfig {
     /// is p(x), and [`Guidance`](super::Guidance) against it. Without a condition it means nothing. 0 up to, not
     /// including, 1. Default 0.1.
     pub condition_dropout: f64,
-    /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
+    /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimizerConfig`].
+    #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
+    pub optimizer: OptimizerConfig,
 }
 
 /// How the density goes on where no data teach the network anything.
@@ -117,7 +118,7 @@ impl Default for DiffusionConfig {
             whiten: true,
             condition: ConditionKind::None,
             condition_dropout: 0.1,
-            optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
+            optimizer: OptimizerConfig { lr: 5e-3, ..OptimizerConfig::default() },
         }
     }
 }
@@ -160,7 +161,7 @@ impl DiffusionConfig {
         self.check_sampler()?;
         self.solver.validate()?;
         self.activation.validate()?;
-        self.optimiser.validate()
+        self.optimizer.validate()
     }
 
     /// That the sampler can be run, on the grid.

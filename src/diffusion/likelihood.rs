@@ -4,7 +4,7 @@ use super::network::{At, Level, Parametrization, Pass, PathNet};
 use super::path::Path;
 use super::predictor::Trained;
 use crate::engine::transport::{self, Tangents, Velocity, divergence_for};
-use crate::engine::{Given, Standardiser};
+use crate::engine::{Given, Standardizer};
 use crate::error::Result;
 use crate::model::{LikelihoodOptions, LogLikelihood, TraceEstimator};
 use crate::numeric::ode::Solver;
@@ -103,7 +103,7 @@ pub(crate) struct Integration {
 pub(crate) fn log_likelihood<P: Parametrization>(
     (net, p): (&PathNet<f32, P>, &[f32]),
     Integration { span, solver, divergence }: Integration,
-    standardiser: &Standardiser,
+    standardizer: &Standardizer,
     given: Given<'_>,
     x: ArrayView2<f32>,
     options: &LikelihoodOptions,
@@ -116,7 +116,7 @@ pub(crate) fn log_likelihood<P: Parametrization>(
         span,
         (divergence, Streams::new(options.seed)),
         x,
-        (|z| standardiser.standardise(z), |x, nats| standardiser.add_log_det(x, nats)),
+        (|z| standardizer.standardize(z), |x, nats| standardizer.add_log_det(x, nats)),
         end,
     )?;
     Ok(LogLikelihood::OdeEstimate { nats, nfe, rtol: solver.rtol(), divergence })

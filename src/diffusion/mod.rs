@@ -79,7 +79,7 @@
 //!   spread.
 //! - **Far rows.** The network learns nothing where there are no data. From 12 to 18 standard deviations its
 //!   part of ε̂ fades out, and beyond, the density is the normal one: a row at 21 has −221 nats. Columns with
-//!   heavy tails are bent before, so that few rows come there ([`Standardiser`]).
+//!   heavy tails are bent before, so that few rows come there ([`Standardizer`]).
 //! - **The likelihood is an estimate,** of noiseless sampling: a network whose ε̂ is right on average but
 //!   rough gives good samples and a poor likelihood, for the divergence feels the roughness. A tolerance or
 //!   probes come with it in [`LogLikelihood::OdeEstimate`]; beyond 16 columns probes make it noisy.
@@ -401,7 +401,7 @@ impl Paradigm for Diffusion {
         *fitted = rows.fitted.clone();
         let ends = Self::training_levels(&self.config, &self.levels);
         let loss = NoiseMse { net: &self.net, ends, dropout: self.config.condition_dropout };
-        fit(loss, parameters, &rows, &self.config.optimiser, options, observer)
+        fit(loss, parameters, &rows, &self.config.optimizer, options, observer)
     }
 
     fn draw_tile(
@@ -423,7 +423,7 @@ impl Paradigm for Diffusion {
         let integration = Integration { span: log_snr_span(&self.config, &self.levels), solver, divergence };
         let Learned { parameters, fitted } = &*self.learned;
         let network = (&self.net, &parameters.average[..]);
-        let units = &fitted.standardiser;
+        let units = &fitted.standardizer;
         likelihood::log_likelihood(network, integration, units, c, x, options, standard_normal)
     }
 

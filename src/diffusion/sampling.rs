@@ -57,7 +57,7 @@ pub(super) fn paths<M: Paradigm>(
                 tiles::note_state(paths, state, dim, x);
                 state += 1;
             });
-            model.fitted().standardiser.restore(paths);
+            model.fitted().standardizer.restore(paths);
         },
     )
 }
@@ -101,7 +101,7 @@ impl<P: NoisePredictor> DrawTile for Reverse<'_, P> {
 /// let mixture = Toy::grid25().diffused().expect("a mixture");
 /// let config = DiffusionConfig { sampler: Sampler::Heun { steps: 18 }, ..Default::default() };
 /// let mut drawn = sample_with(&mixture, &config, 100, &Default::default(), &mut quadrivium::seeded(0))?;
-/// mixture.standardiser().restore(drawn.x.as_slice_mut().unwrap());
+/// mixture.standardizer().restore(drawn.x.as_slice_mut().unwrap());
 /// assert_eq!((drawn.x.dim(), drawn.nfe), ((100, 2), 35));
 /// # Ok::<(), quadrivium::Error>(())
 /// ```

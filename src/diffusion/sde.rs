@@ -12,7 +12,7 @@ use crate::worlds::DiffusedMixture;
 ///
 /// dx = (f − g² ∇ ln p_t) dt + g dw̄, dx/dt = f − ½ g² ∇ ln p_t.
 ///
-/// All samplers discretise one of the two. DDPM is the first, in steps β_i = β(i/T)/T of the variance-preserving
+/// All samplers discretize one of the two. DDPM is the first, in steps β_i = β(i/T)/T of the variance-preserving
 /// process ([`Schedule::Linear`] has the β of [`Sde::PRESERVING`]), and DDIM without noise the second.
 ///
 /// **The two processes are one up to units.** A row x̃ = x₀ + σ̃ ε of the exploding process, divided by
@@ -42,7 +42,7 @@ pub enum Sde {
 }
 
 impl Sde {
-    /// What Ho et al. 2020 discretise: β from 0.1 to 20.
+    /// What Ho et al. 2020 discretize: β from 0.1 to 20.
     pub const PRESERVING: Sde = Sde::VariancePreserving { beta_min: 0.1, beta_max: 20.0 };
 
     /// σ from 0.01 to 50 (Song et al. 2021b, appendix C, for images of values 0 to 1).

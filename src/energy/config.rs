@@ -1,7 +1,7 @@
 use super::langevin::{Langevin, MOST_STEPS, STEPS};
 #[cfg(doc)]
 use super::{Acceptance, EnergyModel};
-use crate::engine::{ConditionKind, OptimiserConfig};
+use crate::engine::{ConditionKind, OptimizerConfig};
 use crate::error::{Result, check};
 #[cfg(doc)]
 use crate::model::LogLikelihood;
@@ -39,8 +39,8 @@ pub enum EnergyTraining {
 /// Whether `log_likelihood` computes the constant of the density.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub enum Normalisation {
-    /// It does not: [`LogLikelihood::Unnormalised`].
+pub enum Normalization {
+    /// It does not: [`LogLikelihood::Unnormalized`].
     None,
     /// It integrates exp(−E), in one or two dimensions: [`LogLikelihood::Estimate`].
     Quadrature {
@@ -80,13 +80,15 @@ pub struct EnergyConfig {
     pub training: EnergyTraining,
     /// How rows are drawn, and persistent chains moved.
     pub langevin: Langevin,
-    /// Whether scores are normalized. Default [`Normalisation::None`].
-    pub normalisation: Normalisation,
+    /// Whether scores are normalized. Default [`Normalization::None`].
+    #[cfg_attr(feature = "safetensors", serde(alias = "normalisation"))]
+    pub normalization: Normalization,
     /// What rows are conditioned on: the network takes it beside them. Default [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
+    /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimizerConfig`].
+    #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
+    pub optimizer: OptimizerConfig,
 }
 
 impl Default for EnergyConfig {
@@ -104,9 +106,9 @@ impl Default for EnergyConfig {
                 magnitude: 1e-5,
             },
             langevin: Langevin::default(),
-            normalisation: Normalisation::None,
+            normalization: Normalization::None,
             condition: ConditionKind::None,
-            optimiser: OptimiserConfig { lr: 3e-3, ..OptimiserConfig::default() },
+            optimizer: OptimizerConfig { lr: 3e-3, ..OptimizerConfig::default() },
         }
     }
 }
@@ -153,22 +155,22 @@ impl EnergyConfig {
                 )?;
             }
         }
-        if let Normalisation::Quadrature { intervals } = self.normalisation {
+        if let Normalization::Quadrature { intervals } = self.normalization {
             check(
                 (8..=8192).contains(&intervals) && intervals.is_multiple_of(2),
-                "Normalisation::Quadrature::intervals",
+                "Normalization::Quadrature::intervals",
                 intervals,
                 "even, 8 to 8192",
             )?;
             check(
                 self.dim <= 2,
-                "EnergyConfig::normalisation",
-                self.normalisation,
+                "EnergyConfig::normalization",
+                self.normalization,
                 "None for more than two columns",
             )?;
         }
         self.langevin.validate()?;
         self.activation.validate()?;
-        self.optimiser.validate()
+        self.optimizer.validate()
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! E is the network, h the length of a Langevin move, ξ its noise. Two ways around Z ([`EnergyTraining`]):
 //!
-//! | | minimises | learns |
+//! | | minimizes | learns |
 //! | --- | --- | --- |
 //! | persistent chains (Hinton 2002; Tieleman 2008; Du & Mordatch 2019) | E[E(x⁺)] − E[E(x⁻)], x⁺ a row, x⁻ from chains that move along under the present energy | p: with x⁻ ~ exp(−E)/Z the gradient is that of −ln p |
 //! | denoising (Vincent 2011, eq. 9) | E‖∇E(x̃) + (x − x̃)/σ²‖², x̃ = x + σε, ε ~ N(0, I) | p blurred by σ |
@@ -26,7 +26,7 @@
 //! accepted or refused after Metropolis ([`Langevin`]); the same moves carry the chains in training. Whether
 //! the chains draw what the model scores is measured by [`EnergyModel::check_chains`].
 //!
-//! **Likelihood**: −E(x), up to a constant; in one or two columns [`Normalisation::Quadrature`] finds Z, and
+//! **Likelihood**: −E(x), up to a constant; in one or two columns [`Normalization::Quadrature`] finds Z, and
 //! in a few columns more `check_chains` estimates it.
 //!
 //! **Conditions**: with a [`condition`](EnergyConfig::condition) the network takes c beside the row, p(x|c) =
@@ -43,20 +43,20 @@
 //! An energy compares rows without its constant; by quadrature the constant is found.
 //!
 //! ```
-//! use quadrivium::energy::Normalisation;
+//! use quadrivium::energy::Normalization;
 //! use quadrivium::{worlds::Toy, prelude::*, seeded};
 //!
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
-//! let score = |normalisation| -> Result<LogLikelihood> {
+//! let score = |normalization| -> Result<LogLikelihood> {
 //!     let mut rng = seeded(1);
-//!     let config = EnergyConfig { hidden: vec![32, 32], normalisation, ..Default::default() };
+//!     let config = EnergyConfig { hidden: vec![32, 32], normalization, ..Default::default() };
 //!     let mut model = EnergyModel::new(config, &mut rng)?;
 //!     model.train(&data, &TrainOptions { steps: 30, ..Default::default() }, &mut rng, &mut Silent)?;
 //!     model.log_likelihood(data.x(), &LikelihoodOptions::default())
 //! };
-//! let without = score(Normalisation::None)?;
-//! let with = score(Normalisation::Quadrature { intervals: 128 })?;
-//! let (LogLikelihood::Unnormalised(energies), LogLikelihood::Estimate { nats, .. }) = (without, with) else {
+//! let without = score(Normalization::None)?;
+//! let with = score(Normalization::Quadrature { intervals: 128 })?;
+//! let (LogLikelihood::Unnormalized(energies), LogLikelihood::Estimate { nats, .. }) = (without, with) else {
 //!     unreachable!("as the options say");
 //! };
 //! // In every row they differ by the same: ln Z.
@@ -72,7 +72,7 @@
 //!   nats off, by an amount that differs from seed to seed ([measured](crate::results)). A larger σ joins the modes
 //!   and blurs them. *Change*: a ladder of σ ([`ScoreModel`](crate::ScoreModel)) has both.
 //! - **Young chains.** If some chains start anew each time, the model learns where young chains go, not where
-//!   exp(−E) has its mass (Nijkamp et al. 2019). *See*: good samples beside a poor normalised score. Without
+//!   exp(−E) has its mass (Nijkamp et al. 2019). *See*: good samples beside a poor normalized score. Without
 //!   restarts the density improves, but drawing then takes as many moves as the chains made in training.
 //! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave, so
 //!   chains from N(0, I) may be far from the truth even though the density is close to it. Evaluations spent on
@@ -112,7 +112,9 @@ mod tests;
 use ndarray::{Array1, ArrayView2};
 use rand::RngCore;
 
-pub use self::config::{EnergyConfig, EnergyTraining, Normalisation};
+#[deprecated(note = "use `Normalization`")]
+pub use self::config::Normalization as Normalisation;
+pub use self::config::{EnergyConfig, EnergyTraining, Normalization};
 pub use self::diagnosis::ChainCheck;
 pub use self::langevin::{Acceptance, Langevin};
 
@@ -133,14 +135,14 @@ use crate::numeric::rng::Streams;
 /// confinement makes exp(−E) integrable whatever f is. It is part of the model.
 ///
 /// ```
-/// use quadrivium::energy::{Langevin, Normalisation};
+/// use quadrivium::energy::{Langevin, Normalization};
 /// use quadrivium::{worlds::Toy, *};
 ///
 /// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
 /// let config = EnergyConfig {
 ///     hidden: vec![32, 32],
-///     normalisation: Normalisation::Quadrature { intervals: 256 },
+///     normalization: Normalization::Quadrature { intervals: 256 },
 ///     ..Default::default()
 /// };
 /// let mut model = EnergyModel::new(config, &mut rng)?;
@@ -221,9 +223,9 @@ impl Paradigm for EnergyModel {
             EnergyTraining::DenoisingScoreMatching { .. } => ("EBM (denoising)", Objective::ScoreMatching),
         };
         let card = Card::new(name, objective, Sampling::Langevin { steps: self.config.langevin.steps });
-        match self.config.normalisation {
-            Normalisation::None => card,
-            Normalisation::Quadrature { .. } => Card { likelihood: LikelihoodKind::Estimate, ..card },
+        match self.config.normalization {
+            Normalization::None => card,
+            Normalization::Quadrature { .. } => Card { likelihood: LikelihoodKind::Estimate, ..card },
         }
     }
 
@@ -238,7 +240,7 @@ impl Paradigm for EnergyModel {
     /// Learns the energy by [`EnergyConfig::training`].
     ///
     /// With persistent chains, which start at N(0, I) in each training, the loss is E(x⁺) − E(x⁻) plus the
-    /// regulariser; its parts are the two mean energies. It hovers about 0 from the start and says
+    /// regularizer; its parts are the two mean energies. It hovers about 0 from the start and says
     /// nothing about the fit; held-out rows are compared with chains that have just started.
     ///
     /// # Errors
@@ -266,13 +268,13 @@ impl Paradigm for EnergyModel {
                 let langevin = self.config.langevin.moves(steps);
                 let chains = chains.div_ceil(options.shards_of_batch());
                 let contrast = Contrast::new(&self.energy, langevin, chains, restart, magnitude);
-                let optimiser = &self.config.optimiser;
-                engine::fit(contrast, &mut self.parameters, &rows, optimiser, options, observer)
+                let optimizer = &self.config.optimizer;
+                engine::fit(contrast, &mut self.parameters, &rows, optimizer, options, observer)
             }
             EnergyTraining::DenoisingScoreMatching { sigma } => {
                 let objective = DenoisingScore { energy: &self.energy, sigma };
-                let optimiser = &self.config.optimiser;
-                engine::fit(objective, &mut self.parameters, &rows, optimiser, options, observer)
+                let optimizer = &self.config.optimizer;
+                engine::fit(objective, &mut self.parameters, &rows, optimizer, options, observer)
             }
         };
         self.refresh();
@@ -291,7 +293,7 @@ impl Paradigm for EnergyModel {
         self.draw_standard(temperature, c, streams, scratch, x)
     }
 
-    /// −E(x, c) in the units of the data, or, with [`Normalisation::Quadrature`], −E(x, c) − ln Z(c). `options`
+    /// −E(x, c) in the units of the data, or, with [`Normalization::Quadrature`], −E(x, c) − ln Z(c). `options`
     /// change nothing.
     ///
     /// The standard error of the estimate is that of ln Z(c), the same for all rows under c, plus a millionth of the
@@ -307,8 +309,8 @@ impl Paradigm for EnergyModel {
                 Ok(())
             };
         let mut nats = log_prob(&self.fitted, c, x, tile)?;
-        let Normalisation::Quadrature { intervals } = self.config.normalisation else {
-            return Ok(LogLikelihood::Unnormalised(nats));
+        let Normalization::Quadrature { intervals } = self.config.normalization else {
+            return Ok(LogLikelihood::Unnormalized(nats));
         };
         let mut std_error = Array1::zeros(nats.len());
         // The condition of the row before, and its ln Z.

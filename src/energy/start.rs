@@ -22,7 +22,7 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// As wide as the standardised data, or as exp(−E/T) where heat makes that wider.
+    /// As wide as the standardized data, or as exp(−E/T) where heat makes that wider.
     pub(super) fn new(dim: usize, temperature: f64) -> Self {
         let square = temperature.max(1.0);
         // Γ(1 + d/2) = d/2 · (d/2 − 1) ⋯, down to Γ(1) = 1 or Γ(½) = √π.

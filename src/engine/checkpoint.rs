@@ -1,7 +1,7 @@
 //! A training as a file, to go on from after a crash.
 //!
 //! All randomness of a step comes from the stream that the training's seed and the step's number address, so
-//! a checkpoint needs no generator's state: the parameters of this step and the one before, the optimiser's
+//! a checkpoint needs no generator's state: the parameters of this step and the one before, the optimizer's
 //! moments, what the objective remembers (chains), the report so far and the number of steps are all that the
 //! rest of the training depends on. The sums of another instruction set are rounded differently, so its name is in the
 //! file, too.

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, Axis};
 use rand::Rng as _;
 
 use super::dataset::Token;
-use super::standardise::Standardiser;
+use super::standardize::Standardizer;
 use crate::error::{ConditionError, Result, check};
 use crate::numeric::rng::Rng;
 
@@ -121,7 +121,7 @@ impl ConditionKind {
     }
 
     /// Columns of the condition as networks take it: a class and each place of a sequence as ones and zeros, a vector
-    /// as its standardised numbers and a 1. Zeros everywhere are no condition.
+    /// as its standardized numbers and a 1. Zeros everywhere are no condition.
     pub fn width(self) -> usize {
         match self {
             ConditionKind::None => 0,
@@ -193,7 +193,7 @@ impl fmt::Display for ConditionKind {
 pub struct Conditions {
     kind: ConditionKind,
     /// Of a vector's columns.
-    units: Option<Standardiser>,
+    units: Option<Standardizer>,
     /// Of each class, its share of the training rows.
     shares: Vec<f64>,
     /// Of vectors and sequences, some of the training rows'.
@@ -211,7 +211,7 @@ impl Conditions {
             ConditionKind::None => {}
             ConditionKind::Class { classes } => shares = vec![1.0 / f64::from(classes); classes as usize],
             ConditionKind::Vector { dim } => {
-                units = Some(Standardiser::identity(dim));
+                units = Some(Standardizer::identity(dim));
                 examples = Some(Condition::Vector(Array2::zeros((1, dim))));
             }
             ConditionKind::Tokens { len, .. } => {
@@ -329,7 +329,7 @@ impl Conditions {
                 let (one, columns) = c.split_last_mut().expect("a vector has a 1 behind it");
                 columns.iter_mut().zip(numbers.row(row)).for_each(|(c, &v)| *c = v);
                 if let Some(units) = &self.units {
-                    units.standardise(columns);
+                    units.standardize(columns);
                 }
                 // Sums of absurd numbers stay finite.
                 columns.iter_mut().for_each(|c| *c = c.clamp(-1e6, 1e6));

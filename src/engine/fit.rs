@@ -3,7 +3,7 @@ use rand::Rng as _;
 use super::checkpoint::Carry;
 use super::dataset::Row;
 use super::loss::{Batch, Gradient, Loss, Progress};
-use super::optimizer::{Adam, OptimiserConfig};
+use super::optimizer::{Adam, OptimizerConfig};
 use super::rows::{Part, Rows};
 use super::run::{Training, run};
 use super::{Observer, TrainOptions, TrainReport};
@@ -14,7 +14,7 @@ use crate::numeric::rng::{Rng, Streams};
 /// A network's numbers: those that train, and their moving average, which samples and scores.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameters {
-    /// What the optimiser moves.
+    /// What the optimizer moves.
     pub p: Vec<f32>,
     /// The moving average of `p`.
     pub average: Vec<f32>,
@@ -75,13 +75,13 @@ impl Trainee {
         self.adam.carry(carry)
     }
 
-    /// One optimiser step along a gradient whose mean loss was `loss`.
+    /// One optimizer step along a gradient whose mean loss was `loss`.
     ///
     /// # Errors
     /// [`Error::Diverged`] for a loss or a gradient that is not finite: then nothing has moved.
     pub(crate) fn step(
         &mut self,
-        config: &OptimiserConfig,
+        config: &OptimizerConfig,
         progress: Progress,
         what: &str,
         loss: f64,
@@ -133,13 +133,13 @@ pub fn fit<T: Row, L: Loss<f32, Row = T>>(
     loss: L,
     parameters: &mut Parameters,
     rows: &Rows<T>,
-    optimiser: &OptimiserConfig,
+    optimizer: &OptimizerConfig,
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<TrainReport> {
     let gradient = Gradient::new(&loss, parameters.p.len(), options.batch, options.shards_of_batch());
     let mut descent =
-        Descent { loss, optimiser, rows: &rows.training, trainee: Trainee::new(parameters), gradient };
+        Descent { loss, optimizer, rows: &rows.training, trainee: Trainee::new(parameters), gradient };
     let ran = run(&mut descent, rows, options, observer);
     let Descent { trainee, .. } = descent;
     *parameters = if ran.is_ok() { trainee.finish() } else { trainee.last_good() };
@@ -149,7 +149,7 @@ pub fn fit<T: Row, L: Loss<f32, Row = T>>(
 /// One network down the gradient of one loss.
 struct Descent<'a, L: Loss<f32>> {
     loss: L,
-    optimiser: &'a OptimiserConfig,
+    optimizer: &'a OptimizerConfig,
     rows: &'a Part<L::Row>,
     trainee: Trainee,
     gradient: Gradient<L>,
@@ -158,7 +158,7 @@ struct Descent<'a, L: Loss<f32>> {
 impl<T: Row, L: Loss<f32, Row = T>> Training<T> for Descent<'_, L> {
     fn identity(&self) -> String {
         // Pretty, so that arrays are not abridged.
-        format!("{:#?} {:?}", self.loss, self.optimiser)
+        format!("{:#?} {:?}", self.loss, self.optimizer)
     }
 
     fn part_names(&self) -> &'static [&'static str] {
@@ -166,11 +166,11 @@ impl<T: Row, L: Loss<f32, Row = T>> Training<T> for Descent<'_, L> {
     }
 
     fn step(&mut self, progress: Progress, streams: Streams) -> Result<f64> {
-        let Descent { loss, optimiser, rows, trainee, gradient } = self;
+        let Descent { loss, optimizer, rows, trainee, gradient } = self;
         let p = &trainee.now().p;
         loss.follow(p);
         let mean = gradient.compute(loss, p, progress, streams, random_rows(rows));
-        trainee.step(optimiser, progress, "loss", mean, gradient.sum())?;
+        trainee.step(optimizer, progress, "loss", mean, gradient.sum())?;
         Ok(mean)
     }
 

@@ -71,7 +71,7 @@ pub trait Loss<F: Real = f32>: Sync + Debug {
     /// Draws the random numbers of `rows` rows with conditions c: (rows, width), or none.
     fn draw(&self, rows: usize, c: &[F], progress: Progress, rng: &mut Rng, drawn: &mut Self::Drawn);
 
-    /// The loss summed over the rows of the batch, in the model's standardised units; its parts are added
+    /// The loss summed over the rows of the batch, in the model's standardized units; its parts are added
     /// to `parts`, and, where asked, dp += weight · ∂loss/∂p. Where it is not asked, `w.t` is empty.
     fn loss_grad(
         &self,

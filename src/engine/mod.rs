@@ -16,7 +16,7 @@ mod optimizer;
 mod options;
 mod rows;
 mod run;
-mod standardise;
+mod standardize;
 mod tail;
 pub(crate) mod tiles;
 pub mod transport;
@@ -34,14 +34,19 @@ pub use fit::{Parameters, fit};
 pub(crate) use fit::{Trainee, mean_loss, random_rows};
 pub use loss::{Batch, Gradient, Loss, Progress};
 pub use observer::{Observer, Silent, Step, Stop, TrainReport};
-pub use optimizer::{Adam, Decay, OptimiserConfig};
+pub use optimizer::{Adam, Decay, OptimizerConfig};
 pub use options::{Checkpoint, LikelihoodOptions, SampleOptions, TrainOptions};
 pub use rows::{Fitted, Labeled, Part, Rows, split};
 pub(crate) use run::{Training, run};
-pub use standardise::Standardiser;
+pub use standardize::Standardizer;
 pub use tail::Tail;
 pub use tiles::{RowStreams, Samples, TILE};
 pub use transport::TraceEstimator;
+
+#[deprecated(note = "use `OptimizerConfig`")]
+pub use optimizer::OptimizerConfig as OptimiserConfig;
+#[deprecated(note = "use `Standardizer`")]
+pub use standardize::Standardizer as Standardiser;
 
 #[cfg(test)]
 mod tests;

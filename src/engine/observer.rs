@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 /// The course of a training.
 ///
 /// [`Objective::loss_unit`](crate::map::Objective::loss_unit) says what unit the losses have. Networks see
-/// standardised columns, so their losses in nats differ from the log-likelihood, which is in the units of the
+/// standardized columns, so their losses in nats differ from the log-likelihood, which is in the units of the
 /// data, by the sum of the logarithms of the columns' scales.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainReport {

@@ -1,7 +1,7 @@
 use super::Progress;
 use super::checkpoint::Carry;
 use crate::error::{Result, check};
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// How a model's parameters move: AdamW, warm-up, decay of the learning rate, clipping, averaging.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,7 +10,7 @@ use crate::numeric::simd::vectorise;
     derive(serde::Serialize, serde::Deserialize),
     serde(default, deny_unknown_fields)
 )]
-pub struct OptimiserConfig {
+pub struct OptimizerConfig {
     /// Learning rate after warm-up. More than 0. Default 1e-3.
     pub lr: f64,
     /// Decay of the gradient's mean, 0 to less than 1. Default 0.9 (Kingma & Ba 2015).
@@ -48,9 +48,9 @@ pub enum Decay {
     Cosine,
 }
 
-impl Default for OptimiserConfig {
+impl Default for OptimizerConfig {
     fn default() -> Self {
-        OptimiserConfig {
+        OptimizerConfig {
             lr: 1e-3,
             beta1: 0.9,
             beta2: 0.999,
@@ -65,31 +65,31 @@ impl Default for OptimiserConfig {
     }
 }
 
-impl OptimiserConfig {
+impl OptimizerConfig {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         let positive = |v: f64| v > 0.0 && v.is_finite();
         let share = |v: f64| (0.0..1.0).contains(&v);
-        check(positive(self.lr), "OptimiserConfig::lr", self.lr, "more than 0, finite")?;
-        check(share(self.beta1), "OptimiserConfig::beta1", self.beta1, "0 or more, less than 1")?;
-        check(share(self.beta2), "OptimiserConfig::beta2", self.beta2, "0 or more, less than 1")?;
-        check(positive(self.eps), "OptimiserConfig::eps", self.eps, "more than 0, finite")?;
+        check(positive(self.lr), "OptimizerConfig::lr", self.lr, "more than 0, finite")?;
+        check(share(self.beta1), "OptimizerConfig::beta1", self.beta1, "0 or more, less than 1")?;
+        check(share(self.beta2), "OptimizerConfig::beta2", self.beta2, "0 or more, less than 1")?;
+        check(positive(self.eps), "OptimizerConfig::eps", self.eps, "more than 0, finite")?;
         check(
             self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
-            "OptimiserConfig::weight_decay",
+            "OptimizerConfig::weight_decay",
             self.weight_decay,
             "0 or more, finite",
         )?;
         check(
             self.clip_norm.is_none_or(positive),
-            "OptimiserConfig::clip_norm",
+            "OptimizerConfig::clip_norm",
             self.clip_norm,
             "None, or more than 0, finite",
         )?;
-        check(share(self.ema), "OptimiserConfig::ema", self.ema, "0 or more, less than 1")?;
+        check(share(self.ema), "OptimizerConfig::ema", self.ema, "0 or more, less than 1")?;
         let look_back = positive(self.ema_share);
-        check(look_back, "OptimiserConfig::ema_share", self.ema_share, "more than 0, finite")
+        check(look_back, "OptimizerConfig::ema_share", self.ema_share, "more than 0, finite")
     }
 
     /// The learning rate of a step.
@@ -137,7 +137,7 @@ impl Adam {
     /// clipping, ∞ if its square is beyond f32. If that is not finite, nothing has changed.
     pub fn step(
         &mut self,
-        config: &OptimiserConfig,
+        config: &OptimizerConfig,
         lr: f64,
         g: &[f32],
         (p, average): (&[f32], &[f32]),
@@ -163,7 +163,7 @@ impl Adam {
         let moments = self.m.iter_mut().zip(&mut self.v);
         let before = g.iter().zip(p).zip(average);
         let after = next.iter_mut().zip(next_average);
-        vectorise(
+        vectorize(
             #[inline(always)]
             || {
                 for ((((&g, &p), &average), (m, v)), (next, next_average)) in before.zip(moments).zip(after) {
@@ -182,7 +182,7 @@ impl Adam {
 /// ‖g‖, squared and summed in f64, in partial sums of fixed places.
 fn norm(g: &[f32]) -> f64 {
     const LANES: usize = 16;
-    vectorise(
+    vectorize(
         #[inline(always)]
         || {
             let mut sums = [0.0f64; LANES];
@@ -205,7 +205,7 @@ mod tests {
     /// Kingma & Ba 2015, algorithm 1, in f64, one number at a time.
     #[test]
     fn follows_the_definition() {
-        let config = OptimiserConfig {
+        let config = OptimizerConfig {
             lr: 0.1,
             weight_decay: 0.01,
             clip_norm: Some(2.0),
@@ -245,7 +245,7 @@ mod tests {
         let mut adam = Adam::new(2);
         let (mut next, mut average) = ([5.0; 2], [5.0; 2]);
         let norm = adam.step(
-            &OptimiserConfig::default(),
+            &OptimizerConfig::default(),
             0.1,
             &[f32::NAN, 1.0],
             (&[1.0; 2], &[1.0; 2]),
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn the_average_looks_back_over_a_share_of_the_steps() {
         let lag = |ema, ema_share, steps| {
-            let config = OptimiserConfig { lr: 1.0, ema, ema_share, ..Default::default() };
+            let config = OptimizerConfig { lr: 1.0, ema, ema_share, ..Default::default() };
             let (mut adam, mut p, mut average) = (Adam::new(1), [0.0f32], [0.0f32]);
             for _ in 0..steps {
                 let (mut next, mut next_average) = ([0.0], [0.0]);
@@ -286,12 +286,12 @@ mod tests {
 
     #[test]
     fn the_learning_rate_rises_and_falls() {
-        let config = OptimiserConfig { lr: 1.0, warmup: 10, ..Default::default() };
+        let config = OptimizerConfig { lr: 1.0, warmup: 10, ..Default::default() };
         let at = |step| config.lr_at(Progress { step, steps: 110 });
         assert!(at(0) > 0.0 && at(0) < at(5) && at(5) < at(9));
         assert_eq!(at(10), 1.0);
         assert!((at(60) - 0.5).abs() < 1e-12 && at(109) < 1e-3 && at(109) > 0.0);
-        let constant = OptimiserConfig { decay: Decay::Constant, ..config };
+        let constant = OptimizerConfig { decay: Decay::Constant, ..config };
         assert_eq!(constant.lr_at(Progress { step: 109, steps: 110 }), 1.0);
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Result, check};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOptions {
-    /// Number of optimiser steps (for a GAN: generator steps). At least 1. Default 2000.
+    /// Number of optimizer steps (for a GAN: generator steps). At least 1. Default 2000.
     pub steps: usize,
     /// Rows per step, drawn with replacement. 1 to 16,777,216. Default 256.
     pub batch: usize,

@@ -4,7 +4,7 @@ use rand::seq::SliceRandom;
 
 use super::condition::{Condition, ConditionKind, Conditions};
 use super::dataset::Row;
-use super::{Dataset, Standardiser, TrainOptions};
+use super::{Dataset, Standardizer, TrainOptions};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
@@ -16,7 +16,8 @@ use crate::numeric::rng::Streams;
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Fitted {
     /// The units of the rows.
-    pub standardiser: Standardiser,
+    #[cfg_attr(feature = "safetensors", serde(alias = "standardiser"))]
+    pub standardizer: Standardizer,
     /// The units of their conditions, and how often each was trained.
     #[cfg_attr(feature = "safetensors", serde(default, skip_serializing_if = "Conditions::are_none"))]
     pub conditions: Conditions,
@@ -25,13 +26,13 @@ pub struct Fitted {
 impl Fitted {
     /// Of a model of `dim` columns that has seen no data.
     pub fn new(dim: usize, condition: ConditionKind) -> Self {
-        Fitted { standardiser: Standardiser::identity(dim), conditions: Conditions::new(condition) }
+        Fitted { standardizer: Standardizer::identity(dim), conditions: Conditions::new(condition) }
     }
 
     /// Of a file: that it is for `dim` columns and conditions of that kind.
     #[cfg(feature = "safetensors")]
     pub(crate) fn validate(&self, dim: usize, condition: ConditionKind) -> Result<()> {
-        self.standardiser.validate(dim)?;
+        self.standardizer.validate(dim)?;
         self.conditions.validate(condition)
     }
 }
@@ -67,23 +68,23 @@ pub struct Rows<T = f32> {
 }
 
 impl Rows<f32> {
-    /// Splits `data` by `options.validation`, at random, and standardises both parts. The held-out rows have
+    /// Splits `data` by `options.validation`, at random, and standardizes both parts. The held-out rows have
     /// no say in the units.
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range or a share that leaves no row to train on, [`Error::Shape`]
-    /// unless the columns are the standardiser's, [`Error::Condition`] for conditions of another kind, and what
-    /// [`Standardiser::fitted_with_tails`] refuses.
+    /// unless the columns are the standardizer's, [`Error::Condition`] for conditions of another kind, and what
+    /// [`Standardizer::fitted_with_tails`] refuses.
     pub fn prepare(
         data: &Dataset,
         fitted: &Fitted,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
-        Self::in_units(data, fitted, options, rng, |x| fitted.standardiser.fitted_with_tails(x))
+        Self::in_units(data, fitted, options, rng, |x| fitted.standardizer.fitted_with_tails(x))
     }
 
-    /// As [`prepare`](Rows::prepare), in the units of [`Standardiser::whitened`] if `whiten`.
+    /// As [`prepare`](Rows::prepare), in the units of [`Standardizer::whitened`] if `whiten`.
     ///
     /// # Errors
     /// As [`prepare`](Rows::prepare).
@@ -97,7 +98,7 @@ impl Rows<f32> {
         if !whiten {
             return Self::prepare(data, fitted, options, rng);
         }
-        Self::in_units(data, fitted, options, rng, |x| fitted.standardiser.whitened(x))
+        Self::in_units(data, fitted, options, rng, |x| fitted.standardizer.whitened(x))
     }
 
     fn in_units(
@@ -105,16 +106,16 @@ impl Rows<f32> {
         fitted: &Fitted,
         options: &TrainOptions,
         rng: &mut dyn RngCore,
-        units: impl FnOnce(ArrayView2<f32>) -> Result<Standardiser>,
+        units: impl FnOnce(ArrayView2<f32>) -> Result<Standardizer>,
     ) -> Result<Self> {
         let (training, validation, streams) = split(data, options, rng)?;
         let conditions = conditions_of(fitted, training.1.as_ref())?;
-        let standardiser = units(training.0.view())?;
+        let standardizer = units(training.0.view())?;
         let part = |(x, condition): (Array2<f32>, Option<Condition>)| -> Result<Part> {
-            Ok(Part { c: conditions.of_rows(condition.as_ref(), x.nrows())?, x: standardiser.apply(x) })
+            Ok(Part { c: conditions.of_rows(condition.as_ref(), x.nrows())?, x: standardizer.apply(x) })
         };
         let (training, validation) = (part(training)?, part(validation)?);
-        Ok(Rows { training, validation, fitted: Fitted { standardiser, conditions }, streams })
+        Ok(Rows { training, validation, fitted: Fitted { standardizer, conditions }, streams })
     }
 }
 
@@ -142,7 +143,7 @@ impl<T: Row> Rows<T> {
 
 /// Those of the model, or, at its first training, of the training rows.
 fn conditions_of(fitted: &Fitted, training: Option<&Condition>) -> Result<Conditions> {
-    if fitted.standardiser.is_fitted() {
+    if fitted.standardizer.is_fitted() {
         fitted.conditions.kind().check(training)?;
         return Ok(fitted.conditions.clone());
     }

@@ -121,7 +121,7 @@ pub(crate) fn run<T: Row>(
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<Ran> {
-    let Rows { training: learnt, validation, streams, .. } = rows;
+    let Rows { training: learned, validation, streams, .. } = rows;
     let mut course = Course::new(training.part_names(), options.steps);
     let mut saved = match &options.checkpoint {
         None => None,
@@ -188,8 +188,8 @@ pub(crate) fn run<T: Row>(
     }
     // What a validation has judged best needs no other look; no loss has seen the last update yet.
     if course.best.is_none() {
-        let first = s![..TILE.min(learnt.rows()), ..];
-        let some = Part { x: learnt.x.slice(first).to_owned(), c: learnt.c.slice(first).to_owned() };
+        let first = s![..TILE.min(learned.rows()), ..];
+        let some = Part { x: learned.x.slice(first).to_owned(), c: learned.c.slice(first).to_owned() };
         let step = course.report.loss.len();
         let losses = training.last_losses(&some, Progress { step, steps: options.steps }, *streams);
         if let Some(loss) = losses.iter().find(|loss| !loss.is_finite()) {

@@ -8,7 +8,7 @@ const KNEE: f64 = 3.0;
 /// How soon the map becomes logarithmic beyond the knee, in the same units.
 const BEND: f64 = 0.5;
 
-/// Rows other than the median's value that a judgement on tails needs.
+/// Rows other than the median's value that a judgment on tails needs.
 const FEWEST: usize = 20;
 
 /// The order statistics on either side that count as the bulk's ends leave out this share of the rows.

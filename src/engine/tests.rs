@@ -85,7 +85,7 @@ fn prepared(options: &TrainOptions) -> Rows {
     let data = Dataset::new(rows(1000)).unwrap();
     let rows = Rows::prepare(&data, &Fitted::new(2, ConditionKind::None), options, &mut seeded(0)).unwrap();
     let restore = |mut part: Part| {
-        rows.fitted.standardiser.restore(part.x.as_slice_mut().unwrap());
+        rows.fitted.standardizer.restore(part.x.as_slice_mut().unwrap());
         part
     };
     Rows {
@@ -95,8 +95,8 @@ fn prepared(options: &TrainOptions) -> Rows {
     }
 }
 
-fn config() -> OptimiserConfig {
-    OptimiserConfig { lr: 0.05, clip_norm: None, ..Default::default() }
+fn config() -> OptimizerConfig {
+    OptimizerConfig { lr: 0.05, clip_norm: None, ..Default::default() }
 }
 
 fn options(steps: usize) -> TrainOptions {
@@ -105,7 +105,7 @@ fn options(steps: usize) -> TrainOptions {
 
 fn run(
     objective: &Mean,
-    config: &OptimiserConfig,
+    config: &OptimizerConfig,
     options: &TrainOptions,
 ) -> (crate::Result<crate::TrainReport>, Parameters) {
     let mut parameters = Parameters::new(vec![0.0; 2]);
@@ -148,7 +148,7 @@ fn the_gradient_is_the_losses_mean_whatever_the_shards() {
 #[test]
 fn patience_keeps_the_best_parameters() {
     // A learning rate that never settles: some validation is worse than an earlier one.
-    let wild = OptimiserConfig { lr: 0.5, decay: Decay::Constant, ema: 0.0, warmup: 0, ..config() };
+    let wild = OptimizerConfig { lr: 0.5, decay: Decay::Constant, ema: 0.0, warmup: 0, ..config() };
     let patient = TrainOptions { validation: 0.2, validate_every: 2, patience: Some(5), ..options(10_000) };
     let (report, parameters) = run(&MEAN, &wild, &patient);
     let report = report.unwrap();
@@ -177,8 +177,8 @@ fn validation_takes_its_rows_from_training() {
     let rows = prepared(&held);
     assert_eq!((rows.training.rows(), rows.validation.rows()), (500, 500));
     // The held-out rows have no say in the units.
-    let again = Standardiser::identity(2).fitted(rows.training.x.view()).unwrap();
-    assert!((again.shift()[0] - rows.fitted.standardiser.shift()[0]).abs() < 1e-6);
+    let again = Standardizer::identity(2).fitted(rows.training.x.view()).unwrap();
+    assert!((again.shift()[0] - rows.fitted.standardizer.shift()[0]).abs() < 1e-6);
     let none_left = TrainOptions { validation: 0.9999, ..options(1) };
     let data = Dataset::new(super::tests::rows(1000)).unwrap();
     let refused = Rows::prepare(&data, &Fitted::new(2, ConditionKind::None), &none_left, &mut seeded(0));
@@ -199,7 +199,7 @@ fn a_broken_loss_leaves_the_last_good_parameters() {
 /// The average stays at the start, the parameters go: what is validated, and kept by patience, is the average.
 #[test]
 fn validation_is_by_the_average_and_the_best_one_is_kept() {
-    let stuck = OptimiserConfig { ema: 1.0 - 1e-12, ema_share: 1e12, ..config() };
+    let stuck = OptimizerConfig { ema: 1.0 - 1e-12, ema_share: 1e12, ..config() };
     let held = TrainOptions { validation: 0.2, validate_every: 10, ..options(100) };
     let (report, parameters) = run(&MEAN, &stuck, &held);
     let validation = report.unwrap().validation;
@@ -212,7 +212,7 @@ fn validation_is_by_the_average_and_the_best_one_is_kept() {
 
 #[test]
 fn a_last_update_that_no_loss_has_seen_is_checked() {
-    let wild = OptimiserConfig { lr: 1e38, warmup: 0, ..config() };
+    let wild = OptimizerConfig { lr: 1e38, warmup: 0, ..config() };
     for steps in [1, 2] {
         let (report, parameters) = run(&MEAN, &wild, &options(steps));
         assert!(matches!(report, Err(Error::Diverged { .. })), "{report:?}");
@@ -221,32 +221,32 @@ fn a_last_update_that_no_loss_has_seen_is_checked() {
 }
 
 #[test]
-fn the_optimisers_options_matter() {
+fn the_optimizers_options_matter() {
     let base = run(&MEAN, &config(), &options(30)).1;
     let variants = [
-        OptimiserConfig { lr: 0.06, ..config() },
-        OptimiserConfig { beta1: 0.5, ..config() },
-        OptimiserConfig { beta2: 0.9, ..config() },
-        OptimiserConfig { eps: 0.1, ..config() },
-        OptimiserConfig { weight_decay: 0.5, ..config() },
-        OptimiserConfig { clip_norm: Some(1e-9), ..config() },
-        OptimiserConfig { warmup: 0, ..config() },
-        OptimiserConfig { decay: Decay::Constant, ..config() },
-        OptimiserConfig { ema: 0.0, ..config() },
-        OptimiserConfig { ema_share: 0.2, ..config() },
+        OptimizerConfig { lr: 0.06, ..config() },
+        OptimizerConfig { beta1: 0.5, ..config() },
+        OptimizerConfig { beta2: 0.9, ..config() },
+        OptimizerConfig { eps: 0.1, ..config() },
+        OptimizerConfig { weight_decay: 0.5, ..config() },
+        OptimizerConfig { clip_norm: Some(1e-9), ..config() },
+        OptimizerConfig { warmup: 0, ..config() },
+        OptimizerConfig { decay: Decay::Constant, ..config() },
+        OptimizerConfig { ema: 0.0, ..config() },
+        OptimizerConfig { ema_share: 0.2, ..config() },
     ];
     for variant in variants {
         assert_ne!(run(&MEAN, &variant, &options(30)).1.average, base.average, "{variant:?}");
     }
     for (field, bad) in [
-        ("OptimiserConfig::lr", OptimiserConfig { lr: 0.0, ..config() }),
-        ("OptimiserConfig::beta1", OptimiserConfig { beta1: 1.0, ..config() }),
-        ("OptimiserConfig::beta2", OptimiserConfig { beta2: -0.1, ..config() }),
-        ("OptimiserConfig::eps", OptimiserConfig { eps: f64::NAN, ..config() }),
-        ("OptimiserConfig::weight_decay", OptimiserConfig { weight_decay: -1.0, ..config() }),
-        ("OptimiserConfig::clip_norm", OptimiserConfig { clip_norm: Some(0.0), ..config() }),
-        ("OptimiserConfig::ema", OptimiserConfig { ema: 1.0, ..config() }),
-        ("OptimiserConfig::ema_share", OptimiserConfig { ema_share: 0.0, ..config() }),
+        ("OptimizerConfig::lr", OptimizerConfig { lr: 0.0, ..config() }),
+        ("OptimizerConfig::beta1", OptimizerConfig { beta1: 1.0, ..config() }),
+        ("OptimizerConfig::beta2", OptimizerConfig { beta2: -0.1, ..config() }),
+        ("OptimizerConfig::eps", OptimizerConfig { eps: f64::NAN, ..config() }),
+        ("OptimizerConfig::weight_decay", OptimizerConfig { weight_decay: -1.0, ..config() }),
+        ("OptimizerConfig::clip_norm", OptimizerConfig { clip_norm: Some(0.0), ..config() }),
+        ("OptimizerConfig::ema", OptimizerConfig { ema: 1.0, ..config() }),
+        ("OptimizerConfig::ema_share", OptimizerConfig { ema_share: 0.0, ..config() }),
     ] {
         match bad.validate() {
             Err(Error::Config { field: named, .. }) => assert_eq!(named, field),
@@ -259,7 +259,7 @@ fn the_optimisers_options_matter() {
 fn patience_survives_an_interruption() {
     let folder = std::env::temp_dir();
     let path = folder.join(format!("quadrivium-patience-{}", std::process::id()));
-    let wild = OptimiserConfig { lr: 0.5, decay: Decay::Constant, ema: 0.0, warmup: 0, ..config() };
+    let wild = OptimizerConfig { lr: 0.5, decay: Decay::Constant, ema: 0.0, warmup: 0, ..config() };
     let patient = TrainOptions { validation: 0.2, validate_every: 2, patience: Some(5), ..options(10_000) };
     let (whole, best) = run(&MEAN, &wild, &patient);
     let whole = whole.unwrap();
@@ -294,7 +294,7 @@ fn numbers_of_a_forged_checkpoint_are_refused_or_harmless() {
         let mut parameters = Parameters::new(vec![0.0; 2]);
         fit(MEAN, &mut parameters, &prepared(&options), &config(), &options, &mut break_off).map(|_| ())
     });
-    // The steps of the optimiser, and the validation that was best.
+    // The steps of the optimizer, and the validation that was best.
     for most in [i32::MAX as usize, 2] {
         let what = format!("a checkpoint that counts {} of at most {most}", u64::MAX);
         assert!(refusals.contains(&what), "{refusals:?}");

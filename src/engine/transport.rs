@@ -6,7 +6,7 @@
 //! d ln p_t(x_t)/dt = −∇·v(x_t, t), so ln p(x_a) = ln p_b(x_b) + ∫ₐᵇ ∇·v dt.
 //!
 //! So whoever has a [`Velocity`] that brings data to a known density can score ([`log_density`]) and, run the
-//! other way, sample ([`flow`]): a diffusion's probability-flow ODE and a continuous normalising flow alike.
+//! other way, sample ([`flow`]): a diffusion's probability-flow ODE and a continuous normalizing flow alike.
 
 use std::f64::consts::TAU;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -36,7 +36,7 @@ const MOST_ROWS: usize = 1 << 16;
 /// Rows for each column that correlations need.
 const ROWS_PER_COLUMN: usize = 4;
 
-/// Added to the variances, 1, of the standardised columns: one that others determine keeps this much of its
+/// Added to the variances, 1, of the standardized columns: one that others determine keeps this much of its
 /// own, so that rounding is not taken for a signal.
 const RIDGE: f64 = 1e-6;
 

@@ -11,7 +11,7 @@ use crate::nn::{Network, REACH, Weights, grow};
 use crate::numeric::Real;
 use crate::numeric::gemm::transpose;
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// f: the layers one after the other, a [`Mixer`] between each two, and the whitening of the base. x goes in,
 /// u ~ N(0, I) comes out; ln |det ∂u/∂x| is the sum of theirs. All conditioners see the condition c: (n, given), or
@@ -201,7 +201,7 @@ impl Chain {
             }
             kept.theta.resize(y.len(), F::zero());
             transpose((n, self.outputs()), y, &mut kept.theta);
-            vectorise(
+            vectorize(
                 #[inline(always)]
                 || {
                     for (i, theta) in self.blocks(&mut kept.theta, n) {
@@ -240,7 +240,7 @@ impl Chain {
                 let (p, dp) = (&w.p[layer.mix.clone()], &mut dp[layer.mix.clone()]);
                 mixer.backward(p, &kept.moved, dz, dlog_det, dp, mix);
             }
-            vectorise(
+            vectorize(
                 #[inline(always)]
                 || {
                     for (i, theta) in self.blocks(&mut kept.theta, n) {
@@ -296,7 +296,7 @@ impl Chain {
                 net.infer(&p[layer.net.clone()], &kept.seen, y, scratch);
                 passes += 1;
                 transpose((n, self.outputs()), y, &mut kept.theta);
-                vectorise(
+                vectorize(
                     #[inline(always)]
                     || {
                         let found = first..first + each;

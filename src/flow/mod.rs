@@ -100,9 +100,9 @@
 //!   beyond four standard deviations that score far below the others. *Change*: the former.
 //! - **Few rows, many columns.** An exact likelihood overfits without a sign in the training loss. *See*: the
 //!   validation loss of [`TrainReport`]. *Change*: [`patience`](TrainOptions::patience), more
-//!   [`weight_decay`](OptimiserConfig::weight_decay), which draws the layers to the identity and so the flow to
+//!   [`weight_decay`](OptimizerConfig::weight_decay), which draws the layers to the identity and so the flow to
 //!   its base, fewer `octaves` and bins.
-//! - **Repeated values** have an unbounded density: [`dequantise`](crate::tables::dequantise) first.
+//! - **Repeated values** have an unbounded density: [`dequantize`](crate::tables::dequantize) first.
 //! - **A temperature below 1** scales u. It draws outer modes less often and does not make modes sharper.
 //!
 //! # Papers
@@ -129,7 +129,7 @@ use rand::RngCore;
 use self::chain::{Chain, Pass, has_base};
 use self::objective::{ChangeOfVariables, log_density};
 use crate::engine::whitening::MOST_COLUMNS;
-use crate::engine::{self, Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows};
+use crate::engine::{self, Fitted, Given, OptimizerConfig, Parameters, RowStreams, Rows};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
@@ -177,8 +177,9 @@ pub struct FlowConfig {
     /// conditions. Default [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
+    /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimizerConfig`].
+    #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
+    pub optimizer: OptimizerConfig,
 }
 
 /// Which coordinates a layer moves, given which.
@@ -203,7 +204,7 @@ pub enum Transform {
     Spline {
         /// Pieces: 2 to 256.
         bins: usize,
-        /// Half the width of the box, 0.001 to 1000. Standardised data lie mostly within ±3.
+        /// Half the width of the box, 0.001 to 1000. Standardized data lie mostly within ±3.
         bound: f64,
     },
     /// [`Affine`](Transform::Affine), then a monotone rational-quadratic spline on [−bound, bound] that goes on
@@ -242,7 +243,7 @@ impl Default for FlowConfig {
             octaves: 2,
             correlated_base: true,
             condition: ConditionKind::None,
-            optimiser: OptimiserConfig { lr: 3e-3, ..Default::default() },
+            optimizer: OptimizerConfig { lr: 3e-3, ..Default::default() },
         }
     }
 }
@@ -282,7 +283,7 @@ impl FlowConfig {
             layers: if dim > 2 { (dim + 2).min(3072 / dim).clamp(2, 6) } else { default.layers },
             mixing: if mixed { Mixing::Linear } else { default.mixing },
             octaves,
-            optimiser: OptimiserConfig { weight_decay, ..default.optimiser.clone() },
+            optimizer: OptimizerConfig { weight_decay, ..default.optimizer.clone() },
             ..default
         }
     }
@@ -333,7 +334,7 @@ impl FlowConfig {
         let params = conditioner.saturating_add(mixing).saturating_mul(self.layers).saturating_add(base);
         check_params("FlowConfig::hidden", &self.hidden, params)?;
         self.activation.validate()?;
-        self.optimiser.validate()
+        self.optimizer.validate()
     }
 }
 
@@ -418,12 +419,12 @@ impl Paradigm for Flow {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         let rows = Rows::prepare(data, &self.fitted, options, rng)?;
-        if !self.fitted.standardiser.is_fitted() {
+        if !self.fitted.standardizer.is_fitted() {
             self.chain.fit_base(rows.training.x.view(), &mut self.parameters);
         }
         self.fitted = rows.fitted.clone();
         let objective = ChangeOfVariables { chain: &self.chain };
-        engine::fit(objective, &mut self.parameters, &rows, &self.config.optimiser, options, observer)
+        engine::fit(objective, &mut self.parameters, &rows, &self.config.optimizer, options, observer)
     }
 
     /// u ~ N(0, T²I), x = f⁻¹(u; c).

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, has_base};
 use super::{Architecture, Flow, FlowConfig, Mixing};
-use crate::engine::{Conditions, Fitted, Standardiser};
+use crate::engine::{Conditions, Fitted, Standardizer};
 use crate::error::{Result, check};
 use crate::model::file::{Persist, Stored, Tensor, encode, features};
 use crate::numeric::rng::seeded;
@@ -11,7 +11,8 @@ use crate::numeric::rng::seeded;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stated {
-    standardiser: Standardiser,
+    #[serde(alias = "standardiser")]
+    standardizer: Standardizer,
     #[serde(default, skip_serializing_if = "Conditions::are_none")]
     conditions: Conditions,
     /// Of [`Mixing::Permutation`], the order between each two layers; else empty.
@@ -28,8 +29,8 @@ impl Persist for Flow {
             Mixing::Permutation => self.chain.mixers().map(|mixer| mixer.order().to_vec()).collect(),
             Mixing::Reverse | Mixing::Linear => Vec::new(),
         };
-        let Fitted { standardiser, conditions } = self.fitted.clone();
-        let stated = Stated { standardiser, conditions, orders };
+        let Fitted { standardizer, conditions } = self.fitted.clone();
+        let stated = Stated { standardizer, conditions, orders };
         let tensors = Tensor::parameters(&self.chain.layout(), &self.parameters);
         encode(Self::kind(), &self.config, &stated, tensors)
     }
@@ -37,8 +38,8 @@ impl Persist for Flow {
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
         let (config, stated): (FlowConfig, Stated) = stored.read(Self::kind())?;
-        let Stated { standardiser, conditions, orders } = stated;
-        let fitted = Fitted { standardiser, conditions };
+        let Stated { standardizer, conditions, orders } = stated;
+        let fitted = Fitted { standardizer, conditions };
         config.validate()?;
         let (dim, layers) = (config.dim, config.layers);
         fitted.validate(dim, config.condition)?;

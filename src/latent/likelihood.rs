@@ -11,7 +11,7 @@ use crate::numeric::{Real, log_mean_exp};
 pub(super) struct Scratch {
     // What the encoder sees of the rows: (n, dim)
     near: Vec<f32>,
-    // ln |dx′/dx| of the standardised rows x′: (n)
+    // ln |dx′/dx| of the standardized rows x′: (n)
     constant: Vec<f64>,
     q: Gaussians<f32>,
     // A stream per row.
@@ -61,7 +61,7 @@ impl Vae {
             ratio.clear();
             for draw in tile.clone() {
                 let r = draw / draws;
-                // The two normalising constants cancel.
+                // The two normalizing constants cancel.
                 let mut log_ratio = 0.0;
                 for i in r * latent_dim..(r + 1) * latent_dim {
                     let (epsilon, sigma) = (f32::normal(&mut noise[r]), q.sd[i]);

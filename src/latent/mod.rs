@@ -90,7 +90,7 @@ use rand::RngCore;
 use self::network::{Gaussians, Networks};
 use self::objective::Elbo;
 use self::sampling::Drawing;
-use crate::engine::{self, Fitted, Given, OptimiserConfig, Parameters, RowStreams, Rows, tiles};
+use crate::engine::{self, Fitted, Given, OptimizerConfig, Parameters, RowStreams, Rows, tiles};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
@@ -139,7 +139,7 @@ pub struct VaeConfig {
     /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound,
     /// at K passes of the decoder. 1 to 16,777,216. Default 500.
     pub draws: usize,
-    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`](crate::engine::Standardiser::whitened)): the model
+    /// Whether the first training takes away the correlations of the columns ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): the model
     /// then has only to learn what one Gaussian misses.
     /// Default true.
     pub whiten: bool,
@@ -147,8 +147,9 @@ pub struct VaeConfig {
     /// [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// How the parameters move. Default: a learning rate of 8e-3, and the rest as in [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
+    /// How the parameters move. Default: a learning rate of 8e-3, and the rest as in [`OptimizerConfig`].
+    #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
+    pub optimizer: OptimizerConfig,
 }
 
 /// What the decoder's standard deviation depends on.
@@ -178,7 +179,7 @@ impl Default for VaeConfig {
             draws: 500,
             whiten: true,
             condition: ConditionKind::None,
-            optimiser: OptimiserConfig { lr: 8e-3, ..OptimiserConfig::default() },
+            optimizer: OptimizerConfig { lr: 8e-3, ..OptimizerConfig::default() },
         }
     }
 }
@@ -209,7 +210,7 @@ impl VaeConfig {
         let draws = (1..=1 << 24).contains(&self.draws);
         check(draws, "VaeConfig::draws", self.draws, "1 to 16,777,216")?;
         self.activation.validate()?;
-        self.optimiser.validate()
+        self.optimizer.validate()
     }
 }
 
@@ -304,7 +305,7 @@ impl Vae {
         // [μ | σ]: (n, 2·latent)
         let encode =
             |(near, q): &mut (Vec<f32>, Gaussians<f32>), x: &mut [f32], c: &[f32], out: &mut [f32]| {
-                self.fitted.standardiser.standardise(x);
+                self.fitted.standardizer.standardize(x);
                 Networks::within_reach(x, near);
                 self.networks.encoder.infer(&self.parameters.average, near, c, q);
                 let gaussians = q.mean.chunks_exact(latent_dim).zip(q.sd.chunks_exact(latent_dim));
@@ -355,7 +356,7 @@ impl Vae {
             // Sums of absurd rows stay finite.
             z.iter_mut().for_each(|z| *z = z.clamp(-1e6, 1e6));
             self.networks.decoder.infer_mean(&self.parameters.average, z, c, buffers, out);
-            self.fitted.standardiser.restore(out);
+            self.fitted.standardizer.restore(out);
         };
         Ok(each_tile(z, &c, self.config.dim, decode))
     }
@@ -414,9 +415,9 @@ impl Paradigm for Vae {
     ) -> Result<TrainReport> {
         let rows = Rows::whitened(data, &self.fitted, self.config.whiten, options, rng)?;
         self.fitted = rows.fitted.clone();
-        let VaeConfig { beta, beta_warmup, ref optimiser, .. } = self.config;
+        let VaeConfig { beta, beta_warmup, ref optimizer, .. } = self.config;
         let elbo = Elbo { networks: &self.networks, beta, warmup: beta_warmup };
-        engine::fit(elbo, &mut self.parameters, &rows, optimiser, options, observer)
+        engine::fit(elbo, &mut self.parameters, &rows, optimizer, options, observer)
     }
 
     fn draw_tile(

@@ -6,7 +6,7 @@ use crate::nn::{
 };
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// Encoder and decoder, their numbers one after the other: p = [encoder | decoder].
 #[derive(Debug, Clone, PartialEq)]
@@ -193,7 +193,7 @@ impl<F: Real> Gaussians<F> {
             sd.extend_from_slice(&y[d..]);
         }
         slope.resize(sd.len(), F::zero());
-        vectorise(
+        vectorize(
             #[inline(always)]
             move || {
                 for (sd, slope) in sd.iter_mut().zip(slope) {

@@ -122,15 +122,15 @@ fn more_draws_tighten_the_bound_and_none_passes_the_truth() {
     assert!(bounds.is_sorted(), "{bounds:?}");
     assert!(bounds[3] < truth && bounds[3] > truth - 0.4, "{bounds:?}, truth {truth}");
     // One draw of z is the loss that training ended with, in the units of the data.
-    let last = mean(&report.loss[1_400..]) - model.fitted.standardiser.log_det(&[0f32; 2]);
+    let last = mean(&report.loss[1_400..]) - model.fitted.standardizer.log_det(&[0f32; 2]);
     assert!((bounds[0] + last).abs() < 0.15, "{bounds:?}, training's {last}");
 }
 
 /// Else patience would compare losses of different β, and keep the first parameters of a warm-up.
 #[test]
 fn validation_measures_the_loss_that_training_ends_with() {
-    let optimiser = OptimiserConfig { lr: 1e-30, ..Default::default() };
-    let config = VaeConfig { beta_warmup: 1.0, optimiser, ..small(DecoderVariance::Shared) };
+    let optimizer = OptimizerConfig { lr: 1e-30, ..Default::default() };
+    let config = VaeConfig { beta_warmup: 1.0, optimizer, ..small(DecoderVariance::Shared) };
     let options = TrainOptions { steps: 40, validation: 0.5, validate_every: 10, ..Default::default() };
     let data = moons(200, 8);
     let mut model = Vae::new(config, &mut seeded(0)).unwrap();
@@ -164,7 +164,7 @@ fn the_bound_is_the_mean_weight() {
     let s: Vec<f64> = likelihood
         .sd
         .iter()
-        .zip(model.fitted.standardiser.scale())
+        .zip(model.fitted.standardizer.scale())
         .map(|(&s, &scale)| f64::from(s) * scale)
         .collect();
     for r in [0, 31, 59] {
@@ -305,7 +305,7 @@ fn every_option_matters() {
     let base = VaeConfig { draws: 5, ..small(DecoderVariance::Shared) };
     let scored = score(base.clone());
     assert_eq!(score(base.clone()), scored);
-    let optimiser = OptimiserConfig { lr: 1e-3, ..base.optimiser.clone() };
+    let optimizer = OptimizerConfig { lr: 1e-3, ..base.optimizer.clone() };
     for other in [
         VaeConfig { latent_dim: 1, ..base.clone() },
         VaeConfig { hidden: vec![7], ..base.clone() },
@@ -317,7 +317,7 @@ fn every_option_matters() {
         VaeConfig { beta: 0.5, ..base.clone() },
         VaeConfig { beta_warmup: 0.0, ..base.clone() },
         VaeConfig { draws: 6, ..base.clone() },
-        VaeConfig { optimiser, ..base.clone() },
+        VaeConfig { optimizer, ..base.clone() },
     ] {
         assert_ne!(score(other.clone()), scored, "{other:?}");
     }

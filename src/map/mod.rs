@@ -24,8 +24,8 @@ pub enum LikelihoodKind {
     OdeEstimate,
     /// [`LogLikelihood::Estimate`](crate::LogLikelihood::Estimate).
     Estimate,
-    /// [`LogLikelihood::Unnormalised`](crate::LogLikelihood::Unnormalised).
-    Unnormalised,
+    /// [`LogLikelihood::Unnormalized`](crate::LogLikelihood::Unnormalized).
+    Unnormalized,
     /// [`LogLikelihood::Unavailable`](crate::LogLikelihood::Unavailable).
     Unavailable,
 }
@@ -46,7 +46,7 @@ impl LikelihoodKind {
             LikelihoodKind::LowerBound => "upper bound",
             LikelihoodKind::OdeEstimate => "ODE estimate",
             LikelihoodKind::Estimate => "estimate",
-            LikelihoodKind::Unnormalised => "unnormalised",
+            LikelihoodKind::Unnormalized => "unnormalized",
             LikelihoodKind::Unavailable => "none",
         }
     }
@@ -82,7 +82,7 @@ pub enum Paradigm {
     OffTheMap,
 }
 
-/// What training minimises.
+/// What training minimizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Objective {
     /// −Σᵢ log p(xᵢ | x₁…xᵢ₋₁).
@@ -93,7 +93,7 @@ pub enum Objective {
     Elbo,
     /// min_G max_D E[log D(x)] + E[log(1 − D(G(z)))], one value for both players.
     Minimax,
-    /// The generator maximises log D(G(z)); the discriminator pays (γ/2) E‖∇D(x)‖² on real rows.
+    /// The generator maximizes log D(G(z)); the discriminator pays (γ/2) E‖∇D(x)‖² on real rows.
     NonSaturatingR1,
     /// E[D(G(z))] − E[D(x)] + λ E(‖∇D(x̂)‖ − 1)².
     WassersteinGp,
@@ -107,9 +107,9 @@ pub enum Objective {
     SlicedScoreMatching,
     /// E[E(x)] − E[E(x⁻)], x⁻ from a Markov chain.
     ContrastiveDivergence,
-    /// −ln Σₖ wₖ N(x; μₖ, Σₖ), by expectation–maximisation.
-    ExpectationMaximisation,
-    /// −ln of the mean of kernels centred on the training rows; their width is found by a rule or by
+    /// −ln Σₖ wₖ N(x; μₖ, Σₖ), by expectation–maximization.
+    ExpectationMaximization,
+    /// −ln of the mean of kernels centered on the training rows; their width is found by a rule or by
     /// cross-validation.
     KernelSmoothing,
     /// Nothing, or nothing that the map knows.
@@ -150,20 +150,20 @@ pub enum Sampling {
 
 impl Objective {
     /// The unit of the losses in a [`TrainReport`](crate::TrainReport) for this objective. Networks work on
-    /// standardised columns, so their nats, errors and velocities are those of columns in standard deviations;
+    /// standardized columns, so their nats, errors and velocities are those of columns in standard deviations;
     /// the baselines work in the units of the data.
     ///
     /// ```
     /// use quadrivium::map::Objective;
-    /// assert_eq!(Objective::ChainRuleNll.loss_unit(), "nats per row, columns standardised");
-    /// assert_eq!(Objective::ExpectationMaximisation.loss_unit(), "nats per row, in the units of the data");
+    /// assert_eq!(Objective::ChainRuleNll.loss_unit(), "nats per row, columns standardized");
+    /// assert_eq!(Objective::ExpectationMaximization.loss_unit(), "nats per row, in the units of the data");
     /// ```
     pub fn loss_unit(self) -> &'static str {
         match self {
             Objective::ChainRuleNll | Objective::ChangeOfVariables | Objective::Elbo => {
-                "nats per row, columns standardised"
+                "nats per row, columns standardized"
             }
-            Objective::ExpectationMaximisation | Objective::KernelSmoothing => {
+            Objective::ExpectationMaximization | Objective::KernelSmoothing => {
                 "nats per row, in the units of the data"
             }
             Objective::Minimax | Objective::NonSaturatingR1 => "critic's loss in nats per row",
@@ -205,7 +205,7 @@ impl Sampling {
 
 /// What the objective measures between data and model, if any auxiliary network (a critic) is at its optimum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Discrepancy {
+pub enum Divergence {
     /// KL(data ‖ model): large where the data has rows that the model finds improbable, so the model covers
     /// all modes.
     ForwardKl,
@@ -232,6 +232,9 @@ pub enum Discrepancy {
     /// Not known.
     OffTheMap,
 }
+
+#[deprecated(note = "use `Divergence`")]
+pub use Divergence as Discrepancy;
 
 /// How the time to draw one row grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -264,7 +267,7 @@ pub enum FailureMode {
     /// Many network evaluations per row.
     SlowInSteps,
     /// Few steps lose fidelity.
-    DiscretisationError,
+    DiscretizationError,
     /// The map is invertible and continuous, so thin bridges of density connect the modes.
     Bridges,
     /// The chain does not cross between modes.
@@ -281,7 +284,7 @@ pub struct Place {
     /// Which way of learning this is.
     pub paradigm: Paradigm,
     /// What the objective measures.
-    pub discrepancy: Discrepancy,
+    pub divergence: Divergence,
     /// Which kind of value `log_likelihood` returns.
     pub likelihood: LikelihoodKind,
     /// How the latency grows.
@@ -299,88 +302,88 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     use FailureMode::*;
     use Objective as O;
     use Sampling as S;
-    let (paradigm, discrepancy, likelihood, failures): (_, _, _, &[FailureMode]) = match (objective, sampling)
+    let (paradigm, divergence, likelihood, failures): (_, _, _, &[FailureMode]) = match (objective, sampling)
     {
         (O::ChainRuleNll, S::Sequential { .. }) => (
             Paradigm::Autoregressive,
-            Discrepancy::ForwardKl,
+            Divergence::ForwardKl,
             LikelihoodKind::Exact,
             &[SlowInDim, ErrorAccumulation],
         ),
         (O::ChangeOfVariables, S::OnePass | S::Sequential { .. }) => {
-            (Paradigm::Flow, Discrepancy::ForwardKl, LikelihoodKind::Exact, &[Bridges])
+            (Paradigm::Flow, Divergence::ForwardKl, LikelihoodKind::Exact, &[Bridges])
         }
         (O::Elbo, S::OnePass) => (
             Paradigm::Latent,
-            Discrepancy::ForwardKlBound,
+            Divergence::ForwardKlBound,
             LikelihoodKind::LowerBound,
             &[Blur, PosteriorCollapse],
         ),
         (O::Minimax, S::OnePass) => (
             Paradigm::Adversarial,
-            Discrepancy::JensenShannon,
+            Divergence::JensenShannon,
             LikelihoodKind::Unavailable,
             &[VanishingGradient, ModeCollapse, Oscillation],
         ),
         (O::NonSaturatingR1, S::OnePass) => (
             Paradigm::Adversarial,
-            Discrepancy::ReverseKlLessJs,
+            Divergence::ReverseKlLessJs,
             LikelihoodKind::Unavailable,
             &[ModeCollapse, Oscillation],
         ),
         (O::WassersteinGp, S::OnePass) => (
             Paradigm::Adversarial,
-            Discrepancy::Wasserstein1,
+            Divergence::Wasserstein1,
             LikelihoodKind::Unavailable,
             &[Blur, Oscillation],
         ),
         (O::NoisePrediction | O::ScoreMatching, S::Denoising { steps }) => (
             Paradigm::Diffusion,
-            Discrepancy::Fisher,
+            Divergence::Fisher,
             LikelihoodKind::OdeEstimate,
             if steps < 30 {
-                &[DiscretisationError, SlowInSteps]
+                &[DiscretizationError, SlowInSteps]
             } else {
-                &[SlowInSteps, DiscretisationError]
+                &[SlowInSteps, DiscretizationError]
             },
         ),
         (O::FlowMatching, S::Flowing { steps }) => (
             Paradigm::Flow,
-            Discrepancy::Wasserstein2Bound,
+            Divergence::Wasserstein2Bound,
             LikelihoodKind::OdeEstimate,
             if steps < 30 {
-                &[DiscretisationError, SlowInSteps, Bridges]
+                &[DiscretizationError, SlowInSteps, Bridges]
             } else {
-                &[SlowInSteps, DiscretisationError, Bridges]
+                &[SlowInSteps, DiscretizationError, Bridges]
             },
         ),
         (O::ScoreMatching, S::Langevin { .. }) => (
             Paradigm::Energy,
-            Discrepancy::FisherAtOneLevel,
-            LikelihoodKind::Unnormalised,
+            Divergence::FisherAtOneLevel,
+            LikelihoodKind::Unnormalized,
             &[SlowMixing, SlowInSteps],
         ),
         (O::ScoreMatching | O::SlicedScoreMatching, S::AnnealedLangevin { .. }) => (
             Paradigm::Energy,
-            Discrepancy::Fisher,
+            Divergence::Fisher,
             LikelihoodKind::Unavailable,
-            &[SlowInSteps, DiscretisationError],
+            &[SlowInSteps, DiscretizationError],
         ),
         (O::ContrastiveDivergence, S::Langevin { .. }) => (
             Paradigm::Energy,
-            Discrepancy::ForwardKl,
-            LikelihoodKind::Unnormalised,
+            Divergence::ForwardKl,
+            LikelihoodKind::Unnormalized,
             &[SlowMixing, Oscillation],
         ),
-        (O::ExpectationMaximisation, S::OnePass) => {
-            (Paradigm::Baseline, Discrepancy::ForwardKl, LikelihoodKind::Exact, &[LocalOptimum, Blur])
+        (O::ExpectationMaximization, S::OnePass) => {
+            (Paradigm::Baseline, Divergence::ForwardKl, LikelihoodKind::Exact, &[LocalOptimum, Blur])
         }
         (O::KernelSmoothing, S::OnePass) => {
-            (Paradigm::Baseline, Discrepancy::ForwardKl, LikelihoodKind::Exact, &[Blur, CurseOfDimension])
+            (Paradigm::Baseline, Divergence::ForwardKl, LikelihoodKind::Exact, &[Blur, CurseOfDimension])
         }
         _ => return None,
     };
-    Some(Place { paradigm, discrepancy, likelihood, latency: latency(sampling), failures })
+    Some(Place { paradigm, divergence, likelihood, latency: latency(sampling), failures })
 }
 
 fn latency(sampling: Sampling) -> LatencyLaw {
@@ -401,10 +404,10 @@ pub struct Card {
     pub name: Cow<'static, str>,
     /// Which way of learning it is.
     pub paradigm: Paradigm,
-    /// What its training minimises.
+    /// What its training minimizes.
     pub objective: Objective,
     /// What the objective measures between data and model.
-    pub discrepancy: Discrepancy,
+    pub divergence: Divergence,
     /// How it draws a row.
     pub sampling: Sampling,
     /// Number of network (function) evaluations per row.
@@ -431,7 +434,7 @@ impl Card {
     pub fn new(name: impl Into<Cow<'static, str>>, objective: Objective, sampling: Sampling) -> Self {
         let unknown = Place {
             paradigm: Paradigm::OffTheMap,
-            discrepancy: Discrepancy::OffTheMap,
+            divergence: Divergence::OffTheMap,
             likelihood: LikelihoodKind::Unavailable,
             latency: latency(sampling),
             failures: &[],
@@ -441,7 +444,7 @@ impl Card {
             name: name.into(),
             paradigm: place.paradigm,
             objective,
-            discrepancy: place.discrepancy,
+            divergence: place.divergence,
             sampling,
             nfe: sampling.nfe(),
             latency: place.latency,
@@ -485,21 +488,21 @@ words!(Objective {
     Objective::ScoreMatching => "score matching",
     Objective::SlicedScoreMatching => "sliced score matching",
     Objective::ContrastiveDivergence => "contrastive divergence",
-    Objective::ExpectationMaximisation => "EM",
+    Objective::ExpectationMaximization => "EM",
     Objective::KernelSmoothing => "kernel smoothing",
     Objective::OffTheMap => "none on the map",
 });
 
-words!(Discrepancy {
-    Discrepancy::ForwardKl => "KL(data‖model)",
-    Discrepancy::ForwardKlBound => "bound on KL(data‖model)",
-    Discrepancy::JensenShannon => "Jensen–Shannon",
-    Discrepancy::ReverseKlLessJs => "KL(model‖data) − 2·JS",
-    Discrepancy::Wasserstein1 => "Wasserstein-1",
-    Discrepancy::Fisher => "Fisher, over noise levels",
-    Discrepancy::FisherAtOneLevel => "Fisher, one noise level",
-    Discrepancy::Wasserstein2Bound => "bound on Wasserstein-2²",
-    Discrepancy::OffTheMap => "unknown",
+words!(Divergence {
+    Divergence::ForwardKl => "KL(data‖model)",
+    Divergence::ForwardKlBound => "bound on KL(data‖model)",
+    Divergence::JensenShannon => "Jensen–Shannon",
+    Divergence::ReverseKlLessJs => "KL(model‖data) − 2·JS",
+    Divergence::Wasserstein1 => "Wasserstein-1",
+    Divergence::Fisher => "Fisher, over noise levels",
+    Divergence::FisherAtOneLevel => "Fisher, one noise level",
+    Divergence::Wasserstein2Bound => "bound on Wasserstein-2²",
+    Divergence::OffTheMap => "unknown",
 });
 
 words!(LatencyLaw {
@@ -517,7 +520,7 @@ words!(FailureMode {
     FailureMode::VanishingGradient => "vanishing gradient",
     FailureMode::Oscillation => "oscillation",
     FailureMode::SlowInSteps => "slow",
-    FailureMode::DiscretisationError => "few steps lose detail",
+    FailureMode::DiscretizationError => "few steps lose detail",
     FailureMode::Bridges => "bridges",
     FailureMode::SlowMixing => "slow mixing",
     FailureMode::LocalOptimum => "local optimum",

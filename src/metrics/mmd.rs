@@ -1,4 +1,4 @@
-//! Maximum mean discrepancy.
+//! Maximum mean divergence.
 
 use ndarray::ArrayView2;
 
@@ -7,7 +7,7 @@ use super::pairs::{Points, cross_sum, self_sum};
 use crate::error::{Result, check};
 use crate::numeric::Real;
 
-/// The squared maximum mean discrepancy under a Gaussian kernel, as the unbiased U-statistic.
+/// The squared maximum mean divergence under a Gaussian kernel, as the unbiased U-statistic.
 ///
 /// MMD² = E k(X, X') + E k(Y, Y') − 2 E k(X, Y) with k(x, y) the mean over the bandwidths h of exp(−‖x −
 /// y‖²/(2h²)), the first two means over pairs of different rows (Gretton et al. 2012, eq. 3). On two samples

@@ -2,7 +2,7 @@
 //! recall, NLL gap.
 //!
 //! A distance between finite samples is never 0. Print beside it its [`Floor`]: the same distance between two
-//! fresh samples of the truth, of the same sizes. All distances are between rows as given, so standardise
+//! fresh samples of the truth, of the same sizes. All distances are between rows as given, so standardize
 //! columns of different units first. All sums run in a fixed order and give the same bits for any number of
 //! threads.
 //!

@@ -17,7 +17,7 @@ pub struct ModeReport {
     pub modes_fair: usize,
     /// Number of modes of the mixture.
     pub total: usize,
-    /// Share of rows within 3σ (L2) of their nearest centre. More than
+    /// Share of rows within 3σ (L2) of their nearest center. More than
     /// [`perfect_high_quality`](ModeReport::perfect_high_quality) means that the modes are too narrow, not that
     /// the sampler is better.
     pub high_quality: f64,
@@ -27,7 +27,7 @@ pub struct ModeReport {
     /// is under-dispersion. `None` if no mode holds two rows.
     ///
     /// Pooled over modes and coordinates, each about the mode's own sample mean, with one degree of freedom
-    /// per mode: √(Σ ‖x − x̄_mode‖² / (dim · (rows − modes))) / σ. Rows further than 10σ from every centre are
+    /// per mode: √(Σ ‖x − x̄_mode‖² / (dim · (rows − modes))) / σ. Rows further than 10σ from every center are
     /// left out: they lie between the modes, and a few of them would hide how sharp the modes are. So
     /// 10/√(dim + 2), the value of rows spread evenly in the ball (5 in 2D), means "no modes at all".
     pub spread_ratio: Option<f64>,
@@ -36,7 +36,7 @@ pub struct ModeReport {
     /// (1/√(2 · dim · (rows − modes)) and √(p(1 − p)/n)). The share of rows in 3σ of such a sample says
     /// nothing good about it.
     pub too_narrow: bool,
-    /// KL(shares of the modes ‖ uniform) in nats, each row counted at its nearest centre: 0 when all modes
+    /// KL(shares of the modes ‖ uniform) in nats, each row counted at its nearest center: 0 when all modes
     /// hold equally many rows, ln(total) when one holds all. It measures the balance of the modes only, not
     /// their shape. A perfect sampler scores (total − 1)/(2n) on average.
     pub mode_kl: f64,
@@ -45,52 +45,52 @@ pub struct ModeReport {
 /// Which modes of an equal-weight mixture of round Gaussians a sample covers: the protocol of PacGAN (Lin et
 /// al. 2018).
 ///
-/// `x` has shape (n, dim), `centres` (modes, dim); `sigma` is the standard deviation of every mode in each
+/// `x` has shape (n, dim), `centers` (modes, dim); `sigma` is the standard deviation of every mode in each
 /// coordinate. The protocol uses 2,500 rows. It is made for two dimensions, where nearly all rows of a
 /// Gaussian lie within 3σ (L2); in nine dimensions fewer than half do. The figures of a perfect sampler hold for
 /// modes at least 6σ apart.
 ///
 /// # Errors
-/// [`Error::TooFewRows`] for no rows or no centres, [`Error::Shape`] for unlike or no columns,
+/// [`Error::TooFewRows`] for no rows or no centers, [`Error::Shape`] for unlike or no columns,
 /// [`Error::NonFinite`], and [`Error::Config`] unless `sigma` is positive and finite.
 ///
 /// ```
 /// use quadrivium::{metrics::mode_coverage, ndarray::array};
-/// let centres = array![[-1.0, 0.0], [1.0, 0.0]];
+/// let centers = array![[-1.0, 0.0], [1.0, 0.0]];
 /// let x = array![[1.0, 0.1], [1.0, -0.1], [0.9, 0.0], [0.3, 0.0]];
-/// let report = mode_coverage(x.view(), centres.view(), 0.1)?;
+/// let report = mode_coverage(x.view(), centers.view(), 0.1)?;
 /// assert_eq!((report.modes, report.total, report.high_quality), (1, 2, 0.75));
 /// assert_eq!(report.mode_kl, 2f64.ln());
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
-pub fn mode_coverage(x: ArrayView2<f32>, centres: ArrayView2<f64>, sigma: f64) -> Result<ModeReport> {
-    let (total, dim) = centres.dim();
-    check_count("centres", total, 1)?;
+pub fn mode_coverage(x: ArrayView2<f32>, centers: ArrayView2<f64>, sigma: f64) -> Result<ModeReport> {
+    let (total, dim) = centers.dim();
+    check_count("centers", total, 1)?;
     if dim == 0 {
         let expected = "at least one column".into();
-        return Err(Error::Shape { what: "centres", got: vec![total, dim], expected });
+        return Err(Error::Shape { what: "centers", got: vec![total, dim], expected });
     }
-    if let Some(((row, column), &value)) = centres.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        return Err(Error::NonFinite { what: "centres", row, column, value });
+    if let Some(((row, column), &value)) = centers.indexed_iter().find(|(_, v)| !v.is_finite()) {
+        return Err(Error::NonFinite { what: "centers", row, column, value });
     }
     check(sigma > 0.0 && sigma.is_finite(), "sigma", sigma, "more than 0, finite")?;
     check_count("x", x.nrows(), 1)?;
     check_rows("x", x, dim)?;
 
-    let mut held = vec![0usize; total]; // rows by nearest centre
+    let mut held = vec![0usize; total]; // rows by nearest center
     let mut good = vec![0usize; total]; // those within 3σ
     let mut near = vec![0usize; total]; // those within 10σ
-    let mut sum = Array2::<f64>::zeros((total, dim)); // Σ (x − centre)/σ over near rows
-    let mut sum2 = 0.0; // Σ ‖x − centre‖²/σ² over near rows
+    let mut sum = Array2::<f64>::zeros((total, dim)); // Σ (x − center)/σ over near rows
+    let mut sum2 = 0.0; // Σ ‖x − center‖²/σ² over near rows
     for row in x.rows() {
-        let (k, d2) = nearest(row, centres);
+        let (k, d2) = nearest(row, centers);
         let d2 = d2 / (sigma * sigma);
         held[k] += 1;
         good[k] += usize::from(d2 <= 9.0);
         if d2 <= 100.0 {
             near[k] += 1;
             sum2 += d2;
-            for ((s, &v), &c) in sum.row_mut(k).iter_mut().zip(row).zip(centres.row(k)) {
+            for ((s, &v), &c) in sum.row_mut(k).iter_mut().zip(row).zip(centers.row(k)) {
                 *s += (f64::from(v) - c) / sigma;
             }
         }
@@ -146,14 +146,14 @@ fn within_three_sigma(dim: usize) -> f64 {
     sum * (-x).exp()
 }
 
-/// The nearest centre and the squared distance to it.
-fn nearest(row: ndarray::ArrayView1<f32>, centres: ArrayView2<f64>) -> (usize, f64) {
-    let squared = |centre: ndarray::ArrayView1<f64>| -> f64 {
-        row.iter().zip(centre).map(|(&v, c)| (f64::from(v) - c).powi(2)).sum()
+/// The nearest center and the squared distance to it.
+fn nearest(row: ndarray::ArrayView1<f32>, centers: ArrayView2<f64>) -> (usize, f64) {
+    let squared = |center: ndarray::ArrayView1<f64>| -> f64 {
+        row.iter().zip(center).map(|(&v, c)| (f64::from(v) - c).powi(2)).sum()
     };
-    (centres.rows().into_iter().map(squared).enumerate())
+    (centers.rows().into_iter().map(squared).enumerate())
         .min_by(|a, b| a.1.total_cmp(&b.1))
-        .expect("at least one centre")
+        .expect("at least one center")
 }
 
 #[cfg(test)]
@@ -173,12 +173,12 @@ mod tests {
     /// `n` rows of the grid's mixture with the standard deviation `spread`, from the first `modes` modes,
     /// moved by `shift`.
     fn draw(n: usize, modes: usize, spread: f64, shift: f64, seed: u64) -> Array2<f32> {
-        let (mut rng, centres) = (crate::seeded(seed), grid());
+        let (mut rng, centers) = (crate::seeded(seed), grid());
         let mut x = Array2::zeros((n, 2));
         for mut row in x.rows_mut() {
             let k = rng.random_range(0..modes);
             for c in 0..2 {
-                row[c] = (centres[[k, c]] + shift + spread * f64::normal(&mut rng)) as f32;
+                row[c] = (centers[[k, c]] + shift + spread * f64::normal(&mut rng)) as f32;
             }
         }
         x
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn spread_shows_width_about_the_modes_own_mean_at_the_protocols_size() {
         for (ratio, tolerance) in [(0.1, 0.005), (0.7, 0.03), (1.0, 0.05), (2.0, 0.1)] {
-            // Even when the modes sit off their centres.
+            // Even when the modes sit off their centers.
             let got = report(&draw(2500, 25, ratio * SIGMA, 2.0 * SIGMA, 2)).spread_ratio.unwrap();
             assert!((got - ratio).abs() < tolerance, "{got} for {ratio}");
         }
@@ -246,14 +246,14 @@ mod tests {
     #[test]
     fn a_mode_is_fair_from_a_fifth_of_its_share_on() {
         // 2 modes, 100 high-quality rows: the fair share is 50, a fifth of it 10.
-        let centres = array![[0.0], [10.0]];
+        let centers = array![[0.0], [10.0]];
         for (minor, fair) in [(9, 1), (10, 2)] {
             let x = Array2::from_shape_fn((100, 1), |(i, _)| if i < minor { 0.0 } else { 10.0 });
-            let r = mode_coverage(x.view(), centres.view(), 1.0).unwrap();
+            let r = mode_coverage(x.view(), centers.view(), 1.0).unwrap();
             assert_eq!((r.modes, r.modes_fair), (2, fair));
             // Rows outside of 3σ have no say: 10 of 600 rows would not be a fifth of a fair share of all.
             let fog = Array2::from_shape_fn((600, 1), |(i, _)| if i < 100 { x[[i, 0]] } else { 5.5 });
-            let r = mode_coverage(fog.view(), centres.view(), 1.0).unwrap();
+            let r = mode_coverage(fog.view(), centers.view(), 1.0).unwrap();
             assert_eq!((r.modes, r.modes_fair, r.high_quality), (2, fair, 1.0 / 6.0));
         }
     }
@@ -283,9 +283,9 @@ mod tests {
     #[test]
     fn spread_has_a_degree_of_freedom_less_for_each_mode() {
         // Two rows in each of two modes, ±1 and ±2 about the modes' own means: Σ = 2·1 + 2·4 over 4 − 2 degrees.
-        let centres = array![[0.0], [100.0]];
+        let centers = array![[0.0], [100.0]];
         let x = array![[2.0f32], [4.0], [98.0], [102.0]];
-        let r = mode_coverage(x.view(), centres.view(), 1.0).unwrap();
+        let r = mode_coverage(x.view(), centers.view(), 1.0).unwrap();
         assert!((r.spread_ratio.unwrap() - 5f64.sqrt()).abs() < 1e-12, "{r:?}");
     }
 
@@ -347,11 +347,11 @@ mod tests {
         let call =
             |x: &Array2<f32>, c: &Array2<f64>, sigma| mode_coverage(x.view(), c.view(), sigma).unwrap_err();
         assert!(matches!(call(&Array2::zeros((0, 2)), &c, 1.0), Error::TooFewRows { what: "x", .. }));
-        assert!(matches!(call(&x, &Array2::zeros((0, 2)), 1.0), Error::TooFewRows { what: "centres", .. }));
+        assert!(matches!(call(&x, &Array2::zeros((0, 2)), 1.0), Error::TooFewRows { what: "centers", .. }));
         assert!(matches!(call(&Array2::zeros((4, 3)), &c, 1.0), Error::Shape { what: "x", .. }));
         assert!(matches!(call(&Array2::zeros((4, 0)), &Array2::zeros((1, 0)), 1.0), Error::Shape { .. }));
         assert!(matches!(call(&array![[0.0, f32::INFINITY]], &c, 1.0), Error::NonFinite { what: "x", .. }));
-        assert!(matches!(call(&x, &array![[f64::NAN, 0.0]], 1.0), Error::NonFinite { what: "centres", .. }));
+        assert!(matches!(call(&x, &array![[f64::NAN, 0.0]], 1.0), Error::NonFinite { what: "centers", .. }));
         for sigma in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(matches!(call(&x, &c, sigma), Error::Config { field: "sigma", .. }));
         }

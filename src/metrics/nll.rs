@@ -27,7 +27,7 @@ pub struct Nll {
 
 impl Nll {
     /// The NLL of the rows of `score`. `None` if there are no rows, or no nats that are comparable with log p(x)
-    /// ([`Unnormalised`](LogLikelihood::Unnormalised), [`Unavailable`](LogLikelihood::Unavailable)).
+    /// ([`Unnormalized`](LogLikelihood::Unnormalized), [`Unavailable`](LogLikelihood::Unavailable)).
     pub fn of(score: &LogLikelihood) -> Option<Nll> {
         let nats = score.nats().filter(|nats| !nats.is_empty())?;
         if nats.iter().any(|&v| v == f64::NEG_INFINITY) {
@@ -83,7 +83,7 @@ mod tests {
         for score in comparable {
             assert_eq!(Nll::of(&score), Some(Nll { mean: -2.0, std_error: 1.0 }));
         }
-        assert_eq!(Nll::of(&LogLikelihood::Unnormalised(nats)), None);
+        assert_eq!(Nll::of(&LogLikelihood::Unnormalized(nats)), None);
         assert_eq!(Nll::of(&LogLikelihood::Unavailable), None);
     }
 

@@ -1,13 +1,13 @@
 //! All pairs of rows of two samples, in vector registers: what energy distance, MMD and the k-NN metrics
 //! stand on.
 //!
-//! The closures given to `vectorise` are marked `inline(always)`: large ones are otherwise compiled once,
+//! The closures given to `vectorize` are marked `inline(always)`: large ones are otherwise compiled once,
 //! outside of the dispatch, for the narrow vectors of the generic target.
 
 use ndarray::ArrayView2;
 
 use super::map;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// Rows of a tile: one 512-bit register of f32.
 const LANES: usize = 16;
@@ -83,7 +83,7 @@ pub(super) fn self_sum(x: &Points, f: impl Fn(f32) -> f32 + Copy + Send + Sync) 
 
 /// Σ f(‖xᵢ − yⱼ‖²) over the rows of block b of x and block c of y.
 fn block_sum((x, b): (&Points, usize), (y, c): (&Points, usize), f: impl Fn(f32) -> f32) -> f64 {
-    vectorise(
+    vectorize(
         #[inline(always)]
         || {
             let tile_size = y.dim * LANES;
@@ -133,7 +133,7 @@ pub(super) fn for_each_row<S: Send>(
     map(x.blocks(), |b| {
         let mut state = state();
         let mut d2 = vec![0f32; y.rows.div_ceil(LANES) * LANES];
-        vectorise(
+        vectorize(
             #[inline(always)]
             || {
                 for (k, xi) in x.block(b).chunks_exact(x.dim).enumerate() {

@@ -1,4 +1,4 @@
-//! Precision, recall, density and coverage by nearest neighbours.
+//! Precision, recall, density and coverage by nearest neighbors.
 
 use ndarray::ArrayView2;
 

@@ -122,7 +122,7 @@ pub fn sliced_wasserstein2(
     Ok((costs.iter().sum::<f64>() / directions as f64).sqrt())
 }
 
-/// Uniform on the sphere: a standard normal vector, normalised; drawn again in the unlikely case that it is
+/// Uniform on the sphere: a standard normal vector, normalized; drawn again in the unlikely case that it is
 /// 0.
 fn unit_vector(dim: usize, mut rng: impl RngCore) -> Vec<f64> {
     loop {

@@ -112,8 +112,8 @@ pub trait Generative<T = f32>: Distribution<T> {
 
     /// Fits the model to the rows of `data`, starting from the present parameters.
     ///
-    /// The first call also fits the standardiser (shift and scale per column, and in networks the map of a
-    /// column with heavy tails: [`Standardiser`](crate::engine::Standardiser)); later calls keep it.
+    /// The first call also fits the standardizer (shift and scale per column, and in networks the map of a
+    /// column with heavy tails: [`Standardizer`](crate::engine::Standardizer)); later calls keep it.
     /// The same build, data, options and state of `rng` give the same bits, whatever the number of threads.
     ///
     /// # Errors
@@ -258,7 +258,7 @@ pub enum LogLikelihood {
         std_error: Array1<f64>,
     },
     /// log p(x) up to one unknown constant: energy-based models.
-    Unnormalised(Array1<f64>),
+    Unnormalized(Array1<f64>),
     /// The model has no density that can be evaluated: GANs, distilled samplers.
     Unavailable,
 }
@@ -271,23 +271,23 @@ impl LogLikelihood {
             LogLikelihood::LowerBound { .. } => LikelihoodKind::LowerBound,
             LogLikelihood::OdeEstimate { .. } => LikelihoodKind::OdeEstimate,
             LogLikelihood::Estimate { .. } => LikelihoodKind::Estimate,
-            LogLikelihood::Unnormalised(_) => LikelihoodKind::Unnormalised,
+            LogLikelihood::Unnormalized(_) => LikelihoodKind::Unnormalized,
             LogLikelihood::Unavailable => LikelihoodKind::Unavailable,
         }
     }
 
-    /// Nats per row if they are comparable with log p(x), else (`Unnormalised`, `Unavailable`) `None`.
+    /// Nats per row if they are comparable with log p(x), else (`Unnormalized`, `Unavailable`) `None`.
     pub fn nats(&self) -> Option<&Array1<f64>> {
         match self {
             LogLikelihood::Exact(nats)
             | LogLikelihood::LowerBound { nats, .. }
             | LogLikelihood::OdeEstimate { nats, .. }
             | LogLikelihood::Estimate { nats, .. } => Some(nats),
-            LogLikelihood::Unnormalised(_) | LogLikelihood::Unavailable => None,
+            LogLikelihood::Unnormalized(_) | LogLikelihood::Unavailable => None,
         }
     }
 
-    /// ln Σ wₖ pₖ(x) of parts with their ln wₖ. Of unnormalised parts there is none: each has a constant of its own.
+    /// ln Σ wₖ pₖ(x) of parts with their ln wₖ. Of unnormalized parts there is none: each has a constant of its own.
     pub(crate) fn mixture(parts: Vec<(f64, LogLikelihood)>) -> LogLikelihood {
         let Some((_, first)) = parts.first() else { return LogLikelihood::Unavailable };
         let terms: Option<Vec<(f64, &Array1<f64>)>> =

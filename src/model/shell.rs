@@ -87,8 +87,8 @@ pub(crate) fn log_prob<W: Default>(
     tiles::score(x, |first, (z, workspace): &mut (Vec<f32>, W), x, nats| {
         z.clear();
         z.extend_from_slice(x);
-        fitted.standardiser.standardise(z);
-        fitted.standardiser.add_log_det(x, nats);
+        fitted.standardizer.standardize(z);
+        fitted.standardizer.add_log_det(x, nats);
         tile(given.rows(first, nats.len()), workspace, Scored { x, z }, nats)
     })
 }
@@ -125,7 +125,7 @@ impl<P: Paradigm> DrawTile for Draws<'_, P> {
     type Scratch = (Vec<f32>, P::Workspace);
 
     fn columns(&self) -> usize {
-        self.model.fitted().standardiser.dim()
+        self.model.fitted().standardizer.dim()
     }
 
     fn draw_tile(
@@ -135,10 +135,10 @@ impl<P: Paradigm> DrawTile for Draws<'_, P> {
         (drawn, workspace): &mut Self::Scratch,
         rows: &mut [f32],
     ) -> usize {
-        let standardiser = &self.model.fitted().standardiser;
-        let c = self.conditions(streams, rows.len() / standardiser.dim(), drawn);
+        let standardizer = &self.model.fitted().standardizer;
+        let c = self.conditions(streams, rows.len() / standardizer.dim(), drawn);
         let nfe = self.model.draw_tile(temperature, c, streams, workspace, rows);
-        standardiser.restore(rows);
+        standardizer.restore(rows);
         nfe
     }
 }
@@ -155,7 +155,7 @@ impl<P: Paradigm> Distribution for P {
     }
 
     fn dim(&self) -> usize {
-        self.fitted().standardiser.dim()
+        self.fitted().standardizer.dim()
     }
 
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {

@@ -2,7 +2,7 @@ use super::{Layout, Network, Primal, Weights};
 use crate::error::{Result, check};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// An elementwise nonlinearity.
 ///
@@ -165,7 +165,7 @@ fn gelu<F: Real>(x: F) -> (F, F, F) {
 
 #[inline(always)]
 fn in_place<F: Real>(x: &mut [F], f: impl Fn(F) -> F) {
-    vectorise(
+    vectorize(
         #[inline(always)]
         move || x.iter_mut().for_each(|x| *x = f(*x)),
     );
@@ -173,7 +173,7 @@ fn in_place<F: Real>(x: &mut [F], f: impl Fn(F) -> F) {
 
 #[inline(always)]
 fn value_and_slope<F: Real>(x: &[F], y: &mut [F], d: &mut [F], f: impl Fn(F) -> (F, F)) {
-    vectorise(
+    vectorize(
         #[inline(always)]
         move || {
             for ((&x, y), d) in x.iter().zip(y).zip(d) {
@@ -185,7 +185,7 @@ fn value_and_slope<F: Real>(x: &[F], y: &mut [F], d: &mut [F], f: impl Fn(F) -> 
 
 #[inline(always)]
 fn curvature<F: Real>(x: &[F], xdot: &[F], dydot: &[F], dx: &mut [F], second: impl Fn(F) -> F) {
-    vectorise(
+    vectorize(
         #[inline(always)]
         move || {
             for (((&x, &xdot), &dydot), dx) in x.iter().zip(xdot).zip(dydot).zip(dx) {
@@ -198,7 +198,7 @@ fn curvature<F: Real>(x: &[F], xdot: &[F], dydot: &[F], dx: &mut [F], second: im
 /// out = a·b, elementwise.
 #[inline(always)]
 fn product<F: Real>(a: &[F], b: &[F], out: &mut [F]) {
-    vectorise(
+    vectorize(
         #[inline(always)]
         move || {
             for ((&a, &b), out) in a.iter().zip(b).zip(out) {

@@ -1,6 +1,6 @@
 use super::timed::clamp;
 use crate::numeric::Real;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// Fourier features as the noise lets them be seen: x̃ⱼ, and aₖ sin ωₖx̃ⱼ and aₖ cos ωₖx̃ⱼ with ωₖ = 2ᵏ and
 /// aₖ = exp(−(ωₖσ)²/4).
@@ -110,7 +110,7 @@ impl Blurred {
 /// aₖ sin ωx̃ and aₖ cos ωx̃ of one coordinate x̃: (n), at a blur each or one for all.
 fn wave<F: Real>(omega: F, x: &[F], blur: &[F], sines: &mut [F], cosines: &mut [F]) {
     let quarter = F::of(-0.25);
-    vectorise(
+    vectorize(
         // It owns what it captures: behind a reference that might alias the output, and the loops would stay
         // scalar.
         #[inline(always)]

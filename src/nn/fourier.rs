@@ -3,7 +3,7 @@ use super::{Layout, Network, Primal, Weights};
 use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// Sines and cosines of each coordinate at fixed frequencies: y = (x,) sin ω₁x … sin ω_K x, cos ω₁x … cos ω_K
 /// x, each block as wide as x.
@@ -24,7 +24,7 @@ pub struct Fourier {
     reach: f64,
 }
 
-/// Where the waves of [`Fourier::octaves`] end, in units of x: standardised data hardly go so far.
+/// Where the waves of [`Fourier::octaves`] end, in units of x: standardized data hardly go so far.
 pub(crate) const REACH: f64 = 10.0;
 
 /// The octaves 1, 2, 4, … rad per unit that the sine of an f32 can follow up to ±`reach`: 2^(octaves − 1) ·
@@ -78,7 +78,7 @@ impl Fourier {
         let (d, passed, out, k) = (self.dim, self.passed, self.out_dim(), self.frequencies.len());
         let (raw, waves) = (if self.raw { d } else { 0 }, out - passed);
         let reach = F::of(self.reach);
-        vectorise(
+        vectorize(
             #[inline(always)]
             || {
                 for (r, (x, y)) in x.chunks_exact(d + passed).zip(y.chunks_exact_mut(out)).enumerate() {

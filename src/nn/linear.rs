@@ -4,7 +4,7 @@ use super::{Layout, Network, Primal, Weights};
 use crate::numeric::Real;
 use crate::numeric::gemm::{self, Epilogue, Init, Strided, gemm, gemm_with};
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// y = x·W + b with W: (in, out), b: (out); p = [W, b].
 ///
@@ -78,7 +78,7 @@ pub(super) fn add_sum_of_rows<F: Real>(g: &[F], sum: &mut [F]) {
     const BLOCK: usize = 64;
     let columns = sum.len();
     let width = if BLOCK.is_multiple_of(columns) { BLOCK } else { columns };
-    vectorise(
+    vectorize(
         #[inline(always)]
         move || {
             let rows = g.chunks_exact(width);
@@ -188,7 +188,7 @@ impl Network for Linear {
 /// A [`Linear`] some of whose weights are always zero, as MADE needs (Germain et al. 2015, eq. 8).
 ///
 /// The masked entries of p must be zero: `init` makes them so and the gradient of a masked entry is zero, so
-/// an optimiser leaves them there, and the products need not look at the mask.
+/// an optimizer leaves them there, and the products need not look at the mask.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Masked {
     linear: Linear,

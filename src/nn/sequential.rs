@@ -191,7 +191,7 @@ impl Sequential {
     /// The composition of `layers`, the first first.
     ///
     /// # Panics
-    /// If there is no layer, or two neighbours do not fit.
+    /// If there is no layer, or two neighbors do not fit.
     pub fn new(layers: Vec<Layer>) -> Self {
         assert!(!layers.is_empty(), "a network has at least one layer");
         let mut ranges = Vec::with_capacity(layers.len());

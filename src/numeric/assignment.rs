@@ -1,7 +1,7 @@
 //! The assignment problem: the permutation σ of least Σᵢ c(i, σ(i)), exactly.
 
 use super::Real;
-use super::simd::vectorise;
+use super::simd::vectorize;
 
 /// Bids per row in a round before what is left of it is left.
 const BIDS: usize = 8;
@@ -207,7 +207,7 @@ fn least(v: &[f64]) -> f64 {
 
 /// The least of c − v with its place, and the second least. c is used up.
 fn two_least(c: &mut [f64], v: &[f64]) -> ((usize, f64), f64) {
-    let first = vectorise(
+    let first = vectorize(
         #[inline(always)]
         || {
             c.iter_mut().zip(v).for_each(|(c, v)| *c -= v);
@@ -216,7 +216,7 @@ fn two_least(c: &mut [f64], v: &[f64]) -> ((usize, f64), f64) {
     );
     let j = c.iter().position(|c| *c == first).expect("costs are finite");
     c[j] = f64::INFINITY;
-    let second = vectorise(
+    let second = vectorize(
         #[inline(always)]
         || least(c),
     );
@@ -225,7 +225,7 @@ fn two_least(c: &mut [f64], v: &[f64]) -> ((usize, f64), f64) {
 
 /// Shortens the distances by way of row i, whose edges are base + c − v long; the least distance.
 fn relax(c: &[f64], v: &[f64], base: f64, i: usize, distance: &mut [f64], parent: &mut [usize]) -> f64 {
-    vectorise(
+    vectorize(
         #[inline(always)]
         || {
             for (((c, v), distance), parent) in c.iter().zip(v).zip(&mut *distance).zip(parent) {
@@ -241,7 +241,7 @@ fn relax(c: &[f64], v: &[f64], base: f64, i: usize, distance: &mut [f64], parent
 
 /// c += (x − y)².
 fn add_squares(x: f64, y: &[f64], c: &mut [f64]) {
-    vectorise(
+    vectorize(
         #[inline(always)]
         || {
             for (c, y) in c.iter_mut().zip(y) {

@@ -2,7 +2,7 @@
 //!
 //! All rows share the function, so one call evaluates it for as many rows as fill a tile; but each row has
 //! its own time, step size and error, and a row that is done leaves its place to one that waits. So a row's
-//! result does not depend on its neighbours, and the function is called on full tiles even where some rows
+//! result does not depend on its neighbors, and the function is called on full tiles even where some rows
 //! are harder than others.
 
 use super::TILE;

@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(halve_until(1e-9, 1.0, estimate), None);
     }
 
-    /// ln exp(f) of a normal peak at (1/3, 1/7), normalised, 1e-3 wide: the first cells are 1000 times as wide.
+    /// ln exp(f) of a normal peak at (1/3, 1/7), normalized, 1e-3 wide: the first cells are 1000 times as wide.
     fn peak(points: &[f64]) -> Result<Vec<f64>> {
         let square = |x: f64| (1e3 * x).powi(2);
         let at = |x: &[f64]| -0.5 * (square(x[0] - 1.0 / 3.0) + square(x[1] - 1.0 / 7.0));

@@ -19,7 +19,7 @@ mod sealed {
 /// `f32` or `f64`.
 ///
 /// The functions named `fast_*` are branch-free, so that a loop over a slice inside
-/// `simd::vectorise` becomes vector code; a scalar gives the same bits, slowly. The
+/// `simd::vectorize` becomes vector code; a scalar gives the same bits, slowly. The
 /// bounds in their docs are for f32 and f64, relative to the true value and held over the whole range; a
 /// subnormal result is as near as its spacing allows. NaN gives NaN.
 pub trait Real:

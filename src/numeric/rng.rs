@@ -54,7 +54,7 @@ impl Streams {
         row.iter().fold(self, |streams, v| streams.family((v + 0.0).to_bits().into()))
     }
 
-    // SplitMix64's finaliser twice: every bit of seed and index reaches every bit of the key.
+    // SplitMix64's finalizer twice: every bit of seed and index reaches every bit of the key.
     fn key(self, index: u64) -> u64 {
         mix(mix(self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15)) ^ index)
     }
@@ -100,7 +100,7 @@ mod tests {
     ];
 
     #[test]
-    fn neighbours_are_unlike() {
+    fn neighbors_are_unlike() {
         let mut seen = std::collections::HashSet::new();
         for seed in 0..50 {
             for index in 0..50 {

@@ -51,10 +51,10 @@ pub fn instruction_set() -> &'static str {
 }
 
 /// Runs `f` compiled for this processor's vectors and fused multiply-add. The loops inside must be plain and
-/// branch-free. Only what is inlined is compiled so: write `vectorise(#[inline(always)] || …)`, and mark
+/// branch-free. Only what is inlined is compiled so: write `vectorize(#[inline(always)] || …)`, and mark
 /// every function called inside `#[inline(always)]`; a large closure without the mark falls back to the
 /// build's own target.
 #[inline(always)]
-pub(crate) fn vectorise<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn vectorize<R>(f: impl FnOnce() -> R) -> R {
     arch().dispatch(f)
 }

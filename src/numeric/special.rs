@@ -2,7 +2,7 @@
 //!
 //! Each reduces its argument to a short interval about 0, where a minimax polynomial suffices, and rebuilds
 //! the result from exponent bits; every case is a select. So LLVM turns a loop over them into vector code.
-//! They lean on `mul_add`, one instruction inside [`vectorise`](super::simd::vectorise) and a slow, equally
+//! They lean on `mul_add`, one instruction inside [`vectorize`](super::simd::vectorize) and a slow, equally
 //! rounded, call outside.
 //!
 //! The polynomials come from `tests/golden/special_coefficients.py`, constant term first.
@@ -212,7 +212,7 @@ pub(super) mod double {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Real, simd::vectorise};
+    use super::super::{Real, simd::vectorize};
 
     const SPECIAL: [f64; 8] = [0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MAX];
 
@@ -228,9 +228,9 @@ mod tests {
         fine.chain(coarse).chain(SPECIAL).collect()
     }
 
-    fn vectorised<F: Real>(x: &[F], f: impl Fn(F) -> F) -> Vec<F> {
+    fn vectorized<F: Real>(x: &[F], f: impl Fn(F) -> F) -> Vec<F> {
         let mut y = vec![F::zero(); x.len()];
-        vectorise(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)));
+        vectorize(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)));
         y
     }
 
@@ -242,7 +242,7 @@ mod tests {
         f: impl Fn(F) -> F,
         truth: impl Fn(f64) -> f64,
     ) {
-        for (&x, y) in x.iter().zip(vectorised(x, f)) {
+        for (&x, y) in x.iter().zip(vectorized(x, f)) {
             let truth = truth(x.f64());
             // Equal infinities have no difference.
             let rounded = y == F::of(truth) || y.is_nan() && truth.is_nan();
@@ -307,13 +307,13 @@ mod tests {
                 |v| v.fast_sin_cos().1,
             ];
             let vectors: [Vec<F>; 7] = [
-                vectorised(&x, |v| v.fast_exp()),
-                vectorised(&x, |v| v.fast_ln()),
-                vectorised(&x, |v| v.fast_tanh()),
-                vectorised(&x, |v| v.fast_sigmoid()),
-                vectorised(&x, |v| v.fast_softplus()),
-                vectorised(&x, |v| v.fast_sin_cos().0),
-                vectorised(&x, |v| v.fast_sin_cos().1),
+                vectorized(&x, |v| v.fast_exp()),
+                vectorized(&x, |v| v.fast_ln()),
+                vectorized(&x, |v| v.fast_tanh()),
+                vectorized(&x, |v| v.fast_sigmoid()),
+                vectorized(&x, |v| v.fast_softplus()),
+                vectorized(&x, |v| v.fast_sin_cos().0),
+                vectorized(&x, |v| v.fast_sin_cos().1),
             ];
             for (f, y) in functions.iter().zip(vectors) {
                 for (&x, y) in x.iter().zip(y) {
@@ -357,11 +357,11 @@ mod tests {
     fn saturation_is_monotone_and_odd() {
         fn check<F: Real>(one_from: f64) {
             let x: Vec<F> = (0..=1600).map(|i| F::of(f64::from(i) / 64.0)).collect();
-            let tanh = vectorised(&x, |v| v.fast_tanh());
+            let tanh = vectorized(&x, |v| v.fast_tanh());
             assert!(tanh.windows(2).all(|w| w[0] <= w[1]));
             assert!(x.iter().zip(&tanh).all(|(x, &y)| (-*x).fast_tanh() == -y && y <= F::one()));
             assert!(x.iter().zip(&tanh).all(|(x, &y)| x.f64() < one_from || y == F::one()));
-            let sigmoid = vectorised(&x, |v| v.fast_sigmoid());
+            let sigmoid = vectorized(&x, |v| v.fast_sigmoid());
             assert!(sigmoid.windows(2).all(|w| w[0] <= w[1]) && sigmoid.iter().all(|&y| y <= F::one()));
         }
         check::<f32>(9.02);

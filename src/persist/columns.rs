@@ -18,7 +18,7 @@ use crate::tables::{Step, Units};
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// The width that its values were spread over by [`dequantise`](crate::tables::dequantise), in the units of the
+    /// The width that its values were spread over by [`dequantize`](crate::tables::dequantize), in the units of the
     /// data; 0 for values as they stood.
     #[serde(default)]
     pub width: f64,

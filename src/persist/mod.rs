@@ -34,7 +34,7 @@
 //! | tensor | |
 //! | --- | --- |
 //! | `decoder.1.weight`, … | the moving average of the parameters, which samples and scores |
-//! | `training.decoder.1.weight`, … | the parameters as the optimiser left them, from which training goes on |
+//! | `training.decoder.1.weight`, … | the parameters as the optimizer left them, from which training goes on |
 //!
 //! A model without networks has its own: `weights`, `means`, `covariances` of a mixture, `rows`, `shift`,
 //! `factor` of a kernel density. The metadata has one entry, `quadrivium`, a text in JSON:
@@ -56,7 +56,7 @@
 //! normalization of an energy model on a grid that does not resolve its density, draws of an autoregressive
 //! model at a temperature other than 1, and the densities of a flow matching beyond 12 standard deviations. Their checksum does not cover the columns.
 //!
-//! Numbers in JSON have as many digits as it takes to read the same bits. What an optimiser remembers
+//! Numbers in JSON have as many digits as it takes to read the same bits. What an optimizer remembers
 //! between steps is not saved: every training starts its moments anew.
 //!
 //! # What is refused

@@ -123,7 +123,7 @@ kinds! {
         AutoregressiveConfig, |config, rng| Autoregressive::new(config, rng);
     Diffusion, "diffusion", "Denoising diffusion: likelihood by the probability-flow ODE.",
         DiffusionConfig, |config, rng| Diffusion::new(config, rng);
-    Energy, "energy", "An energy by persistent chains: normalised up to two columns.",
+    Energy, "energy", "An energy by persistent chains: normalized up to two columns.",
         EnergyConfig, |config, rng| EnergyModel::new(config, rng);
     Flow, "flow", "A normalizing flow of splines: exact likelihood.",
         FlowConfig, |config, rng| Flow::new(config, rng);
@@ -173,16 +173,16 @@ impl ModelConfig {
     }
 
     /// How the parameters move; `None` for the baselines, which have no network.
-    pub fn optimiser_mut(&mut self) -> Option<&mut OptimiserConfig> {
+    pub fn optimizer_mut(&mut self) -> Option<&mut OptimizerConfig> {
         match self {
-            ModelConfig::Autoregressive(AutoregressiveConfig { optimiser, .. })
-            | ModelConfig::Diffusion(DiffusionConfig { optimiser, .. })
-            | ModelConfig::Energy(EnergyConfig { optimiser, .. })
-            | ModelConfig::Flow(FlowConfig { optimiser, .. })
-            | ModelConfig::FlowMatching(FlowMatchingConfig { optimiser, .. })
-            | ModelConfig::Gan(GanConfig { optimiser, .. })
-            | ModelConfig::Score(ScoreConfig { optimiser, .. })
-            | ModelConfig::Vae(VaeConfig { optimiser, .. }) => Some(optimiser),
+            ModelConfig::Autoregressive(AutoregressiveConfig { optimizer, .. })
+            | ModelConfig::Diffusion(DiffusionConfig { optimizer, .. })
+            | ModelConfig::Energy(EnergyConfig { optimizer, .. })
+            | ModelConfig::Flow(FlowConfig { optimizer, .. })
+            | ModelConfig::FlowMatching(FlowMatchingConfig { optimizer, .. })
+            | ModelConfig::Gan(GanConfig { optimizer, .. })
+            | ModelConfig::Score(ScoreConfig { optimizer, .. })
+            | ModelConfig::Vae(VaeConfig { optimizer, .. }) => Some(optimizer),
             ModelConfig::GaussianMixture(_) | ModelConfig::KernelDensity(_) => None,
         }
     }

@@ -45,7 +45,7 @@ pub use self::kinds::{Kind, ModelConfig};
 
 use rand::RngCore;
 
-use crate::energy::Normalisation;
+use crate::energy::Normalization;
 use crate::error::Result;
 use crate::flow;
 use crate::model::{ConditionKind, Generative, TrainOptions};
@@ -113,14 +113,14 @@ impl Extent {
 
     fn config(&self, kind: Kind, dim: usize) -> ModelConfig {
         let mut config = ModelConfig::defaults(kind, dim);
-        if let Some(optimiser) = config.optimiser_mut() {
-            optimiser.lr *= (self.rows / 20_000.0).min(1.0).powf(1.0 / 6.0);
+        if let Some(optimizer) = config.optimizer_mut() {
+            optimizer.lr *= (self.rows / 20_000.0).min(1.0).powf(1.0 / 6.0);
         }
         // In units without correlations, weights of 0 are one Gaussian: decay holds few rows to it.
         if matches!(kind, Kind::Diffusion | Kind::FlowMatching | Kind::Vae)
-            && let Some(optimiser) = config.optimiser_mut()
+            && let Some(optimizer) = config.optimizer_mut()
         {
-            optimiser.weight_decay = (10.0 * self.dim / self.rows).min(1.0);
+            optimizer.weight_decay = (10.0 * self.dim / self.rows).min(1.0);
         }
         let width = self.width();
         match &mut config {
@@ -139,7 +139,7 @@ impl Extent {
                 config.octaves = self.octaves(config.octaves);
                 if dim <= 2 {
                     // The constant is known where the plane can be summed over.
-                    config.normalisation = Normalisation::Quadrature { intervals: 512 };
+                    config.normalization = Normalization::Quadrature { intervals: 512 };
                 }
             }
             ModelConfig::Flow(config) => {
@@ -258,7 +258,7 @@ mod tests {
             autoregressive.octaves as f64,
             components as f64,
             vae.latent_dim as f64,
-            vae.optimiser.lr * 1e4,
+            vae.optimizer.lr * 1e4,
             options.steps as f64 / 10.0,
             options.batch as f64 / 16.0,
             options.validation * rows as f64,

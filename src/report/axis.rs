@@ -97,8 +97,8 @@ impl Axis {
         let ln10 = std::f64::consts::LN_10;
         let (first, last) = ((self.low / ln10).floor() as i32, (self.high / ln10).ceil() as i32);
         let decades = (self.high - self.low) / ln10;
-        // Which of 1 … 9 are labelled, and every how many decades.
-        let (labelled, every): (&[u8], i32) = match decades {
+        // Which of 1 … 9 are labeled, and every how many decades.
+        let (labeled, every): (&[u8], i32) = match decades {
             ..1.2 => (&[1, 2, 3, 5], 1),
             ..2.2 => (&[1, 3], 1),
             _ => (&[1], (decades / about).ceil() as i32),
@@ -110,7 +110,7 @@ impl Axis {
                 if !(self.low..=self.high).contains(&value.ln()) || (decades > 6.0 && digit > 1) {
                     continue;
                 }
-                let shown = labelled.contains(&digit) && exponent.rem_euclid(every) == 0;
+                let shown = labeled.contains(&digit) && exponent.rem_euclid(every) == 0;
                 ticks.push((value, if shown { power_label(digit, exponent) } else { String::new() }));
             }
         }
@@ -186,7 +186,7 @@ impl Frame {
         self.draw_with(svg, true);
     }
 
-    /// The same without the grid, which a plot full of colour has no room for.
+    /// The same without the grid, which a plot full of color has no room for.
     pub(super) fn draw_over(&self, svg: &mut Svg) {
         self.draw_with(svg, false);
     }

@@ -52,7 +52,7 @@ pub fn steps_vs_quality(
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut line = Path::default();
         line.polyline(points.iter().map(|&point| frame.at(point)));
-        draft.svg.path(&format!("q-line {}", style::colour(series)), &line);
+        draft.svg.path(&format!("q-line {}", style::color(series)), &line);
         for &point in &points {
             mark_key(series)(&mut draft.svg, frame.at(point));
         }
@@ -68,7 +68,7 @@ fn line_key(series: usize) -> impl Fn(&mut Svg, (f64, f64)) {
     move |svg, (x, y)| {
         let mut path = Path::default();
         path.polyline([(x - 8.0, y), (x + 8.0, y)]);
-        svg.path(&format!("q-line {}", style::colour(series)), &path);
+        svg.path(&format!("q-line {}", style::color(series)), &path);
         mark_key(series)(svg, (x, y));
     }
 }
@@ -86,7 +86,7 @@ const KL_WARM_UP: &str = "loss = reconstruction + weight · KL. During the warm-
                           always measured with the full weight.";
 
 /// The loss, its parts and the validation loss of a training for an `objective`, which names their unit. Each line
-/// is a mean over neighbouring steps, and the band around the loss spans their minimum and maximum; the loss on
+/// is a mean over neighboring steps, and the band around the loss spans their minimum and maximum; the loss on
 /// held-out rows is shown as measured.
 ///
 /// The axis covers 98 % of the values of the lines, so that a wild start does not flatten the rest. Text above the
@@ -136,8 +136,8 @@ pub fn training_curves(title: &str, objective: Objective, report: &TrainReport) 
         for (k, (_, bins)) in series.iter().enumerate() {
             let mut line = Path::default();
             line.polyline(bins.iter().map(|bin| frame.at((bin.step, bin.mean))));
-            svg.path(&format!("q-line {}", style::colour(k)), &line);
-            // A few marks, for those who do not tell the colours apart.
+            svg.path(&format!("q-line {}", style::color(k)), &line);
+            // A few marks, for those who do not tell the colors apart.
             for bin in bins.iter().skip(bins.len() / 12).step_by(bins.len().div_ceil(6)) {
                 mark_key(k)(svg, frame.at((bin.step, bin.mean)));
             }
@@ -145,7 +145,7 @@ pub fn training_curves(title: &str, objective: Objective, report: &TrainReport) 
         let checks = || report.validation.iter().map(|&(step, loss)| frame.at((step as f64, loss)));
         let mut line = Path::default();
         line.polyline(checks());
-        svg.path(&format!("q-line {}", style::colour(HELD_OUT)), &line);
+        svg.path(&format!("q-line {}", style::color(HELD_OUT)), &line);
         for at in checks().step_by(report.validation.len().div_ceil(9).max(1)) {
             mark_key(HELD_OUT)(svg, at);
         }
@@ -204,7 +204,7 @@ fn three_digits(v: f64) -> String {
     .replace('-', "−")
 }
 
-/// Neighbouring steps.
+/// Neighboring steps.
 struct Bin {
     /// Their middle, and the last of them.
     step: f64,

@@ -76,16 +76,16 @@ pub(super) fn check_plane(what: &'static str, x: ArrayView2<f32>) -> Result<()> 
 #[derive(Debug, Clone, PartialEq)]
 pub struct DensityMap {
     window: Window,
-    /// At the centres of the cells, the lowest row first: (cells, cells).
+    /// At the centers of the cells, the lowest row first: (cells, cells).
     nats: Array2<f64>,
     source: String,
-    unnormalised: bool,
+    unnormalized: bool,
 }
 
 /// Nats below the peak that are told apart; an isotropic normal density falls by them in 4.9 σ.
 const DEPTH: f64 = 12.0;
 
-/// Steps of colour.
+/// Steps of color.
 const BANDS: usize = 24;
 
 impl DensityMap {
@@ -101,7 +101,7 @@ impl DensityMap {
         DensityMap::new(window, cells, nats, "the truth".into(), false)
     }
 
-    /// The log-density of a model, whatever the kind of its likelihood; an unnormalised one is shown up to its
+    /// The log-density of a model, whatever the kind of its likelihood; an unnormalized one is shown up to its
     /// constant.
     ///
     /// # Errors
@@ -122,17 +122,17 @@ impl DensityMap {
         }
         let rows = lattice(window, cells)?;
         let scores = model.log_likelihood(rows.view(), options)?;
-        let (kind, unnormalised) = (scores.kind(), scores.kind() == LikelihoodKind::Unnormalised);
+        let (kind, unnormalized) = (scores.kind(), scores.kind() == LikelihoodKind::Unnormalized);
         let nats = match scores {
             Exact(nats)
             | LowerBound { nats, .. }
             | OdeEstimate { nats, .. }
             | Estimate { nats, .. }
-            | Unnormalised(nats) => nats,
+            | Unnormalized(nats) => nats,
             Unavailable => return Err(Error::NoLikelihood { model: card.name.into() }),
         };
         let source = format!("{} ({kind})", card.name);
-        DensityMap::new(window, cells, nats.into_raw_vec_and_offset().0, source, unnormalised)
+        DensityMap::new(window, cells, nats.into_raw_vec_and_offset().0, source, unnormalized)
     }
 
     fn new(
@@ -140,7 +140,7 @@ impl DensityMap {
         cells: usize,
         mut nats: Vec<f64>,
         source: String,
-        unnormalised: bool,
+        unnormalized: bool,
     ) -> Result<Self> {
         if let Some(cell) = nats.iter().position(|v| v.is_nan() || *v == f64::INFINITY) {
             let (row, column) = (cell / cells, cell % cells);
@@ -148,10 +148,10 @@ impl DensityMap {
         }
         let peak = nats.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         check(peak.is_finite(), "Window", window, "a part of the plane where the density is not 0")?;
-        // Lines are found between neighbours by their values: −∞ has none.
+        // Lines are found between neighbors by their values: −∞ has none.
         nats.iter_mut().for_each(|v| *v = v.max(peak - 4.0 * DEPTH));
         let nats = Array2::from_shape_vec((cells, cells), nats).expect("a value per cell");
-        Ok(DensityMap { window, nats, source, unnormalised })
+        Ok(DensityMap { window, nats, source, unnormalized })
     }
 
     /// The part of the plane that it covers.
@@ -218,7 +218,7 @@ fn check_dim(what: &'static str, dim: usize) -> Result<()> {
     if dim == 2 { Ok(()) } else { Err(Error::Shape { what, got: vec![dim], expected: "2 columns".into() }) }
 }
 
-/// The centres of the cells, row by row from the lowest: (cells², 2).
+/// The centers of the cells, row by row from the lowest: (cells², 2).
 fn lattice(window: Window, cells: usize) -> Result<Array2<f32>> {
     window.validate()?;
     check((2..=2048).contains(&cells), "cells", cells, "2 to 2048")?;
@@ -236,38 +236,38 @@ pub(super) fn plane_frame(draft: &Draft, window: Window, right: f64) -> Frame {
     Frame::below(draft, (width * window.aspect()).round(), right, axes.0, axes.1)
 }
 
-/// ln p as colour, with a bar that gives the scale in nats.
+/// ln p as color, with a bar that gives the scale in nats.
 ///
-/// The colours span the 12 nats below the peak; everything lower has the lowest colour.
+/// The colors span the 12 nats below the peak; everything lower has the lowest color.
 ///
 /// # Errors
 /// None at present: every [`DensityMap`] can be drawn.
 pub fn heat_map(title: &str, density: &DensityMap) -> Result<Picture> {
     let mut draft = Draft::new(title, 480.0);
     let peak = density.peak();
-    let unit = if density.unnormalised { "ln p + a constant, nats" } else { "ln p, nats" };
+    let unit = if density.unnormalized { "ln p + a constant, nats" } else { "ln p, nats" };
     draft.description = format!(
         "Heat map of the log-density of {} over the plane; its peak in this window is {peak:.2} nats{}.",
         density.source,
-        if density.unnormalised { ", up to a constant" } else { "" }
+        if density.unnormalized { ", up to a constant" } else { "" }
     );
     let frame = plane_frame(&draft, density.window, 84.0);
     let levels: Vec<f64> = (1..BANDS).map(|band| peak - DEPTH + DEPTH * band as f64 / BANDS as f64).collect();
-    let colour = |band: usize| style::viridis(band as f64 / (BANDS - 1) as f64);
-    draft.svg.slab(&colour(0), frame.corner, frame.size);
+    let color = |band: usize| style::viridis(band as f64 / (BANDS - 1) as f64);
+    draft.svg.slab(&color(0), frame.corner, frame.size);
     let rings = density.rings(&frame, &levels);
     frame.clipped(&mut draft.svg, |svg| {
-        rings.iter().enumerate().for_each(|(k, ring)| svg.region(&colour(k + 1), ring));
+        rings.iter().enumerate().for_each(|(k, ring)| svg.region(&color(k + 1), ring));
     });
     frame.draw_over(&mut draft.svg);
 
-    // The bar, a slab of colour for each band.
+    // The bar, a slab of color for each band.
     let (left, top) = (frame.corner.0 + frame.size.0 + 16.0, frame.corner.1);
     let height = frame.size.1;
     for band in (0..BANDS).rev() {
         let from = top + height * (BANDS - 1 - band) as f64 / BANDS as f64;
         // Each slab reaches below the next, so that no light shows between.
-        draft.svg.slab(&colour(band), (left, from), (14.0, top + height - from));
+        draft.svg.slab(&color(band), (left, from), (14.0, top + height - from));
     }
     let scale = Axis::linear(unit, (peak - DEPTH, peak));
     let mut ticks = Path::default();

@@ -87,11 +87,11 @@ fn candidates(at: (f64, f64), size: (f64, f64)) -> impl Iterator<Item = Box4> {
 
 /// The box to a side of the mark, `far` beyond where it would touch.
 fn beside((x, y): (f64, f64), (w, h): (f64, f64), right: f64, down: f64, far: f64) -> Box4 {
-    let centre = (x + right * (MARK + 2.0 + far + 0.5 * w), y + down * (MARK + 1.0 + far + 0.5 * h));
+    let center = (x + right * (MARK + 2.0 + far + 0.5 * w), y + down * (MARK + 1.0 + far + 0.5 * h));
     Box4 {
-        left: centre.0 - 0.5 * w,
-        top: centre.1 - 0.5 * h,
-        right: centre.0 + 0.5 * w,
-        bottom: centre.1 + 0.5 * h,
+        left: center.0 - 0.5 * w,
+        top: center.1 - 0.5 * h,
+        right: center.0 + 0.5 * w,
+        bottom: center.1 + 0.5 * h,
     }
 }

@@ -7,7 +7,7 @@
 //! | [`trajectories`] | the paths of rows from noise to data |
 //! | [`snapshots`] | rows at several times, such as those of a generator in training |
 //! | [`training_curves`] | what a [`TrainReport`](crate::TrainReport) holds |
-//! | [`tradeoffs`] | quality against latency, a labelled mark for each model |
+//! | [`tradeoffs`] | quality against latency, a labeled mark for each model |
 //! | [`steps_vs_quality`] | quality against network evaluations, a line for each sampler |
 //!
 //! ```
@@ -28,15 +28,15 @@
 //! ```
 //!
 //! Pictures are accessible: each has a `title` and a `desc` for screen readers, text stays text, and series
-//! differ in colour and in mark, in colours that all kinds of colour vision can tell apart. A picture follows
+//! differ in color and in mark, in colors that all kinds of color vision can tell apart. A picture follows
 //! the light or dark theme of the page around it. The same input gives the same bytes on any machine: the text
 //! of a PNG is drawn in a font that the crate includes (Inter, SIL Open Font License 1.1, reduced to 30 KB; a
 //! character that it lacks shows as a box).
 //!
-//! The plotting crate `plotters` 0.3 was tried first. Its labels overlap and run off the edge, its colours
+//! The plotting crate `plotters` 0.3 was tried first. Its labels overlap and run off the edge, its colors
 //! ignore the page's theme, and it writes neither title nor description. What it would still do here (place
 //! ticks and marks) is little, so this module does it itself and leaves the hard parts to other crates:
-//! rasterising SVG (`resvg`), tracing contours (`contour`), colour scales (`colorous`).
+//! rasterizing SVG (`resvg`), tracing contours (`contour`), color scales (`colorous`).
 
 mod axis;
 mod curves;

@@ -149,9 +149,9 @@ pub fn trajectories(title: &str, states: ArrayView3<f32>, truth: Option<&Density
     Ok(draft.finish())
 }
 
-fn circles(centres: impl IntoIterator<Item = (f64, f64)>, r: f64) -> Path {
+fn circles(centers: impl IntoIterator<Item = (f64, f64)>, r: f64) -> Path {
     let mut path = Path::default();
-    for (x, y) in centres {
+    for (x, y) in centers {
         path.ring((0..10).map(|k| {
             let (sin, cos) = (f64::from(k) * std::f64::consts::TAU / 10.0).sin_cos();
             (x + r * cos, y + r * sin)

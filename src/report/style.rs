@@ -1,5 +1,5 @@
-//! Colours and marks. Series are told apart by both: the colours are those of Okabe and Ito (2008), which every kind
-//! of colour vision tells apart, and each has a mark of its own. On white their orange and their sky blue are too
+//! Colors and marks. Series are told apart by both: the colors are those of Okabe and Ito (2008), which every kind
+//! of color vision tells apart, and each has a mark of its own. On white their orange and their sky blue are too
 //! light to be seen by all (WCAG 2.2, 1.4.11: 3:1), so there they are a brown and an azure; on black, their blue is a
 //! lighter one. Densities are in viridis, whose lightness rises evenly.
 
@@ -39,15 +39,15 @@ pub(super) const CSS: &str = "\
 .q0{color:#3d9be0}.q4{color:#e69f00}.q5{color:#56b4e9}.q6{color:#aab4bf}\
 }";
 
-/// Series beyond these begin again with the first colour.
+/// Series beyond these begin again with the first color.
 pub(super) const SERIES: usize = 7;
 
-/// The class of a series' colour.
-pub(super) fn colour(series: usize) -> String {
+/// The class of a series' color.
+pub(super) fn color(series: usize) -> String {
     format!("q{}", series % SERIES)
 }
 
-/// Each paradigm has one colour and one mark in all pictures.
+/// Each paradigm has one color and one mark in all pictures.
 pub(super) fn series_of(paradigm: Paradigm) -> usize {
     match paradigm {
         Paradigm::Autoregressive => 0,
@@ -104,7 +104,7 @@ pub(super) fn mark(series: usize, (x, y): (f64, f64)) -> Path {
     path
 }
 
-/// The colour of a density: 0 the lowest, 1 the highest.
+/// The color of a density: 0 the lowest, 1 the highest.
 pub(super) fn viridis(v: f64) -> String {
     format!("#{:x}", colorous::VIRIDIS.eval_continuous(v.clamp(0.0, 1.0)))
 }
@@ -113,7 +113,7 @@ pub(super) fn viridis(v: f64) -> String {
 mod tests {
     use super::*;
 
-    type Colour = [f64; 3];
+    type Color = [f64; 3];
 
     /// What a class has for a property, in the light theme or in the dark one, which changes some of it.
     fn value(class: &str, property: &str, dark: bool) -> &'static str {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     /// Red, green and blue as sRGB stores them, 0 to 1.
-    fn rgb(hex: &str) -> Colour {
+    fn rgb(hex: &str) -> Color {
         let digits: String = match hex.len() {
             4 => hex[1..].chars().flat_map(|c| [c, c]).collect(),
             _ => hex[1..].into(),
@@ -139,24 +139,24 @@ mod tests {
     }
 
     /// The same as amounts of light.
-    fn linear(colour: Colour) -> Colour {
-        colour.map(|v| if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) })
+    fn linear(color: Color) -> Color {
+        color.map(|v| if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) })
     }
 
-    fn times(matrix: [Colour; 3], v: Colour) -> Colour {
+    fn times(matrix: [Color; 3], v: Color) -> Color {
         matrix.map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum())
     }
 
-    /// Of two colours, by WCAG 2.2.
-    fn contrast(a: Colour, b: Colour) -> f64 {
+    /// Of two colors, by WCAG 2.2.
+    fn contrast(a: Color, b: Color) -> f64 {
         let light =
-            |colour| linear(colour).iter().zip([0.2126, 0.7152, 0.0722]).map(|(v, w)| v * w).sum::<f64>();
+            |color| linear(color).iter().zip([0.2126, 0.7152, 0.0722]).map(|(v, w)| v * w).sum::<f64>();
         let (a, b) = (light(a) + 0.05, light(b) + 0.05);
         a.max(b) / a.min(b)
     }
 
-    fn series(dark: bool) -> Vec<Colour> {
-        (0..SERIES).map(|k| rgb(value(&colour(k), "color", dark))).collect()
+    fn series(dark: bool) -> Vec<Color> {
+        (0..SERIES).map(|k| rgb(value(&color(k), "color", dark))).collect()
     }
 
     #[test]
@@ -164,17 +164,13 @@ mod tests {
         assert!((contrast([0.0; 3], [1.0; 3]) - 21.0).abs() < 1e-9);
         for dark in [false, true] {
             let ground = rgb(value("q-bg", "fill", dark));
-            for (k, colour) in series(dark).into_iter().enumerate() {
-                assert!(
-                    contrast(colour, ground) >= 3.0,
-                    "q{k}, dark {dark}: {:.2}",
-                    contrast(colour, ground)
-                );
+            for (k, color) in series(dark).into_iter().enumerate() {
+                assert!(contrast(color, ground) >= 3.0, "q{k}, dark {dark}: {:.2}", contrast(color, ground));
             }
             for line in ["q-axis", "q-lead", "q-dash"] {
                 assert!(contrast(rgb(value(line, "stroke", dark)), ground) >= 3.0, "{line}, dark {dark}");
             }
-            // What one sees through, in the colour it is drawn in.
+            // What one sees through, in the color it is drawn in.
             for (class, k) in [("q-dots", 0), ("q-thin", 6)] {
                 let opacity: f64 = value(class, "stroke-opacity", dark).parse().unwrap();
                 let seen =
@@ -188,7 +184,7 @@ mod tests {
     }
 
     /// In Oklab (Ottosson 2020), where distances are about those that one sees: 0.02 is seen side by side.
-    fn oklab(light: Colour) -> Colour {
+    fn oklab(light: Color) -> Color {
         let cones = times(
             [
                 [0.4122214708, 0.5363325363, 0.0514459929],
@@ -208,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_colour_vision_tells_the_series_apart() {
+    fn every_kind_of_color_vision_tells_the_series_apart() {
         // How light is seen (Machado et al. 2009, severity 1).
         let visions = [
             ("three cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
@@ -239,8 +235,8 @@ mod tests {
         ];
         for dark in [false, true] {
             for (name, vision) in visions {
-                let seen: Vec<Colour> = (series(dark).into_iter())
-                    .map(|colour| oklab(times(vision, linear(colour)).map(|v| v.clamp(0.0, 1.0))))
+                let seen: Vec<Color> = (series(dark).into_iter())
+                    .map(|color| oklab(times(vision, linear(color)).map(|v| v.clamp(0.0, 1.0))))
                     .collect();
                 for (a, one) in seen.iter().enumerate() {
                     for (b, other) in seen.iter().enumerate().skip(a + 1) {

@@ -127,7 +127,7 @@ impl Svg {
         self.body.push('\n');
     }
 
-    /// A rectangle of a colour that is the same in light and dark.
+    /// A rectangle of a color that is the same in light and dark.
     pub(super) fn slab(&mut self, fill: &str, (x, y): (f64, f64), (w, h): (f64, f64)) {
         let [x, y, w, h] = [x, y, w, h].map(num);
         self.push(format_args!(r#"<rect fill="{fill}" x="{x}" y="{y}" width="{w}" height="{h}"/>"#));
@@ -139,7 +139,7 @@ impl Svg {
         }
     }
 
-    /// A region of a colour that is the same in light and dark.
+    /// A region of a color that is the same in light and dark.
     pub(super) fn region(&mut self, fill: &str, path: &Path) {
         if !path.is_empty() {
             self.push(format_args!(r#"<path fill="{fill}" fill-rule="evenodd" d="{}"/>"#, path.d));
@@ -156,7 +156,7 @@ impl Svg {
         self.push(format_args!(r#"<text class="{class}" x="{x}" y="{y}"{anchor}>{text}</text>"#));
     }
 
-    /// Reads upwards, centred on the point.
+    /// Reads upwards, centered on the point.
     pub(super) fn text_upwards(&mut self, class: &str, (x, y): (f64, f64), text: &str) {
         let (x, y, text) = (num(x), num(y), escaped(text));
         self.push(format_args!(

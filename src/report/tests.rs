@@ -113,7 +113,7 @@ fn pictures_hold_a_mark_for_each_thing() {
     assert!(!all["scatter alone"].contains_key("q-land"));
     // Regions of 50, 90 and 99 %, and the two boxes of the key.
     assert_eq!(all["scatter"]["q-land"].0, 3 + 2);
-    // Steps of colour above the lowest, which is the ground.
+    // Steps of color above the lowest, which is the ground.
     assert_eq!(all["heat map"][""].0, 23);
     assert_eq!(all["trajectories"]["q-thin q6"], (2, 20 + 1));
     assert_eq!(all["trajectories"]["q-open q1"], (2, 20 + 1));
@@ -197,13 +197,13 @@ fn a_contour_runs_where_the_density_has_its_level() {
     let numbers: Vec<f64> = (path.d.replace(['m', 'l', 'z'], " ").replace('-', " -").split_whitespace())
         .map(|number| number.parse().unwrap())
         .collect();
-    let (centre, edge) = (frame.at((1.0, -2.0)), frame.at((3.0, -2.0)));
+    let (center, edge) = (frame.at((1.0, -2.0)), frame.at((3.0, -2.0)));
     let mut at = (0.0, 0.0);
     assert!(numbers.len() > 40);
     for step in numbers.chunks_exact(2) {
         at = (at.0 + step[0], at.1 + step[1]);
-        let radius = (at.0 - centre.0).hypot(at.1 - centre.1);
-        assert!((radius / (edge.0 - centre.0) - 1.0).abs() < 0.01, "{radius}");
+        let radius = (at.0 - center.0).hypot(at.1 - center.1);
+        assert!((radius / (edge.0 - center.0) - 1.0).abs() < 0.01, "{radius}");
     }
 }
 
@@ -262,7 +262,7 @@ fn what_leaves_a_frame_is_told() {
     let picture = training_curves("calm", Objective::ChainRuleNll, &calm).unwrap();
     assert_eq!(
         picture.description(),
-        "Loss over 3 steps of training, 3.000 at the end; on held-out rows 2.000 (nats per row, columns standardised)."
+        "Loss over 3 steps of training, 3.000 at the end; on held-out rows 2.000 (nats per row, columns standardized)."
     );
     assert!(!picture.svg().contains("Beyond"));
 

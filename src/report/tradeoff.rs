@@ -11,7 +11,7 @@ use crate::metrics::Floor;
 pub struct Tradeoff<'a> {
     /// Its label.
     pub name: &'a str,
-    /// Chooses the colour and the mark.
+    /// Chooses the color and the mark.
     pub paradigm: Paradigm,
     /// Time per row in µs; more than 0.
     pub micros: f64,
@@ -84,7 +84,7 @@ pub fn tradeoffs(
     draft.svg.path("q-lead", &leads);
     for (point, (at, _)) in points.iter().zip(&marks) {
         let series = style::series_of(point.paradigm);
-        draft.svg.path(&format!("q-mark {}", style::colour(series)), &style::mark(series, *at));
+        draft.svg.path(&format!("q-mark {}", style::color(series)), &style::mark(series, *at));
     }
     for ((at, name), label) in marks.iter().zip(&boxes) {
         // Held where it is nearest to its mark, so that a browser's wider font grows away from it.
@@ -120,7 +120,7 @@ pub fn tradeoffs(
 }
 
 pub(super) fn mark_key(series: usize) -> impl Fn(&mut Svg, (f64, f64)) {
-    move |svg, at| svg.path(&format!("q-mark {}", style::colour(series)), &style::mark(series, at))
+    move |svg, at| svg.path(&format!("q-mark {}", style::color(series)), &style::mark(series, at))
 }
 
 /// The legend of a floor.

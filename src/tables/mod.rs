@@ -3,8 +3,8 @@
 //! [`Toy`]: distributions whose density and entropy are known, so that a claim about a model is a
 //! measurement; mixtures know it under a diffusion's noise too ([`DiffusedMixture`]). [`Table`], [`TableReader`]:
 //! your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`] says what of them hurts a density.
-//! [`dequantise`], [`shuffle_rows`], [`Dataset::hold_out`](crate::Dataset::hold_out): on the way into and out
-//! of a [`Dataset`](crate::Dataset). [`CsvWriter`], [`NpyWriter`]: the way out. [`Standardiser`]: the change
+//! [`dequantize`], [`shuffle_rows`], [`Dataset::hold_out`](crate::Dataset::hold_out): on the way into and out
+//! of a [`Dataset`](crate::Dataset). [`CsvWriter`], [`NpyWriter`]: the way out. [`Standardizer`]: the change
 //! of units inside every model, with the log-determinant that each likelihood needs and a [`Tail`] for columns
 //! with far rows.
 //!
@@ -14,7 +14,7 @@
 //! let mut rng = quadrivium::seeded(0);
 //! let table = tables::Table::from_reader("waiting\n79\n54\n74\n62\n85\n".as_bytes())?;
 //! assert_eq!(table.kinds(), [tables::ColumnKind::Whole]);
-//! let data = Dataset::new(table.dequantise(&mut rng)?.x)?;
+//! let data = Dataset::new(table.dequantize(&mut rng)?.x)?;
 //! let (train, test) = data.hold_out(engine::HeldOut::Share(0.2), &mut rng)?;
 //! assert_eq!((train.rows(), test.rows()), (4, 1));
 //! # Ok::<(), quadrivium::Error>(())
@@ -72,7 +72,7 @@ pub fn shuffle_rows(x: &mut Array2<f32>, rng: &mut dyn RngCore) {
 /// # Errors
 /// [`Error::Shape`] unless there is one width per column, [`Error::Config`] for a width that is negative or
 /// not finite, [`Error::NonFinite`] for a NaN or an infinity in x.
-pub fn dequantise(x: ArrayView2<f32>, widths: &[f64], rng: &mut dyn RngCore) -> Result<Array2<f32>> {
+pub fn dequantize(x: ArrayView2<f32>, widths: &[f64], rng: &mut dyn RngCore) -> Result<Array2<f32>> {
     if widths.len() != x.ncols() {
         return Err(Error::Shape {
             what: "widths",
@@ -80,7 +80,7 @@ pub fn dequantise(x: ArrayView2<f32>, widths: &[f64], rng: &mut dyn RngCore) -> 
             expected: format!("one for each of {} columns", x.ncols()),
         });
     }
-    check_rows("data to dequantise", x, widths.len())?;
+    check_rows("data to dequantize", x, widths.len())?;
     let valid = widths.iter().all(|w| *w >= 0.0 && w.is_finite());
     check(valid, "widths", widths, "each 0 or more, finite")?;
     let mut rng = Streams::from_rng(rng).stream(0);
@@ -116,9 +116,9 @@ mod tests {
     }
 
     #[test]
-    fn dequantising_spreads_each_column_over_its_width() {
+    fn dequantizing_spreads_each_column_over_its_width() {
         let x = Array2::from_shape_fn((4000, 3), |(i, j)| if j == 1 { 7.0 } else { (i % 5) as f32 });
-        let spread = dequantise(x.view(), &[1.0, 0.2, 0.0], &mut seeded(2)).unwrap();
+        let spread = dequantize(x.view(), &[1.0, 0.2, 0.0], &mut seeded(2)).unwrap();
         let noise = (&spread - &x).mapv(f64::from);
         assert!(noise.column(0).iter().all(|v| v.abs() <= 0.5 + 1e-6));
         assert!(noise.column(1).iter().all(|v| v.abs() <= 0.1 + 1e-6));
@@ -139,11 +139,11 @@ mod tests {
     fn bad_widths_are_told() {
         let x = array![[1.0, 2.0]];
         let mut rng = seeded(0);
-        assert!(matches!(dequantise(x.view(), &[1.0], &mut rng), Err(Error::Shape { .. })));
+        assert!(matches!(dequantize(x.view(), &[1.0], &mut rng), Err(Error::Shape { .. })));
         for bad in [-1.0, f64::NAN, f64::INFINITY] {
-            assert!(matches!(dequantise(x.view(), &[0.0, bad], &mut rng), Err(Error::Config { .. })));
+            assert!(matches!(dequantize(x.view(), &[0.0, bad], &mut rng), Err(Error::Config { .. })));
         }
         let nan = array![[1.0, f32::NAN]];
-        assert!(matches!(dequantise(nan.view(), &[0.0, 0.0], &mut rng), Err(Error::NonFinite { .. })));
+        assert!(matches!(dequantize(nan.view(), &[0.0, 0.0], &mut rng), Err(Error::NonFinite { .. })));
     }
 }

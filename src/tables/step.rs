@@ -7,7 +7,7 @@ use super::units::WHOLE_ANYWAY;
 /// The values of a column are offset + k · width, k whole: what they were rounded to, or counted in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// The distance of neighbours, in the units of the data.
+    /// The distance of neighbors, in the units of the data.
     pub width: f64,
     /// Where the grid lies: more than −width/2, at most width/2.
     pub offset: f64,

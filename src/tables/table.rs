@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngCore;
 
 use super::csv::Header;
-use super::dequantise;
+use super::dequantize;
 use super::diagnose::Runs;
 use super::reader::TableReader;
 use super::selection::find_columns;
@@ -33,7 +33,7 @@ pub enum ColumnKind {
     /// Numbers with fractions, or so large (2²³ and more) that f32 has none.
     Continuous,
     /// Whole numbers only, more than one. They have no density: a flexible model puts a spike of any height
-    /// on each, and its log-likelihood has no upper bound. [`Table::dequantise`] spreads them, as it does
+    /// on each, and its log-likelihood has no upper bound. [`Table::dequantize`] spreads them, as it does
     /// numbers rounded to any other [`Step`].
     Whole,
     /// One value in all rows: nothing to learn, and refused by every training. [`Table::drop_constant`].
@@ -109,7 +109,7 @@ impl Table {
     /// let mut table = Table::from_reader("cm,children,planet\n170.2,2,3\n181,0,3\n".as_bytes())?;
     /// assert_eq!(table.kinds(), [ColumnKind::Continuous, ColumnKind::Whole, ColumnKind::Constant]);
     /// assert_eq!(table.drop_constant(), ["planet"]);
-    /// let spread = table.dequantise(&mut quadrivium::seeded(0))?;
+    /// let spread = table.dequantize(&mut quadrivium::seeded(0))?;
     /// assert_eq!(spread.x.column(0), table.x.column(0));
     /// assert_eq!(spread.x.column(1).mapv(f32::round), table.x.column(1));
     /// # Ok::<(), quadrivium::Error>(())
@@ -149,15 +149,15 @@ impl Table {
 
     /// Spreads the columns with a [step](Table::steps) by uniform noise, over half a step to either side, so that they
     /// have a density. A model's mean log-density of spread rows, plus the logarithms of the widths, is then at most
-    /// its mean log-probability of the rounded ones (Theis et al. 2016, §3.1; [`dequantise`]), and a draw rounds to
+    /// its mean log-probability of the rounded ones (Theis et al. 2016, §3.1; [`dequantize`]), and a draw rounds to
     /// the grid: [`Step::nearest`].
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite).
-    pub fn dequantise(&self, rng: &mut dyn RngCore) -> Result<Table> {
+    pub fn dequantize(&self, rng: &mut dyn RngCore) -> Result<Table> {
         let width = |(step, units): (Option<Step>, &Units)| step.map_or(0.0, |step| step.width / units.scale);
         let widths: Vec<f64> = self.steps().into_iter().zip(&self.units).map(width).collect();
-        let x = dequantise(self.x.view(), &widths, rng)?;
+        let x = dequantize(self.x.view(), &widths, rng)?;
         Ok(Table { x, ..self.clone() })
     }
 
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!((table.kinds()[1], widths), (ColumnKind::Whole, vec![1.0, 0.0, 0.0, 0.0]));
         let part = table.select(&["exact", "id"]).unwrap();
         assert_eq!((part.rounded.as_slice(), part.units[0]), (&[0, 1][..], table.units[2]));
-        assert_eq!(part.dequantise(&mut crate::seeded(0)).unwrap(), part);
+        assert_eq!(part.dequantize(&mut crate::seeded(0)).unwrap(), part);
         // A block has the values themselves, unless told otherwise.
         let reader =
             || TableReader::new(text.as_bytes(), Header::Detect).unwrap().select(&["id", "t"]).unwrap();

@@ -21,8 +21,8 @@ const ENTROPY_BUDGET: f64 = 1e10;
 /// A curve with a distribution of its parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Path {
-    /// centre + radius (cos θ, sin θ), θ uniform on [from, to].
-    Arc { centre: [f64; 2], radius: f64, from: f64, to: f64 },
+    /// center + radius (cos θ, sin θ), θ uniform on [from, to].
+    Arc { center: [f64; 2], radius: f64, from: f64, to: f64 },
     /// t (cos t, sin t) / 5, t uniform on [3π/2, 9π/2].
     SwissRoll,
     /// ± n (−cos n, sin n) / 3, n = 3π √u with u uniform; then a uniform number from [0, ±1/6] on each
@@ -42,7 +42,7 @@ impl Path {
     fn at(self, t: f64) -> [f64; 2] {
         let (sin, cos) = t.sin_cos();
         match self {
-            Path::Arc { centre, radius, .. } => [centre[0] + radius * cos, centre[1] + radius * sin],
+            Path::Arc { center, radius, .. } => [center[0] + radius * cos, center[1] + radius * sin],
             Path::SwissRoll => [t * cos / 5.0, t * sin / 5.0],
             Path::Spiral { sign } => [-sign * t * cos / 3.0, sign * t * sin / 3.0],
         }
@@ -200,9 +200,9 @@ impl Curves {
     fn side_kernels(&self, x: ArrayView1<f64>, coordinate: usize) -> Array2<f64> {
         let nodes =
             self.panels.iter().flat_map(|panel| panel.nodes.iter().map(|node| (node.0, panel.jitter)));
-        let centres: Vec<_> = nodes.map(|(c, jitter)| (c[coordinate], jitter)).collect();
-        Array2::from_shape_fn((x.len(), centres.len()), |(i, k)| {
-            let (c, jitter) = centres[k];
+        let centers: Vec<_> = nodes.map(|(c, jitter)| (c[coordinate], jitter)).collect();
+        Array2::from_shape_fn((x.len(), centers.len()), |(i, k)| {
+            let (c, jitter) = centers[k];
             self.ln_side(x[i] - c, jitter).exp()
         })
     }

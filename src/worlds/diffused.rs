@@ -1,7 +1,7 @@
 use std::f64::consts::TAU;
 
 use super::mixture::Mixture;
-use crate::engine::Standardiser;
+use crate::engine::Standardizer;
 
 /// A Gaussian mixture under noise, in closed form: what a diffusion with a perfect network would know.
 ///
@@ -26,17 +26,17 @@ pub struct DiffusedMixture {
     axes: Vec<f64>,
     /// Eigenvalues: (k, d)
     variances: Vec<f64>,
-    standardiser: Standardiser,
+    standardizer: Standardizer,
 }
 
 impl DiffusedMixture {
     pub(super) fn new(mixture: &Mixture) -> Self {
-        let (k, d) = mixture.centres().dim();
+        let (k, d) = mixture.centers().dim();
         let weights = mixture.weights();
         // The moments of the whole: m = Σ w μ, s² = Σ w (diag C + μ²) − m².
         let moment = |f: &dyn Fn(usize) -> f64| (0..k).map(|i| weights[i] * f(i)).sum::<f64>();
         let covariances: Vec<Vec<f64>> = (0..k).map(|i| mixture.covariance(i)).collect();
-        let mu = |i: usize, j: usize| mixture.centres()[[i, j]];
+        let mu = |i: usize, j: usize| mixture.centers()[[i, j]];
         let shift: Vec<f64> = (0..d).map(|j| moment(&|i| mu(i, j))).collect();
         let scale: Vec<f64> = (0..d)
             .map(|j| moment(&|i| covariances[i][j * d + j] + (mu(i, j) - shift[j]).powi(2)).sqrt())
@@ -54,7 +54,7 @@ impl DiffusedMixture {
             means: (0..k * d).map(|at| (mu(at / d, at % d) - shift[at % d]) / scale[at % d]).collect(),
             axes,
             variances,
-            standardiser: Standardiser::of(shift, scale),
+            standardizer: Standardizer::of(shift, scale),
         }
     }
 
@@ -64,8 +64,8 @@ impl DiffusedMixture {
     }
 
     /// Between the units of the toy and the standard units that all else here is in.
-    pub fn standardiser(&self) -> &Standardiser {
-        &self.standardiser
+    pub fn standardizer(&self) -> &Standardizer {
+        &self.standardizer
     }
 
     /// ln p(x; α, σ), x: (d).
@@ -81,8 +81,8 @@ impl DiffusedMixture {
     /// // Without noise it is the toy's density in standard units.
     /// let mut z = [2.1, -3.9];
     /// let truth = toy.log_density(array![z].view())?[0];
-    /// mixture.standardiser().standardise(&mut z);
-    /// let nats = mixture.log_density(1.0, 0.0, &z.map(f64::from)) + mixture.standardiser().log_det(&z);
+    /// mixture.standardizer().standardize(&mut z);
+    /// let nats = mixture.log_density(1.0, 0.0, &z.map(f64::from)) + mixture.standardizer().log_det(&z);
     /// assert!((nats - truth).abs() < 1e-3);
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
@@ -240,18 +240,18 @@ mod tests {
         let mixture = toy.diffused().unwrap();
         let x = toy.sample(50, &mut seeded(0));
         let truth = toy.log_density(x.view()).unwrap();
-        let z = mixture.standardiser().apply(x);
+        let z = mixture.standardizer().apply(x);
         for (z, truth) in z.rows().into_iter().zip(truth) {
             let nats = mixture.log_density(1.0, 0.0, &z.mapv(f64::from).to_vec());
             // z was rounded to f32.
             assert!(
-                (nats + mixture.standardiser().log_det(&z.to_vec()) - truth).abs() < 1e-4,
+                (nats + mixture.standardizer().log_det(&z.to_vec()) - truth).abs() < 1e-4,
                 "{nats}, {truth}"
             );
         }
         // Standard units: mean 0 and variance 1, exactly, of many rows up to their chance.
         let n = 20_000;
-        let z = mixture.standardiser().apply(toy.sample(n, &mut seeded(1))).mapv(f64::from);
+        let z = mixture.standardizer().apply(toy.sample(n, &mut seeded(1))).mapv(f64::from);
         for column in z.columns() {
             assert!(column.mean().unwrap().abs() < 5.0 / (n as f64).sqrt());
             assert!((column.mapv(|v| v * v).mean().unwrap() - 1.0).abs() < 5.0 * (3.0 / n as f64).sqrt());
@@ -262,7 +262,7 @@ mod tests {
     fn noise_is_a_convolution() {
         // A mixture under noise is another mixture: C/s² becomes α² C/s² + σ².
         let mixture = tilted().diffused().unwrap();
-        let (alpha, sigma, s) = (0.8, 0.6, mixture.standardiser().scale());
+        let (alpha, sigma, s) = (0.8, 0.6, mixture.standardizer().scale());
         let mut covariances = Array3::zeros((3, 2, 2));
         let plain = [[0.5, 0.3, 0.3, 0.4], [0.02, -0.01, -0.01, 0.06], [1.0, 0.0, 0.0, 0.3]];
         for ((k, i, j), c) in covariances.indexed_iter_mut() {
@@ -318,7 +318,7 @@ mod tests {
         let (means, mut covariance) = (Array2::zeros((1, d)), Array3::zeros((1, d, d)));
         (0..d).for_each(|i| covariance[[0, i, i]] = 4.0);
         let mixture = Toy::mixture(&[1.0], means.view(), covariance.view()).unwrap().diffused().unwrap();
-        // Standardised: N(0, I), at α = 0.1 and σ = 0.1 of variance 0.02.
+        // Standardized: N(0, I), at α = 0.1 and σ = 0.1 of variance 0.02.
         let (x, mut score) = (vec![0.1; d], vec![0.0; d]);
         let nats = mixture.log_density(0.1, 0.1, &x);
         let truth = -0.5 * d as f64 * ((TAU * 0.02).ln() + 0.01 / 0.02);

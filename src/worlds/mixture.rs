@@ -76,15 +76,15 @@ impl Mixture {
         Ok(Mixture { weights, means: means.to_owned(), l, peak, common_sigma })
     }
 
-    /// Equal weights and covariance σ² I at each of `centres`, shape (k, 2).
-    pub(super) fn isotropic(centres: Array2<f64>, sigma: f64) -> Self {
-        let (k, d) = centres.dim();
+    /// Equal weights and covariance σ² I at each of `centers`, shape (k, 2).
+    pub(super) fn isotropic(centers: Array2<f64>, sigma: f64) -> Self {
+        let (k, d) = centers.dim();
         let mut l = vec![0.0; d * d];
         l.iter_mut().step_by(d + 1).for_each(|v| *v = sigma);
         let peak = -(k as f64).ln() - 0.5 * d as f64 * TAU.ln() - d as f64 * sigma.ln();
         Mixture {
             weights: vec![1.0 / k as f64; k],
-            means: centres,
+            means: centers,
             l: vec![l; k],
             peak: vec![peak; k],
             common_sigma: Some(sigma),
@@ -95,7 +95,7 @@ impl Mixture {
         self.means.ncols()
     }
 
-    pub(super) fn centres(&self) -> &Array2<f64> {
+    pub(super) fn centers(&self) -> &Array2<f64> {
         &self.means
     }
 

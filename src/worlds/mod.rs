@@ -56,7 +56,7 @@ enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Modes {
     /// Where they are, shape (modes, dim).
-    pub centres: Array2<f64>,
+    pub centers: Array2<f64>,
     /// Standard deviation of each, on every axis.
     pub sigma: f64,
 }
@@ -97,11 +97,11 @@ impl Toy {
     }
 
     fn ring_of(modes: usize, radius: f64, sigma: f64) -> Self {
-        let centres = Array2::from_shape_fn((modes, 2), |(k, i)| {
+        let centers = Array2::from_shape_fn((modes, 2), |(k, i)| {
             let (sin, cos) = (TAU * k as f64 / modes as f64).sin_cos();
             radius * if i == 0 { cos } else { sin }
         });
-        Toy { name: "ring", kind: Kind::Mixture(Mixture::isotropic(centres, sigma)) }
+        Toy { name: "ring", kind: Kind::Mixture(Mixture::isotropic(centers, sigma)) }
     }
 
     /// Eight modes on radius 1, σ = 0.01: the ring of the mode-coverage protocol (Lin et al. 2018, PacGAN).
@@ -128,9 +128,9 @@ impl Toy {
 
     fn grid_of(side: usize, spacing: f64, sigma: f64) -> Self {
         let along = |k: usize| spacing * (k as f64 - 0.5 * (side - 1) as f64);
-        let centres =
+        let centers =
             Array2::from_shape_fn((side * side, 2), |(k, i)| along(if i == 0 { k / side } else { k % side }));
-        Toy { name: "grid", kind: Kind::Mixture(Mixture::isotropic(centres, sigma)) }
+        Toy { name: "grid", kind: Kind::Mixture(Mixture::isotropic(centers, sigma)) }
     }
 
     /// 25 modes at {−4, −2, 0, 2, 4}², σ = 0.05: the grid of the mode-coverage protocol (Lin et al. 2018,
@@ -149,8 +149,8 @@ impl Toy {
     /// [`Error::Config`](crate::Error::Config) for a σ below 1e-4 or not finite.
     pub fn moons(sigma: f64) -> Result<Self> {
         check_sigma(sigma, 1e-4)?;
-        let upper = Path::Arc { centre: [0.0, 0.0], radius: 1.0, from: 0.0, to: PI };
-        let lower = Path::Arc { centre: [1.0, 0.5], radius: 1.0, from: PI, to: TAU };
+        let upper = Path::Arc { center: [0.0, 0.0], radius: 1.0, from: 0.0, to: PI };
+        let lower = Path::Arc { center: [1.0, 0.5], radius: 1.0, from: PI, to: TAU };
         Ok(Toy { name: "moons", kind: Kind::Curves(Curves::new(vec![upper, lower], sigma)) })
     }
 
@@ -167,7 +167,7 @@ impl Toy {
     }
 
     fn circles_of(name: &'static str, radii: &[f64], sigma: f64) -> Self {
-        let path = |&radius| Path::Arc { centre: [0.0, 0.0], radius, from: 0.0, to: TAU };
+        let path = |&radius| Path::Arc { center: [0.0, 0.0], radius, from: 0.0, to: TAU };
         Toy { name, kind: Kind::Curves(Curves::new(radii.iter().map(path).collect(), sigma)) }
     }
 
@@ -309,7 +309,7 @@ impl Toy {
     pub fn modes(&self) -> Option<Modes> {
         match &self.kind {
             Kind::Mixture(mixture) => {
-                mixture.common_sigma.map(|sigma| Modes { centres: mixture.centres().clone(), sigma })
+                mixture.common_sigma.map(|sigma| Modes { centers: mixture.centers().clone(), sigma })
             }
             _ => None,
         }

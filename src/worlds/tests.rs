@@ -74,9 +74,9 @@ fn densities_integrate_to_one() {
         let mass = trapezoid(&[-half; 2], &[half; 2], h, |x| toy.log_density_at(x).exp());
         assert!((mass - 1.0).abs() < 1e-6, "{}: {mass}", toy.name());
     }
-    let centres_of_cells = (0..64).map(|i| array![[(i % 8) as f32 - 3.5, (i / 8) as f32 - 3.5]]);
+    let centers_of_cells = (0..64).map(|i| array![[(i % 8) as f32 - 3.5, (i / 8) as f32 - 3.5]]);
     let board = Toy::checkerboard();
-    let mass: f64 = centres_of_cells.map(|x| board.log_density(x.view()).unwrap()[0].exp()).sum();
+    let mass: f64 = centers_of_cells.map(|x| board.log_density(x.view()).unwrap()[0].exp()).sum();
     assert!((mass - 1.0).abs() < 1e-14, "{mass}");
 }
 
@@ -195,12 +195,12 @@ fn samples_are_reproducible_and_have_prefixes() {
 #[test]
 fn modes_are_those_of_rings_and_grids() {
     let modes = Toy::grid25().modes().unwrap();
-    assert_eq!((modes.centres.dim(), modes.sigma), ((25, 2), 0.05));
-    assert_eq!(modes.centres.row(0), array![-4.0, -4.0]);
-    assert_eq!(modes.centres.row(7), array![-2.0, 0.0]);
+    assert_eq!((modes.centers.dim(), modes.sigma), ((25, 2), 0.05));
+    assert_eq!(modes.centers.row(0), array![-4.0, -4.0]);
+    assert_eq!(modes.centers.row(7), array![-2.0, 0.0]);
     let modes = Toy::ring8().modes().unwrap();
-    assert!((&modes.centres.row(2) - &array![0.0, 1.0]).iter().all(|v| v.abs() < 1e-15));
-    assert!((Toy::ffjord8().modes().unwrap().centres[[0, 0]] - 8f64.sqrt()).abs() < 1e-15);
+    assert!((&modes.centers.row(2) - &array![0.0, 1.0]).iter().all(|v| v.abs() < 1e-15));
+    assert!((Toy::ffjord8().modes().unwrap().centers[[0, 0]] - 8f64.sqrt()).abs() < 1e-15);
     assert_eq!(tilted().modes(), None);
     assert_eq!(Toy::moons(0.1).unwrap().modes(), None);
     // A mixture given by its covariances has modes too, if they are all alike.

@@ -118,9 +118,9 @@ fn columns_without_a_density_are_told() {
     let output = run(&[&fit[..], &["--drop-constant"]].concat());
     let message = stderr(&output);
     assert!(output.status.success() && message.contains("hold only one value: c\n"), "{message}");
-    assert!(message.contains("rounded columns: count (1).") && message.contains("--dequantise"), "{message}");
+    assert!(message.contains("rounded columns: count (1).") && message.contains("--dequantize"), "{message}");
 
-    let output = run(&[&fit[..], &["--columns", "a,count", "--dequantise"]].concat());
+    let output = run(&[&fit[..], &["--columns", "a,count", "--dequantize"]].concat());
     let message = stderr(&output);
     assert!(
         output.status.success() && message.contains("noise to rounded columns: count (1)\n"),
@@ -154,7 +154,7 @@ fn tenths_are_drawn_as_tenths() {
         .collect();
     let data = folder.write("data.csv", format!("len,code\n{rows}"));
     let model = folder.path("model.safetensors");
-    let output = run(&["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--dequantise"]);
+    let output = run(&["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--dequantize"]);
     assert!(
         stderr(&output).contains("noise to rounded columns: len (0.1), code (20)\n"),
         "{}",
@@ -242,14 +242,14 @@ fn rounding_is_told() {
         let rows: String = (0..40).map(|i| format!("{},{}\n", f64::from(i as i32).sin(), id(i))).collect();
         folder.write("data.csv", format!("a,id\n{rows}"))
     };
-    let fit = |data: &str| run(&["fit", "-m", "gaussian_mixture", data, "-o", &model, "--dequantise"]);
+    let fit = |data: &str| run(&["fit", "-m", "gaussian_mixture", data, "-o", &model, "--dequantize"]);
     let output = fit(&table(&|i| 1_000_003 * (i * i % 40)));
     let message = stderr(&output);
     assert!(
         output.status.success() && message.contains("do not fit into the 24 bits of f32 were rounded: id ("),
         "{message}"
     );
-    assert!(message.contains("--dequantise has no effect") && !message.contains("added"), "{message}");
+    assert!(message.contains("--dequantize has no effect") && !message.contains("added"), "{message}");
     let output = fit(&table(&|i| u64::MAX - i));
     let message = stderr(&output);
     assert!(message.contains("in all 40 rows, once they are rounded"), "{message}");

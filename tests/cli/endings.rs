@@ -50,7 +50,7 @@ fn a_signal_keeps_the_model_and_is_named() {
         let folder = Folder::new(signal);
         let model = folder.path("model.safetensors");
         let fit = ["fit", "-m", "gan", FAITHFUL, "-o", &model, "--steps", "1000000000"];
-        let said = signalled(listening(&fit), &[signal], code);
+        let said = signaled(listening(&fit), &[signal], code);
         assert!(said.contains(&format!("until {says}")) && said.contains("saved to"), "{said}");
         assert_eq!(ok(&["sample", &model, "-n", "2"]).lines().count(), 3);
     }
@@ -94,7 +94,7 @@ fn what_is_ignored_at_the_start_stays_ignored() {
     shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_quadrivium")]);
     shell.args(["fit", "-m", "gan", FAITHFUL, "-o", &model, "--steps", "1000000000"]);
     // The first signal changes nothing, so the second one is the first.
-    let said = signalled(shell, &["HUP", "TERM"], 143);
+    let said = signaled(shell, &["HUP", "TERM"], 143);
     assert!(said.contains("until SIGTERM") && said.contains("saved to"), "{said}");
 }
 
@@ -114,7 +114,7 @@ fn listening(args: &[&str]) -> Command {
 
 /// What a program said that got these signals, one after the other, once it had begun, and ended with that code.
 #[cfg(unix)]
-fn signalled(mut program: Command, signals: &[&str], code: i32) -> String {
+fn signaled(mut program: Command, signals: &[&str], code: i32) -> String {
     use std::io::{BufRead, BufReader};
 
     let mut child = program.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

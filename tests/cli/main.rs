@@ -197,7 +197,7 @@ fn text_npy_and_pipes_carry_the_same_numbers() {
 #[test]
 fn rows_are_scored_by_other_noise_than_the_training_had() {
     let folder = Folder::new("noise");
-    let model = folder.fit("kernel_density", &["--dequantise", "--set", r#"bandwidth={"Fixed":0.001}"#]);
+    let model = folder.fit("kernel_density", &["--dequantize", "--set", r#"bandwidth={"Fixed":0.001}"#]);
     let mean = |seed: &str| {
         let scored = ok(&["score", &model, FAITHFUL, "--seed", seed]);
         let nats = scored.lines().skip(1).map(|line| line.parse::<f64>().unwrap().max(-100.0));
@@ -216,7 +216,7 @@ fn the_best_model_is_kept_and_measured_on_the_rows_held_out() {
         let path = folder.path(name);
         let fit = ["fit", "-m", "vae", FAITHFUL, "--steps", "60", "--validation", "0.2", "--patience", "60"];
         // So large steps that the last is not the best.
-        let more = ["--set", "optimiser.lr=0.3", "--validate-every", every, "-o", &path];
+        let more = ["--set", "optimizer.lr=0.3", "--validate-every", every, "-o", &path];
         let output = run(&[&fit[..], &more].concat());
         let message = stderr(&output);
         let (_, figure) =
@@ -275,17 +275,17 @@ fn settings_reach_the_model() {
     let folder = Folder::new("settings");
     let config = folder.write("config.json", r#"{"hidden": [8], "latent_dim": 1}"#);
     let model =
-        folder.fit("vae", &["--config", &config, "--set", "latent_dim=3", "--set", "optimiser.lr=0.001"]);
+        folder.fit("vae", &["--config", &config, "--set", "latent_dim=3", "--set", "optimizer.lr=0.001"]);
     let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
     let config = &json["config"];
     assert_eq!((&config["hidden"], &config["latent_dim"]), (&serde_json::json!([8]), &serde_json::json!(3)));
-    assert_eq!(config["optimiser"]["lr"], 0.001);
+    assert_eq!(config["optimizer"]["lr"], 0.001);
     // The rest of an object that is named in part stays as the model's recipe has it.
-    let part = folder.write("part.json", r#"{"optimiser": {"lr": 0.01}}"#);
+    let part = folder.write("part.json", r#"{"optimizer": {"lr": 0.01}}"#);
     let gan = folder.fit("gan", &["--config", &part]);
     let json_gan: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &gan])).unwrap();
-    let optimiser = &json_gan["config"]["optimiser"];
-    assert_eq!((&optimiser["lr"], &optimiser["beta1"]), (&0.01.into(), &0.5.into()));
+    let optimizer = &json_gan["config"]["optimizer"];
+    assert_eq!((&optimizer["lr"], &optimizer["beta1"]), (&0.01.into(), &0.5.into()));
     // What `info` shows can be given back.
     let whole = folder.write("whole.json", config.to_string());
     let again = folder.path("again.safetensors");
@@ -312,7 +312,7 @@ fn compare_ranks_every_model() {
     let command = table.lines().last().unwrap();
     assert_eq!(
         command,
-        format!("quadrivium fit -m {first} {FAITHFUL} --dequantise -o {first}.safetensors"),
+        format!("quadrivium fit -m {first} {FAITHFUL} --dequantize -o {first}.safetensors"),
         "{table}"
     );
     let command =

@@ -112,7 +112,7 @@ fn bad_commands_are_told_before_work_is_done() {
     }
     for (more, says) in [
         (&["--set", "latent_dim=0"][..], "VaeConfig::latent_dim = 0"),
-        (&["--set", "optimiser.lr=-1"], "lr = -1"),
+        (&["--set", "optimizer.lr=-1"], "lr = -1"),
         (&["--set", "dim=3"], "2 columns"),
         (&["--set", "hidden=64"], "hidden = 64: invalid type"),
         (&["--config", FAITHFUL], "faithful.csv: "),
@@ -120,7 +120,7 @@ fn bad_commands_are_told_before_work_is_done() {
         let message = fails(&[&fit[..], more].concat(), 1);
         assert!(message.contains(says), "{more:?}: {message}");
     }
-    for (setting, says) in [("latnt=0", "latent_dim"), ("optimiser.rate=1", "weight_decay")] {
+    for (setting, says) in [("latnt=0", "latent_dim"), ("optimizer.rate=1", "weight_decay")] {
         assert!(fails(&[&fit[..], &["--set", setting]].concat(), 2).contains(says), "{setting}");
     }
     let nowhere = folder.path("no/such/model.safetensors");

@@ -71,7 +71,7 @@ macro_rules! promises {
             conditions::shared_condition_scores_as_the_same_repeated,
         }
     };
-    (Unnormalised) => {};
+    (Unnormalized) => {};
     (Unavailable) => {};
     (Mixture, class) => {
         kept!(conditions::score_without_a_class_is_the_mixture_of_the_classes);
@@ -99,7 +99,7 @@ conditional! {
     gan_wasserstein: Unavailable, Mixture;
     diffusion_ddim: OdeEstimate, Marginal;
     diffusion_predictor_corrector: OdeEstimate, Marginal;
-    energy_chains: Unnormalised, Mixture;
+    energy_chains: Unnormalized, Mixture;
     energy_normalized: Estimate, Mixture;
     score_denoising: Unavailable, Marginal;
     gaussian_mixture: Exact, Joint;

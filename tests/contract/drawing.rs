@@ -75,7 +75,7 @@ pub fn lower_temperature_gives_less_varied_rows(subject: &Subject) {
     // A temperature leaves the centers of components and kernels where they are.
     let most = match model.card().objective {
         Objective::KernelSmoothing => 0.999,
-        Objective::ExpectationMaximisation => 0.9,
+        Objective::ExpectationMaximization => 0.9,
         _ => 0.6,
     };
     assert!(ratio < most, "spread at 0.2 against 1: {ratio}");

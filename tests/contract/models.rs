@@ -3,8 +3,8 @@
 use super::*;
 use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::diffusion::{Method, Solver};
-use quadrivium::energy::{Acceptance, Langevin, Normalisation};
-use quadrivium::{OptimiserConfig, TraceEstimator};
+use quadrivium::energy::{Acceptance, Langevin, Normalization};
+use quadrivium::{OptimizerConfig, TraceEstimator};
 
 /// What a promise may ask of any model in the table.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct Setting {
     /// What rows are conditioned on.
     pub condition: ConditionKind,
     /// How the parameters of networks move, if not by the model's default.
-    pub optimizer: Option<OptimiserConfig>,
+    pub optimizer: Option<OptimizerConfig>,
 }
 
 impl Default for Setting {
@@ -125,7 +125,7 @@ macro_rules! promises {
             scoring::likelihood_does_not_beat_the_truth,
         }
     };
-    (Unnormalised) => {};
+    (Unnormalized) => {};
     (Unavailable) => {};
 }
 
@@ -135,7 +135,7 @@ macro_rules! network {
         let (dim, condition) = ($s.dim, $s.condition);
         let mut config = $config { dim, condition, $($field $(: $value)?,)* ..Default::default() };
         if let Some(optimizer) = &$s.optimizer {
-            config.optimiser = optimizer.clone();
+            config.optimizer = optimizer.clone();
         }
         $model::new(config, &mut seeded(3)).unwrap()
     }};
@@ -180,9 +180,9 @@ fn energy(s: &Setting, training: EnergyTraining, acceptance: Acceptance, steps: 
 }
 
 fn normalized_energy(s: &Setting) -> Box<dyn Model> {
-    let normalisation = Normalisation::Quadrature { intervals: 200 };
+    let normalization = Normalization::Quadrature { intervals: 200 };
     let (training, hidden) = (DENOISING, vec![16, 16]);
-    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden, normalisation }))
+    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden, normalization }))
 }
 
 fn score(s: &Setting, training: ScoreTraining) -> Box<dyn Model> {
@@ -254,9 +254,9 @@ contract! {
         |s| diffusion(s, EXPLODING, Sampler::PredictorCorrector { steps: 6, snr: 0.16 });
     diffusion_ode: Network, OdeEstimate,
         |s| diffusion(s, EXPLODING, Sampler::Ode { method: Method::Heun, steps: 7 });
-    energy_chains: Network, Unnormalised, |s| energy(s, CHAINS, Acceptance::Metropolis, 30);
-    energy_chains_unadjusted: Network, Unnormalised, |s| energy(s, CHAINS, Acceptance::Always, 25);
-    energy_denoising: Network, Unnormalised, |s| energy(s, DENOISING, Acceptance::Metropolis, 30);
+    energy_chains: Network, Unnormalized, |s| energy(s, CHAINS, Acceptance::Metropolis, 30);
+    energy_chains_unadjusted: Network, Unnormalized, |s| energy(s, CHAINS, Acceptance::Always, 25);
+    energy_denoising: Network, Unnormalized, |s| energy(s, DENOISING, Acceptance::Metropolis, 30);
     energy_normalized: Network, Estimate, normalized_energy;
     score_denoising: Network, Unavailable, |s| score(s, ScoreTraining::Denoising);
     score_sliced: Network, Unavailable, |s| score(s, ScoreTraining::Sliced);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use quadrivium::OptimiserConfig;
+use quadrivium::OptimizerConfig;
 use quadrivium::engine::{Adam, Fitted, Part, Rows};
 use quadrivium::map::Objective;
 
@@ -27,7 +27,7 @@ pub fn observer_sees_every_step_and_can_break_off(subject: &Subject) {
     assert_eq!(seen, (0..steps).collect::<Vec<_>>());
     // Of the runs of a mixture, the report is that of the one which was kept.
     let reported = report.loss.len();
-    let searches = model.card().objective == Objective::ExpectationMaximisation;
+    let searches = model.card().objective == Objective::ExpectationMaximization;
     assert!(reported == steps || searches && (1..=steps).contains(&reported), "{reported}");
     assert_eq!(report.stop, stop);
     assert!(report.parts.iter().all(|(_, values)| values.len() == steps));
@@ -100,7 +100,7 @@ pub fn interrupted_training_goes_on_to_the_same_bits(subject: &Subject) {
 }
 
 fn is_baseline(model: &dyn Generative) -> bool {
-    matches!(model.card().objective, Objective::KernelSmoothing | Objective::ExpectationMaximisation)
+    matches!(model.card().objective, Objective::KernelSmoothing | Objective::ExpectationMaximization)
 }
 
 #[cfg(feature = "rayon")]
@@ -126,7 +126,7 @@ pub fn number_of_threads_does_not_move_a_bit(subject: &Subject) {
 pub fn averaged_parameters_draw_score_and_are_validated(subject: &Subject) {
     let [mut averaged, mut last] = [0.9, 0.0].map(|ema| {
         // Steps large enough that parameters and their average are far apart.
-        let optimizer = OptimiserConfig { lr: 0.02, warmup: 0, ema, ..OptimiserConfig::default() };
+        let optimizer = OptimizerConfig { lr: 0.02, warmup: 0, ema, ..OptimizerConfig::default() };
         subject.made(&Setting { optimizer: Some(optimizer), ..Setting::default() })
     });
     let options = TrainOptions { validation: 0.2, validate_every: 5, ..short(10) };
@@ -140,7 +140,7 @@ pub fn averaged_parameters_draw_score_and_are_validated(subject: &Subject) {
     let score =
         |model: &dyn Generative| match model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap()
         {
-            LogLikelihood::Unnormalised(nats) => Some(nats.to_vec()),
+            LogLikelihood::Unnormalized(nats) => Some(nats.to_vec()),
             LogLikelihood::Unavailable => None,
             other => other.nats().map(|nats| nats.to_vec()),
         };
@@ -153,7 +153,7 @@ pub fn averaged_parameters_draw_score_and_are_validated(subject: &Subject) {
 }
 
 pub fn wild_learning_rate_is_an_error_that_leaves_a_usable_model(subject: &Subject) {
-    let wild = OptimiserConfig { lr: 1e38, clip_norm: None, warmup: 0, ..OptimiserConfig::default() };
+    let wild = OptimizerConfig { lr: 1e38, clip_norm: None, warmup: 0, ..OptimizerConfig::default() };
     let setting = Setting { optimizer: Some(wild), ..Setting::default() };
     // One step is enough, although no further step sees what it has done.
     for steps in [1, 50] {
@@ -175,7 +175,7 @@ fn held_out_rows_are_drawn_at_random() {
             Rows::prepare(&data, &Fitted::new(1, ConditionKind::None), &options, &mut seeded(seed)).unwrap();
         let numbers = |part: &Part| {
             let mut x = part.x.clone();
-            split.fitted.standardiser.restore(x.as_slice_mut().unwrap());
+            split.fitted.standardizer.restore(x.as_slice_mut().unwrap());
             x.iter().map(|v| v.round() as usize).collect::<BTreeSet<usize>>()
         };
         (numbers(&split.training), numbers(&split.validation))
@@ -195,7 +195,7 @@ fn held_out_rows_are_drawn_at_random() {
 #[test]
 fn clipping_never_lengthens_a_gradient() {
     let steps = |clip_norm| {
-        let config = OptimiserConfig { clip_norm, ..OptimiserConfig::default() };
+        let config = OptimizerConfig { clip_norm, ..OptimizerConfig::default() };
         let mut adam = Adam::new(3);
         let (mut p, mut average) = (vec![1.0f32; 3], vec![1.0f32; 3]);
         for step in 1..=5 {

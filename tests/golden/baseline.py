@@ -24,8 +24,8 @@ def rows(n, dim, phase):
     lump = np.arange(n) % 3
     for c in range(1, dim):
         z[:, c] += 0.5 * (lump - 1) * z[:, 0]
-    centre = np.stack([3.0 * lump * np.cos(c + lump) for c in range(dim)], axis=1)
-    return (centre + z * (0.3 + 0.2 * lump)[:, None]).astype(np.float32).astype(np.float64)
+    center = np.stack([3.0 * lump * np.cos(c + lump) for c in range(dim)], axis=1)
+    return (center + z * (0.3 + 0.2 * lump)[:, None]).astype(np.float32).astype(np.float64)
 
 
 def flat(a):
@@ -48,7 +48,7 @@ def full(family, covariances, k, dim):
 def mixture(family, dim, k, iterations):
     """A start, the log-likelihood under it, and where EM gets from it.
 
-    Spherical ones are fitted to standardised columns, and taken back to the data's units.
+    Spherical ones are fitted to standardized columns, and taken back to the data's units.
     """
     train, test = rows(200, dim, 0.4), rows(50, dim, 2.2)
     unit = train.std(axis=0) if family == "spherical" else np.ones(dim)

@@ -14,7 +14,7 @@ mp.dps = 50
 
 
 def remez(target, weight, lo, hi, terms):
-    """The polynomial q with `terms` coefficients that minimises max |weight (q - target)| on [lo, hi]."""
+    """The polynomial q with `terms` coefficients that minimizes max |weight (q - target)| on [lo, hi]."""
     nodes = [(lo + hi) / 2 - (hi - lo) / 2 * cos(pi * i / terms) for i in range(terms + 1)]
     grid = linspace(lo, hi, 100 * terms)
     for _ in range(8):

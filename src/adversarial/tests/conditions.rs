@@ -54,7 +54,7 @@ fn generated_rows_have_the_conditions_of_the_real_ones() {
         condition: CLASSES,
         ..small(AdversarialLoss::WassersteinGp { lambda: 0.0 })
     };
-    (config.optimiser.lr, config.critic_lr) = (1e-30, 1e-30);
+    (config.optimizer.lr, config.critic_lr) = (1e-30, 1e-30);
     let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
     gan.critic_parameters = Parameters::new(vec![0.0, 0.0, 1.0, 10.0, 100.0, 0.0]);
     let report = gan.train(&labeled(300), &options(), &mut seeded(2), &mut Silent).unwrap();
@@ -80,7 +80,7 @@ fn absurd_conditions_draw_numbers() {
 #[test]
 fn conditional_draws_lie_in_the_asked_mode() {
     let toy = Toy::ring(8, 1.0, 0.08).unwrap();
-    let centers = toy.modes().unwrap().centres;
+    let centers = toy.modes().unwrap().centers;
     let nearest = |x: &Array2<f32>| -> Array1<u32> {
         let square = |x: ndarray::ArrayView1<f32>, k: usize| {
             (0..2).map(|i| (f64::from(x[i]) - centers[[k, i]]).powi(2)).sum::<f64>()

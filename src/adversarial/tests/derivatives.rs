@@ -103,9 +103,9 @@ fn the_penalty_of_an_affine_critic_is_known() {
         let gan = Gan::new(affine(GAMES[2]), &mut seeded(0)).unwrap();
         let (_, parts, dp) = critic_at(&gan, &p, 1.0, 5);
         assert!((parts[1] - n * 3.0 * (scale - 1.0).powi(2)).abs() < 1e-12);
-        let mut unpenalised = gan.clone();
-        unpenalised.config.loss = AdversarialLoss::WassersteinGp { lambda: 0.0 };
-        let base = critic_at(&unpenalised, &p, 1.0, 5).2;
+        let mut unpenalized = gan.clone();
+        unpenalized.config.loss = AdversarialLoss::WassersteinGp { lambda: 0.0 };
+        let base = critic_at(&unpenalized, &p, 1.0, 5).2;
         let got: Vec<f64> = dp.iter().zip(&base).map(|(dp, base)| dp - base).collect();
         let slope = n * 2.0 * 3.0 * (scale - 1.0);
         assert_close("∂P/∂(w, b)", 1e-6, &got, &[slope * w[0], slope * w[1], 0.0]);

@@ -53,7 +53,7 @@ fn against_a_fixed_generator(loss: AdversarialLoss, scale: f32, shift: f32) -> (
         critic_lr: 1e-2,
         ..GanConfig::default()
     };
-    config.optimiser.lr = 1e-30;
+    config.optimizer.lr = 1e-30;
     let mut gan = Gan::new(config, &mut seeded(0)).unwrap();
     gan.generator_parameters = Parameters::new(vec![scale, shift]);
     let options = TrainOptions { steps: 800, batch: 512, ..Default::default() };
@@ -101,7 +101,7 @@ fn known_modes_are_recovered() {
         let options = TrainOptions { steps: 1000, ..Default::default() };
         gan.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
         let x = gan.sample(2_500, &SampleOptions::default(), &mut seeded(3)).unwrap().x;
-        let found = mode_coverage(x.view(), modes.centres.view(), modes.sigma).unwrap();
+        let found = mode_coverage(x.view(), modes.centers.view(), modes.sigma).unwrap();
         assert!(found.modes_fair == 8 && found.high_quality > 0.7, "{loss:?}: {found:?}");
     }
 }
@@ -143,7 +143,7 @@ fn the_averages_draw_and_judge() {
 fn held_out_rows_watch_the_players_as_they_stand() {
     let run = |ema| {
         let mut config = small(GAMES[1]);
-        config.optimiser.ema = ema;
+        config.optimizer.ema = ema;
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { validation: 0.2, validate_every: 2, ..options() };
         let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
@@ -184,7 +184,7 @@ fn the_wasserstein_penalty_is_taken_between_real_and_generated_rows() {
         critic_octaves: 0,
         ..GanConfig::default()
     };
-    (config.optimiser.lr, config.critic_lr) = (1e-30, 1e-30);
+    (config.optimizer.lr, config.critic_lr) = (1e-30, 1e-30);
     let mut gan = Gan::new(config, &mut seeded(0)).unwrap();
     gan.generator_parameters = Parameters::new(vec![1e-6, -40.0]);
     gan.critic_parameters = Parameters::new(vec![1.0, 20.0, 1.0, 0.0]);
@@ -200,7 +200,7 @@ fn each_move_has_rows_and_noise_of_its_own() {
     // Players who stand still: only what a move draws makes a difference.
     let losses = |critic_steps| {
         let mut config = GanConfig { critic_steps, critic_lr: 1e-30, ..small(GAMES[1]) };
-        config.optimiser.lr = 1e-30;
+        config.optimizer.lr = 1e-30;
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
         let one = TrainOptions { steps: 1, ..options() };
         let report = gan.train(&moons(500, 0), &one, &mut seeded(2), &mut Silent).unwrap();
@@ -224,7 +224,7 @@ fn every_option_matters() {
             |c| c.critic_octaves = 2,
             |c| c.critic_steps = 2,
             |c| c.critic_lr *= 2.0,
-            |c| c.optimiser.lr *= 2.0,
+            |c| c.optimizer.lr *= 2.0,
         ];
         let unchanged = rows(base.clone());
         assert_eq!(rows(base.clone()), unchanged);
@@ -306,7 +306,7 @@ fn a_divergence_leaves_both_players_at_their_last_good_parameters() {
     for loss in GAMES {
         for (lr, critic_lr) in [(1e30, 1e-3), (1e-3, 1e30)] {
             let mut config = GanConfig { critic_lr, ..small(loss) };
-            (config.optimiser.lr, config.optimiser.warmup) = (lr, 0);
+            (config.optimizer.lr, config.optimizer.warmup) = (lr, 0);
             let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
             let run = gan.train(
                 &moons(500, 0),
@@ -338,7 +338,7 @@ fn a_config_out_of_range_is_named() {
         ("GanConfig::critic_octaves", |c| c.critic_octaves = 15),
         ("GanConfig::critic_steps", |c| c.critic_steps = 0),
         ("GanConfig::critic_lr", |c| c.critic_lr = 0.0),
-        ("OptimiserConfig::lr", |c| c.optimiser.lr = -1.0),
+        ("OptimizerConfig::lr", |c| c.optimizer.lr = -1.0),
         ("GanConfig::condition", |c| c.condition = ConditionKind::Class { classes: 0 }),
         ("GanConfig::critic_hidden", |c| {
             (c.condition, c.conditioning) = (ConditionKind::Vector { dim: 65_536 }, Conditioning::Projection);

@@ -114,7 +114,7 @@ fn bins_follow_the_rows_and_not_an_outlier() {
     assert!(grid.edges.windows(2).any(|pair| pair[0] == 0.125 && pair[1] - pair[0] < 1.002 * LEAST_SD));
 }
 
-/// A draw at a temperature T has the density p^(1/T²), normalised: here of a mixture with components far
+/// A draw at a temperature T has the density p^(1/T²), normalized: here of a mixture with components far
 /// apart, with overlapping ones, and of bins.
 #[test]
 fn a_temperature_tempers_the_density() {

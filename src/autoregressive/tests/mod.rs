@@ -76,9 +76,9 @@ fn axis(conditional: &Conditional, fineness: usize) -> Vec<(f64, f64)> {
 /// The rows x of rows w, (n, d), and dx/dw.
 fn restored(model: &Autoregressive, w: Vec<f64>) -> (Array2<f32>, f64) {
     let mut x: Vec<f32> = w.into_iter().map(|w| w as f32).collect();
-    model.fitted.standardiser.restore(&mut x);
+    model.fitted.standardizer.restore(&mut x);
     let dim = model.dim();
-    let log_det = model.fitted.standardiser.log_det(&x[..dim]);
+    let log_det = model.fitted.standardizer.log_det(&x[..dim]);
     (Array2::from_shape_vec((x.len() / dim, dim), x).unwrap(), (-log_det).exp())
 }
 
@@ -141,10 +141,10 @@ fn correlated(n: usize, seed: u64) -> (Array2<f32>, f64) {
 #[test]
 fn a_model_starts_at_one_full_gaussian() {
     let (test, entropy) = correlated(4_000, 1);
-    let optimiser = OptimiserConfig { lr: 1e-12, ..Default::default() };
+    let optimizer = OptimizerConfig { lr: 1e-12, ..Default::default() };
     for (whiten, rows, gap) in [(true, 100, 0.4), (true, 5_000, 0.02), (false, 5_000, 2.0)] {
         let config =
-            AutoregressiveConfig { dim: 6, whiten, optimiser: optimiser.clone(), ..Default::default() };
+            AutoregressiveConfig { dim: 6, whiten, optimizer: optimizer.clone(), ..Default::default() };
         let model = trained(config, &Dataset::new(correlated(rows, 0).0).unwrap(), 1);
         let excess = mean_nll(&model, &test) - entropy;
         // Without the linear part, only the columns' own spreads are known.
@@ -216,8 +216,8 @@ fn training_starts_at_the_marginals() {
     let toy = Toy::grid25();
     let data = Dataset::new(toy.sample(20_000, &mut seeded(12))).unwrap();
     for (head, most) in [(Head::Mixture { components: 40 }, 0.5), (Head::Bins { bins: 400 }, 0.1)] {
-        let optimiser = OptimiserConfig { lr: 1e-12, ..Default::default() };
-        let model = trained(AutoregressiveConfig { head, optimiser, ..Default::default() }, &data, 1);
+        let optimizer = OptimizerConfig { lr: 1e-12, ..Default::default() };
+        let model = trained(AutoregressiveConfig { head, optimizer, ..Default::default() }, &data, 1);
         // The grid's columns are independent: their marginals are the whole truth. One Gaussian per column is
         // 4.9 above it.
         let excess = mean_nll(&model, &toy.sample(4_000, &mut seeded(13))) - toy.entropy().unwrap();
@@ -271,7 +271,7 @@ fn every_option_matters() {
         AutoregressiveConfig { head: BINS, ..base.clone() },
         AutoregressiveConfig { head: Head::Bins { bins: 13 }, ..base.clone() },
         AutoregressiveConfig {
-            optimiser: OptimiserConfig { lr: 2e-3, ..Default::default() },
+            optimizer: OptimizerConfig { lr: 2e-3, ..Default::default() },
             ..base.clone()
         },
     ];

@@ -1,6 +1,6 @@
 use crate::baseline::lanes::{LANES, Lanes, total};
 use crate::numeric::Real;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// Kernels that are summed for all rows of a tile before the next ones are loaded: tiles of LANES, within L1.
 const BLOCK: usize = 64;
@@ -27,7 +27,7 @@ pub(super) fn log_sums(
     let lanes = scratch.as_chunks_mut::<LANES>().0;
     // A number beyond all rows where there is none.
     let own = |r: usize| own.get(r).copied().unwrap_or(usize::MAX);
-    vectorise(
+    vectorize(
         #[inline(always)]
         || {
             for (b, tiles) in kernels.tiles().chunks(BLOCK * d * LANES).enumerate() {

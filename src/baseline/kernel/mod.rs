@@ -16,7 +16,7 @@
 //! **What goes wrong.** *Blur*: one width for all places is too wide for a peak and too narrow for a tail,
 //! and the rules are too wide for everything with more than one mode. *The curse of dimension*: the error
 //! falls as n^(−4/(d + 4)). *Repeated rows*: cross-validation narrows the kernels without end;
-//! [`dequantise`](crate::tables::dequantise) rounded columns first.
+//! [`dequantize`](crate::tables::dequantize) rounded columns first.
 //!
 //! **Under a condition.** Of a class, kernels stand on its rows alone, with one H for all classes from their pooled
 //! covariance within classes; a class without rows has the kernels of all. Of vectors c, kernels stand on (c, x), and

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 const WIDTHS: usize = 14;
 const WIDEST: f64 = 2.0;
 const RATIO: f64 = 0.5;
-/// Golden-section steps between the neighbours of the best: h to 2 %.
+/// Golden-section steps between the neighbors of the best: h to 2 %.
 const REFINEMENTS: usize = 10;
 
 /// How many bandwidths cross-validation tries.
@@ -94,7 +94,7 @@ impl<'a> LeaveOneOut<'a> {
     /// The bandwidth of the least NLL: a geometric sequence of widths, then golden sections of ln h around the
     /// best. `observe(h, nll)` sees each and may end the search with the best so far. The least NLL, its h, and
     /// whether to go on.
-    pub fn minimise(
+    pub fn minimize(
         &self,
         mut observe: impl FnMut(f64, f64) -> ControlFlow<()>,
     ) -> (f64, f64, ControlFlow<()>) {

@@ -18,12 +18,12 @@ impl DrawTile for KernelDensity {
         let (scale, l, rows) = (temperature * self.bandwidth, &self.kernels.sphere.l, self.rows());
         for (r, x) in x.chunks_exact_mut(d).enumerate() {
             let mut rng = streams.row(r);
-            let centre = rows.row(rng.random_range(0..rows.nrows()));
+            let center = rows.row(rng.random_range(0..rows.nrows()));
             z.clear();
             z.extend((0..d).map(|_| f64::normal(&mut rng)));
-            for (i, (x, &centre)) in x.iter_mut().zip(centre).enumerate() {
+            for (i, (x, &center)) in x.iter_mut().zip(center).enumerate() {
                 let noise: f64 = l[i * d..].iter().zip(&z[..=i]).map(|(l, z)| l * z).sum();
-                let value = f64::from(centre) + scale * noise;
+                let value = f64::from(center) + scale * noise;
                 *x = value.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
             }
         }

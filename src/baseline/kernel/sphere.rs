@@ -38,9 +38,9 @@ impl Sphere {
         let d = self.shift.len();
         y.clear();
         for row in rows.chunks_exact(d) {
-            let centred = || row.iter().zip(&self.shift).map(|(&x, shift)| f64::from(x) - shift);
+            let centered = || row.iter().zip(&self.shift).map(|(&x, shift)| f64::from(x) - shift);
             y.extend((0..d).map(|i| {
-                self.whiten[i * d..=i * d + i].iter().zip(centred()).map(|(w, x)| w * x).sum::<f64>()
+                self.whiten[i * d..=i * d + i].iter().zip(centered()).map(|(w, x)| w * x).sum::<f64>()
             }));
         }
     }
@@ -49,8 +49,8 @@ impl Sphere {
     pub fn extend_first(&self, c: impl ExactSizeIterator<Item = f32> + Clone, y: &mut Vec<f64>) {
         let d = self.shift.len();
         for i in 0..c.len() {
-            let centred = c.clone().zip(&self.shift).map(|(c, shift)| f64::from(c) - shift);
-            y.push(self.whiten[i * d..=i * d + i].iter().zip(centred).map(|(w, c)| w * c).sum());
+            let centered = c.clone().zip(&self.shift).map(|(c, shift)| f64::from(c) - shift);
+            y.push(self.whiten[i * d..=i * d + i].iter().zip(centered).map(|(w, c)| w * c).sum());
         }
     }
 

@@ -6,7 +6,7 @@ use rand::RngCore;
 use super::objective::{LeaveOneOut, TRIALS, scott, silverman};
 use super::{Bandwidth, Conditioned, KernelDensity, Sphere};
 use crate::baseline::{by_class, covariance, joined, numbers};
-use crate::engine::{self, Standardiser};
+use crate::engine::{self, Standardizer};
 use crate::error::{Error, Result};
 use crate::model::{
     Condition, ConditionKind, Dataset, Distribution, LikelihoodOptions, Observer, Step, Stop, TrainOptions,
@@ -32,9 +32,9 @@ impl KernelDensity {
         let config = &self.config;
         config.condition.check(data.condition())?;
         let ((x, c), (held_out, held_c), streams) = engine::split(data, options, rng)?;
-        let mut units = vec![Standardiser::identity(config.dim).fitted(x.view())?];
+        let mut units = vec![Standardizer::identity(config.dim).fitted(x.view())?];
         if let Some(Condition::Vector(numbers)) = &c {
-            units.insert(0, Standardiser::identity(numbers.ncols()).fitted(numbers.view())?);
+            units.insert(0, Standardizer::identity(numbers.ncols()).fitted(numbers.view())?);
         }
         let mean: Vec<f64> = units.iter().flat_map(|units| units.shift()).copied().collect();
         let groups = by_class(config.condition, c.as_ref(), x.nrows());
@@ -103,7 +103,7 @@ impl KernelDensity {
                 Bandwidth::Scott => given(scott(of_a_class, width)),
                 Bandwidth::Silverman => given(silverman(of_a_class, width)),
                 Bandwidth::Fixed(h) => given(h),
-                Bandwidth::CrossValidated { .. } => leave_one_out.minimise(&mut observe),
+                Bandwidth::CrossValidated { .. } => leave_one_out.minimize(&mut observe),
             };
             fitted.bandwidth = h;
             if best.as_ref().is_none_or(|(least, _)| nll < *least) {

@@ -12,7 +12,7 @@ use crate::numeric::Real;
 use crate::numeric::cholesky::{cholesky, diagonal, invert_lower, ln_det};
 use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// Half of a squared distance that still leaves room for a sum; e to its negative is 0.
 const FAR: f64 = 1e300;
@@ -24,7 +24,7 @@ const LINES: usize = 6;
 #[derive(Debug, Default)]
 pub(super) struct Whitened {
     // x − μ: (d, width)
-    centred: Vec<f64>,
+    centered: Vec<f64>,
     // Some lines of L⁻¹ (x − μ): (LINES, width)
     y: Vec<f64>,
 }
@@ -53,7 +53,7 @@ impl Gaussians {
     pub fn new(weights: Array1<f64>, means: Array2<f64>, covariances: Array3<f64>) -> Result<Self, usize> {
         let d = means.ncols();
         if is_diagonal(&covariances) {
-            // What the factorisation of a diagonal gives, without its d³ operations.
+            // What the factorization of a diagonal gives, without its d³ operations.
             let sd = |c: ArrayView2<f64>| c.diag().iter().map(|v| v.sqrt()).collect::<Vec<_>>();
             let sd: Vec<_> = covariances.axis_iter(Axis(0)).map(sd).collect();
             if let Some(k) = sd.iter().position(|sd| !sd.iter().all(|sd| *sd > 0.0 && sd.is_finite())) {
@@ -184,7 +184,7 @@ impl Gaussians {
             square.fill(0.0);
             if self.diagonal {
                 let scale = whiten.iter().step_by(d + 1);
-                vectorise(
+                vectorize(
                     #[inline(always)]
                     || {
                         for ((x, mean), scale) in columns.chunks_exact(width).zip(mean).zip(scale) {
@@ -198,7 +198,7 @@ impl Gaussians {
             } else {
                 self.add_squares(mean, whiten, columns, whitened, square);
             }
-            vectorise(
+            vectorize(
                 #[inline(always)]
                 || {
                     // An overflow, ∞ or ∞ − ∞, is far too: `min` drops a NaN.
@@ -215,18 +215,18 @@ impl Gaussians {
         mean: &[f64],
         whiten: &[f64],
         columns: &[f64],
-        Whitened { centred, y }: &mut Whitened,
+        Whitened { centered, y }: &mut Whitened,
         square: &mut [f64],
     ) {
         let (d, width) = (mean.len(), square.len());
-        centred.resize(d * width, 0.0);
+        centered.resize(d * width, 0.0);
         y.resize(LINES * width, 0.0);
-        vectorise(
+        vectorize(
             #[inline(always)]
             || {
-                let columns = columns.chunks_exact(width).zip(centred.chunks_exact_mut(width));
-                for ((x, centred), mean) in columns.zip(mean) {
-                    x.iter().zip(centred).for_each(|(x, centred)| *centred = x - mean);
+                let columns = columns.chunks_exact(width).zip(centered.chunks_exact_mut(width));
+                for ((x, centered), mean) in columns.zip(mean) {
+                    x.iter().zip(centered).for_each(|(x, centered)| *centered = x - mean);
                 }
             },
         );
@@ -234,8 +234,8 @@ impl Gaussians {
             let lines = LINES.min(d - first);
             let y = &mut y[..lines * width];
             let whiten = Strided::rows(&whiten[first * d..], d);
-            gemm((lines, width, first + lines), whiten, centred, width, Init::Zero, y);
-            vectorise(
+            gemm((lines, width, first + lines), whiten, centered, width, Init::Zero, y);
+            vectorize(
                 #[inline(always)]
                 || {
                     for y in y.chunks_exact(width) {
@@ -251,7 +251,7 @@ impl Gaussians {
     ///
     /// rₖ = exp(aₖ − m) / Σⱼ exp(aⱼ − m) and ln p = m + ln Σⱼ exp(aⱼ − m), with m = maxⱼ aⱼ.
     #[inline(always)]
-    pub fn normalise(&self, joint: &mut [f64], nats: &mut [f64]) {
+    pub fn normalize(&self, joint: &mut [f64], nats: &mut [f64]) {
         let n = nats.len();
         let joint = joint.as_chunks_mut::<LANES>().0;
         let tiles = n / LANES;

@@ -1,7 +1,7 @@
 use super::BLOCK;
 use super::blocks::Blocks;
 use super::gaussians::{Gaussians, Whitened};
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -27,9 +27,9 @@ impl Scratch {
     /// ln p(x) and the responsibilities of a block of rows, (d, width); its width.
     pub fn posterior(&mut self, gaussians: &Gaussians, columns: &[f64]) -> usize {
         let width = self.log_joint(gaussians, columns);
-        vectorise(
+        vectorize(
             #[inline(always)]
-            || gaussians.normalise(&mut self.responsibility, &mut self.nats),
+            || gaussians.normalize(&mut self.responsibility, &mut self.nats),
         );
         width
     }
@@ -38,7 +38,7 @@ impl Scratch {
     /// ln wₖ N(x; μₖ, Σₖ).
     pub fn nearest(&mut self, gaussians: &Gaussians, columns: &[f64]) -> usize {
         let width = self.log_joint(gaussians, columns);
-        vectorise(
+        vectorize(
             #[inline(always)]
             || harden(&mut self.responsibility, &mut self.nats),
         );

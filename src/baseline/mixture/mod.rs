@@ -1,6 +1,6 @@
 //! The Gaussian mixture: p(x) = Σₖ wₖ N(x; μₖ, Σₖ), with full, tied, diagonal or spherical covariances.
 //!
-//! **Objective.** Maximum likelihood by expectation–maximisation (Dempster, Laird & Rubin 1977; Bishop 2006,
+//! **Objective.** Maximum likelihood by expectation–maximization (Dempster, Laird & Rubin 1977; Bishop 2006,
 //! §9.2). The E-step finds the responsibilities rₖ(x) = wₖ N(x; μₖ, Σₖ) / p(x), the M-step the weighted
 //! counts, means and covariances; no iteration lowers the likelihood, but for what the prior takes. It starts
 //! from k-means++, or from a mixture of one component less.
@@ -275,7 +275,7 @@ impl Distribution for GaussianMixture {
             ComponentCount::Fixed(_) => "Gaussian mixture",
             ComponentCount::Bic { .. } => "Gaussian mixture (BIC)",
         };
-        Card::new(name, Objective::ExpectationMaximisation, Sampling::OnePass)
+        Card::new(name, Objective::ExpectationMaximization, Sampling::OnePass)
     }
 
     fn dim(&self) -> usize {

@@ -12,7 +12,7 @@ use super::gaussians::Gaussians;
 use super::likelihood::Scratch;
 use crate::engine::tiles::for_each_block;
 use crate::numeric::gemm::{Init, Strided, gemm, transpose};
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// Parts of the rows that are summed by themselves, then in order: what makes the sums the same bits for any
 /// number of threads, and the most threads that a step can use.
@@ -64,7 +64,7 @@ impl Moments {
     }
 }
 
-/// Σ over the rows of what the M-step needs, about the centre of all rows.
+/// Σ over the rows of what the M-step needs, about the center of all rows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sums {
     /// −Σ ln p(x)
@@ -103,12 +103,12 @@ impl Sums {
     }
 
     /// μₖ = c + Σ rₖ x/nₖ, where x stands about c: (k, d). A component without rows keeps its mean.
-    pub fn means(&self, gaussians: &Gaussians, centre: &[f64]) -> Array2<f64> {
-        let d = centre.len();
+    pub fn means(&self, gaussians: &Gaussians, center: &[f64]) -> Array2<f64> {
+        let d = center.len();
         let mut means = gaussians.means.clone();
         for ((mut mean, count), k) in means.rows_mut().into_iter().zip(self.counts(d)).zip(0..) {
             if count >= f64::MIN_POSITIVE {
-                let moved = self.first(k, d).iter().zip(centre).map(|(sum, centre)| centre + sum / count);
+                let moved = self.first(k, d).iter().zip(center).map(|(sum, center)| center + sum / count);
                 mean.assign(&Array1::from_iter(moved));
             }
         }
@@ -128,18 +128,18 @@ pub(super) enum Assign {
 #[derive(Default)]
 struct Buffers {
     scratch: Scratch,
-    // Columns about the centre, behind one of ones: (1 + d, BLOCK), and their transpose with room for a vector
+    // Columns about the center, behind one of ones: (1 + d, BLOCK), and their transpose with room for a vector
     columns: Vec<f64>,
     rows: Vec<f64>,
     // Those of a panel, and room for a vector: (BLOCK, monomials)
     monomials: Vec<f64>,
 }
 
-/// The E-step: rₖ = wₖ N(x; μₖ, Σₖ) / p(x) of each row, and the sums about `centre`, (d).
+/// The E-step: rₖ = wₖ N(x; μₖ, Σₖ) / p(x) of each row, and the sums about `center`, (d).
 pub(super) fn expect(
     gaussians: &Gaussians,
     rows: &Blocks,
-    centre: &[f64],
+    center: &[f64],
     assign: Assign,
     moments: Moments,
 ) -> Sums {
@@ -149,7 +149,7 @@ pub(super) fn expect(
     let done = for_each_block(&mut parts, 1, 1, |buffers: &mut Buffers, part, sums| {
         for block in part * blocks..rows.count().min((part + 1) * blocks) {
             let (_, live, columns) = rows.get(block);
-            add_block(gaussians, columns, live, centre, (assign, moments, &panels), buffers, &mut sums[0]);
+            add_block(gaussians, columns, live, center, (assign, moments, &panels), buffers, &mut sums[0]);
         }
         Ok(())
     });
@@ -162,7 +162,7 @@ fn add_block(
     gaussians: &Gaussians,
     columns: &[f64],
     live: usize,
-    centre: &[f64],
+    center: &[f64],
     (assign, moments, panels): (Assign, Moments, &[(Range<usize>, usize)]),
     buffers: &mut Buffers,
     to: &mut Sums,
@@ -177,8 +177,8 @@ fn add_block(
 
     about.clear();
     about.resize(width, 1.0);
-    for (x, centre) in columns.chunks_exact(width).zip(centre) {
-        about.extend(x.iter().map(|x| x - centre));
+    for (x, center) in columns.chunks_exact(width).zip(center) {
+        about.extend(x.iter().map(|x| x - center));
     }
     rows.resize(about.len() + VECTOR, 0.0);
     transpose((1 + d, width), about, rows);
@@ -188,7 +188,7 @@ fn add_block(
     to.second.resize(panels.len(), Vec::new());
     for ((columns, count), to) in panels.iter().zip(&mut to.second) {
         monomials.resize(live * count + VECTOR, 0.0);
-        vectorise(
+        vectorize(
             #[inline(always)]
             || multiply(&rows[..live * (1 + d) + VECTOR], 1 + d, moments, columns.clone(), monomials),
         );

@@ -1,4 +1,4 @@
-//! Expectation–maximisation (Dempster, Laird & Rubin 1977; Bishop 2006, §9.2), in four lines:
+//! Expectation–maximization (Dempster, Laird & Rubin 1977; Bishop 2006, §9.2), in four lines:
 //!
 //! ```text
 //! E   rₖ(x) = wₖ N(x; μₖ, Σₖ) / p(x)
@@ -27,7 +27,7 @@ use crate::model::{Stop, TrainOptions};
 #[derive(Clone, Copy)]
 pub(super) struct Prior<'a> {
     /// Mean of each column: (d)
-    pub centre: &'a [f64],
+    pub center: &'a [f64],
     /// Standard deviation of each column: (d)
     pub scale: &'a [f64],
     /// Ŝ, the covariance of the rows: (d, d)
@@ -43,7 +43,7 @@ impl Prior<'_> {
     pub fn one_component(&self) -> Gaussians {
         let mut covariance = self.covariance.clone();
         covariance.diag_mut().iter_mut().zip(self.scale).for_each(|(v, s)| *v += self.reg_covar * s * s);
-        let mean = ArrayView2::from_shape((1, self.centre.len()), self.centre).expect("one row");
+        let mean = ArrayView2::from_shape((1, self.center.len()), self.center).expect("one row");
         let (mean, covariances) = (mean.to_owned(), covariance.insert_axis(Axis(0)));
         let one = Gaussians::new(ndarray::arr1(&[1.0]), mean.clone(), covariances);
         one.unwrap_or_else(|_| Gaussians::equal(mean, self.scale))
@@ -61,13 +61,13 @@ impl Covariance {
     }
 }
 
-/// The M-step: the weights, means and covariances of the family that maximise E[ln p(x, component)] under the
-/// responsibilities, regularised by the prior.
+/// The M-step: the weights, means and covariances of the family that maximize E[ln p(x, component)] under the
+/// responsibilities, regularized by the prior.
 ///
-/// About one centre for all, Sₖ = Σ rₖ x xᵀ/nₖ − δₖ δₖᵀ with δₖ = Σ rₖ x/nₖ, and Σₖ (nₖ/n) Sₖ = T − Σₖ (nₖ/n) δₖ δₖᵀ
+/// About one center for all, Sₖ = Σ rₖ x xᵀ/nₖ − δₖ δₖᵀ with δₖ = Σ rₖ x/nₖ, and Σₖ (nₖ/n) Sₖ = T − Σₖ (nₖ/n) δₖ δₖᵀ
 /// for tied covariances, T = Σ x xᵀ/n being `second`. A component without rows keeps its place. The error is the first component whose covariance
 /// is not positive definite.
-fn maximise(
+fn maximize(
     gaussians: &Gaussians,
     sums: &Sums,
     family: Covariance,
@@ -118,7 +118,7 @@ fn maximise(
             *variance += prior.reg_covar * scale * scale;
         }
     }
-    Gaussians::new(weights, sums.means(gaussians, prior.centre), covariances)
+    Gaussians::new(weights, sums.means(gaussians, prior.center), covariances)
 }
 
 /// A variance that is a difference from `of`: 0 where it is what rounding leaves.
@@ -147,7 +147,7 @@ pub(super) struct Em<'a> {
     pub config: &'a GaussianMixtureConfig,
     pub options: &'a TrainOptions,
     pub rows: &'a Blocks,
-    /// Σ x xᵀ/n of the rows about the centre: (d, d)
+    /// Σ x xᵀ/n of the rows about the center: (d, d)
     pub second: &'a Array2<f64>,
     pub held_out: &'a Blocks,
     pub prior: Prior<'a>,
@@ -185,17 +185,17 @@ impl Run {
 impl Em<'_> {
     /// The E-step.
     pub fn expect(&self, gaussians: &Gaussians, family: Covariance) -> Sums {
-        expect(gaussians, self.rows, self.prior.centre, Assign::Soft, family.moments())
+        expect(gaussians, self.rows, self.prior.center, Assign::Soft, family.moments())
     }
 
     /// The M-step.
-    pub fn maximise(
+    pub fn maximize(
         &self,
         gaussians: &Gaussians,
         sums: &Sums,
         family: Covariance,
     ) -> Result<Gaussians, usize> {
-        maximise(gaussians, sums, family, self.second, &self.prior)
+        maximize(gaussians, sums, family, self.second, &self.prior)
     }
 
     /// Iterates from `sums`, an E-step about `gaussians`, until the loss falls by less than `tol`, `max_iter`
@@ -216,7 +216,7 @@ impl Em<'_> {
         let mut best: Option<(f64, usize, f64, Gaussians)> = None;
         while stop.is_none() {
             let diverged = |what| Error::Diverged { step: done + loss.len(), what };
-            gaussians = self.maximise(&gaussians, &sums, family).map_err(|k| {
+            gaussians = self.maximize(&gaussians, &sums, family).map_err(|k| {
                 diverged(format!("the covariance of component {k} is not positive definite; raise reg_covar"))
             })?;
             sums = self.expect(&gaussians, family);

@@ -231,7 +231,7 @@ impl Search<'_, '_> {
         let mut best: Option<(f64, Gaussians)> = None;
         for k in 0..run.gaussians.len() {
             let moved = |gaussians: &Gaussians| {
-                self.trial.maximise(gaussians, &self.trial.expect(gaussians, run.family), run.family)
+                self.trial.maximize(gaussians, &self.trial.expect(gaussians, run.family), run.family)
             };
             let halves = run.gaussians.split(k, prior.scale);
             let Ok(gaussians) = (0..TRIAL).fold(halves, |last, _| moved(&last?)) else { continue };

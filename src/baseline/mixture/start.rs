@@ -7,13 +7,13 @@ use super::moments::{Assign, Moments, Sums, expect};
 use super::objective::Prior;
 use super::{BLOCK, Covariance};
 use crate::numeric::rng::Rng;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// Lloyd iterations between the seeds and the first M-step: enough to settle most rows.
 const LLOYD: usize = 10;
 
 /// Where a run of EM starts: k-means++ seeds, a few Lloyd iterations, and the sums of each row with its
-/// nearest centre. Distances are in units of the columns' scale.
+/// nearest center. Distances are in units of the columns' scale.
 pub(super) fn start(
     k: usize,
     family: Covariance,
@@ -21,14 +21,14 @@ pub(super) fn start(
     prior: &Prior,
     rng: &mut Rng,
 ) -> (Gaussians, Sums) {
-    let Prior { centre, scale, .. } = *prior;
+    let Prior { center, scale, .. } = *prior;
     let mut gaussians = Gaussians::equal(seeds(k, rows, scale, rng), scale);
     for _ in 0..LLOYD {
-        // Only the means move: where weights and covariances are equal, the likeliest centre is the nearest.
-        let sums = expect(&gaussians, rows, centre, Assign::Hard, Moments::First);
-        gaussians = Gaussians::equal(sums.means(&gaussians, centre), scale);
+        // Only the means move: where weights and covariances are equal, the likeliest center is the nearest.
+        let sums = expect(&gaussians, rows, center, Assign::Hard, Moments::First);
+        gaussians = Gaussians::equal(sums.means(&gaussians, center), scale);
     }
-    let sums = expect(&gaussians, rows, centre, Assign::Hard, family.moments());
+    let sums = expect(&gaussians, rows, center, Assign::Hard, family.moments());
     (gaussians, sums)
 }
 
@@ -80,7 +80,7 @@ fn nearest_with(seed: &[f64], rows: &Blocks, scale: &[f64], nearest: &[f64], wit
         let (first, live, columns) = rows.get(block);
         let width = columns.len() / rows.dim();
         let squares = &mut squares[..width];
-        vectorise(
+        vectorize(
             #[inline(always)]
             || {
                 squares.fill(0.0);

@@ -9,7 +9,7 @@ use super::objective::{Em, Limits, Prior, Run};
 use super::search::{Search, TRIAL_ROWS};
 use super::{ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, Part};
 use crate::baseline::{by_class, covariance, joined};
-use crate::engine::{self, Standardiser};
+use crate::engine::{self, Standardizer};
 use crate::error::{Error, Result};
 use crate::model::{Condition, Dataset, Observer, Step, Stop, TrainOptions, TrainReport};
 use crate::numeric::rng::Streams;
@@ -53,17 +53,17 @@ impl GaussianMixture {
         config.condition.check(data.condition())?;
         let ((x, c), (held_x, held_c), streams) = engine::split(data, options, rng)?;
         // k-means, prior and ridge measure by the columns' scale; second moments are taken about their means.
-        let mut units = vec![Standardiser::identity(config.dim).fitted(x.view())?];
+        let mut units = vec![Standardizer::identity(config.dim).fitted(x.view())?];
         if let Some(Condition::Vector(numbers)) = &c {
-            units.insert(0, Standardiser::identity(numbers.ncols()).fitted(numbers.view())?);
+            units.insert(0, Standardizer::identity(numbers.ncols()).fitted(numbers.view())?);
         }
-        let centre: Vec<f64> = units.iter().flat_map(|units| units.shift()).copied().collect();
+        let center: Vec<f64> = units.iter().flat_map(|units| units.shift()).copied().collect();
         let scale: Vec<f64> = units.iter().flat_map(|units| units.scale()).copied().collect();
         let (n, all, held_out) =
             (x.nrows(), joined(x.view(), c.as_ref()), joined(held_x.view(), held_c.as_ref()));
-        let spread = covariance(all.view(), &centre, n as f64);
+        let spread = covariance(all.view(), &center, n as f64);
         let prior = Prior {
-            centre: &centre,
+            center: &center,
             scale: &scale,
             covariance: &spread,
             shrinkage: config.shrinkage,
@@ -120,7 +120,7 @@ impl GaussianMixture {
         let held_out = blocks(held_out.view());
         let stride = training.nrows().div_ceil(TRIAL_ROWS);
         let tables = [training.view(), training.slice(s![..;stride, ..])]
-            .map(|x| (blocks(x), covariance(x, prior.centre, x.nrows() as f64)));
+            .map(|x| (blocks(x), covariance(x, prior.center, x.nrows() as f64)));
         let [em, trial] = tables.each_ref().map(|(rows, second)| Em {
             config,
             options,

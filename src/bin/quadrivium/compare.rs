@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
-use quadrivium::engine::{HeldOut, Standardiser};
+use quadrivium::engine::{HeldOut, Standardizer};
 use quadrivium::metrics::{self, Nll, Prdc};
 use quadrivium::ndarray::{Array1, ArrayView2};
 use quadrivium::observe::Bar;
@@ -83,8 +83,8 @@ const QUICK: usize = 20;
 /// The most held-out rows that are scored and used for distances, whose cost grows with the square of the rows.
 const MEASURED: usize = 2000;
 
-/// Neighbours of precision, recall, density and coverage.
-const NEIGHBOURS: usize = 5;
+/// Neighbors of precision, recall, density and coverage.
+const NEIGHBORS: usize = 5;
 
 /// What was measured of one model.
 struct Row {
@@ -109,7 +109,7 @@ struct Distances {
 /// The rows to measure on, and their units.
 struct Measured {
     test: Dataset,
-    units: Standardiser,
+    units: Standardizer,
     /// Training rows: a model draws as many, under their conditions if they have them.
     learned: Dataset,
     /// What makes a log-density of the rows one in the units of the data: `Table::log_scale`.
@@ -122,11 +122,11 @@ impl Measured {
     fn distances(&self, x: ArrayView2<f32>) -> Result<Distances> {
         let x = self.units.apply(x.to_owned());
         let test = self.units.apply(self.test.x().to_owned());
-        let enough = x.nrows().min(test.nrows()) > NEIGHBOURS;
+        let enough = x.nrows().min(test.nrows()) > NEIGHBORS;
         Ok(Distances {
             energy: metrics::energy_distance(x.view(), test.view())?,
             w2: metrics::sliced_wasserstein2(x.view(), test.view(), 100, &mut seeded(0))?,
-            prdc: enough.then(|| metrics::prdc(test.view(), x.view(), NEIGHBOURS)).transpose()?,
+            prdc: enough.then(|| metrics::prdc(test.view(), x.view(), NEIGHBORS)).transpose()?,
         })
     }
 }
@@ -140,7 +140,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     let name = args.data.name();
     let split = data.hold_out(HeldOut::Share(args.held_out), &mut Purpose::Split.stream(args.seed));
     let (train, test) = split.map_err(|error| of_file(&name, error))?;
-    let units = Standardiser::identity(train.dim()).fitted(train.x());
+    let units = Standardizer::identity(train.dim()).fitted(train.x());
     let units = units.map_err(|error| of_columns(&name, &names, error))?;
     let few = |data: &Dataset| data.split(MEASURED).map_or_else(|_| data.clone(), |(few, _)| few);
     let (learned, test_rows) = (few(&train), test.rows());
@@ -248,7 +248,7 @@ fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>, spread: bool
     const WITH_VALUE: [&str; 5] = ["--models", "--by", "--held-out", "--output", "-o"];
     let mut words = vec!["quadrivium".to_string(), "fit".into(), "-m".into(), kind.name().into()];
     let mut arguments = arguments.skip_while(|argument| argument != "compare").skip(1);
-    let mut dequantises = false;
+    let mut dequantizes = false;
     while let Some(argument) = arguments.next() {
         let name = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
         let of_compare = WITH_VALUE.contains(&name) || argument.starts_with("-o");
@@ -257,12 +257,12 @@ fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>, spread: bool
                 arguments.next();
             }
         } else if !["--quick", "--json"].contains(&name) {
-            dequantises |= name == "--dequantise";
+            dequantizes |= ["--dequantize", "--dequantise"].contains(&name);
             words.push(quoted(&argument));
         }
     }
-    if spread && !dequantises {
-        words.push("--dequantise".into());
+    if spread && !dequantizes {
+        words.push("--dequantize".into());
     }
     words.extend(["-o".into(), format!("{kind}.safetensors")]);
     words.join(" ")
@@ -387,12 +387,12 @@ mod tests {
         let spread = given("quadrivium compare --held-out 0.3 --json -o out.json a.csv");
         assert_eq!(
             fit_command(Kind::Gan, spread, true),
-            "quadrivium fit -m gan a.csv --dequantise -o gan.safetensors"
+            "quadrivium fit -m gan a.csv --dequantize -o gan.safetensors"
         );
-        let odd = ["quadrivium", "compare", "my rows.csv", "--dequantise"].map(String::from);
+        let odd = ["quadrivium", "compare", "my rows.csv", "--dequantize"].map(String::from);
         assert_eq!(
             fit_command(Kind::Vae, odd.into_iter(), true),
-            "quadrivium fit -m vae 'my rows.csv' --dequantise -o vae.safetensors"
+            "quadrivium fit -m vae 'my rows.csv' --dequantize -o vae.safetensors"
         );
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }

@@ -18,7 +18,8 @@ pub struct Asked {
     /// other columns, given these.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub condition: Vec<String>,
-    /// How to take the condition. Default: one column of at most 100 whole numbers as a class, anything else as numbers.
+    /// How to take the condition. Default: as a class if it is one column of at most 100 whole numbers, each in four
+    /// rows or more on average; anything else as numbers.
     #[arg(long, value_enum, value_name = "KIND", requires = "condition")]
     condition_kind: Option<Form>,
 }

@@ -290,7 +290,7 @@ fn course(args: &Args, report: &TrainReport, signal: Option<Signal>) -> String {
 const MEASURED: usize = 1000;
 
 /// The negative log-likelihood, in nats a row in the units of the data: the same for every kind of model, whatever it
-/// minimises. Of rows held out where there are some, else of those that it has learned from.
+/// minimizes. Of rows held out where there are some, else of those that it has learned from.
 ///
 /// `log_scale` makes a log-density of the rows as they are read one in the units of the file.
 fn measured(

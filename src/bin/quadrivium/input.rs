@@ -175,8 +175,8 @@ const BUFFER: usize = 1 << 16;
 #[derive(clap::Args)]
 pub struct Treatment {
     /// Add uniform noise to rounded columns (whole numbers, tenths, …), up to half a step to either side.
-    #[arg(long)]
-    dequantise: bool,
+    #[arg(long, alias = "dequantise")]
+    dequantize: bool,
     /// Leave out columns that hold only one value.
     #[arg(long)]
     drop_constant: bool,
@@ -188,7 +188,7 @@ pub struct Treatment {
 impl Treatment {
     /// The same, with rounded columns spread.
     pub fn spreading(&self) -> Self {
-        Treatment { dequantise: true, by_default: !self.dequantise, ..*self }
+        Treatment { dequantize: true, by_default: !self.dequantize, ..*self }
     }
 }
 
@@ -230,14 +230,14 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
     let stepped = table.names.iter().zip(&steps);
     let stepped: Vec<String> =
         stepped.filter_map(|(column, step)| step.map(|step| format!("{column} ({step})"))).collect();
-    if treatment.dequantise {
+    if treatment.dequantize {
         table = table
-            .dequantise(&mut Purpose::SpreadToLearn.stream(seed))
+            .dequantize(&mut Purpose::SpreadToLearn.stream(seed))
             .map_err(|error| of_file(&name, error))?;
         match stepped.is_empty() {
             true if treatment.by_default => {}
             true => say(format_args!(
-                "{name}: no column is rounded to steps that f32 resolves: --dequantise has no effect"
+                "{name}: no column is rounded to steps that f32 resolves: --dequantize has no effect"
             )),
             false => {
                 say(format_args!("{name}: added uniform noise to rounded columns: {}", shortened(&stepped)))
@@ -246,12 +246,12 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
     } else if !stepped.is_empty() {
         say(format_args!(
             "{name}: rounded columns: {}. Repeated values have no density and make the likelihood unbounded; \
-             --dequantise adds noise to them",
+             --dequantize adds noise to them",
             shortened(&stepped)
         ));
     }
     columns.extend(table.names.iter().zip(steps).zip(&table.units).map(|((name, step), &units)| {
-        let step = step.filter(|_| treatment.dequantise);
+        let step = step.filter(|_| treatment.dequantize);
         let (width, offset) = step.map_or((0.0, 0.0), |step| (step.width, step.offset));
         Column { name: name.clone(), width, offset, units, role: Role::Modeled }
     }));

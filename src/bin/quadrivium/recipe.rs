@@ -22,7 +22,7 @@ pub struct Settings {
     /// fields keep their values.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// One setting, its value in JSON: --set 'hidden=[64,64]' --set optimiser.lr=1e-3.
+    /// One setting, its value in JSON: --set 'hidden=[64,64]' --set optimizer.lr=1e-3.
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
 }
@@ -122,7 +122,7 @@ pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome
     Ok(made)
 }
 
-/// How a config differs from the defaults of its kind with the same condition, as `--set` takes it: `hidden=[48,48] optimiser.lr=0.001`.
+/// How a config differs from the defaults of its kind with the same condition, as `--set` takes it: `hidden=[48,48] optimizer.lr=0.001`.
 pub fn differences(config: &ModelConfig, dim: usize) -> String {
     fn compare(path: &str, default: &Value, value: &Value, out: &mut Vec<String>) {
         match (default, value) {
@@ -155,17 +155,17 @@ mod tests {
 
     #[test]
     fn a_part_of_an_object_leaves_the_rest_and_another_variant_replaces() {
-        let mut config = json!({"optimiser": {"lr": 0.1, "beta1": 0.5}, "transform": {"Spline": {"bins": 8, "bound": 4.0}}});
+        let mut config = json!({"optimizer": {"lr": 0.1, "beta1": 0.5}, "transform": {"Spline": {"bins": 8, "bound": 4.0}}});
         let mut set =
             |field: &str, value: Value| replace(&mut config, field, value).map(|()| config.clone()).unwrap();
-        assert_eq!(set("optimiser", json!({"lr": 0.01}))["optimiser"], json!({"lr": 0.01, "beta1": 0.5}));
+        assert_eq!(set("optimizer", json!({"lr": 0.01}))["optimizer"], json!({"lr": 0.01, "beta1": 0.5}));
         let bins = set("transform", json!({"Spline": {"bins": 4}}));
         assert_eq!(bins["transform"], json!({"Spline": {"bins": 4, "bound": 4.0}}));
         assert_eq!(set("transform", json!({"Affine": {}}))["transform"], json!({"Affine": {}}));
         assert_eq!(set("transform", json!("Affine"))["transform"], json!("Affine"));
         // The config itself refuses what it does not know.
         let unknown = json!({"lr": 0.01, "rate": 1});
-        assert_eq!(set("optimiser", unknown.clone())["optimiser"], unknown);
+        assert_eq!(set("optimizer", unknown.clone())["optimizer"], unknown);
     }
 
     fn set(kind: Kind, field: &str, value: Value) -> Outcome<ModelConfig> {

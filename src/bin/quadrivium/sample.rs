@@ -38,7 +38,7 @@ pub struct Args {
     /// Draw rows under this condition, a value for each of its columns: --given label=3, --given angle=0.5,speed=2.
     #[arg(long, value_name = "COLUMN=VALUE,…", value_delimiter = ',')]
     given: Vec<String>,
-    /// Do not round the columns to which --dequantise added noise in training.
+    /// Do not round the columns to which --dequantize added noise in training.
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -69,6 +69,9 @@ pub fn run(args: &Args) -> Outcome<()> {
         false => draws.write(|value| value),
     }
 }
+
+/// Takes some rows of a model, and their conditions.
+type Sink<'a> = dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()> + 'a;
 
 /// What is drawn.
 struct Draws<'a> {
@@ -106,7 +109,7 @@ impl Draws<'_> {
 
     /// Draws rows in blocks, each with its condition or, if it is the same for all, with one: (n or 1, columns of the
     /// condition).
-    fn each(&self, sink: &mut dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()>) -> Result<()> {
+    fn each(&self, sink: &mut Sink<'_>) -> Result<()> {
         let (model, count, all) = (self.model, self.args.count, &self.columns.all);
         let options = SampleOptions { temperature: self.args.temperature };
         let rng = &mut Purpose::Drawing.stream(self.args.seed);

@@ -5,7 +5,7 @@ use quadrivium::ndarray::{Array2, Axis, stack};
 use quadrivium::persist::condition_of;
 use quadrivium::prelude::*;
 use quadrivium::rand::RngCore;
-use quadrivium::tables::{Units, dequantise};
+use quadrivium::tables::{Units, dequantize};
 
 use crate::columns::{Columns, load};
 use crate::condition::{score, values_of};
@@ -32,11 +32,11 @@ pub struct Args {
     /// Columns of the condition, by names or by numbers starting at 1, if they have other names than in training.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     condition: Vec<String>,
-    /// Seed of the noise that some likelihoods need, and of the noise on columns to which --dequantise added noise in
+    /// Seed of the noise that some likelihoods need, and of the noise on columns to which --dequantize added noise in
     /// training. That noise depends on the position of the row in the data and is not the noise of the training.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Score the values as they are, without noise on columns to which --dequantise added noise in training.
+    /// Score the values as they are, without noise on columns to which --dequantize added noise in training.
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             x = x.select(Axis(1), &modeled);
         }
         if let Some(spread) = &spread {
-            x = dequantise(x.view(), &spread.widths, &mut rng)?;
+            x = dequantize(x.view(), &spread.widths, &mut rng)?;
         }
         let scored = score(model.as_ref(), condition.as_ref(), x.view(), &options).map_err(failed)?;
         let mut nats = numbers(&scored)?;
@@ -116,7 +116,7 @@ fn numbers(scored: &LogLikelihood) -> Outcome<Array2<f64>> {
         LogLikelihood::Estimate { nats, std_error } => {
             Ok(stack(Axis(1), &[nats.view(), std_error.view()]).expect("as many of both"))
         }
-        LogLikelihood::Unnormalised(nats) => Ok(nats.view().insert_axis(Axis(1)).to_owned()),
+        LogLikelihood::Unnormalized(nats) => Ok(nats.view().insert_axis(Axis(1)).to_owned()),
         other => match other.nats() {
             Some(nats) => Ok(nats.view().insert_axis(Axis(1)).to_owned()),
             None => Err(Failure::Operation("the model has no likelihood".into())),
@@ -197,7 +197,7 @@ impl Total {
             LikelihoodKind::LowerBound => "lower bound on the log-likelihood",
             LikelihoodKind::OdeEstimate => "ODE estimate of the log-likelihood",
             LikelihoodKind::Estimate => "estimate of the log-likelihood",
-            LikelihoodKind::Unnormalised => {
+            LikelihoodKind::Unnormalized => {
                 "log-likelihood up to an unknown constant (only differences between rows are meaningful)"
             }
             LikelihoodKind::Unavailable => "no log-likelihood",

@@ -65,7 +65,7 @@ use super::network::{NoiseNet, Pass};
 use super::objective::{Levels, NoiseMse, SlicedScore};
 use super::sampling::unconditional;
 use super::{Beyond, DiffusionConfig, Learned, NoiseLevel};
-use crate::engine::{Fitted, Given, OptimiserConfig, RowStreams, Rows, fit, tiles};
+use crate::engine::{Fitted, Given, OptimizerConfig, RowStreams, Rows, fit, tiles};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::check_rows;
@@ -124,8 +124,9 @@ pub struct ScoreConfig {
     /// The share of training rows whose condition is dropped: what the network learns from them is p(x). Without a
     /// condition it means nothing. 0 up to, not including, 1. Default 0.1.
     pub condition_dropout: f64,
-    /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
+    /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimizerConfig`].
+    #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
+    pub optimizer: OptimizerConfig,
 }
 
 /// Levels, and moves at each, that fit into memory and into any patience.
@@ -147,7 +148,7 @@ impl Default for ScoreConfig {
             step: 0.5,
             condition: ConditionKind::None,
             condition_dropout: 0.1,
-            optimiser: OptimiserConfig { lr: 5e-3, ..OptimiserConfig::default() },
+            optimizer: OptimizerConfig { lr: 5e-3, ..OptimizerConfig::default() },
         }
     }
 }
@@ -183,7 +184,7 @@ impl ScoreConfig {
             "more than 0, less than 4",
         )?;
         self.activation.validate()?;
-        self.optimiser.validate()
+        self.optimizer.validate()
     }
 
     /// The noise predictor that is the score.
@@ -316,12 +317,12 @@ impl ScoreModel {
         tiles::for_each_tile(rows, d, |(z, u, s, pass): &mut Kept, _, rows| {
             z.clear();
             z.extend_from_slice(rows);
-            fitted.standardiser.standardise(z);
+            fitted.standardizer.standardize(z);
             let eps_hat = self.noise(&parameters.average, &c, level, z, u, pass);
             for (x, eps_hat) in rows.chunks_exact_mut(d).zip(eps_hat.chunks_exact(d)) {
                 s.clear();
                 s.extend(eps_hat.iter().map(|&eps_hat| f64::from(-eps_hat) / sigma));
-                fitted.standardiser.restore_score(x, s);
+                fitted.standardizer.restore_score(x, s);
                 x.iter_mut().zip(&*s).for_each(|(x, &s)| *x = s as f32);
             }
             Ok(())
@@ -363,15 +364,15 @@ impl Paradigm for ScoreModel {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         let rows = Rows::prepare(data, &self.learned.fitted, options, rng)?;
-        let ScoreConfig { training, condition_dropout, optimiser, .. } = &self.config;
+        let ScoreConfig { training, condition_dropout, optimizer, .. } = &self.config;
         let Learned { parameters, fitted } = Arc::make_mut(&mut self.learned);
         *fitted = rows.fitted.clone();
         let ends = Levels::Timesteps(&self.levels);
         let denoising = NoiseMse { net: &self.net, ends, dropout: *condition_dropout };
         match training {
-            ScoreTraining::Denoising => fit(denoising, parameters, &rows, optimiser, options, observer),
+            ScoreTraining::Denoising => fit(denoising, parameters, &rows, optimizer, options, observer),
             ScoreTraining::Sliced => {
-                fit(SlicedScore(denoising), parameters, &rows, optimiser, options, observer)
+                fit(SlicedScore(denoising), parameters, &rows, optimizer, options, observer)
             }
         }
     }

@@ -70,7 +70,7 @@
 //!   there is none.
 //! - **Far rows.** From a Gaussian source v̂ fades out from 12 to 18 standard deviations, and beyond, rows stay
 //!   where they are: the density is the normal one. Columns with heavy tails are bent before, so that few rows
-//!   come there ([`Standardiser`]).
+//!   come there ([`Standardizer`]).
 //! - **Costly matching.** The exact matching costs the cube of its rows; matched in parts of a minibatch it
 //!   is biased towards the independent one, the less the more rows.
 //!
@@ -109,7 +109,7 @@ use super::likelihood::{Integration, log_likelihood};
 use super::objective::{Ends, Regression};
 use super::predictor::Trained;
 use super::sampler::Scratch;
-use crate::engine::{Fitted, Given, OptimiserConfig, RowStreams, Rows, Standardiser, fit};
+use crate::engine::{Fitted, Given, OptimizerConfig, RowStreams, Rows, Standardizer, fit};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
@@ -151,7 +151,7 @@ pub struct FlowMatchingConfig {
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
     /// above.
     pub divergence: Option<TraceEstimator>,
-    /// Whether the first training takes away the correlations of the columns ([`Standardiser::whitened`]): the
+    /// Whether the first training takes away the correlations of the columns ([`Standardizer::whitened`]): the
     /// flow from N(0, I) then has a shorter way. Lengths are then in standard deviations of what is left of a
     /// column.
     /// Default true.
@@ -163,8 +163,9 @@ pub struct FlowMatchingConfig {
     /// is p(x), and [`Guidance`] against it. Without a condition it means nothing. 0 up to, not including, 1. Default
     /// 0.1.
     pub condition_dropout: f64,
-    /// How the parameters move. Default: a learning rate of 1e-2, the rest as [`OptimiserConfig`].
-    pub optimiser: OptimiserConfig,
+    /// How the parameters move. Default: a learning rate of 1e-2, the rest as [`OptimizerConfig`].
+    #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
+    pub optimizer: OptimizerConfig,
 }
 
 /// Which source row goes with which row of the data.
@@ -198,7 +199,7 @@ impl Default for FlowMatchingConfig {
             whiten: true,
             condition: ConditionKind::None,
             condition_dropout: 0.1,
-            optimiser: OptimiserConfig { lr: 1e-2, ..OptimiserConfig::default() },
+            optimizer: OptimizerConfig { lr: 1e-2, ..OptimizerConfig::default() },
         }
     }
 }
@@ -244,11 +245,11 @@ impl FlowMatchingConfig {
         self.sampler.validate()?;
         self.solver.validate()?;
         self.activation.validate()?;
-        self.optimiser.validate()
+        self.optimizer.validate()
     }
 }
 
-/// A continuous normalising flow trained by flow matching, from any source to the data.
+/// A continuous normalizing flow trained by flow matching, from any source to the data.
 ///
 /// ```
 /// use quadrivium::worlds::Toy;
@@ -287,7 +288,7 @@ pub struct FlowMatching {
 #[derive(Debug)]
 struct Lines<'a> {
     source: &'a Source,
-    units: &'a Standardiser,
+    units: &'a Standardizer,
     pairing: Pairing,
 }
 
@@ -423,13 +424,13 @@ impl Paradigm for FlowMatching {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let FlowMatchingConfig { source, coupling, condition_dropout, whiten, optimiser, .. } = &self.config;
+        let FlowMatchingConfig { source, coupling, condition_dropout, whiten, optimizer, .. } = &self.config;
         let rows = Rows::whitened(data, &self.learned.fitted, *whiten, options, rng)?;
         let Learned { parameters, fitted } = Arc::make_mut(&mut self.learned);
         *fitted = rows.fitted.clone();
-        let ends = Lines { source, units: &fitted.standardiser, pairing: *coupling };
+        let ends = Lines { source, units: &fitted.standardizer, pairing: *coupling };
         let loss = Regression { net: &self.net, ends, dropout: *condition_dropout };
-        fit(loss, parameters, &rows, optimiser, options, observer)
+        fit(loss, parameters, &rows, optimizer, options, observer)
     }
 
     fn draw_tile(
@@ -450,7 +451,7 @@ impl Paradigm for FlowMatching {
         }
         let integration = Integration { span: (SPAN.1, SPAN.0), solver: *solver, divergence: *divergence };
         let Learned { parameters, fitted } = &*self.learned;
-        let (network, units) = ((&self.net, &parameters.average[..]), &fitted.standardiser);
+        let (network, units) = ((&self.net, &parameters.average[..]), &fitted.standardizer);
         log_likelihood(network, integration, units, c, x, options, |z| {
             source.log_density(units, z).expect("a source with a density")
         })

@@ -66,15 +66,15 @@ impl FlowMatching {
         x0: ArrayView2<f32>,
         c: impl Fn(usize, usize) -> &'a [f32] + Sync,
     ) -> Result<Array2<f32>> {
-        let (dim, standardiser) = (self.config.dim, &self.learned.fitted.standardiser);
+        let (dim, standardizer) = (self.config.dim, &self.learned.fitted.standardizer);
         check_rows("x0", x0, dim)?;
-        let mut x = standardiser.apply(x0.to_owned());
+        let mut x = standardizer.apply(x0.to_owned());
         let rows = x.as_slice_mut().expect("standard layout");
         tiles::for_each_tile(rows, dim, |scratch: &mut Scratch, first, x| {
             scratch.state.clear();
             scratch.state.extend(x.iter().map(|&z| f64::from(z)));
             self.carry(c(first, x.len() / dim), scratch, x, |_| {});
-            standardiser.restore(x);
+            standardizer.restore(x);
             Ok(())
         })?;
         Ok(x)
@@ -120,7 +120,7 @@ impl FlowMatching {
     ) -> usize {
         scratch.state.resize(x.len(), 0.0);
         for (r, z) in scratch.state.chunks_exact_mut(self.config.dim).enumerate() {
-            self.config.source.draw(&self.learned.fitted.standardiser, &mut streams.row(r), z);
+            self.config.source.draw(&self.learned.fitted.standardizer, &mut streams.row(r), z);
             z.iter_mut().for_each(|z| *z *= temperature);
         }
         x.iter_mut().zip(&scratch.state).for_each(|(x, &z)| *x = z as f32);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use rand::Rng as _;
 
-use crate::engine::Standardiser;
+use crate::engine::Standardizer;
 use crate::engine::transport::standard_normal;
 use crate::model::Dataset;
 use crate::numeric::Real;
@@ -11,7 +11,7 @@ use crate::worlds::Toy;
 
 /// Where the flow starts, at t = 0.
 ///
-/// The model works in the standard units of the *data* ([`Standardiser`]) and takes source rows there by the
+/// The model works in the standard units of the *data* ([`Standardizer`]) and takes source rows there by the
 /// same change of units. Lines are straight in those units: in the data's own too where the change is affine,
 /// which it is for columns without heavy tails.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,7 @@ impl Source {
     }
 
     /// Draws a row z: (d) in standard units.
-    pub(super) fn draw(&self, units: &Standardiser, rng: &mut Rng, z: &mut [f64]) {
+    pub(super) fn draw(&self, units: &Standardizer, rng: &mut Rng, z: &mut [f64]) {
         match self {
             Source::Gaussian => return z.fill_with(|| f64::normal(rng)),
             Source::Toy(toy) => toy.draw(rng, z),
@@ -45,7 +45,7 @@ impl Source {
                 z.iter_mut().zip(x.row(row)).for_each(|(z, &x)| *z = x.into());
             }
         }
-        units.standardise(z);
+        units.standardize(z);
     }
 
     /// Whether it has a density.
@@ -54,7 +54,7 @@ impl Source {
     }
 
     /// ln p of a row z: (d) in standard units; `None` without a density.
-    pub(super) fn log_density(&self, units: &Standardiser, z: &[f64]) -> Option<f64> {
+    pub(super) fn log_density(&self, units: &Standardizer, z: &[f64]) -> Option<f64> {
         match self {
             Source::Gaussian => Some(standard_normal(z)),
             Source::Toy(toy) => {

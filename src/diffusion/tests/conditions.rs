@@ -93,11 +93,11 @@ fn is_normal(name: &str, model: &dyn Distribution, mean: f32, sd: f32) {
         let terms = lattice.iter().zip(&nats).map(|(&x, nats)| g(x.into()) * nats.exp() * f64::from(cell));
         terms.sum()
     };
-    let centre = moment(&|x| x);
-    let width = moment(&|x| (x - centre).powi(2)).sqrt();
+    let center = moment(&|x| x);
+    let width = moment(&|x| (x - center).powi(2)).sqrt();
     let x = model.draw(2_000, &mut seeded(5)).unwrap().mapv(f64::from);
     // Four standard errors of the mean and of the standard deviation, and what the steps lose.
-    assert!((x.mean().unwrap() - centre).abs() < 0.1 * width, "{name}: mean {:?}, not {centre}", x.mean());
+    assert!((x.mean().unwrap() - center).abs() < 0.1 * width, "{name}: mean {:?}, not {center}", x.mean());
     assert!((x.std(0.0) / width - 1.0).abs() < 0.09, "{name}: sd {}, not {width}", x.std(0.0));
 }
 
@@ -485,7 +485,7 @@ fn guidance_trades_diversity_for_adherence() {
         let cosine = |class: &usize| angle(*class).cos() * x + angle(*class).sin() * y;
         (0..8).max_by(|a, b| cosine(a).total_cmp(&cosine(b))).unwrap()
     };
-    // Rows of a class, about its centre, with the noise of the ring.
+    // Rows of a class, about its center, with the noise of the ring.
     let mut rng = seeded(0);
     let classes = Array1::from_shape_fn(6_000, |row| row as u32 % 8);
     let x = Array2::from_shape_fn((6_000, 2), |(row, c)| {

@@ -137,8 +137,8 @@ fn recovers_a_known_density() {
     let gap = (&truth - &scores).mean().unwrap();
     assert!((-0.02..0.08).contains(&gap), "gap {gap}");
     // Row by row too, in the middle of a mode.
-    let centre = ndarray::array![[2.0, 0.0], [-2.0, 0.0]];
-    let (at, true_at) = (nats(&model, &centre), toy.log_density(centre.view()).unwrap());
+    let center = ndarray::array![[2.0, 0.0], [-2.0, 0.0]];
+    let (at, true_at) = (nats(&model, &center), toy.log_density(center.view()).unwrap());
     assert!((&at - &true_at).iter().all(|d| d.abs() < 0.3), "{at}, truth {true_at}");
 
     for sampler in [
@@ -299,7 +299,7 @@ fn paths_end_in_the_rows_that_are_drawn() {
         let at = |state| path.index_axis(Axis(1), state);
         assert_eq!(at(states - 1), view.sample(n, &options, &mut seeded(5)).unwrap().x, "{sampler:?}");
         // The first state is noise as wide as the temperature, in the units of the data.
-        let (noise, scale) = (at(0).column(0).std(0.0), view.learned.fitted.standardiser.scale()[0] as f32);
+        let (noise, scale) = (at(0).column(0).std(0.0), view.learned.fitted.standardizer.scale()[0] as f32);
         assert!((noise / scale - 0.7).abs() < 0.15, "{sampler:?}: {noise}");
         (1..states).for_each(|state| assert_ne!(at(state - 1), at(state), "{sampler:?}, {state}"));
     }
@@ -327,13 +327,13 @@ fn beyond_the_reach_the_density_is_the_normal_one() {
     let mut model = Diffusion::new(small(), &mut seeded(0)).unwrap();
     let options = TrainOptions { steps: 200, ..TrainOptions::default() };
     model.train(&Dataset::new(data).unwrap(), &options, &mut seeded(2), &mut Silent).unwrap();
-    let units = &model.learned.fitted.standardiser;
+    let units = &model.learned.fitted.standardizer;
     let far = [19.0, 21.0, -68.0, 150.0, 1e4, 2e6, -1e20];
     let mut x = Array2::from_shape_fn((7, 2), |(r, c)| if c == r % 2 { far[r] } else { 0.7 });
     let scores = nats(&model, &x);
     for (row, (nats, x)) in scores.iter().zip(x.rows()).enumerate() {
         let mut z = x.to_vec();
-        units.standardise(&mut z);
+        units.standardize(&mut z);
         let normal = transport::standard_normal(&[z[0].into(), z[1].into()]) + units.log_det(&x.to_vec());
         assert_relative_eq!(*nats, normal, max_relative = 1e-12);
         assert_eq!(self::nats(&model, &x.insert_axis(Axis(0)).to_owned())[0], scores[row], "alone");
@@ -389,7 +389,7 @@ fn the_likelihood_runs_from_the_smallest_noise_to_the_last_timestep() {
     let x = toy.sample(20, &mut seeded(0));
     let solver = Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 };
     let span = (((1.0 - 4e-6f64) / 4e-6).ln(), Schedule::Cosine.levels(20)[20].log_snr);
-    let z = model.learned.fitted.standardiser.apply(x.clone());
+    let z = model.learned.fitted.standardizer.apply(x.clone());
     let mut nats = vec![0.0; 20];
     transport::log_density(
         &model.network(&[]),
@@ -402,7 +402,7 @@ fn the_likelihood_runs_from_the_smallest_noise_to_the_last_timestep() {
         &mut Default::default(),
     )
     .unwrap();
-    let log_det = model.learned.fitted.standardiser.log_det(&[0f32; 2]);
+    let log_det = model.learned.fitted.standardizer.log_det(&[0f32; 2]);
     for (nats, scored) in nats.iter().zip(self::nats(&model, &x)) {
         assert!((nats + log_det - scored).abs() < 1e-6, "{nats}, {scored}");
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::OptimiserConfig;
+use crate::engine::OptimizerConfig;
 use crate::error::Error;
 use crate::nn::Activation;
 use crate::nn::Activation::LeakyRelu;
@@ -31,7 +31,7 @@ fn every_option_changes_something() {
         with(&|c| c.timesteps = 51),
         with(&|c| c.sigma_min = 0.01),
         with(&|c| c.training_noise = TrainingNoise::Timesteps),
-        with(&|c| c.optimiser.lr = 1e-3),
+        with(&|c| c.optimizer.lr = 1e-3),
     ];
     for config in &trains {
         let (other_drawn, other_scored) = outcome(config);
@@ -118,8 +118,8 @@ fn options_out_of_range_name_their_field() {
             DiffusionConfig { solver: Solver::Fixed { method: Method::Rk4, steps: 0 }, ..base() },
         ),
         (
-            "OptimiserConfig::lr",
-            DiffusionConfig { optimiser: OptimiserConfig { lr: 0.0, ..base().optimiser }, ..base() },
+            "OptimizerConfig::lr",
+            DiffusionConfig { optimizer: OptimizerConfig { lr: 0.0, ..base().optimizer }, ..base() },
         ),
     ];
     for (expected, config) in cases {

@@ -153,7 +153,7 @@ fn the_ode_of_an_analytic_score_gives_the_analytic_density() {
     let about = noise(130).iter().map(|z| 1.3 * *z as f32).collect::<Vec<f32>>();
     let of_grid = {
         let x = Toy::grid25().sample(130, &mut seeded(3));
-        Toy::grid25().diffused().unwrap().standardiser().apply(x).into_raw_vec_and_offset().0
+        Toy::grid25().diffused().unwrap().standardizer().apply(x).into_raw_vec_and_offset().0
     };
     // Broader modes anywhere; narrow ones, σ = 0.018, on their own rows.
     for (toy, rows) in [(toy(true), about), (Toy::grid25(), of_grid)] {
@@ -188,7 +188,7 @@ fn the_ode_of_an_analytic_score_gives_the_analytic_density() {
 /// standard deviations above its floor.
 fn against_truth(mixture: &DiffusedMixture, toy: &Toy, x: &Array2<f32>) -> (Vec<f64>, f64) {
     let n = x.nrows();
-    let fresh = |seed| mixture.standardiser().apply(toy.sample(n, &mut seeded(seed)));
+    let fresh = |seed| mixture.standardizer().apply(toy.sample(n, &mut seeded(seed)));
     let mut z = Vec::new();
     for column in x.columns() {
         let column = column.mapv(f64::from);

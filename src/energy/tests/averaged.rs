@@ -5,8 +5,8 @@ use crate::energy::objective::DenoisingScore;
 use crate::engine::{Progress, Rows, mean_loss};
 
 /// Steps so long that the last parameters are far from their average, and rows held out at the end.
-fn wild(optimiser: &mut OptimiserConfig) -> TrainOptions {
-    *optimiser = OptimiserConfig { lr: 0.02, warmup: 0, ema: 0.9, ..Default::default() };
+fn wild(optimizer: &mut OptimizerConfig) -> TrainOptions {
+    *optimizer = OptimizerConfig { lr: 0.02, warmup: 0, ema: 0.9, ..Default::default() };
     TrainOptions { validation: 0.3, validate_every: 6, ..options(6) }
 }
 
@@ -21,10 +21,10 @@ const END: Progress = Progress { step: 6, steps: 6 };
 fn an_energy_uses_its_average() {
     let sigma = 0.2;
     let mut config = EnergyConfig {
-        normalisation: Normalisation::Quadrature { intervals: 64 },
+        normalization: Normalization::Quadrature { intervals: 64 },
         ..small(EnergyTraining::DenoisingScoreMatching { sigma })
     };
-    let options = wild(&mut config.optimiser);
+    let options = wild(&mut config.optimizer);
     let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
     let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
     let answers = |model: &EnergyModel| (drawn(model, 20), estimate(model, &moons(500, 0).x().to_owned()).0);

@@ -10,9 +10,9 @@ use crate::numeric::quadrature::trapezoid;
 /// E = z²/2 + c z + a cos 2z + bias in one column: valleys at ±π/2, the lower one deeper by about π c, with
 /// hills of about 2a between them.
 fn valleys(c: f32, a: f32, langevin: Langevin) -> EnergyModel {
-    let normalisation = Normalisation::Quadrature { intervals: 256 };
+    let normalization = Normalization::Quadrature { intervals: 256 };
     let config =
-        EnergyConfig { dim: 1, hidden: vec![], octaves: 2, langevin, normalisation, ..Default::default() };
+        EnergyConfig { dim: 1, hidden: vec![], octaves: 2, langevin, normalization, ..Default::default() };
     let mut model = EnergyModel::new(config, &mut seeded(0)).unwrap();
     // Of z, sin z, sin 2z, cos z, cos 2z, and the bias.
     model.parameters.average.copy_from_slice(&[c, 0.0, 0.0, 0.0, a, 0.3]);

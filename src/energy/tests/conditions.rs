@@ -50,7 +50,7 @@ fn config(condition: ConditionKind, training: EnergyTraining) -> EnergyConfig {
         octaves: 2,
         condition,
         langevin: Langevin { steps: 100, ..Default::default() },
-        normalisation: Normalisation::Quadrature { intervals: 512 },
+        normalization: Normalization::Quadrature { intervals: 512 },
         ..small(training)
     }
 }
@@ -124,7 +124,7 @@ fn denoising_learns_the_blurred_density_under_each_condition() {
     for kind in [CLASSES, NUMBER] {
         let training = EnergyTraining::DenoisingScoreMatching { sigma };
         let model = trained(config(kind, training), &rows(kind, 6_000, 0), &options(800));
-        let (kl, error) = gap(&model, kind, sigma * model.fitted.standardiser.scale()[0]);
+        let (kl, error) = gap(&model, kind, sigma * model.fitted.standardizer.scale()[0]);
         assert!(kl < 0.05 && kl > -5.0 * error, "{kind:?}: KL = {kl} ± {error}");
     }
 }

@@ -83,7 +83,7 @@ fn energy_contrast_has_the_gradient_of_its_loss_while_the_chains_stand() {
 }
 
 #[test]
-fn the_contrast_is_the_difference_of_energies_and_its_regulariser() {
+fn the_contrast_is_the_difference_of_energies_and_its_regularizer() {
     let energy = energy(2, Activation::Tanh);
     let (objective, x) = (contrast(&energy, 0.3), normals(10, 2));
     let p: Vec<f64> = normals(energy.num_params(), 1);

@@ -11,7 +11,7 @@ use ndarray::{Array1, Array2, array, s};
 use super::likelihood::RESOLVED;
 use super::*;
 use crate::Error;
-use crate::engine::OptimiserConfig;
+use crate::engine::OptimizerConfig;
 use crate::nn::Activation;
 use crate::numeric::rng::seeded;
 use crate::testing::moons;
@@ -68,7 +68,7 @@ fn chains_learn_a_known_density() {
         dim: 1,
         hidden: vec![32, 32],
         octaves: 2,
-        normalisation: Normalisation::Quadrature { intervals: 512 },
+        normalization: Normalization::Quadrature { intervals: 512 },
         ..small(CHAINS)
     };
     let model = trained(config, &data, &options(600));
@@ -90,11 +90,11 @@ fn denoising_learns_the_blurred_density_not_the_sharp_one() {
         dim: 1,
         hidden: vec![32, 32],
         octaves: 2,
-        normalisation: Normalisation::Quadrature { intervals: 512 },
+        normalization: Normalization::Quadrature { intervals: 512 },
         ..small(EnergyTraining::DenoisingScoreMatching { sigma })
     };
     let model = trained(config, &data, &options(1500));
-    let scale = model.fitted.standardiser.scale()[0];
+    let scale = model.fitted.standardizer.scale()[0];
     let blurred = two_modes((sd * sd + (sigma * scale).powi(2)).sqrt());
     let (kl, error) = gap(&blurred, &model, 20_000);
     assert!(kl < 0.01 && kl > -5.0 * error, "KL from the blurred density = {kl} ± {error}");
@@ -138,8 +138,8 @@ fn chains_have_the_moments_of_a_known_energy() {
 #[test]
 fn the_estimate_integrates_to_one_and_knows_its_error() {
     let data = Dataset::new(Toy::moons(0.1).unwrap().sample(2_000, &mut seeded(0))).unwrap();
-    let normalisation = Normalisation::Quadrature { intervals: 256 };
-    let model = trained(EnergyConfig { normalisation, octaves: 3, ..small(CHAINS) }, &data, &options(150));
+    let normalization = Normalization::Quadrature { intervals: 256 };
+    let model = trained(EnergyConfig { normalization, octaves: 3, ..small(CHAINS) }, &data, &options(150));
     // An even lattice in the units of the data, unlike the rule's.
     let (n, low, high) = (400, [-9.0, -6.0], [10.0, 6.5]);
     let at = |k: usize, c: usize| low[c] + (k as f64 + 0.5) / n as f64 * (high[c] - low[c]);
@@ -183,14 +183,14 @@ fn the_score_of_an_unknown_constant_is_minus_the_energy() {
     let data = Dataset::new(Toy::moons(0.1).unwrap().sample(500, &mut seeded(0))).unwrap();
     let x = data.x().to_owned();
     let raw = trained(small(CHAINS), &data, &options(5));
-    let LogLikelihood::Unnormalised(raw) =
+    let LogLikelihood::Unnormalized(raw) =
         raw.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap()
     else {
         panic!("no constant was asked for")
     };
-    let normalisation = Normalisation::Quadrature { intervals: 128 };
+    let normalization = Normalization::Quadrature { intervals: 128 };
     let (nats, _) =
-        estimate(&trained(EnergyConfig { normalisation, ..small(CHAINS) }, &data, &options(5)), &x);
+        estimate(&trained(EnergyConfig { normalization, ..small(CHAINS) }, &data, &options(5)), &x);
     let constant = raw[0] - nats[0];
     assert!(raw.iter().zip(&nats).all(|(raw, nats)| (raw - nats - constant).abs() < 1e-9));
 }
@@ -221,9 +221,9 @@ fn threads_do_not_move_a_bit() {
             // Chains left over from the division among three shards, restarts, validation.
             let training =
                 EnergyTraining::PersistentChains { chains: 100, steps: 4, restart: 0.1, magnitude: 0.1 };
-            let normalisation = Normalisation::Quadrature { intervals: 32 };
+            let normalization = Normalization::Quadrature { intervals: 32 };
             let mut model =
-                EnergyModel::new(EnergyConfig { normalisation, ..small(training) }, &mut seeded(1)).unwrap();
+                EnergyModel::new(EnergyConfig { normalization, ..small(training) }, &mut seeded(1)).unwrap();
             let options = TrainOptions { shards: 3, validation: 0.2, ..options(6) };
             let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
             (report, drawn(&model, 130), estimate(&model, &moons(500, 0).x().to_owned()))
@@ -246,7 +246,7 @@ fn chains_go_on_from_step_to_step() {
         let langevin =
             Langevin { steps: 1, candidates: 0.0, first: 0.2, last: 0.2, acceptance: Acceptance::Always };
         let mut config = EnergyConfig { width: 0.3, langevin, ..small(training) };
-        config.optimiser.lr = 1e-30;
+        config.optimizer.lr = 1e-30;
         let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { batch: 64, ..options(80) };
         let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
@@ -275,8 +275,8 @@ fn samples_are_a_prefix_and_any_temperature_gives_numbers() {
 
 #[test]
 fn far_rows_score_low_and_finite() {
-    let normalisation = Normalisation::Quadrature { intervals: 64 };
-    let model = trained(EnergyConfig { normalisation, ..small(CHAINS) }, &moons(500, 0), &options(4));
+    let normalization = Normalization::Quadrature { intervals: 64 };
+    let model = trained(EnergyConfig { normalization, ..small(CHAINS) }, &moons(500, 0), &options(4));
     let (nats, error) = estimate(&model, &array![[1e3, 0.0], [f32::MAX, f32::MIN], [0.0, -1e30]]);
     assert!(nats.iter().all(|v| v.is_finite() && *v < -1e3), "{nats}");
     assert!(error.iter().all(|v| v.is_finite()));

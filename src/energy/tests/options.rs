@@ -17,7 +17,7 @@ fn every_option_of_an_energy_matters() {
         |c| c.langevin.first = 0.9,
         |c| c.langevin.last = 0.03,
         |c| c.langevin.acceptance = Acceptance::Always,
-        |c| c.optimiser.lr *= 2.0,
+        |c| c.optimizer.lr *= 2.0,
     ];
     for base in [small(CHAINS), small(denoising)] {
         let unchanged = rows(base.clone());
@@ -56,7 +56,7 @@ fn held_out_rows_are_measured_and_patience_is_refused_where_it_means_nothing() {
 fn a_divergence_leaves_the_last_good_parameters() {
     for training in [CHAINS, EnergyTraining::DenoisingScoreMatching { sigma: 0.2 }] {
         let mut config = small(training);
-        (config.optimiser.lr, config.optimiser.warmup) = (1e30, 0);
+        (config.optimizer.lr, config.optimizer.warmup) = (1e30, 0);
         let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
         let run = model.train(&moons(500, 0), &options(50), &mut seeded(2), &mut Silent);
         assert!(matches!(run, Err(Error::Diverged { .. })), "{training:?}: {run:?}");
@@ -101,14 +101,14 @@ fn a_config_out_of_range_is_named() {
         ("Langevin::candidates", |c| c.langevin.candidates = f64::NAN),
         ("Langevin::first", |c| c.langevin.first = f64::INFINITY),
         ("Langevin::last", |c| c.langevin.last = 0.0),
-        ("Normalisation::Quadrature::intervals", |c| {
-            c.normalisation = Normalisation::Quadrature { intervals: 9 }
+        ("Normalization::Quadrature::intervals", |c| {
+            c.normalization = Normalization::Quadrature { intervals: 9 }
         }),
-        ("EnergyConfig::normalisation", |c| {
-            (c.dim, c.normalisation) = (3, Normalisation::Quadrature { intervals: 8 })
+        ("EnergyConfig::normalization", |c| {
+            (c.dim, c.normalization) = (3, Normalization::Quadrature { intervals: 8 })
         }),
         ("Activation::LeakyRelu::slope", |c| c.activation = Activation::LeakyRelu { slope: f64::NAN }),
-        ("OptimiserConfig::lr", |c| c.optimiser.lr = -1.0),
+        ("OptimizerConfig::lr", |c| c.optimizer.lr = -1.0),
     ];
     for (name, spoil) in bad {
         let mut config = EnergyConfig::default();

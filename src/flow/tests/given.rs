@@ -97,7 +97,7 @@ fn every_coordinate_that_moves_sees_the_condition() {
             let u = |c: f32| {
                 let c = model.fitted.conditions.encode(Some(&Condition::vector(&[c]))).unwrap();
                 let mut pass = chain::Pass::default();
-                let x = model.fitted.standardiser.apply(x.clone());
+                let x = model.fitted.standardizer.apply(x.clone());
                 model.chain.infer(
                     &model.parameters.p,
                     x.as_slice().unwrap(),

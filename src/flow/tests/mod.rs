@@ -67,7 +67,7 @@ fn draw(model: &Flow, n: usize, temperature: f64) -> Array2<f32> {
 #[test]
 fn densities_on_the_plane_integrate_to_one_and_are_sampled() {
     let data = moons(4_000, 8);
-    // Midpoints; beyond, a standardised row is 8 standard deviations out.
+    // Midpoints; beyond, a standardized row is 8 standard deviations out.
     let (low, high, nodes) = ([-7.0, -4.0], [8.0, 4.5], 350);
     let step: Vec<f64> =
         low.iter().zip(high).map(|(low, high): (&f64, f64)| (high - low) / nodes as f64).collect();
@@ -226,8 +226,8 @@ fn autoregression(n: usize, dim: usize, rng: &mut Rng) -> (Array2<f32>, Vec<f64>
 
 /// After one step that moves next to nothing.
 fn untouched(config: FlowConfig, data: &Dataset) -> Flow {
-    let optimiser = OptimiserConfig { lr: 1e-9, ..Default::default() };
-    trained(FlowConfig { optimiser, ..config }, data, 1)
+    let optimizer = OptimizerConfig { lr: 1e-9, ..Default::default() };
+    trained(FlowConfig { optimizer, ..config }, data, 1)
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn every_option_matters() {
         FlowConfig { octaves: 0, ..base() },
         FlowConfig { octaves: 4, ..base() },
         FlowConfig { correlated_base: false, ..base() },
-        FlowConfig { optimiser: OptimiserConfig { lr: 2e-3, ..Default::default() }, ..base() },
+        FlowConfig { optimizer: OptimizerConfig { lr: 2e-3, ..Default::default() }, ..base() },
     ];
     let mut scores = vec![score(base())];
     for variant in variants {

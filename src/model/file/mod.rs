@@ -76,7 +76,7 @@ pub(crate) const ENTRY: &str = "quadrivium";
 /// The entry that names the columns.
 pub(crate) const COLUMNS: &str = "quadrivium.columns";
 
-/// Before the names of the numbers that an optimiser moves; their average has the plain names.
+/// Before the names of the numbers that an optimizer moves; their average has the plain names.
 const TRAINING: &str = "training.";
 
 pub(crate) fn broken(what: impl Into<String>) -> Error {
@@ -345,7 +345,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Refuses a config whose networks the file cannot hold, before anything is made of its sizes: `tensors`
-    /// are those of the layouts, and each product of neighbours in `chains` is a number of weights.
+    /// are those of the layouts, and each product of neighbors in `chains` is a number of weights.
     pub fn fits(&self, tensors: usize, chains: &[&[usize]]) -> Result<()> {
         // Each of the layouts' has a copy in training.
         self.count(tensors.saturating_mul(2))?;

@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_field_is_put_where_its_kind_has_the_place() {
         let added = [
-            Added { kinds: &[], place: "/config/optimiser", field: "average", value: || json!("slow") },
+            Added { kinds: &[], place: "/config/optimizer", field: "average", value: || json!("slow") },
             Added {
                 kinds: &["flow"],
                 place: "/config/transform/Spline",
@@ -84,12 +84,12 @@ mod tests {
             insert(&added, &mut model);
             model
         };
-        let config = |transform: Value| json!({"optimiser": {"lr": 0.1}, "transform": transform});
+        let config = |transform: Value| json!({"optimizer": {"lr": 0.1}, "transform": transform});
         let old = |kind, transform| json!({"kind": kind, "config": config(transform)});
         assert_eq!(
             upgraded(old("flow", json!({"Spline": {"bins": 4}}))),
             json!({"kind": "flow", "config": {
-                "optimiser": {"lr": 0.1, "average": "slow"},
+                "optimizer": {"lr": 0.1, "average": "slow"},
                 "transform": {"Spline": {"bins": 4, "base": 0.1}},
             }})
         );
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(upgraded(old("flow", json!("Affine")))["config"]["transform"], json!("Affine"));
         assert_eq!(upgraded(json!([1])), json!([1]));
         // What is there stays.
-        let there = json!({"kind": "gan", "config": {"optimiser": {"average": "fast"}}});
+        let there = json!({"kind": "gan", "config": {"optimizer": {"average": "fast"}}});
         assert_eq!(upgraded(there.clone()), there);
     }
 

@@ -1,5 +1,5 @@
 use crate::numeric::Real;
-use crate::numeric::simd::vectorise;
+use crate::numeric::simd::vectorize;
 
 /// Added to the variance of a row before its root is taken.
 const EPSILON: f64 = 1e-6;
@@ -18,7 +18,7 @@ pub(super) struct ModulationGradient<'a, F> {
     pub(super) columns: usize,
 }
 
-// The loops below run row by row along the columns, as vector code: see `vectorise`.
+// The loops below run row by row along the columns, as vector code: see `vectorize`.
 
 impl<F: Real> Modulation<'_, F> {
     /// `width` columns of row r, from `start` on.
@@ -31,7 +31,7 @@ impl<F: Real> Modulation<'_, F> {
     /// `to` += m⊙x, m the columns from `start` on.
     #[inline(always)]
     pub(super) fn add_times(self, width: usize, start: usize, x: &[F], to: &mut [F]) {
-        vectorise(
+        vectorize(
             #[inline(always)]
             move || {
                 for (r, (x, to)) in x.chunks_exact(width).zip(to.chunks_exact_mut(width)).enumerate() {
@@ -97,7 +97,7 @@ impl<F: Real> ModulationGradient<'_, F> {
 /// u = (h − mean)·s with s = 1/√(var + ε), row by row.
 pub(super) fn normalize<F: Real>(width: usize, h: &[F], u: &mut [F], s: &mut [F]) {
     let share = F::of((width as f64).recip());
-    vectorise(
+    vectorize(
         #[inline(always)]
         move || {
             for ((h, u), s) in h.chunks_exact(width).zip(u.chunks_exact_mut(width)).zip(s) {
@@ -113,7 +113,7 @@ pub(super) fn normalize<F: Real>(width: usize, h: &[F], u: &mut [F], s: &mut [F]
 /// `to` += J·x, J = ∂u/∂h of [`normalize`], which is symmetric: s(x − mean(x) − u·mean(u⊙x)).
 pub(super) fn add_normalize_slope<F: Real>(width: usize, (u, s): (&[F], &[F]), x: &[F], to: &mut [F]) {
     let share = F::of((width as f64).recip());
-    vectorise(
+    vectorize(
         #[inline(always)]
         move || {
             let rows = u.chunks_exact(width).zip(s).zip(x.chunks_exact(width));
@@ -139,7 +139,7 @@ pub(super) fn add_normalize_curvature<F: Real>(
     (du, dh): (&mut [F], &mut [F]),
 ) {
     let share = F::of((width as f64).recip());
-    vectorise(
+    vectorize(
         #[inline(always)]
         move || {
             for (r, &s) in s.iter().enumerate() {

@@ -78,7 +78,7 @@ fn decay(rows: &[usize], t: &[f64], y: &[f64], dy: &mut [f64]) {
 }
 
 #[test]
-fn a_row_does_not_depend_on_its_neighbours() {
+fn a_row_does_not_depend_on_its_neighbors() {
     let n = 3 * TILE + 5;
     for solver in [Solver::DormandPrince { rtol: 1e-6, atol: 1e-9 }, rk4(400)] {
         let (mut all, mut scratch) = (vec![1.0; n], Scratch::default());

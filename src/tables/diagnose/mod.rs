@@ -27,7 +27,7 @@ pub enum Finding {
         values: usize,
     },
     /// The values of a column are those of a grid: they have no density, and a flexible model can put a spike of any
-    /// height on each. [`Table::dequantise`] spreads them.
+    /// height on each. [`Table::dequantize`] spreads them.
     Stepped {
         /// The column.
         column: String,
@@ -207,7 +207,7 @@ impl Runs {
 
 impl Table {
     /// What of this table hurts a density or a comparison of likelihoods; nothing for most tables. Rows are looked at
-    /// as they are: ask before [`dequantise`](Table::dequantise).
+    /// as they are: ask before [`dequantize`](Table::dequantize).
     ///
     /// ```
     /// use quadrivium::tables::{Finding, Table};

@@ -35,7 +35,7 @@ fn the_steps_of_rounded_columns_are_told() {
     assert_eq!(told.len(), 3, "{told:?}");
     assert_eq!(told[1], "column half goes in steps of 0.5: spread its values over them");
     // Rows are spread within half a step, and draws go back.
-    let spread = tenths.dequantise(&mut seeded(1)).unwrap();
+    let spread = tenths.dequantize(&mut seeded(1)).unwrap();
     for (column, step) in tenths.steps().iter().enumerate() {
         let off = (0..600).map(|row| (spread.value(row, column) - tenths.value(row, column)).abs());
         let most = off.fold(0.0, f64::max);

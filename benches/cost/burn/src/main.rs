@@ -59,14 +59,14 @@ fn level(t: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
 fn main() {
     let device = Device::flex().autodiff();
     let mut net = Net::new(&device);
-    let mut optimiser = AdamConfig::new().init();
+    let mut optimizer = AdamConfig::new().init();
     for _ in 0..STEPS {
         let t = Tensor::<2>::random([BATCH, 1], Distribution::Default, &device);
         let (eps, (alpha, sigma)) = (normal(BATCH, &device), level(t.clone()));
         let noisy = moons(&device) * alpha + eps.clone() * sigma;
         let loss = (net.forward(noisy, t) - eps).powi_scalar(2).mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &net);
-        net = optimiser.step(1e-3, net, gradients);
+        net = optimizer.step(1e-3, net, gradients);
     }
     let (net, device) = (net.valid(), device.inner());
     let mut x = normal(1_000, &device);

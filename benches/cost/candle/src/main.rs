@@ -50,14 +50,14 @@ fn main() -> Result<()> {
     let device = Device::Cpu;
     let vars = VarMap::new();
     let net = Net::new(VarBuilder::from_varmap(&vars, DType::F32, &device))?;
-    let mut optimiser = AdamW::new(vars.all_vars(), ParamsAdamW { lr: 1e-3, ..Default::default() })?;
+    let mut optimizer = AdamW::new(vars.all_vars(), ParamsAdamW { lr: 1e-3, ..Default::default() })?;
     for _ in 0..STEPS {
         let (x, t) = (moons(&device)?, Tensor::rand(0f32, 1f32, (BATCH, 1), &device)?);
         let eps = Tensor::randn(0f32, 1f32, (BATCH, 2), &device)?;
         let (alpha, sigma) = level(&t)?;
         let noisy = (x.broadcast_mul(&alpha)? + eps.broadcast_mul(&sigma)?)?;
         let loss = (net.forward(&noisy, &t)? - eps)?.sqr()?.mean_all()?;
-        optimiser.backward_step(&loss)?;
+        optimizer.backward_step(&loss)?;
     }
     let mut x = Tensor::randn(0f32, 1f32, (1_000, 2), &device)?;
     for step in (0..50).rev() {

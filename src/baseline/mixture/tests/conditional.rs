@@ -67,9 +67,9 @@ fn mixture_given_a_class_is_that_of_its_rows() {
         let share = trained.iter().filter(|&&c| c == class).count() as f64 / 4_000.0;
         sum = sum + of_class.mapv(|nats| share * nats.exp());
         let drawn = given.draw(500, &mut seeded(2)).unwrap();
-        let centre = f64::from(class) * TAU / 8.0;
+        let center = f64::from(class) * TAU / 8.0;
         let near = |row: &ArrayView1<f32>| {
-            let (u, v) = (f64::from(row[0]) - 2.0 * centre.cos(), f64::from(row[1]) - 2.0 * centre.sin());
+            let (u, v) = (f64::from(row[0]) - 2.0 * center.cos(), f64::from(row[1]) - 2.0 * center.sin());
             u.hypot(v) < 0.8
         };
         assert!(drawn.rows().into_iter().filter(near).count() >= 499, "class {class}");

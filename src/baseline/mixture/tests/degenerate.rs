@@ -4,8 +4,8 @@ use super::*;
 fn clouds_and_a_row() -> Dataset {
     let rng = &mut seeded(0);
     let x = Array2::from_shape_fn((201, 2), |(r, _)| {
-        let centre = if r == 200 { 30.0 } else { 5.0 * (r % 2) as f32 };
-        centre + <f32 as Real>::normal(rng)
+        let center = if r == 200 { 30.0 } else { 5.0 * (r % 2) as f32 };
+        center + <f32 as Real>::normal(rng)
     });
     Dataset::new(x).unwrap()
 }

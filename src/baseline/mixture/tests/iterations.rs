@@ -17,8 +17,8 @@ fn an_iteration_is_its_formula() {
         let count = r.sum();
         assert!((after.weights()[k] - count / 1_500.0).abs() < 1e-13);
         let mean = x.t().dot(&r) / count;
-        let centred = &x - &mean;
-        let covariance = (&centred * &r.insert_axis(Axis(1))).t().dot(&centred) / count;
+        let centered = &x - &mean;
+        let covariance = (&centered * &r.insert_axis(Axis(1))).t().dot(&centered) / count;
         assert!((&after.means().row(k) - &mean).iter().all(|v| v.abs() < 1e-12));
         let found = after.covariances().index_axis(Axis(0), k).to_owned();
         assert!((found - covariance).iter().all(|v| v.abs() < 1e-12));
@@ -55,9 +55,9 @@ fn a_known_mixture_is_recovered() {
         let gap = truth - mean_nats(&model, test.x());
         // 149 parameters from 10,000 rows cost 149/20,000 = 0.0075 nats on average.
         assert!((0.0..0.015).contains(&gap), "seed {seed}: {gap}");
-        for centre in toy.modes().unwrap().centres.rows() {
-            let near = |mean: ArrayView1<f64>| (&mean - &centre).iter().all(|v| v.abs() < 0.015);
-            assert_eq!(model.means().rows().into_iter().filter(|m| near(*m)).count(), 1, "{centre}");
+        for center in toy.modes().unwrap().centers.rows() {
+            let near = |mean: ArrayView1<f64>| (&mean - &center).iter().all(|v| v.abs() < 0.015);
+            assert_eq!(model.means().rows().into_iter().filter(|m| near(*m)).count(), 1, "{center}");
         }
     }
 }

@@ -33,10 +33,10 @@ fn drawn(model: &ScoreModel, n: usize) -> Array2<f32> {
 
 #[test]
 fn both_trainings_find_the_score_of_a_known_mixture() {
-    let (sd, centres) = (0.3f64, [[-1.0, 0.0], [1.0, 0.5]]);
+    let (sd, centers) = (0.3f64, [[-1.0, 0.0], [1.0, 0.5]]);
     let cover = Array2::from_diag(&array![sd * sd, sd * sd]).insert_axis(Axis(0));
     let cover = ndarray::concatenate![Axis(0), cover, cover];
-    let toy = Toy::mixture(&[1.0, 1.0], Array2::from(centres.to_vec()).view(), cover.view()).unwrap();
+    let toy = Toy::mixture(&[1.0, 1.0], Array2::from(centers.to_vec()).view(), cover.view()).unwrap();
     let data = Dataset::new(toy.sample(20_000, &mut seeded(0))).unwrap();
     let x = toy.sample(4_000, &mut seeded(9));
     for (training, bound) in [(ScoreTraining::Denoising, 0.03), (ScoreTraining::Sliced, 0.05)] {
@@ -54,7 +54,7 @@ fn both_trainings_find_the_score_of_a_known_mixture() {
         let variance: Vec<f64> = model
             .learned
             .fitted
-            .standardiser
+            .standardizer
             .scale()
             .iter()
             .map(|scale| sd * sd + (0.1 * scale).powi(2))
@@ -62,7 +62,7 @@ fn both_trainings_find_the_score_of_a_known_mixture() {
         let fisher_error = |model: &ScoreModel| {
             let (mut error, mut total) = (0.0, 0.0);
             for (x, s) in x.rows().into_iter().zip(model.score(x.view()).unwrap().rows()) {
-                let pull = |k: usize, i: usize| (centres[k][i] - f64::from(x[i])) / variance[i];
+                let pull = |k: usize, i: usize| (centers[k][i] - f64::from(x[i])) / variance[i];
                 let log = |k: usize| -0.5 * (0..2).map(|i| pull(k, i).powi(2) * variance[i]).sum::<f64>();
                 let share = 1.0 / (1.0 + (log(0) - log(1)).exp());
                 for i in 0..2 {
@@ -147,7 +147,7 @@ fn every_option_matters() {
         |c| c.levels = 5,
         |c| c.steps_per_level = 3,
         |c| c.step = 0.2,
-        |c| c.optimiser.lr *= 2.0,
+        |c| c.optimizer.lr *= 2.0,
     ];
     let base = small_score(ScoreTraining::Denoising);
     let unchanged = rows(base.clone());
@@ -186,7 +186,7 @@ fn a_config_out_of_range_is_named() {
 fn draws_and_scores_use_the_average() {
     let mut config = small_score(ScoreTraining::Denoising);
     // Steps so long that the last parameters are far from their average, and rows held out at the end.
-    config.optimiser = OptimiserConfig { lr: 0.02, warmup: 0, ema: 0.9, ..Default::default() };
+    config.optimizer = OptimizerConfig { lr: 0.02, warmup: 0, ema: 0.9, ..Default::default() };
     let options = TrainOptions { validation: 0.3, validate_every: 6, ..options(6) };
     let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
     let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();

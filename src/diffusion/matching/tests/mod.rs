@@ -112,14 +112,14 @@ fn a_matched_flow_needs_fewer_steps() {
 }
 
 /// A network that has learned nothing leaves rows where they are, so in the units of the data samples and
-/// density are the source's, although the standardiser has seen other data.
+/// density are the source's, although the standardizer has seen other data.
 #[test]
 fn source_rows_are_in_the_units_of_the_data() {
     let moons = Toy::moons(0.1).unwrap();
     let rows = Arc::new(Dataset::new(moons.sample(50, &mut seeded(0))).unwrap());
     let still = |source| {
-        let optimiser = OptimiserConfig { lr: 1e-300, ..Default::default() };
-        trained(FlowMatchingConfig { source, optimiser, ..small() }, 2).0
+        let optimizer = OptimizerConfig { lr: 1e-300, ..Default::default() };
+        trained(FlowMatchingConfig { source, optimizer, ..small() }, 2).0
     };
     let from_toy = still(Source::Toy(moons.clone()));
     let x = moons.sample(20, &mut seeded(1));
@@ -208,7 +208,7 @@ fn every_option_changes_something() {
         with(&|c| c.source = Source::Toy(Toy::checkerboard())),
         with(&|c| c.coupling = MATCHED),
         with(&|c| c.coupling = Pairing::OptimalTransport { rows: 8 }),
-        with(&|c| c.optimiser.lr = 1e-3),
+        with(&|c| c.optimizer.lr = 1e-3),
     ] {
         let (other_drawn, other_scored) = outcome(&config);
         assert!(other_drawn != drawn && other_scored != scored, "{config:?}");
@@ -260,7 +260,7 @@ fn far_rows_score_low_and_the_farther_the_lower() {
 #[test]
 fn beyond_the_reach_the_density_is_the_normal_one() {
     let (model, _) = trained(small(), 200);
-    let units = &model.learned.fitted.standardiser;
+    let units = &model.learned.fitted.standardizer;
     // In standard units.
     let far = [19.0, 21.0, -68.0, 150.0, 1e4, 2e6, -1e20];
     let mut x = Array2::from_shape_fn((7, 2), |(r, c)| if c == r % 2 { far[r] } else { 0.7 });
@@ -268,7 +268,7 @@ fn beyond_the_reach_the_density_is_the_normal_one() {
     let scores = nats(&model, &x);
     for (row, (nats, x)) in scores.iter().zip(x.rows()).enumerate() {
         let mut z = x.to_vec();
-        units.standardise(&mut z);
+        units.standardize(&mut z);
         let normal = standard_normal(&[z[0].into(), z[1].into()]) + units.log_det(&x.to_vec());
         assert_relative_eq!(*nats, normal, max_relative = 1e-12);
         assert_eq!(self::nats(&model, &x.insert_axis(ndarray::Axis(0)).to_owned())[0], scores[row], "alone");
@@ -314,8 +314,8 @@ fn options_out_of_range_name_their_field() {
             FlowMatchingConfig { activation: LeakyRelu { slope: 1e39 }, ..base() },
         ),
         (
-            "OptimiserConfig::lr",
-            FlowMatchingConfig { optimiser: OptimiserConfig { lr: 0.0, ..base().optimiser }, ..base() },
+            "OptimizerConfig::lr",
+            FlowMatchingConfig { optimizer: OptimizerConfig { lr: 0.0, ..base().optimizer }, ..base() },
         ),
     ];
     for (expected, config) in cases {

@@ -9,7 +9,7 @@ use crate::diffusion::matching::{FlowMatching, FlowMatchingConfig, Pairing, Solv
 use crate::diffusion::matching::{Lines, VelocityNet};
 use crate::diffusion::network::At;
 use crate::diffusion::objective::{Drawn, Regression};
-use crate::engine::Standardiser;
+use crate::engine::Standardizer;
 use crate::engine::transport::{self, Tangents, Velocity, standard_normal};
 use crate::engine::{Batch, ConditionKind, Loss, Progress};
 use crate::model::{Dataset, Generative, Silent, TraceEstimator, TrainOptions};
@@ -33,7 +33,7 @@ fn random_params(net: &VelocityNet<f64>) -> Vec<f64> {
 fn objective<'a>(
     net: &'a VelocityNet<f64>,
     config: &'a FlowMatchingConfig,
-    units: &'a Standardiser,
+    units: &'a Standardizer,
 ) -> Regression<'a, f64, Speed, Lines<'a>> {
     Regression { net, ends: Lines { source: &config.source, units, pairing: config.coupling }, dropout: 0.0 }
 }
@@ -43,7 +43,7 @@ fn flow_matching_gradient_is_that_of_its_loss() {
     for (dim, coupling) in [1, 2, 5].into_iter().flat_map(|d| [(d, Pairing::Independent), (d, MATCHED)]) {
         for condition in [ConditionKind::None, ConditionKind::Vector { dim: 2 }] {
             let config = FlowMatchingConfig { dim, coupling, condition, ..small() };
-            let (net, units) = (VelocityNet::new(&config).unwrap(), Standardiser::identity(dim));
+            let (net, units) = (VelocityNet::new(&config).unwrap(), Standardizer::identity(dim));
             let loss = Regression { dropout: 0.3, ..objective(&net, &config, &units) };
             let (p, rng, rows) = (random_params(&net), &mut seeded(1), 5);
             let (mut x, c) = (normals(rows * dim, rng), normals(rows * condition.width(), rng));
@@ -60,7 +60,7 @@ fn flow_matching_gradient_is_that_of_its_loss() {
 fn matched_lines_are_shortest() {
     let loss = |coupling, rows: usize| {
         let config = FlowMatchingConfig { coupling, ..small() };
-        let (net, units) = (VelocityNet::new(&config).unwrap(), Standardiser::identity(2));
+        let (net, units) = (VelocityNet::new(&config).unwrap(), Standardizer::identity(2));
         let objective = objective(&net, &config, &units);
         let p = vec![0.0; net.num_params()];
         let (mut noise, mut scratch) = (Drawn::default(), Default::default());
@@ -81,7 +81,7 @@ fn matched_lines_are_shortest() {
 
 #[test]
 fn the_times_of_a_batch_leave_no_gap() {
-    let (config, units) = (small(), Standardiser::identity(2));
+    let (config, units) = (small(), Standardizer::identity(2));
     let net = VelocityNet::new(&config).unwrap();
     let objective = objective(&net, &config, &units);
     let (mut noise, mut rng, mut sum) = (Drawn::default(), seeded(3), 0.0);

@@ -9,27 +9,27 @@ use crate::numeric::Real;
 /// Columns to mean 0 and standard deviation 1: z = (x − shift)/scale, fitted once and frozen.
 ///
 /// Networks work on z. A density in the units of x is p(x) = p(z)·|dz/dx|, so every log-likelihood adds
-/// [`log_det`](Standardiser::log_det).
+/// [`log_det`](Standardizer::log_det).
 ///
 /// **Heavy tails.** The mean and the standard deviation of a column follow its farthest rows: one row at 10⁵
 /// standard deviations leaves all others within a hair of each other, and no network tells them apart. Models
-/// therefore fit their units by [`fitted_with_tails`](Standardiser::fitted_with_tails): a column with rows
+/// therefore fit their units by [`fitted_with_tails`](Standardizer::fitted_with_tails): a column with rows
 /// farther out than exponential tails allow is first bent by a [`Tail`], which is the identity up to three
 /// robust standard deviations from the median and logarithmic beyond, and z = (y − shift)/scale for the bent
-/// y. All other columns are as [`fitted`](Standardiser::fitted) has them, to the bit. A density that falls off
+/// y. All other columns are as [`fitted`](Standardizer::fitted) has them, to the bit. A density that falls off
 /// like a normal's in z falls off like a lognormal's in x there.
 ///
 /// ```
-/// use quadrivium::{engine::Standardiser, ndarray::array};
+/// use quadrivium::{engine::Standardizer, ndarray::array};
 /// let x = array![[1.0, 10.0], [3.0, 30.0]];
-/// let standardiser = Standardiser::identity(2).fitted(x.view())?;
-/// assert_eq!(standardiser.apply(x), array![[-1.0, -1.0], [1.0, 1.0]]);
-/// assert!((standardiser.log_det(&[1.0, 10.0]) + 10f64.ln()).abs() < 1e-6);
+/// let standardizer = Standardizer::identity(2).fitted(x.view())?;
+/// assert_eq!(standardizer.apply(x), array![[-1.0, -1.0], [1.0, 1.0]]);
+/// assert!((standardizer.log_det(&[1.0, 10.0]) + 10f64.ln()).abs() < 1e-6);
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub struct Standardiser {
+pub struct Standardizer {
     shift: Vec<f64>, // (dim)
     scale: Vec<f64>, // (dim), each more than 0
     fitted: bool,
@@ -45,10 +45,10 @@ pub struct Standardiser {
 /// spread.
 const NARROW: f64 = 1e-6;
 
-impl Standardiser {
+impl Standardizer {
     /// z = x.
     pub fn identity(dim: usize) -> Self {
-        Standardiser {
+        Standardizer {
             shift: vec![0.0; dim],
             scale: vec![1.0; dim],
             fitted: false,
@@ -59,7 +59,7 @@ impl Standardiser {
 
     /// From known moments, as if fitted to them.
     pub(crate) fn of(shift: Vec<f64>, scale: Vec<f64>) -> Self {
-        Standardiser { shift, scale, fitted: true, ..Standardiser::identity(0) }
+        Standardizer { shift, scale, fitted: true, ..Standardizer::identity(0) }
     }
 
     /// Of a file: a shift and a scale for each of `dim` columns, finite, the scale more than 0; the same of a
@@ -67,17 +67,17 @@ impl Standardiser {
     #[cfg(feature = "safetensors")]
     pub(crate) fn validate(&self, dim: usize) -> Result<()> {
         use crate::error::check;
-        for (field, numbers) in [("Standardiser::shift", &self.shift), ("Standardiser::scale", &self.scale)] {
+        for (field, numbers) in [("Standardizer::shift", &self.shift), ("Standardizer::scale", &self.scale)] {
             check(numbers.len() == dim, field, numbers.len(), "a number for each column")?;
             check(numbers.iter().all(|v| v.is_finite()), field, numbers, "finite")?;
         }
-        check(self.scale.iter().all(|&s| s > 0.0), "Standardiser::scale", &self.scale, "more than 0")?;
-        let (field, columns) = ("Standardiser::tails", self.tails.len());
+        check(self.scale.iter().all(|&s| s > 0.0), "Standardizer::scale", &self.scale, "more than 0")?;
+        let (field, columns) = ("Standardizer::tails", self.tails.len());
         check(columns == 0 || columns == dim, field, columns, "none, or one for each column")?;
         let sane = |tail: &Tail| tail.center.is_finite() && tail.unit.is_finite() && tail.unit > 0.0;
         check(self.tails.iter().flatten().all(sane), field, &self.tails, "finite, the unit more than 0")?;
         let whitened = self.whitening.as_ref().map(Whitening::dim);
-        check(whitened.is_none_or(|d| d == dim), "Standardiser::whitening", whitened, "as many columns")
+        check(whitened.is_none_or(|d| d == dim), "Standardizer::whitening", whitened, "as many columns")
     }
 
     /// This one if it has seen data, else the mean and the (population) standard deviation of the columns of
@@ -95,9 +95,9 @@ impl Standardiser {
         }
         let rows = x.nrows();
         if rows < 2 {
-            return Err(Error::TooFewRows { what: "data to standardise", got: rows, least: 2 });
+            return Err(Error::TooFewRows { what: "data to standardize", got: rows, least: 2 });
         }
-        let mut fitted = Standardiser { fitted: true, ..Standardiser::identity(dim) };
+        let mut fitted = Standardizer { fitted: true, ..Standardizer::identity(dim) };
         for (column, values) in x.axis_iter(Axis(1)).enumerate() {
             if values.iter().all(|v| *v == values[0]) {
                 return Err(Error::ConstantColumn { column, value: values[0].into(), rows });
@@ -111,20 +111,20 @@ impl Standardiser {
         Ok(fitted)
     }
 
-    /// As [`fitted`](Standardiser::fitted), with a [`Tail`] for each column of x, (n, dim), whose tails are
+    /// As [`fitted`](Standardizer::fitted), with a [`Tail`] for each column of x, (n, dim), whose tails are
     /// heavier than exponential, and the mean and the standard deviation of what it makes of the column.
     ///
     /// # Errors
-    /// As [`fitted`](Standardiser::fitted).
+    /// As [`fitted`](Standardizer::fitted).
     ///
     /// ```
-    /// use quadrivium::{engine::Standardiser, ndarray::Array2};
+    /// use quadrivium::{engine::Standardizer, ndarray::Array2};
     /// let mut x = Array2::from_shape_fn((1000, 2), |(row, _)| (row as f32 * 0.618).fract());
     /// x[[17, 1]] = 1e6;
-    /// let standardiser = Standardiser::identity(2).fitted_with_tails(x.view())?;
-    /// assert!(standardiser.tail(0).is_none() && standardiser.tail(1).is_some());
+    /// let standardizer = Standardizer::identity(2).fitted_with_tails(x.view())?;
+    /// assert!(standardizer.tail(0).is_none() && standardizer.tail(1).is_some());
     /// // The far row is some ten standard deviations away, and the others are still apart.
-    /// let z = standardiser.apply(x);
+    /// let z = standardizer.apply(x);
     /// assert!((5.0..25.0).contains(&z[[17, 1]]) && z.column(1).iter().take(17).any(|z| *z > 0.3));
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
@@ -148,23 +148,23 @@ impl Standardiser {
         Ok(fitted)
     }
 
-    /// As [`fitted_with_tails`](Standardiser::fitted_with_tails), with the columns' correlations taken away: v =
+    /// As [`fitted_with_tails`](Standardizer::fitted_with_tails), with the columns' correlations taken away: v =
     /// L⁻¹ z, L Lᵀ the correlations of z, so that N(0, I) is the one Gaussian with all means and covariances. L is
     /// lower triangular: a column becomes what those before it leave of its own. Columns stay as they
     /// are where the correlations are not worth their number by the Bayesian information criterion, for fewer than
     /// four rows a column, and beyond 512 columns.
     ///
     /// # Errors
-    /// As [`fitted`](Standardiser::fitted).
+    /// As [`fitted`](Standardizer::fitted).
     ///
     /// ```
-    /// use quadrivium::{engine::Standardiser, ndarray::Array2};
+    /// use quadrivium::{engine::Standardizer, ndarray::Array2};
     /// // The second column follows the first.
     /// let unrelated = |row: usize| (row as f32 * 0.618).fract();
     /// let x = Array2::from_shape_fn((100, 2), |(row, column)| row as f32 + column as f32 * unrelated(row));
-    /// let plain = Standardiser::identity(2).fitted(x.view())?;
-    /// let whitened = Standardiser::identity(2).whitened(x.view())?;
-    /// let product = |units: &Standardiser| {
+    /// let plain = Standardizer::identity(2).fitted(x.view())?;
+    /// let whitened = Standardizer::identity(2).whitened(x.view())?;
+    /// let product = |units: &Standardizer| {
     ///     let z = units.apply(x.clone());
     ///     (&z.column(0) * &z.column(1)).mean().unwrap()
     /// };
@@ -185,7 +185,7 @@ impl Standardiser {
         if !x.is_standard_layout() {
             x = x.as_standard_layout().into_owned();
         }
-        self.standardise(x.as_slice_mut().expect("standard layout"));
+        self.standardize(x.as_slice_mut().expect("standard layout"));
         x
     }
 
@@ -200,7 +200,7 @@ impl Standardiser {
     }
 
     /// Rows of x to rows of z, in place.
-    pub fn standardise<F: Real>(&self, rows: &mut [F]) {
+    pub fn standardize<F: Real>(&self, rows: &mut [F]) {
         self.each(rows, |tail, x, shift, scale| (tail.map_or(x, |tail| tail.apply(x)) - shift) / scale);
         if let Some(whitening) = &self.whitening {
             whitening.whiten(rows);
@@ -235,13 +235,13 @@ impl Standardiser {
     }
 
     /// ln |det dz/dx| at the row x: (dim), in the units of the data: −Σ ln scale, plus ln dy/dx of the columns
-    /// with a [`Tail`], less ln |L| where the columns are [`whitened`](Standardiser::whitened). Without tails it
+    /// with a [`Tail`], less ln |L| where the columns are [`whitened`](Standardizer::whitened). Without tails it
     /// is the same for all rows.
     pub fn log_det<F: Real>(&self, x: &[F]) -> f64 {
         self.with_tails(x, self.affine_log_det())
     }
 
-    /// Adds [`log_det`](Standardiser::log_det) of each of the rows: (n, dim), in the units of the data, to its
+    /// Adds [`log_det`](Standardizer::log_det) of each of the rows: (n, dim), in the units of the data, to its
     /// number in `nats`: (n).
     pub fn add_log_det<F: Real>(&self, rows: &[F], nats: &mut [f64]) {
         let affine = self.affine_log_det();
@@ -261,7 +261,7 @@ impl Standardiser {
     }
 
     /// ∇ ln p at the row x: (dim), in the units of the data, from that of its row of z, in place: s ← L⁻ᵀ s of
-    /// [`whitened`](Standardiser::whitened) columns, then, with z′ = dz/dx of a column, s ← s·z′ + d ln z′/dx.
+    /// [`whitened`](Standardizer::whitened) columns, then, with z′ = dz/dx of a column, s ← s·z′ + d ln z′/dx.
     pub fn restore_score(&self, x: &[f32], s: &mut [f64]) {
         if let Some(whitening) = &self.whitening {
             whitening.restore_score(s);
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn is_frozen_after_the_first_fit() {
-        let first = Standardiser::identity(1).fitted(array![[0.0], [2.0]].view()).unwrap();
+        let first = Standardizer::identity(1).fitted(array![[0.0], [2.0]].view()).unwrap();
         let second = first.fitted(array![[5.0], [7.0]].view()).unwrap();
         assert_eq!(second.apply(array![[5.0], [7.0]]), array![[4.0], [6.0]]);
         let mut rows = [4.0, 6.0];
@@ -323,14 +323,14 @@ mod tests {
         })
     }
 
-    fn bent() -> Standardiser {
-        Standardiser::identity(2).fitted_with_tails(one_heavy(3000).view()).unwrap()
+    fn bent() -> Standardizer {
+        Standardizer::identity(2).fitted_with_tails(one_heavy(3000).view()).unwrap()
     }
 
     #[test]
     fn only_heavy_columns_change_and_all_come_back() {
         let x = one_heavy(3000);
-        let fresh = Standardiser::identity(2);
+        let fresh = Standardizer::identity(2);
         let (affine, bent) = (fresh.fitted(x.view()).unwrap(), fresh.fitted_with_tails(x.view()).unwrap());
         assert!(bent.tail(0).is_none() && bent.tail(1).is_some());
         let z = bent.apply(x.clone());
@@ -343,7 +343,7 @@ mod tests {
 
         let rows: Vec<f64> = x.iter().map(|&v| v.into()).collect();
         let mut there = rows.clone();
-        bent.standardise(&mut there);
+        bent.standardize(&mut there);
         bent.restore(&mut there);
         for (back, x) in there.iter().zip(&rows) {
             assert!((back - x).abs() <= 1e-12 * (1.0 + x.abs()), "{back} for {x}");
@@ -351,7 +351,7 @@ mod tests {
         // Frozen, and the same where nothing is heavy.
         assert_eq!(bent.fitted_with_tails(array![[0.0, 1.0], [1.0, 2.0]].view()).unwrap(), bent);
         let light = x.slice(ndarray::s![.., ..1]).to_owned();
-        let fresh = Standardiser::identity(1);
+        let fresh = Standardizer::identity(1);
         assert_eq!(fresh.fitted_with_tails(light.view()).unwrap(), fresh.fitted(light.view()).unwrap());
     }
 
@@ -362,7 +362,7 @@ mod tests {
         bent.restore(&mut z);
         assert!(z.iter().all(|x| x.is_finite()), "{z:?}");
         assert!(1e10 < z[1] && z[1] < 1e35 && z[3] < -1e10, "{z:?}");
-        bent.standardise(&mut z);
+        bent.standardize(&mut z);
         assert!((z[1] - 30.0).abs() < 1e-4 && (z[3] + 30.0).abs() < 1e-4, "{z:?}");
     }
 
@@ -372,7 +372,7 @@ mod tests {
         // ln p(x) of the z that are standard normal.
         let nats = |x: [f64; 2]| {
             let mut z = x;
-            bent.standardise(&mut z);
+            bent.standardize(&mut z);
             -0.5 * (z[0] * z[0] + z[1] * z[1]) + bent.log_det(&x)
         };
         for x in [[4.5, 0.3f32], [3.0, -7.0], [0.0, 90.0], [6.0, -4e5]] {
@@ -386,7 +386,7 @@ mod tests {
             let along = |column: usize| {
                 let bent = &bent;
                 move |mut x: [f64; 2]| {
-                    bent.standardise(&mut x);
+                    bent.standardize(&mut x);
                     x[column]
                 }
             };
@@ -397,7 +397,7 @@ mod tests {
             assert_eq!(sums[0], 1.0 + bent.log_det(&x));
 
             let mut z = at;
-            bent.standardise(&mut z);
+            bent.standardize(&mut z);
             let mut score = z.map(|z| -z);
             bent.restore_score(&x, &mut score);
             for (column, score) in score.into_iter().enumerate() {
@@ -411,12 +411,12 @@ mod tests {
     #[test]
     fn a_file_without_tails_has_none_and_says_nothing_of_them() {
         let old = r#"{"shift":[1.0],"scale":[2.0],"fitted":true}"#;
-        let read: Standardiser = serde_json::from_str(old).unwrap();
-        assert_eq!(read, Standardiser::of(vec![1.0], vec![2.0]));
+        let read: Standardizer = serde_json::from_str(old).unwrap();
+        assert_eq!(read, Standardizer::of(vec![1.0], vec![2.0]));
         assert_eq!(serde_json::to_string(&read).unwrap(), old);
 
         let bent = bent();
-        let mut there: Standardiser = serde_json::from_str(&serde_json::to_string(&bent).unwrap()).unwrap();
+        let mut there: Standardizer = serde_json::from_str(&serde_json::to_string(&bent).unwrap()).unwrap();
         assert_eq!(there, bent);
         assert!(there.validate(2).is_ok());
         there.tails[1].as_mut().unwrap().unit = 0.0;
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn refuses_columns_without_spread() {
-        let fit = |x: Array2<f32>| Standardiser::identity(x.ncols()).fitted(x.view());
+        let fit = |x: Array2<f32>| Standardizer::identity(x.ncols()).fitted(x.view());
         assert!(matches!(
             fit(array![[1.0, 3.0], [2.0, 3.0]]),
             Err(Error::ConstantColumn { column: 1, rows: 2, value: 3.0 })
@@ -435,7 +435,7 @@ mod tests {
         assert!(matches!(fit(array![[1e7], [1e7 + 1.0]]), Err(Error::NarrowColumn { column: 0, .. })));
         assert!(matches!(fit(array![[1.0]]), Err(Error::TooFewRows { got: 1, .. })));
         assert!(matches!(fit(array![[1.0], [f32::NAN]]), Err(Error::NonFinite { row: 1, .. })));
-        let wide = Standardiser::identity(2).fitted(array![[1.0], [2.0]].view());
+        let wide = Standardizer::identity(2).fitted(array![[1.0], [2.0]].view());
         assert!(matches!(wide, Err(Error::Shape { .. })));
     }
 }

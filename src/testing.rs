@@ -98,8 +98,12 @@ pub(crate) fn check_gradient<L: Loss<f64>>(
     let agrees = same(0.0) || parts.iter().any(|&part| same(part));
     assert!(agrees, "{what}: {total} of parts {parts:?}, without dp {again}");
 
-    let mut unused = vec![0.0; p.len()];
-    let mut loss_at = |p: &[f64]| weight * evaluate(p, batch, &drawn, Some(&mut unused)).0;
+    // Without a gradient, a loss that is whole costs a fraction.
+    let (whole, mut unused) = (same(0.0), vec![0.0; p.len()]);
+    let mut loss_at = |p: &[f64]| {
+        let dp = if whole { None } else { Some(&mut unused[..]) };
+        weight * evaluate(p, batch, &drawn, dp).0
+    };
     let mut moved = p.to_vec();
     // A longer step may cross a kink, as beside the knot of a spline.
     let mut slope = |i: usize| {

@@ -88,11 +88,7 @@ const BLOCKS: &[Block] = &[
         file: RESULTS,
         source: Prints("cargo run --release --example transport -- --seeds 3"),
     },
-    Block {
-        name: "conditional",
-        file: RESULTS,
-        source: Prints("cargo run --release --example conditional"),
-    },
+    Block { name: "conditional", file: RESULTS, source: Prints("cargo run --release --example conditional") },
     Block { name: "guidance", file: RESULTS, source: Prints("cargo run --release --example guidance") },
     Block {
         name: "speed",

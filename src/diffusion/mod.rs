@@ -315,10 +315,10 @@ impl Diffusion {
     ///
     /// let guided = model.with_guidance(Guidance { scale: 3.0, ..Default::default() })?;
     /// assert_eq!((model.card().nfe, guided.card().nfe), (20, 40));
-    /// let mean = |model: &Diffusion, rng: &mut _| -> Result<f32> {
-    ///     Ok(model.given(&Condition::class(1))?.draw(200, rng)?.mean().unwrap())
+    /// let mean = |model: &Diffusion| -> Result<f32> {
+    ///     Ok(model.given(&Condition::class(1))?.draw(200, &mut quadrivium::seeded(1))?.mean().unwrap())
     /// };
-    /// assert!(mean(&guided, &mut rng)? > mean(&model, &mut rng)?);
+    /// assert!(mean(&guided)? > mean(&model)?);
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
     pub fn with_guidance(&self, guidance: Guidance<Diffusion>) -> Result<Self> {

@@ -9,13 +9,13 @@
 //! with far rows.
 //!
 //! ```
-//! use quadrivium::{Dataset, data};
+//! use quadrivium::{Dataset, HeldOut, tables};
 //!
 //! let mut rng = quadrivium::seeded(0);
 //! let table = tables::Table::from_reader("waiting\n79\n54\n74\n62\n85\n".as_bytes())?;
 //! assert_eq!(table.kinds(), [tables::ColumnKind::Whole]);
 //! let data = Dataset::new(table.dequantize(&mut rng)?.x)?;
-//! let (train, test) = data.hold_out(engine::HeldOut::Share(0.2), &mut rng)?;
+//! let (train, test) = data.hold_out(HeldOut::Share(0.2), &mut rng)?;
 //! assert_eq!((train.rows(), test.rows()), (4, 1));
 //! # Ok::<(), quadrivium::Error>(())
 //! ```

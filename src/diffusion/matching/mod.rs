@@ -254,7 +254,7 @@ impl FlowMatchingConfig {
 /// ```
 /// use quadrivium::worlds::Toy;
 /// use quadrivium::diffusion::matching::{FlowMatching, FlowMatchingConfig, FlowSteps, Method, Pairing, Source};
-/// use quadrivium::{Dataset, Generative, SampleOptions, Silent, TrainOptions};
+/// use quadrivium::{Dataset, Distribution, Generative, SampleOptions, Silent, TrainOptions};
 ///
 /// // From two moons to eight Gaussians.
 /// let mut rng = quadrivium::seeded(0);

@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use std::{env, fs, process};
 
 use libfuzzer_sys::fuzz_target;
-use quadrivium::worlds::Toy;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
+use quadrivium::worlds::Toy;
 
 /// A VAE with validation, a game, chains.
 const MODELS: usize = 3;

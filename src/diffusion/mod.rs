@@ -79,7 +79,7 @@
 //!   spread.
 //! - **Far rows.** The network learns nothing where there are no data. From 12 to 18 standard deviations its
 //!   part of ε̂ fades out, and beyond, the density is the normal one: a row at 21 has −221 nats. Columns with
-//!   heavy tails are bent before, so that few rows come there ([`Standardizer`]).
+//!   heavy tails are bent before, so that few rows come there ([`Standardizer`](crate::engine::Standardizer)).
 //! - **The likelihood is an estimate,** of noiseless sampling: a network whose ε̂ is right on average but
 //!   rough gives good samples and a poor likelihood, for the divergence feels the roughness. A tolerance or
 //!   probes come with it in [`LogLikelihood::OdeEstimate`]; beyond 16 columns probes make it noisy.

@@ -87,7 +87,7 @@ impl<P: NoisePredictor> DrawTile for Reverse<'_, P> {
 }
 
 /// Draws rows as an untrained [`Diffusion`] of this config would, had it `predictor` for a network: in standard
-/// units, by `config.sampler`. With a [`DiffusedMixture`] it shows what a sampler costs in quality when nothing
+/// units, by `config.sampler`. With a [`DiffusedMixture`](crate::worlds::DiffusedMixture) it shows what a sampler costs in quality when nothing
 /// is wrong with the network.
 ///
 /// # Errors
@@ -158,7 +158,7 @@ impl Diffusion {
         Ok(eps_hat)
     }
 
-    /// The paths to the rows that [`sample`](crate::Generative::sample) gives from the same state of `rng`, shape
+    /// The paths to the rows that [`sample`](crate::Distribution::sample) gives from the same state of `rng`, shape
     /// (n, states, dim) in the units of the data: the noise, then the rows after each network evaluation, or, of
     /// [`Sampler::Ode`](super::Sampler::Ode), after each step. The last states are those rows, bit for bit.
     ///

@@ -106,7 +106,7 @@ impl DensityMap {
     ///
     /// # Errors
     /// As [`of_toy`](DensityMap::of_toy), [`Error::NoLikelihood`] for a model without one, and what
-    /// [`log_likelihood`](Generative::log_likelihood) reports.
+    /// [`log_likelihood`](crate::Distribution::log_likelihood) reports.
     pub fn of_model(
         model: &dyn Generative,
         window: Window,

@@ -1,12 +1,8 @@
 //! Where rows come from, and what is done to them before a model sees them.
 //!
-//! [`Toy`]: distributions whose density and entropy are known, so that a claim about a model is a
-//! measurement; mixtures know it under a diffusion's noise too ([`DiffusedMixture`]). [`Table`], [`TableReader`]:
-//! your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`] says what of them hurts a density.
-//! [`dequantize`], [`shuffle_rows`], [`Dataset::hold_out`](crate::Dataset::hold_out): on the way into and out
-//! of a [`Dataset`](crate::Dataset). [`CsvWriter`], [`NpyWriter`]: the way out. [`Standardizer`]: the change
-//! of units inside every model, with the log-determinant that each likelihood needs and a [`Tail`] for columns
-//! with far rows.
+//! [`Table`] and [`TableReader`] read your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`] says what of
+//! them hurts a density. [`dequantize`], [`shuffle_rows`] and [`Dataset::hold_out`](crate::Dataset::hold_out) prepare rows
+//! for a [`Dataset`](crate::Dataset), and [`CsvWriter`] and [`NpyWriter`] write rows.
 //!
 //! ```
 //! use quadrivium::{Dataset, HeldOut, tables};

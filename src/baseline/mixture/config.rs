@@ -6,7 +6,7 @@ use crate::model::ConditionKind;
 #[cfg(doc)]
 use crate::model::TrainOptions;
 
-/// What a [`GaussianMixture`] is made of and how it learns.
+/// What a [`GaussianMixture`](crate::GaussianMixture) is made of and how it learns.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",

@@ -40,7 +40,7 @@ type Scratch = <FlowMatching as Paradigm>::Workspace;
 
 impl FlowMatching {
     /// Carries rows x0: (n, dim) of the source to rows of the data, one by one and without randomness: what
-    /// [`sample`](crate::Generative::sample) does to rows that it draws. Both are in the units of the data.
+    /// [`sample`](crate::Distribution::sample) does to rows that it draws. Both are in the units of the data.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
@@ -80,7 +80,7 @@ impl FlowMatching {
         Ok(x)
     }
 
-    /// The paths to the rows that [`sample`](crate::Generative::sample) gives from the same state of `rng`, shape
+    /// The paths to the rows that [`sample`](crate::Distribution::sample) gives from the same state of `rng`, shape
     /// (n, steps + 1, dim) in the units of the data: the source's rows, then the rows after each step. The last
     /// states are those rows, bit for bit.
     ///

@@ -222,6 +222,9 @@ fn to_run(command: &str, quick: bool) -> Option<Vec<String>> {
                 words.drain(at..at + 2);
             }
         }
+        if !words.iter().any(|word| word == "--") {
+            words.push("--".into());
+        }
         words.push("--quick".into());
     }
     Some(words)
@@ -329,6 +332,10 @@ mod tests {
     fn quick_form_has_one_seed_and_leaves_the_pictures() {
         let words = to_run("cargo run --example e -- --seeds 3 --analytic --plot docs/p.svg", true).unwrap();
         assert_eq!(words.join(" "), "cargo run --example e -- --analytic --quick");
+        assert_eq!(
+            to_run("cargo run --example e", true).unwrap().join(" "),
+            "cargo run --example e -- --quick"
+        );
         assert_eq!(to_run("python3 measure.py", true), None);
     }
 

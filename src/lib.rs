@@ -90,19 +90,21 @@
 //!
 //! | module | |
 //! | --- | --- |
-//! | [`generative`] | the contract: [`Generative`], its inputs and results |
+//! | [`model`] | the contract: [`Distribution`] and [`Generative`], their inputs and results; conditions |
 //! | [`map`] | paradigms, objectives and sampling procedures as data; [`Card`] |
 //! | [`autoregressive`] | the chain rule with one masked network |
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
-//! | [`diffusion`] | DDPM, DDIM, diffusion as an SDE and its probability-flow ODE |
-//! | [`energy`] | energy-based models and score networks, trained by chains, denoising, sliced score matching |
+//! | [`diffusion`] | DDPM, DDIM, diffusion as an SDE and its probability-flow ODE; guidance |
+//! | [`diffusion::matching`] | flow matching: continuous flows from any source, with optimal-transport pairings |
+//! | [`diffusion::ladder`] | score models: sliced and denoising score matching, annealed Langevin dynamics |
+//! | [`energy`] | energy-based models, trained by chains or denoising |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
-//! | [`diffusion::matching`] | continuous flows from any source, with optimal-transport couplings |
 //! | [`baseline`] | what a network has to beat: Gaussian mixture, kernel density |
-//! | [`nn`] | networks: a shape, a flat parameter slice, four functions |
-//! | [`train`] | Adam, averaging, schedule, the sharded loop, checkpoints |
-//! | [`data`] | toy distributions with exact densities, file readers, the standardizer |
+//! | [`nn`] | networks: a shape, a flat parameter slice, four functions; networks of your own |
+//! | [`engine`] | rows and learning: datasets, units, losses, the sharded loop, Adam, checkpoints |
+//! | [`worlds`] | distributions whose density is known |
+//! | [`tables`] | readers and writers of your own rows |
 //! | [`metrics`] | mode coverage, distances and their floors, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
 //! | [`mod@file`] | files that are written whole or not at all |

@@ -30,7 +30,7 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    println!("{}", variances(if args.quick { (10_000, 100) } else { (200_000, 1000) })?);
+    println!("{}\n", variances(if args.quick { (10_000, 100) } else { (200_000, 1000) })?);
     let ring = Ring::trained(if args.quick { 200 } else { 3000 })?;
     println!("{}", ring.table(if args.quick { 200 } else { 2000 })?);
     #[cfg(feature = "plot")]

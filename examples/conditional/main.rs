@@ -74,7 +74,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let name = format!("{data:?}").to_lowercase();
         println!("{name}: {}\n", world.about);
         let mut table = Table::new();
-        table.load_preset(presets::ASCII_MARKDOWN).set_header(["model", "NLL − h(x|c), nats", "asked class"]);
+        table.load_preset(presets::ASCII_MARKDOWN).set_header(["model", "gap, nats", "asked"]);
         for column in [1, 2] {
             table.column_mut(column).expect("three columns").set_cell_alignment(CellAlignment::Right);
         }

@@ -71,6 +71,17 @@ impl<M> Guidance<M> {
     }
 }
 
+impl<M> Guidance<M> {
+    /// What draws need of it, where `network` is a weaker model's.
+    pub(super) fn guide<'a, P>(&'a self, network: impl FnOnce(&'a M) -> Trained<'a, f32, P>) -> Guide<'a, P> {
+        let weaker = match &self.against {
+            Against::Unconditional => None,
+            Against::Weaker(weaker) => Some(network(weaker)),
+        };
+        Guide { scale: self.scale, interval: self.interval, weaker }
+    }
+}
+
 /// A model's card, guided or not.
 pub(super) fn on_card<M>(card: Card, guidance: Option<&Guidance<M>>) -> Card {
     match guidance {

@@ -138,7 +138,7 @@ pub use self::schedule::{NoiseLevel, Schedule};
 pub use self::sde::{ProbabilityFlow, Sde};
 pub use crate::numeric::ode::{Method, Solver};
 
-use self::guidance::{Guide, Guided};
+use self::guidance::Guided;
 use self::likelihood::Integration;
 use self::network::{Noise, NoiseNet};
 use self::objective::{Levels, NoiseMse};
@@ -334,14 +334,7 @@ impl Diffusion {
 
     /// The network that draws.
     fn guided<'a>(&'a self, c: &'a [f32]) -> Guided<'a, Noise> {
-        let guide = self.guidance.as_ref().map(|guidance| Guide {
-            scale: guidance.scale,
-            interval: guidance.interval,
-            weaker: match &guidance.against {
-                Against::Unconditional => None,
-                Against::Weaker(weaker) => Some(weaker.network(c)),
-            },
-        });
+        let guide = self.guidance.as_ref().map(|guidance| guidance.guide(|weaker| weaker.network(c)));
         Guided { network: self.network(c), guide }
     }
 

@@ -19,18 +19,21 @@ pub const TILE: usize = 64;
 
 /// ln Σ eᵘ, the largest term taken out, so that neither tail under- or overflows; −∞ of nothing.
 pub fn log_sum_exp(u: &[f64]) -> f64 {
-    let most = u.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if most == f64::NEG_INFINITY {
-        return most;
-    }
-    most + u.iter().map(|u| (u - most).exp()).sum::<f64>().ln()
+    let (most, sum) = scaled_sum(u);
+    most + sum.ln()
 }
 
 /// ln (1/n) Σ eᵘ of n numbers, as [`log_sum_exp`].
 pub fn log_mean_exp(u: &[f64]) -> f64 {
+    let (most, sum) = scaled_sum(u);
+    most + (sum / u.len().max(1) as f64).ln()
+}
+
+/// The largest u, and Σ e^(u − largest); −∞ and 1 where every term is 0.
+fn scaled_sum(u: &[f64]) -> (f64, f64) {
     let most = u.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if most == f64::NEG_INFINITY {
-        return most;
+        return (most, 1.0);
     }
-    most + (u.iter().map(|u| (u - most).exp()).sum::<f64>() / u.len() as f64).ln()
+    (most, u.iter().map(|u| (u - most).exp()).sum())
 }

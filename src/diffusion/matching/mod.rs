@@ -104,7 +104,7 @@ use self::network::Velocity;
 pub(super) use self::network::VelocityNet;
 use super::Learned;
 use super::config::check_dropout;
-use super::guidance::{self, Against, Guidance, Guide, Guided};
+use super::guidance::{self, Guidance, Guided};
 use super::likelihood::{Integration, log_likelihood};
 use super::objective::{Ends, Regression};
 use super::predictor::Trained;
@@ -372,14 +372,7 @@ impl FlowMatching {
 
     /// The network that draws.
     fn guided<'a>(&'a self, c: &'a [f32]) -> Guided<'a, Velocity> {
-        let guide = self.guidance.as_ref().map(|guidance| Guide {
-            scale: guidance.scale,
-            interval: guidance.interval,
-            weaker: match &guidance.against {
-                Against::Unconditional => None,
-                Against::Weaker(weaker) => Some(weaker.network(c)),
-            },
-        });
+        let guide = self.guidance.as_ref().map(|guidance| guidance.guide(|weaker| weaker.network(c)));
         Guided { network: self.network(c), guide }
     }
 }

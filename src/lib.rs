@@ -194,6 +194,7 @@ pub use error::{Error, Result};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use model::*;
+pub use nn::{Activation, NetworkSpec};
 pub use numeric::rng::seeded;
 pub use numeric::simd::instruction_set;
 
@@ -227,14 +228,14 @@ pub use model as generative;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, Checkpoint,
-        ComponentCount, Condition, ConditionKind, Covariance, Dataset, Diffusion, DiffusionConfig,
-        Distribution, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow, FlowConfig, FlowMatching,
-        FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head,
-        KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing,
-        Observer, OptimizerConfig, Pairing, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig,
-        ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport, Transform,
-        Vae, VaeConfig,
+        Activation, AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card,
+        Checkpoint, ComponentCount, Condition, ConditionKind, Covariance, Dataset, Diffusion,
+        DiffusionConfig, Distribution, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow, FlowConfig,
+        FlowMatching, FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative,
+        Head, KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing,
+        NetworkSpec, Observer, OptimizerConfig, Pairing, Result, SampleOptions, Sampler, Samples, Schedule,
+        ScoreConfig, ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport,
+        Transform, Vae, VaeConfig,
     };
 }
 

@@ -1,7 +1,5 @@
 use super::EnergyConfig;
-use crate::nn::{
-    Fourier, Layer, Linear, Network, REACH, Sequential, Tape, Weights, grow, join, mlp, take_rows,
-};
+use crate::nn::{Network, REACH, Sequential, Tape, Weights, grow, join, take_rows};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -42,13 +40,7 @@ fn clamp<F: Real>(z: F) -> F {
 impl Energy {
     pub(super) fn new(config: &EnergyConfig) -> Self {
         let condition = config.condition.width();
-        let features = Fourier::octaves(config.dim, 1.0, config.octaves).passing(condition);
-        let sizes = [&[features.out_dim()], config.hidden.as_slice(), &[1]].concat();
-        let mut layers = vec![Layer::Fourier(features)];
-        layers.extend_from_slice(mlp(&sizes, config.activation).layers());
-        layers.pop();
-        layers.push(Layer::Linear(Linear::new(sizes[sizes.len() - 2], 1, 0.0)));
-        let net = Sequential::new(layers);
+        let net = config.network.build(config.dim, condition, 1, 0.0);
         Energy { net, dim: config.dim, condition, pull: config.width.powi(-2) }
     }
 

@@ -47,6 +47,7 @@ pub use linear::{Linear, Masked};
 pub use residual::Residual;
 pub use sequential::{Layer, Sequential, mlp};
 pub use spec::NetworkSpec;
+pub(crate) use spec::Perceptron;
 pub use tape::Tape;
 pub(crate) use tape::grow;
 

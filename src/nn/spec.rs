@@ -97,6 +97,12 @@ impl NetworkSpec {
         *octaves
     }
 
+    /// What stands between its layers.
+    pub fn activation(&self) -> Activation {
+        let (NetworkSpec::Mlp { activation, .. } | NetworkSpec::Residual { activation, .. }) = self;
+        *activation
+    }
+
     /// The perceptron that it is, if it is one: networks whose weights are masked are perceptrons.
     pub(crate) fn perceptron(&self) -> Option<Perceptron<'_>> {
         match self {
@@ -214,7 +220,12 @@ impl NetworkSpec {
         check_condition(condition)?;
         check_width("outputs", outputs)?;
         self.check_network("NetworkSpec", (inputs, condition, outputs))?;
-        Ok(match *self {
+        Ok(self.build(inputs, condition, outputs, gain))
+    }
+
+    /// [`network`](NetworkSpec::network) of a specification that is known to be right for it.
+    pub(crate) fn build(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Sequential {
+        match *self {
             NetworkSpec::Mlp { .. } => {
                 self.ending_in(inputs, condition, |width| Layer::Linear(Linear::new(width, outputs, gain)))
             }
@@ -224,10 +235,10 @@ impl NetworkSpec {
                 let net = Residual::new(inputs, condition, width, blocks, activation, outputs, gain);
                 Sequential::new(vec![Layer::Fourier(features), Layer::Modulated(Box::new(net))])
             }
-        })
+        }
     }
 
-    /// The same with a last layer of another kind, made for the columns that come to it. A residual network has its
+    /// [`build`](NetworkSpec::build) with a last layer of another kind, made for the columns that come to it. A residual network has its
     /// own last product before it.
     pub(crate) fn ending_in(
         &self,

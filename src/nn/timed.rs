@@ -5,7 +5,7 @@ use super::embedded::Embedded;
 use super::linear::add_sum_of_rows;
 use super::{
     Activation, Direction, Fourier, Inputs, Layer, Layout, Linear, Network, Primal, SecondOrder, Sequential,
-    VectorField, Weights, Workspace, grow, limits, most_octaves,
+    VectorField, Weights, Workspace, grow, most_octaves,
 };
 use crate::error::Result;
 use crate::numeric::Real;
@@ -71,12 +71,6 @@ struct Buffers<F> {
 /// x̃.
 pub(crate) fn clamp<F: Real>(x: F) -> F {
     x.max(F::of(-REACH)).min(F::of(REACH))
-}
-
-/// How many parameters a [`Timed`] without a condition has; a count beyond usize is the largest.
-pub(crate) fn count_params(dim: usize, hidden: &[usize], octaves: usize, time_features: usize) -> usize {
-    // Both kinds of features go into the first layer.
-    limits::count_params(Blurred { dim, octaves }.count() + time_features, hidden, dim)
 }
 
 impl Timed {

@@ -142,28 +142,58 @@ macro_rules! network {
 }
 
 fn autoregressive(s: &Setting, head: Head) -> Box<dyn Model> {
-    Box::new(network!(s, Autoregressive, AutoregressiveConfig { head, hidden: vec![32, 32] }))
+    Box::new(network!(
+        s,
+        Autoregressive,
+        AutoregressiveConfig { head, network: NetworkSpec::mlp([32, 32], Activation::Silu, 3) }
+    ))
 }
 
 fn flow(s: &Setting, architecture: Architecture, transform: Transform) -> Box<dyn Model> {
-    Box::new(network!(s, Flow, FlowConfig { architecture, transform, hidden: vec![16, 16] }))
+    Box::new(network!(
+        s,
+        Flow,
+        FlowConfig { architecture, transform, network: NetworkSpec::mlp([16, 16], Activation::Silu, 2) }
+    ))
 }
 
 fn vae(s: &Setting) -> Box<dyn Model> {
-    Box::new(network!(s, Vae, VaeConfig { hidden: vec![16, 16], draws: 20 }))
+    Box::new(network!(
+        s,
+        Vae,
+        VaeConfig {
+            encoder: NetworkSpec::mlp([16, 16], Activation::Tanh, 4),
+            decoder: NetworkSpec::mlp([16, 16], Activation::Tanh, 4),
+            draws: 20
+        }
+    ))
 }
 
 fn gan(s: &Setting, loss: AdversarialLoss) -> Box<dyn Model> {
     let critic_lr = s.optimizer.as_ref().map_or(GanConfig::default().critic_lr, |optimizer| optimizer.lr);
     let [generator_hidden, critic_hidden] = [(); 2].map(|()| vec![16, 16]);
-    Box::new(network!(s, Gan, GanConfig { loss, generator_hidden, critic_hidden, critic_lr }))
+    Box::new(network!(
+        s,
+        Gan,
+        GanConfig {
+            loss,
+            generator: NetworkSpec::mlp(generator_hidden, Activation::Silu, 3),
+            critic: NetworkSpec::mlp(critic_hidden, Activation::LeakyRelu { slope: 0.2 }, 3),
+            critic_lr
+        }
+    ))
 }
 
 fn diffusion(s: &Setting, schedule: Schedule, sampler: Sampler) -> Box<dyn Model> {
     Box::new(network!(
         s,
         Diffusion,
-        DiffusionConfig { hidden: vec![32, 32], timesteps: 40, schedule, sampler }
+        DiffusionConfig {
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 4),
+            timesteps: 40,
+            schedule,
+            sampler
+        }
     ))
 }
 
@@ -171,23 +201,50 @@ fn probed_diffusion(s: &Setting) -> Box<dyn Model> {
     let divergence = Some(TraceEstimator::Hutchinson { probes: 2 });
     let solver = Solver::Fixed { method: Method::Rk4, steps: 20 };
     let (hidden, schedule) = (vec![32, 32], Schedule::Linear);
-    Box::new(network!(s, Diffusion, DiffusionConfig { hidden, timesteps: 40, schedule, divergence, solver }))
+    Box::new(network!(
+        s,
+        Diffusion,
+        DiffusionConfig {
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+            timesteps: 40,
+            schedule,
+            divergence,
+            solver
+        }
+    ))
 }
 
 fn energy(s: &Setting, training: EnergyTraining, acceptance: Acceptance, steps: usize) -> Box<dyn Model> {
     let langevin = Langevin { steps, acceptance, ..Default::default() };
-    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden: vec![16, 16], langevin }))
+    Box::new(network!(
+        s,
+        EnergyModel,
+        EnergyConfig { training, network: NetworkSpec::mlp([16, 16], Activation::Silu, 5), langevin }
+    ))
 }
 
 fn normalized_energy(s: &Setting) -> Box<dyn Model> {
     let normalization = Normalization::Quadrature { intervals: 200 };
     let (training, hidden) = (DENOISING, vec![16, 16]);
-    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden, normalization }))
+    Box::new(network!(
+        s,
+        EnergyModel,
+        EnergyConfig { training, network: NetworkSpec::mlp(hidden, Activation::Silu, 5), normalization }
+    ))
 }
 
 fn score(s: &Setting, training: ScoreTraining) -> Box<dyn Model> {
     let (hidden, levels, steps_per_level) = (vec![32, 32], 8, 3);
-    Box::new(network!(s, ScoreModel, ScoreConfig { training, hidden, levels, steps_per_level }))
+    Box::new(network!(
+        s,
+        ScoreModel,
+        ScoreConfig {
+            training,
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+            levels,
+            steps_per_level
+        }
+    ))
 }
 
 /// Runs that do not converge while a test watches.
@@ -216,7 +273,16 @@ fn matching(
     (method, steps): (Method, usize),
 ) -> Box<dyn Model> {
     let (hidden, sampler) = (vec![32, 32], FlowSteps { method, steps });
-    Box::new(network!(s, FlowMatching, FlowMatchingConfig { source, coupling, hidden, sampler }))
+    Box::new(network!(
+        s,
+        FlowMatching,
+        FlowMatchingConfig {
+            source,
+            coupling,
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+            sampler
+        }
+    ))
 }
 
 const CHAINS: EnergyTraining =

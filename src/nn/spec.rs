@@ -48,7 +48,8 @@ pub enum NetworkSpec {
         octaves: usize,
     },
     /// Residual blocks with layer normalization, modulated by time and condition (adaLN-zero, Peebles & Xie 2023): see
-    /// [`Residual`]. Deep networks of this kind train where deep perceptrons do not.
+    /// [`Residual`]. Deep networks of this kind train where deep perceptrons do not. The normalization hides how long a
+    /// row is but for the biases: one octave or more shows it, as a generator or an energy needs.
     Residual {
         /// Columns that pass from block to block, 1 to 65,536. The hidden layer of a block is twice as wide.
         width: usize,

@@ -91,7 +91,7 @@ fn fit_info_sample_score() {
     let folder = Folder::new("trip");
     let model = folder.fit("vae", &["--seed", "3"]);
     let info = ok(&["info", &model]);
-    for word in ["vae", "eruptions, waiting", "lower bound", "posterior collapse", "format 2"] {
+    for word in ["vae", "eruptions, waiting", "lower bound", "posterior collapse", "format 3"] {
         assert!(info.contains(word), "{word}: {info}");
     }
     let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();

@@ -285,6 +285,45 @@ fn matching(
     ))
 }
 
+/// Every model whose networks need not be perceptrons, with residual ones.
+mod residual {
+    use super::*;
+
+    fn network(octaves: usize) -> NetworkSpec {
+        NetworkSpec::Residual { width: 16, blocks: 2, activation: Activation::Silu, octaves }
+    }
+
+    pub fn flow(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, Flow, FlowConfig { network: network(1) }))
+    }
+
+    pub fn vae(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, Vae, VaeConfig { encoder: network(0), decoder: network(2), draws: 20 }))
+    }
+
+    pub fn gan(s: &Setting) -> Box<dyn Model> {
+        let critic_lr = s.optimizer.as_ref().map_or(1e-3, |optimizer| optimizer.lr);
+        Box::new(network!(s, Gan, GanConfig { generator: network(1), critic: network(1), critic_lr }))
+    }
+
+    pub fn diffusion(s: &Setting) -> Box<dyn Model> {
+        let sampler = Sampler::Ddim { steps: 7, eta: 0.0 };
+        Box::new(network!(s, Diffusion, DiffusionConfig { network: network(4), timesteps: 40, sampler }))
+    }
+
+    pub fn matching(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, FlowMatching, FlowMatchingConfig { network: network(4) }))
+    }
+
+    pub fn energy(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, EnergyModel, EnergyConfig { training: DENOISING, network: network(3) }))
+    }
+
+    pub fn score(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, ScoreModel, ScoreConfig { network: network(4), levels: 8, steps_per_level: 3 }))
+    }
+}
+
 const CHAINS: EnergyTraining =
     EnergyTraining::PersistentChains { chains: 128, steps: 5, restart: 0.05, magnitude: 1e-4 };
 const DENOISING: EnergyTraining = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
@@ -326,6 +365,13 @@ contract! {
     energy_normalized: Network, Estimate, normalized_energy;
     score_denoising: Network, Unavailable, |s| score(s, ScoreTraining::Denoising);
     score_sliced: Network, Unavailable, |s| score(s, ScoreTraining::Sliced);
+    residual_flow: Network, Exact, residual::flow;
+    residual_vae: Network, LowerBound, residual::vae;
+    residual_gan: Network, Unavailable, residual::gan;
+    residual_diffusion: Network, OdeEstimate, residual::diffusion;
+    residual_flow_matching: Network, OdeEstimate, residual::matching;
+    residual_energy: Network, Unnormalized, residual::energy;
+    residual_score: Network, Unavailable, residual::score;
     gaussian_mixture: Baseline, Exact, |s| gaussian_mixture(s, ComponentCount::Fixed(5));
     gaussian_mixture_bic: Baseline, Exact, |s| gaussian_mixture(s, ComponentCount::Bic { max: 3 });
     kernel_density_scott: Baseline, Exact, |s| kernel_density(s, Bandwidth::Scott);

@@ -1,5 +1,5 @@
 use super::GanConfig;
-use crate::nn::{Network, Sequential, Tape, Weights, grow, join, take_rows};
+use crate::nn::{Fused, Network, Tape, Weights, grow, join, take_rows};
 use crate::numeric::Real;
 
 /// A player's network f, of rows x: (n, dim) under conditions c: (n, width), or (1, width) for all rows. Its value is
@@ -10,7 +10,7 @@ use crate::numeric::Real;
 ///   c, fⱼ(x) = ⟨eⱼ, h(x)⟩ + bⱼ for its inputs h, so that the sum is ⟨E·c, h⟩ + ⟨b, c⟩.
 #[derive(Debug, Clone)]
 pub(super) struct Player {
-    pub net: Sequential,
+    pub net: Fused,
     /// Columns of x, or of z.
     pub dim: usize,
     /// Columns of c that f reads behind x, and that are projected: one of the two is 0.

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::AutoregressiveConfig;
 use crate::nn::{
-    Activation, Fourier, Layer, Linear, Masked, Network, Perceptron, REACH, Sequential, Tape, Weights,
+    Activation, Fourier, Fused, Layer, Linear, Masked, Network, Perceptron, REACH, Sequential, Tape, Weights,
 };
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
@@ -38,7 +38,7 @@ pub(super) struct Made {
     fourier: Fourier,
     activation: Activation,
     /// The hidden layers, unless nothing is seen.
-    trunk: Option<Sequential>,
+    trunk: Option<Fused>,
     /// Where the parameters of each head start, and where the last one ends.
     heads: Vec<usize>,
 }
@@ -92,7 +92,7 @@ impl Made {
                 layers.push(Layer::Masked(Masked::new(pair[0], pair[1], activation.gain(), connects)));
                 layers.push(activation.layer(pair[1]));
             }
-            made.trunk = Some(Sequential::new(layers));
+            made.trunk = Some(Sequential::new(layers).fused());
         }
         let mut end = made.trunk_params();
         made.heads.push(end);

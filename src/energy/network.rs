@@ -1,5 +1,5 @@
 use super::EnergyConfig;
-use crate::nn::{Network, REACH, Sequential, Tape, Weights, grow, join, take_rows};
+use crate::nn::{Fused, Network, REACH, Tape, Weights, grow, join, take_rows};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -11,7 +11,7 @@ use crate::numeric::rng::Rng;
 /// ‖z‖²/2w² makes exp(−E) integrable for any p, and the tails are those of a Gaussian. f starts at 0.
 #[derive(Debug, Clone)]
 pub(super) struct Energy {
-    net: Sequential,
+    net: Fused,
     /// Columns of z, and of c.
     dim: usize,
     condition: usize,

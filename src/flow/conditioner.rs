@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::{Architecture, FlowConfig};
-use crate::nn::{Fourier, Layer, Masked, Perceptron, Sequential};
+use crate::nn::{Fourier, Fused, Layer, Masked, Perceptron, Sequential};
 
 /// Radians per standard deviation of the lowest Fourier feature.
 const BASE_FREQUENCY: f64 = 1.0;
@@ -11,7 +11,7 @@ const BASE_FREQUENCY: f64 = 1.0;
 #[derive(Debug, Clone)]
 pub(super) struct Conditioner {
     /// x_1 … x_sees, c → θ of the coordinates that move, one block each. Its last layer starts at zero.
-    pub net: Sequential,
+    pub net: Fused,
     /// How many coordinates, the first, the network looks at.
     pub sees: usize,
     /// Columns of the condition, which it sees behind them.
@@ -40,7 +40,7 @@ fn coupling(config: &FlowConfig) -> Conditioner {
     let net = config.network.build(sees, given, outputs, 0.0);
     // Without octaves the features are the coordinates themselves.
     let first = usize::from(config.network.octaves() == 0);
-    let net = Sequential::new(net.layers()[first..].to_vec());
+    let net = Sequential::new(net.layers()[first..].to_vec()).fused();
     Conditioner { net, sees, given, moves, inverse_passes: 1 }
 }
 
@@ -69,7 +69,7 @@ fn masked(config: &FlowConfig) -> Conditioner {
     }
     let connects = |from: usize, to: usize| degrees[from] <= to / params;
     layers.push(Layer::Masked(Masked::new(degrees.len(), dim * params, 0.0, connects)));
-    Conditioner { net: Sequential::new(layers), sees, given, moves: 0..dim, inverse_passes: dim }
+    Conditioner { net: Sequential::new(layers).fused(), sees, given, moves: 0..dim, inverse_passes: dim }
 }
 
 /// The layer of Fourier features, if there is one, and the width behind it, the condition's columns with it.

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::{DecoderVariance, VaeConfig};
 use crate::nn::{
-    Layer, Linear, Masked, Network, NetworkSpec, REACH, Sequential, Tape, Weights, grow, join, take_rows,
+    Fused, Layer, Linear, Masked, Network, NetworkSpec, REACH, Tape, Weights, grow, join, take_rows,
 };
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -73,7 +73,7 @@ impl Networks {
 /// softplus(a), which is positive, smooth, and grows no faster than a.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct GaussianNetwork {
-    net: Sequential,
+    net: Fused,
     /// Columns of a row, and of a condition.
     inputs: usize,
     width: usize,

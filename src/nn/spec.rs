@@ -4,7 +4,8 @@ use super::limits::{self, check_hidden, check_params, check_some_hidden, check_t
 use super::residual::{self, ResidualField};
 use super::timed::{OCTAVES, Timed};
 use super::{
-    Activation, Fourier, Layer, Linear, Network, REACH, Residual, Sequential, VectorField, most_octaves,
+    Activation, Fourier, Fused, Layer, Linear, Network, REACH, Residual, Sequential, VectorField,
+    most_octaves,
 };
 use crate::error::{Result, check};
 use crate::numeric::Real;
@@ -214,7 +215,7 @@ impl NetworkSpec {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) as [`validate`](NetworkSpec::validate), for columns beyond 1 to 65,536
     /// (for the condition, and beside one for the inputs, 0 to 65,536), and for more than 2²⁸ parameters.
-    pub fn network(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Result<Sequential> {
+    pub fn network(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Result<Fused> {
         if inputs > 0 || condition == 0 {
             check_width("inputs", inputs)?;
         }
@@ -225,7 +226,7 @@ impl NetworkSpec {
     }
 
     /// [`network`](NetworkSpec::network) of a specification that is known to be right for it.
-    pub(crate) fn build(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Sequential {
+    pub(crate) fn build(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Fused {
         match *self {
             NetworkSpec::Mlp { .. } => {
                 self.ending_in(inputs, condition, |width| Layer::Linear(Linear::new(width, outputs, gain)))
@@ -234,7 +235,7 @@ impl NetworkSpec {
                 let features = Fourier::octaves(inputs, 1.0, octaves).passing(condition);
                 let inputs = features.out_dim() - condition;
                 let net = Residual::new(inputs, condition, width, blocks, activation, outputs, gain);
-                Sequential::new(vec![Layer::Fourier(features), Layer::Modulated(Box::new(net))])
+                Sequential::new(vec![Layer::Fourier(features), Layer::Modulated(Box::new(net))]).fused()
             }
         }
     }
@@ -246,7 +247,7 @@ impl NetworkSpec {
         inputs: usize,
         condition: usize,
         last: impl FnOnce(usize) -> Layer,
-    ) -> Sequential {
+    ) -> Fused {
         let features = Fourier::octaves(inputs, 1.0, self.octaves()).passing(condition);
         let mut columns = features.out_dim();
         let mut layers = vec![Layer::Fourier(features)];
@@ -266,7 +267,7 @@ impl NetworkSpec {
             }
         }
         layers.push(last(columns));
-        Sequential::new(layers)
+        Sequential::new(layers).fused()
     }
 
     /// How many parameters the network of [`network`](NetworkSpec::network) has; a count beyond usize is the largest.

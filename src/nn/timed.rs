@@ -4,8 +4,8 @@ use super::blurred::Blurred;
 use super::embedded::Embedded;
 use super::linear::add_sum_of_rows;
 use super::{
-    Activation, Direction, Fourier, Inputs, Layer, Layout, Linear, Network, Primal, SecondOrder, Sequential,
-    VectorField, Weights, Workspace, grow, most_octaves,
+    Activation, Direction, Fourier, Fused, Inputs, Layer, Layout, Linear, Network, Primal, SecondOrder,
+    Sequential, VectorField, Weights, Workspace, grow, most_octaves,
 };
 use crate::error::Result;
 use crate::numeric::Real;
@@ -34,7 +34,7 @@ pub(crate) struct Timed {
     features: Blurred,
     embedding: Fourier,
     time: Linear,
-    rest: Sequential,
+    rest: Fused,
     condition: usize,
 }
 
@@ -94,7 +94,7 @@ impl Timed {
             features: Blurred { dim, octaves },
             time: Linear::new(embedding.out_dim(), hidden[0], 1.0),
             embedding,
-            rest: Sequential::new(layers),
+            rest: Sequential::new(layers).fused(),
             condition: 0,
         })
     }

@@ -3,6 +3,7 @@ use std::ops::Range;
 use super::AutoregressiveConfig;
 use crate::nn::{
     Activation, Fourier, Fused, Layer, Linear, Masked, Network, Perceptron, REACH, Sequential, Tape, Weights,
+    clamp,
 };
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
@@ -343,7 +344,7 @@ impl Made {
 /// Beyond the reach a coordinate, or a number of the condition, looks to the network as if it stood there: the
 /// conditionals stay normalized for any finite row, and no activation overflows.
 fn within_reach<F: Real>(x: F) -> F {
-    x.max(F::of(-REACH)).min(F::of(REACH))
+    clamp(x, REACH)
 }
 
 /// The columns of `block`, (n, width), into those of `h`, (n, h_width), from `start` on.

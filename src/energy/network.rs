@@ -1,5 +1,5 @@
 use super::EnergyConfig;
-use crate::nn::{Fused, Network, REACH, Tape, Weights, grow, join, take_rows};
+use crate::nn::{Fused, Network, REACH, Tape, Weights, clamp, grow, join, take_rows};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -31,10 +31,6 @@ pub(super) struct Pass<F> {
     pub(super) e: Vec<F>,
     /// ∇E: (n, d)
     pub(super) g: Vec<F>,
-}
-
-fn clamp<F: Real>(z: F) -> F {
-    z.max(F::of(-REACH)).min(F::of(REACH))
 }
 
 impl Energy {
@@ -81,7 +77,7 @@ impl Energy {
     /// What f takes.
     fn input<'a, F: Real>(&self, z: &[F], c: &[F], near: &'a mut Vec<F>, joined: &'a mut Vec<F>) -> &'a [F] {
         near.clear();
-        near.extend(z.iter().map(|&z| clamp(z)));
+        near.extend(z.iter().map(|&z| clamp(z, REACH)));
         join(near, self.dim, c, self.condition, joined)
     }
 

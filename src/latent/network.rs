@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::{DecoderVariance, VaeConfig};
 use crate::nn::{
-    Fused, Layer, Linear, Masked, Network, NetworkSpec, REACH, Tape, Weights, grow, join, take_rows,
+    Fused, Layer, Linear, Masked, Network, NetworkSpec, REACH, Tape, Weights, clamp, grow, join, take_rows,
 };
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -63,9 +63,8 @@ impl Networks {
 
     /// The rows of x, as the encoder takes them: beyond the reach q(z|x) stays what it is there.
     pub fn within_reach<F: Real>(x: &[F], near: &mut Vec<F>) {
-        let reach = F::of(REACH);
         near.clear();
-        near.extend(x.iter().map(|&x| x.max(-reach).min(reach)));
+        near.extend(x.iter().map(|&x| clamp(x, REACH)));
     }
 }
 

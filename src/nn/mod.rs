@@ -41,7 +41,7 @@ pub(crate) mod timed;
 pub use activation::Activation;
 pub use field::{Direction, Inputs, Moment, SecondOrder, VectorField, Workspace};
 pub use fourier::Fourier;
-pub(crate) use fourier::{REACH, most_octaves};
+pub(crate) use fourier::{REACH, clamp, most_octaves};
 pub use fused::Fused;
 pub(crate) use join::{join, take_rows};
 pub use layout::{Layout, Tensor};

@@ -70,7 +70,7 @@ struct Buffers<F> {
 
 /// x̃.
 pub(crate) fn clamp<F: Real>(x: F) -> F {
-    x.max(F::of(-REACH)).min(F::of(REACH))
+    super::clamp(x, REACH)
 }
 
 impl Timed {

@@ -13,6 +13,7 @@ use quadrivium::ndarray::Array2;
 use quadrivium::persist::{self, Column, Persist};
 use quadrivium::prelude::*;
 use quadrivium::seeded;
+use quadrivium::{Error, LogLikelihood};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -15,6 +15,7 @@ use quadrivium::ndarray::Array2;
 use quadrivium::nn::Activation;
 use quadrivium::prelude::*;
 use quadrivium::{DecoderVariance, seeded};
+use quadrivium::{NetworkSpec, Sampler, Step, Transform};
 
 /// Runs a workload so many times; the time that took, without what prepares it.
 pub type Run = Box<dyn FnMut(usize) -> Duration + Send>;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use comfy_table::{CellAlignment, Table, presets};
 use quadrivium::prelude::*;
 use quadrivium::seeded;
+use quadrivium::{Activation, NetworkSpec, Sampler};
 
 use super::Result;
 

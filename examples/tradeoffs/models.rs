@@ -2,6 +2,7 @@
 
 use quadrivium::numeric::rng::Rng;
 use quadrivium::prelude::*;
+use quadrivium::{AdversarialLoss, Head, OptimizerConfig, Sampler};
 
 use crate::source::{Name, Source};
 

@@ -3,6 +3,10 @@
 use quadrivium::energy::Normalization;
 use quadrivium::numeric::rng::Rng;
 use quadrivium::prelude::*;
+use quadrivium::{
+    Activation, Architecture, Bandwidth, ComponentCount, EnergyTraining, NetworkSpec, Pairing, ScoreTraining,
+    Transform,
+};
 
 use crate::models::{Candidate, Rule};
 use crate::source::{Name, Source};

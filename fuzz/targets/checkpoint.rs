@@ -101,7 +101,7 @@ fuzz_target!(|bytes: &[u8]| {
     file.extend(sum.to_le_bytes());
     fs::write(path, file).unwrap();
     match train(which, path, usize::MAX) {
-        Ok(_) | Err(Error::Checkpoint { .. } | Error::Diverged { .. }) => {}
+        Ok(_) | Err(Error::File(FileError::Checkpoint { .. }) | Error::Training(TrainingError::Diverged { .. })) => {}
         Err(other) => panic!("{other}"),
     }
     fs::remove_file(path).unwrap();

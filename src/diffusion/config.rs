@@ -50,10 +50,10 @@ pub struct DiffusionConfig {
     /// How its divergence is computed. Default `None`: exact up to 16 columns, with 4 of Hutchinson's probes
     /// above.
     pub divergence: Option<TraceEstimator>,
-    /// Whether the first training takes away the correlations of the columns ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): an
-    /// untrained network, whose v = 0 is the noise of N(0, I), is then right about one Gaussian, and has only to
-    /// learn what that misses. Lengths are then in standard deviations of what is left of a column.
-    /// Default true.
+    /// Whether the first training takes away the correlations of the columns
+    /// ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): an untrained network, whose v = 0 is the
+    /// noise of N(0, I), is then right about one Gaussian, and has only to learn what that misses. Lengths are then
+    /// in standard deviations of what is left of a column. Default true.
     pub whiten: bool,
     /// What rows are conditioned on. Default [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::network::{NoiseNet, Parametrization, PathNet};
 use super::{Diffusion, DiffusionConfig, Guidance, Learned};
 use crate::engine::Fitted;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result};
 use crate::model::file::{Persist, Stored, Tensor, encode};
 
 impl Persist for Diffusion {
@@ -34,18 +34,18 @@ impl Persist for Diffusion {
 /// That a file can hold a model.
 ///
 /// # Errors
-/// [`Error::Format`] for one with a network of its own, or with guidance.
+/// [`FileError::Format`] for one with a network of its own, or with guidance.
 pub(super) fn savable<P: Parametrization, M>(
     net: &PathNet<f32, P>,
     guidance: Option<&Guidance<M>>,
 ) -> Result<()> {
     if !net.is_built_in() {
         let what = "a model with a network of its own: a file cannot describe the network".into();
-        return Err(Error::Format { what });
+        return Err(Error::File(FileError::Format { what }));
     }
     if guidance.is_some() {
         let what = "a guided model: save the model itself, and guide it after loading".into();
-        return Err(Error::Format { what });
+        return Err(Error::File(FileError::Format { what }));
     }
     Ok(())
 }

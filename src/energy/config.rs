@@ -63,9 +63,9 @@ pub enum Normalization {
 pub struct EnergyConfig {
     /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// The network f: see [`NetworkSpec`]. A perceptron without hidden layers is affine in its features. Its activation
-    /// should be smooth: the slope of the energy moves the chains, and denoising differentiates that slope once more. At
-    /// most 2²⁸ parameters. Default two layers of 128 with SiLU, and 5 octaves.
+    /// The network f: see [`NetworkSpec`]. A perceptron without hidden layers is affine in its features. Its
+    /// activation should be smooth: the slope of the energy moves the chains, and denoising differentiates that slope
+    /// once more. At most 2²⁸ parameters. Default two layers of 128 with SiLU, and 5 octaves.
     pub network: NetworkSpec,
     /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is
     /// N(0, w²I). 0.01 to 10. Default 1.

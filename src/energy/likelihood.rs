@@ -102,8 +102,8 @@ fn tail(width: f64) -> f64 {
 }
 
 impl EnergyModel {
-    /// −E(z, c) of the rows z: (n, d), in standard units, under conditions c. f is in f32, the confinement in f64, so that no finite
-    /// row is beyond it.
+    /// −E(z, c) of the rows z: (n, d), in standard units, under conditions c. f is in f32, the confinement in f64, so
+    /// that no finite row is beyond it.
     pub(super) fn score_tile(&self, z: &[f32], c: &[f32], pass: &mut Pass<f32>, nats: &mut [f64]) {
         let d = self.config.dim;
         let f = self.energy.infer(&self.parameters.average, z, c, pass);
@@ -113,8 +113,8 @@ impl EnergyModel {
         }
     }
 
-    /// ln Z(c) over one or two axes, of one condition: on an even grid, where that resolves the density, and else on cells that are
-    /// halved where the mass is.
+    /// ln Z(c) over one or two axes, of one condition: on an even grid, where that resolves the density, and else on
+    /// cells that are halved where the mass is.
     pub(super) fn log_partition(&self, intervals: usize, c: &[f32]) -> Result<LogPartition> {
         let even = self.log_partition_on_grid(intervals, c)?;
         if even.error <= RESOLVED { Ok(even) } else { self.log_partition_on_cells(intervals, c) }

@@ -7,8 +7,9 @@ use crate::numeric::rng::Rng;
 ///
 /// E(z, c) = f(z̃, c; p) + ‖z‖²/2w², z̃ = clamp(z, ±REACH).
 ///
-/// f is a network on Fourier features of z̃, with c as it is beside them. Along each axis it is constant beyond the reach, so the confinement
-/// ‖z‖²/2w² makes exp(−E) integrable for any p, and the tails are those of a Gaussian. f starts at 0.
+/// f is a network on Fourier features of z̃, with c as it is beside them. Along each axis it is constant beyond the
+/// reach, so the confinement ‖z‖²/2w² makes exp(−E) integrable for any p, and the tails are those of a Gaussian. f
+/// starts at 0.
 #[derive(Debug, Clone)]
 pub(super) struct Energy {
     net: Fused,

@@ -238,6 +238,7 @@ mod tests {
     use rand::RngCore;
 
     use super::*;
+    use crate::error::TrainingError;
     use crate::numeric::rng::seeded;
 
     /// Two columns from the row's own stream.
@@ -296,9 +297,12 @@ mod tests {
         let mut out = vec![0u8; 40 * TILE];
         let done = for_each_tile(&mut out, 1, |_: &mut (), first, _| match first {
             0 => Ok(()),
-            row => Err(Error::NotConverged { what: "a test", budget: 1, row }),
+            row => Err(Error::Training(TrainingError::NotConverged { what: "a test", budget: 1, row })),
         });
-        assert!(matches!(done, Err(Error::NotConverged { row: TILE, .. })), "{done:?}");
+        assert!(
+            matches!(done, Err(Error::Training(TrainingError::NotConverged { row: TILE, .. }))),
+            "{done:?}"
+        );
     }
 
     #[test]

@@ -36,12 +36,13 @@
 //!
 //! ```
 //! use quadrivium::metrics::Nll;
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(5_000, &mut rng))?;
 //! let transform = Transform::AffineSpline { bins: 8, bound: 4.0 };
-//! let config = FlowConfig { transform, network: NetworkSpec::mlp([32], Activation::Silu, 2), ..Default::default()  };
+//! let network = NetworkSpec::mlp([32], Activation::Silu, 2);
+//! let config = FlowConfig { transform, network, ..Default::default() };
 //! let mut flow = Flow::new(config, &mut rng)?;
 //!
 //! let test = moons.sample(2_000, &mut rng);
@@ -50,7 +51,7 @@
 //!     Ok(Nll::of(&score).expect("exact").gap(moons.entropy().expect("known")))
 //! };
 //! let before = gap(&flow)?;
-//! flow.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut Silent)?;
+//! flow.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //! let after = gap(&flow)?;
 //! assert!(before.mean > 0.8 && after.mean < 0.3, "{before:?} {after:?}");
 //! assert!(after.mean > -3.0 * after.std_error, "none beats the truth");
@@ -69,7 +70,7 @@
 //! Σ p(c) p(x|c) over the classes.
 //!
 //! ```
-//! use quadrivium::{worlds::Toy, prelude::*};
+//! use quadrivium::{worlds::Toy, *};
 //!
 //! // Moons, given their height.
 //! let mut rng = quadrivium::seeded(0);
@@ -77,9 +78,10 @@
 //! let (across, height) = moons.view().split_at(quadrivium::ndarray::Axis(1), 1);
 //! let data = Dataset::new(across.to_owned())?.with_condition(Condition::Vector(height.to_owned()))?;
 //! let condition = ConditionKind::Vector { dim: 1 };
-//! let config = FlowConfig { condition, network: NetworkSpec::mlp([32], Activation::Silu, 2), ..FlowConfig::with_dim(1)  };
+//! let network = NetworkSpec::mlp([32], Activation::Silu, 2);
+//! let config = FlowConfig { condition, network, ..FlowConfig::with_dim(1) };
 //! let mut flow = Flow::new(config, &mut rng)?;
-//! flow.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut Silent)?;
+//! flow.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //!
 //! // Near its top the upper moon is about x = 0, near its bottom the lower one about x = 1.
 //! for (height, at) in [(1.0, 0.0), (-0.5, 1.0)] {
@@ -156,11 +158,12 @@ pub struct FlowConfig {
     pub layers: usize,
     /// What happens to the coordinates between two layers. Default [`Mixing::Reverse`].
     pub mixing: Mixing,
-    /// The network of each conditioner: see [`NetworkSpec`]. Octaves sharpen how θ depends on the coordinates, as narrow
-    /// modes need, and overfit on few rows; affine layers, many in a row, do better without. For
-    /// [`Architecture::MaskedAutoregressive`], whose weights are masked, a perceptron with at least `dim − 1` units in
-    /// each layer, so that every coordinate is seen, and `dim` under a condition, for the units that see it alone. All
-    /// conditioners and mixings together have at most 2²⁸ parameters. Default two layers of 64 with SiLU, and 2 octaves.
+    /// The network of each conditioner: see [`NetworkSpec`]. Octaves sharpen how θ depends on the coordinates, as
+    /// narrow modes need, and overfit on few rows; affine layers, many in a row, do better without. For
+    /// [`Architecture::MaskedAutoregressive`], whose weights are masked, a perceptron with at least `dim − 1` units
+    /// in each layer, so that every coordinate is seen, and `dim` under a condition, for the units that see it alone.
+    /// All conditioners and mixings together have at most 2²⁸ parameters. Default two layers of 64 with SiLU, and 2
+    /// octaves.
     pub network: NetworkSpec,
     /// Whether the base is N(0, Σ) with covariances Σ of its own, learned with the rest, in place of N(0, I).
     /// They start at the correlations of the first training's rows, where those are more than chance: before its
@@ -257,7 +260,7 @@ impl FlowConfig {
     /// ```
     /// use quadrivium::{FlowConfig, Transform};
     /// let config = FlowConfig::with_dim(8);
-    /// assert_eq!((config.dim, config.octaves), (8, 1));
+    /// assert_eq!((config.dim, config.network.octaves()), (8, 1));
     /// assert_eq!(config.transform, Transform::AffineSpline { bins: 8, bound: 4.0 });
     /// assert_eq!(FlowConfig::with_dim(2), FlowConfig::default());
     /// ```
@@ -341,13 +344,13 @@ impl FlowConfig {
 /// A density by the change of variables.
 ///
 /// ```
-/// use quadrivium::{worlds::Toy, prelude::*};
+/// use quadrivium::{worlds::Toy, *};
 ///
 /// let (mut rng, toy) = (quadrivium::seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
 /// let mut model = Flow::new(FlowConfig::default(), &mut rng)?;
 /// let options = TrainOptions { steps: 300, ..Default::default() };
-/// model.train(&data, &options, &mut rng, &mut Silent)?;
+/// model.train(&data, &options, &mut rng, &mut NoObserver)?;
 ///
 /// let samples = model.sample(1_000, &SampleOptions::default(), &mut rng)?;
 /// assert_eq!(samples.nfe, 1);

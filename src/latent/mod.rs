@@ -30,15 +30,16 @@
 //! Posterior collapse, made on purpose by a large β, and where it shows.
 //!
 //! ```
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
 //! let mut kl_with = |beta| -> Result<f64> {
-//!     let config = VaeConfig { beta, encoder: NetworkSpec::mlp([32, 32], Activation::Tanh, 4), decoder: NetworkSpec::mlp([32, 32], Activation::Tanh, 4), ..Default::default()  };
+//!     let network = NetworkSpec::mlp([32, 32], Activation::Tanh, 4);
+//!     let config = VaeConfig { beta, encoder: network.clone(), decoder: network, ..Default::default() };
 //!     let mut vae = Vae::new(config, &mut rng)?;
 //!     let options = TrainOptions { steps: 300, ..Default::default() };
-//!     let report = vae.train(&data, &options, &mut rng, &mut Silent)?;
+//!     let report = vae.train(&data, &options, &mut rng, &mut NoObserver)?;
 //!     // The last value of each part of the loss.
 //!     let part = |name| report.parts.iter().find(|part| part.0 == name).unwrap().1[299];
 //!     let loss = part("reconstruction") + beta * part("kl");
@@ -134,9 +135,9 @@ pub struct VaeConfig {
     /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound,
     /// at K passes of the decoder. 1 to 16,777,216. Default 500.
     pub draws: usize,
-    /// Whether the first training takes away the correlations of the columns ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): the model
-    /// then has only to learn what one Gaussian misses.
-    /// Default true.
+    /// Whether the first training takes away the correlations of the columns
+    /// ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): the model then has only to learn what one
+    /// Gaussian misses. Default true.
     pub whiten: bool,
     /// What rows are conditioned on: the encoder and the decoder see it beside their inputs. Default
     /// [`ConditionKind::None`].
@@ -209,7 +210,7 @@ impl VaeConfig {
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
 /// let mut model = Vae::new(VaeConfig { draws: 100, ..Default::default() }, &mut rng)?;
 /// let options = TrainOptions { steps: 700, ..Default::default() };
-/// let report = model.train(&data, &options, &mut rng, &mut Silent)?;
+/// let report = model.train(&data, &options, &mut rng, &mut NoObserver)?;
 /// assert_eq!(report.parts.iter().map(|part| part.0).collect::<Vec<_>>(), ["reconstruction", "kl"]);
 ///
 /// let samples = model.sample(1_000, &SampleOptions::default(), &mut rng)?;
@@ -262,7 +263,8 @@ impl Vae {
     /// q(z|x) of each row of x, (n, dim).
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity.
     ///
     /// ```
     /// use quadrivium::{Vae, VaeConfig, ndarray::array, seeded};
@@ -310,7 +312,8 @@ impl Vae {
     /// Coordinates beyond ±1e6 count as that.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity.
     ///
     /// ```
     /// use quadrivium::{Vae, VaeConfig, ndarray::array, seeded};

@@ -2,7 +2,7 @@ use ndarray::{Array2, array, s};
 
 use super::*;
 use crate::engine::{Batch, Loss as _, Progress};
-use crate::error::Error;
+use crate::error::{DataError, Error};
 use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
@@ -22,7 +22,7 @@ fn small(decoder_variance: DecoderVariance) -> VaeConfig {
 fn trained(config: VaeConfig, data: &Dataset, steps: usize) -> (Vae, TrainReport) {
     let mut model = Vae::new(config, &mut seeded(0)).unwrap();
     let options = TrainOptions { steps, ..Default::default() };
-    let report = model.train(data, &options, &mut seeded(1), &mut Silent).unwrap();
+    let report = model.train(data, &options, &mut seeded(1), &mut NoObserver).unwrap();
     (model, report)
 }
 
@@ -137,7 +137,7 @@ fn validation_measures_the_loss_that_training_ends_with() {
     let options = TrainOptions { steps: 40, validation: 0.5, validate_every: 10, ..Default::default() };
     let data = moons(200, 8);
     let mut model = Vae::new(config, &mut seeded(0)).unwrap();
-    let report = model.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
+    let report = model.train(&data, &options, &mut seeded(1), &mut NoObserver).unwrap();
     // Nothing has moved but β.
     let first = report.validation[0].1;
     assert!(
@@ -246,11 +246,11 @@ fn the_latent_space_is_there_to_be_used() {
     assert_eq!(model.decode(Array2::zeros((0, 2)).view()).unwrap().dim(), (0, 2));
 
     let wide = Array2::zeros((4, 3));
-    assert!(matches!(model.encode(wide.view()), Err(Error::Shape { what: "x", .. })));
-    assert!(matches!(model.decode(wide.view()), Err(Error::Shape { what: "z", .. })));
+    assert!(matches!(model.encode(wide.view()), Err(Error::Data(DataError::Shape { what: "x", .. }))));
+    assert!(matches!(model.decode(wide.view()), Err(Error::Data(DataError::Shape { what: "z", .. }))));
     let bad = array![[0.0, f32::NAN]];
-    assert!(matches!(model.encode(bad.view()), Err(Error::NonFinite { column: 1, .. })));
-    assert!(matches!(model.decode(bad.view()), Err(Error::NonFinite { column: 1, .. })));
+    assert!(matches!(model.encode(bad.view()), Err(Error::Data(DataError::NonFinite { column: 1, .. }))));
+    assert!(matches!(model.decode(bad.view()), Err(Error::Data(DataError::NonFinite { column: 1, .. }))));
 }
 
 /// The samples are of the density that is scored: x = m + s·ε has the variance of m and that of s. Without
@@ -394,7 +394,7 @@ fn the_number_of_threads_does_not_move_a_bit() {
             let mut model =
                 Vae::new(VaeConfig { draws: 7, ..small(DecoderVariance::PerRow) }, &mut seeded(0)).unwrap();
             let options = TrainOptions { steps: 10, shards: 4, ..Default::default() };
-            model.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
+            model.train(&data, &options, &mut seeded(1), &mut NoObserver).unwrap();
             let x = model.sample(200, &SampleOptions::default(), &mut seeded(2)).unwrap().x;
             let prefix = model.sample(50, &SampleOptions::default(), &mut seeded(2)).unwrap().x;
             assert_eq!(prefix, x.slice(s![..50, ..]));

@@ -169,9 +169,9 @@ impl NetworkSpec {
     /// `condition` columns, 0 for none. Its values start at 0.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) as [`validate`](NetworkSpec::validate), for a perceptron without a hidden
-    /// layer or with more than 13 octaves, for columns beyond 1 to 65,536 (for the condition 0 to 65,536), for an odd
-    /// number of time features, and for more than 2²⁸ parameters.
+    /// [`Error::Config`](crate::Error::Config) as [`validate`](NetworkSpec::validate), for a perceptron without a
+    /// hidden layer or with more than 13 octaves, for columns beyond 1 to 65,536 (for the condition 0 to 65,536), for
+    /// an odd number of time features, and for more than 2²⁸ parameters.
     pub fn vector_field<F: Real>(
         &self,
         dim: usize,
@@ -240,8 +240,8 @@ impl NetworkSpec {
         }
     }
 
-    /// [`build`](NetworkSpec::build) with a last layer of another kind, made for the columns that come to it. A residual network has its
-    /// own last product before it.
+    /// [`build`](NetworkSpec::build) with a last layer of another kind, made for the columns that come to it. A
+    /// residual network has its own last product before it.
     pub(crate) fn ending_in(
         &self,
         inputs: usize,

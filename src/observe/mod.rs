@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use quadrivium::observe::{All, Interrupt, JsonLines};
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;

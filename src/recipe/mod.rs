@@ -5,13 +5,13 @@
 //! at the end, so that one row or one column more changes little.
 //!
 //! ```
-//! use quadrivium::{worlds::Toy, prelude::*, recipe::{Kind, Recipe}, seeded};
+//! use quadrivium::{worlds::Toy, *, recipe::{Kind, Recipe}, seeded};
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 //! let recipe = Recipe::of(Kind::Autoregressive, data.rows(), data.dim());
 //! let mut model = recipe.build(&mut rng)?;
-//! let report = model.train(&data, &recipe.options, &mut rng, &mut Silent)?;
+//! let report = model.train(&data, &recipe.options, &mut rng, &mut NoObserver)?;
 //! assert!(!report.validation.is_empty(), "rows were held out, and the model that was best on them is kept");
 //! # Ok::<(), quadrivium::Error>(())
 //! ```

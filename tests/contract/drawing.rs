@@ -65,7 +65,7 @@ pub fn lower_temperature_gives_less_varied_rows(subject: &Subject) {
         Toy::mixture(&[1.0], array![[1.0, -2.0]].view(), array![[[1.0, 0.0], [0.0, 4.0]]].view()).unwrap();
     let data = Dataset::new(toy.sample(500, &mut seeded(1))).unwrap();
     let mut model = subject.fresh();
-    model.train(&data, &short(150), &mut seeded(2), &mut Silent).unwrap();
+    model.train(&data, &short(150), &mut seeded(2), &mut NoObserver).unwrap();
     let spread = |temperature: f64| {
         let options = SampleOptions { temperature };
         let x = model.sample(2_000, &options, &mut seeded(0)).unwrap().x;

@@ -4,6 +4,10 @@ use super::*;
 use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::diffusion::{Method, Solver};
 use quadrivium::energy::{Acceptance, Langevin, Normalization};
+use quadrivium::{
+    Activation, AdversarialLoss, Architecture, Bandwidth, ComponentCount, ConditionKind, EnergyTraining,
+    Head, LikelihoodKind, NetworkSpec, Pairing, Sampler, Schedule, ScoreTraining, Sde, Source, Transform,
+};
 use quadrivium::{OptimizerConfig, TraceEstimator};
 
 /// What a promise may ask of any model in the table.

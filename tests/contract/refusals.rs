@@ -1,7 +1,8 @@
 //! What is refused, each by a typed error, and never by a panic.
 
 use quadrivium::TraceEstimator;
-use quadrivium::error::ConditionError;
+use quadrivium::error::{ConditionError, DataError};
+use quadrivium::{Activation, ComponentCount, ConditionKind, EnergyTraining, Head, Mixing, NetworkSpec};
 
 use super::*;
 
@@ -20,7 +21,7 @@ pub fn bad_options_are_refused_by_name(subject: &Subject) {
         ("TrainOptions::patience", TrainOptions { patience: Some(3), ..short(1) }),
     ];
     for (expected, options) in bad {
-        match model.train(&moons(50), &options, rng, &mut Silent) {
+        match model.train(&moons(50), &options, rng, &mut NoObserver) {
             Err(Error::Config { field, .. }) => assert_eq!(field, expected),
             other => panic!("{expected}: {other:?}"),
         }
@@ -39,22 +40,22 @@ pub fn bad_options_are_refused_by_name(subject: &Subject) {
 pub fn bad_rows_are_refused(subject: &Subject) {
     let (mut model, rng) = (subject.fresh(), &mut seeded(0));
     let wide = Dataset::new(Array2::from_shape_fn((9, 3), |(r, c)| (r * c) as f32)).unwrap();
-    let trained = model.train(&wide, &short(1), rng, &mut Silent);
-    assert!(matches!(trained, Err(Error::Shape { .. })), "{trained:?}");
+    let trained = model.train(&wide, &short(1), rng, &mut NoObserver);
+    assert!(matches!(trained, Err(Error::Data(DataError::Shape { .. }))), "{trained:?}");
     let constant = Array2::from_shape_fn((9, 2), |(r, c)| if c == 1 { 4.0 } else { r as f32 });
-    match model.train(&Dataset::new(constant).unwrap(), &short(1), rng, &mut Silent) {
-        Err(Error::ConstantColumn { column: 1, rows: 9, value }) => assert_eq!(value, 4.0),
+    match model.train(&Dataset::new(constant).unwrap(), &short(1), rng, &mut NoObserver) {
+        Err(Error::Data(DataError::ConstantColumn { column: 1, rows: 9, value })) => assert_eq!(value, 4.0),
         other => panic!("{other:?}"),
     }
-    let one = model.train(&moons(1), &TrainOptions { batch: 2, ..short(1) }, rng, &mut Silent);
-    assert!(matches!(one, Err(Error::TooFewRows { got: 1, .. })), "{one:?}");
+    let one = model.train(&moons(1), &TrainOptions { batch: 2, ..short(1) }, rng, &mut NoObserver);
+    assert!(matches!(one, Err(Error::Data(DataError::TooFewRows { got: 1, .. }))), "{one:?}");
     // Scores, also of models that have none to give.
     let options = LikelihoodOptions::default();
     let shape = model.log_likelihood(array![[1.0, 2.0, 3.0]].view(), &options);
-    assert!(matches!(shape, Err(Error::Shape { .. })), "{shape:?}");
+    assert!(matches!(shape, Err(Error::Data(DataError::Shape { .. }))), "{shape:?}");
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         match model.log_likelihood(array![[0.0, 0.0], [1.0, bad]].view(), &options) {
-            Err(Error::NonFinite { row: 1, column: 1, .. }) => {}
+            Err(Error::Data(DataError::NonFinite { row: 1, column: 1, .. })) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -68,15 +69,21 @@ pub fn condition_that_the_model_does_not_take_is_refused(subject: &Subject) {
     let given = model.given(&classes).err();
     assert!(matches!(given, Some(Error::Condition(ConditionError::Unexpected))), "{given:?}");
     let data = rows.with_condition(classes).unwrap();
-    let trained = model.train(&data, &short(1), &mut seeded(0), &mut Silent);
+    let trained = model.train(&data, &short(1), &mut seeded(0), &mut NoObserver);
     assert!(matches!(trained, Err(Error::Condition(ConditionError::Unexpected))), "{trained:?}");
 }
 
 #[test]
 fn dataset_without_rows_or_columns_or_with_an_infinity_is_refused() {
-    assert!(matches!(Dataset::<f32>::new(Array2::zeros((0, 2))), Err(Error::TooFewRows { .. })));
-    assert!(matches!(Dataset::<f32>::new(Array2::zeros((2, 0))), Err(Error::Shape { .. })));
-    assert!(matches!(Dataset::new(array![[f32::INFINITY]]), Err(Error::NonFinite { row: 0, column: 0, .. })));
+    assert!(matches!(
+        Dataset::<f32>::new(Array2::zeros((0, 2))),
+        Err(Error::Data(DataError::TooFewRows { .. }))
+    ));
+    assert!(matches!(Dataset::<f32>::new(Array2::zeros((2, 0))), Err(Error::Data(DataError::Shape { .. }))));
+    assert!(matches!(
+        Dataset::new(array![[f32::INFINITY]]),
+        Err(Error::Data(DataError::NonFinite { row: 0, column: 0, .. }))
+    ));
 }
 
 /// The field that a refusal names.
@@ -226,7 +233,7 @@ fn baseline_of_many_columns_starts_at_once_or_is_refused() {
         assert!((nats.unwrap().nats().unwrap()[0] - expected).abs() < 1e-9);
         if model.card().name.starts_with("KDE") {
             // Fewer rows than columns: kernels along the axes.
-            model.train(&few, &short(1), &mut seeded(0), &mut Silent).unwrap();
+            model.train(&few, &short(1), &mut seeded(0), &mut NoObserver).unwrap();
         }
     }
 }

@@ -20,7 +20,7 @@ fn labeled(n: usize) -> Dataset {
 fn conditional(conditioning: Conditioning) -> Gan {
     let config = GanConfig { condition: CLASSES, conditioning, ..small(GAMES[2]) };
     let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
-    gan.train(&labeled(300), &options(), &mut seeded(2), &mut Silent).unwrap();
+    gan.train(&labeled(300), &options(), &mut seeded(2), &mut NoObserver).unwrap();
     gan
 }
 
@@ -45,8 +45,8 @@ fn one_condition_draws_and_judges_as_the_same_for_each_row() {
     }
 }
 
-/// Whatever the row, this critic gives the classes 1, 10 and 100: in the Wasserstein game it pays nothing only if it sees
-/// as many generated as real rows of each.
+/// Whatever the row, this critic gives the classes 1, 10 and 100: in the Wasserstein game it pays nothing only if it
+/// sees as many generated as real rows of each.
 #[test]
 fn generated_rows_have_the_conditions_of_the_real_ones() {
     let mut config = GanConfig {
@@ -57,7 +57,7 @@ fn generated_rows_have_the_conditions_of_the_real_ones() {
     (config.optimizer.lr, config.critic_lr) = (1e-30, 1e-30);
     let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
     gan.critic_parameters = Parameters::new(vec![0.0, 0.0, 1.0, 10.0, 100.0, 0.0]);
-    let report = gan.train(&labeled(300), &options(), &mut seeded(2), &mut Silent).unwrap();
+    let report = gan.train(&labeled(300), &options(), &mut seeded(2), &mut NoObserver).unwrap();
     assert!(report.parts[0].1.iter().all(|loss| loss.abs() < 1e-4), "{:?}", report.parts[0]);
     // The generator's rows have all of the classes, too: E D(x, c) = 37.
     assert!(report.parts[2].1.iter().all(|loss| (loss + 37.0).abs() < 20.0), "{:?}", report.parts[2]);
@@ -102,7 +102,7 @@ fn conditional_draws_lie_in_the_asked_mode() {
         };
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { steps: 400, ..Default::default() };
-        gan.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+        gan.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
         let model = gan.given(&Condition::Class(asked.clone())).unwrap();
         let x = model.sample(800, &SampleOptions::default(), &mut seeded(3)).unwrap().x;
         let found = nearest(&x);

@@ -29,7 +29,7 @@ fn mean_nll(model: &Autoregressive, x: &Array2<f32>) -> f64 {
 fn trained(config: AutoregressiveConfig, data: &Dataset, steps: usize) -> Autoregressive {
     let mut model = Autoregressive::new(config, &mut seeded(0)).unwrap();
     let options = TrainOptions { steps, ..Default::default() };
-    model.train(data, &options, &mut seeded(1), &mut Silent).unwrap();
+    model.train(data, &options, &mut seeded(1), &mut NoObserver).unwrap();
     model
 }
 
@@ -240,7 +240,7 @@ fn a_first_training_fits_and_a_second_goes_on() {
     // Rows elsewhere: the bins stay where they are, and so, after one small step, do the parameters.
     let elsewhere = Dataset::new(data.x().mapv(|v| 0.5 * v)).unwrap();
     let options = TrainOptions { steps: 1, ..Default::default() };
-    model.train(&elsewhere, &options, &mut seeded(15), &mut Silent).unwrap();
+    model.train(&elsewhere, &options, &mut seeded(15), &mut NoObserver).unwrap();
     assert_eq!(model.conditionals, conditionals);
     assert!((mean_nll(&model, &data.x().to_owned()) - before).abs() < 0.1);
 }
@@ -358,7 +358,7 @@ fn threads_do_not_move_a_bit() {
         pool.install(|| {
             let mut model = Autoregressive::new(AutoregressiveConfig::default(), &mut seeded(0)).unwrap();
             let options = TrainOptions { steps: 5, shards: 4, ..Default::default() };
-            let report = model.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
+            let report = model.train(&data, &options, &mut seeded(1), &mut NoObserver).unwrap();
             let x = draw(&model, 150, 1.0);
             (report, nats(&model, &x), x)
         })

@@ -122,7 +122,8 @@ pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome
     Ok(made)
 }
 
-/// How a config differs from the defaults of its kind with the same condition, as `--set` takes it: `network.hidden=[48,48] optimizer.lr=0.001`.
+/// How a config differs from the defaults of its kind with the same condition, as `--set` takes it:
+/// `network.hidden=[48,48] optimizer.lr=0.001`.
 pub fn differences(config: &ModelConfig, dim: usize) -> String {
     fn compare(path: &str, default: &Value, value: &Value, out: &mut Vec<String>) {
         match (default, value) {

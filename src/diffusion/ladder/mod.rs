@@ -21,12 +21,13 @@
 //! # Example
 //!
 //! ```
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
-//! let mut model = ScoreModel::new(ScoreConfig { network: NetworkSpec::mlp([32, 32], Activation::Silu, 4), ..Default::default()  }, &mut rng)?;
-//! model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut Silent)?;
+//! let network = NetworkSpec::mlp([32, 32], Activation::Silu, 4);
+//! let mut model = ScoreModel::new(ScoreConfig { network, ..Default::default() }, &mut rng)?;
+//! model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //! // Fewer moves at each level, by the same network.
 //! let quick = model.with_moves(3, 0.5)?;
 //! assert_eq!(quick.sample(10, &SampleOptions::default(), &mut rng)?.nfe, 20 * 3 + 1);
@@ -103,8 +104,8 @@ pub struct ScoreConfig {
     pub time_features: usize,
     /// How the score is learned. Default [`ScoreTraining::Denoising`].
     pub training: ScoreTraining,
-    /// σ₁, the noise that sampling starts from. At least `sigma_min`, at most 1e6. It should drown the distances between
-    /// modes; Song & Ermon 2020 take the largest distance in the data. Default 3.
+    /// σ₁, the noise that sampling starts from. At least `sigma_min`, at most 1e6. It should drown the distances
+    /// between modes; Song & Ermon 2020 take the largest distance in the data. Default 3.
     pub sigma_max: f64,
     /// σ_L, the smallest noise, below the width of the narrowest detail. 1e-6 to 1e6. Default 0.005.
     pub sigma_min: f64,
@@ -221,7 +222,7 @@ impl ScoreConfig {
 /// let mut rng = seeded(0);
 /// let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
 /// let mut model = ScoreModel::new(ScoreConfig::default(), &mut rng)?;
-/// model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut Silent)?;
+/// model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut NoObserver)?;
 /// let samples = model.sample(10, &SampleOptions::default(), &mut rng)?;
 /// assert_eq!((samples.x.dim(), samples.nfe), ((10, 2), 201));
 /// assert_eq!(model.score(samples.x.view())?.dim(), (10, 2));
@@ -291,8 +292,8 @@ impl ScoreModel {
     /// unit of the column.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
-    /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity,
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity,
     /// [`Error::Condition`](crate::Error::Condition) of a model that was trained with conditions alone.
     pub fn score(&self, x: ArrayView2<f32>) -> Result<Array2<f32>> {
         let (d, c) = (self.config.dim, unconditional(self)?);
@@ -320,8 +321,8 @@ impl ScoreModel {
     }
 }
 
-/// A temperature T scales the noise of a draw's start and of every move by √T, as if the chain of a level were to sample
-/// p_σ^{1/T}.
+/// A temperature T scales the noise of a draw's start and of every move by √T, as if the chain of a level were to
+/// sample p_σ^{1/T}.
 impl Paradigm for ScoreModel {
     type Workspace = Annealing;
 

@@ -37,14 +37,15 @@
 //!
 //! ```
 //! use quadrivium::diffusion::matching::{FlowSteps, Method};
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
 //! let lost = |coupling| -> Result<f32> {
 //!     let mut rng = seeded(1);
-//!     let config = FlowMatchingConfig { network: NetworkSpec::mlp([64, 64], Activation::Silu, 4), coupling, ..Default::default()  };
+//!     let network = NetworkSpec::mlp([64, 64], Activation::Silu, 4);
+//!     let config = FlowMatchingConfig { network, coupling, ..Default::default() };
 //!     let mut model = FlowMatching::new(config, &mut rng)?;
-//!     model.train(&data, &TrainOptions { steps: 400, ..Default::default() }, &mut rng, &mut Silent)?;
+//!     model.train(&data, &TrainOptions { steps: 400, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //!     let rows = |steps| -> Result<_> {
 //!         let quick = model.with_sampler(FlowSteps { method: Method::Euler, steps })?;
 //!         Ok(quick.sample(500, &SampleOptions::default(), &mut seeded(2))?.x)
@@ -129,8 +130,8 @@ use crate::numeric::rng::Rng;
 pub struct FlowMatchingConfig {
     /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// The network v: see [`NetworkSpec`]. At most 2²⁸ parameters. Default a perceptron of three layers of 128 with SiLU,
-    /// and 4 octaves.
+    /// The network v: see [`NetworkSpec`]. At most 2²⁸ parameters. Default a perceptron of three layers of 128 with
+    /// SiLU, and 4 octaves.
     pub network: NetworkSpec,
     /// Sines and cosines that embed the time. Even, 2 to 65,536. Default 32.
     pub time_features: usize,
@@ -244,7 +245,7 @@ impl FlowMatchingConfig {
 /// ```
 /// use quadrivium::worlds::Toy;
 /// use quadrivium::diffusion::matching::{FlowMatching, FlowMatchingConfig, FlowSteps, Method, Pairing, Source};
-/// use quadrivium::{Dataset, Distribution, Generative, SampleOptions, Silent, TrainOptions};
+/// use quadrivium::{Dataset, Distribution, Generative, SampleOptions, NoObserver, TrainOptions};
 ///
 /// // From two moons to eight Gaussians.
 /// let mut rng = quadrivium::seeded(0);
@@ -256,7 +257,7 @@ impl FlowMatchingConfig {
 ///     ..Default::default()
 /// };
 /// let mut model = FlowMatching::new(config, &mut rng)?;
-/// model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut Silent)?;
+/// model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut NoObserver)?;
 ///
 /// // Where the flow takes these rows of the source.
 /// let x0 = moons.sample(5, &mut rng);
@@ -343,8 +344,8 @@ impl FlowMatching {
         Ok(FlowMatching { config: FlowMatchingConfig { sampler, ..self.config.clone() }, ..self.clone() })
     }
 
-    /// The same model with [`Guidance`]: its draws answer their condition more strongly. It has no likelihood. It shares
-    /// the parameters until one of the two trains on.
+    /// The same model with [`Guidance`]: its draws answer their condition more strongly. It has no likelihood. It
+    /// shares the parameters until one of the two trains on.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a field out of range, and for guidance against what the model does

@@ -22,8 +22,8 @@ pub(crate) struct Velocity {
 const RESOLUTION: f64 = 1e-3;
 
 /// v̂ starts at 0: an untrained model leaves every row where it is. From a Gaussian source every model does so with
-/// rows beyond 18 standard deviations, where v̂ has faded out; from others, which may be as wide as that, v̂ stays there
-/// what it is at 20.
+/// rows beyond 18 standard deviations, where v̂ has faded out; from others, which may be as wide as that, v̂ stays
+/// there what it is at 20.
 pub(crate) type VelocityNet<F = f32> = PathNet<F, Velocity>;
 
 impl<F: Real> VelocityNet<F> {

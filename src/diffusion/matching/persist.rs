@@ -4,10 +4,10 @@ use super::{FlowMatching, FlowMatchingConfig, Source, VelocityNet};
 use crate::diffusion::Learned;
 use crate::diffusion::persist::savable;
 use crate::engine::Fitted;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result};
 use crate::model::file::{Persist, Stored, Tensor, encode};
 
-/// The config in a file has no `source`: it is Gaussian. Saving any other is an [`Error::Format`].
+/// The config in a file has no `source`: it is Gaussian. Saving any other is an [`FileError::Format`].
 impl Persist for FlowMatching {
     fn kind() -> &'static str {
         "flow_matching"
@@ -22,7 +22,7 @@ impl Persist for FlowMatching {
         };
         if let Some(found) = found {
             let what = format!("a flow from {found}: only a Gaussian source can be saved");
-            return Err(Error::Format { what });
+            return Err(Error::File(FileError::Format { what }));
         }
         let Learned { parameters, fitted } = &*self.learned;
         encode(Self::kind(), &self.config, fitted, Tensor::parameters(&self.net.layout(), parameters))

@@ -12,7 +12,7 @@ use crate::diffusion::objective::{Drawn, Levels, NoiseMse};
 use crate::diffusion::path::{Line, Path};
 use crate::diffusion::*;
 use crate::engine::{Batch, Loss, Progress};
-use crate::error::Error;
+use crate::error::{Error, FileError};
 use crate::nn::{Direction, Inputs, VectorField, Weights, Workspace};
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
@@ -66,7 +66,7 @@ fn matching(condition: ConditionKind) -> FlowMatching {
 
 fn trained<M: Generative>(mut model: M, data: &Dataset, steps: usize) -> M {
     let options = TrainOptions { steps, batch: 128, ..Default::default() };
-    model.train(data, &options, &mut seeded(3), &mut Silent).unwrap();
+    model.train(data, &options, &mut seeded(3), &mut NoObserver).unwrap();
     model
 }
 
@@ -74,7 +74,8 @@ fn nats(model: &dyn Distribution, x: &Array2<f32>) -> Array1<f64> {
     model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap().nats().unwrap().clone()
 }
 
-/// p(x|c) = N(mean, sd²): it integrates to 1, its log-density is near the truth's, and draws have the moments of the density.
+/// p(x|c) = N(mean, sd²): it integrates to 1, its log-density is near the truth's, and draws have the moments of the
+/// density.
 fn is_normal(name: &str, model: &dyn Distribution, mean: f32, sd: f32) {
     let cell = 0.04;
     let lattice = Array2::from_shape_fn((300, 1), |(k, _)| cell * (k as f32 - 149.5));
@@ -307,7 +308,7 @@ fn guidance_has_no_likelihood_and_says_against_what_it_cannot_be() {
     // Against an earlier state something does.
     let mut later = model.clone();
     later
-        .train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut seeded(3), &mut Silent)
+        .train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut seeded(3), &mut NoObserver)
         .unwrap();
     let weaker = Guidance { against: Against::Weaker(model.clone()), ..Default::default() };
     assert_ne!(draw(&later.with_guidance(weaker).unwrap()), draw(&later));
@@ -364,10 +365,10 @@ fn a_network_of_ones_own_trains_draws_and_scores() {
     #[cfg(feature = "safetensors")]
     {
         use crate::persist::Persist;
-        assert!(matches!(own.to_bytes(), Err(Error::Format { .. })));
-        assert!(matches!(own_flow.to_bytes(), Err(Error::Format { .. })));
+        assert!(matches!(own.to_bytes(), Err(Error::File(FileError::Format { .. }))));
+        assert!(matches!(own_flow.to_bytes(), Err(Error::File(FileError::Format { .. }))));
         let guided = trained(diffusion(CLASSES), &data, 2).with_guidance(Guidance::default()).unwrap();
-        assert!(matches!(guided.to_bytes(), Err(Error::Format { .. })));
+        assert!(matches!(guided.to_bytes(), Err(Error::File(FileError::Format { .. }))));
     }
     let other = DiffusionConfig { dim: 2, ..config.clone() };
     let refused = Diffusion::with_network(other, network.clone(), &mut seeded(2));
@@ -396,8 +397,8 @@ fn a_velocity_ends_at_20_standard_deviations() {
     assert_ne!(at([20.0, -20.0]), at([19.0, -20.0]));
 }
 
-/// p(x|c) = N(0, 1) and p(x) = N(0, 2) in one column, whose predictions are known: E[v | x] of a diffusion (with α² + σ²
-/// = 1), or of straight lines.
+/// p(x|c) = N(0, 1) and p(x) = N(0, 2) in one column, whose predictions are known: E[v | x] of a diffusion (with α² +
+/// σ² = 1), or of straight lines.
 #[derive(Debug)]
 struct Known {
     lines: bool,

@@ -13,7 +13,7 @@ use super::objective::{Drawn, Ends as _};
 use super::*;
 use crate::engine::transport;
 use crate::engine::{Batch, Loss as _, Progress};
-use crate::model::{Silent, TraceEstimator};
+use crate::model::{NoObserver, TraceEstimator};
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
 use crate::testing::{assert_close, check_gradient, normals};
@@ -125,7 +125,7 @@ fn trained(config: DiffusionConfig, steps: usize) -> (Diffusion, Toy) {
     let data = Dataset::new(toy.sample(4_000, &mut seeded(10))).unwrap();
     let mut model = Diffusion::new(config, &mut seeded(11)).unwrap();
     let options = TrainOptions { steps, batch: 128, ..TrainOptions::default() };
-    model.train(&data, &options, &mut seeded(12), &mut Silent).unwrap();
+    model.train(&data, &options, &mut seeded(12), &mut NoObserver).unwrap();
     (model, toy)
 }
 
@@ -292,7 +292,7 @@ fn a_view_shares_the_parameters_until_one_trains() {
     let before = nats(&view, &x);
     let data = Dataset::new(toy.sample(100, &mut seeded(0))).unwrap();
     let options = TrainOptions { steps: 3, ..TrainOptions::default() };
-    model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
+    model.train(&data, &options, &mut seeded(0), &mut NoObserver).unwrap();
     assert_eq!(nats(&view, &x), before);
     assert_ne!(nats(&model, &x), before);
 }
@@ -349,7 +349,7 @@ fn beyond_the_reach_the_density_is_the_normal_one() {
     });
     let mut model = Diffusion::new(small(), &mut seeded(0)).unwrap();
     let options = TrainOptions { steps: 200, ..TrainOptions::default() };
-    model.train(&Dataset::new(data).unwrap(), &options, &mut seeded(2), &mut Silent).unwrap();
+    model.train(&Dataset::new(data).unwrap(), &options, &mut seeded(2), &mut NoObserver).unwrap();
     let units = &model.learned.fitted.standardizer;
     let far = [19.0, 21.0, -68.0, 150.0, 1e4, 2e6, -1e20];
     let mut x = Array2::from_shape_fn((7, 2), |(r, c)| if c == r % 2 { far[r] } else { 0.7 });

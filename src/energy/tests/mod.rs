@@ -37,7 +37,7 @@ fn options(steps: usize) -> TrainOptions {
 
 fn trained(config: EnergyConfig, data: &Dataset, options: &TrainOptions) -> EnergyModel {
     let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
-    model.train(data, options, &mut seeded(2), &mut Silent).unwrap();
+    model.train(data, options, &mut seeded(2), &mut NoObserver).unwrap();
     model
 }
 
@@ -215,7 +215,7 @@ fn any_number_of_columns() {
         for training in [CHAINS, EnergyTraining::DenoisingScoreMatching { sigma: 0.2 }] {
             let rng = &mut seeded(0);
             let mut model = EnergyModel::new(EnergyConfig { dim, ..small(training) }, rng).unwrap();
-            model.train(&data, &options(3), rng, &mut Silent).unwrap();
+            model.train(&data, &options(3), rng, &mut NoObserver).unwrap();
             let x = drawn(&model, 60);
             assert!(x.dim() == (60, dim) && x.iter().all(|x| x.is_finite()));
             let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
@@ -237,7 +237,7 @@ fn threads_do_not_move_a_bit() {
             let mut model =
                 EnergyModel::new(EnergyConfig { normalization, ..small(training) }, &mut seeded(1)).unwrap();
             let options = TrainOptions { shards: 3, validation: 0.2, ..options(6) };
-            let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+            let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
             (report, drawn(&model, 130), estimate(&model, &moons(500, 0).x().to_owned()))
         })
     };
@@ -261,7 +261,7 @@ fn chains_go_on_from_step_to_step() {
         config.optimizer.lr = 1e-30;
         let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { batch: 64, ..options(80) };
-        let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+        let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
         report.parts[1].1[40..].iter().sum::<f64>() / 40.0
     };
     // Started at N(0, I), E = ‖z‖²/2w² has the mean 1/w² = 11; in the end 1, were it not for the steps' bias.

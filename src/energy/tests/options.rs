@@ -1,6 +1,7 @@
 //! What each option does, and the options that are refused.
 
 use super::*;
+use crate::error::TrainingError;
 use crate::nn::NetworkSpec;
 use crate::testing::residual;
 
@@ -45,14 +46,14 @@ fn every_option_of_an_energy_matters() {
 fn held_out_rows_are_measured_and_patience_is_refused_where_it_means_nothing() {
     let held = TrainOptions { validation: 0.2, validate_every: 2, ..options(5) };
     let mut model = EnergyModel::new(small(CHAINS), &mut seeded(1)).unwrap();
-    let report = model.train(&moons(500, 0), &held, &mut seeded(2), &mut Silent).unwrap();
+    let report = model.train(&moons(500, 0), &held, &mut seeded(2), &mut NoObserver).unwrap();
     assert_eq!(report.validation.iter().map(|v| v.0).collect::<Vec<_>>(), [2, 4, 5]);
     let patient = TrainOptions { patience: Some(3), ..held };
-    let refused = model.train(&moons(500, 0), &patient, &mut seeded(2), &mut Silent);
+    let refused = model.train(&moons(500, 0), &patient, &mut seeded(2), &mut NoObserver);
     assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::patience", .. })), "{refused:?}");
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
     let mut model = EnergyModel::new(small(denoising), &mut seeded(1)).unwrap();
-    assert!(model.train(&moons(500, 0), &patient, &mut seeded(2), &mut Silent).is_ok());
+    assert!(model.train(&moons(500, 0), &patient, &mut seeded(2), &mut NoObserver).is_ok());
 }
 
 #[test]
@@ -61,8 +62,8 @@ fn a_divergence_leaves_the_last_good_parameters() {
         let mut config = small(training);
         (config.optimizer.lr, config.optimizer.warmup) = (1e30, 0);
         let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
-        let run = model.train(&moons(500, 0), &options(50), &mut seeded(2), &mut Silent);
-        assert!(matches!(run, Err(Error::Diverged { .. })), "{training:?}: {run:?}");
+        let run = model.train(&moons(500, 0), &options(50), &mut seeded(2), &mut NoObserver);
+        assert!(matches!(run, Err(Error::Training(TrainingError::Diverged { .. }))), "{training:?}: {run:?}");
         assert!(model.parameters.p.iter().chain(&model.parameters.average).all(|p| p.is_finite()));
         assert!(drawn(&model, 50).iter().all(|x| x.is_finite()));
     }

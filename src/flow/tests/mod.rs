@@ -56,7 +56,7 @@ fn given(dim: usize) -> Vec<FlowConfig> {
 fn trained(config: FlowConfig, data: &Dataset, steps: usize) -> Flow {
     let mut model = Flow::new(config, &mut seeded(0)).unwrap();
     let options = TrainOptions { steps, ..Default::default() };
-    model.train(data, &options, &mut seeded(1), &mut Silent).unwrap();
+    model.train(data, &options, &mut seeded(1), &mut NoObserver).unwrap();
     model
 }
 
@@ -308,7 +308,7 @@ fn the_averaged_parameters_draw_score_and_are_validated() {
     let options = TrainOptions { steps: 6, validation: 0.25, validate_every: 6, ..Default::default() };
     let mut model = Flow::new(config, &mut seeded(0)).unwrap();
     let rows = Rows::prepare(&data, &model.fitted, &options, &mut seeded(1)).unwrap();
-    let report = model.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
+    let report = model.train(&data, &options, &mut seeded(1), &mut NoObserver).unwrap();
     let x = data.x().to_owned();
     let answers = |model: &Flow| (draw(model, 10, 1.0), nats(model, &x));
 
@@ -464,7 +464,7 @@ fn threads_do_not_move_a_bit() {
             pool.install(|| {
                 let mut model = Flow::new(config.clone(), &mut seeded(0)).unwrap();
                 let options = TrainOptions { steps: 5, shards: 4, ..Default::default() };
-                let report = model.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
+                let report = model.train(&data, &options, &mut seeded(1), &mut NoObserver).unwrap();
                 let x = draw(&model, 150, 1.0);
                 (report, nats(&model, &x), x)
             })

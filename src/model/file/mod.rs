@@ -15,7 +15,7 @@ use self::container::{Dtype, Entry, Header, join, split};
 pub(crate) use self::read::read;
 use self::upgrade::upgraded;
 use crate::engine::Parameters;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result};
 use crate::file::{self, Digest};
 use crate::model::Generative;
 use crate::nn::Layout;
@@ -34,14 +34,14 @@ pub trait Persist: Generative {
     /// The bytes of the file. The same model gives the same.
     ///
     /// # Errors
-    /// [`Error::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching) whose source is not
-    /// Gaussian.
+    /// [`FileError::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching)
+    /// whose source is not Gaussian.
     fn to_bytes(&self) -> Result<Vec<u8>>;
 
     /// The model of such bytes.
     ///
     /// # Errors
-    /// [`Error::Format`] for bytes that are no file of this kind, or a damaged one; [`Error::FormatVersion`]
+    /// [`FileError::Format`] for bytes that are no file of this kind, or a damaged one; [`FileError::FormatVersion`]
     /// for a later format; [`Error::Config`] for a config that `new` would refuse.
     fn from_bytes(bytes: &[u8]) -> Result<Self>
     where
@@ -50,7 +50,7 @@ pub trait Persist: Generative {
     /// Writes the model to `path`, replacing what is there, all or nothing: see [`save`](crate::persist::save).
     ///
     /// # Errors
-    /// As [`to_bytes`](Persist::to_bytes), and [`Error::Io`].
+    /// As [`to_bytes`](Persist::to_bytes), and [`FileError::Io`].
     fn save(&self, path: impl AsRef<Path>) -> Result<()>
     where
         Self: Sized,
@@ -61,7 +61,7 @@ pub trait Persist: Generative {
     /// Reads a model of this kind from `path`.
     ///
     /// # Errors
-    /// As [`from_bytes`](Persist::from_bytes), and [`Error::Io`].
+    /// As [`from_bytes`](Persist::from_bytes), and [`FileError::Io`].
     fn load(path: impl AsRef<Path>) -> Result<Self>
     where
         Self: Sized,
@@ -80,7 +80,7 @@ pub(crate) const COLUMNS: &str = "quadrivium.columns";
 const TRAINING: &str = "training.";
 
 pub(crate) fn broken(what: impl Into<String>) -> Error {
-    Error::Format { what: what.into() }
+    Error::File(FileError::Format { what: what.into() })
 }
 
 pub(crate) fn bad_json(error: serde_json::Error) -> Error {
@@ -191,7 +191,7 @@ struct Said {
 /// The file of a model.
 ///
 /// # Errors
-/// [`Error::Format`] for a number that is not finite: such a model would not load.
+/// [`FileError::Format`] for a number that is not finite: such a model would not load.
 pub(crate) fn encode<C: Serialize, F: Serialize>(
     kind: &str,
     config: &C,
@@ -280,13 +280,13 @@ pub(crate) struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     /// # Errors
-    /// [`Error::Format`] for bytes that are not such a file, [`Error::FormatVersion`] for a newer one.
+    /// [`FileError::Format`] for bytes that are not such a file, [`FileError::FormatVersion`] for a newer one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let (mut header, data) = split(bytes)?;
         let envelope = header.metadata.remove(ENTRY).expect("a header of ours has it");
         let Version { format } = serde_json::from_str(&envelope).map_err(bad_json)?;
         if format > FORMAT {
-            return Err(Error::FormatVersion { found: format, newest: FORMAT });
+            return Err(Error::File(FileError::FormatVersion { found: format, newest: FORMAT }));
         }
         if format == 0 {
             return Err(broken("format 0: the first was 1"));

@@ -47,7 +47,7 @@ fn both_trainings_find_the_score_of_a_known_mixture() {
         };
         let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
         // Nothing learned but the moments: the first step's learning rate is all but 0.
-        model.train(&data, &options(1), &mut seeded(2), &mut Silent).unwrap();
+        model.train(&data, &options(1), &mut seeded(2), &mut NoObserver).unwrap();
         // ∇ ln Σₖ N(x; μₖ, C), C diagonal: the noise is 0.1 standard deviations of each column.
         let variance: Vec<f64> = model
             .learned
@@ -72,7 +72,7 @@ fn both_trainings_find_the_score_of_a_known_mixture() {
             error / total
         };
         let before = fisher_error(&model);
-        model.train(&data, &options(2500), &mut seeded(2), &mut Silent).unwrap();
+        model.train(&data, &options(2500), &mut seeded(2), &mut NoObserver).unwrap();
         let after = fisher_error(&model);
         assert!(after < bound, "{training:?}: relative Fisher error {after}, bound {bound}");
         assert!(before > 10.0 * bound, "{training:?}: {before} before training");
@@ -103,7 +103,7 @@ fn any_number_of_columns() {
         for training in [ScoreTraining::Denoising, ScoreTraining::Sliced] {
             let rng = &mut seeded(0);
             let mut model = ScoreModel::new(ScoreConfig { dim, ..small_score(training) }, rng).unwrap();
-            model.train(&data, &options(3), rng, &mut Silent).unwrap();
+            model.train(&data, &options(3), rng, &mut NoObserver).unwrap();
             let x = drawn(&model, 60);
             assert!(x.dim() == (60, dim) && x.iter().all(|x| x.is_finite()));
             let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
@@ -131,7 +131,7 @@ fn every_option_matters() {
     type Change = fn(&mut ScoreConfig);
     let rows = |config| {
         let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
-        model.train(&moons(500, 0), &options(4), &mut seeded(2), &mut Silent).unwrap();
+        model.train(&moons(500, 0), &options(4), &mut seeded(2), &mut NoObserver).unwrap();
         drawn(&model, 20)
     };
     let changes: [Change; 12] = [
@@ -188,7 +188,7 @@ fn draws_and_scores_use_the_average() {
     config.optimizer = OptimizerConfig { lr: 0.02, warmup: 0, ema: 0.9, ..Default::default() };
     let options = TrainOptions { validation: 0.3, validate_every: 6, ..options(6) };
     let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
-    let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+    let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
     let answers = |model: &ScoreModel| (drawn(model, 20), model.score(moons(500, 0).x()).unwrap());
     let before = answers(&model);
 

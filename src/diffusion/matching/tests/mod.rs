@@ -6,8 +6,8 @@ use ndarray::{Array1, Array2, array};
 
 use super::*;
 use crate::engine::transport::standard_normal;
-use crate::error::Error;
-use crate::model::Silent;
+use crate::error::{DataError, Error};
+use crate::model::NoObserver;
 use crate::nn::Activation::LeakyRelu;
 use crate::numeric::rng::seeded;
 use crate::worlds::Toy;
@@ -28,7 +28,7 @@ fn trained(config: FlowMatchingConfig, steps: usize) -> (FlowMatching, Toy) {
     let data = Dataset::new(toy.sample(4_000, &mut seeded(10))).unwrap();
     let mut model = FlowMatching::new(config, &mut seeded(11)).unwrap();
     let options = TrainOptions { steps, batch: 128, ..TrainOptions::default() };
-    model.train(&data, &options, &mut seeded(12), &mut Silent).unwrap();
+    model.train(&data, &options, &mut seeded(12), &mut NoObserver).unwrap();
     (model, toy)
 }
 
@@ -94,7 +94,7 @@ fn any_number_of_columns() {
         };
         let mut model = FlowMatching::new(config, &mut seeded(2)).unwrap();
         let options = TrainOptions { steps: 600, batch: 128, ..Default::default() };
-        model.train(&data, &options, &mut seeded(3), &mut Silent).unwrap();
+        model.train(&data, &options, &mut seeded(3), &mut NoObserver).unwrap();
         let test = toy.sample(400, &mut seeded(4));
         let gap = (toy.log_density(test.view()).unwrap() - nats(&model, &test)).mean().unwrap();
         assert!((-0.01..0.06).contains(&gap), "{dim} columns: gap {gap}");
@@ -171,8 +171,14 @@ fn samples_are_source_rows_carried_along() {
     assert!(draw(&model, 100).iter().zip(&carried).all(|(a, b)| (a - b).abs() < 1e-4));
     assert!((&carried - &x0).iter().any(|d| d.abs() > 0.1));
     assert_eq!(model.transport(x0.slice(ndarray::s![..0, ..])).unwrap().dim(), (0, 2));
-    assert!(matches!(model.transport(array![[0.0]].view()), Err(Error::Shape { what: "x0", .. })));
-    assert!(matches!(model.transport(array![[0.0, f32::NAN]].view()), Err(Error::NonFinite { .. })));
+    assert!(matches!(
+        model.transport(array![[0.0]].view()),
+        Err(Error::Data(DataError::Shape { what: "x0", .. }))
+    ));
+    assert!(matches!(
+        model.transport(array![[0.0, f32::NAN]].view()),
+        Err(Error::Data(DataError::NonFinite { .. }))
+    ));
 }
 
 #[test]

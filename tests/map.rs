@@ -20,13 +20,13 @@ fn paradigms() -> [Paradigm; 8] {
 }
 
 fn objectives() -> [Objective; 14] {
-    all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, WassersteinGp,
+    all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, Relativistic, WassersteinGp,
         NoisePrediction, FlowMatching, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence,
         ExpectationMaximization, KernelSmoothing, OffTheMap)
 }
 
 fn divergences() -> [Divergence; 9] {
-    all!(Divergence: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Wasserstein1, Fisher,
+    all!(Divergence: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Relativistic, Wasserstein1, Fisher,
         FisherAtOneLevel, Wasserstein2Bound, OffTheMap)
 }
 
@@ -112,6 +112,15 @@ fn each_method_stands_where_the_field_puts_it() {
             K::Unavailable,
             L::Constant,
             F::ModeCollapse,
+        ),
+        (
+            O::Relativistic,
+            OnePass,
+            P::Adversarial,
+            D::Relativistic,
+            K::Unavailable,
+            L::Constant,
+            F::Oscillation,
         ),
         (O::WassersteinGp, OnePass, P::Adversarial, D::Wasserstein1, K::Unavailable, L::Constant, F::Blur),
         (

@@ -22,6 +22,15 @@ pub enum AdversarialLoss {
         /// value lets the critic be steeper near narrow modes: 0.1 to 1 in two dimensions.
         gamma: f64,
     },
+    /// The critic compares each real row with a generated one, D(x) − D(x̃), and so does the generator
+    /// (Jolicoeur-Martineau 2019); the critic is penalized for its slope at both kinds of rows (R1 and R2), with which
+    /// the game converges locally (Huang et al. 2024, R3GAN). A generator that covers one mode alone still pays for the
+    /// others: every real row is in its loss.
+    Relativistic {
+        /// γ of (γ/2) (E‖∇D(x)‖² + E‖∇D(x̃)‖²), x in standard deviations. 0 or more. A smaller value lets the critic be
+        /// steeper near narrow modes: 0.01 to 1 in two dimensions.
+        gamma: f64,
+    },
     /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), and is penalized where its slope
     /// between data and generated rows is not 1 (Gulrajani et al. 2017, eq. 3). The smaller λ, the larger the
     /// estimate.
@@ -119,7 +128,7 @@ impl GanConfig {
         check_width("GanConfig::dim", self.dim)?;
         match self.loss {
             AdversarialLoss::Minimax => {}
-            AdversarialLoss::NonSaturatingR1 { gamma } => {
+            AdversarialLoss::NonSaturatingR1 { gamma } | AdversarialLoss::Relativistic { gamma } => {
                 check(
                     gamma >= 0.0 && gamma.is_finite(),
                     "AdversarialLoss::gamma",

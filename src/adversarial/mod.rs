@@ -6,18 +6,19 @@
 //! # Formula
 //!
 //! x̃ = G(z), z ~ N(0, I), is a generated row, x a real one, D the critic, σ the logistic function. They
-//! play one of three games ([`AdversarialLoss`]):
+//! play one of four games ([`AdversarialLoss`]):
 //!
 //! | game | the critic minimizes | the generator minimizes | which at the optimal critic is |
 //! | --- | --- | --- | --- |
 //! | minimax (Goodfellow et al. 2014, eq. 1) | −E log σ(D(x)) − E log(1 − σ(D(x̃))) | E log(1 − σ(D(x̃))) | Jensen–Shannon |
 //! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | a value whose gradient is that of KL(model‖data) − 2·JS (Arjovsky & Bottou 2017, theorem 2.5), without the penalty |
+//! | relativistic + R1 + R2 (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2) | −E log σ(D(x) − D(x̃)) + (γ/2) (E‖∇D(x)‖² + E‖∇D(x̃)‖²) | −E log σ(D(x̃) − D(x)) | a divergence of its own, 0 only where the two agree (Jolicoeur-Martineau 2020) |
 //! | Wasserstein + gradient penalty (Gulrajani et al. 2017, eq. 3) | E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖ − 1)² | −E D(x̃) | Wasserstein-1, for large λ |
 //!
 //! where x̂ = εx + (1−ε)x̃, ε uniform on [0, 1]; γ and λ are the weights of the penalties. The gradient in the
 //! second row is the generator's with the critic held fixed; the value itself is KL(model‖data) − KL(model‖m) +
 //! ln 2, where m is the even mixture of model and data. In each training step the critic takes
-//! [`critic_steps`](GanConfig::critic_steps) steps and the generator one. Both penalties P are functions of ∇ₓD, so
+//! [`critic_steps`](GanConfig::critic_steps) steps and the generator one. All penalties P are functions of ∇ₓD, so
 //! their gradient contains second derivatives of D. It is exact: the reverse of a tangent through the critic along
 //! ∂P/∂(∇ₓD).
 //!
@@ -73,8 +74,8 @@
 //! - **Mode collapse.** Nothing draws the generator back to modes that it has left. *See*:
 //!   [`mode_coverage`](crate::metrics::mode_coverage) where modes are known, recall of
 //!   [`prdc`](crate::metrics::prdc()) where not. On a grid of 25 modes the minimax game neglects most of them, even at
-//!   lower learning rates, and the other two games find all ([measured](crate::results)). *Change*: the game, then
-//!   more steps.
+//!   lower learning rates, and the games with a penalty find all ([measured](crate::results)). *Change*: the game,
+//!   then more steps.
 //! - **Oscillation.** Two players who both improve need not converge. *See*: the samples get worse from one look
 //!   to the next. The moving average of the parameters, with which rows are drawn, dampens it. *Change*: lower both
 //!   learning rates.
@@ -93,7 +94,10 @@
 //! with deep convolutional generative adversarial networks](https://arxiv.org/abs/1511.06434) · Heusel et
 //! al. 2017, [GANs trained by a two time-scale update rule converge to a local Nash
 //! equilibrium](https://arxiv.org/abs/1706.08500) · Mirza & Osindero 2014, [Conditional generative adversarial
-//! nets](https://arxiv.org/abs/1411.1784) · Miyato & Koyama 2018, [cGANs with projection
+//! nets](https://arxiv.org/abs/1411.1784) · Jolicoeur-Martineau 2019, [The relativistic
+//! discriminator](https://arxiv.org/abs/1807.00734); 2020, [On relativistic
+//! f-divergences](https://arxiv.org/abs/1901.02474) · Huang et al. 2024, [The GAN is dead; long live the
+//! GAN!](https://arxiv.org/abs/2501.05441) · Miyato & Koyama 2018, [cGANs with projection
 //! discriminator](https://arxiv.org/abs/1802.05637)
 
 mod config;
@@ -218,6 +222,7 @@ impl Paradigm for Gan {
         let (name, objective) = match self.config.loss {
             AdversarialLoss::Minimax => ("GAN (minimax)", Objective::Minimax),
             AdversarialLoss::NonSaturatingR1 { .. } => ("GAN (NS + R1)", Objective::NonSaturatingR1),
+            AdversarialLoss::Relativistic { .. } => ("R3GAN", Objective::Relativistic),
             AdversarialLoss::WassersteinGp { .. } => ("WGAN-GP", Objective::WassersteinGp),
         };
         Card::new(name, objective, Sampling::OnePass)

@@ -11,7 +11,8 @@ use crate::numeric::rng::Rng;
 type Value<F> = fn(AdversarialLoss, F) -> (F, F);
 
 /// The games' values. In the logistic ones D is the logit: the probability that a row is real is σ(D(x)), so
-/// −log σ(a) = softplus(−a) and −log(1 − σ(a)) = softplus(a).
+/// −log σ(a) = softplus(−a) and −log(1 − σ(a)) = softplus(a). In the relativistic game a = D(x) − D(x̃) is the logit that
+/// of two rows the first is the real one; the generator pays for it with the sign reversed.
 impl AdversarialLoss {
     /// The critic, at a real row.
     pub(super) fn on_real<F: Real>(self, a: F) -> (F, F) {
@@ -34,9 +35,16 @@ impl AdversarialLoss {
         match self {
             // log(1 − σ(a)): what the critic wins, the generator loses.
             AdversarialLoss::Minimax => (-a.fast_softplus(), -a.fast_sigmoid()),
-            AdversarialLoss::NonSaturatingR1 { .. } => ((-a).fast_softplus(), -(-a).fast_sigmoid()),
+            AdversarialLoss::NonSaturatingR1 { .. } | AdversarialLoss::Relativistic { .. } => {
+                ((-a).fast_softplus(), -(-a).fast_sigmoid())
+            }
             AdversarialLoss::WassersteinGp { .. } => (-a, -F::one()),
         }
+    }
+
+    /// Whether what a row pays depends on the row of the other kind that it is paired with.
+    pub(super) fn pairs(self) -> bool {
+        matches!(self, AdversarialLoss::Relativistic { .. })
     }
 
     /// The penalty P(g) of one row's g = ∇D(x), and g ← u = ∂P/∂g.
@@ -44,7 +52,7 @@ impl AdversarialLoss {
         let square: F = g.iter().map(|&g| g * g).sum();
         let (penalty, scale) = match self {
             AdversarialLoss::Minimax => (F::zero(), F::zero()),
-            AdversarialLoss::NonSaturatingR1 { gamma } => {
+            AdversarialLoss::NonSaturatingR1 { gamma } | AdversarialLoss::Relativistic { gamma } => {
                 let gamma = F::of(gamma);
                 (F::of(0.5) * gamma * square, gamma)
             }
@@ -78,8 +86,8 @@ pub(super) struct Critic<'a, F> {
 /// What chance gives to the critic's step, beside the real rows.
 #[derive(Default)]
 pub(super) struct Fakes<F> {
-    z: Vec<F>, // (n, latent)
-    x: Vec<F>, // (n, dim): G(z, c)
+    pub(super) z: Vec<F>, // (n, latent)
+    pub(super) x: Vec<F>, // (n, dim): G(z, c)
     // (n): how much of a real row its interpolate holds, uniform on [0, 1). Only the Wasserstein game
     // interpolates.
     share: Vec<F>,
@@ -91,6 +99,8 @@ pub(super) struct CriticScratch<F> {
     between: Vec<F>, // (n, dim)
     slopes: Vec<F>,  // (n)
     pass: Pass<F>,
+    // Of the generated rows, where they are paired with the real ones.
+    fake: Pass<F>,
 }
 
 impl<F: Real> Loss<F> for Critic<'_, F> {
@@ -128,7 +138,10 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
         parts: &mut [f64],
         scratch: &mut CriticScratch<F>,
     ) -> f64 {
-        let CriticScratch { between, slopes, pass } = scratch;
+        if self.loss.pairs() {
+            return self.pay_in_pairs(w, Batch { x, c }, &noise.x, weight, dp, parts, scratch);
+        }
+        let CriticScratch { between, slopes, pass, .. } = scratch;
         let mut pay = |x: &[F], value, penalized| {
             let rows = Batch { x, c };
             self.pay(w, rows, value, penalized, weight, dp.as_deref_mut(), parts, slopes, pass)
@@ -147,6 +160,37 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
 }
 
 impl<F: Real> Critic<'_, F> {
+    /// Σ on_real(D(x, c) − D(x̃, c)) over pairs of rows, and Σ P(∇ₓD(x, c)) + P(∇ₓD(x̃, c)); dp += weight · its gradient.
+    /// The value's slope in D(x̃) is that in D(x), reversed.
+    fn pay_in_pairs(
+        &self,
+        w: Weights<F>,
+        Batch { x, c }: Batch<F>,
+        generated: &[F],
+        weight: F,
+        dp: Option<&mut [F]>,
+        parts: &mut [f64],
+        CriticScratch { slopes, pass, fake, .. }: &mut CriticScratch<F>,
+    ) -> f64 {
+        let real = self.critic.forward(w.p, x, c, pass);
+        let fakes = self.critic.forward(w.p, generated, c, fake);
+        let mut loss = 0.0;
+        slopes.clear();
+        for (&real, &fake) in real.iter().zip(fakes) {
+            let (pays, slope) = self.loss.on_real(real - fake);
+            loss += pays.f64();
+            slopes.push(weight * slope);
+        }
+        parts[0] += loss;
+        let Some(dp) = dp else { return loss };
+        let penalty = |g: &mut [F]| self.loss.penalty(g);
+        let r1 = self.critic.penalized_backward(w, c, Some(slopes), weight, penalty, dp, pass);
+        slopes.iter_mut().for_each(|slope| *slope = -*slope);
+        let r2 = self.critic.penalized_backward(w, c, Some(slopes), weight, penalty, dp, fake);
+        parts[1] += r1 + r2;
+        loss + r1 + r2
+    }
+
     /// Σ value(D(x, c)) over some rows, where it has a value, and, if they are `penalized`, Σ P(∇ₓD(x, c)); dp +=
     /// weight · its gradient.
     fn pay(
@@ -186,7 +230,8 @@ impl<F: Real> Critic<'_, F> {
 }
 
 /// The generator's side of the game: mean of on_generated(D(G(z, c), c)). It sees no data, only conditions that go with
-/// some.
+/// some; in the relativistic game it sees what the critic says of real rows: mean of on_generated(D(G(z, c), c) −
+/// D(x, c)).
 #[derive(Debug)]
 pub(super) struct Generator<'a, F> {
     pub(super) loss: AdversarialLoss,
@@ -202,6 +247,8 @@ pub(super) struct GeneratorScratch<F> {
     critic: Pass<F>,
     slopes: Vec<F>, // (n)
     dx: Vec<F>,     // (n, dim)
+    // D(x, c) of real rows: (n); 0 where the game does not ask.
+    real: Vec<F>,
 }
 
 impl<F: Real> Loss<F> for Generator<'_, F> {
@@ -221,21 +268,26 @@ impl<F: Real> Loss<F> for Generator<'_, F> {
     fn loss_grad(
         &self,
         w: Weights<F>,
-        Batch { c, .. }: Batch<F>,
+        Batch { x: data, c }: Batch<F>,
         z: &Vec<F>,
         weight: F,
         dp: Option<&mut [F]>,
         _: &mut [f64],
         scratch: &mut GeneratorScratch<F>,
     ) -> f64 {
-        let GeneratorScratch { generator, critic, slopes, dx } = scratch;
+        let GeneratorScratch { generator, critic, slopes, dx, real } = scratch;
         let (p, t) = &self.opponent;
+        real.clear();
+        real.resize(z.len() / self.generator.dim, F::zero());
+        if self.loss.pairs() {
+            self.critic.infer(p, data, c, real, critic);
+        }
         let x = self.generator.forward(w.p, z, c, generator);
         dx.resize(x.len(), F::zero());
         let mut loss = 0.0;
         slopes.clear();
-        for &a in self.critic.forward(p, x, c, critic) {
-            let (pays, slope) = self.loss.on_generated(a);
+        for (&a, &real) in self.critic.forward(p, x, c, critic).iter().zip(&*real) {
+            let (pays, slope) = self.loss.on_generated(a - real);
             loss += pays.f64();
             slopes.push(weight * slope);
         }

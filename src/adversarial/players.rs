@@ -73,9 +73,10 @@ impl Training for Players<'_> {
 
         let (game, p) = (&self.generators_game, &self.generator.now().p);
         let streams = streams.family(self.config.critic_steps as u64);
-        // The generator's side sees no data, only conditions that go with some.
+        // The generator's side sees no data, only conditions that go with some, but where rows are paired.
+        let asks = self.config.loss.pairs() || self.rows.c.ncols() > 0;
         let conditions = |rng: &mut Rng, n: usize, x: &mut Vec<f32>, c: &mut Vec<f32>| {
-            if self.rows.c.ncols() > 0 {
+            if asks {
                 fill(rng, n, x, c);
             }
         };

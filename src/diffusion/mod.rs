@@ -30,7 +30,11 @@
 //!
 //! **Conditions**: with a [`condition`](DiffusionConfig::condition) the network sees c beside x and λ, and a share of
 //! the training rows has none, so that one network knows p(x|c) and p(x): [`Generative::given`], and without it p(x).
-//! [`Guidance`] draws rows that answer c more strongly: [`Diffusion::with_guidance`].
+//! [`Guidance`] draws rows that answer c more strongly: [`Diffusion::with_guidance`]. Here are four of eight classes on a
+//! ring, drawn by `examples/guidance.rs`:
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/pictures/guidance.svg"))]
+//!
 //!
 //! **Networks**: any [`VectorField`] can take the place of the built-in perceptron: [`Diffusion::with_network`].
 //!

@@ -95,6 +95,9 @@ pub enum Objective {
     Minimax,
     /// The generator maximizes log D(G(z)); the discriminator pays (γ/2) E‖∇D(x)‖² on real rows.
     NonSaturatingR1,
+    /// −E log σ(D(x) − D(G(z))) for the discriminator, the reverse for the generator; the discriminator pays (γ/2) E‖∇D‖²
+    /// on real and on generated rows.
+    Relativistic,
     /// E[D(G(z))] − E[D(x)] + λ E(‖∇D(x̂)‖ − 1)².
     WassersteinGp,
     /// E‖ε − ε̂(x_t, t)‖².
@@ -166,7 +169,9 @@ impl Objective {
             Objective::ExpectationMaximization | Objective::KernelSmoothing => {
                 "nats per row, in the units of the data"
             }
-            Objective::Minimax | Objective::NonSaturatingR1 => "critic's loss in nats per row",
+            Objective::Minimax | Objective::NonSaturatingR1 | Objective::Relativistic => {
+                "critic's loss in nats per row"
+            }
             Objective::WassersteinGp => "critic's loss in standard deviations",
             Objective::NoisePrediction | Objective::ScoreMatching => "squared error of noise per column",
             Objective::SlicedScoreMatching => "squared error of noise, less a constant",
@@ -185,7 +190,7 @@ impl Objective {
     /// ```
     pub fn ranks_parameters(self) -> bool {
         use Objective::*;
-        !matches!(self, Minimax | NonSaturatingR1 | WassersteinGp | ContrastiveDivergence)
+        !matches!(self, Minimax | NonSaturatingR1 | Relativistic | WassersteinGp | ContrastiveDivergence)
     }
 }
 
@@ -218,6 +223,9 @@ pub enum Divergence {
     /// generator's gradient at the optimal discriminator, held fixed, is the gradient of this; its loss is not
     /// the value of it (Arjovsky & Bottou 2017, theorem 2.5).
     ReverseKlLessJs,
+    /// 2 ln 2 − 2 min_D E softplus(D(x̃) − D(x)), x from the data and x̃ from the model: 0 only where the two agree
+    /// (Jolicoeur-Martineau 2020).
+    Relativistic,
     /// The Wasserstein-1 distance, if the penalty keeps the critic's slope at 1. It grows with the distance over
     /// which mass has to be moved.
     Wasserstein1,
@@ -331,6 +339,9 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
             LikelihoodKind::Unavailable,
             &[ModeCollapse, Oscillation],
         ),
+        (O::Relativistic, S::OnePass) => {
+            (Paradigm::Adversarial, Divergence::Relativistic, LikelihoodKind::Unavailable, &[Oscillation])
+        }
         (O::WassersteinGp, S::OnePass) => (
             Paradigm::Adversarial,
             Divergence::Wasserstein1,
@@ -482,6 +493,7 @@ words!(Objective {
     Objective::Elbo => "ELBO",
     Objective::Minimax => "minimax",
     Objective::NonSaturatingR1 => "non-saturating + R1",
+    Objective::Relativistic => "relativistic + R1 + R2",
     Objective::WassersteinGp => "Wasserstein + GP",
     Objective::NoisePrediction => "noise MSE",
     Objective::FlowMatching => "flow matching",
@@ -498,6 +510,7 @@ words!(Divergence {
     Divergence::ForwardKlBound => "bound on KL(data‖model)",
     Divergence::JensenShannon => "Jensen–Shannon",
     Divergence::ReverseKlLessJs => "KL(model‖data) − 2·JS",
+    Divergence::Relativistic => "relativistic divergence",
     Divergence::Wasserstein1 => "Wasserstein-1",
     Divergence::Fisher => "Fisher, over noise levels",
     Divergence::FisherAtOneLevel => "Fisher, one noise level",

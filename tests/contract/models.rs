@@ -347,6 +347,7 @@ contract! {
     gan_minimax: Network, Unavailable, |s| gan(s, AdversarialLoss::Minimax);
     gan_non_saturating: Network, Unavailable,
         |s| gan(s, AdversarialLoss::NonSaturatingR1 { gamma: 0.1 });
+    gan_relativistic: Network, Unavailable, |s| gan(s, AdversarialLoss::Relativistic { gamma: 0.1 });
     gan_wasserstein: Network, Unavailable, |s| gan(s, AdversarialLoss::WassersteinGp { lambda: 1.0 });
     diffusion_ddpm: Network, OdeEstimate, |s| diffusion(s, Schedule::Cosine, Sampler::Ddpm);
     diffusion_ddim: Network, OdeEstimate,

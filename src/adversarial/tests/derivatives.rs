@@ -78,6 +78,7 @@ fn the_penalty_is_in_the_gradient() {
     for (loss, without) in [
         (GAMES[1], AdversarialLoss::NonSaturatingR1 { gamma: 0.0 }),
         (GAMES[2], AdversarialLoss::WassersteinGp { lambda: 0.0 }),
+        (GAMES[3], AdversarialLoss::Relativistic { gamma: 0.0 }),
     ] {
         for config in conditioned(small(loss)) {
             let mut gan = Gan::new(config, &mut seeded(3)).unwrap();
@@ -145,9 +146,12 @@ fn gan_generator_gradient_goes_through_the_critic() {
         let loss = gan.config.loss;
         let game = Generator { loss, critic: &gan.critic, generator: &gan.generator, opponent: (p, t) };
         let (p, rows) = (numbers(&gan.generator_parameters, 1), 4);
-        let c = normals(gan.config.condition.width() * rows, &mut seeded(5));
+        let rng = &mut seeded(5);
+        let c = normals(gan.config.condition.width() * rows, rng);
+        // The relativistic game alone sees rows.
+        let x = if loss.pairs() { normals(2 * rows, rng) } else { Vec::new() };
         let what = format!("{:?}", gan.config);
-        let dp = check_gradient(&what, &game, &p, rows, Batch { x: &[], c: &c }, |_| false).dp;
+        let dp = check_gradient(&what, &game, &p, rows, Batch { x: &x, c: &c }, |_| false).dp;
         assert!(dp.iter().any(|dp| dp.abs() > 4e-3));
     }
 }
@@ -182,7 +186,7 @@ fn projection_is_the_product_of_embedding_and_hidden_layer() {
 
 #[test]
 fn the_games_are_what_the_papers_say() {
-    let [minimax, non_saturating, wasserstein] = GAMES;
+    let [minimax, non_saturating, wasserstein, _] = GAMES;
     for a in [-40.0, -3.0, 0.0, 0.5, 40.0] {
         // Zero-sum on the generated rows.
         let (wins, loses) = (minimax.on_fake(a), minimax.on_generated(a));
@@ -203,4 +207,47 @@ fn the_games_are_what_the_papers_say() {
             assert!(loss.on_real(a).0.is_finite() && loss.on_fake(a).0.is_finite(), "{loss:?}");
         }
     }
+}
+
+/// −log σ(D(x) − D(x̃)) row by row, and the penalty γ/2 (‖∇D(x)‖² + ‖∇D(x̃)‖²), of an affine critic.
+#[test]
+fn relativistic_game_compares_each_real_row_with_a_generated_one() {
+    let config = GanConfig { critic: NetworkSpec::mlp([], Activation::Silu, 0), dim: 1, ..small(GAMES[3]) };
+    let gan = Gan::new(config, &mut seeded(3)).unwrap();
+    let (slope, bias) = (1.5, 0.25);
+    let p = [slope, bias];
+    let opponent = numbers(&gan.generator_parameters, 1);
+    let game =
+        Critic { loss: GAMES[3], critic: &gan.critic, generator: &gan.generator, opponent: opponent.clone() };
+    let (x, rng, mut noise) = ([0.3, -2.0, 1.1], &mut seeded(4), Default::default());
+    game.draw(3, &[], PROGRESS, rng, &mut noise);
+    let (mut t, mut parts, mut dp) = ([0.0; 2], [0.0; 2], [0.0; 2]);
+    game.transpose(&p, &mut t);
+    let batch = Batch { x: &x, c: &[] };
+    game.loss_grad(
+        Weights { p: &p, t: &t },
+        batch,
+        &noise,
+        1.0,
+        Some(&mut dp),
+        &mut parts,
+        &mut Default::default(),
+    );
+    let pays = |real: f64, fake: f64| (1.0 + f64::exp(-slope * (real - fake))).ln();
+    let fakes = &noise.x;
+    let want: f64 = x.iter().zip(fakes).map(|(&x, &fake)| pays(x, fake)).sum();
+    assert_close("pairs", 1e-9, &[parts[0], parts[1]], &[want, 0.35 * 2.0 * 3.0 * slope * slope]);
+
+    // The generator plays the other side of the same pairs.
+    let game = Generator {
+        loss: GAMES[3],
+        critic: &gan.critic,
+        generator: &gan.generator,
+        opponent: (p.to_vec(), t.to_vec()),
+    };
+    let w = Weights { p: &opponent, t: &opponent };
+    let z = noise.z.clone();
+    let loss = game.loss_grad(w, batch, &z, 1.0, None, &mut [], &mut Default::default());
+    let want: f64 = x.iter().zip(fakes).map(|(&x, &fake)| pays(fake, x)).sum();
+    assert_close("the generator's", 1e-9, &[loss], &[want]);
 }

@@ -15,10 +15,11 @@ use crate::testing::{moons, residual};
 use crate::worlds::Toy;
 use crate::{Error, seeded};
 
-const GAMES: [AdversarialLoss; 3] = [
+const GAMES: [AdversarialLoss; 4] = [
     AdversarialLoss::Minimax,
     AdversarialLoss::NonSaturatingR1 { gamma: 0.7 },
     AdversarialLoss::WassersteinGp { lambda: 3.0 },
+    AdversarialLoss::Relativistic { gamma: 0.7 },
 ];
 
 type Change = fn(&mut GanConfig);

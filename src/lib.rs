@@ -1,13 +1,13 @@
 //! The four ways to learn a distribution p(x) — autoregressive, latent-variable, adversarial, diffusion —
 //! train, sample and score behind one trait. All derivatives are written by hand.
 //!
-//! The density of the crate's toy data is known exactly, so a claim about a paradigm is a measurement: `cargo
-//! run --release --example tradeoffs` makes the table.
+//! The density of the crate's toy data is known exactly, so claims about a paradigm can be measured: `cargo run
+//! --release --example tradeoffs` prints the table.
 //!
 //! # Quick start
 //!
-//! A model learns two moons, draws rows, and scores rows that it has not seen. Another model differs in one
-//! line only.
+//! A model learns two moons, draws rows, and scores rows that it has not seen. To use another model, change one
+//! line.
 //!
 //! ```
 //! use quadrivium::{worlds::Toy, metrics::Nll, prelude::*};
@@ -67,7 +67,7 @@
 //! # Ok::<(), quadrivium::Error>(())
 //! ```
 //!
-//! A diffusion is trained once and sampled in many ways:
+//! A diffusion model is trained once and can be sampled in many ways:
 //!
 //! ```
 //! # use quadrivium::{worlds::Toy, prelude::*};
@@ -85,8 +85,8 @@
 //!
 //! # Modules
 //!
-//! The modules of the paradigms are built alike: the model, its objective, how it draws, and its likelihood if
-//! it has one.
+//! The modules of the paradigms all have the same layout: the model, its objective, how it draws, and its
+//! likelihood if it has one.
 //!
 //! | module | |
 //! | --- | --- |
@@ -102,27 +102,27 @@
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
 //! | [`baseline`] | what a network has to beat: Gaussian mixture, kernel density |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions; networks of your own |
-//! | [`engine`] | rows and learning: datasets, units, losses, the sharded loop, Adam, checkpoints |
+//! | [`engine`] | data and training: datasets, units, losses, the sharded loop, Adam, checkpoints |
 //! | [`worlds`] | distributions whose density is known |
-//! | [`tables`] | readers and writers of your own rows |
+//! | [`tables`] | reading and writing tables of your own data |
 //! | [`metrics`] | mode coverage, distances and their floors, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |
 //! | [`mod@file`] | files that are written whole or not at all |
-//! | [`observe`] | watching a training: progress bar, log, a request to stop |
-//! | [`recipe`] | a config and training options for each kind of model, by rows and columns |
-//! | `persist` | models as files, with the feature `safetensors` |
+//! | [`observe`] | watching a training run: progress bar, log, a request to stop |
+//! | [`recipe`] | a config and training options for each kind of model, chosen by the size of the data |
+//! | `persist` | saving and loading models, with the feature `safetensors` |
 //! | `report` | pictures, with the feature `plot` |
 //! | [`error`] | the errors, with the numbers in them |
 //! | [`faq`] | questions and answers |
-//! | [`results`] | everything measured: quality, speed, growth, each with its command |
+//! | [`results`] | all measurements: quality, speed, growth, each with the command that makes it |
 //!
-//! The page of each paradigm has its formula, a picture, an example, and how it can fail.
+//! The page of each paradigm shows its formula, a picture and an example, and says how it can fail.
 //!
 //! # Conventions
 //!
-//! Rows are `f32`, shape (n, dim). Log-likelihoods are `f64`, in nats per row, of densities in the units of the
-//! data, so they may be positive. The same build, machine and seed give the same bits with any number of
-//! threads. The library never prints, and does not panic on user data.
+//! Rows are `f32`, shape (n, dim). Log-likelihoods are `f64`, in nats per row. They are logarithms of densities in
+//! the units of the data, so they may be positive. The same build, machine and seed give the same bits with any
+//! number of threads. The library never prints, and does not panic on user data.
 //!
 //! # Features
 //!
@@ -131,11 +131,11 @@
 //!
 //! `safetensors`: saving models to files and loading them (`persist`).
 //!
-//! `progress`: a progress bar for trainings (`observe::Bar`).
+//! `progress`: a progress bar for training (`observe::Bar`).
 //!
 //! `cli`: the program `quadrivium`, which fits, draws, scores and compares on the command line.
 //!
-//! `plot`: pictures of samples, densities, trainings and trade-offs as SVG and PNG (`report`).
+//! `plot`: pictures of samples, densities, training curves and trade-offs as SVG and PNG (`report`).
 
 pub mod adversarial;
 pub mod autoregressive;
@@ -152,7 +152,7 @@ pub mod error;
 /// [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a [`Card`].
 /// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`tables::Table`],
 /// [`observe::Interrupt`], [`observe::JsonLines`], [`engine::Loss`], [`engine::fit()`], [`nn::Network`],
-/// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
+/// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] also appear.
 pub mod faq {}
 #[doc = include_str!("../docs/RESULTS.md")]
 ///

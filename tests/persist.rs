@@ -453,7 +453,7 @@ fn a_hostile_header_is_refused_by_name() {
         Err(error) => error.to_string(),
     };
     let newer = says(&|_, entry| *entry = json!({ "format": 7, "whatever": 1 }));
-    assert_eq!(newer, "the file has format 7, this version reads up to 3: update quadrivium");
+    assert_eq!(newer, "the file has format 7, but this version reads up to 3: update quadrivium");
     assert!(says(&|_, entry| entry["format"] = json!(0)).contains("format 0"));
     assert!(says(&|_, entry| entry["model"]["kind"] = json!("vase")).contains("kind \"vase\""));
     assert!(says(&|_, entry| entry["model"]["config"]["betta"] = json!(1)).contains("unknown field `betta`"));

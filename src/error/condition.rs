@@ -11,7 +11,7 @@ pub enum ConditionError {
     /// The model takes no condition.
     #[error("a condition was given to a model that takes none")]
     Unexpected,
-    /// A condition of another kind.
+    /// A condition of the wrong kind.
     #[error("the condition has {got}: expected {expected}")]
     Kind {
         /// What was given: classes, vectors or tokens.
@@ -29,13 +29,13 @@ pub enum ConditionError {
         /// Number of classes.
         classes: u32,
     },
-    /// Numbers of a vector that a training cannot take.
+    /// Numbers of a vector that cannot be used for training.
     #[error("the condition: {what}")]
     Values {
         /// What is wrong with them.
         what: String,
     },
-    /// A value of a label's column that stands for no class of the model.
+    /// A value in a label column that is not one of the model's classes.
     #[error(
         "{}column {column}: {value} is not a class the model knows: {}",
         row.map_or(String::new(), |row| format!("row {}, ", row + 1)), first_of(known)
@@ -45,7 +45,7 @@ pub enum ConditionError {
         row: Option<usize>,
         /// The column's name.
         column: String,
-        /// What stands there.
+        /// The value found there.
         value: String,
         /// The values of the classes that the model knows.
         known: Vec<String>,
@@ -60,7 +60,7 @@ pub enum ConditionError {
         /// Number of tokens.
         vocabulary: usize,
     },
-    /// A vector or a sequence of another length.
+    /// A vector or a sequence of the wrong length.
     #[error("the condition has {got} columns: expected {expected}")]
     Width {
         /// Columns of the condition.
@@ -68,7 +68,7 @@ pub enum ConditionError {
         /// Columns needed.
         expected: usize,
     },
-    /// Neither one condition for all rows nor one for each.
+    /// Neither one condition for all rows nor one per row.
     #[error("the condition has {got} rows: expected 1, or one for each of {expected} rows")]
     Rows {
         /// Rows of the condition.
@@ -78,7 +78,7 @@ pub enum ConditionError {
     },
 }
 
-/// The first twenty of the values, with commas between them.
+/// The first twenty values, separated by commas.
 fn first_of(values: &[String]) -> String {
     match values.get(..20) {
         Some(first) if values.len() > 20 => format!("{} and {} more", first.join(", "), values.len() - 20),

@@ -12,7 +12,7 @@ pub enum DataError {
         /// The shape needed.
         expected: String,
     },
-    /// Data without rows, or with fewer than the call needs.
+    /// The data have no rows, or fewer than the call needs.
     #[error("{what} has {got} rows: expected at least {least}")]
     TooFewRows {
         /// Which data.
@@ -31,24 +31,24 @@ pub enum DataError {
         row: usize,
         /// Column, from 0.
         column: usize,
-        /// What stands there.
+        /// The value found there.
         value: f64,
     },
-    /// A column holds one value only, so it has no density and cannot be standardized.
+    /// A column holds only one value, so it has no density and cannot be standardized.
     #[error(
         "column {column} is constant ({value} in all {rows} rows): drop it, or add noise of a stated width"
     )]
     ConstantColumn {
         /// Column, from 0.
         column: usize,
-        /// Its one value.
+        /// Its only value.
         value: f64,
         /// How many rows hold it.
         rows: usize,
     },
-    /// A column's spread is hardly more than the rounding of f32 at its mean.
+    /// A column's spread is barely larger than the rounding error of f32 at its mean.
     #[error(
-        "column {column}: standard deviation {} is too little for f32 beside the mean {}: subtract a constant",
+        "column {column}: standard deviation {} is too small for f32 beside the mean {}: subtract a constant",
         *sd as f32, *mean as f32
     )]
     NarrowColumn {
@@ -59,7 +59,7 @@ pub enum DataError {
         /// Its mean.
         mean: f64,
     },
-    /// Columns depend on each other linearly, or so nearly that their covariance has no inverse.
+    /// The columns are linearly dependent, or so nearly that their covariance has no inverse.
     #[error(
         "the columns' covariance is singular (standard deviations {sd:?}): drop a column that the others determine"
     )]

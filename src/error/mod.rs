@@ -1,6 +1,6 @@
 //! What can go wrong, with the numbers in the message.
 //!
-//! [`Error`] is one of small enums, one per concern: a caller matches the one that it can do something about.
+//! [`Error`] is made of small enums, one per concern, so a caller can match the one that it can handle.
 //!
 //! ```
 //! use quadrivium::error::{DataError, Error};
@@ -24,10 +24,10 @@ pub use self::file::FileError;
 pub use self::table::{Content, TableError};
 pub use self::training::TrainingError;
 
-/// The crate's result; with a second parameter, the standard one.
+/// [`std::result::Result`] with this crate's [`Error`] as the default error type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything a caller can be told. Each message holds what came and what was expected.
+/// Every error of this crate. Each message says what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -36,30 +36,30 @@ pub enum Error {
     Config {
         /// The field, as written in the struct.
         field: &'static str,
-        /// What it held.
+        /// The value it had.
         value: String,
-        /// Its range.
+        /// The values it may have.
         expected: &'static str,
     },
-    /// Rows are not what the call needs.
+    /// Something is wrong with the rows.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A condition is not what the model was made for.
+    /// The condition does not fit the model.
     #[error(transparent)]
     Condition(#[from] ConditionError),
     /// An iteration ended without a result.
     #[error(transparent)]
     Training(#[from] TrainingError),
-    /// A picture of a density was asked of a model that has none.
+    /// A picture of the density was requested of a model that has no density.
     #[error("{model} has no likelihood: its density cannot be shown")]
     NoLikelihood {
-        /// The model, by its card.
+        /// The model's name on its card.
         model: String,
     },
-    /// A table does not read.
+    /// A table cannot be read.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// A file of a model or of a training does not read, or no file can be written.
+    /// The file of a model or of a training run cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -71,7 +71,7 @@ impl Error {
     }
 }
 
-/// `Ok` if `holds`, else the `Error::Config` that names `field`.
+/// `Ok` if `holds`, otherwise an `Error::Config` that names `field`.
 pub(crate) fn check(
     holds: bool,
     field: &'static str,

@@ -1,10 +1,10 @@
 use std::fmt;
 
-/// What is wrong with a table that is read.
+/// What is wrong with a table that was read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableError {
-    /// A text file does not read as a table of numbers.
+    /// A text file cannot be read as a table of numbers.
     #[error("line {line}, column {column}: found {found:?}, expected {expected}")]
     Parse {
         /// Line, from 1, as an editor shows it.
@@ -16,25 +16,25 @@ pub enum TableError {
         /// What should stand there.
         expected: String,
     },
-    /// Some cells of a text's first line are numbers and others are not: it may be a header or a row.
+    /// Some cells of a text file's first line are numbers and others are not, so it may be a header or a row.
     #[error(
-        "line {line}: is it a header? Column {column} holds {found:?}, others numbers: Header::Present or Header::Absent decides"
+        "line {line}: is it a header? Column {column} holds {found:?}, others hold numbers: choose Header::Present or Header::Absent"
     )]
     MixedHeader {
         /// Line, from 1, as an editor shows it.
         line: u64,
         /// The first column without a number, from 1.
         column: usize,
-        /// What stands there.
+        /// The text found there.
         found: String,
     },
-    /// A cell of a table holds no value, and no model takes rows with gaps.
+    /// A cell of a table holds no value. No model accepts rows with missing values.
     #[error(
         "{}column {column} ({name}): {found:?} in row {row} is a missing value: fill it in, or leave out the row or the column",
         line.map_or(String::new(), |line| format!("line {line}, "))
     )]
     MissingValue {
-        /// Line of a text, from 1, as an editor shows it.
+        /// Line of the text file, from 1, as an editor shows it.
         line: Option<u64>,
         /// Row of the data, from 1.
         row: u64,
@@ -42,10 +42,10 @@ pub enum TableError {
         column: usize,
         /// The column's name.
         name: String,
-        /// What stands there: nothing, `NA`, `NaN`, `null`, `none`, `?`.
+        /// The text found there: nothing, `NA`, `NaN`, `null`, `none`, `?`.
         found: String,
     },
-    /// A number is written with a decimal comma, or with something between its thousands.
+    /// A number is written with a decimal comma, or with thousands separators.
     #[error(
         "line {line}, column {column}: found {found:?}, expected a finite number ({name}); {}",
         styles(*thousands, *comma)
@@ -59,18 +59,18 @@ pub enum TableError {
         name: String,
         /// The text found.
         found: String,
-        /// Whether it is a number with something between its thousands.
+        /// Whether it is a number with thousands separators.
         thousands: bool,
         /// Whether it is a number with a decimal comma.
         comma: bool,
     },
-    /// Columns of a text hold something else than numbers.
+    /// Columns of a text file hold something other than numbers.
     #[error(
-        "not all columns hold numbers:{}\nselect the columns of numbers, if they are enough",
+        "not all columns hold numbers:{}\nselect the columns that hold numbers, if they are enough",
         contents(columns)
     )]
     MixedColumns {
-        /// Each column that was to be read, and what the beginning of the text shows in it.
+        /// Each column that was to be read, and what the beginning of the file shows in it.
         columns: Vec<(String, Content)>,
     },
     /// A number is infinite, or too large for f32.
@@ -92,10 +92,10 @@ pub enum TableError {
     NoColumn {
         /// The column asked for.
         name: String,
-        /// Those that there are.
+        /// The columns that the table has.
         names: Vec<String>,
     },
-    /// A file is no table of numbers in NPY format, or a damaged one.
+    /// The file is not a table of numbers in NPY format, or it is damaged.
     #[error("not a table in NPY format: {what}")]
     Npy {
         /// What is wrong with it.
@@ -103,7 +103,7 @@ pub enum TableError {
     },
 }
 
-/// What a column of a text holds, and so what can be done about it.
+/// What a column of a text file holds, which decides what can be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {
@@ -113,18 +113,18 @@ pub enum Content {
     Gaps {
         /// Cells without a value.
         missing: usize,
-        /// Rows looked at.
+        /// Rows examined.
         rows: usize,
     },
-    /// Numbers with a decimal comma, or with something between thousands: [`Decimal`](crate::tables::Decimal) reads them.
+    /// Numbers with a decimal comma or thousands separators: [`Decimal`](crate::tables::Decimal) reads them.
     OtherStyle,
     /// Dates or times.
     Dates,
-    /// Yes and no, true and false.
+    /// Yes and no, or true and false.
     Truth,
-    /// Words of a few kinds.
+    /// Text with a few different values.
     Categories(Vec<String>),
-    /// Text of many kinds.
+    /// Text with many different values.
     Text {
         /// An example.
         example: String,
@@ -139,7 +139,7 @@ impl fmt::Display for Content {
                 write!(f, "numbers, missing in {missing} of {rows} rows: fill them in, or leave out the rows")
             }
             Content::OtherStyle => {
-                f.write_str("numbers with commas or signs between thousands: say how they are written")
+                f.write_str("numbers with decimal commas or thousands separators: say how they are written")
             }
             Content::Dates => {
                 f.write_str("dates or times: leave it out, or count the days or seconds from one of them")
@@ -153,18 +153,18 @@ impl fmt::Display for Content {
     }
 }
 
-/// Which option reads a number that is not written plainly.
+/// The option that reads a number written in such a way.
 fn styles(thousands: bool, comma: bool) -> &'static str {
     match (thousands, comma) {
         (true, true) => {
-            "with thousands separators Decimal::Point reads it, with a decimal comma Decimal::Comma"
+            "Decimal::Point reads it with thousands separators, Decimal::Comma with a decimal comma"
         }
         (true, false) => "Decimal::Point reads thousands separators",
         _ => "Decimal::Comma reads decimal commas",
     }
 }
 
-/// A line for each of the first columns.
+/// One line for each of the first columns.
 fn contents(columns: &[(String, Content)]) -> String {
     const LISTED: usize = 40;
     let mut text: String =

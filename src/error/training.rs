@@ -7,7 +7,7 @@ pub enum TrainingError {
     Diverged {
         /// The step, from 0.
         step: usize,
-        /// Which quantity, and its value.
+        /// The quantity that was not finite, and its value.
         what: String,
     },
     /// An iteration (an ODE solver, a root search) used up its budget.

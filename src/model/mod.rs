@@ -1,4 +1,4 @@
-//! The contract that every model keeps: [`Distribution`] and [`Generative`], with their inputs and results.
+//! The contract that every model implements: [`Distribution`] and [`Generative`], with their inputs and results.
 
 #[cfg(feature = "safetensors")]
 pub mod file;
@@ -22,7 +22,7 @@ use crate::numeric::log_sum_exp;
 pub use shell::Paradigm;
 pub(crate) use shell::{Draws, Scored, log_prob, no_condition};
 
-/// What can be asked: a trained model, a model under a condition, a composition, or a known truth.
+/// What can be sampled and scored: a trained model, a model under a condition, a composition, or a known truth.
 ///
 /// Dyn-safe, so one table, one set of metrics and one test serve them all. `T` is the element of a row: `f32` for
 /// continuous data, [`Token`] for text.
@@ -35,12 +35,12 @@ pub trait Distribution<T = f32>: Send + Sync {
 
     /// Draws `n` rows. From the same state of `rng`, `sample(k)` gives the first k rows of `sample(n)`.
     ///
-    /// A model with a condition that was trained without one, too, draws from p(x); any other draws each row's
-    /// condition as often as its training had it.
+    /// A conditional model that was also trained without conditions draws from p(x). Any other conditional model
+    /// draws each row's condition with its frequency in the training data.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range, or for more rows than fit into memory; [`Error::Condition`] under a
-    /// condition that has neither one row nor `n`.
+    /// [`Error::Config`] for options out of range, or for more rows than fit into memory; [`Error::Condition`] if the
+    /// condition has neither one row nor `n`.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples<T>>;
 
     /// Draws the rows of [`sample`](Distribution::sample) in blocks, in constant memory, until `n` are drawn or
@@ -121,11 +121,11 @@ pub trait Generative<T = f32>: Distribution<T> {
     /// # Errors
     /// [`Error::Config`] for options out of range, [`DataError::Shape`](crate::error::DataError::Shape) if `data`
     /// does not have [`dim`](Distribution::dim) columns, [`Error::Condition`] unless its rows have the model's
-    /// condition, [`DataError::TooFewRows`](crate::error::DataError::TooFewRows) if fewer than two rows are left to
-    /// train on, [`DataError::ConstantColumn`](crate::error::DataError::ConstantColumn) and
+    /// kind of condition, [`DataError::TooFewRows`](crate::error::DataError::TooFewRows) if fewer than two rows are
+    /// left to train on, [`DataError::ConstantColumn`](crate::error::DataError::ConstantColumn) and
     /// [`DataError::NarrowColumn`](crate::error::DataError::NarrowColumn) for a column without a usable spread, and
     /// [`TrainingError::Diverged`](crate::error::TrainingError::Diverged) if the loss or its gradient stops being
-    /// finite; the model then holds its last good parameters. With a checkpoint,
+    /// finite; the model then keeps its last good parameters. With a checkpoint,
     /// [`FileError::Checkpoint`](crate::error::FileError::Checkpoint) if it belongs to another training and
     /// [`FileError::Io`](crate::error::FileError::Io) if it cannot be read or written.
     fn train(
@@ -136,8 +136,8 @@ pub trait Generative<T = f32>: Distribution<T> {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport>;
 
-    /// p(x|c): the model under a condition, of which one row holds for all rows that are drawn or scored; otherwise row
-    /// i has row i.
+    /// p(x|c): the model under a condition. A condition of one row applies to all rows that are drawn or scored;
+    /// otherwise row i of the condition belongs to row i.
     ///
     /// # Errors
     /// [`Error::Condition`] for a condition of another kind, class or width.
@@ -145,7 +145,7 @@ pub trait Generative<T = f32>: Distribution<T> {
     /// ```
     /// use quadrivium::{*, ndarray::{Array1, Array2}};
     ///
-    /// // Rows of class k are about k.
+    /// // Rows of class k lie near k.
     /// let mut rng = quadrivium::seeded(0);
     /// let class = |row: usize| (row % 2) as u32;
     /// let x = Array2::from_shape_fn((200, 1), |(row, _)| class(row) as f32 + 0.1 * (row as f32).sin());
@@ -165,7 +165,7 @@ pub trait Generative<T = f32>: Distribution<T> {
         Err(ConditionError::Unexpected.into())
     }
 
-    /// [`train`](Generative::train) with the default options, unobserved.
+    /// [`train`](Generative::train) with the default options and without an observer.
     ///
     /// # Errors
     /// As [`train`](Generative::train).
@@ -268,7 +268,7 @@ pub enum LogLikelihood {
 }
 
 impl LogLikelihood {
-    /// Which case this is.
+    /// The variant, without its values.
     pub fn kind(&self) -> LikelihoodKind {
         match self {
             LogLikelihood::Exact(_) => LikelihoodKind::Exact,
@@ -280,7 +280,7 @@ impl LogLikelihood {
         }
     }
 
-    /// Nats per row if they are comparable with log p(x), else (`Unnormalized`, `Unavailable`) `None`.
+    /// Nats per row, if they can be compared with log p(x); `None` for `Unnormalized` and `Unavailable`.
     pub fn nats(&self) -> Option<&Array1<f64>> {
         match self {
             LogLikelihood::Exact(nats)
@@ -291,7 +291,8 @@ impl LogLikelihood {
         }
     }
 
-    /// ln Σ wₖ pₖ(x) of parts with their ln wₖ. Of unnormalized parts there is none: each has a constant of its own.
+    /// ln Σ wₖ pₖ(x), from parts with their ln wₖ. Unnormalized parts cannot be summed: each has its own unknown
+    /// constant.
     pub(crate) fn mixture(parts: Vec<(f64, LogLikelihood)>) -> LogLikelihood {
         let Some((_, first)) = parts.first() else { return LogLikelihood::Unavailable };
         let terms: Option<Vec<(f64, &Array1<f64>)>> =
@@ -312,7 +313,7 @@ impl LogLikelihood {
                 divergence: *divergence,
             },
             LogLikelihood::Estimate { std_error, .. } => {
-                // No more than the largest part's.
+                // Cannot exceed the largest error among the parts.
                 let std_error = parts.iter().fold(std_error.clone(), |most, (_, part)| match part {
                     LogLikelihood::Estimate { std_error, .. } => {
                         ndarray::Zip::from(&most).and(std_error).map_collect(|a, b| a.max(*b))

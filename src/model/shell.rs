@@ -1,5 +1,5 @@
-//! The shell around every model: units, tiles and their streams, conditions, and the checks of what comes in, written
-//! once. A [`Paradigm`] writes what differs.
+//! The shell around every model: units, tiles and their streams, conditions, and the checks of the arguments, written
+//! once. Each [`Paradigm`] adds only what is its own.
 
 use std::fmt::Debug;
 use std::ops::ControlFlow;
@@ -16,12 +16,12 @@ use crate::engine::{
 use crate::error::{ConditionError, Result};
 use crate::map::Card;
 
-/// What a paradigm writes of a model of rows of numbers. Its type is then a [`Generative`].
+/// What a paradigm implements for a model of numeric rows. Its type is then a [`Generative`].
 ///
-/// Rows z are in standard units, and a condition c is as networks take it: (n, width), or (1, width) where all rows
-/// have the same, and empty without one ([`Conditions`](crate::engine::Conditions)).
+/// Rows z are in standard units. A condition c is encoded as networks take it: (n, width), or (1, width) where all
+/// rows have the same condition, and empty without one ([`Conditions`](crate::engine::Conditions)).
 pub trait Paradigm: Clone + Debug + Send + Sync + 'static {
-    /// What a thread keeps from tile to tile.
+    /// Buffers that a thread keeps from tile to tile.
     type Workspace: Default;
 
     /// The model's place on the map: [`Distribution::card`].
@@ -36,7 +36,7 @@ pub trait Paradigm: Clone + Debug + Send + Sync + 'static {
     /// [`Generative::train`].
     ///
     /// # Errors
-    /// As there.
+    /// The same as there.
     fn learn(
         &mut self,
         data: &Dataset,
@@ -45,7 +45,7 @@ pub trait Paradigm: Clone + Debug + Send + Sync + 'static {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport>;
 
-    /// Fills z: (at most a tile, dim), row r from stream r; how often the networks ran on each row.
+    /// Fills z: (at most a tile, dim), row r from stream r. Returns how often the networks ran on each row.
     fn draw_tile(
         &self,
         temperature: f64,
@@ -55,15 +55,15 @@ pub trait Paradigm: Clone + Debug + Send + Sync + 'static {
         z: &mut [f32],
     ) -> usize;
 
-    /// ln p(x|c) of rows x: (n, dim), in the units of the data. They are known to be finite, and as wide as they should
-    /// be.
+    /// ln p(x|c) of rows x: (n, dim), in the units of the data. The caller has checked that they are finite and have
+    /// dim columns.
     ///
     /// # Errors
     /// If an iteration does not converge.
     fn score(&self, c: Given<'_>, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood>;
 
-    /// Whether it was also trained without conditions, so that no condition means p(x). Otherwise a draw without a
-    /// condition takes one as often as training had it.
+    /// Whether the model was also trained without conditions, so that no condition means p(x). Otherwise a draw
+    /// without a condition draws one, with its frequency in training.
     fn knows_no_condition(&self) -> bool {
         false
     }
@@ -71,7 +71,7 @@ pub trait Paradigm: Clone + Debug + Send + Sync + 'static {
 
 /// Rows to score, in both units.
 pub(crate) struct Scored<'a> {
-    /// In the units of the data: what keys a row's random numbers.
+    /// In the units of the data; these values key the row's random numbers.
     pub x: &'a [f32],
     /// In standard units.
     pub z: &'a [f32],
@@ -93,7 +93,7 @@ pub(crate) fn log_prob<W: Default>(
     })
 }
 
-/// Draws of a model, under a condition or as often as training had each.
+/// Draws of a model, under a given condition or under conditions drawn with their training frequencies.
 pub(crate) struct Draws<'a, P> {
     pub(crate) model: &'a P,
     pub(crate) c: Option<Given<'a>>,
@@ -113,7 +113,7 @@ impl<P: Paradigm> Draws<'_, P> {
         let conditions = &self.model.fitted().conditions;
         drawn.clear();
         if conditions.width() > 0 {
-            // Beside the rows' own streams, which stay as they are under a condition.
+            // A stream of its own: the rows' streams are the same as under a given condition.
             let choices = streams.family(u64::MAX);
             (0..n).for_each(|r| conditions.draw(&mut choices.row(r), drawn));
         }
@@ -143,7 +143,7 @@ impl<P: Paradigm> DrawTile for Draws<'_, P> {
     }
 }
 
-/// Zeros where a model was trained without conditions, too.
+/// The draws' conditions are zeros if the model was also trained without conditions.
 pub(crate) fn no_condition<P: Paradigm>(model: &P) -> Option<Array2<f32>> {
     let width = model.fitted().conditions.width();
     (width > 0 && model.knows_no_condition()).then(|| Array2::zeros((1, width)))
@@ -225,7 +225,7 @@ impl<P: Paradigm> Generative for P {
 /// A model under a condition: p(x|c).
 struct Conditioned<'a, P> {
     model: &'a P,
-    /// (1, width), or a row for each row.
+    /// (1, width), or one condition per row.
     c: Array2<f32>,
 }
 

@@ -1,4 +1,4 @@
-//! The container: a header in JSON that says where each array stands, and the bytes of the arrays.
+//! The container: a header in JSON that says where each array is, followed by the bytes of the arrays.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 use super::{ENTRY, bad_json, broken};
 use crate::error::Result;
 
-/// Bytes that hold the length of the header.
+/// The number of bytes that hold the length of the header.
 const PREFIX: usize = 8;
 
-/// The longest header, written or read: some 250,000 arrays. A reader takes a few times its length in memory.
+/// The longest header that is written or read: about 250,000 arrays. Reading takes a few times its length in memory.
 const LONGEST_HEADER: u64 = 32 << 20;
 
-/// What stands in the header for one array.
+/// What the header says about one array.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    /// Where its bytes begin and end, behind the header.
+    /// Where its bytes begin and end, counted from the end of the header.
     pub data_offsets: (usize, usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Dtype {
-    // The wider first: all stay aligned if they are written in this order.
+    // The wider types first: all arrays stay aligned if they are written in this order.
     F64,
     F32,
 }
@@ -49,8 +49,8 @@ pub(super) struct Header {
     pub tensors: BTreeMap<String, Entry>,
 }
 
-// By hand: a derived `flatten` keeps every value in a form that takes many times the memory, and the last of
-// two arrays with one name.
+// Written by hand: a derived `flatten` would buffer every value in a form that takes many times the memory, and
+// would silently keep the last of two arrays with the same name.
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entries;
@@ -80,10 +80,10 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// The file of a header and its arrays' bytes.
+/// Builds the file from a header and its arrays' bytes.
 pub(super) fn join(header: &Header, data: &[u8]) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec(header).map_err(bad_json)?;
-    // The data begin at a multiple of 8, as the format asks.
+    // The format asks that the data begin at a multiple of 8.
     text.resize(text.len().next_multiple_of(PREFIX), b' ');
     let len = text.len() as u64;
     if len > LONGEST_HEADER {
@@ -95,7 +95,7 @@ pub(super) fn join(header: &Header, data: &[u8]) -> Result<Vec<u8>> {
     Ok([&len.to_le_bytes(), &text[..], data].concat())
 }
 
-/// Header and data of a whole file.
+/// Splits a whole file into its header and its data.
 pub(super) fn split(bytes: &[u8]) -> Result<(Header, &[u8])> {
     let Ok(end) = extent(bytes)? else {
         return Err(broken(format!("{} bytes end within the header", bytes.len())));
@@ -107,7 +107,8 @@ pub(super) fn split(bytes: &[u8]) -> Result<(Header, &[u8])> {
     Ok((header, data))
 }
 
-/// The header of a file of ours: another program's may have tensors of types that ours never have.
+/// The header of a file of this crate. Another program's file may have tensors of types that this crate never
+/// writes.
 fn parse(text: &[u8]) -> Result<Header> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -116,12 +117,12 @@ fn parse(text: &[u8]) -> Result<Header> {
     }
     let Metadata { metadata } = serde_json::from_slice(text).map_err(bad_json)?;
     if !metadata.contains_key(ENTRY) {
-        return Err(broken("no metadata of this crate: the file is of another program"));
+        return Err(broken("no metadata of this crate: another program wrote the file"));
     }
     serde_json::from_slice(text).map_err(bad_json)
 }
 
-/// How long the whole file is whose first bytes are these: `Err` with how many more it takes to tell.
+/// The length of the whole file, from its first bytes; `Err` holds how many more bytes it takes to tell.
 pub(super) fn extent(start: &[u8]) -> Result<Result<u64, u64>> {
     let Some((prefix, rest)) = start.split_first_chunk::<PREFIX>() else {
         return Ok(Err((PREFIX - start.len()) as u64));
@@ -150,7 +151,7 @@ fn tile(tensors: &BTreeMap<String, Entry>, len: usize, end: u64) -> Result<()> {
         let size = shape.iter().try_fold(dtype.width(), |size, &n| size.checked_mul(n));
         if *start != at || size.is_none_or(|size| at.checked_add(size) != Some(*stop)) {
             return Err(broken(format!(
-                "tensor {name} of shape {shape:?} stands at bytes {start} to {stop}, the one before ends at {at}"
+                "tensor {name} of shape {shape:?} stands at bytes {start} to {stop}, the previous one ends at {at}"
             )));
         }
         at = *stop;

@@ -1,4 +1,4 @@
-//! What all files of models have in common: a header in JSON, arrays, a checksum, and the rules of each version.
+//! What all model files have in common: a header in JSON, arrays, a checksum, and the rules of each version.
 
 mod container;
 mod read;
@@ -20,34 +20,35 @@ use crate::file::{self, Digest};
 use crate::model::Generative;
 use crate::nn::Layout;
 
-/// The newest format that this version reads, and the one that it writes. It reads all from 1.
+/// The format that this version writes, and the newest that it reads. It reads every format from 1 on.
 pub const FORMAT: u64 = 3;
 
-/// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
+/// A model that can be saved to a file. The trait is dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can
+/// be saved.
 pub trait Persist: Generative {
-    /// The name of the kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`,
+    /// The name of the model's kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`,
     /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `score` or `vae`.
     fn kind() -> &'static str
     where
         Self: Sized;
 
-    /// The bytes of the file. The same model gives the same.
+    /// The bytes of the model's file. The same model always gives the same bytes.
     ///
     /// # Errors
     /// [`FileError::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching)
     /// whose source is not Gaussian.
     fn to_bytes(&self) -> Result<Vec<u8>>;
 
-    /// The model of such bytes.
+    /// Reads a model from the bytes of its file.
     ///
     /// # Errors
-    /// [`FileError::Format`] for bytes that are no file of this kind, or a damaged one; [`FileError::FormatVersion`]
+    /// [`FileError::Format`] for bytes that are not a file of this kind, or are damaged; [`FileError::FormatVersion`]
     /// for a later format; [`Error::Config`] for a config that `new` would refuse.
     fn from_bytes(bytes: &[u8]) -> Result<Self>
     where
         Self: Sized;
 
-    /// Writes the model to `path`, replacing what is there, all or nothing: see [`save`](crate::persist::save).
+    /// Writes the model to `path`, replacing an existing file as a whole: see [`save`](crate::persist::save).
     ///
     /// # Errors
     /// As [`to_bytes`](Persist::to_bytes), and [`FileError::Io`].
@@ -70,13 +71,13 @@ pub trait Persist: Generative {
     }
 }
 
-/// The entry of the file's metadata that is ours. Others of ours begin as it does.
+/// This crate's entry in the file's metadata. The names of its other entries begin with this one.
 pub(crate) const ENTRY: &str = "quadrivium";
 
-/// The entry that names the columns.
+/// The metadata entry that names the columns.
 pub(crate) const COLUMNS: &str = "quadrivium.columns";
 
-/// Before the names of the numbers that an optimizer moves; their average has the plain names.
+/// Prefix of the names of the parameters that the optimizer updates; their average has the plain names.
 const TRAINING: &str = "training.";
 
 pub(crate) fn broken(what: impl Into<String>) -> Error {
@@ -108,7 +109,7 @@ impl<'a> Tensor<'a> {
         Tensor { name: name.into(), shape: shape.to_vec(), numbers: Numbers::F64(numbers.into()) }
     }
 
-    /// Both copies of a network's numbers.
+    /// Both copies of a network's parameters.
     pub fn parameters(layout: &Layout, parameters: &'a Parameters) -> Vec<Self> {
         let copies = [("", &parameters.average), (TRAINING, &parameters.p)];
         let named = |(prefix, numbers): (&'static str, &'a Vec<f32>)| {
@@ -148,18 +149,19 @@ pub(crate) fn features(dim: usize, octaves: usize) -> usize {
     dim.saturating_mul(1 + 2 * octaves)
 }
 
-/// The text of our metadata.
+/// The JSON text in this crate's metadata entry.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope {
     format: u64,
-    /// Of all that is used, in hexadecimal: see [`checksum`]. Whoever changes numbers drops it.
+    /// Checksum of everything that is used, in hexadecimal: see [`checksum`]. A tool that changes numbers has to
+    /// remove it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checksum: Option<String>,
     model: Box<RawValue>,
 }
 
-/// What any version's envelope has.
+/// The part of the envelope that every version has.
 #[derive(Deserialize)]
 struct Version {
     format: u64,
@@ -169,7 +171,7 @@ struct Version {
 #[serde(deny_unknown_fields)]
 struct Model<C, F> {
     kind: String,
-    /// The version of the crate that wrote the file, for people.
+    /// The version of the crate that wrote the file, for human readers.
     library: String,
     config: C,
     fitted: F,
@@ -180,7 +182,7 @@ struct Kind {
     kind: String,
 }
 
-/// The parts of [`Model`] that people read.
+/// The parts of [`Model`] that are shown to people.
 #[derive(Deserialize)]
 struct Said {
     kind: String,
@@ -188,7 +190,7 @@ struct Said {
     config: Box<RawValue>,
 }
 
-/// The file of a model.
+/// Builds the file of a model.
 ///
 /// # Errors
 /// [`FileError::Format`] for a number that is not finite: such a model would not load.
@@ -219,7 +221,7 @@ pub(crate) fn encode<C: Serialize, F: Serialize>(
     join(&header, &data)
 }
 
-/// Puts our entry into the header, with the checksum of all else.
+/// Puts this crate's entry into the header, with the checksum of everything else.
 fn seal(model: Box<RawValue>, header: &mut Header, data: &[u8]) -> Result<()> {
     header.metadata.remove(ENTRY);
     let checksum = Some(checksum(FORMAT, model.get(), header, data));
@@ -228,8 +230,9 @@ fn seal(model: Box<RawValue>, header: &mut Header, data: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Of the format, the model's text, the other entries of ours, and names, types, shapes and bytes of the tensors in
-/// the order of their names: a tool may write them in another. `header` is without the entry that holds the sum.
+/// The checksum of the format, the model's text, this crate's other entries, and the names, types, shapes and bytes
+/// of the tensors, sorted by name because a tool may write them in another order. `header` lacks the entry that
+/// holds the sum.
 fn checksum(format: u64, model: &str, header: &Header, data: &[u8]) -> String {
     let mut digest = Digest::new();
     let notes = header.metadata.iter().filter(|(entry, _)| entry.starts_with(ENTRY));
@@ -257,7 +260,7 @@ fn checksum(format: u64, model: &str, header: &Header, data: &[u8]) -> String {
     format!("{:016x}", digest.sum())
 }
 
-/// The file with one more entry of ours in its metadata.
+/// The file with one more entry of this crate in its metadata.
 pub(crate) fn annotate(bytes: &[u8], entry: &str, note: String) -> Result<Vec<u8>> {
     let (mut header, data) = split(bytes)?;
     let Envelope { model, .. } = serde_json::from_str(&header.metadata[ENTRY]).map_err(bad_json)?;
@@ -266,21 +269,21 @@ pub(crate) fn annotate(bytes: &[u8], entry: &str, note: String) -> Result<Vec<u8
     join(&header, data)
 }
 
-/// A file taken apart: what it says, and where its numbers stand. Nothing is copied yet.
+/// A parsed file: its metadata, and where its numbers are. Nothing is copied yet.
 pub(crate) struct Stored<'a> {
-    /// The version of the rules by which it was written. A reader that finds an older one does without what came
-    /// later; fields of the config that came later are put in by [`upgraded`].
+    /// The version of the format in which the file was written. In an older file, what later versions added is
+    /// missing; [`upgraded`] adds the config fields that came later.
     pub format: u64,
     model: Box<RawValue>,
     checksum: Option<String>,
-    /// Without our own entry.
+    /// The header without this crate's main entry.
     header: Header,
     data: &'a [u8],
 }
 
 impl<'a> Stored<'a> {
     /// # Errors
-    /// [`FileError::Format`] for bytes that are not such a file, [`FileError::FormatVersion`] for a newer one.
+    /// [`FileError::Format`] for bytes that are not a model's file, [`FileError::FormatVersion`] for a newer format.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let (mut header, data) = split(bytes)?;
         let envelope = header.metadata.remove(ENTRY).expect("a header of ours has it");
@@ -289,7 +292,7 @@ impl<'a> Stored<'a> {
             return Err(Error::File(FileError::FormatVersion { found: format, newest: FORMAT }));
         }
         if format == 0 {
-            return Err(broken("format 0: the first was 1"));
+            return Err(broken("format 0: the first format was 1"));
         }
         let unknown = |entry: &&String| entry.starts_with(ENTRY) && *entry != COLUMNS;
         if let Some(entry) = header.metadata.keys().find(unknown) {
@@ -299,35 +302,35 @@ impl<'a> Stored<'a> {
         Ok(Stored { format, model, checksum, header, data })
     }
 
-    /// Which model it is.
+    /// The kind of the model.
     pub fn kind(&self) -> Result<String> {
         let Kind { kind } = serde_json::from_str(self.model.get()).map_err(bad_json)?;
         Ok(kind)
     }
 
-    /// That the file is as it was written, where it says how that was.
+    /// Checks that the file is unchanged since it was written, if it holds a checksum.
     pub fn verify(&self) -> Result<()> {
         let Some(stated) = &self.checksum else { return Ok(()) };
         let sum = checksum(self.format, self.model.get(), &self.header, self.data);
         match *stated == sum {
             true => Ok(()),
-            false => Err(broken(format!("checksum {sum}, stated {stated}: the file is damaged"))),
+            false => Err(broken(format!("checksum {sum}, but the file states {stated}: it is damaged"))),
         }
     }
 
-    /// Kind, library and config, by the rules of the newest format.
+    /// Kind, library version and config, in the newest format.
     pub fn said(&self) -> Result<(String, String, String)> {
         let model = upgraded(self.format, self.model.get())?;
         let Said { kind, library, config } = serde_json::from_str(&model).map_err(bad_json)?;
         Ok((kind, library, config.get().to_string()))
     }
 
-    /// An entry of the metadata beside ours.
+    /// Another of this crate's metadata entries.
     pub fn note(&self, entry: &str) -> Option<&str> {
         self.header.metadata.get(entry).map(String::as_str)
     }
 
-    /// Config and what training fixed, of a file of that kind whose checksum is right.
+    /// The config and what training fixed, after checking the file's kind and checksum.
     pub fn read<C: DeserializeOwned, F: DeserializeOwned>(&self, kind: &str) -> Result<(C, F)> {
         let found = self.kind()?;
         if found != kind {
@@ -339,33 +342,33 @@ impl<'a> Stored<'a> {
         Ok((config, fitted))
     }
 
-    /// That there are as many tensors, and no other.
+    /// Checks that the file has exactly this many tensors.
     pub fn count(&self, expected: usize) -> Result<()> {
         let found = self.header.tensors.len();
         if found == expected { Ok(()) } else { Err(broken(format!("{found} tensors: expected {expected}"))) }
     }
 
-    /// Refuses a config of networks that have not as many parameters as the file, where a model is nothing else, before
-    /// anything is made of its sizes.
+    /// For a model that consists of networks only: refuses a config whose networks have a different number of
+    /// parameters than the file, before anything is allocated from its sizes.
     pub fn holds(&self, params: usize) -> Result<()> {
-        // Of each there is the average and the one that training goes on from.
+        // The file has each parameter twice: its average, and the one from which training continues.
         let found = self.data.len() / (2 * size_of::<f32>());
         match params == found {
             true => Ok(()),
-            false => Err(broken(format!("the config has {params} parameters, and the file {found}"))),
+            false => Err(broken(format!("the config has {params} parameters, but the file has {found}"))),
         }
     }
 
-    /// Refuses a config whose networks the file cannot hold, before anything is made of its sizes: `tensors`
-    /// are those of the layouts, and each product of neighbors in `chains` is a number of weights.
+    /// Refuses a config whose networks the file cannot hold, before anything is allocated from its sizes: `tensors`
+    /// are the tensors of the layouts, and each product of neighbors in `chains` is a number of weights.
     pub fn fits(&self, tensors: usize, chains: &[&[usize]]) -> Result<()> {
-        // Each of the layouts' has a copy in training.
+        // Each tensor of the layouts has a second copy for training.
         self.count(tensors.saturating_mul(2))?;
         let most = self.data.len() / 8;
         for pair in chains.iter().flat_map(|chain| chain.windows(2)) {
             if pair[0].checked_mul(pair[1]).is_none_or(|weights| weights > most) {
                 return Err(broken(format!(
-                    "the config has layers of {} and {} units, and the file {most} parameters",
+                    "the config has layers of {} and {} units, but the file has {most} parameters",
                     pair[0], pair[1]
                 )));
             }
@@ -386,12 +389,12 @@ impl<'a> Stored<'a> {
         }
         let entry = &self.header.tensors[name];
         if entry.dtype != dtype {
-            return Err(broken(format!("tensor {name} is of type {:?}: expected {dtype:?}", entry.dtype)));
+            return Err(broken(format!("tensor {name} has type {:?}: expected {dtype:?}", entry.dtype)));
         }
         Ok(&self.data[entry.data_offsets.0..entry.data_offsets.1])
     }
 
-    /// The numbers of a tensor of that shape, each finite.
+    /// The numbers of a tensor of the given shape, all finite.
     pub fn f64(&self, name: &str, shape: &[usize]) -> Result<Vec<f64>> {
         let bytes = self.find(Dtype::F64, name, shape)?;
         let numbers: Vec<f64> = bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect();
@@ -399,7 +402,7 @@ impl<'a> Stored<'a> {
         Ok(numbers)
     }
 
-    /// The numbers of a tensor of that shape, each finite.
+    /// The numbers of a tensor of the given shape, all finite.
     pub fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let bytes = self.find(Dtype::F32, name, shape)?;
         let numbers: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
@@ -407,13 +410,13 @@ impl<'a> Stored<'a> {
         Ok(numbers)
     }
 
-    /// Both copies of the numbers of a network that is all that the file holds.
+    /// Both copies of a network's parameters, for a file that holds nothing else.
     pub fn all_parameters(&self, layout: &Layout) -> Result<Parameters> {
         self.count(2 * layout.tensors().len())?;
         self.parameters(layout)
     }
 
-    /// Both copies of a network's numbers. All shapes are compared before the first is read.
+    /// Both copies of a network's parameters. All shapes are compared before the first tensor is read.
     pub fn parameters(&self, layout: &Layout) -> Result<Parameters> {
         let name = |prefix: &str, tensor: &crate::nn::Tensor| format!("{prefix}{}", tensor.name);
         for prefix in ["", TRAINING] {

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::container::extent;
 use crate::error::{Error, FileError, Result};
 
-/// The bytes of a model's file, and no more than one byte beyond what its header announces: a file of another
-/// kind, or an endless one, is not read through.
+/// Reads a model's file, up to one byte beyond the length that its header announces: a file of another kind, or an
+/// endless one, is not read to its end.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let named = |source| Error::File(FileError::Io { path: path.display().to_string(), source });
     let file = File::open(path).map_err(named)?;
@@ -14,11 +14,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     loop {
         let (missing, last) = match extent(&bytes)? {
             Err(missing) => (missing, false),
-            // One more shows whether the file goes on.
+            // One more byte shows whether the file goes on.
             Ok(end) => ((end - bytes.len() as u64).saturating_add(1), true),
         };
         let got = (&file).take(missing).read_to_end(&mut bytes).map_err(named)?;
-        // What ends too early is told from the bytes.
+        // The parser reports a file that ends too early.
         if last || (got as u64) < missing {
             return Ok(bytes);
         }

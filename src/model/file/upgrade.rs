@@ -1,5 +1,5 @@
-//! What a file of an older format means: a field that came later is put in, with the value that does what the
-//! code did before it had the field, and fields that are now the parts of one are put together.
+//! Brings the config of an older file to the newest format. A field that was added later gets the value that
+//! reproduces the earlier behavior, and fields that were merged into one are put together.
 
 use std::borrow::Cow;
 
@@ -8,19 +8,19 @@ use serde_json::Value;
 use super::bad_json;
 use crate::error::Result;
 
-/// A field that files of format 1 lack, and whose default is not what format 1 did.
+/// A field that files of format 1 lack, and whose default differs from what format 1 did.
 struct Added {
-    /// The kinds of models that have it; all if there are none.
+    /// The kinds of models that have the field; all kinds if the list is empty.
     kinds: &'static [&'static str],
-    /// Where it stands, as a JSON pointer from the model: `/config/transform/Spline`. A file without that place
-    /// (an affine flow has no spline) does not get the field.
+    /// The object that has the field, as a JSON pointer from the model: `/config/transform/Spline`. A file without
+    /// that object (an affine flow has no spline) does not get the field.
     place: &'static str,
     field: &'static str,
     /// What format 1 did.
     value: fn() -> Value,
 }
 
-/// The fields that came with format 2. A field that means the old thing by its default need not be here.
+/// The fields that format 2 added. A field whose default gives the old behavior is not listed.
 const SINCE_2: &[Added] = &[
     Added { kinds: &["diffusion"], place: "/config", field: "finish", value: || "Estimate".into() },
     Added { kinds: &["diffusion"], place: "/config", field: "beyond", value: || "Point".into() },
@@ -41,7 +41,7 @@ const SINCE_2: &[Added] = &[
     Added { kinds: &["gaussian_mixture"], place: "/config", field: "shrinkage", value: || 0.0.into() },
 ];
 
-/// A perceptron whose parts were fields of the config before format 3.
+/// A perceptron whose settings were separate fields of the config before format 3.
 struct Gathered {
     kinds: &'static [&'static str],
     network: &'static str,
@@ -89,7 +89,7 @@ const NETWORKS: &[Gathered] = &[
     },
 ];
 
-/// The text of a file's model, by the rules of the newest format.
+/// The JSON text of a file's model, in the newest format.
 pub(super) fn upgraded(format: u64, model: &str) -> Result<Cow<'_, str>> {
     if format > 2 {
         return Ok(Cow::Borrowed(model));
@@ -102,7 +102,7 @@ pub(super) fn upgraded(format: u64, model: &str) -> Result<Cow<'_, str>> {
     Ok(Cow::Owned(model.to_string()))
 }
 
-/// Makes networks of the fields that were their parts. All of them stood in every file.
+/// Builds the network specifications from the earlier separate fields, all of which every old file has.
 fn gather(networks: &[Gathered], model: &mut Value) {
     let kind = model["kind"].as_str().unwrap_or_default().to_string();
     let Some(config) = model.get_mut("config").and_then(Value::as_object_mut) else { return };
@@ -165,12 +165,12 @@ mod tests {
                 "transform": {"Spline": {"bins": 4, "base": 0.1}},
             }})
         );
-        // Not the kind, not the place, and no place at all.
+        // Another kind, another object, and no such object at all.
         let other = upgraded(old("vae", json!({"Spline": {}})));
         assert_eq!(other["config"]["transform"], json!({"Spline": {}}));
         assert_eq!(upgraded(old("flow", json!("Affine")))["config"]["transform"], json!("Affine"));
         assert_eq!(upgraded(json!([1])), json!([1]));
-        // What is there stays.
+        // A field that the file has is kept.
         let there = json!({"kind": "gan", "config": {"optimizer": {"average": "fast"}}});
         assert_eq!(upgraded(there.clone()), there);
     }
@@ -184,7 +184,7 @@ mod tests {
         let network =
             |octaves| json!({"kind": "Mlp", "hidden": [4, 5], "activation": "Tanh", "octaves": octaves});
         assert_eq!(made["config"], json!({"dim": 3, "encoder": network(1), "decoder": network(2)}));
-        // A mixture has none.
+        // A mixture has no such field.
         let text = r#"{"kind":"gaussian_mixture","config":{"dim":3}}"#;
         assert_eq!(config(&upgraded(2, text).unwrap()), config(text));
     }

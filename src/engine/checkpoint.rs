@@ -1,13 +1,12 @@
-//! A training as a file, to go on from after a crash.
+//! A training run saved to a file, from which it can resume after a crash.
 //!
-//! All randomness of a step comes from the stream that the training's seed and the step's number address, so
-//! a checkpoint needs no generator's state: the parameters of this step and the one before, the optimizer's
-//! moments, what the objective remembers (chains), the report so far and the number of steps are all that the
-//! rest of the training depends on. The sums of another instruction set are rounded differently, so its name is in the
-//! file, too.
+//! All randomness of a step comes from a stream that is addressed by the training's seed and the step's number, so
+//! a checkpoint needs no generator state. The rest of the training depends only on the parameters of this step and
+//! the one before, the optimizer's moments, what the objective remembers (chains), the report so far and the number
+//! of steps. Another instruction set rounds sums differently, so its name is in the file, too.
 //!
-//! The file is locked while the training goes on. The one that it replaced stays as `….previous`, for the case that the
-//! disk loses what it had promised to keep.
+//! The file is locked while the training runs. The previous file is kept as `….previous`, in case the disk loses the
+//! newest one.
 
 use std::fmt::Debug;
 use std::fs::{self, File};
@@ -26,8 +25,8 @@ use crate::numeric::simd::instruction_set;
 /// First in the file; the digit is the format's version.
 const MAGIC: &[u8; 24] = b"quadrivium checkpoint 2\n";
 
-/// Takes numbers to a file, or back from one, in a fixed order: the same code says what is written and what
-/// is read.
+/// Carries numbers to a file, or back from one, in a fixed order, so that the same code defines what is written and
+/// what is read.
 pub(crate) struct Carry<'a>(Way<'a>);
 
 enum Way<'a> {
@@ -57,7 +56,7 @@ impl Carry<'_> {
         Ok(())
     }
 
-    /// A count of which a file may ask no more than `most`.
+    /// A count, refused if the file states more than `most`.
     pub(crate) fn count_up_to(&mut self, most: usize, v: &mut usize) -> Result<()> {
         self.count(v)?;
         if *v > most {
@@ -68,13 +67,13 @@ impl Carry<'_> {
         Ok(())
     }
 
-    /// Any number type by way of f64, which holds them all.
+    /// Any number type, converted to f64, which can represent them all.
     pub(crate) fn number<F: Real>(&mut self, v: &mut F) -> Result<()> {
         *v = F::of(f64::from_le_bytes(self.bytes(v.f64().to_le_bytes())?));
         Ok(())
     }
 
-    /// Numbers whose count is known.
+    /// A known count of numbers.
     pub(crate) fn parameters(&mut self, numbers: &mut [f32]) -> Result<()> {
         for v in numbers {
             *v = f32::from_le_bytes(self.bytes(v.to_le_bytes())?);
@@ -82,12 +81,12 @@ impl Carry<'_> {
         Ok(())
     }
 
-    /// Numbers, with their count.
+    /// Numbers preceded by their count.
     pub(crate) fn numbers<F: Real>(&mut self, numbers: &mut Vec<F>) -> Result<()> {
         let mut count = numbers.len();
         self.count(&mut count)?;
         if let Way::Back(file) = &self.0 {
-            // No memory for more than the file holds.
+            // Never allocates for more numbers than the file holds.
             numbers.resize(count.min(file.len() / size_of::<f64>()), F::zero());
         }
         numbers.iter_mut().try_for_each(|v| self.number(v))
@@ -97,14 +96,14 @@ impl Carry<'_> {
 /// The checkpoint of one training.
 pub(super) struct Saved<'a> {
     checkpoint: &'a Checkpoint,
-    /// What the training is, by digests of its parts: (name, digest).
+    /// The identity of the training, as digests of its parts: (name, digest).
     identity: [(&'static str, u64); 7],
-    /// The file as it was read or written last, locked.
+    /// The file that was last read or written, locked.
     held: Option<Locked>,
 }
 
 impl<'a> Saved<'a> {
-    /// Nothing is read or written yet.
+    /// Creates the checkpoint of a training without reading or writing anything.
     pub(super) fn new<T: Row>(
         checkpoint: &'a Checkpoint,
         options: &TrainOptions,
@@ -136,7 +135,7 @@ impl<'a> Saved<'a> {
     /// Replaces the file, which becomes the previous one.
     ///
     /// # Errors
-    /// [`FileError::Io`], also where another training has written the file.
+    /// [`FileError::Io`], also if another training has written the file.
     pub(super) fn write(&mut self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<()> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(padded(instruction_set()));
@@ -144,7 +143,7 @@ impl<'a> Saved<'a> {
         bytes.extend(out(carry)?);
         bytes.extend(digest([&bytes[..]]).to_le_bytes());
         let path = &self.checkpoint.path;
-        // If somebody has removed it, it is written again.
+        // If the file has been removed, it is written again.
         if self.held.as_ref().is_some_and(|held| path.exists() && !is_at(held, path)) {
             return Err(named(path)(in_use()));
         }
@@ -158,12 +157,12 @@ impl<'a> Saved<'a> {
         Ok(())
     }
 
-    /// Brings the training to where the file's stood; leaves it where it is if there is no file. Whether
-    /// there was one.
+    /// Restores the training from the file, or leaves it unchanged if there is no file. Returns whether there was a
+    /// file.
     ///
     /// # Errors
     /// [`FileError::Checkpoint`] for a file of another training or instruction set, or a damaged one;
-    /// [`FileError::Io`], also where another training has the file.
+    /// [`FileError::Io`], also if another training has locked the file.
     pub(super) fn restore(&mut self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<bool> {
         let path = &self.checkpoint.path;
         let mut file = match open_locked(path) {
@@ -171,8 +170,8 @@ impl<'a> Saved<'a> {
             opened => opened.map_err(named(path))?,
         };
         let mut bytes = read(&file).map_err(named(path))?;
-        // A disk that lost the newest may still have the one before, which then takes its place. What never was a
-        // checkpoint of this format stays what it is.
+        // A disk that lost the newest file may still have the previous one, which then takes its place. A file that
+        // was never a checkpoint of this format is left alone.
         let lost = bytes.starts_with(MAGIC) || bytes.iter().all(|&byte| byte == 0);
         if lost
             && sound(&bytes).is_err()
@@ -198,7 +197,7 @@ impl<'a> Saved<'a> {
         }
         for (what, digest) in self.identity {
             if u64::from_le_bytes(back.bytes([0; 8]).map_err(damaged)?) != digest {
-                return Err(refused(format!("of another training: not the same {what}")));
+                return Err(refused(format!("it belongs to another training: the {what} differs")));
             }
         }
         carry(&mut back).map_err(|error| match error {
@@ -211,14 +210,14 @@ impl<'a> Saved<'a> {
     }
 }
 
-/// Bytes of the instruction set's name.
+/// The most bytes of an instruction set's name.
 const NAME: usize = 8;
 
 fn padded(name: &str) -> [u8; NAME] {
     std::array::from_fn(|i| name.as_bytes().get(i).copied().unwrap_or(b' '))
 }
 
-/// The file before the newest.
+/// The path of the previous file.
 fn previous(path: &Path) -> io::Result<PathBuf> {
     let mut path = end_of_links(path)?.into_os_string();
     path.push(".previous");
@@ -237,10 +236,10 @@ fn open_locked(path: &Path) -> io::Result<Locked> {
 }
 
 fn in_use() -> io::Error {
-    io::Error::new(ErrorKind::ResourceBusy, "another training that is still running writes this checkpoint")
+    io::Error::new(ErrorKind::ResourceBusy, "another running training writes this checkpoint")
 }
 
-/// Whether this is the file that has that name now.
+/// Whether the open file is still the one at this path.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -253,7 +252,7 @@ fn is_at(_: &File, _: &Path) -> bool {
     true
 }
 
-/// The file's bytes; of a file that is none of ours, the first.
+/// The file's bytes; only the first ones if the file is not a checkpoint.
 fn read(mut file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAGIC.len() as u64).read_to_end(&mut bytes)?;
@@ -263,9 +262,9 @@ fn read(mut file: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is between the first words of a checkpoint and its sum, if that is right.
+/// The content between a checkpoint's first words and its checksum, if the checksum is right.
 fn sound(bytes: &[u8]) -> Result<&[u8], &'static str> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or("not a checkpoint, or of another version's format")?;
+    let rest = bytes.strip_prefix(MAGIC).ok_or("not a checkpoint, or in another version's format")?;
     let (whole, sum) = bytes.split_last_chunk().ok_or("damaged")?;
     match digest([whole]) == u64::from_le_bytes(*sum) {
         true => rest.strip_suffix(sum).ok_or("damaged"),
@@ -273,7 +272,7 @@ fn sound(bytes: &[u8]) -> Result<&[u8], &'static str> {
     }
 }
 
-/// The bytes that `carry` takes out.
+/// The bytes that `carry` writes.
 fn out(carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<Vec<u8>> {
     let mut out = Carry(Way::Out(Vec::new()));
     carry(&mut out)?;
@@ -287,8 +286,9 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     digest.sum()
 }
 
-/// Trains on from a checkpoint with each number in turn replaced by ones that are too large, the file's sum
-/// made right again; what was refused. `train` starts a new file, breaks off, and the next time goes on.
+/// Resumes from a checkpoint in which each number in turn is replaced by numbers that are too large, with the
+/// checksum corrected. Returns what was refused. The first call of `train` starts a new file and stops early; the
+/// next one resumes.
 #[cfg(test)]
 pub(crate) fn refusals_of_forgeries(
     name: &str,

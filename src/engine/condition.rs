@@ -8,8 +8,8 @@ use super::standardize::Standardizer;
 use crate::error::{ConditionError, Result, check};
 use crate::numeric::rng::Rng;
 
-/// What rows are asked for: the c of p(x|c). One row of it holds for all rows that are drawn or scored, else row i has
-/// row i.
+/// The c of p(x|c). A condition of one row applies to all rows that are drawn or scored; otherwise row i of the
+/// condition belongs to row i.
 ///
 /// ```
 /// use quadrivium::{Condition, ndarray::array};
@@ -48,10 +48,10 @@ impl Condition {
         }
     }
 
-    /// The rows with these numbers, in their order.
+    /// The rows with these indices, in the given order.
     ///
     /// # Panics
-    /// If there is no such row.
+    /// If an index is out of range.
     pub fn select(&self, rows: &[usize]) -> Self {
         match self {
             Condition::Class(classes) => Condition::Class(classes.select(Axis(0), rows)),
@@ -77,26 +77,26 @@ pub enum ConditionKind {
     /// Nothing: the model learns p(x).
     #[default]
     None,
-    /// One of so many classes.
+    /// One of a number of classes.
     Class {
-        /// How many. 1 to 65,536.
+        /// The number of classes. 1 to 65,536.
         classes: u32,
     },
-    /// So many numbers.
+    /// A vector of numbers.
     Vector {
-        /// How many. 1 to 65,536.
+        /// The vector's length. 1 to 65,536.
         dim: usize,
     },
-    /// A sequence of so many tokens.
+    /// A sequence of tokens of fixed length.
     Tokens {
-        /// Tokens that there are. 1 to 65,536.
+        /// The number of different tokens. 1 to 65,536.
         vocabulary: usize,
-        /// Tokens in a sequence. 1 to 65,536, with at most 2²⁰ places in all.
+        /// Tokens in a sequence. 1 to 65,536, with vocabulary · len at most 2²⁰.
         len: usize,
     },
 }
 
-/// The widest condition that networks take.
+/// The widest encoded condition that networks take.
 const WIDEST: usize = 1 << 20;
 
 impl ConditionKind {
@@ -117,11 +117,11 @@ impl ConditionKind {
                 sane(vocabulary) && sane(len) && vocabulary * len <= WIDEST
             }
         };
-        check(holds, field, self, "numbers from 1 to 65,536, and at most 2²⁰ places of tokens")
+        check(holds, field, self, "numbers from 1 to 65,536, and vocabulary · len at most 2²⁰")
     }
 
-    /// Columns of the condition as networks take it: a class and each place of a sequence as ones and zeros, a vector
-    /// as its standardized numbers and a 1. Zeros everywhere are no condition.
+    /// Columns of the condition as it is encoded for networks: a class and each token of a sequence are one-hot; a
+    /// vector becomes its standardized numbers followed by a 1. All zeros mean no condition.
     pub fn width(self) -> usize {
         match self {
             ConditionKind::None => 0,
@@ -131,7 +131,7 @@ impl ConditionKind {
         }
     }
 
-    /// That `condition` is of this kind, each of its rows.
+    /// Checks that each row of `condition` is of this kind.
     ///
     /// # Errors
     /// [`Error::Condition`](crate::Error::Condition) with what is wrong.
@@ -182,8 +182,8 @@ impl fmt::Display for ConditionKind {
     }
 }
 
-/// Conditions on their way to the networks: what kind they are, the units of their numbers, and how often each was
-/// trained. The first training fixes it, later ones keep it.
+/// Encodes conditions for the networks: their kind, the units of their numbers, and how often each occurred in
+/// training. The first training fixes these, later ones keep them.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[cfg_attr(
     feature = "safetensors",
@@ -192,11 +192,11 @@ impl fmt::Display for ConditionKind {
 )]
 pub struct Conditions {
     kind: ConditionKind,
-    /// Of a vector's columns.
+    /// The units of a vector's columns.
     units: Option<Standardizer>,
-    /// Of each class, its share of the training rows.
+    /// The share of each class among the training rows.
     shares: Vec<f64>,
-    /// Of vectors and sequences, some of the training rows'.
+    /// For vectors and sequences, the conditions of some of the training rows.
     examples: Option<Condition>,
 }
 
@@ -204,7 +204,7 @@ pub struct Conditions {
 const EXAMPLES: usize = 1024;
 
 impl Conditions {
-    /// Of a kind, untrained: each class as likely as any other, and a vector's numbers as they are.
+    /// Before training: all classes are equally likely, and a vector's numbers keep their units.
     pub fn new(kind: ConditionKind) -> Self {
         let (mut units, mut shares, mut examples) = (None, Vec::new(), None);
         match kind {
@@ -227,7 +227,7 @@ impl Conditions {
         self.kind == ConditionKind::None
     }
 
-    /// Of a file: that they are of that kind, with shares and examples as it needs them.
+    /// Checks what was read from a file: the kind, and the shares and examples that the kind needs.
     #[cfg(feature = "safetensors")]
     pub(crate) fn validate(&self, kind: ConditionKind) -> Result<()> {
         check(self.kind == kind, "conditions", self.kind, "the kind of the config")?;
@@ -250,7 +250,7 @@ impl Conditions {
         }
     }
 
-    /// What it was made for.
+    /// The kind of condition.
     pub fn kind(&self) -> ConditionKind {
         self.kind
     }
@@ -260,15 +260,16 @@ impl Conditions {
         self.kind.width()
     }
 
-    /// Of each class, its share of the rows of the first training; empty for other kinds.
+    /// The share of each class among the rows of the first training; empty for other kinds.
     pub fn shares(&self) -> &[f64] {
         &self.shares
     }
 
-    /// Units and shares of the training rows' conditions, at the first training.
+    /// At the first training, sets the units and shares from the training rows' conditions.
     ///
     /// # Errors
-    /// As [`ConditionKind::check`], and [`ConditionError::Values`] for columns of a vector that have no units.
+    /// As [`ConditionKind::check`], and [`ConditionError::Values`] for columns of a vector that cannot be
+    /// standardized.
     pub(crate) fn fitted(&self, training: Option<&Condition>) -> Result<Self> {
         self.kind.check(training)?;
         let mut fitted = self.clone();
@@ -292,7 +293,7 @@ impl Conditions {
         Ok(fitted)
     }
 
-    /// The condition as networks take it: (rows, [`width`](Conditions::width)).
+    /// The condition encoded for networks: (rows, [`width`](Conditions::width)).
     ///
     /// # Errors
     /// As [`ConditionKind::check`].
@@ -306,12 +307,12 @@ impl Conditions {
         Ok(c)
     }
 
-    /// Of n training rows: (n, width).
+    /// The encoded conditions of n training rows: (n, width).
     pub(super) fn of_rows(&self, condition: Option<&Condition>, n: usize) -> Result<Array2<f32>> {
         if self.kind.is_none() { Ok(Array2::zeros((n, 0))) } else { self.encode(condition) }
     }
 
-    /// As [`encode`](Conditions::encode), for n rows: one row for all of them, or one for each.
+    /// As [`encode`](Conditions::encode), for n rows: the condition has one row for all of them, or one per row.
     ///
     /// # Errors
     /// As [`ConditionKind::check`], and [`ConditionError::Rows`].
@@ -321,7 +322,7 @@ impl Conditions {
         Ok(c)
     }
 
-    /// One row into c: (width), which holds zeros.
+    /// Encodes one row into c: (width), which holds zeros.
     fn encode_row(&self, condition: &Condition, row: usize, c: &mut [f32]) {
         match condition {
             Condition::Class(classes) => c[classes[row] as usize] = 1.0,
@@ -331,7 +332,7 @@ impl Conditions {
                 if let Some(units) = &self.units {
                     units.standardize(columns);
                 }
-                // Sums of absurd numbers stay finite.
+                // Clamped, so that sums of absurdly large numbers stay finite.
                 columns.iter_mut().for_each(|c| *c = c.clamp(-1e6, 1e6));
                 *one = 1.0;
             }
@@ -344,7 +345,7 @@ impl Conditions {
         }
     }
 
-    /// Appends a condition to `c`, as likely as it was in training.
+    /// Appends a random condition to `c`, drawn with its frequency in training.
     pub(crate) fn draw(&self, rng: &mut Rng, c: &mut Vec<f32>) {
         let start = c.len();
         c.resize(start + self.width(), 0.0);
@@ -353,7 +354,7 @@ impl Conditions {
             self.encode_row(examples, rng.random_range(0..examples.rows()), c);
         } else if !self.shares.is_empty() {
             let mut left: f64 = rng.random();
-            // Rounding may leave a little behind the last class.
+            // Rounding may leave a small remainder after the last class.
             let last = self.shares.iter().rposition(|&share| share > 0.0).unwrap_or(0);
             let class = self.shares[..last].iter().position(|share| {
                 left -= share;
@@ -364,7 +365,7 @@ impl Conditions {
     }
 }
 
-/// The conditions of some rows, as networks take them: of all rows the same, of each its own, or none.
+/// The encoded conditions of some rows: one for all rows, one per row, or none.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
     c: &'a [f32],
@@ -375,12 +376,12 @@ impl<'a> Given<'a> {
     /// No condition.
     pub const NONE: Given<'static> = Given { c: &[], width: 0 };
 
-    /// The rows of c, as [`Conditions::encode`] makes them: one for all, or one for each.
+    /// The rows of c, as [`Conditions::encode`] makes them: one for all rows, or one per row.
     pub fn of(c: &'a Array2<f32>) -> Self {
         Given { c: c.as_slice().expect("made row-major"), width: c.ncols() }
     }
 
-    /// That it holds for all of n rows, or has one row for each.
+    /// Checks that there is one condition for all n rows, or one per row.
     pub(crate) fn check_count(self, n: usize) -> Result<()> {
         match self.c.len().checked_div(self.width) {
             None | Some(1) => Ok(()),
@@ -389,7 +390,7 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// That of `n` rows from `first` on: (n, width), or (1, width) if all have the same.
+    /// The conditions of `n` rows from `first` on: (n, width), or (1, width) if all rows share one.
     pub fn rows(self, first: usize, n: usize) -> &'a [f32] {
         if self.c.len() <= self.width {
             self.c

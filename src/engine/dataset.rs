@@ -11,19 +11,19 @@ use crate::numeric::rng::Streams;
 pub enum HeldOut {
     /// This share, rounded up to whole rows: more than 0, less than 1.
     Share(f64),
-    /// So many rows.
+    /// This number of rows.
     Rows(usize),
 }
 
 /// An element of a row.
 pub trait Row: Copy + PartialEq + std::fmt::Debug + Send + Sync + 'static {
-    /// That all of x, (n, dim), are elements that a model can learn from.
+    /// Checks that a model can learn from all elements of x, (n, dim).
     ///
     /// # Errors
-    /// [`DataError::NonFinite`] with the place of the first that is not.
+    /// [`DataError::NonFinite`] with the place of the first element that is not finite.
     fn check(what: &'static str, x: ArrayView2<Self>) -> Result<()>;
 
-    /// Its bytes, which tell it from any other.
+    /// The element's bytes, which identify it.
     fn bytes(self) -> [u8; 4];
 }
 
@@ -37,7 +37,7 @@ impl Row for f32 {
     }
 }
 
-/// A symbol of a text: its number in a vocabulary, from 0.
+/// A symbol of a text: its index in a vocabulary, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Token(pub u32);
@@ -52,8 +52,8 @@ impl Row for Token {
     }
 }
 
-/// Rows to learn from, checked when it is made: at least one row and one column, all values finite. Each row may have
-/// a [`Condition`].
+/// Rows to learn from, checked when the dataset is made: at least one row and one column, all values finite. Each
+/// row may have a [`Condition`].
 ///
 /// ```
 /// use quadrivium::{Condition, Dataset, engine::Token, ndarray::array};
@@ -95,7 +95,7 @@ impl<T: Row> Dataset<T> {
             }));
         }
         T::check("data", x.view())?;
-        // Row-major from here on: minibatches copy rows.
+        // Row-major from here on, because minibatches copy rows.
         let x = if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned() };
         Ok(Dataset { x, condition: None })
     }
@@ -103,7 +103,8 @@ impl<T: Row> Dataset<T> {
     /// The same rows, each with its condition.
     ///
     /// # Errors
-    /// [`Error::Condition`] unless there is one for each row, [`DataError::NonFinite`] for a NaN or an infinity in it.
+    /// [`Error::Condition`] unless there is one condition per row, [`DataError::NonFinite`] for a NaN or an infinity
+    /// in it.
     pub fn with_condition(mut self, condition: Condition) -> Result<Self> {
         let (got, expected) = (condition.rows(), self.rows());
         if got != expected {
@@ -121,7 +122,7 @@ impl<T: Row> Dataset<T> {
         self.condition.as_ref()
     }
 
-    /// The rows with these numbers, in their order, with their conditions.
+    /// The rows with these indices, in the given order, with their conditions.
     pub(crate) fn select(&self, rows: &[usize]) -> (Array2<T>, Option<Condition>) {
         (self.x.select(Axis(0), rows), self.condition.as_ref().map(|condition| condition.select(rows)))
     }
@@ -192,7 +193,7 @@ impl<T> Dataset<T> {
     }
 }
 
-/// `DataError::NonFinite` with the place of the first NaN or infinity.
+/// Returns `DataError::NonFinite` with the place of the first NaN or infinity.
 pub(crate) fn check_finite(what: &'static str, x: ArrayView2<f32>) -> Result<()> {
     match x.indexed_iter().find(|(_, v)| !v.is_finite()) {
         None => Ok(()),
@@ -202,7 +203,7 @@ pub(crate) fn check_finite(what: &'static str, x: ArrayView2<f32>) -> Result<()>
     }
 }
 
-/// `DataError::Shape` unless `x` has `dim` columns, `DataError::NonFinite` unless its values are finite.
+/// Returns `DataError::Shape` unless `x` has `dim` columns, `DataError::NonFinite` unless its values are finite.
 pub(crate) fn check_rows(what: &'static str, x: ArrayView2<f32>, dim: usize) -> Result<()> {
     if x.ncols() != dim {
         return Err(Error::Data(DataError::Shape {

@@ -11,10 +11,10 @@ use crate::error::{Error, Result, TrainingError};
 use crate::nn::Weights;
 use crate::numeric::rng::{Rng, Streams};
 
-/// A network's numbers: those that train, and their moving average, which samples and scores.
+/// A network's parameters: the ones that are trained, and their moving average, which is used to sample and score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameters {
-    /// What the optimizer moves.
+    /// The parameters that the optimizer updates.
     pub p: Vec<f32>,
     /// The moving average of `p`.
     pub average: Vec<f32>,
@@ -32,8 +32,8 @@ impl Parameters {
     }
 }
 
-/// The parameters in training, with those of the step before: an update whose loss turns out not finite is
-/// undone.
+/// The parameters in training, with those of the step before: an update is undone if its loss turns out not to be
+/// finite.
 pub(crate) struct Trainee {
     now: Parameters,
     before: Parameters,
@@ -55,7 +55,7 @@ impl Trainee {
         self.before
     }
 
-    /// The parameters marked as best, else the present ones.
+    /// The parameters marked as best, otherwise the present ones.
     pub(crate) fn finish(self) -> Parameters {
         self.best.unwrap_or(self.now)
     }
@@ -75,10 +75,10 @@ impl Trainee {
         self.adam.carry(carry)
     }
 
-    /// One optimizer step along a gradient whose mean loss was `loss`.
+    /// One optimizer step against a gradient whose mean loss was `loss`.
     ///
     /// # Errors
-    /// [`TrainingError::Diverged`] for a loss or a gradient that is not finite: then nothing has moved.
+    /// [`TrainingError::Diverged`] for a loss or a gradient that is not finite; the parameters are then unchanged.
     pub(crate) fn step(
         &mut self,
         config: &OptimizerConfig,
@@ -91,7 +91,7 @@ impl Trainee {
         if !loss.is_finite() {
             return Err(diverged(format!("{what} = {loss}")));
         }
-        // The loss was finite here, so these are good; what they move to is not known to be.
+        // The loss was finite here, so these are good. The updated ones are not yet known to be.
         std::mem::swap(&mut self.now, &mut self.before);
         let norm = self.adam.step(
             config,
@@ -126,10 +126,9 @@ pub(crate) fn random_rows<T: Row>(
 /// Trains `parameters` on `rows`.
 ///
 /// # Errors
-/// [`TrainingError::Diverged`] for a loss or a gradient that is not finite, and of a checkpoint
-/// [`FileError::Checkpoint`](crate::error::FileError::Checkpoint) and [`FileError::Io`](crate::error::FileError::Io):
-/// `parameters` are then the last good ones; the trained ones if it was the last checkpoint that could not be
-/// written.
+/// [`TrainingError::Diverged`] for a loss or a gradient that is not finite, and with a checkpoint
+/// [`FileError::Checkpoint`](crate::error::FileError::Checkpoint) and [`FileError::Io`](crate::error::FileError::Io).
+/// `parameters` are then the last good ones, or the trained ones if only the last checkpoint could not be written.
 pub fn fit<T: Row, L: Loss<f32, Row = T>>(
     loss: L,
     parameters: &mut Parameters,
@@ -147,7 +146,7 @@ pub fn fit<T: Row, L: Loss<f32, Row = T>>(
     ran?.report()
 }
 
-/// One network down the gradient of one loss.
+/// Gradient descent of one network on one loss.
 struct Descent<'a, L: Loss<f32>> {
     loss: L,
     optimizer: &'a OptimizerConfig,
@@ -158,7 +157,7 @@ struct Descent<'a, L: Loss<f32>> {
 
 impl<T: Row, L: Loss<f32, Row = T>> Training<T> for Descent<'_, L> {
     fn identity(&self) -> String {
-        // Pretty, so that arrays are not abridged.
+        // Pretty-printed, so that arrays are not abbreviated.
         format!("{:#?} {:?}", self.loss, self.optimizer)
     }
 
@@ -179,8 +178,8 @@ impl<T: Row, L: Loss<f32, Row = T>> Training<T> for Descent<'_, L> {
         self.gradient.parts()
     }
 
-    /// By the averaged parameters. The loss is as when warm-ups are over, with the same noise at every call:
-    /// differences are the parameters'.
+    /// Uses the averaged parameters. The loss is evaluated as after all warm-ups, with the same noise at every call,
+    /// so that differences come from the parameters alone.
     fn validate(&mut self, part: &Part<T>, progress: Progress, streams: Streams) -> f64 {
         let end = Progress { step: progress.steps, ..progress };
         let p = &self.trainee.now().average;
@@ -207,7 +206,7 @@ impl<T: Row, L: Loss<f32, Row = T>> Training<T> for Descent<'_, L> {
     }
 }
 
-/// The mean loss over all rows, with random numbers that depend on `streams` and the row's tile alone.
+/// The mean loss over all rows, with random numbers that depend only on `streams` and the row's tile.
 pub(crate) fn mean_loss<T: Row, L: Loss<f32, Row = T>>(
     loss: &L,
     p: &[f32],

@@ -7,16 +7,16 @@ use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, Streams};
 
-/// How far a training is: what warm-ups and anneals depend on.
+/// How far training has progressed, on which warm-ups and annealing depend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Steps done.
     pub step: usize,
-    /// Steps in all.
+    /// Total number of steps.
     pub steps: usize,
 }
 
-/// Some rows with their conditions, as networks take them.
+/// Some rows with their encoded conditions.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a, F, T = F> {
     /// (n, dim)
@@ -32,34 +32,35 @@ impl<'a, F, T> Batch<'a, F, T> {
     }
 }
 
-/// A loss and its gradient, with the randomness taken out: first [`draw`](Loss::draw) all random numbers for
-/// some rows, then [`loss_grad`](Loss::loss_grad) is a plain function, which a test can difference.
+/// A loss and its gradient, separated from the randomness: [`draw`](Loss::draw) first draws all random numbers for
+/// some rows; [`loss_grad`](Loss::loss_grad) is then a plain function, which a test can check by finite differences.
 pub trait Loss<F: Real = f32>: Sync + Debug {
-    /// An element of a row: F, or a [`Token`](super::Token).
+    /// The element of a row: F, or a [`Token`](super::Token).
     type Row: Copy + Send + Sync;
-    /// The random numbers of some rows, and whatever else depends on chance or on the progress.
+    /// The random numbers of some rows, and everything else that depends on them or on the progress.
     type Drawn: Default + Send;
     /// Buffers, kept from call to call.
     type Workspace: Default + Send;
 
-    /// Names of the parts that `loss_grad` reports beside the loss.
+    /// Names of the parts that `loss_grad` reports in addition to the loss.
     fn part_names(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Rows that `loss_grad` sees together, at most a shard's: [`TILE`], unless the loss needs more at once.
+    /// The number of rows that `loss_grad` sees together, at most the rows of a shard: [`TILE`], unless the loss
+    /// needs more at once.
     fn tile(&self) -> usize {
         TILE
     }
 
-    /// Told the parameters that the next minibatch, or the next measurement, is for: for noise that depends on
-    /// them.
+    /// Receives the parameters with which the next minibatch, or the next measurement, is computed, for noise that
+    /// depends on them.
     fn follow(&mut self, p: &[F]) {
         let _ = p;
     }
 
-    /// What a shard's noise remembers from step to step, as numbers and a count, of which there are at most as
-    /// many: part of a checkpoint. Most remember nothing.
+    /// What a shard's noise remembers from step to step, which becomes part of a checkpoint: numbers, and a count
+    /// that is at most their number. Most losses remember nothing.
     fn memory<'a>(&self, drawn: &'a mut Self::Drawn) -> Option<(&'a mut Vec<F>, &'a mut usize)> {
         let _ = drawn;
         None
@@ -71,8 +72,8 @@ pub trait Loss<F: Real = f32>: Sync + Debug {
     /// Draws the random numbers of `rows` rows with conditions c: (rows, width), or none.
     fn draw(&self, rows: usize, c: &[F], progress: Progress, rng: &mut Rng, drawn: &mut Self::Drawn);
 
-    /// The loss summed over the rows of the batch, in the model's standardized units; its parts are added
-    /// to `parts`, and, where asked, dp += weight · ∂loss/∂p. Where it is not asked, `w.t` is empty.
+    /// The loss summed over the rows of the batch, in the model's standardized units. Its parts are added to `parts`.
+    /// If dp is given, dp += weight · ∂loss/∂p; otherwise `w.t` is empty.
     fn loss_grad(
         &self,
         w: Weights<F>,
@@ -85,7 +86,7 @@ pub trait Loss<F: Real = f32>: Sync + Debug {
     ) -> f64;
 }
 
-/// The gradient of a minibatch, computed shard by shard on as many threads as there are.
+/// The gradient of a minibatch, computed shard by shard on all available threads.
 pub struct Gradient<L: Loss<f32>> {
     shards: Vec<Shard<L>>,
     sum: Vec<f32>,
@@ -126,8 +127,8 @@ impl<L: Loss<f32>> Gradient<L> {
         }
     }
 
-    /// The mean loss over a minibatch whose rows `fill(rng, n, x, c)` draws, n at a time, into the empty x and c;
-    /// its gradient is then in [`sum`](Gradient::sum).
+    /// The mean loss over a minibatch whose rows are drawn by `fill(rng, n, x, c)`, n at a time, into the empty x and
+    /// c. Its gradient is then in [`sum`](Gradient::sum).
     pub fn compute(
         &mut self,
         loss: &L,

@@ -1,8 +1,8 @@
-//! Training: an [`Loss`] says what the loss of some rows is; the loop owns the rest — minibatches,
-//! shards, Adam, averaging, schedule, clipping, validation and patience, the observer, checkpoints.
+//! Training: a [`Loss`] defines the loss of some rows; the loop does everything else: minibatches, shards, Adam,
+//! averaging, schedule, clipping, validation and patience, the observer, checkpoints.
 //!
-//! A minibatch is cut into shards, each with a random stream, a gradient and buffers of its own; the
-//! gradients are summed in the order of the shards. So the result is the same bits for any number of threads.
+//! A minibatch is cut into shards, each with its own random stream, gradient and buffers. The gradients are summed
+//! in the order of the shards, so the result has the same bits with any number of threads.
 //! A shard goes through its rows in tiles of [`TILE`], forward and backward, so that activations stay in the
 //! processor's cache.
 
@@ -33,7 +33,7 @@ pub use dataset::{Dataset, HeldOut, Row, Token};
 pub use fit::{Parameters, fit};
 pub(crate) use fit::{Trainee, mean_loss, random_rows};
 pub use loss::{Batch, Gradient, Loss, Progress};
-/// The first name of [`NoObserver`].
+/// The former name of [`NoObserver`].
 pub use observer::NoObserver as Silent;
 pub use observer::{NoObserver, Observer, Step, Stop, TrainReport};
 pub use optimizer::{Adam, Decay, OptimizerConfig};

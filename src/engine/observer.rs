@@ -1,13 +1,13 @@
 use std::ops::ControlFlow;
 
-/// The course of a training.
+/// What happened during training.
 ///
 /// [`Objective::loss_unit`](crate::map::Objective::loss_unit) says what unit the losses have. Networks see
 /// standardized columns, so their losses in nats differ from the log-likelihood, which is in the units of the
 /// data, by the sum of the logarithms of the columns' scales.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainReport {
-    /// The loss of each step, mean over the minibatch.
+    /// The loss of each step, averaged over the minibatch.
     pub loss: Vec<f64>,
     /// The parts of each step's loss by name (a VAE's reconstruction and KL, a GAN's critic and penalty, …).
     pub parts: Vec<(&'static str, Vec<f64>)>,
@@ -33,19 +33,19 @@ pub enum Stop {
 pub struct Step<'a> {
     /// Number of the step just done, from 0.
     pub step: usize,
-    /// Number of steps that were asked for.
+    /// Number of steps requested.
     pub steps: usize,
     /// Mean loss of this minibatch.
     pub loss: f64,
     /// Names of the loss's parts.
     pub part_names: &'a [&'static str],
-    /// Their values, in the order of the names.
+    /// The values of the parts, in the order of the names.
     pub parts: &'a [f64],
     /// The latest validation loss, if there is one.
     pub validation: Option<f64>,
 }
 
-/// Watches a training: progress bars, logs, interruption. Any `FnMut(&Step) -> ControlFlow<()>` is an observer.
+/// Watches a training run: progress bars, logs, interruption. Any `FnMut(&Step) -> ControlFlow<()>` is an observer.
 pub trait Observer {
     /// Called after each step. `Break` ends the training, and the model keeps what it has learned.
     fn step(&mut self, step: &Step<'_>) -> ControlFlow<()>;

@@ -3,7 +3,7 @@ use super::checkpoint::Carry;
 use crate::error::{Result, check};
 use crate::numeric::simd::vectorize;
 
-/// How a model's parameters move: AdamW, warm-up, decay of the learning rate, clipping, averaging.
+/// How a model's parameters are updated: AdamW, warm-up, decay of the learning rate, clipping, averaging.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -22,29 +22,30 @@ pub struct OptimizerConfig {
     /// Decoupled weight decay, per step times the learning rate (Loshchilov & Hutter 2019). 0 or more.
     /// Default 0.
     pub weight_decay: f64,
-    /// Longest gradient (L2 norm); a longer one is scaled to it. `None` or more than 0. Default `Some(1.0)`.
+    /// Largest norm (L2) of the gradient; a longer gradient is scaled down to it. `None` or more than 0. Default
+    /// `Some(1.0)`.
     pub clip_norm: Option<f64>,
     /// Steps over which the learning rate rises linearly from 0; at most half of the training. Default 100.
     pub warmup: usize,
-    /// What the learning rate does after warm-up. Default [`Decay::Cosine`].
+    /// How the learning rate changes after warm-up. Default [`Decay::Cosine`].
     pub decay: Decay,
-    /// The most that a step keeps of the parameters' moving average, which draws, scores and is validated: its
-    /// horizon is at most 1/(1 − ema) steps. 0 (no averaging) to less than 1. Default 0.999.
+    /// The largest share of the moving average of the parameters that a step keeps. The average is what draws, scores
+    /// and is validated; its horizon is at most 1/(1 − ema) steps. 0 (no averaging) to less than 1. Default 0.999.
     pub ema: f64,
-    /// How far the average looks back, as a share of the steps done: step t of a training keeps min(ema, t/(t +
+    /// How far the average reaches back, as a share of the steps done: step t of a training keeps min(ema, t/(t +
     /// 1/ema_share)) of it, which weights step i in proportion to i^(1/ema_share − 1) (Karras et al. 2024,
-    /// [section 3.1](https://arxiv.org/abs/2312.02696)). By the defaults this rules the first 8991 steps, and
-    /// `ema` the later ones. More than 0. Default 1/9.
+    /// [section 3.1](https://arxiv.org/abs/2312.02696)). With the defaults, this share governs the first 8991 steps,
+    /// and `ema` the later ones. More than 0. Default 1/9.
     pub ema_share: f64,
 }
 
-/// The learning rate's way after warm-up.
+/// How the learning rate changes after warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Decay {
-    /// It stays.
+    /// It stays constant.
     Constant,
-    /// Half a cosine from 1 to all but 0 at the last step (Loshchilov & Hutter 2017).
+    /// It falls along half a cosine, from its full value to almost 0 at the last step (Loshchilov & Hutter 2017).
     Cosine,
 }
 
@@ -92,7 +93,7 @@ impl OptimizerConfig {
         check(look_back, "OptimizerConfig::ema_share", self.ema_share, "more than 0, finite")
     }
 
-    /// The learning rate of a step.
+    /// The learning rate at a step.
     pub fn lr_at(&self, progress: Progress) -> f64 {
         let (step, steps) = (progress.step as f64, progress.steps as f64);
         let warmup = (self.warmup as f64).min(steps / 2.0);
@@ -120,7 +121,7 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Moments of zero for `num_params` numbers.
+    /// Creates an optimizer for `num_params` numbers, with moments of zero.
     pub fn new(num_params: usize) -> Self {
         Adam { m: vec![0.0; num_params], v: vec![0.0; num_params], step: 0 }
     }
@@ -133,8 +134,8 @@ impl Adam {
         carry.parameters(&mut self.v)
     }
 
-    /// One step along −g from p to `next`, its average from `average` to `next_average`. Returns ‖g‖ before
-    /// clipping, ∞ if its square is beyond f32. If that is not finite, nothing has changed.
+    /// One step along −g, which takes p to `next` and the average from `average` to `next_average`. Returns ‖g‖
+    /// before clipping, or ∞ if its square overflows f32. If the returned norm is not finite, nothing has changed.
     pub fn step(
         &mut self,
         config: &OptimizerConfig,
@@ -144,11 +145,11 @@ impl Adam {
         (next, next_average): (&mut [f32], &mut [f32]),
     ) -> f64 {
         let norm = norm(g);
-        // A gradient whose square overflows f32 would stop its parameter for good: v = ∞.
+        // A gradient whose square overflows f32 would freeze its parameter forever: v = ∞.
         if !((norm * norm) as f32).is_finite() {
             return if norm.is_nan() { norm } else { f64::INFINITY };
         }
-        // At the end of i32 the moments have long forgotten their start.
+        // When i32 runs out, the moments have long forgotten their start.
         self.step = self.step.saturating_add(1);
         let clip = config.clip_norm.map_or(1.0, |most| (most / norm).min(1.0)) as f32;
         let (b1, b2) = (config.beta1 as f32, config.beta2 as f32);
@@ -156,8 +157,8 @@ impl Adam {
         // m̂/(√v̂ + ε) = (m/c₁)/(√v/√c₂ + ε).
         let (rate, root, eps) = ((lr / c1) as f32, (1.0 / c2.sqrt()) as f32, config.eps as f32);
         let shrink = 1.0 - (lr * config.weight_decay) as f32;
-        // A horizon of a share of the steps: one of 1/(1−ema) from the first on would hold the random start for so
-        // many steps, longer than most trainings take.
+        // The horizon is a share of the steps done: a horizon of 1/(1−ema) from the first step on would keep the
+        // random start for that many steps, longer than most trainings take.
         let t = f64::from(self.step);
         let keep = config.ema.min(t / (t + 1.0 / config.ema_share)) as f32;
         let moments = self.m.iter_mut().zip(&mut self.v);
@@ -179,7 +180,7 @@ impl Adam {
     }
 }
 
-/// ‖g‖, squared and summed in f64, in partial sums of fixed places.
+/// ‖g‖, squared and summed in f64, in partial sums over fixed positions.
 fn norm(g: &[f32]) -> f64 {
     const LANES: usize = 16;
     vectorize(
@@ -254,9 +255,9 @@ mod tests {
         assert!(norm.is_nan() && next == [5.0; 2] && average == [5.0; 2] && adam.step == 0);
     }
 
-    /// Under a gradient that stays, Adam goes lr per step, p_t = t. An average with weights ∝ i^(c − 1), c =
-    /// 1/ema_share, is then t·c/(c + 1): it lags by the same share of any training. A cap of ema lags by ema/(1
-    /// − ema) steps.
+    /// Under a constant gradient, Adam moves by lr per step, p_t = t. An average with weights ∝ i^(c − 1), c =
+    /// 1/ema_share, is then t·c/(c + 1): it lags by the same share of any training. With the cap ema it lags by
+    /// ema/(1 − ema) steps.
     #[test]
     fn the_average_looks_back_over_a_share_of_the_steps() {
         let lag = |ema, ema_share, steps| {

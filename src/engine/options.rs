@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::error::{Result, check};
 
-/// The options of a training that all models share. Options of one kind of model (learning rate, schedule, …)
-/// are in its config.
+/// The training options that all models share. Options of one kind of model (learning rate, schedule, …) are in its
+/// config.
 ///
 /// ```
 /// use quadrivium::TrainOptions;
@@ -19,11 +19,11 @@ pub struct TrainOptions {
     pub steps: usize,
     /// Rows per step, drawn with replacement. 1 to 16,777,216. Default 256.
     pub batch: usize,
-    /// Number of parts into which a minibatch is cut. Each has its own random stream and gradient, and the
-    /// gradients are summed in order. This bounds the threads that a step can use, and another number gives
-    /// another result. 1 to 1024; a minibatch of fewer rows has one part per row. Default 2.
+    /// Number of parts into which a minibatch is cut. Each part has its own random stream and gradient, and the
+    /// gradients are summed in order. A step can use at most this many threads, and a different number gives a
+    /// different result. 1 to 1024; a minibatch of fewer rows has one part per row. Default 2.
     pub shards: usize,
-    /// Share of the rows held out to measure the loss on. 0 (none) up to, not including, 1. Default 0.
+    /// Share of the rows held out to measure the validation loss. 0 (none) to less than 1. Default 0.
     pub validation: f64,
     /// Steps between two measurements of the validation loss. At least 1. Default 100.
     pub validate_every: usize,
@@ -74,7 +74,7 @@ impl TrainOptions {
         check(every != Some(0), "Checkpoint::every", every, "at least 1")
     }
 
-    /// Shards of a minibatch: none of them is empty.
+    /// The number of shards of a minibatch, none of which is empty.
     pub(crate) fn shards_of_batch(&self) -> usize {
         self.shards.min(self.batch)
     }
@@ -85,11 +85,11 @@ impl TrainOptions {
 /// If the file exists, the training resumes from it; otherwise it starts from the beginning. A training that
 /// was killed at any moment and is called again in the same way (model, data, options, state of `rng`) ends
 /// with the same bits as one that was not interrupted: parameters, averages and report. The observer sees
-/// only the steps that are done after the resumption. If the saved training had already finished, the call
+/// only the steps after the resumption. If the saved training had already finished, the call
 /// returns its report without training again.
 ///
-/// The file is replaced as a whole, so a crash leaves either the old one or the new one. The one before is kept as
-/// `….previous`, and takes its place if the disk has lost it. On Unix the file is locked while the training runs:
+/// The file is replaced as a whole, so a crash leaves either the old file or the new one. The previous file is kept
+/// as `….previous`, and is used if the disk has lost the newest. On Unix the file is locked while the training runs:
 /// a second training that names it is refused. If only the last write fails, `train` returns the error, and the
 /// model is trained. The file is not an exchange format: only the same version of the crate reads it, on the same
 /// [instruction set](crate::instruction_set). To save a finished model, see `persist` (feature `safetensors`).

@@ -10,26 +10,26 @@ use crate::error::Error;
 use crate::error::{Result, check};
 use crate::numeric::rng::Streams;
 
-/// What the first training fixes in every model: the units of its rows and of their conditions. Later trainings keep
-/// it.
+/// What the first training fixes in every model: the units of its rows and of their conditions. Later trainings
+/// keep these units.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Fitted {
     /// The units of the rows.
     #[cfg_attr(feature = "safetensors", serde(alias = "standardiser"))]
     pub standardizer: Standardizer,
-    /// The units of their conditions, and how often each was trained.
+    /// The units of their conditions, and how often each condition occurred.
     #[cfg_attr(feature = "safetensors", serde(default, skip_serializing_if = "Conditions::are_none"))]
     pub conditions: Conditions,
 }
 
 impl Fitted {
-    /// Of a model of `dim` columns that has seen no data.
+    /// The units of a model of `dim` columns that has seen no data.
     pub fn new(dim: usize, condition: ConditionKind) -> Self {
         Fitted { standardizer: Standardizer::identity(dim), conditions: Conditions::new(condition) }
     }
 
-    /// Of a file: that it is for `dim` columns and conditions of that kind.
+    /// Checks that what was read from a file fits `dim` columns and conditions of that kind.
     #[cfg(feature = "safetensors")]
     pub(crate) fn validate(&self, dim: usize, condition: ConditionKind) -> Result<()> {
         self.standardizer.validate(dim)?;
@@ -37,7 +37,7 @@ impl Fitted {
     }
 }
 
-/// Rows in standard units with their conditions, as networks take both.
+/// Rows in standard units with their encoded conditions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part<T = f32> {
     /// (n, dim), row-major.
@@ -53,28 +53,27 @@ impl<T> Part<T> {
     }
 }
 
-/// The rows of a training: split into those to learn from and those to validate on, in standard units, with
-/// the random streams of the training. Whatever can be refused is refused in making them, before a model
-/// changes.
+/// The rows of a training run in standard units, split into rows to learn from and rows to validate on, with the
+/// random streams of the training. All checks of the input happen here, before a model changes.
 #[derive(Debug, Clone)]
 pub struct Rows<T = f32> {
     /// The rows to learn from.
     pub training: Part<T>,
-    /// The rows held out; none for a validation share of 0.
+    /// The held-out rows; none if the validation share is 0.
     pub validation: Part<T>,
-    /// The units: the model's own, or, at its first training, those of the training rows.
+    /// The model's units; at its first training, the units of the training rows.
     pub fitted: Fitted,
     pub(crate) streams: Streams,
 }
 
 impl Rows<f32> {
-    /// Splits `data` by `options.validation`, at random, and standardizes both parts. The held-out rows have
-    /// no say in the units.
+    /// Splits `data` at random according to `options.validation` and standardizes both parts. The held-out rows do
+    /// not influence the units.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range or a share that leaves no row to train on,
-    /// [`DataError::Shape`](crate::error::DataError::Shape) unless the columns are the standardizer's,
-    /// [`Error::Condition`] for conditions of another kind, and what [`Standardizer::fitted_with_tails`] refuses.
+    /// [`Error::Config`] for options out of range or a share that leaves no rows to train on,
+    /// [`DataError::Shape`](crate::error::DataError::Shape) unless `data` has the standardizer's number of columns,
+    /// [`Error::Condition`] for conditions of another kind, and the errors of [`Standardizer::fitted_with_tails`].
     pub fn prepare(
         data: &Dataset,
         fitted: &Fitted,
@@ -84,7 +83,7 @@ impl Rows<f32> {
         Self::in_units(data, fitted, options, rng, |x| fitted.standardizer.fitted_with_tails(x))
     }
 
-    /// As [`prepare`](Rows::prepare), in the units of [`Standardizer::whitened`] if `whiten`.
+    /// As [`prepare`](Rows::prepare), but in the units of [`Standardizer::whitened`] if `whiten` is true.
     ///
     /// # Errors
     /// As [`prepare`](Rows::prepare).
@@ -120,11 +119,11 @@ impl Rows<f32> {
 }
 
 impl<T: Row> Rows<T> {
-    /// Splits `data` by `options.validation`, at random, and leaves the rows as they are: symbols have no units.
+    /// Splits `data` at random according to `options.validation` without changing the rows: symbols have no units.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range or a share that leaves no row to train on, [`Error::Condition`] for
-    /// conditions of another kind.
+    /// [`Error::Config`] for options out of range or a share that leaves no rows to train on, [`Error::Condition`]
+    /// for conditions of another kind.
     pub fn plain(
         data: &Dataset<T>,
         fitted: &Fitted,
@@ -141,7 +140,7 @@ impl<T: Row> Rows<T> {
     }
 }
 
-/// Those of the model, or, at its first training, of the training rows.
+/// The model's units; at its first training, the units of the training rows.
 fn conditions_of(fitted: &Fitted, training: Option<&Condition>) -> Result<Conditions> {
     if fitted.standardizer.is_fitted() {
         fitted.conditions.kind().check(training)?;
@@ -150,14 +149,14 @@ fn conditions_of(fitted: &Fitted, training: Option<&Condition>) -> Result<Condit
     fitted.conditions.fitted(training)
 }
 
-/// Rows, and the condition of each if they have one.
+/// Rows, with the condition of each if there are conditions.
 pub type Labeled<T = f32> = (Array2<T>, Option<Condition>);
 
-/// The rows to learn from, those held out by `options.validation`, at random, and the training's streams: a model's
-/// `train` called with the same data, options and state of `rng` learns from the one part and validates on the other.
+/// Splits the rows at random according to `options.validation` into rows to learn from and held-out rows, and makes
+/// the training's streams. A model's `train` with the same data, options and state of `rng` makes the same split.
 ///
 /// # Errors
-/// [`Error::Config`] for options out of range or a share that leaves no row to train on.
+/// [`Error::Config`] for options out of range or a share that leaves no rows to train on.
 ///
 /// ```
 /// use quadrivium::{Dataset, TrainOptions, engine, ndarray::Array2, seeded};

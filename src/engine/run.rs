@@ -11,9 +11,9 @@ use crate::engine::tiles::TILE;
 use crate::error::{Error, FileError, Result, TrainingError};
 use crate::numeric::rng::Streams;
 
-/// Who learns, as the loop sees it: one network, or a game of two.
+/// What the loop trains: one network, or a game of two.
 pub(crate) trait Training<T = f32> {
-    /// What is trained and how, beside the parameters, the rows and the options.
+    /// A description of what is trained and how, without the parameters, the rows and the options.
     fn identity(&self) -> String;
 
     /// Names of the parts of the loss.
@@ -31,27 +31,27 @@ pub(crate) trait Training<T = f32> {
     /// The mean loss over rows held out.
     fn validate(&mut self, part: &Part<T>, progress: Progress, streams: Streams) -> f64;
 
-    /// The mean losses over some rows with the parameters as they would be kept now, and averaged: no step
-    /// has seen them yet.
+    /// The mean losses over some rows, with the parameters as they would be kept now and with the averaged ones. No
+    /// step has computed a loss with them yet.
     fn last_losses(&mut self, part: &Part<T>, progress: Progress, streams: Streams) -> [f64; 2];
 
-    /// Remembers the present parameters as the best so far: those that are kept in the end.
+    /// Marks the present parameters as the best so far, which are kept in the end.
     fn mark_best(&mut self);
 
-    /// Carries all that later steps depend on to a checkpoint, or back.
+    /// Carries everything that later steps depend on to a checkpoint, or back.
     fn carry(&mut self, carry: &mut Carry) -> Result<()>;
 }
 
-/// Where a training stands, beside what it trains.
+/// The progress of a training, apart from what it trains.
 struct Course {
     report: TrainReport,
-    /// The least validation loss, and how many there were with it. Only with patience.
+    /// The lowest validation loss, and the number of validations up to it. Used only with patience.
     best: Option<(f64, usize)>,
 }
 
 impl Course {
     fn new(part_names: &[&'static str], steps: usize) -> Self {
-        // Who asks for more steps than that may mean to break off.
+        // A caller that asks for more steps than that may intend to stop early.
         let room = steps.min(1 << 20);
         let report = TrainReport {
             loss: Vec::with_capacity(room),
@@ -62,7 +62,7 @@ impl Course {
         Course { report, best: None }
     }
 
-    /// What comes back from a file is that of `steps` steps at most.
+    /// A file may hold the progress of at most `steps` steps.
     fn carry(&mut self, steps: usize, carry: &mut Carry) -> Result<()> {
         let TrainReport { loss, parts, validation, stop } = &mut self.report;
         carry.numbers(loss)?;
@@ -78,7 +78,7 @@ impl Course {
         carry.count_up_to(validation.len(), &mut count)?;
         self.best = (count > 0).then_some((least, count));
 
-        // An interrupted training is to go on: only the end of patience lasts.
+        // An interrupted training should continue; only a stop for lack of patience is final.
         let mut patience_ended = usize::from(*stop == Stop::Patience);
         carry.count(&mut patience_ended)?;
         if patience_ended == 1 {
@@ -89,13 +89,13 @@ impl Course {
         let ordered =
             validation.is_sorted_by(|a, b| a.0 < b.0) && validation.iter().all(|&(at, _)| at <= done);
         if done > steps || parts.iter().any(|(_, all)| all.len() != done) || !ordered {
-            return Err(Error::File(FileError::Format { what: "numbers that no training leaves".into() }));
+            return Err(Error::File(FileError::Format { what: "numbers that no training can leave behind".into() }));
         }
         Ok(())
     }
 
-    /// Takes note of a validation loss. Whether it is the best so far; the end of patience is then in
-    /// `report.stop`.
+    /// Records a validation loss and returns whether it is the best so far. If patience has run out, `report.stop`
+    /// says so.
     fn judge(&mut self, loss: f64, patience: Option<usize>) -> bool {
         let Some(patience) = patience else { return false };
         let count = self.report.validation.len();
@@ -110,11 +110,11 @@ impl Course {
     }
 }
 
-/// All steps of a training: validation, patience, the observer, checkpoints. It came to its end even if the last
-/// checkpoint could not be written.
+/// Runs all steps of a training: validation, patience, the observer, checkpoints. The training counts as finished
+/// even if the last checkpoint could not be written.
 ///
 /// # Errors
-/// [`TrainingError::Diverged`]; of the checkpoint, [`FileError::Checkpoint`] and [`FileError::Io`].
+/// [`TrainingError::Diverged`]; from the checkpoint, [`FileError::Checkpoint`] and [`FileError::Io`].
 pub(crate) fn run<T: Row>(
     training: &mut impl Training<T>,
     rows: &Rows<T>,
@@ -130,7 +130,7 @@ pub(crate) fn run<T: Row>(
             let mut all =
                 |carry: &mut Carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry));
             if !saved.restore(&mut all)? {
-                // A file that cannot be written is better known now than after hours.
+                // It is better to learn now than after hours that the file cannot be written.
                 saved.write(all)?;
             }
             Some(saved)
@@ -180,7 +180,7 @@ pub(crate) fn run<T: Row>(
             let all =
                 |carry: &mut Carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry));
             match saved.write(all) {
-                // The training is done, whatever the disk says.
+                // The training is done, even if the disk fails.
                 Err(error) if ended => unwritten = Some(error),
                 written => written?,
             }
@@ -189,7 +189,7 @@ pub(crate) fn run<T: Row>(
             break;
         }
     }
-    // What a validation has judged best needs no other look; no loss has seen the last update yet.
+    // Parameters that a validation has marked as best are known to be good. The last update has had no loss yet.
     if course.best.is_none() {
         let first = s![..TILE.min(learned.rows()), ..];
         let some = Part { x: learned.x.slice(first).to_owned(), c: learned.c.slice(first).to_owned() };
@@ -202,7 +202,7 @@ pub(crate) fn run<T: Row>(
     Ok(Ran { report: course.report, unwritten })
 }
 
-/// A training that came to its end.
+/// A training that has finished.
 pub(crate) struct Ran {
     report: TrainReport,
     /// Why its last checkpoint could not be written.
@@ -211,7 +211,7 @@ pub(crate) struct Ran {
 
 impl Ran {
     /// # Errors
-    /// That of the last checkpoint.
+    /// The error of the last checkpoint.
     pub(crate) fn report(self) -> Result<TrainReport> {
         self.unwritten.map_or(Ok(self.report), Err)
     }

@@ -6,18 +6,18 @@ use super::whitening::Whitening;
 use crate::error::{DataError, Error, Result};
 use crate::numeric::Real;
 
-/// Columns to mean 0 and standard deviation 1: z = (x − shift)/scale, fitted once and frozen.
+/// Brings columns to mean 0 and standard deviation 1: z = (x − shift)/scale, fitted once and then frozen.
 ///
 /// Networks work on z. A density in the units of x is p(x) = p(z)·|dz/dx|, so every log-likelihood adds
 /// [`log_det`](Standardizer::log_det).
 ///
-/// **Heavy tails.** The mean and the standard deviation of a column follow its farthest rows: one row at 10⁵
-/// standard deviations leaves all others within a hair of each other, and no network tells them apart. Models
-/// therefore fit their units by [`fitted_with_tails`](Standardizer::fitted_with_tails): a column with rows
-/// farther out than exponential tails allow is first bent by a [`Tail`], which is the identity up to three
-/// robust standard deviations from the median and logarithmic beyond, and z = (y − shift)/scale for the bent
-/// y. All other columns are as [`fitted`](Standardizer::fitted) has them, to the bit. A density that falls off
-/// like a normal's in z falls off like a lognormal's in x there.
+/// **Heavy tails.** The farthest rows dominate the mean and the standard deviation of a column: one row at 10⁵
+/// standard deviations squeezes all others so close together that no network can tell them apart. Models therefore
+/// fit their units by [`fitted_with_tails`](Standardizer::fitted_with_tails): a column with rows farther out than
+/// exponential tails allow is first mapped by a [`Tail`], which is the identity up to three robust standard
+/// deviations from the median and logarithmic beyond; z = (y − shift)/scale for the mapped y. All other columns get
+/// the same bits as from [`fitted`](Standardizer::fitted). In a mapped column, a density that falls off like a
+/// normal density in z falls off like a lognormal one in x.
 ///
 /// ```
 /// use quadrivium::{engine::Standardizer, ndarray::array};
@@ -33,20 +33,20 @@ pub struct Standardizer {
     shift: Vec<f64>, // (dim)
     scale: Vec<f64>, // (dim), each more than 0
     fitted: bool,
-    /// Of the columns with heavy tails: (dim), or empty where no column has them.
+    /// The maps of columns with heavy tails: (dim), or empty if no column has them.
     #[cfg_attr(feature = "safetensors", serde(default, skip_serializing_if = "Vec::is_empty"))]
     tails: Vec<Option<Tail>>,
-    /// What takes the columns' correlations away, behind the rest.
+    /// The last step, which removes the columns' correlations.
     #[cfg_attr(feature = "safetensors", serde(default, skip_serializing_if = "Option::is_none"))]
     whitening: Option<Whitening>,
 }
 
-/// A column whose standard deviation is below this share of its mean has about sixteen f32 values across its
+/// A column whose standard deviation is below this share of its mean has only about sixteen f32 values across its
 /// spread.
 const NARROW: f64 = 1e-6;
 
 impl Standardizer {
-    /// z = x.
+    /// The identity, z = x.
     pub fn identity(dim: usize) -> Self {
         Standardizer {
             shift: vec![0.0; dim],
@@ -57,13 +57,13 @@ impl Standardizer {
         }
     }
 
-    /// From known moments, as if fitted to them.
+    /// Makes a standardizer from known moments, as if it had been fitted to data with these moments.
     pub(crate) fn of(shift: Vec<f64>, scale: Vec<f64>) -> Self {
         Standardizer { shift, scale, fitted: true, ..Standardizer::identity(0) }
     }
 
-    /// Of a file: a shift and a scale for each of `dim` columns, finite, the scale more than 0; the same of a
-    /// tail's center and unit.
+    /// Checks what was read from a file: a finite shift and scale for each of `dim` columns, with the scale more than
+    /// 0, and likewise a tail's center and unit.
     #[cfg(feature = "safetensors")]
     pub(crate) fn validate(&self, dim: usize) -> Result<()> {
         use crate::error::check;
@@ -80,13 +80,13 @@ impl Standardizer {
         check(whitened.is_none_or(|d| d == dim), "Standardizer::whitening", whitened, "as many columns")
     }
 
-    /// This one if it has seen data, else the mean and the (population) standard deviation of the columns of
-    /// x, (n, dim).
+    /// Returns this standardizer if it has seen data; otherwise fits one to the mean and the (population) standard
+    /// deviation of the columns of x, (n, dim).
     ///
     /// # Errors
     /// [`DataError::Shape`] for a wrong number of columns and [`DataError::NonFinite`], in any case;
     /// [`DataError::TooFewRows`] below two rows, [`DataError::ConstantColumn`] for a column of one value,
-    /// [`DataError::NarrowColumn`] for one whose spread f32 hardly resolves.
+    /// [`DataError::NarrowColumn`] for one whose spread f32 can barely resolve.
     pub fn fitted(&self, x: ArrayView2<f32>) -> Result<Self> {
         let dim = self.shift.len();
         check_rows("data", x, dim)?;
@@ -115,8 +115,8 @@ impl Standardizer {
         Ok(fitted)
     }
 
-    /// As [`fitted`](Standardizer::fitted), with a [`Tail`] for each column of x, (n, dim), whose tails are
-    /// heavier than exponential, and the mean and the standard deviation of what it makes of the column.
+    /// As [`fitted`](Standardizer::fitted), with a [`Tail`] for each column of x, (n, dim), whose tails are heavier
+    /// than exponential. The mean and the standard deviation of such a column are those of its mapped values.
     ///
     /// # Errors
     /// As [`fitted`](Standardizer::fitted).
@@ -127,7 +127,7 @@ impl Standardizer {
     /// x[[17, 1]] = 1e6;
     /// let standardizer = Standardizer::identity(2).fitted_with_tails(x.view())?;
     /// assert!(standardizer.tail(0).is_none() && standardizer.tail(1).is_some());
-    /// // The far row is some ten standard deviations away, and the others are still apart.
+    /// // The far row is about ten standard deviations away, and the others are still well separated.
     /// let z = standardizer.apply(x);
     /// assert!((5.0..25.0).contains(&z[[17, 1]]) && z.column(1).iter().take(17).any(|z| *z > 0.3));
     /// # Ok::<(), quadrivium::Error>(())
@@ -152,11 +152,11 @@ impl Standardizer {
         Ok(fitted)
     }
 
-    /// As [`fitted_with_tails`](Standardizer::fitted_with_tails), with the columns' correlations taken away: v =
-    /// L⁻¹ z, L Lᵀ the correlations of z, so that N(0, I) is the one Gaussian with all means and covariances. L is
-    /// lower triangular: a column becomes what those before it leave of its own. Columns stay as they
-    /// are where the correlations are not worth their number by the Bayesian information criterion, for fewer than
-    /// four rows a column, and beyond 512 columns.
+    /// As [`fitted_with_tails`](Standardizer::fitted_with_tails), and also removes the columns' correlations: v = L⁻¹
+    /// z, where L Lᵀ is the correlation matrix of z, so that N(0, I) is the Gaussian with the data's means and
+    /// covariances. L is lower triangular: each column becomes the part of it that the columns before it do not
+    /// explain linearly. The correlations are kept if the Bayesian information criterion finds that they are not
+    /// worth their number of parameters, if there are fewer than four rows per column, and beyond 512 columns.
     ///
     /// # Errors
     /// As [`fitted`](Standardizer::fitted).
@@ -185,7 +185,7 @@ impl Standardizer {
 
     /// x in standard units.
     pub fn apply(&self, mut x: Array2<f32>) -> Array2<f32> {
-        // Row-major: `select` and owned arrays of other layouts are brought to it here, once.
+        // `select` and owned arrays may have other layouts; they are made row-major here, once.
         if !x.is_standard_layout() {
             x = x.as_standard_layout().into_owned();
         }
@@ -198,12 +198,12 @@ impl Standardizer {
         self.shift.len()
     }
 
-    /// Whether it has seen data.
+    /// Whether the standardizer has been fitted to data.
     pub fn is_fitted(&self) -> bool {
         self.fitted
     }
 
-    /// Rows of x to rows of z, in place.
+    /// Turns rows of x into rows of z, in place.
     pub fn standardize<F: Real>(&self, rows: &mut [F]) {
         self.each(rows, |tail, x, shift, scale| (tail.map_or(x, |tail| tail.apply(x)) - shift) / scale);
         if let Some(whitening) = &self.whitening {
@@ -211,7 +211,7 @@ impl Standardizer {
         }
     }
 
-    /// Rows of z to rows of x, in place.
+    /// Turns rows of z into rows of x, in place.
     pub fn restore<F: Real>(&self, rows: &mut [F]) {
         if let Some(whitening) = &self.whitening {
             whitening.restore(rows);
@@ -245,8 +245,8 @@ impl Standardizer {
         self.with_tails(x, self.affine_log_det())
     }
 
-    /// Adds [`log_det`](Standardizer::log_det) of each of the rows: (n, dim), in the units of the data, to its
-    /// number in `nats`: (n).
+    /// Adds the [`log_det`](Standardizer::log_det) of each row: (n, dim), in the units of the data, to its number in
+    /// `nats`: (n).
     pub fn add_log_det<F: Real>(&self, rows: &[F], nats: &mut [f64]) {
         let affine = self.affine_log_det();
         for (nats, x) in nats.iter_mut().zip(rows.chunks_exact(self.shift.len().max(1))) {
@@ -264,7 +264,7 @@ impl Standardizer {
         bent.fold(affine, |sum, nats| sum + nats)
     }
 
-    /// ∇ ln p at the row x: (dim), in the units of the data, from that of its row of z, in place: s ← L⁻ᵀ s of
+    /// Turns ∇ ln p at a row of z into ∇ ln p at the row x: (dim), in the units of the data, in place: s ← L⁻ᵀ s for
     /// [`whitened`](Standardizer::whitened) columns, then, with z′ = dz/dx of a column, s ← s·z′ + d ln z′/dx.
     pub fn restore_score(&self, x: &[f32], s: &mut [f64]) {
         if let Some(whitening) = &self.whitening {
@@ -284,7 +284,7 @@ impl Standardizer {
         &self.scale
     }
 
-    /// The shift of each column, of y where the column has a [`Tail`].
+    /// The shift of each column; the shift of y where the column has a [`Tail`].
     pub fn shift(&self) -> &[f64] {
         &self.shift
     }

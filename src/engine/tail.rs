@@ -1,24 +1,24 @@
-//! Columns with heavy tails, and the map that brings their outliers near the rest.
+//! Columns with heavy tails, and the map that brings their outliers closer to the other rows.
 
 use std::cmp::Ordering;
 
-/// The half-width of the part that the map leaves as it is, in units of the column.
+/// The half-width of the part that the map leaves unchanged, in units of the column.
 const KNEE: f64 = 3.0;
 
-/// How soon the map becomes logarithmic beyond the knee, in the same units.
+/// How quickly the map becomes logarithmic beyond the knee, in the same units.
 const BEND: f64 = 0.5;
 
-/// Rows other than the median's value that a judgment on tails needs.
+/// The least number of rows, not counting those equal to the median, from which tails can be judged.
 const FEWEST: usize = 20;
 
-/// The order statistics on either side that count as the bulk's ends leave out this share of the rows.
+/// The ends of the bulk are the order statistics that leave out this share of the rows on either side.
 const BEYOND: f64 = 0.01;
 
-/// How surprising the farthest row must be: were the tails exponential, about e⁻⁸, one in 3000, of all
-/// samples would have one as far out.
+/// How surprising the farthest row must be: if the tails were exponential, about e⁻⁸ of all samples, one in 3000,
+/// would have a row that far out.
 const SURPRISE: f64 = 8.0;
 
-/// A map of one heavy-tailed column, the identity near the median and logarithmic far from it.
+/// A map for one heavy-tailed column: the identity near the median, logarithmic far from it.
 ///
 /// With u = (x − center)/unit, k = 3 and b = ½,
 ///
@@ -34,9 +34,8 @@ const SURPRISE: f64 = 8.0;
 pub struct Tail {
     /// The column's median.
     pub center: f64,
-    /// Half the distance between the column's quantiles at 16 % and 84 %, but not less than a tenth of the
-    /// way from the median to the farther of those at 1 % and 99 %. For normal data it is the standard
-    /// deviation.
+    /// Half the distance between the column's quantiles at 16 % and 84 %, but at least a tenth of the distance from
+    /// the median to the farther of the quantiles at 1 % and 99 %. For normal data this is the standard deviation.
     pub unit: f64,
 }
 
@@ -48,8 +47,8 @@ impl Tail {
     /// 1 % of the n rows (at least two) beyond them. In a sample with exponential tails the farthest of the n
     /// rows is expected at (1 + ln k/ln(n/2k))·w (Rényi's representation of order statistics), and beyond
     /// (1 + (ln k + 8)/ln(n/2k))·w in one of 3000 samples. A row beyond that makes the
-    /// column heavy-tailed. Modes with more than 1 % of the rows belong to the bulk, and rows at the median's
-    /// own value, of which a column may have many, are not counted.
+    /// column heavy-tailed. Modes with more than 1 % of the rows belong to the bulk. Rows equal to the median, of
+    /// which a column may have many, are not counted.
     pub(super) fn of(column: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = column.collect();
         let middle = values.len() / 2;
@@ -83,7 +82,7 @@ impl Tail {
         }
     }
 
-    /// x at y; infinite where it is beyond f64.
+    /// x at y; infinite where x overflows f64.
     pub(super) fn invert(&self, y: f64) -> f64 {
         let u = match y.abs() - KNEE {
             beyond if beyond > 0.0 => (KNEE + BEND * (beyond / BEND).sinh()).copysign(y),
@@ -124,7 +123,7 @@ mod tests {
 
     type Draw = fn(&mut Rng) -> f64;
 
-    /// Columns whose tails are not heavier than exponential, from how many rows on.
+    /// Columns whose tails are not heavier than exponential, with the number of rows from which this is recognized.
     const LIGHT: [(&str, usize, Draw); 10] = [
         ("normal", 10, |rng| f64::normal(rng)),
         ("uniform", 10, |rng| rng.random()),

@@ -1,7 +1,7 @@
-//! Rows in tiles: a tile runs through the whole network, and through all steps of an iterative sampler,
-//! before the next one starts, so that its activations stay in L1/L2. Tiles share nothing but the parameters
-//! and run on as many threads as there are. Each row has a random stream of its own, so neither the tile nor
-//! the thread changes a bit, and the first k rows do not depend on how many follow.
+//! Rows are processed in tiles: a tile runs through the whole network, and through all steps of an iterative
+//! sampler, before the next one starts, so that its activations stay in L1/L2. Tiles share only the parameters and
+//! run on all available threads. Each row has its own random stream, so neither the tile size nor the number of
+//! threads changes a bit, and the first k rows do not depend on how many follow.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,9 +17,8 @@ use crate::numeric::rng::{Rng, Streams};
 /// Rows that [`sample_each`] hands out together.
 const BLOCK: u64 = 8192;
 
-/// Calls `work(scratch, first, tile)` for each tile of `out`, (n, width), where `first` is the tile's first
-/// row; the first error in the order of the rows, if there is one. A thread keeps its scratch from tile to
-/// tile.
+/// Calls `work(scratch, first, tile)` for each tile of `out`, (n, width), where `first` is the tile's first row.
+/// Returns the first error in the order of the rows, if there is one. A thread keeps its scratch from tile to tile.
 pub(crate) fn for_each_tile<T: Send, S: Default>(
     out: &mut [T],
     width: usize,
@@ -59,17 +58,17 @@ pub struct RowStreams {
 }
 
 impl RowStreams {
-    /// Of a tile whose first row is the `first` of all.
+    /// The streams of a tile whose first row has the index `first` among all rows.
     pub(crate) fn new(streams: Streams, first: u64) -> Self {
         RowStreams { streams, first }
     }
 
-    /// The tile's first row, of all.
+    /// The index of the tile's first row among all rows.
     pub fn first(self) -> usize {
         self.first as usize
     }
 
-    /// Other streams of the same rows.
+    /// A second set of streams for the same rows.
     pub fn family(self, index: u64) -> Self {
         RowStreams { streams: self.streams.family(index), ..self }
     }
@@ -88,13 +87,13 @@ impl RowStreams {
 
 /// A model that draws rows tile by tile.
 pub(crate) trait DrawTile: Sync {
-    /// What a thread keeps from tile to tile.
+    /// Buffers that a thread keeps from tile to tile.
     type Scratch: Default;
 
     /// Columns of a row.
     fn columns(&self) -> usize;
 
-    /// Fills rows: (at most TILE, columns), in the units of the data; how often the network ran on each.
+    /// Fills rows: (at most TILE, columns), in the units of the data. Returns how often the network ran on each row.
     fn draw_tile(
         &self,
         temperature: f64,
@@ -104,16 +103,16 @@ pub(crate) trait DrawTile: Sync {
     ) -> usize;
 }
 
-/// Rows drawn from a model, and what they cost.
+/// Rows drawn from a model, and their cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples<T = f32> {
     /// The rows, shape (n, dim), in the units of the data.
     pub x: Array2<T>,
-    /// Number of network (function) evaluations spent on each row, as counted.
+    /// Number of network (function) evaluations spent on each row, counted while drawing.
     pub nfe: usize,
 }
 
-/// n rows of `model`, and the network evaluations that its tiles counted.
+/// n rows drawn from `model`, with the network evaluations that its tiles counted.
 pub(crate) fn sample(
     model: &impl DrawTile,
     n: usize,
@@ -135,7 +134,7 @@ fn zeroed(n: usize, width: usize) -> Result<Vec<f32>> {
     Ok(x)
 }
 
-/// The ways to the rows of [`sample`], (n, states, columns): `walk` fills the ways of a tile, (rows, states,
+/// The paths to the rows of [`sample`], (n, states, columns): `walk` fills the paths of a tile, (rows, states,
 /// columns), in the units of the data.
 pub(crate) fn sample_paths<S: Default>(
     n: usize,
@@ -153,10 +152,10 @@ pub(crate) fn sample_paths<S: Default>(
         Ok(())
     });
     debug_assert!(walked.is_ok(), "no tile fails");
-    Ok(Array3::from_shape_vec((n, states, columns), ways).expect("n ways"))
+    Ok(Array3::from_shape_vec((n, states, columns), ways).expect("n paths"))
 }
 
-/// Notes where rows x: (n, columns) are in their ways: (n, states, columns).
+/// Records where the rows x: (n, columns) are on their paths: (n, states, columns).
 pub(crate) fn note_state(ways: &mut [f32], state: usize, columns: usize, x: &[f32]) {
     let n = x.len() / columns;
     let states = ways.len() / x.len().max(1);
@@ -191,7 +190,7 @@ pub(crate) fn sample_each(
     Ok(())
 }
 
-/// Fills x with the rows from `start` on; the most network evaluations that a row took.
+/// Fills x with the rows from `start` on. Returns the largest number of network evaluations that a row took.
 fn draw<M: DrawTile>(
     model: &M,
     options: &SampleOptions,
@@ -209,7 +208,7 @@ fn draw<M: DrawTile>(
     nfe.into_inner()
 }
 
-/// One number per row of x, (n, dim), by `tile(first, scratch, rows, nats)`.
+/// One number per row of x, (n, dim), computed by `tile(first, scratch, rows, nats)`.
 pub(crate) fn score<S: Default>(
     x: ArrayView2<f32>,
     tile: impl Fn(usize, &mut S, &[f32], &mut [f64]) -> Result<()> + Sync,
@@ -217,7 +216,7 @@ pub(crate) fn score<S: Default>(
     score_blocks(TILE, x, tile)
 }
 
-/// [`score`] in blocks of `rows` rows, for a method that fills its tiles by itself.
+/// [`score`] in blocks of `rows` rows, for a method that forms its own tiles.
 pub(crate) fn score_blocks<S: Default>(
     rows: usize,
     x: ArrayView2<f32>,

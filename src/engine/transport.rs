@@ -1,12 +1,13 @@
 //! Densities carried by an ordinary differential equation.
 //!
-//! Rows that move along dx/dt = v(x, t) carry their density with them, and along the path of a row it changes
-//! by the divergence of v alone (Chen et al. 2018, theorem 1):
+//! Rows that move along dx/dt = v(x, t) carry their density with them. Along the path of a row, the density changes
+//! only through the divergence of v (Chen et al. 2018, theorem 1):
 //!
 //! d ln p_t(x_t)/dt = −∇·v(x_t, t), so ln p(x_a) = ln p_b(x_b) + ∫ₐᵇ ∇·v dt.
 //!
-//! So whoever has a [`Velocity`] that brings data to a known density can score ([`log_density`]) and, run the
-//! other way, sample ([`flow`]): a diffusion's probability-flow ODE and a continuous normalizing flow alike.
+//! So a [`Velocity`] that carries data to a known density can score rows ([`log_density`]) and, run in the opposite
+//! direction, draw them ([`flow`]). This holds for a diffusion's probability-flow ODE and for a continuous
+//! normalizing flow alike.
 
 use std::f64::consts::TAU;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,12 +41,13 @@ pub trait Velocity: Sync {
     /// Columns d of a row.
     fn dim(&self) -> usize;
 
-    /// Fills v: (m, d) at x: (m, d) and times t: (m), keeping in the scratch what [`divergence`](Velocity::divergence)
-    /// needs. `rows` are the places of the m rows among all that are carried, for a field that differs from row to row.
+    /// Fills v: (m, d) at x: (m, d) and times t: (m), keeping in the scratch what
+    /// [`divergence`](Velocity::divergence) needs. `rows` are the indices of the m rows among all rows, for a field
+    /// that differs from row to row.
     fn velocity(&self, rows: &[usize], t: &[f64], x: &[f64], v: &mut [f64], scratch: &mut Self::Scratch);
 
-    /// Fills ∇·v: (m), right after [`velocity`](Velocity::velocity) of the same rows and times. A
-    /// field that knows its divergence needs no `tangents`.
+    /// Fills ∇·v: (m). It is called right after [`velocity`](Velocity::velocity) with the same rows and times. A
+    /// field that knows its divergence does not need `tangents`.
     fn divergence(
         &self,
         t: &[f64],
@@ -57,8 +59,8 @@ pub trait Velocity: Sync {
 }
 
 /// Directions ẋ that give ∇·v = tr ∂v/∂x from products v̇ = (∂v/∂x) ẋ: a unit vector for each column, exactly;
-/// or Hutchinson's mean of ⟨ẋ, v̇⟩ over random signs ẋ. The signs stay the same along a row's path, as a solver
-/// needs a smooth right side (Grathwohl et al. 2019, §3.1).
+/// or Hutchinson's mean of ⟨ẋ, v̇⟩ over random signs ẋ. The signs stay the same along a row's path, because a solver
+/// needs a smooth right-hand side (Grathwohl et al. 2019, §3.1).
 ///
 /// A field with tangents sums over them:
 ///
@@ -74,12 +76,12 @@ pub trait Velocity: Sync {
 pub struct Tangents<'a> {
     d: usize,
     method: TraceEstimator,
-    rows: &'a [usize], // places of the m rows among those that `signs` knows
+    rows: &'a [usize], // indices of the m rows in `signs`
     signs: &'a [f32],  // (n, probes, d)
 }
 
 impl Tangents<'_> {
-    /// How many directions.
+    /// The number of directions.
     pub fn count(&self) -> usize {
         match self.method {
             TraceEstimator::Exact => self.d,
@@ -118,12 +120,12 @@ impl Tangents<'_> {
     }
 }
 
-/// Columns up to which [`divergence_for`] is exact, and Hutchinson's probes above.
+/// Columns up to which [`divergence_for`] is exact, and the number of Hutchinson's probes above.
 const EXACT_UP_TO: usize = 16;
 const PROBES: usize = 4;
 
-/// How the divergence of `dim` columns is computed where nobody says: exactly up to 16, by 4 of Hutchinson's
-/// probes above.
+/// How the divergence of `dim` columns is computed by default: exactly up to 16 columns, above that with 4
+/// Hutchinson probes.
 pub(crate) fn divergence_for(dim: usize) -> TraceEstimator {
     match dim {
         ..=EXACT_UP_TO => TraceEstimator::Exact,
@@ -145,8 +147,8 @@ pub struct Scratch<S> {
     field: S,
 }
 
-/// Carries the rows x: (n, d) along the field in place, in equal steps of time from `span.0` to `span.1`; the
-/// evaluations spent on each.
+/// Carries the rows x: (n, d) along the field in place, in equal time steps from `span.0` to `span.1`. Returns the
+/// evaluations spent on each row.
 pub fn flow<V: Velocity>(
     field: &V,
     (method, steps): (Method, usize),
@@ -159,14 +161,14 @@ pub fn flow<V: Velocity>(
     ode::fixed(method, steps, span, field.dim(), x, ode, slope)
 }
 
-/// ln p of rows at time `span.0`, given the density ln p_b at time `span.1`: fills nats: (n) for x: (n, d);
-/// the most evaluations spent on a row.
+/// ln p of rows at time `span.0`, given the density ln p_b at time `span.1`: fills nats: (n) for x: (n, d). Returns
+/// the largest number of evaluations spent on a row.
 ///
-/// `divergence` says how ∇·v is computed by a field that uses tangents, with random signs keyed by `signs` and
-/// a row's content. A row that is not finite is given −∞.
+/// `divergence` says how a field that uses tangents computes ∇·v, with random signs keyed by `signs` and a row's
+/// content. A row that is not finite gets −∞.
 ///
 /// # Errors
-/// [`TrainingError::NotConverged`] with the row's place, if the solver's budget does not suffice.
+/// [`TrainingError::NotConverged`] with the row's index, if the solver exhausts its budget.
 pub fn log_density<V: Velocity>(
     field: &V,
     solver: Solver,
@@ -225,9 +227,9 @@ pub fn log_density<V: Velocity>(
     Ok(nfe)
 }
 
-/// [`log_density`] of the rows of x, (n, d), on all threads, after `enter` has taken them to the units of the field,
-/// of which `field(first, n)` is that of n rows from `first` on; `units` adds their ln |det| of that change to each
-/// row's nats.
+/// [`log_density`] of the rows of x, (n, d), on all threads. `enter` takes the rows to the units of the field,
+/// `field(first, n)` is the field of the n rows from `first` on, and `units` adds the ln |det| of the change of units
+/// to each row's nats.
 pub(crate) fn score<V: Velocity>(
     field: impl Fn(usize, usize) -> V + Sync,
     solver: Solver,
@@ -238,7 +240,7 @@ pub(crate) fn score<V: Velocity>(
     end: impl Fn(&[f64]) -> f64 + Sync,
 ) -> Result<(Array1<f64>, usize)> {
     let nfe = AtomicUsize::new(0);
-    // Two tiles to a block: the solver fills the places of the rows that are done with rows that wait.
+    // Two tiles per block: the solver replaces finished rows by waiting ones.
     let nats =
         tiles::score_blocks(2 * tiles::TILE, x, |first, scratch: &mut (Vec<f32>, Scratch<_>), x, nats| {
             let (z, scratch) = scratch;
@@ -389,7 +391,7 @@ mod tests {
             assert!((nats / standard_normal(&end) - 1.0).abs() < 1e-8, "{nats} at {x:?}");
         }
         assert_eq!(nats[4..], [f64::NEG_INFINITY; 2]);
-        // NaN at every point: no step is ever accepted. Row 0 is not tried.
+        // NaN at every point, so no step is ever accepted. Row 0 is not tried.
         let broken = Linear { a: [f64::NAN; 4] };
         let divergence = (TraceEstimator::Exact, Streams::new(0));
         let lost = score(

@@ -4,11 +4,11 @@ use crate::numeric::Real;
 use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
 use crate::numeric::gemm::gram;
 
-/// v = L⁻¹ z, L Lᵀ the correlations of the training rows: columns without correlation, in which a standard normal is
-/// the one Gaussian with all covariances of the data.
+/// v = L⁻¹ z, where L Lᵀ is the correlation matrix of the training rows: the columns of v are uncorrelated, so in
+/// them a standard normal is the Gaussian with the covariances of the data.
 ///
-/// L is lower triangular, so column i of v is what the columns before i of z leave of its own, in units of its
-/// standard deviation.
+/// L is lower triangular, so column i of v is the part of column i of z that the columns before it do not explain
+/// linearly, in units of its standard deviation.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -22,28 +22,28 @@ pub struct Whitening {
     inverse: Vec<f64>,
 }
 
-/// The lines of L, each up to its diagonal: how a file has it.
+/// The rows of L, each up to its diagonal: the form in which a file has L.
 #[cfg(feature = "safetensors")]
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Lines(Vec<Vec<f64>>);
 
-/// Columns up to which they are whitened: L has d² numbers.
+/// The most columns that are whitened: L has d² numbers.
 pub(crate) const MOST_COLUMNS: usize = 512;
 
-/// Rows whose correlations are taken, evenly spread over all.
+/// The most rows from which correlations are computed, evenly spread over all rows.
 const MOST_ROWS: usize = 1 << 16;
 
-/// Rows for each column that correlations need.
+/// The rows per column that correlations need.
 const ROWS_PER_COLUMN: usize = 4;
 
-/// Added to the variances, 1, of the standardized columns: one that others determine keeps this much of its
-/// own, so that rounding is not taken for a signal.
+/// Added to the variances, 1, of the standardized columns: a column that the others determine keeps this much
+/// variance of its own, so that rounding is not mistaken for a signal.
 const RIDGE: f64 = 1e-6;
 
 impl Whitening {
-    /// That of rows z, (n, d), in standard units; `None` where the correlations are not worth their number by
-    /// the Bayesian information criterion, −n ln |C| > ½d(d − 1) ln n (Schwarz 1978), so that columns without
-    /// correlation stay exactly as they are, and for fewer than four rows a column.
+    /// Fits the whitening of rows z, (n, d), in standard units. It is `None` if the correlations are not worth their
+    /// number of parameters by the Bayesian information criterion, −n ln |C| > ½d(d − 1) ln n (Schwarz 1978), so that
+    /// uncorrelated columns stay exactly as they are, and for fewer than four rows per column.
     pub fn fit(z: ArrayView2<f32>) -> Option<Self> {
         let dim = z.ncols();
         if !(2..=MOST_COLUMNS).contains(&dim) || z.nrows() < ROWS_PER_COLUMN * dim {
@@ -62,7 +62,7 @@ impl Whitening {
         Whitening { dim, inverse: invert_lower(&factor, dim), factor }
     }
 
-    /// Columns.
+    /// Number of columns.
     #[cfg(feature = "safetensors")]
     pub fn dim(&self) -> usize {
         self.dim
@@ -73,17 +73,17 @@ impl Whitening {
         &self.inverse
     }
 
-    /// Rows of z to rows of v, in place.
+    /// Turns rows of z into rows of v, in place.
     pub fn whiten<F: Real>(&self, rows: &mut [F]) {
         self.multiply(&self.inverse, rows);
     }
 
-    /// Rows of v to rows of z, in place.
+    /// Turns rows of v into rows of z, in place.
     pub fn restore<F: Real>(&self, rows: &mut [F]) {
         self.multiply(&self.factor, rows);
     }
 
-    /// From ∂/∂v to ∂/∂z of a row, in place: s ← L⁻ᵀ s.
+    /// Turns ∂/∂v of a row into ∂/∂z, in place: s ← L⁻ᵀ s.
     pub fn restore_score(&self, s: &mut [f64]) {
         for j in 0..self.dim {
             s[j] = (j..self.dim).map(|i| self.inverse[i * self.dim + j] * s[i]).sum();
@@ -95,7 +95,7 @@ impl Whitening {
         -ln_det(&self.factor, self.dim)
     }
 
-    /// Each row becomes `lower` times it, from its last number up. Rows far outside any data stay finite.
+    /// Multiplies each row by `lower`, from its last number up. Rows far outside the data stay finite.
     fn multiply<F: Real>(&self, lower: &[f64], rows: &mut [F]) {
         for row in rows.chunks_exact_mut(self.dim) {
             for (i, lower) in lower.chunks_exact(self.dim).enumerate().rev() {
@@ -110,7 +110,7 @@ impl Whitening {
 fn correlations(mut z: Array2<f64>) -> Array2<f64> {
     let (rows, d) = z.dim();
     let squares = z.fold_axis(Axis(0), 0.0, |sum, z| z.mul_add(*z, *sum));
-    // The columns' means are 0, and their variances 1 but for rounding and the stride.
+    // The columns' means are 0 and their variances 1, up to rounding and the effect of the stride.
     z /= &squares.mapv(|square| (square / rows as f64).sqrt().max(f64::MIN_POSITIVE));
     let c = gram(z.as_standard_layout().as_slice().expect("row-major"), d);
     let mut c = Array2::from_shape_vec((d, d), c).expect("d × d") / rows as f64;

@@ -35,7 +35,7 @@ pub enum TraceEstimator {
 
 /// A velocity field v(x, t) of rows that each have their own time.
 pub trait Velocity: Sync {
-    /// What a thread keeps from call to call.
+    /// Buffers that a thread keeps from call to call.
     type Scratch: Default;
 
     /// Columns d of a row.
@@ -133,7 +133,7 @@ pub(crate) fn divergence_for(dim: usize) -> TraceEstimator {
     }
 }
 
-/// What a thread keeps from call to call.
+/// Buffers that a thread keeps from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch<S> {
     finite: Vec<usize>, // rows that are integrated

@@ -6,8 +6,8 @@ use crate::numeric::simd::vectorize;
 
 /// An elementwise nonlinearity.
 ///
-/// With y = f(x): dx = f′·dy and ẏ = f′·ẋ. The tangent's gradient is dẋ = f′·dẏ, and, as f′ depends on x,
-/// dx = f′·dy + f″·ẋ·dẏ. `forward` keeps f′, which costs little beside f.
+/// With y = f(x): dx = f′·dy and ẏ = f′·ẋ. The tangent's gradient is dẋ = f′·dẏ, and, since f′ depends on x,
+/// dx = f′·dy + f″·ẋ·dẏ. `forward` keeps f′, which costs little in addition to f.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Activation {
@@ -19,7 +19,7 @@ pub enum Activation {
     Gelu,
     /// max(x, 0).
     Relu,
-    /// x for x > 0, else slope·x.
+    /// x for x > 0, otherwise slope·x.
     LeakyRelu {
         /// The slope on the negative side, −1 to 1. The adversarial literature uses 0.2.
         slope: f64,
@@ -36,11 +36,11 @@ impl Activation {
         check((-1.0..=1.0).contains(&slope), "Activation::LeakyRelu::slope", slope, "-1 to 1")
     }
 
-    /// The gain for [`Linear::new`](super::Linear::new) beside this activation: 1 for tanh, √2 for the rest.
+    /// The gain for a [`Linear::new`](super::Linear::new) next to this activation: 1 for tanh, √2 for the others.
     ///
-    /// √2 keeps the variance exactly from ReLU to ReLU (He et al. 2015), and is a habit elsewhere: 1/√E f(x)²
-    /// for x ~ N(0, 1) is √(2/(1 + slope²)) for the leaky one, 1.53 for GELU, 1.68 for SiLU, 1.04 for
-    /// softplus. For tanh it is 1.59; 1 keeps small values, where tanh x ≈ x.
+    /// Between ReLUs, √2 keeps the variance exactly (He et al. 2015); elsewhere it is a convention: 1/√E f(x)² for x
+    /// ~ N(0, 1) is √(2/(1 + slope²)) for the leaky ReLU, 1.53 for GELU, 1.68 for SiLU, 1.04 for softplus. For tanh
+    /// it is 1.59, but a gain of 1 preserves small values, where tanh x ≈ x.
     pub fn gain(self) -> f64 {
         match self {
             Activation::Tanh => 1.0,
@@ -50,7 +50,7 @@ impl Activation {
 
     /// x ← f(x).
     pub fn apply<F: Real>(self, x: &mut [F]) {
-        // A loop per case: the choice stays outside, so that the loop is vector code.
+        // One loop per case: the match stays outside, so that the loop compiles to vector code.
         match self {
             Activation::Tanh => in_place(x, |x| x.fast_tanh()),
             Activation::Silu => in_place(x, |x| silu(x).0),
@@ -110,12 +110,12 @@ impl Activation {
                 let s = x.fast_sigmoid();
                 s * (one - s)
             }),
-            // Straight on both sides of the kink.
+            // Linear on both sides of the kink.
             Activation::Relu | Activation::LeakyRelu { .. } => {}
         }
     }
 
-    /// The slope below 0, if the function is straight on both sides: then f″ = 0 wherever it exists.
+    /// The slope below 0, if the function is linear on both sides of 0: then f″ = 0 wherever it exists.
     pub(super) fn slope_below<F: Real>(self) -> Option<F> {
         match self {
             Activation::Relu => Some(F::zero()),
@@ -148,7 +148,7 @@ fn silu<F: Real>(x: F) -> (F, F) {
 fn gelu<F: Real>(x: F) -> (F, F, F) {
     let (c, a) = (F::of(0.797_884_560_802_865_4), F::of(0.044_715));
     let (half, one, three) = (F::of(0.5), F::one(), F::of(3.0));
-    // From here on h is ±1 in both formats; further out the powers of x would run over.
+    // From here on h is ±1 in both formats; farther out the powers of x would overflow.
     let far = F::of(16.0);
     let near = if x > far { far } else { x };
     let near = if near < -far { -far } else { near };
@@ -160,8 +160,7 @@ fn gelu<F: Real>(x: F) -> (F, F, F) {
     (half * x * (one + h), half * (one + h) + half * near * h1, h1 + half * near * h2)
 }
 
-// The loops own what they capture: behind a reference it might alias the output, and the loop would stay
-// scalar.
+// The closures own what they capture: a reference might alias the output, and the loop would not be vectorized.
 
 #[inline(always)]
 fn in_place<F: Real>(x: &mut [F], f: impl Fn(F) -> F) {
@@ -312,7 +311,7 @@ mod tests {
         all.chain(wide).chain(special).map(F::of).collect()
     }
 
-    /// |f(x) − truth(x)| ≤ bound·scale(x), values by `apply` and by `apply_with_slope` alike; slopes are finite.
+    /// |f(x) − truth(x)| ≤ bound·scale(x), for values from `apply` and from `apply_with_slope`; slopes are finite.
     fn check<F: Real>(
         activation: Activation,
         bound: f64,
@@ -330,7 +329,7 @@ mod tests {
             }
             assert!(applied == y && d.is_finite(), "{activation:?}({x:?}): {applied:?}, {y:?}, slope {d:?}");
             let want = truth(x.f64());
-            // Equal infinities have no difference; a subnormal result is as near as its spacing allows.
+            // Equal infinities have no difference; a subnormal result can only be as close as its spacing allows.
             let tolerance = bound * scale(x.f64()).abs().max(F::min_positive_value().f64());
             let near = y == F::of(want) || (y.f64() - want).abs() <= tolerance;
             assert!(near, "{activation:?}({x:?}) = {y:?}, not {want:e}");
@@ -339,10 +338,10 @@ mod tests {
 
     #[test]
     fn errors_keep_their_bounds_over_the_whole_range() {
-        // The logistic function without overflow on the left.
+        // The logistic function, without overflow for negative u.
         let logistic = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
         let silu = |x: f64| if x == f64::NEG_INFINITY { 0.0 } else { x * logistic(x) };
-        // Where the sigmoid is subnormal it has the digits that are left.
+        // Where the sigmoid is subnormal, it has fewer digits.
         let scale = |least: f64| move |x: f64| silu(x).abs().max(least * x.abs());
         check::<f32>(Activation::Silu, 4e-7, silu, scale(f32::MIN_POSITIVE.into()));
         check::<f64>(Activation::Silu, 1e-15, silu, scale(f64::MIN_POSITIVE));

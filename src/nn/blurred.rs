@@ -2,17 +2,16 @@ use super::timed::clamp;
 use crate::numeric::Real;
 use crate::numeric::simd::vectorize;
 
-/// Fourier features as the noise lets them be seen: x̃ⱼ, and aₖ sin ωₖx̃ⱼ and aₖ cos ωₖx̃ⱼ with ωₖ = 2ᵏ and
+/// Fourier features damped by the noise in x: x̃ⱼ, and aₖ sin ωₖx̃ⱼ and aₖ cos ωₖx̃ⱼ with ωₖ = 2ᵏ and
 /// aₖ = exp(−(ωₖσ)²/4).
 ///
-/// A network on raw coordinates learns fine detail last, and Fourier features bring it out (Tancik et al.
-/// 2020). But a density blurred by noise σ has no detail finer than σ, and there high frequencies only
-/// roughen ε̂ and ruin its divergence. aₖ is the mean of the feature over noise of standard deviation σ/√2
-/// (Barron et al. 2021): it fades out what the noise hides.
+/// A network on raw coordinates learns fine detail last; Fourier features help it to learn such detail (Tancik et
+/// al. 2020). But a density blurred by noise σ has no detail finer than σ, and there high frequencies only make ε̂
+/// rougher and its divergence inaccurate. aₖ is the mean of the feature over noise of standard deviation σ/√2
+/// (Barron et al. 2021): it fades out the detail that the noise hides.
 ///
-/// Stored (features, n), so that each loop runs along the rows. The sine is the cosine's slope and the other
-/// way round, so the tangent needs nothing but the features: d(a sin ωx)/dx = ω (a cos ωx), d(a cos ωx)/dx =
-/// −ω (a sin ωx).
+/// Stored as (features, n), so that each loop runs along the rows. The derivative of the sine is the cosine and vice
+/// versa, so the tangent needs only the features: d(a sin ωx)/dx = ω (a cos ωx), d(a cos ωx)/dx = −ω (a sin ωx).
 #[derive(Debug, Clone)]
 pub(super) struct Blurred {
     pub(super) dim: usize,
@@ -20,7 +19,7 @@ pub(super) struct Blurred {
 }
 
 impl Blurred {
-    /// Columns of the features.
+    /// Number of feature columns.
     pub(super) fn count(&self) -> usize {
         self.dim * (1 + 2 * self.octaves)
     }
@@ -111,8 +110,8 @@ impl Blurred {
 fn wave<F: Real>(omega: F, x: &[F], blur: &[F], sines: &mut [F], cosines: &mut [F]) {
     let quarter = F::of(-0.25);
     vectorize(
-        // It owns what it captures: behind a reference that might alias the output, and the loops would stay
-        // scalar.
+        // The closure owns what it captures: a reference might alias the output, and the loops would not be
+        // vectorized.
         #[inline(always)]
         move || {
             for ((&x, s), c) in x.iter().zip(&mut *sines).zip(&mut *cosines) {

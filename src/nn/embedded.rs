@@ -1,7 +1,7 @@
 use super::{Fourier, Moment, Network, grow};
 use crate::numeric::Real;
 
-/// The moments of a batch as a network reads them, and their tangents.
+/// The moments of a batch, encoded for a network, and their tangents.
 #[derive(Debug, Default)]
 pub(super) struct Embedded<F> {
     /// The blur of each moment: (m).
@@ -31,7 +31,7 @@ impl<F: Real> Embedded<F> {
         let m = rates.len();
         let tdot = grow(&mut self.tdot, m * embedding.out_dim());
         let slopes = grow(&mut self.slopes, m * embedding.cache_width());
-        // What comes out is T, which is known.
+        // The output is T, which is already known.
         embedding.forward(&[], &self.time, tdot, slopes);
         embedding.jvp(&[], &self.time, slopes, &self.timedot, tdot, &mut []);
     }

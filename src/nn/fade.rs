@@ -1,13 +1,14 @@
 use crate::numeric::Real;
 
-/// Standard deviations from the mean up to which a [`Fade`] changes nothing, and from which on nothing is left.
+/// A [`Fade`] changes nothing up to the first number of standard deviations from the mean, and leaves nothing beyond
+/// the second.
 const FADE: (f64, f64) = (12.0, 18.0);
 
-/// A factor w that brings a field to rest far from all data: w·v.
+/// A factor w that makes a field vanish far from all data: w·v.
 ///
 /// w(x) = Πᵢ s(|xᵢ|) of a row, s(a) = τ³ (10 − 15 τ + 6 τ²) with τ = (18 − a)/6, which falls from 1 at 12 to 0
-/// at 18 with two continuous derivatives, so that a solver sees no edge. No data teach a network what to say
-/// there, and what it says by chance would decide the density.
+/// at 18 with two continuous derivatives, so that a solver meets no edge. There are no data from which a network
+/// could learn its values there, and without the fade arbitrary values would decide the density.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fade<F> {
     w: Vec<F>,    // (n), or empty: all are 1
@@ -63,14 +64,14 @@ impl<F: Real> Fade<F> {
         self.wdot.clear();
         for ((x, xdot), &w) in x.chunks_exact(d).zip(xdot.chunks_exact(d)).zip(&self.w) {
             let sum = x.iter().zip(xdot).fold(F::zero(), |sum, (&x, &xdot)| sum + xdot * log_slope(x));
-            // Where w is 0 its slope is, too.
+            // Where w is 0, its slope is 0, too.
             self.wdot.push(if w > F::zero() { w * sum } else { F::zero() });
         }
         scale(d, &self.w, vdot);
         add(d, &self.wdot, &self.v, vdot);
     }
 
-    /// From the gradient at w·v to that at v: w·dv.
+    /// Turns the gradient at w·v into the gradient at v: w·dv.
     pub(crate) fn backward<'a>(&'a mut self, d: usize, dv: &'a [F]) -> &'a [F] {
         if self.w.is_empty() {
             return dv;
@@ -81,7 +82,7 @@ impl<F: Real> Fade<F> {
         &self.dv
     }
 
-    /// From the gradients at w·v and at its tangent to those at v and v̇: w·dv + ẇ·dv̇ and w·dv̇.
+    /// Turns the gradients at w·v and at its tangent into those at v and v̇: w·dv + ẇ·dv̇ and w·dv̇.
     pub(crate) fn jvp_backward<'a>(
         &'a mut self,
         d: usize,
@@ -99,7 +100,7 @@ impl<F: Real> Fade<F> {
         (&self.dv, &self.dvdot)
     }
 
-    /// Whether a row is where nothing moves.
+    /// Whether a row is where the field is zero.
     pub(crate) fn rests(&self, row: usize) -> bool {
         self.w.get(row).is_some_and(|w| *w == F::zero())
     }

@@ -5,12 +5,12 @@ use super::{Layout, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// Where on its path between noise and data a row is, or the rate at which it moves along that path.
+/// The position of a row on its path between noise and data, or the rate at which it moves along that path.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Moment {
-    /// The time, in whatever unit the model that asks uses: it is all that tells the network the time.
+    /// The time, in the unit that the model uses. The network learns the time from this number alone.
     pub time: f64,
-    /// The standard deviation of the noise in x, which a network may use to leave out detail that the noise hides.
+    /// The standard deviation of the noise in x. A network may use it to ignore detail that the noise hides.
     pub blur: f64,
 }
 
@@ -21,7 +21,7 @@ pub struct Inputs<'a, F> {
     pub x: &'a [F],
     /// One moment for each row, or a single one that all rows share.
     pub moments: &'a [Moment],
-    /// c: (n, k), or (1, k) where all rows share it; empty where k = 0. Nothing flows back into it.
+    /// c: (n, k), or (1, k) where all rows share it; empty where k = 0. No gradient with respect to c is computed.
     pub condition: &'a [F],
 }
 
@@ -38,21 +38,21 @@ impl<F> Inputs<'_, F> {
     }
 }
 
-/// A direction in which [`Inputs`] move: tangents of the rows and of their moments. The condition stays.
+/// A direction in which [`Inputs`] move: tangents of the rows and of their moments. The condition is constant.
 #[derive(Debug, Clone, Copy)]
 pub struct Direction<'a, F> {
     /// ẋ: (n, dim).
     pub x: &'a [F],
-    /// The rates of the moments, as many as there are moments; empty where the moments stay.
+    /// The rates of the moments, as many as there are moments; empty if the moments are constant.
     pub moments: &'a [Moment],
 }
 
-/// The buffers of one batch of rows: a value of whatever type the network wants, made on first use and kept.
+/// The buffers of one batch of rows: a value of a type that the network chooses, made on first use and kept.
 #[derive(Debug, Default)]
 pub struct Workspace(Option<Box<dyn Any + Send>>);
 
 impl Workspace {
-    /// The value of type `T`, which stays here until another type is asked for.
+    /// The value of type `T`, which is kept until another type is requested.
     ///
     /// ```
     /// let mut workspace = quadrivium::nn::Workspace::default();
@@ -67,15 +67,15 @@ impl Workspace {
     }
 }
 
-/// A network v(x, t, c; p) of rows x: (n, dim), the moment t of each and a condition c, with values v: (n, dim):
-/// what a diffusion, a flow matching or a score model learns.
+/// A network v(x, t, c; p) of rows x: (n, dim), the moment t of each row and a condition c, with values v: (n, dim).
+/// Diffusion, flow matching and score models learn such a network.
 ///
-/// Like a [`Network`](super::Network) it holds no parameters, only their number and meaning, and the caller owns
-/// all buffers. Unlike one it is dyn-safe, so that models take any: implement it for a network of your own, and it
-/// trains, draws and scores like the built-in ones.
+/// Like a [`Network`](super::Network), it holds no parameters, only their number and meaning, and the caller owns
+/// all buffers. Unlike a `Network`, it is dyn-safe, so a model accepts any implementation: implement it for a network
+/// of your own, and it trains, draws and scores like the built-in ones.
 ///
-/// `backward` and `jvp` are called with the inputs and the workspace of the last `forward`, which therefore may
-/// keep there what they need.
+/// `backward` and `jvp` are called with the inputs and the workspace of the last `forward`, so `forward` may keep in
+/// the workspace what they need.
 ///
 /// ```
 /// use quadrivium::nn::*;
@@ -164,7 +164,7 @@ pub trait VectorField<F: Real = f32>: Debug + Send + Sync {
     /// Columns of x and of v.
     fn dim(&self) -> usize;
 
-    /// Columns k of the condition; 0 where there is none.
+    /// Columns k of the condition; 0 if there is none.
     fn condition(&self) -> usize {
         0
     }
@@ -172,7 +172,7 @@ pub trait VectorField<F: Real = f32>: Debug + Send + Sync {
     /// Length of p.
     fn num_params(&self) -> usize;
 
-    /// The table of p, by which files name the parameters. Default: one tensor with all of them.
+    /// The table of p, from which files take the parameters' names. Default: one tensor with all parameters.
     fn layout(&self) -> Layout {
         let mut layout = Layout::default();
         layout.push("parameters".into(), &[self.num_params()]);
@@ -182,8 +182,8 @@ pub trait VectorField<F: Real = f32>: Debug + Send + Sync {
     /// Draws starting parameters.
     fn init(&self, p: &mut [F], rng: &mut Rng);
 
-    /// Fills the part of t that the backward functions read through [`Weights::t`], once for each step of a
-    /// training. Default: nothing.
+    /// Fills the part of t that the backward functions read through [`Weights::t`], once per training step. Default:
+    /// nothing.
     fn transpose(&self, p: &[F], t: &mut [F]) {
         let _ = (p, t);
     }
@@ -196,7 +196,7 @@ pub trait VectorField<F: Real = f32>: Debug + Send + Sync {
         self.forward(p, at, v, workspace);
     }
 
-    /// dp += ∂⟨dv, v⟩/∂p and dx = ∂⟨dv, v⟩/∂x, each where asked, after `forward` at the same inputs.
+    /// dp += ∂⟨dv, v⟩/∂p and dx = ∂⟨dv, v⟩/∂x, each only if requested, after `forward` at the same inputs.
     fn backward(
         &self,
         w: Weights<F>,
@@ -210,8 +210,8 @@ pub trait VectorField<F: Real = f32>: Debug + Send + Sync {
     /// v̇ = (∂v/∂x) ẋ + (∂v/∂t) ṫ after `forward` at the same inputs.
     fn jvp(&self, p: &[F], at: Inputs<F>, dot: Direction<F>, vdot: &mut [F], workspace: &mut Workspace);
 
-    /// The second-order function, if the network has it. Default: none, and a training that needs it, such as
-    /// sliced score matching, refuses the network.
+    /// The second-order function, if the network has it. Default: none; a training method that needs it, such as
+    /// sliced score matching, then refuses the network.
     fn second_order(&self) -> Option<&dyn SecondOrder<F>> {
         None
     }

@@ -8,26 +8,26 @@ use crate::numeric::simd::vectorize;
 /// Sines and cosines of each coordinate at fixed frequencies: y = (x,) sin ω₁x … sin ω_K x, cos ω₁x … cos ω_K
 /// x, each block as wide as x.
 ///
-/// A network on raw coordinates learns fine detail last; at frequencies near 1/detail it learns it first
-/// (Tancik et al. 2020). At ω_k = 10000^(−k/K) on a single number it is the sinusoidal time embedding
+/// A network on raw coordinates learns fine detail last; with frequencies near 1/detail it learns such detail first
+/// (Tancik et al. 2020). With ω_k = 10000^(−k/K) on a single number, the features are the sinusoidal time embedding
 /// (Vaswani et al. 2017, §3.5).
 ///
 /// Each output depends on one input, so every derivative is elementwise: for y = sin ωx, y′ = ω cos ωx and y″
-/// = −ω²y. Beyond a reach, where the data end, the waves stay what they are there, and y′ = y″ = 0.
+/// = −ω²y. Beyond a limit, where the data end, the waves keep the value they have at the limit, and y′ = y″ = 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fourier {
     dim: usize,
-    /// Columns behind those, which go through as they are.
+    /// Columns after those, which are passed through unchanged.
     passed: usize,
     raw: bool,
     frequencies: Vec<f64>,
     reach: f64,
 }
 
-/// Where the waves of [`Fourier::octaves`] end, in units of x: standardized data hardly go so far.
+/// Where the waves of [`Fourier::octaves`] end, in units of x: standardized data rarely go that far.
 pub(crate) const REACH: f64 = 10.0;
 
-/// x where it is within ±`reach`, else the nearest end.
+/// x if it is within ±`reach`, otherwise the nearest end of that range.
 pub(crate) fn clamp<F: Real>(x: F, reach: f64) -> F {
     x.max(F::of(-reach)).min(F::of(reach))
 }
@@ -43,8 +43,8 @@ pub(crate) const fn most_octaves(reach: f64) -> usize {
 }
 
 impl Fourier {
-    /// x itself and `octaves` frequencies base, 2·base, 4·base, … rad per unit of x. The waves end at x =
-    /// ±10. In f32 they are right if the highest has at most 10⁴ rad per unit: 14 octaves from 1.
+    /// x itself and `octaves` frequencies base, 2·base, 4·base, … rad per unit of x. The waves end at x = ±10. They
+    /// are accurate in f32 if the highest frequency is at most 10⁴ rad per unit: 14 octaves from 1.
     pub fn octaves(dim: usize, base: f64, octaves: usize) -> Self {
         let frequencies = (0..octaves).map(|k| base * 2f64.powi(k as i32)).collect();
         Fourier { dim, passed: 0, raw: true, frequencies, reach: REACH }
@@ -61,12 +61,13 @@ impl Fourier {
         Ok(Fourier { dim: 1, passed: 0, raw: false, frequencies, reach: f64::INFINITY })
     }
 
-    /// The same of rows with `columns` more behind their own: a condition, which goes through as it is.
+    /// The same features for rows with `columns` more columns at their end: a condition, which is passed through
+    /// unchanged.
     pub fn passing(self, columns: usize) -> Self {
         Fourier { passed: columns, ..self }
     }
 
-    /// The input that an output depends on.
+    /// The index of the input on which an output depends.
     fn source(&self, output: usize) -> usize {
         let waves = self.blocks() * self.dim;
         if output < waves { output % self.dim } else { self.dim + output - waves }
@@ -77,7 +78,7 @@ impl Fourier {
         usize::from(self.raw) + 2 * self.frequencies.len()
     }
 
-    /// y, and where asked y′ and y″, row by row.
+    /// y, and y′ and y″ if requested, row by row.
     #[inline(always)]
     fn evaluate<F: Real>(&self, x: &[F], y: &mut [F], mut derivatives: Option<&mut [F]>) {
         let (d, passed, out, k) = (self.dim, self.passed, self.out_dim(), self.frequencies.len());

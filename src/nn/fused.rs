@@ -1,4 +1,4 @@
-//! Neighbors of a [`Sequential`] that share a pass over memory.
+//! Neighboring layers of a [`Sequential`] that share a pass over memory.
 
 use super::sequential::{Ascent, Descent};
 use super::{Layer, Layout, Linear, Network, Primal, Sequential, Weights};
@@ -6,15 +6,17 @@ use crate::numeric::Real;
 use crate::numeric::gemm::Epilogue;
 use crate::numeric::rng::Rng;
 
-/// A [`Sequential`] in fewer passes over memory: the same function, with the same parameters and buffers, to the bit.
+/// A [`Sequential`] in fewer passes over memory: the same function with the same parameters and buffers, and the same
+/// bits.
 ///
-/// Two neighbors become one where a product's sums can go through the other before they leave their registers:
+/// Two neighbors become one where the sums of a matrix product can pass through the other layer before they leave
+/// their registers:
 ///
-/// - forward, a (leaky) ReLU behind a product: y = f(x·W + b), and f′ with it;
+/// - forward, a (leaky) ReLU after a product: y = f(x·W + b), and f′ with it;
 /// - backward, any activation before a product: dx = f′(x) ⊙ (dy·Wᵀ).
 ///
-/// Without derivatives, any other activation works where its input stands. The tangent and its reverse are those of
-/// the [`Sequential`].
+/// Without derivatives, any other activation works in place. The tangent and its reverse are those of the
+/// [`Sequential`].
 ///
 /// ```
 /// use quadrivium::nn::{Activation, Network, mlp};
@@ -31,7 +33,7 @@ impl Fused {
         Fused { net }
     }
 
-    /// The layers, the first first.
+    /// The layers, from first to last.
     pub fn layers(&self) -> &[Layer] {
         self.net.layers()
     }
@@ -42,7 +44,7 @@ impl Fused {
     }
 }
 
-/// The product of a layer, and the slope of a (leaky) ReLU behind it.
+/// The product of a layer, and the slope of a (leaky) ReLU after it.
 fn bent<'a, F: Real>(layer: &'a Layer, behind: &Layer) -> Option<(&'a Linear, F)> {
     let product = match layer {
         Layer::Linear(linear) => linear,
@@ -95,7 +97,7 @@ impl Network for Fused {
         let rows = x.len() / self.in_dim();
         let (here, rest) = scratch.split_at_mut(rows * net.widest);
         let (next, inner) = rest.split_at_mut(rows * net.widest);
-        // `here` holds the h computed last; an activation works in it, any other layer moves to `next`.
+        // `here` holds the last computed h; an activation works in it, any other layer writes to `next`.
         let (mut here, mut next) = (here, next);
         let mut parts = net.parts().peekable();
         while let Some((i, layer, range)) = parts.next() {
@@ -129,7 +131,7 @@ impl Network for Fused {
             let own = cache.take(layer.cache_width());
             let bent = parts.peek().and_then(|(_, behind, _)| bent(layer, behind));
             let slopes = bent.and_then(|_| {
-                // Nobody reads the h between: f″ = 0.
+                // The h between the two layers is never read, because f″ = 0.
                 cache.take(layer.out_dim());
                 parts.next().map(|(_, f, _)| cache.take(f.cache_width()))
             });
@@ -168,7 +170,7 @@ impl Network for Fused {
             let own = cache.take(layer.cache_width());
             let input = if i == 0 { x } else { cache.take(layer.in_dim()) };
             let dy = if i == net.last() { dy } else { &here[..rows * layer.out_dim()] };
-            // An activation below a product has no turn of its own: its f′ is the product's epilogue.
+            // An activation below a product is not a step of its own: its f′ is the product's epilogue.
             let below = parts.next_if(|(_, below, _)| bends_back(layer, below));
             let slopes = below.as_ref().map(|(_, f, _)| cache.take(f.cache_width()));
             let first = below.map_or(i, |(below, ..)| below);

@@ -3,11 +3,11 @@ use std::ops::Range;
 /// One named part of a flat parameter slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
-    /// Its name, as in `2.weight`.
+    /// Its name, for example `2.weight`.
     pub name: String,
     /// Its shape, row-major.
     pub shape: Vec<usize>,
-    /// Where it stands in the slice.
+    /// Its range in the slice.
     pub range: Range<usize>,
 }
 
@@ -18,7 +18,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Appends a tensor behind the last.
+    /// Appends a tensor.
     pub fn push(&mut self, name: String, shape: &[usize]) {
         let start = self.num_params();
         let range = start..start + shape.iter().product::<usize>();
@@ -30,7 +30,7 @@ impl Layout {
         &self.tensors
     }
 
-    /// The tensor of that name.
+    /// The tensor with this name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.iter().find(|t| t.name == name)
     }

@@ -1,4 +1,5 @@
-//! How large a network may be: what a config asks for is known, and refused, before anything is allocated.
+//! How large a network may be. The size that a config asks for is known before anything is allocated, and is refused
+//! if it is too large.
 
 use std::fmt::Debug;
 
@@ -10,38 +11,38 @@ const WIDEST: usize = 65_536;
 /// The most parameters of a network: 1 GiB in f32, of which a training keeps a few copies.
 const MOST_PARAMS: usize = 1 << 28;
 
-/// Refuses columns beyond 1 to 65,536.
+/// Refuses a number of columns outside 1 to 65,536.
 pub(crate) fn check_width(field: &'static str, width: usize) -> Result<()> {
     check((1..=WIDEST).contains(&width), field, width, "1 to 65,536")
 }
 
-/// Refuses hidden layers beyond 1 to 65,536 units each.
+/// Refuses hidden layers whose number of units is outside 1 to 65,536.
 pub(crate) fn check_hidden(field: &'static str, hidden: &[usize]) -> Result<()> {
     let units = hidden.iter().all(|units| (1..=WIDEST).contains(units));
     check(units, field, hidden, "layers of 1 to 65,536 units")
 }
 
-/// The same where there must be a layer.
+/// The same, and refuses an empty list of layers.
 pub(crate) fn check_some_hidden(field: &'static str, hidden: &[usize]) -> Result<()> {
     check(!hidden.is_empty(), field, hidden, "at least one layer")?;
     check_hidden(field, hidden)
 }
 
-/// Refuses time features that are odd, or beyond 2 to 65,536.
+/// Refuses a number of time features that is odd or outside 2 to 65,536.
 pub(crate) fn check_time_features(field: &'static str, width: usize) -> Result<()> {
     let even = (2..=WIDEST).contains(&width) && width.is_multiple_of(2);
     check(even, field, width, "even, 2 to 65,536")
 }
 
-/// The parameters of layers from `inputs` through `hidden` to `outputs`, each with its biases; a count beyond
-/// usize is the largest.
+/// The number of parameters of layers from `inputs` through `hidden` to `outputs`, each with biases, saturating at
+/// the largest usize.
 pub(crate) fn count_params(inputs: usize, hidden: &[usize], outputs: usize) -> usize {
     let ends = hidden.iter().copied().chain([outputs]);
     let layers = [inputs].into_iter().chain(hidden.iter().copied()).zip(ends);
     layers.fold(0, |sum, (from, to)| sum.saturating_add(from.saturating_add(1).saturating_mul(to)))
 }
 
-/// Refuses a network of more than 2²⁸ parameters; masked weights count.
+/// Refuses a network of more than 2²⁸ parameters; masked weights are counted.
 pub(crate) fn check_params(field: &'static str, network: impl Debug, params: usize) -> Result<()> {
     check(params <= MOST_PARAMS, field, network, "a network of at most 268,435,456 parameters")
 }

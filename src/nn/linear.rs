@@ -18,9 +18,9 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer of that shape whose weights start as N(0, gain²/in), its bias as 0. Between ReLUs a gain of √2
-    /// keeps the variance (He et al. 2015), between no activations 1; beside others
-    /// [`Activation::gain`](super::Activation::gain) is customary. 0 starts the layer at zero.
+    /// A layer of this shape whose weights start as N(0, gain²/in) and whose bias starts as 0. Between ReLUs, a gain
+    /// of √2 keeps the variance (He et al. 2015); without activations, a gain of 1 does. For other activations,
+    /// [`Activation::gain`](super::Activation::gain) is customary. With a gain of 0 the layer starts at zero.
     pub fn new(inputs: usize, outputs: usize, gain: f64) -> Self {
         Linear { inputs, outputs, gain }
     }
@@ -39,14 +39,14 @@ impl Linear {
         gemm((i, o, n), Strided::transposed(x, i), g, o, Init::Accumulate, &mut dp[self.weights()]);
     }
 
-    /// y = x·W + b, and what comes behind it.
+    /// y = x·W + b, followed by an epilogue.
     pub(super) fn infer_with<F: Real>(&self, p: &[F], x: &[F], epilogue: Epilogue<F>, y: &mut [F]) {
         let (n, i, o) = (y.len() / self.outputs, self.inputs, self.outputs);
         let (w, init) = (&p[self.weights()], Init::Bias(&p[self.bias()]));
         gemm_with((n, o, i), Strided::rows(x, i), w, o, init, epilogue, y);
     }
 
-    /// [`Network::backward`], and what comes behind dx.
+    /// [`Network::backward`], with an epilogue for dx.
     pub(super) fn backward_with<F: Real>(
         &self,
         w: Weights<F>,
@@ -65,7 +65,7 @@ impl Linear {
         }
     }
 
-    /// G·Wᵀ, and what comes behind it.
+    /// G·Wᵀ, followed by an epilogue.
     fn to_inputs<F: Real>(&self, w: Weights<F>, g: &[F], epilogue: Epilogue<F>, out: &mut [F]) {
         let (n, i, o) = (g.len() / self.outputs, self.inputs, self.outputs);
         gemm_with((n, i, o), Strided::rows(g, o), &w.t[self.weights()], i, Init::Zero, epilogue, out);
@@ -74,7 +74,7 @@ impl Linear {
 
 /// sum += 1ᵀG.
 pub(super) fn add_sum_of_rows<F: Real>(g: &[F], sum: &mut [F]) {
-    // Columns whose sums stay in registers from row to row; of narrow rows several are one wide one.
+    // The sums of these columns stay in registers from row to row; several narrow rows are treated as one wide row.
     const BLOCK: usize = 64;
     let columns = sum.len();
     let width = if BLOCK.is_multiple_of(columns) { BLOCK } else { columns };
@@ -187,23 +187,23 @@ impl Network for Linear {
 
 /// A [`Linear`] some of whose weights are always zero, as MADE needs (Germain et al. 2015, eq. 8).
 ///
-/// The masked entries of p must be zero: `init` makes them so and the gradient of a masked entry is zero, so
-/// an optimizer leaves them there, and the products need not look at the mask.
+/// The masked entries of p must be zero: `init` sets them to zero and their gradient is zero, so an optimizer leaves
+/// them unchanged, and the products need not read the mask.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Masked {
     linear: Linear,
-    // Where W is always zero: an open mask costs nothing.
+    // Where W is always zero: a mask that is fully open costs nothing.
     closed: Vec<usize>,
 }
 
 impl Masked {
-    /// A layer where input i reaches output o if `connects(i, o)`.
+    /// A layer in which input i reaches output o if `connects(i, o)`.
     pub fn new(inputs: usize, outputs: usize, gain: f64, connects: impl Fn(usize, usize) -> bool) -> Self {
         let closed = (0..inputs * outputs).filter(|at| !connects(at / outputs, at % outputs)).collect();
         Masked { linear: Linear::new(inputs, outputs, gain), closed }
     }
 
-    /// The product, which need not look at the mask.
+    /// The product, which need not read the mask.
     pub(super) fn product(&self) -> &Linear {
         &self.linear
     }

@@ -10,16 +10,16 @@
 //! | [`jvp`](Network::jvp) | ẏ = (∂f/∂x) ẋ |
 //! | [`jvp_backward`](Network::jvp_backward) | the gradient of ⟨dy, y⟩ + ⟨dẏ, ẏ⟩ with respect to p, x and ẋ |
 //!
-//! The last makes second derivatives compose: ẏ depends on x through f′, so its gradient carries f″. A
-//! gradient penalty is one call of it. [`infer`](Network::infer) is `forward` without the cache, for sampling
-//! and scoring.
+//! The last function makes second derivatives compose: ẏ depends on x through f′, so its gradient contains f″. A
+//! gradient penalty is one call of `jvp_backward`. [`infer`](Network::infer) is `forward` without the cache, for
+//! sampling and scoring.
 //!
 //! All buffers belong to the caller: row-major slices whose lengths are the widths below times the number of
-//! rows. [`Tape`] is such a set of buffers for callers who want one.
+//! rows. [`Tape`] is a ready-made set of buffers.
 //!
 //! A [`Network`] is a function of rows, composed at compile time. A [`VectorField`] is a function of rows, time and
-//! condition, such as a diffusion learns; it is dyn-safe, so that a model takes one that its user wrote. A
-//! [`NetworkSpec`] is the part of a config that builds either.
+//! condition, such as a diffusion model learns; it is dyn-safe, so that a model accepts one written by the user. A
+//! [`NetworkSpec`] is the part of a config that builds either of them.
 
 mod activation;
 mod blurred;
@@ -62,25 +62,25 @@ use crate::numeric::rng::Rng;
 pub struct Weights<'a, F> {
     /// The parameters.
     pub p: &'a [F],
-    /// The same, each matrix transposed.
+    /// The same parameters with each matrix transposed.
     pub t: &'a [F],
 }
 
 impl<'a, F> Weights<'a, F> {
-    /// The part of a layer.
+    /// The weights of one layer.
     pub fn slice(self, range: std::ops::Range<usize>) -> Self {
         Weights { p: &self.p[range.clone()], t: &self.t[range] }
     }
 }
 
-/// A function of rows and a flat parameter slice, with its derivatives. Rows are counted by the slices: n =
-/// x.len() / in.
+/// A function of rows and a flat parameter slice, with its derivatives. The number of rows follows from the slices:
+/// n = x.len() / in.
 pub trait Network: Send + Sync {
     /// Columns of x.
     fn in_dim(&self) -> usize;
     /// Columns of y.
     fn out_dim(&self) -> usize;
-    /// Appends the tensors of p, in order, under `prefix`.
+    /// Appends the tensors of p, in order, with names that start with `prefix`.
     fn describe(&self, prefix: &str, layout: &mut Layout);
     /// Length of p.
     fn num_params(&self) -> usize;
@@ -97,10 +97,10 @@ pub trait Network: Send + Sync {
     fn adjoint_width(&self) -> usize {
         0
     }
-    /// Numbers per row that any of the functions needs to work in.
+    /// Numbers per row of scratch space that the functions need.
     fn scratch_width(&self) -> usize;
 
-    /// y = f(x; p), nothing kept.
+    /// y = f(x; p), without keeping anything.
     fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], scratch: &mut [F]);
 
     /// y = f(x; p), filling `cache`.
@@ -136,8 +136,8 @@ pub trait Network: Send + Sync {
     /// ẏ = (∂f/∂x) ẋ after `forward` on the same x, filling `tangents`.
     fn jvp<F: Real>(&self, p: &[F], x: &[F], cache: &[F], xdot: &[F], ydot: &mut [F], tangents: &mut [F]);
 
-    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ, after `forward` and `jvp`. No `dy` is
-    /// a dy of zero, at less cost: behind straight layers only the tangent has a gradient.
+    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ, after `forward` and `jvp`. If `dy` is `None`,
+    /// it counts as zero, which costs less: after linear layers, only the tangent has a gradient.
     fn jvp_backward<F: Real>(
         &self,
         w: Weights<F>,
@@ -151,7 +151,7 @@ pub trait Network: Send + Sync {
     );
 }
 
-/// Where a `jvp` was taken: the point, the direction, and what `forward` and `jvp` kept.
+/// The point and direction of a `jvp`, with what `forward` and `jvp` kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Primal<'a, F> {
     /// x: (n, in).
@@ -162,7 +162,7 @@ pub struct Primal<'a, F> {
     pub cache: &'a [F],
     /// Filled by `jvp`.
     pub tangents: &'a [F],
-    /// Filled by `backward_keeping` with the dẏ of this call for its dy, if that was done.
+    /// Filled by `backward_keeping`, if it was called with the dẏ of this call as its dy.
     pub adjoints: Option<&'a [F]>,
 }
 

@@ -5,12 +5,12 @@ use super::{Activation, Fourier, Fused, Layout, Linear, Masked, Network, Primal,
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// What a [`Sequential`] is made of.
+/// A layer of a [`Sequential`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Layer {
     /// x·W + b.
     Linear(Linear),
-    /// x·W + b, parts of W always zero.
+    /// x·W + b, where parts of W are always zero.
     Masked(Masked),
     /// An elementwise nonlinearity.
     Activation(Elementwise),
@@ -18,7 +18,7 @@ pub enum Layer {
     Fourier(Fourier),
     /// x + g(x) (He et al. 2016).
     Residual(Sequential),
-    /// Residual blocks that further columns modulate.
+    /// Residual blocks, modulated by further columns.
     Modulated(Box<Residual>),
 }
 
@@ -34,7 +34,7 @@ impl Layer {
     }
 }
 
-/// Forwards a call to the layer behind the enum.
+/// Forwards a call to the layer inside the enum.
 macro_rules! each {
     ($self:expr, $layer:ident => $call:expr) => {
         match $self {
@@ -48,7 +48,7 @@ macro_rules! each {
     };
 }
 
-/// x ← x + g: the skip of a residual layer, in whichever direction it runs.
+/// x ← x + g: the skip connection of a residual layer, forward and backward.
 fn add<F: Real>(x: &mut [F], g: &[F]) {
     x.iter_mut().zip(g).for_each(|(x, &g)| *x += g);
 }
@@ -133,21 +133,20 @@ impl Network for Layer {
     }
 }
 
-/// Layers one after the other: h₀ = x, h_{i+1} = f_i(h_i), y = h_L. By the chain rule the backward functions
-/// run the layers' own in reverse, dh_i in place of dx, and the tangent runs forward beside the value.
+/// Layers one after the other: h₀ = x, h_{i+1} = f_i(h_i), y = h_L. By the chain rule, the backward functions call
+/// those of the layers in reverse order, with dh_i in place of dx, and the tangent runs forward with the value.
 ///
-/// This is the definition. [`fused`](Sequential::fused) is the same function in fewer passes over memory.
+/// This is the plain definition. [`fused`](Sequential::fused) computes the same function in fewer passes over memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequential {
     layers: Vec<Layer>,
-    // Where each layer's parameters stand in p.
+    // The start of each layer's parameters in p.
     ranges: Vec<Range<usize>>,
     // The widest h_i between two layers.
     pub(super) widest: usize,
 }
 
-/// A multilayer perceptron through the widths `sizes`, `activation` between the layers and none behind the
-/// last.
+/// A multilayer perceptron with the widths `sizes`, with `activation` between the layers and none after the last.
 ///
 /// ```
 /// use quadrivium::nn::{Activation, Network, mlp};
@@ -171,10 +170,10 @@ pub fn mlp(sizes: &[usize], activation: Activation) -> Sequential {
 }
 
 impl Sequential {
-    /// The composition of `layers`, the first first.
+    /// The composition of `layers`, from first to last.
     ///
     /// # Panics
-    /// If there is no layer, or two neighbors do not fit.
+    /// If there is no layer, or the widths of two neighbors do not match.
     pub fn new(layers: Vec<Layer>) -> Self {
         assert!(!layers.is_empty(), "a network has at least one layer");
         let mut ranges = Vec::with_capacity(layers.len());
@@ -182,7 +181,7 @@ impl Sequential {
         for (i, layer) in layers.iter().enumerate() {
             if i > 0 {
                 let (out, into) = (layers[i - 1].out_dim(), layer.in_dim());
-                assert_eq!(out, into, "layer {} gives {out} columns and layer {i} takes {into}", i - 1);
+                assert_eq!(out, into, "layer {} gives {out} columns, but layer {i} takes {into}", i - 1);
             }
             ranges.push(start..start + layer.num_params());
             start += layer.num_params();
@@ -196,7 +195,7 @@ impl Sequential {
         Fused::new(self)
     }
 
-    /// The layers, the first first.
+    /// The layers, from first to last.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
@@ -208,7 +207,7 @@ impl Sequential {
         layout
     }
 
-    /// Layers with their place in p.
+    /// The layers with the start of their parameters in p.
     pub(super) fn parts(&self) -> impl DoubleEndedIterator<Item = (usize, &Layer, Range<usize>)> {
         self.layers.iter().zip(&self.ranges).enumerate().map(|(i, (layer, range))| (i, layer, range.clone()))
     }
@@ -218,8 +217,8 @@ impl Sequential {
     }
 }
 
-/// Takes the parts of a buffer in order: the h between the layers and each layer's own part, laid out as own₀ h₁ own₁
-/// h₂ own₂ …
+/// Hands out the parts of a buffer in order: the h between the layers and each layer's own part, laid out as own₀ h₁
+/// own₁ h₂ own₂ …
 pub(super) struct Ascent<'a, F> {
     pub(super) buffer: &'a mut [F],
     pub(super) rows: usize,
@@ -233,7 +232,7 @@ impl<'a, F> Ascent<'a, F> {
     }
 }
 
-/// The reverse: takes the parts from the buffer's end.
+/// The reverse: hands out the parts from the buffer's end.
 pub(super) struct Descent<'a, F> {
     pub(super) buffer: &'a [F],
     pub(super) rows: usize,
@@ -277,7 +276,7 @@ impl Network for Sequential {
     fn adjoint_width(&self) -> usize {
         self.layers.iter().map(|l| l.out_dim()).sum::<usize>() - self.out_dim()
     }
-    // dh and dḣ, each as output and as input of a layer, beside what a layer inside needs.
+    // dh and dḣ, each as output and as input of a layer, and what an inner layer needs.
     fn scratch_width(&self) -> usize {
         4 * self.widest + self.layers.iter().map(|l| l.scratch_width()).max().unwrap_or(0)
     }
@@ -332,7 +331,7 @@ impl Network for Sequential {
         }
     }
 
-    // The dh between the layers are kept, the last first.
+    // The dh between the layers are kept, from last to first.
     fn backward_keeping<F: Real>(
         &self,
         w: Weights<F>,
@@ -370,7 +369,7 @@ impl Network for Sequential {
                 false => tangents.take(layer.out_dim()),
             };
             layer.jvp(&p[range], x, kept, hdot, next, own);
-            // Behind the last layer there is no h, and `rest` is not read again.
+            // After the last layer there is no h, and `rest` is not read again.
             (x, cache) = rest.split_at(rest.len().min(rows * layer.out_dim()));
             hdot = next;
         }
@@ -392,7 +391,7 @@ impl Network for Sequential {
         let (next, inner) = rest.split_at_mut(2 * rows * self.widest);
         let (mut here, mut next) = (here, next);
         let mut cache = Descent { buffer: &at.cache[..rows * self.cache_width()], rows };
-        // dh is zero, and is not computed, from a dy of zero down to the first layer with a curvature.
+        // Going backward from a dy of zero, dh is zero, and is not computed, until the first layer with f″ ≠ 0.
         let mut zero = dy.is_none();
         let mut tangents = Descent { buffer: &at.tangents[..rows * self.tangent_width()], rows };
         let mut adjoints = at.adjoints;

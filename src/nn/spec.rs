@@ -13,12 +13,12 @@ use crate::numeric::Real;
 /// The most blocks of a residual network.
 const BLOCKS: usize = 1024;
 
-/// What a network is made of, apart from the columns that go in and come out: the part of a config that says how
-/// large and of which kind it is.
+/// The kind and size of a network, without the numbers of its input and output columns. It is a part of a model's
+/// config.
 ///
-/// A specification builds two kinds of networks: [`vector_field`](NetworkSpec::vector_field) one of rows, time and
-/// condition, for diffusion, flow matching and score models, and [`network`](NetworkSpec::network) one of plain rows,
-/// for encoders, decoders, critics and generators. Nothing is allocated for parameters until the caller does so.
+/// A specification builds two kinds of networks. [`vector_field`](NetworkSpec::vector_field) builds one of rows, time
+/// and condition, for diffusion, flow matching and score models. [`network`](NetworkSpec::network) builds one of
+/// plain rows, for encoders, decoders, critics and generators. Neither allocates parameters; the caller does.
 ///
 /// ```
 /// use quadrivium::nn::{Activation, Network, NetworkSpec};
@@ -40,25 +40,27 @@ const BLOCKS: usize = 1024;
 pub enum NetworkSpec {
     /// A multilayer perceptron. Time and condition enter its first layer.
     Mlp {
-        /// Units of each hidden layer, each 1 to 65,536. A vector field has at least one layer.
+        /// Units of each hidden layer, each 1 to 65,536. A vector field needs at least one hidden layer.
         hidden: Vec<usize>,
-        /// Between the layers.
+        /// The activation between the layers.
         activation: Activation,
-        /// Fourier features of each coordinate: sine and cosine of 2ᵏ rad, k = 0 … octaves − 1, beside the coordinate
-        /// itself. Structure of width w needs 2ᵏ near 1/w. 0 (raw coordinates) to 14, in a vector field to 13.
+        /// Fourier features of each coordinate: sine and cosine of 2ᵏ rad, k = 0 … octaves − 1, in addition to the
+        /// coordinate itself. Structure of width w needs 2ᵏ near 1/w. 0 (raw coordinates) to 14; in a vector field at
+        /// most 13.
         octaves: usize,
     },
-    /// Residual blocks with layer normalization, modulated by time and condition (adaLN-zero, Peebles & Xie 2023): see
-    /// [`Residual`]. Deep networks of this kind train where deep perceptrons do not. The normalization hides how long a
-    /// row is but for the biases: one octave or more shows it, as a generator or an energy needs.
+    /// Residual blocks with layer normalization, modulated by time and condition (adaLN-zero, Peebles & Xie 2023):
+    /// see [`Residual`]. Deep networks of this kind train where deep perceptrons do not. Apart from the biases, the
+    /// normalization hides the length of a row. A generator or an energy needs this length; one or more octaves show
+    /// it.
     Residual {
-        /// Columns that pass from block to block, 1 to 65,536. The hidden layer of a block is twice as wide.
+        /// Columns passed from block to block, 1 to 65,536. The hidden layer of a block is twice as wide.
         width: usize,
-        /// How many blocks, 1 to 1024, each with two products.
+        /// The number of blocks, 1 to 1024, each with two matrix products.
         blocks: usize,
-        /// Inside the blocks and in the network that modulates them.
+        /// The activation inside the blocks and in the network that modulates them.
         activation: Activation,
-        /// Fourier features of each coordinate, as of [`Mlp`](NetworkSpec::Mlp).
+        /// Fourier features of each coordinate, as in [`Mlp`](NetworkSpec::Mlp).
         octaves: usize,
     },
 }
@@ -72,7 +74,7 @@ pub(crate) struct Perceptron<'a> {
 }
 
 impl NetworkSpec {
-    /// [`NetworkSpec::Mlp`], written shortly.
+    /// A short way to write [`NetworkSpec::Mlp`].
     ///
     /// ```
     /// use quadrivium::nn::{Activation, NetworkSpec};
@@ -86,26 +88,26 @@ impl NetworkSpec {
         NetworkSpec::Mlp { hidden: hidden.into(), activation, octaves }
     }
 
-    /// The same with other Fourier features.
+    /// The same specification with another number of octaves.
     pub fn with_octaves(mut self, count: usize) -> Self {
         let (NetworkSpec::Mlp { octaves, .. } | NetworkSpec::Residual { octaves, .. }) = &mut self;
         *octaves = count;
         self
     }
 
-    /// Octaves of the Fourier features.
+    /// The number of octaves of the Fourier features.
     pub fn octaves(&self) -> usize {
         let (NetworkSpec::Mlp { octaves, .. } | NetworkSpec::Residual { octaves, .. }) = self;
         *octaves
     }
 
-    /// What stands between its layers.
+    /// The activation between the layers.
     pub fn activation(&self) -> Activation {
         let (NetworkSpec::Mlp { activation, .. } | NetworkSpec::Residual { activation, .. }) = self;
         *activation
     }
 
-    /// The perceptron that it is, if it is one: networks whose weights are masked are perceptrons.
+    /// The perceptron, if the specification is one: networks with masked weights have to be perceptrons.
     pub(crate) fn perceptron(&self) -> Option<Perceptron<'_>> {
         match self {
             NetworkSpec::Mlp { hidden, activation, octaves } => {
@@ -115,7 +117,7 @@ impl NetworkSpec {
         }
     }
 
-    /// Refuses what no network can be made of, whatever its columns.
+    /// Refuses a specification from which no network can be built, for any number of columns.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) that names the specification and says what is out of range.
@@ -123,7 +125,7 @@ impl NetworkSpec {
         self.check("NetworkSpec")
     }
 
-    /// [`validate`](NetworkSpec::validate) for the field of a config.
+    /// [`validate`](NetworkSpec::validate) for a named field of a config.
     pub(crate) fn check(&self, field: &'static str) -> Result<()> {
         let (activation, octaves) = match self {
             NetworkSpec::Mlp { hidden, activation, octaves } => {
@@ -140,7 +142,7 @@ impl NetworkSpec {
         activation.validate()
     }
 
-    /// Refuses what [`vector_field`](NetworkSpec::vector_field) cannot build, for the field of a config.
+    /// Refuses what [`vector_field`](NetworkSpec::vector_field) cannot build, for a named field of a config.
     pub(crate) fn check_vector_field(
         &self,
         field: &'static str,
@@ -155,7 +157,7 @@ impl NetworkSpec {
         check_params(field, self, self.vector_field_params(dim, condition, time_features))
     }
 
-    /// Refuses what [`network`](NetworkSpec::network) cannot build, for the field of a config.
+    /// Refuses what [`network`](NetworkSpec::network) cannot build, for a named field of a config.
     pub(crate) fn check_network(
         &self,
         field: &'static str,
@@ -165,13 +167,13 @@ impl NetworkSpec {
         check_params(field, self, self.network_params(inputs, condition, outputs))
     }
 
-    /// The network of rows of `dim` columns, their moments, embedded in `time_features` columns, and a condition of
-    /// `condition` columns, 0 for none. Its values start at 0.
+    /// Builds the network of rows of `dim` columns, their moments, embedded in `time_features` columns, and a
+    /// condition of `condition` columns (0 for none). Its values start at 0.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) as [`validate`](NetworkSpec::validate), for a perceptron without a
-    /// hidden layer or with more than 13 octaves, for columns beyond 1 to 65,536 (for the condition 0 to 65,536), for
-    /// an odd number of time features, and for more than 2²⁸ parameters.
+    /// [`Error::Config`](crate::Error::Config) as in [`validate`](NetworkSpec::validate), for a perceptron without a
+    /// hidden layer or with more than 13 octaves, for a number of columns outside 1 to 65,536 (for the condition, 0
+    /// to 65,536), for an odd number of time features, and for more than 2²⁸ parameters.
     pub fn vector_field<F: Real>(
         &self,
         dim: usize,
@@ -194,8 +196,8 @@ impl NetworkSpec {
         })
     }
 
-    /// How many parameters the network of [`vector_field`](NetworkSpec::vector_field) has; a count beyond usize is the
-    /// largest.
+    /// The number of parameters of the network that [`vector_field`](NetworkSpec::vector_field) builds, saturating at
+    /// the largest usize.
     pub fn vector_field_params(&self, dim: usize, condition: usize, time_features: usize) -> usize {
         let embedded = time_features.saturating_add(condition);
         match self {
@@ -209,12 +211,14 @@ impl NetworkSpec {
         }
     }
 
-    /// The network of rows (x, c), `inputs` columns and behind them `condition`, 0 for none, with `outputs` columns
-    /// of values. The weights of its last product start as N(0, gain²/in): a gain of 0 makes the values start at 0.
+    /// Builds the network of rows (x, c) with `inputs` columns x, followed by `condition` columns c (0 for none), and
+    /// `outputs` columns of values. The weights of its last product start as N(0, gain²/in): with a gain of 0 the
+    /// values start at 0.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) as [`validate`](NetworkSpec::validate), for columns beyond 1 to 65,536
-    /// (for the condition, and beside one for the inputs, 0 to 65,536), and for more than 2²⁸ parameters.
+    /// [`Error::Config`](crate::Error::Config) as in [`validate`](NetworkSpec::validate), for a number of columns
+    /// outside 1 to 65,536 (0 to 65,536 for the condition, and for the inputs if there is a condition), and for more
+    /// than 2²⁸ parameters.
     pub fn network(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Result<Fused> {
         if inputs > 0 || condition == 0 {
             check_width("inputs", inputs)?;
@@ -225,7 +229,7 @@ impl NetworkSpec {
         Ok(self.build(inputs, condition, outputs, gain))
     }
 
-    /// [`network`](NetworkSpec::network) of a specification that is known to be right for it.
+    /// [`network`](NetworkSpec::network) for a specification that has already been checked.
     pub(crate) fn build(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Fused {
         match *self {
             NetworkSpec::Mlp { .. } => {
@@ -240,8 +244,8 @@ impl NetworkSpec {
         }
     }
 
-    /// [`build`](NetworkSpec::build) with a last layer of another kind, made for the columns that come to it. A
-    /// residual network has its own last product before it.
+    /// [`build`](NetworkSpec::build) with a last layer of another kind, made for the number of columns that it
+    /// receives. In a residual network, the network's own last product comes before that layer.
     pub(crate) fn ending_in(
         &self,
         inputs: usize,
@@ -270,7 +274,8 @@ impl NetworkSpec {
         Sequential::new(layers).fused()
     }
 
-    /// How many parameters the network of [`network`](NetworkSpec::network) has; a count beyond usize is the largest.
+    /// The number of parameters of the network that [`network`](NetworkSpec::network) builds, saturating at the
+    /// largest usize.
     pub fn network_params(&self, inputs: usize, condition: usize, outputs: usize) -> usize {
         match self {
             NetworkSpec::Mlp { hidden, octaves, .. } => {
@@ -282,8 +287,8 @@ impl NetworkSpec {
         }
     }
 
-    /// How many that of [`ending_in`](NetworkSpec::ending_in) has, whose last layer has `outputs` columns of weights
-    /// and biases.
+    /// The number of parameters of the network that [`ending_in`](NetworkSpec::ending_in) builds, if its last layer
+    /// has `outputs` columns of weights and biases.
     pub(crate) fn params_ending_in(&self, inputs: usize, condition: usize, outputs: usize) -> usize {
         match *self {
             NetworkSpec::Mlp { .. } => self.network_params(inputs, condition, outputs),
@@ -295,12 +300,12 @@ impl NetworkSpec {
     }
 }
 
-/// Columns of the Fourier features of `dim` coordinates.
+/// Number of columns of the Fourier features of `dim` coordinates.
 fn features(dim: usize, octaves: usize) -> usize {
     octaves.saturating_mul(2).saturating_add(1).saturating_mul(dim)
 }
 
-/// Refuses a condition of more columns than a row may have.
+/// Refuses a condition with more columns than a row may have.
 fn check_condition(columns: usize) -> Result<()> {
     if columns == 0 { Ok(()) } else { check_width("condition", columns) }
 }
@@ -391,7 +396,7 @@ mod tests {
             assert_eq!(field(spec.network(2, 0, 1, 1.0).unwrap_err()), want, "{spec:?}");
             assert_eq!(field(spec.vector_field::<f32>(2, 0, 4).unwrap_err()), want, "{spec:?}");
         }
-        // A plain network may be one product, and follows finer waves; a vector field may not.
+        // A plain network may be a single product and may have more octaves; a vector field may not.
         assert!(mlp(&[]).with_octaves(14).network(2, 0, 1, 1.0).is_ok());
         assert_eq!(field(mlp(&[]).vector_field::<f32>(2, 0, 4).unwrap_err()), "NetworkSpec");
         let fine = mlp(&[8]).with_octaves(14);
@@ -399,7 +404,7 @@ mod tests {
         assert_eq!(field(mlp(&[8]).vector_field::<f32>(2, 0, 5).unwrap_err()), "time_features");
         assert_eq!(field(mlp(&[8]).vector_field::<f32>(0, 0, 4).unwrap_err()), "dim");
         assert_eq!(field(mlp(&[8]).network(2, 65_537, 1, 1.0).unwrap_err()), "condition");
-        // Beside a condition there may be no inputs.
+        // With a condition, there may be zero inputs.
         assert!(mlp(&[8]).network(0, 1, 1, 1.0).is_ok());
         assert_eq!(field(mlp(&[8]).network(0, 0, 1, 1.0).unwrap_err()), "inputs");
     }

@@ -1,8 +1,8 @@
 use super::{Network, Primal, Weights};
 use crate::numeric::Real;
 
-/// The buffers of one network on one batch of rows, sized on first use and kept: `forward` may be followed by
-/// any of the others.
+/// The buffers of one network on one batch of rows, sized on first use and kept. After `forward`, any of the other
+/// functions may follow.
 ///
 /// ```
 /// use quadrivium::nn::{Activation, Network, Tape, Weights, mlp};
@@ -15,7 +15,7 @@ use crate::numeric::Real;
 /// let y = tape.forward(&net, &p, &[0.5, -1.0])[0];
 /// let mut dx = [0.0; 2];
 /// tape.backward(&net, Weights { p: &p, t: &t }, &[1.0], None, Some(&mut dx));
-/// // The gradient predicts a small move.
+/// // The gradient predicts the effect of a small change of x.
 /// let moved = Tape::default().forward(&net, &p, &[0.5 + 1e-6, -1.0])[0];
 /// assert!(((moved - y) / 1e-6 - dx[0]).abs() < 1e-5);
 /// ```
@@ -39,7 +39,7 @@ pub(crate) fn grow<F: Real>(v: &mut Vec<F>, n: usize) -> &mut [F] {
     &mut v[..n]
 }
 
-/// `v` holds a copy of `x`, without a new allocation if it was as long before.
+/// Makes `v` a copy of `x`, without a new allocation if it was already long enough.
 fn assign<F: Real>(v: &mut Vec<F>, x: &[F]) {
     v.clear();
     v.extend_from_slice(x);
@@ -56,7 +56,7 @@ impl<F: Real> Tape<F> {
         &self.y
     }
 
-    /// y = f(x; p), nothing kept for the others.
+    /// y = f(x; p), without keeping anything for the other functions.
     pub fn infer(&mut self, net: &impl Network, p: &[F], x: &[F]) -> &[F] {
         let rows = x.len() / net.in_dim();
         self.y.resize(rows * net.out_dim(), F::zero());
@@ -108,8 +108,8 @@ impl<F: Real> Tape<F> {
         &self.ydot
     }
 
-    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩ at the last `forward` and `jvp`: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ. No
-    /// `dy` is zero.
+    /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩ at the last `forward` and `jvp`: dp += ∂φ/∂p, dx = ∂φ/∂x, dẋ = ∂φ/∂ẋ. A
+    /// `dy` of `None` counts as zero.
     pub fn jvp_backward(
         &mut self,
         net: &impl Network,
@@ -124,7 +124,7 @@ impl<F: Real> Tape<F> {
     }
 
     /// dp += ∂(⟨dy, y⟩ + ⟨dẏ, ẏ⟩)/∂p, where dẏ is the dy of the last
-    /// [`backward_keeping`](Tape::backward_keeping): what that has computed is not computed again.
+    /// [`backward_keeping`](Tape::backward_keeping), whose results are reused.
     pub fn jvp_backward_kept(
         &mut self,
         net: &impl Network,

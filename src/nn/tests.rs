@@ -18,8 +18,8 @@ fn values(net: &impl Network, p: &[f64], x: &[f64], xdot: &[f64]) -> (Vec<f64>, 
     (tape.y().to_vec(), tape.ydot().to_vec())
 }
 
-/// The four functions of `net` against differences; parameters that start at exactly zero and are `frozen`
-/// stay.
+/// Checks the four functions of `net` against differences; `frozen` parameters that start at exactly zero are not
+/// changed.
 fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
     let (mut rng, rows) = (seeded(7), 3);
     let mut p = vec![0.0; net.num_params()];
@@ -77,7 +77,7 @@ fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
     assert_close("jvp_backward dx", 1e-6, &dx, &differences(&x, |x| phi(&p, x, &xdot)));
     assert_close("jvp_backward dẋ", 1e-6, &dxdot, &differences(&xdot, |v| phi(&p, &x, v)));
 
-    // What a backward pass has kept is not computed again, and is the same.
+    // What a backward pass has kept is reused, with the same result.
     let (mut kept_dp, mut kept_dx, mut plain_dx) =
         (vec![1.0; p.len()], vec![f64::NAN; x.len()], vec![f64::NAN; x.len()]);
     tape.backward(&net, w, &dydot, None, Some(&mut plain_dx));
@@ -86,7 +86,7 @@ fn check(net: impl Network, frozen: impl Fn(usize) -> bool) {
     tape.jvp_backward_kept(&net, w, Some(&dy), &dydot, &mut kept_dp);
     assert_eq!(kept_dp, dp);
 
-    // No dy is a dy of zero.
+    // A dy of `None` counts as zero.
     let mut gradients = |dy: Option<&[f64]>| {
         let (mut dp, mut dx, mut dxdot) =
             (vec![1.0; p.len()], vec![f64::NAN; x.len()], vec![f64::NAN; x.len()]);
@@ -147,7 +147,7 @@ fn waves_are_right_up_to_the_reach_and_stand_still_beyond() {
     }
     assert_eq!(at(-1e30)[1..], at(-10.0)[1..]);
     assert_eq!(at(-1e30)[0], -1e30);
-    // Along x only the raw coordinate moves there, and along its tangent nothing bends.
+    // There, only the raw coordinate depends on x, and all second derivatives are zero.
     let mut tape = Tape::default();
     tape.forward(&features, &[], &[11.0]);
     assert_eq!(tape.jvp(&features, &[], &[1.0]).iter().copied().sum::<f64>(), 1.0);
@@ -187,7 +187,7 @@ fn residual_derivatives_match_differences() {
     for (inputs, condition, width, blocks) in [(2, 0, 5, 2), (2, 3, 5, 2), (1, 1, 18, 1)] {
         check(Residual::new(inputs, condition, width, blocks, Activation::Silu, 3, 1.0), |_| false);
     }
-    // Inside a composition, behind Fourier features that leave the condition alone.
+    // Inside a composition, after Fourier features that pass the condition through.
     check(
         Sequential::new(vec![
             Layer::Fourier(Fourier::octaves(2, 1.0, 1).passing(1)),
@@ -254,7 +254,7 @@ fn fused_layers_are_the_chain_to_the_bit() {
 #[test]
 fn biases_take_the_sum_of_all_rows() {
     for (rows, outputs) in [(1, 2), (37, 2), (64, 2), (5, 3), (9, 32), (3, 64), (4, 65), (2, 130)] {
-        // Whole numbers, so that no order of the sum rounds.
+        // Whole numbers, so that the sum is exact in any order.
         let dy: Vec<f64> = (0..rows * outputs).map(|i| ((i * 7919) % 101) as f64).collect();
         let layer = Linear::new(1, outputs, 1.0);
         let p = vec![0.0; layer.num_params()];

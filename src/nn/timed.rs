@@ -12,23 +12,22 @@ use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm, transpose};
 use crate::numeric::rng::Rng;
 
-/// Standard deviations from the mean beyond which the network does not look: there v stays what it is at the
-/// edge.
+/// Standard deviations from the mean beyond which x is clamped: outside, v keeps its value at the edge.
 const REACH: f64 = 20.0;
 
 /// The most octaves of a [`Timed`] network.
 pub(crate) const OCTAVES: usize = most_octaves(REACH);
 
-/// A network v(x, t, c) whose first layer adds what rows, moment and condition say, and whose other layers are
-/// any [`Sequential`].
+/// A network v(x, t, c) whose first layer adds the contributions of rows, moment and condition, and whose other
+/// layers are any [`Sequential`].
 ///
 /// With x̃ = clamp(x, ±REACH): h = b + T(time)·Wt + c·Wc + F(x̃, blur)·Wx, v = rest(h). T is a sinusoidal
 /// embedding, F the blurred Fourier features; for a one-hot c, c·Wc is a learned embedding of the class. v starts
 /// at 0.
 ///
-/// The products are added, not concatenated, so where all rows share a moment, b + T·Wt is computed once, and so is
-/// c·Wc where they share the condition too. p = [Wt (ft, h), b (h), Wx (fx, h), rest, Wc (k, h)]: without a
-/// condition the last part is empty, and everything else is the same with or without one.
+/// Each input has its own product, and the products are added. So if all rows share a moment, b + T·Wt is computed
+/// once, and if they also share the condition, so is c·Wc. p = [Wt (ft, h), b (h), Wx (fx, h), rest, Wc (k, h)]:
+/// without a condition the last part is empty; everything else is the same with or without a condition.
 #[derive(Debug, Clone)]
 pub(crate) struct Timed {
     features: Blurred,
@@ -38,7 +37,7 @@ pub(crate) struct Timed {
     condition: usize,
 }
 
-/// Where the parameters stand in p.
+/// The ranges of the parameters in p.
 struct Parts {
     /// Wt and b.
     time: Range<usize>,
@@ -49,7 +48,7 @@ struct Parts {
     condition: Range<usize>,
 }
 
-/// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
+/// The buffers of one batch of rows, sized on first use and kept. The other functions may follow `forward`.
 #[derive(Debug, Default)]
 struct Buffers<F> {
     moments: Embedded<F>,
@@ -75,7 +74,7 @@ pub(crate) fn clamp<F: Real>(x: F) -> F {
 
 impl Timed {
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
+    /// [`Error::Config`](crate::Error::Config) if the number of time features is odd or zero.
     pub(crate) fn new(
         dim: usize,
         hidden: &[usize],
@@ -156,7 +155,7 @@ impl Timed {
                 gemm((rows, width, k), c, &p[wc.clone()], width, init, to);
             }
         };
-        // Whatever rows share, each element is the same chain of sums: b, T·Wt, c·Wc, F·Wx.
+        // Whether or not rows share them, each element is the same chain of sums: b, T·Wt, c·Wc, F·Wx.
         let init = if m == n {
             self.time.infer(&p[time], t, h, &mut []);
             add_condition(n, Init::Accumulate, h);
@@ -180,7 +179,7 @@ impl Timed {
 
     /// dp += ∂⟨dh, h⟩/∂p: dWt = Tᵀ·dh, db = 1ᵀ·dh, dWc = cᵀ·dh, dWx = Fᵀ·dh.
     ///
-    /// A moment or condition that all rows share has the sum of their dh.
+    /// The gradient of a moment or condition that all rows share is the sum of their dh.
     fn add_first_layer<F: Real>(
         &self,
         w: Weights<F>,
@@ -216,7 +215,7 @@ impl Timed {
     }
 }
 
-/// The sum of the rows, where it is needed: (width).
+/// The sum of the rows, if it is needed: (width).
 fn sum_where<'a, F: Real>(needed: bool, rows: &[F], width: usize, sum: &'a mut Vec<F>) -> &'a [F] {
     if !needed {
         return &[];
@@ -280,7 +279,7 @@ impl<F: Real> VectorField<F> for Timed {
         self.rest.forward(&p[self.parts().rest], h, v, cache);
     }
 
-    /// `rest` gives dh, and that dp of the first layer and dF = dh·Wxᵀ.
+    /// `rest` gives dh, which gives dp of the first layer and dF = dh·Wxᵀ.
     fn backward(
         &self,
         w: Weights<F>,

@@ -5,21 +5,21 @@ use crate::nn::{Activation, Fused, Layer, Layout, Linear, Network, Primal, Seque
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// How many times wider the hidden layer of a block is than the rows that pass it.
+/// The width of a block's hidden layer, as a multiple of the width of the rows.
 pub(super) const EXPANSION: usize = 2;
 
-/// Residual blocks whose normalization is modulated from outside (adaLN-zero, Peebles & Xie 2023, §3.2), and a
-/// last product.
+/// Residual blocks whose normalization is modulated from outside (adaLN-zero, Peebles & Xie 2023, §3.2), followed by
+/// a last product.
 ///
 /// With N(h) = (h − mean)/√(var + ε) of a row, block i with its shift β, scale γ and gate α does
 ///
 /// z = N(h)⊙(1 + γ) + β, h ← h + α⊙f(z),
 ///
-/// f a perceptron with one hidden layer; then y = (N(h)⊙(1 + γ) + β)·W + b. A row of the modulation holds (β, γ, α)
-/// of each block and (β, γ) of the end; where it is zero, every block is the identity.
+/// where f is a perceptron with one hidden layer; then y = (N(h)⊙(1 + γ) + β)·W + b. A row of the modulation holds
+/// (β, γ, α) of each block and (β, γ) of the last product; where it is zero, every block is the identity.
 ///
-/// Backward, with r = f(z) and dh the gradient behind a block: dr = α⊙dh, dα = dh⊙r; f gives dz; dγ = dz⊙N, dβ = dz,
-/// dN = dz⊙(1 + γ); and dh gains what N gives. The tangent runs beside it by the product rule.
+/// Backward, with r = f(z) and dh the gradient at a block's output: dr = α⊙dh, dα = dh⊙r; f gives dz; dγ = dz⊙N,
+/// dβ = dz, dN = dz⊙(1 + γ); and the gradient through N is added to dh. The tangent follows from the product rule.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Blocks {
     width: usize,
@@ -29,7 +29,7 @@ pub(super) struct Blocks {
     out: Linear,
 }
 
-/// Where the modulation of a block starts: β, γ and α behind one another.
+/// Where the modulation of a block starts: β, γ and α, one after the other.
 fn shift(block: usize, width: usize) -> usize {
     3 * block * width
 }
@@ -84,7 +84,7 @@ impl Blocks {
         self.out.describe(&format!("{prefix}out."), layout);
     }
 
-    /// The parameters of block b, or behind the last block those of the last product.
+    /// The parameters of block b, or of the last product for the index after the last block.
     fn part(&self, b: usize) -> std::ops::Range<usize> {
         let start = b * self.body.num_params();
         start..start + if b < self.count { self.body.num_params() } else { self.out.num_params() }
@@ -101,7 +101,7 @@ impl Blocks {
         self.out.transpose(&p[out.clone()], &mut t[out]);
     }
 
-    /// Of a block: N, 1/√(var + ε), z, r, and the cache of f. Of the end: the first three.
+    /// For a block: N, 1/√(var + ε), z, r, and the cache of f. For the last product: the first three.
     fn kept(&self) -> [usize; 5] {
         [self.width, 1, self.width, self.width, self.body.cache_width()]
     }
@@ -114,7 +114,7 @@ impl Blocks {
         b * self.kept().iter().sum::<usize>()
     }
 
-    /// Of a block: ḣ, Ṅ, ż, ṙ, and the tangents of f. Of the end: the first three.
+    /// For a block: ḣ, Ṅ, ż, ṙ, and the tangents of f. For the last product: the first three.
     fn kept_tangents(&self) -> [usize; 5] {
         [self.width, self.width, self.width, self.width, self.body.tangent_width()]
     }
@@ -131,7 +131,7 @@ impl Blocks {
         4 * self.width + 1 + self.body.scratch_width()
     }
 
-    /// y of rows h: (n, width), which are used up, nothing kept.
+    /// y of rows h: (n, width), which are overwritten. Nothing is kept.
     pub(super) fn infer<F: Real>(
         &self,
         p: &[F],
@@ -154,7 +154,7 @@ impl Blocks {
         self.out.infer(&p[self.part(self.count)], z, y, inner);
     }
 
-    /// y of rows h: (n, width), which are used up.
+    /// y of rows h: (n, width), which are overwritten.
     pub(super) fn forward<F: Real>(
         &self,
         p: &[F],
@@ -212,7 +212,7 @@ impl Blocks {
         }
     }
 
-    /// ẏ of ḣ: (n, width), which is used up, and of the tangent of the modulation, if it has one.
+    /// ẏ of ḣ: (n, width), which is overwritten, and of the tangent of the modulation, if it has one.
     pub(super) fn jvp<F: Real>(
         &self,
         p: &[F],
@@ -255,8 +255,8 @@ impl Blocks {
     /// With φ = ⟨dy, y⟩ + ⟨dẏ, ẏ⟩: dp += ∂φ/∂p, the same of the modulation and of its tangent, if it has one, and dh
     /// and dḣ: (n, width).
     ///
-    /// Of a block, with dh and dḣ behind it: dr = α⊙dh + α̇⊙dḣ, dṙ = α⊙dḣ, dα = r⊙dh + ṙ⊙dḣ, dα̇ = r⊙dḣ; f gives dz
-    /// and dż; dN = (1 + γ)⊙dz + γ̇⊙dż, dṄ = (1 + γ)⊙dż, dγ = N⊙dz + Ṅ⊙dż, dγ̇ = N⊙dż, dβ = dz, dβ̇ = dż.
+    /// For a block, with dh and dḣ at its output: dr = α⊙dh + α̇⊙dḣ, dṙ = α⊙dḣ, dα = r⊙dh + ṙ⊙dḣ, dα̇ = r⊙dḣ; f gives
+    /// dz and dż; dN = (1 + γ)⊙dz + γ̇⊙dż, dṄ = (1 + γ)⊙dż, dγ = N⊙dz + Ṅ⊙dż, dγ̇ = N⊙dż, dβ = dz, dβ̇ = dż.
     pub(super) fn jvp_backward<F: Real>(
         &self,
         w: Weights<F>,

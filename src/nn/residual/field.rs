@@ -15,7 +15,8 @@ use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
 
-/// A residual network v(x, t, c) whose blocks moment and condition modulate (adaLN-zero, Peebles & Xie 2023, §3.2).
+/// A residual network v(x, t, c) whose blocks are modulated by moment and condition (adaLN-zero, Peebles & Xie 2023,
+/// §3.2).
 ///
 /// h = F(x̃, blur)·Wx + b goes through the [`Blocks`], whose modulation is a perceptron of e = (T(time), c). F and T
 /// are those of [`Timed`](crate::nn::timed::Timed). v starts at 0. Where all rows share moment and condition, their
@@ -30,14 +31,14 @@ pub(crate) struct ResidualField {
     blocks: Blocks,
 }
 
-/// Where the parameters stand in p.
+/// The ranges of the parameters in p.
 struct Parts {
     input: Range<usize>,
     modulator: Range<usize>,
     blocks: Range<usize>,
 }
 
-/// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
+/// The buffers of one batch of rows, sized on first use and kept. The other functions may follow `forward`.
 #[derive(Debug, Default)]
 struct Buffers<F> {
     moments: Embedded<F>,
@@ -64,7 +65,7 @@ struct Buffers<F> {
 
 impl ResidualField {
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
+    /// [`Error::Config`](crate::Error::Config) if the number of time features is odd or zero.
     pub(crate) fn new(
         dim: usize,
         condition: usize,
@@ -204,7 +205,7 @@ impl<F: Real> VectorField<F> for ResidualField {
         self.blocks.forward(&p[blocks], modulation, &mut h[..n * self.width()], v, cache);
     }
 
-    /// The blocks give dh and the gradient of the modulation, which goes on into the modulator.
+    /// The blocks give dh and the gradient of the modulation, which is propagated through the modulator.
     fn backward(
         &self,
         w: Weights<F>,
@@ -291,7 +292,8 @@ impl<F: Real> VectorField<F> for ResidualField {
 }
 
 impl<F: Real> SecondOrder<F> for ResidualField {
-    /// As `backward`; the tangents of the features and, where the moments move, of the modulation have gradients, too.
+    /// As `backward`, with gradients also for the tangents of the features and, if the moments move, of the
+    /// modulation.
     fn jvp_backward(
         &self,
         w: Weights<F>,

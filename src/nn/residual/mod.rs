@@ -1,4 +1,4 @@
-//! Residual networks whose blocks a time and a condition modulate.
+//! Residual networks whose blocks are modulated by time and condition.
 
 mod blocks;
 mod field;
@@ -11,7 +11,7 @@ pub use rows::Residual;
 use self::blocks::Blocks;
 use super::{Activation, Fused, Layer, Linear, Sequential};
 
-/// The network that makes the modulation of `blocks` from e: one hidden layer, and a last product that starts at
+/// The network that computes the modulation of `blocks` from e: one hidden layer, and a last product that starts at
 /// zero, so that every block starts as the identity.
 fn modulator(inputs: usize, width: usize, activation: Activation, blocks: &Blocks) -> Fused {
     Sequential::new(vec![
@@ -22,8 +22,8 @@ fn modulator(inputs: usize, width: usize, activation: Activation, blocks: &Block
     .fused()
 }
 
-/// Parameters of a residual network of `inputs` columns, modulated by `embedded` columns or, if there are none, by
-/// constants; a count beyond usize is the largest.
+/// The number of parameters of a residual network of `inputs` columns, modulated by `embedded` columns or, if there
+/// are none, by constants; saturates at the largest usize.
 pub(super) fn count_params(
     inputs: usize,
     embedded: usize,

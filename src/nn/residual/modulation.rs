@@ -4,21 +4,21 @@ use crate::numeric::simd::vectorize;
 /// Added to the variance of a row before its root is taken.
 const EPSILON: f64 = 1e-6;
 
-/// The rows of a modulation, one for each row or a single one for all.
+/// The rows of a modulation, one per row or a single one for all rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Modulation<'a, F> {
     pub(super) rows: &'a [F],
     pub(super) columns: usize,
 }
 
-/// The gradient of a [`Modulation`], which is added to.
+/// The gradient of a [`Modulation`], to which contributions are added.
 #[derive(Debug)]
 pub(super) struct ModulationGradient<'a, F> {
     pub(super) rows: &'a mut [F],
     pub(super) columns: usize,
 }
 
-// The loops below run row by row along the columns, as vector code: see `vectorize`.
+// The loops below run row by row along the columns and compile to vector code: see `vectorize`.
 
 impl<F: Real> Modulation<'_, F> {
     /// `width` columns of row r, from `start` on.
@@ -63,7 +63,7 @@ impl<F: Real> Modulation<'_, F> {
         }
     }
 
-    /// z = u⊙(1 + γ) + β, β and γ behind one another from `start` on.
+    /// z = u⊙(1 + γ) + β, with β and γ one after the other from `start` on.
     pub(super) fn modulate(self, width: usize, start: usize, u: &[F], z: &mut [F]) {
         z.copy_from_slice(u);
         self.add_times(width, start + width, u, z);
@@ -127,8 +127,8 @@ pub(super) fn add_normalize_slope<F: Real>(width: usize, (u, s): (&[F], &[F]), x
     );
 }
 
-/// What a gradient du̇ of the tangent u̇ = s(ḣ − mean(ḣ) − u·q), q = mean(u⊙ḣ), says of h: through u, added to du, and
-/// through s, added to dh.
+/// The contribution of a gradient du̇ of the tangent u̇ = s(ḣ − mean(ḣ) − u·q), q = mean(u⊙ḣ), to the gradient of h:
+/// the part through u is added to du, the part through s is added to dh.
 ///
 /// ∂⟨du̇, u̇⟩/∂u = −s(q·du̇ + mean(u⊙du̇)·ḣ); ∂⟨du̇, u̇⟩/∂s = ⟨du̇, u̇⟩/s, and ∂s/∂h = −s²u/width.
 pub(super) fn add_normalize_curvature<F: Real>(
@@ -157,7 +157,7 @@ pub(super) fn add_normalize_curvature<F: Real>(
     );
 }
 
-/// Σᵢ f(aᵢ, bᵢ), summed in as many places as the widest vector has.
+/// Σᵢ f(aᵢ, bᵢ), in as many partial sums as the widest vector has lanes.
 #[inline(always)]
 fn total<F: Real>(a: &[F], b: &[F], f: impl Fn(F, F) -> F) -> F {
     const LANES: usize = 16;

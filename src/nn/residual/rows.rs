@@ -7,13 +7,13 @@ use crate::nn::{Activation, Fused, Layout, Linear, Network, Primal, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// A residual network of rows (x, c): blocks with layer normalization, which the condition c modulates (adaLN-zero,
+/// A residual network of rows (x, c): blocks with layer normalization, modulated by the condition c (adaLN-zero,
 /// Peebles & Xie 2023, §3.2).
 ///
 /// h = x·W + b; then for each block, with N(h) = (h − mean)/√(var + ε) of a row, z = N(h)⊙(1 + γ) + β and h ← h +
-/// α⊙f(z), f a perceptron whose one hidden layer is twice as wide; and y = (N(h)⊙(1 + γ) + β)·W + b. All β, γ and α
-/// are outputs of one perceptron of c, or constants to learn where there is no c. They start at 0, with which every
-/// block is the identity: a deep network starts as a shallow one.
+/// α⊙f(z), where f is a perceptron with one hidden layer that is twice as wide; and y = (N(h)⊙(1 + γ) + β)·W + b. All
+/// β, γ and α are outputs of one perceptron of c, or learned constants if there is no c. They start at 0, which makes
+/// every block the identity: a deep network starts as a shallow one.
 ///
 /// ```
 /// use quadrivium::nn::{Activation, Network, Residual};
@@ -24,12 +24,12 @@ use crate::numeric::rng::Rng;
 pub struct Residual {
     input: Linear,
     condition: usize,
-    /// Of c, where there is one.
+    /// The perceptron of c, if there is a condition.
     modulator: Option<Fused>,
     blocks: Blocks,
 }
 
-/// Where the parameters stand in p.
+/// The ranges of the parameters in p.
 struct Parts {
     input: Range<usize>,
     modulation: Range<usize>,
@@ -37,8 +37,8 @@ struct Parts {
 }
 
 impl Residual {
-    /// A network of `inputs` columns x and `condition` columns c, with `blocks` blocks of `width` columns; the weights
-    /// of its last product start as N(0, gain²/width).
+    /// A network of `inputs` columns x and `condition` columns c, with `blocks` blocks of `width` columns; the
+    /// weights of its last product start as N(0, gain²/width).
     pub fn new(
         inputs: usize,
         condition: usize,
@@ -72,12 +72,12 @@ impl Residual {
         }
     }
 
-    /// The widths of the two kinds of columns.
+    /// The widths of x and c.
     fn columns(&self) -> [usize; 2] {
         [self.input.in_dim(), self.condition]
     }
 
-    /// Of each row its x and its c, h, the modulation, and the caches of the modulator and of the blocks.
+    /// For each row its x and its c, h, the modulation, and the caches of the modulator and of the blocks.
     fn kept(&self) -> [usize; 6] {
         let (modulation, cache) = match &self.modulator {
             Some(net) => (net.out_dim(), net.cache_width()),
@@ -87,7 +87,7 @@ impl Residual {
         [x, c, self.width(), modulation, cache, self.blocks.cache_width()]
     }
 
-    /// Of each row ẋ, ċ, ḣ, the tangent of the modulation, and the tangents of the modulator and of the blocks.
+    /// For each row ẋ, ċ, ḣ, the tangent of the modulation, and the tangents of the modulator and of the blocks.
     fn kept_tangents(&self) -> [usize; 6] {
         let (modulation, tangents) = match &self.modulator {
             Some(net) => (net.out_dim(), net.tangent_width()),
@@ -97,25 +97,25 @@ impl Residual {
         [x, c, self.width(), modulation, tangents, self.blocks.tangent_width()]
     }
 
-    /// What the modulator works in.
+    /// Scratch space of the modulator.
     fn modulator_scratch(&self) -> usize {
         self.modulator.as_ref().map_or(0, |net| net.scratch_width())
     }
 
-    /// What the parts work in, one after the other: the blocks; the gradients of x and c and of their tangents, and
-    /// the modulator.
+    /// Scratch space of the parts, one after the other: the blocks; then the gradients of x and c and of their
+    /// tangents, and the modulator.
     fn inner_width(&self) -> usize {
         self.blocks.scratch_width().max(2 * self.in_dim() + self.modulator_scratch())
     }
 
-    /// The modulation that `rows` hold, or the constants of p.
+    /// The modulation in `rows`, or the constants in p.
     fn modulation<'a, F>(&self, p: &'a [F], rows: &'a [F]) -> Modulation<'a, F> {
         let rows = if self.modulator.is_some() { rows } else { &p[self.parts().modulation] };
         Modulation { rows, columns: self.blocks.modulation() }
     }
 }
 
-/// Rows (x, c) to x and c.
+/// Splits rows (x, c) into x and c.
 fn split<F: Copy>(rows: &[F], x: &mut [F], c: &mut [F], [inputs, condition]: [usize; 2]) {
     for (r, row) in rows.chunks_exact(inputs + condition).enumerate() {
         x[r * inputs..][..inputs].copy_from_slice(&row[..inputs]);
@@ -123,7 +123,7 @@ fn split<F: Copy>(rows: &[F], x: &mut [F], c: &mut [F], [inputs, condition]: [us
     }
 }
 
-/// x and c to rows (x, c).
+/// Joins x and c to rows (x, c).
 fn join<F: Copy>(x: &[F], c: &[F], rows: &mut [F], [inputs, condition]: [usize; 2]) {
     for (r, row) in rows.chunks_exact_mut(inputs + condition).enumerate() {
         row[..inputs].copy_from_slice(&x[r * inputs..][..inputs]);

@@ -67,12 +67,12 @@ fn values(
     (v, vdot)
 }
 
-/// All functions of `net` against differences, with moments and conditions that rows share or do not.
+/// Checks all functions of `net` against differences, with shared and with separate moments and conditions.
 fn check(net: &dyn VectorField<f64>) {
     let (mut rng, rows) = (seeded(7), 3);
     let mut p = vec![f64::NAN; net.num_params()];
     net.init(&mut p, &mut rng);
-    // Biases and what starts at zero, too.
+    // Also biases and other parameters that start at zero.
     p.iter_mut().for_each(|p| *p += 0.1 * f64::normal(&mut rng));
     let mut t = vec![f64::NAN; p.len()];
     net.transpose(&p, &mut t);
@@ -111,7 +111,7 @@ fn check(net: &dyn VectorField<f64>) {
         assert_close("backward dp", 1e-7, &dp, &want);
         let want = differences(at.x, |x| first(&p, Inputs { x, ..at }));
         assert_close("backward dx", 1e-7, &dx, &want);
-        // Either alone is the same.
+        // Each alone gives the same.
         let (mut alone, mut dx_alone) = (vec![1.0; p.len()], vec![f64::NAN; at.x.len()]);
         net.backward(w, at, &dv, Some(&mut alone), None, &mut workspace);
         net.backward(w, at, &dv, None, Some(&mut dx_alone), &mut workspace);
@@ -134,7 +134,7 @@ fn check(net: &dyn VectorField<f64>) {
     shared_is_repeated(net, &p);
 }
 
-/// What rows share gives the bits of what each has for itself, and a batch those of its rows.
+/// Shared moments and conditions give the same bits as separate ones, and a batch gives the same bits as its rows.
 fn shared_is_repeated(net: &dyn VectorField<f64>, p: &[f64]) {
     let (rows, mut rng) = (5, seeded(3));
     let batch = Batch::new(net, rows, 1, 1, &mut rng);

@@ -11,28 +11,29 @@ use crate::nn::{Activation, NetworkSpec};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum AdversarialLoss {
-    /// Both players on one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the
-    /// default learning rates the critic wins at once and the generator stalls; at 1e-3 and a
-    /// [`critic_lr`](GanConfig::critic_lr) of 5e-4 it loses modes instead. Use it to study these failures.
+    /// Both players optimize one value, E log σ(D(x)) + E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1). At the
+    /// default learning rates the critic wins at once and the generator stalls; at a learning rate of 1e-3 and a
+    /// [`critic_lr`](GanConfig::critic_lr) of 5e-4 the generator loses modes instead. Use this game to study these
+    /// failures.
     Minimax,
     /// The generator maximizes E log σ(D(x̃)), and the critic is penalized for its slope at the data (Mescheder et
     /// al. 2018, eq. 9).
     NonSaturatingR1 {
         /// γ of (γ/2) E‖∇D(x)‖², x in standard deviations. 0 or more; the paper uses 10 for images. A smaller
-        /// value lets the critic be steeper near narrow modes: 0.1 to 1 in two dimensions.
+        /// value lets the critic be steeper near narrow modes: use 0.1 to 1 in two dimensions.
         gamma: f64,
     },
-    /// The critic compares each real row with a generated one, D(x) − D(x̃), and so does the generator
-    /// (Jolicoeur-Martineau 2019); the critic is penalized for its slope at both kinds of rows (R1 and R2), with which
-    /// the game converges locally (Huang et al. 2024, R3GAN). A generator that covers one mode alone still pays for the
-    /// others: every real row is in its loss.
+    /// Critic and generator both compare each real row with a generated one, D(x) − D(x̃) (Jolicoeur-Martineau 2019).
+    /// The critic is penalized for its slope at both kinds of rows (R1 and R2), which makes the game converge locally
+    /// (Huang et al. 2024, R3GAN). Every real row is in the generator's loss, so a generator that covers only one
+    /// mode is still penalized for the others.
     Relativistic {
-        /// γ of (γ/2) (E‖∇D(x)‖² + E‖∇D(x̃)‖²), x in standard deviations. 0 or more. A smaller value lets the critic be
-        /// steeper near narrow modes: 0.01 to 1 in two dimensions.
+        /// γ of (γ/2) (E‖∇D(x)‖² + E‖∇D(x̃)‖²), x in standard deviations. 0 or more. A smaller value lets the critic
+        /// be steeper near narrow modes: use 0.01 to 1 in two dimensions.
         gamma: f64,
     },
     /// The critic estimates the Wasserstein-1 distance (Arjovsky et al. 2017), and is penalized where its slope
-    /// between data and generated rows is not 1 (Gulrajani et al. 2017, eq. 3). The smaller λ, the larger the
+    /// between data and generated rows differs from 1 (Gulrajani et al. 2017, eq. 3). A smaller λ gives a larger
     /// estimate.
     WassersteinGp {
         /// λ of λ E(‖∇D(x̂)‖ − 1)², x in standard deviations. 0 or more; the paper uses 10. A smaller value lets the
@@ -41,15 +42,16 @@ pub enum AdversarialLoss {
     },
 }
 
-/// How the critic of a [`Gan`] sees the condition of a row. The generator always takes it beside its noise.
+/// How the critic of a [`Gan`] uses the condition of a row. The generator always gets it as an input, along with its
+/// noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Conditioning {
-    /// Beside the row, as its input: D([x | c]) (Mirza & Osindero 2014).
+    /// As an input, concatenated with the row: D([x | c]) (Mirza & Osindero 2014).
     #[default]
     Concatenation,
-    /// As a projection of its last hidden layer h: D(x, c) = v·h(x) + ⟨E·c, h(x)⟩ and a number that depends on c alone,
-    /// with a trained row of E for each class (Miyato & Koyama 2018, eq. 3).
+    /// As a projection of its last hidden layer h: D(x, c) = v·h(x) + ⟨E·c, h(x)⟩, plus a number that depends only on
+    /// c, with a trained row of E for each class (Miyato & Koyama 2018, eq. 3).
     Projection,
 }
 
@@ -75,21 +77,21 @@ pub struct GanConfig {
     /// Coordinates of z. 1 to 65,536; with fewer than `dim`, rows lie on a surface. Default 2.
     pub latent_dim: usize,
     /// The generator's network: see [`NetworkSpec`]. With more octaves of z it can change faster from mode to mode;
-    /// without hidden layers it is affine in its features. At most 2²⁸ parameters. Default five layers of 64 with SiLU,
-    /// and 3 octaves.
+    /// without hidden layers it is affine in its features. At most 2²⁸ parameters. Default: five layers of 64 with
+    /// SiLU, and 3 octaves.
     pub generator: NetworkSpec,
-    /// The critic's network, likewise. Default three layers of 64 with a leaky ReLU of slope 0.2 (Radford et al. 2016),
-    /// and 3 octaves.
+    /// The critic's network, under the same rules. Default: three layers of 64 with a leaky ReLU of slope 0.2
+    /// (Radford et al. 2016), and 3 octaves.
     pub critic: NetworkSpec,
     /// Steps of the critic per step of the generator. 1 to 1000. Default 1; Gulrajani et al. use 5.
     pub critic_steps: usize,
     /// The critic's learning rate, with the schedule of `optimizer`. More than 0. Default 6e-3, twice the
-    /// generator's: Heusel et al. 2017 let the critic learn faster.
+    /// generator's: Heusel et al. 2017 also let the critic learn faster.
     pub critic_lr: f64,
-    /// What rows are conditioned on: both players see it. Default [`ConditionKind::None`].
+    /// What rows are conditioned on. Both players see the condition. Default [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// How the critic sees the condition; without one it changes nothing. Default [`Conditioning::Concatenation`].
+    /// How the critic uses the condition, if there is one. Default [`Conditioning::Concatenation`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "Conditioning::is_default"))]
     pub conditioning: Conditioning,
     /// The optimizer of both players. Default: lr 3e-3, β = (0.5, 0.9), no clipping, and the rest as in
@@ -162,7 +164,7 @@ impl GanConfig {
         self.optimizer.validate()
     }
 
-    /// Columns of the condition that the critic takes beside the row, and that it projects on.
+    /// Columns of the condition that the critic takes as an input, and that it uses for the projection.
     pub(super) fn critics_condition(&self) -> (usize, usize) {
         match (self.condition.width(), self.conditioning) {
             (width, Conditioning::Concatenation) => (width, 0),

@@ -1,7 +1,7 @@
-//! The adversarial paradigm: a generator that never sees the data learns from a critic that does.
+//! The adversarial paradigm: a generator that never sees the data learns from a critic that sees them.
 //!
-//! The generator maps noise to rows. The critic gives each row a number that separates real from generated rows,
-//! and each is trained against the other. A row is drawn in one pass; there is no likelihood.
+//! The generator maps noise to rows. The critic gives each row a number that separates real from generated rows.
+//! The two are trained against each other. Drawing a row takes one pass; there is no likelihood.
 //!
 //! # Formula
 //!
@@ -11,8 +11,8 @@
 //! | game | the critic minimizes | the generator minimizes | which at the optimal critic is |
 //! | --- | --- | --- | --- |
 //! | minimax (Goodfellow et al. 2014, eq. 1) | −E log σ(D(x)) − E log(1 − σ(D(x̃))) | E log(1 − σ(D(x̃))) | Jensen–Shannon |
-//! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | a value whose gradient is that of KL(model‖data) − 2·JS (Arjovsky & Bottou 2017, theorem 2.5), without the penalty |
-//! | relativistic + R1 + R2 (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2) | −E log σ(D(x) − D(x̃)) + (γ/2) (E‖∇D(x)‖² + E‖∇D(x̃)‖²) | −E log σ(D(x̃) − D(x)) | a divergence of its own, 0 only where the two agree (Jolicoeur-Martineau 2020) |
+//! | non-saturating + R1 (ibid. §3; Mescheder et al. 2018, eq. 9) | the same + (γ/2) E‖∇D(x)‖² | −E log σ(D(x̃)) | a value with the gradient of KL(model‖data) − 2·JS (Arjovsky & Bottou 2017, theorem 2.5), without the penalty |
+//! | relativistic + R1 + R2 (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2) | −E log σ(D(x) − D(x̃)) + (γ/2) (E‖∇D(x)‖² + E‖∇D(x̃)‖²) | −E log σ(D(x̃) − D(x)) | another divergence, which is 0 only if model and data agree (Jolicoeur-Martineau 2020) |
 //! | Wasserstein + gradient penalty (Gulrajani et al. 2017, eq. 3) | E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖ − 1)² | −E D(x̃) | Wasserstein-1, for large λ |
 //!
 //! where x̂ = εx + (1−ε)x̃, ε uniform on [0, 1]; γ and λ are the weights of the penalties. The gradient in the
@@ -22,12 +22,12 @@
 //! their gradient contains second derivatives of D. It is exact: the reverse of a tangent through the critic along
 //! ∂P/∂(∇ₓD).
 //!
-//! **Conditions**: with a [`condition`](GanConfig::condition) c the generator takes it beside its noise, x̃ = G(z,
-//! c), and the critic judges a row under its condition, D(x, c). [`Conditioning`] says how it sees c: as an input
-//! beside x (Mirza & Osindero 2014), or as a projection of its last hidden layer (Miyato & Koyama 2018). The
-//! generated rows of a minibatch have the conditions of its real rows, and so have the x̂ between them; a penalty is
-//! on ∇ₓD, with c held fixed. Without a condition, [`sample`](crate::Distribution::sample) draws one for each row, as
-//! often as it was in the training rows.
+//! **Conditions**: with a [`condition`](GanConfig::condition) c, the generator takes c along with its noise, x̃ =
+//! G(z, c), and the critic judges a row under its condition, D(x, c). [`Conditioning`] says how the critic uses c: as
+//! an input along with x (Mirza & Osindero 2014), or as a projection of its last hidden layer (Miyato & Koyama 2018).
+//! The generated rows of a minibatch have the conditions of its real rows, and so do the x̂ between them. Penalties
+//! apply to ∇ₓD, with c held fixed. [`sample`](crate::Distribution::sample) draws a condition for each row, with its
+//! frequency in the training rows.
 //!
 //! **Likelihood**: none. G gives rows but no density. [`Gan::critic`] and [`Gan::critic_given`] return the critic's
 //! values.
@@ -63,25 +63,25 @@
 //!
 //! # What can go wrong
 //!
-//! - **Vanishing gradient.** log(1 − σ(D(x̃))) is flat where the critic is certain, so a critic that wins early
-//!   stops the generator. *See*: both parts of [`TrainReport`] are near 0, and D of real rows is far above D of
-//!   generated ones, as in the minimax game at the default learning rates on many narrow modes. *Change*: another
-//!   game.
+//! - **Vanishing gradient.** log(1 − σ(D(x̃))) is flat where the critic is certain, so a critic that wins early stops
+//!   the generator from learning. *See*: both parts of [`TrainReport`] are near 0, and D of real rows is far above D
+//!   of generated ones, as in the minimax game at the default learning rates on many narrow modes. *Change*: use
+//!   another game.
 //! - **The losses do not measure quality.** They are losses of a game, and may rise while the samples improve.
-//!   *See*: draw rows and measure ([`metrics`](crate::metrics)). Only the negative loss of the Wasserstein critic
-//!   estimates a distance, in standard units, and only for large λ. A critic of constant slope c reaches cW₁ − λ(c
-//!   − 1)², at best W₁ + W₁²/4λ: at the default λ = 0.1 that is 1.125 for W₁ = 0.5.
+//!   *See*: draw rows and measure them ([`metrics`](crate::metrics)). Only the negative loss of the Wasserstein
+//! critic   estimates a distance, in standard units, and only for large λ. A critic of constant slope c reaches cW₁ −
+//! λ(c   − 1)², at best W₁ + W₁²/4λ: at the default λ = 0.1 this is 1.125 for W₁ = 0.5.
 //! - **Mode collapse.** Nothing draws the generator back to modes that it has left. *See*:
-//!   [`mode_coverage`](crate::metrics::mode_coverage) where modes are known, recall of
-//!   [`prdc`](crate::metrics::prdc()) where not. On a grid of 25 modes the minimax game neglects most of them, even at
-//!   lower learning rates, and the games with a penalty find all ([measured](crate::results)). *Change*: the game,
-//!   then more steps.
-//! - **Oscillation.** Two players who both improve need not converge. *See*: the samples get worse from one look
-//!   to the next. The moving average of the parameters, with which rows are drawn, dampens it. *Change*: lower both
+//!   [`mode_coverage`](crate::metrics::mode_coverage) if the modes are known, otherwise the recall of
+//!   [`prdc`](crate::metrics::prdc()). On a grid of 25 modes, the minimax game misses most of the modes, even at
+//!   lower learning rates, and the games with a penalty find all of them ([measured](crate::results)). *Change*: use
+//!   another game, then train for more steps.
+//! - **Oscillation.** Two players that both improve need not converge. *See*: the samples get worse from one check to
+//!   the next. Drawing rows with the moving average of the parameters dampens the oscillation. *Change*: lower both
 //!   learning rates.
-//! - **Rows between modes.** G is continuous and the support of its noise is connected. A deep G on Fourier features
-//!   of z crosses quickly from mode to mode, and with a critic on Fourier features of x even narrow modes come
-//!   out sharp.
+//! - **Rows between modes.** G is continuous and the support of its noise is connected, so some rows fall between
+//!   modes. A deep G on Fourier features of z crosses quickly from mode to mode, and with a critic on Fourier
+//!   features of x even narrow modes come out sharp.
 //!
 //! # Papers
 //!
@@ -155,7 +155,7 @@ pub struct Gan {
 }
 
 impl Gan {
-    /// An untrained generator and critic.
+    /// Creates an untrained generator and critic.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first field out of range.
@@ -178,21 +178,21 @@ impl Gan {
         })
     }
 
-    /// The config it was made with.
+    /// The config that the model was made with.
     pub fn config(&self) -> &GanConfig {
         &self.config
     }
 
     /// The critic's value D(x) for each row of x, (n, dim), with the moving average of its parameters.
     ///
-    /// In the logistic games this is the log-odds that a row is real, at the optimal critic ln p(x) − ln p_G(x)
-    /// (Goodfellow et al. 2014, prop. 1). In the Wasserstein game it is a potential in standard deviations, defined
-    /// up to a constant and, unless λ is large, steeper than 1.
+    /// In the logistic games this is the log-odds that a row is real; for the optimal critic it is ln p(x) − ln
+    /// p_G(x) (Goodfellow et al. 2014, prop. 1). In the Wasserstein game it is a potential in standard deviations,
+    /// defined up to a constant and, unless λ is large, steeper than 1.
     ///
     /// # Errors
     /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
     /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity, and
-    /// [`Error::Condition`] for a model with conditions: [`critic_given`](Gan::critic_given) takes them.
+    /// [`Error::Condition`] for a conditional model: use [`critic_given`](Gan::critic_given) instead.
     pub fn critic(&self, x: ArrayView2<f32>) -> Result<Array1<f64>> {
         self.judge_rows(x, None)
     }
@@ -200,7 +200,7 @@ impl Gan {
     /// The critic's value D(x, c) for each row of x, (n, dim), under a condition.
     ///
     /// # Errors
-    /// As [`critic`](Gan::critic), and [`Error::Condition`] for a condition of another kind or count.
+    /// As [`critic`](Gan::critic), and [`Error::Condition`] for a condition of the wrong kind or number of rows.
     pub fn critic_given(&self, x: ArrayView2<f32>, condition: &Condition) -> Result<Array1<f64>> {
         self.judge_rows(x, Some(condition))
     }
@@ -238,13 +238,13 @@ impl Paradigm for Gan {
 
     /// Trains both players for `steps` steps of the generator.
     ///
-    /// The report's loss is the critic's, including the penalty. Its parts are `critic` (without the penalty),
-    /// `penalty` and `generator`, each from its last update in the step. None of them says how good the samples
-    /// are. On held-out rows the critic's loss without the penalty is measured, of the players as they stand in the
-    /// step, not of the averages with which rows are drawn. It falls behind the training loss when the critic
-    /// memorizes the rows (Gulrajani et al. 2017). In the Wasserstein game its negative estimates the distance W₁
-    /// times the critic's slope c: a critic of slope c gains cW₁ and pays λ(c − 1)², so the best c is 1 + W₁/2λ,
-    /// near 1 only if λ is much larger than W₁.
+    /// The report's loss is the critic's loss, including the penalty. Its parts are `critic` (without the penalty),
+    /// `penalty` and `generator`, each from its last update in the step. None of them says how good the samples are.
+    /// On held-out rows, the critic's loss is measured without the penalty, with the current parameters of both
+    /// players and not with the averages that draw rows. It falls behind the training loss when the critic memorizes
+    /// the rows (Gulrajani et al. 2017). In the Wasserstein game, the negative of this loss estimates the distance W₁
+    /// times the critic's slope c: a critic of slope c gains cW₁ at a penalty of λ(c − 1)², so the best c is 1 +
+    /// W₁/2λ, which is near 1 only if λ is much larger than W₁.
     ///
     /// # Errors
     /// As in the trait, and [`Error::Config`] for a `patience`: the loss of a game has no best value.

@@ -2,18 +2,18 @@ use super::GanConfig;
 use crate::nn::{Fused, Network, Tape, Weights, grow, join, take_rows};
 use crate::numeric::Real;
 
-/// A player's network f, of rows x: (n, dim) under conditions c: (n, width), or (1, width) for all rows. Its value is
+/// A player's network f of rows x: (n, dim) under conditions c: (n, width), or (1, width) for all rows. Its value is
 ///
 /// - f(x), without a condition,
 /// - f([x | c]), where the condition is concatenated, or
-/// - ⟨(1, c), f(x)⟩ = f₀(x) + Σⱼ cⱼ fⱼ(x), where it is projected: the last layer has an output more for each column of
-///   c, fⱼ(x) = ⟨eⱼ, h(x)⟩ + bⱼ for its inputs h, so that the sum is ⟨E·c, h⟩ + ⟨b, c⟩.
+/// - ⟨(1, c), f(x)⟩ = f₀(x) + Σⱼ cⱼ fⱼ(x), where it is projected: the last layer has one more output for each column
+///   of c, fⱼ(x) = ⟨eⱼ, h(x)⟩ + bⱼ for its inputs h, so that the sum is ⟨E·c, h⟩ + ⟨b, c⟩.
 #[derive(Debug, Clone)]
 pub(super) struct Player {
     pub net: Fused,
     /// Columns of x, or of z.
     pub dim: usize,
-    /// Columns of c that f reads behind x, and that are projected: one of the two is 0.
+    /// Columns of c that f reads after x, and columns that are projected: one of the two is 0.
     joined: usize,
     projected: usize,
 }
@@ -24,7 +24,7 @@ pub(super) struct Pass<F> {
     // [x | c]: (n, dim + joined), and its gradient
     joined: Vec<F>,
     djoined: Vec<F>,
-    // f(x), the gradient in it, and that in its tangent: (n, 1 + projected)
+    // f(x), its gradient, and the gradient of its tangent: (n, 1 + projected)
     y: Vec<F>,
     dy: Vec<F>,
     dydot: Vec<F>,
@@ -52,7 +52,7 @@ impl Player {
         Player { net, dim: config.dim, joined, projected }
     }
 
-    /// The values at rows x: (n, dim), with nothing kept; values: (n, columns).
+    /// The values at rows x: (n, dim), without keeping anything; values: (n, columns).
     pub fn infer<F: Real>(&self, p: &[F], x: &[F], c: &[F], values: &mut [F], pass: &mut Pass<F>) {
         let Pass { joined, y, scratch, .. } = pass;
         let rows = x.len() / self.dim;
@@ -99,7 +99,7 @@ impl Player {
         dy
     }
 
-    /// dp += and dx = the gradient of ⟨slopes, values⟩ at the last `forward`, c held fixed.
+    /// dp += and dx = the gradient of ⟨slopes, values⟩ at the last `forward`, with c held fixed.
     pub fn backward<F: Real>(
         &self,
         w: Weights<F>,
@@ -124,11 +124,11 @@ impl Player {
     /// At the last `forward`, with g = ∇ₓ value of each row and some function P of it: the sum of P, and dp += the
     /// gradient of ⟨slopes, values⟩ + weight · Σ P. `penalty` replaces a g by u = ∂P/∂g, and returns P.
     ///
-    /// P depends on θ through g = ∇ₓD(x; θ): ∂P/∂θ = ⟨u, ∂g/∂θ⟩ with u = ∂P/∂g, which for a fixed u is the gradient of
-    /// ⟨u, ∇ₓD⟩, the derivative of D along u. So: one backward pass for g, one `jvp` along u, and one `jvp_backward`
-    /// that carries the value (by dy) and the penalty (by dẏ = weight) together. Its part in ẋ is that first pass,
-    /// which has kept it. A condition is held fixed: its columns of g have no part in P, and u is 0 there. Where it is
-    /// projected, D is ⟨(1, c), f(x)⟩, linear in f, and (1, c) stands in dy and dẏ.
+    /// P depends on θ through g = ∇ₓD(x; θ): ∂P/∂θ = ⟨u, ∂g/∂θ⟩ with u = ∂P/∂g, which for a fixed u is the gradient
+    /// of ⟨u, ∇ₓD⟩, the derivative of D along u. So: one backward pass for g, one `jvp` along u, and one
+    /// `jvp_backward` that carries the value (by dy) and the penalty (by dẏ = weight) together. Its part in ẋ is the
+    /// first pass, whose result is kept. A condition is held fixed: its columns of g have no part in P, and u is 0
+    /// there. If the condition is projected, D is ⟨(1, c), f(x)⟩, linear in f, and (1, c) is a factor in dy and dẏ.
     pub fn penalized_backward<F: Real>(
         &self,
         w: Weights<F>,

@@ -7,14 +7,14 @@ use crate::nn::{Network, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// What a player pays at a row with D(x) = a, and its slope in a.
+/// A player's loss at a row with D(x) = a, and the derivative of this loss in a.
 type Value<F> = fn(AdversarialLoss, F) -> (F, F);
 
-/// The games' values. In the logistic ones D is the logit: the probability that a row is real is σ(D(x)), so
-/// −log σ(a) = softplus(−a) and −log(1 − σ(a)) = softplus(a). In the relativistic game a = D(x) − D(x̃) is the logit that
-/// of two rows the first is the real one; the generator pays for it with the sign reversed.
+/// The losses of the games. In the logistic games D is the logit: the probability that a row is real is σ(D(x)), so
+/// −log σ(a) = softplus(−a) and −log(1 − σ(a)) = softplus(a). In the relativistic game, a = D(x) − D(x̃) is the logit
+/// that the first of two rows is the real one; the generator's loss has the opposite sign of a.
 impl AdversarialLoss {
-    /// The critic, at a real row.
+    /// The critic's loss at a real row.
     pub(super) fn on_real<F: Real>(self, a: F) -> (F, F) {
         match self {
             AdversarialLoss::WassersteinGp { .. } => (-a, -F::one()),
@@ -22,7 +22,7 @@ impl AdversarialLoss {
         }
     }
 
-    /// The critic, at a generated row.
+    /// The critic's loss at a generated row.
     pub(super) fn on_fake<F: Real>(self, a: F) -> (F, F) {
         match self {
             AdversarialLoss::WassersteinGp { .. } => (a, F::one()),
@@ -30,10 +30,10 @@ impl AdversarialLoss {
         }
     }
 
-    /// The generator, at a row of its own.
+    /// The generator's loss at a generated row.
     pub(super) fn on_generated<F: Real>(self, a: F) -> (F, F) {
         match self {
-            // log(1 − σ(a)): what the critic wins, the generator loses.
+            // log(1 − σ(a)): the critic's gain is the generator's loss.
             AdversarialLoss::Minimax => (-a.fast_softplus(), -a.fast_sigmoid()),
             AdversarialLoss::NonSaturatingR1 { .. } | AdversarialLoss::Relativistic { .. } => {
                 ((-a).fast_softplus(), -(-a).fast_sigmoid())
@@ -42,7 +42,7 @@ impl AdversarialLoss {
         }
     }
 
-    /// Whether what a row pays depends on the row of the other kind that it is paired with.
+    /// Whether a row's loss depends on the row of the other kind with which it is paired.
     pub(super) fn pairs(self) -> bool {
         matches!(self, AdversarialLoss::Relativistic { .. })
     }
@@ -56,8 +56,8 @@ impl AdversarialLoss {
                 let gamma = F::of(gamma);
                 (F::of(0.5) * gamma * square, gamma)
             }
-            // u = 2λ(‖g‖ − 1) g/‖g‖. At g = 0 the norm has no slope; 0 is in its subgradient and is what
-            // g·(…) gives as long as the quotient is finite.
+            // u = 2λ(‖g‖ − 1) g/‖g‖. At g = 0 the norm has no derivative; 0 is in its subdifferential, and g·(…) is 0
+            // as long as the quotient is finite.
             AdversarialLoss::WassersteinGp { lambda } => {
                 let (lambda, norm) = (F::of(lambda), square.sqrt());
                 let excess = norm - F::one();
@@ -72,23 +72,23 @@ impl AdversarialLoss {
     }
 }
 
-/// The critic's side of the game: mean of on_real(D(x, c)) + on_fake(D(G(z, c), c)) + penalty, the generated rows under
+/// The critic's loss: the mean of on_real(D(x, c)) + on_fake(D(G(z, c), c)) + penalty, with the generated rows under
 /// the same conditions as the real ones.
 #[derive(Debug)]
 pub(super) struct Critic<'a, F> {
     pub(super) loss: AdversarialLoss,
     pub(super) critic: &'a Player,
     pub(super) generator: &'a Player,
-    /// The generator's parameters, as they stand in this step.
+    /// The generator's parameters in this step.
     pub(super) opponent: Vec<F>,
 }
 
-/// What chance gives to the critic's step, beside the real rows.
+/// The random numbers drawn for the critic's step.
 #[derive(Default)]
 pub(super) struct Fakes<F> {
     pub(super) z: Vec<F>, // (n, latent)
     pub(super) x: Vec<F>, // (n, dim): G(z, c)
-    // (n): how much of a real row its interpolate holds, uniform on [0, 1). Only the Wasserstein game
+    // (n): the weight of the real row in its interpolate, uniform on [0, 1). Only the Wasserstein game
     // interpolates.
     share: Vec<F>,
     pass: Pass<F>,
@@ -99,7 +99,7 @@ pub(super) struct CriticScratch<F> {
     between: Vec<F>, // (n, dim)
     slopes: Vec<F>,  // (n)
     pass: Pass<F>,
-    // Of the generated rows, where they are paired with the real ones.
+    // The slopes of the generated rows, if they are paired with the real ones.
     fake: Pass<F>,
 }
 
@@ -127,7 +127,7 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
         }
     }
 
-    /// Without `dp` the penalty is left out: it shapes the training and says nothing about held-out rows.
+    /// Without `dp` the penalty is omitted: it matters for training only, and says nothing about held-out rows.
     fn loss_grad(
         &self,
         w: Weights<F>,
@@ -160,8 +160,8 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
 }
 
 impl<F: Real> Critic<'_, F> {
-    /// Σ on_real(D(x, c) − D(x̃, c)) over pairs of rows, and Σ P(∇ₓD(x, c)) + P(∇ₓD(x̃, c)); dp += weight · its gradient.
-    /// The value's slope in D(x̃) is that in D(x), reversed.
+    /// Σ on_real(D(x, c) − D(x̃, c)) over pairs of rows, and Σ P(∇ₓD(x, c)) + P(∇ₓD(x̃, c)); dp += weight · its
+    /// gradient. The loss's derivative in D(x̃) is the negative of that in D(x).
     fn pay_in_pairs(
         &self,
         w: Weights<F>,
@@ -191,7 +191,7 @@ impl<F: Real> Critic<'_, F> {
         loss + r1 + r2
     }
 
-    /// Σ value(D(x, c)) over some rows, where it has a value, and, if they are `penalized`, Σ P(∇ₓD(x, c)); dp +=
+    /// Σ value(D(x, c)) over some rows, if there is a value, and, if they are `penalized`, Σ P(∇ₓD(x, c)); dp +=
     /// weight · its gradient.
     fn pay(
         &self,
@@ -229,15 +229,15 @@ impl<F: Real> Critic<'_, F> {
     }
 }
 
-/// The generator's side of the game: mean of on_generated(D(G(z, c), c)). It sees no data, only conditions that go with
-/// some; in the relativistic game it sees what the critic says of real rows: mean of on_generated(D(G(z, c), c) −
+/// The generator's loss: the mean of on_generated(D(G(z, c), c)). It uses no data, only the conditions of some rows.
+/// In the relativistic game it also uses the critic's values of real rows: the mean of on_generated(D(G(z, c), c) −
 /// D(x, c)).
 #[derive(Debug)]
 pub(super) struct Generator<'a, F> {
     pub(super) loss: AdversarialLoss,
     pub(super) critic: &'a Player,
     pub(super) generator: &'a Player,
-    /// The critic's parameters as they stand in this step, and the same transposed.
+    /// The critic's parameters in this step, and the same transposed.
     pub(super) opponent: (Vec<F>, Vec<F>),
 }
 
@@ -247,7 +247,7 @@ pub(super) struct GeneratorScratch<F> {
     critic: Pass<F>,
     slopes: Vec<F>, // (n)
     dx: Vec<F>,     // (n, dim)
-    // D(x, c) of real rows: (n); 0 where the game does not ask.
+    // D(x, c) of real rows: (n); 0 if the game does not use it.
     real: Vec<F>,
 }
 

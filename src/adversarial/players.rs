@@ -9,7 +9,7 @@ use crate::model::{Observer, TrainOptions, TrainReport};
 use crate::nn::Network;
 use crate::numeric::rng::{Rng, Streams};
 
-/// The two players in training, each with its side of the game.
+/// The two players in training, each with its own loss.
 struct Players<'a> {
     config: &'a GanConfig,
     critic_optimizer: OptimizerConfig,
@@ -55,8 +55,8 @@ impl Training for Players<'_> {
         &["critic", "penalty", "generator"]
     }
 
-    /// `critic_steps` steps of the critic against the present generator, then one of the generator against
-    /// the critic that came of them. Returns the critic's last loss.
+    /// `critic_steps` steps of the critic against the present generator, then one step of the generator against the
+    /// updated critic. Returns the critic's last loss.
     fn step(&mut self, progress: Progress, streams: Streams) -> Result<f64> {
         self.critics_game.opponent.copy_from_slice(&self.generator.now().p);
         let fill = random_rows(self.rows);
@@ -73,7 +73,7 @@ impl Training for Players<'_> {
 
         let (game, p) = (&self.generators_game, &self.generator.now().p);
         let streams = streams.family(self.config.critic_steps as u64);
-        // The generator's side sees no data, only conditions that go with some, but where rows are paired.
+        // The generator's loss uses no data, only the conditions of some rows, unless rows are paired.
         let asks = self.config.loss.pairs() || self.rows.c.ncols() > 0;
         let conditions = |rng: &mut Rng, n: usize, x: &mut Vec<f32>, c: &mut Vec<f32>| {
             if asks {
@@ -98,7 +98,7 @@ impl Training for Players<'_> {
         mean_loss(&self.critics_game, &self.critic.now().p, part, progress, streams)
     }
 
-    /// The critic against the generator, and against the averaged one, which will sample.
+    /// The critic's loss against the generator, and against the averaged generator, which draws samples.
     fn last_losses(&mut self, part: &Part, progress: Progress, streams: Streams) -> [f64; 2] {
         let Players { generator, critic, critics_game, .. } = self;
         let Parameters { p, average } = generator.now();
@@ -132,7 +132,7 @@ impl Gan {
         let Players { critic, generator, .. } = players;
         (self.critic_parameters, self.generator_parameters) = match played {
             Ok(_) => (critic.finish(), generator.finish()),
-            // Either player may be the one that ran away: both go back.
+            // Either player may have diverged, so both are restored.
             Err(_) => (critic.last_good(), generator.last_good()),
         };
         played?.report()

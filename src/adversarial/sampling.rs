@@ -38,7 +38,7 @@ impl Gan {
         input.clear();
         input.extend_from_slice(x);
         self.fitted.standardizer.standardize(input);
-        // Sums of absurd rows stay finite.
+        // Clamped, so that sums over absurdly large rows stay finite.
         input.iter_mut().for_each(|z| *z = z.clamp(-1e9, 1e9));
         scores.resize(out.len(), 0.0);
         self.critic.infer(&self.critic_parameters.average, input, c, scores, pass);

@@ -9,16 +9,16 @@ use crate::numeric::{Real, log_mean_exp};
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    // What the encoder sees of the rows: (n, dim)
+    // The encoder's input: (n, dim)
     near: Vec<f32>,
     // ln |dx′/dx| of the standardized rows x′: (n)
     constant: Vec<f64>,
     q: Gaussians<f32>,
-    // A stream per row.
+    // One stream per row.
     noise: Vec<Rng>,
-    // A tile of draws, whichever rows they are of: (t, latent)
+    // A tile of draws, which may belong to several rows: (t, latent)
     z: Vec<f32>,
-    // Their conditions, where each row has its own: (t, width)
+    // Their conditions, if each row has its own: (t, width)
     c: Vec<f32>,
     likelihood: Gaussians<f32>,
     // ln p(z) − ln q(z|x): (t)
@@ -30,8 +30,8 @@ pub(super) struct Scratch {
 impl Vae {
     /// Adds ln (1/K) Σₖ wₖ, wₖ = p(x|zₖ, c) p(zₖ) / q(zₖ|x, c), zₖ = μ + σ·εₖ, of each row to `nats`.
     ///
-    /// The draws of all rows run through the decoder in full tiles; a row's noise has a stream of its own,
-    /// keyed by its content.
+    /// The draws of all rows run through the decoder in full tiles; each row's noise has its own stream, keyed by the
+    /// row's content.
     pub(super) fn bound_tile(
         &self,
         seed: u64,

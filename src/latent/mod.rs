@@ -1,7 +1,7 @@
-//! The latent-variable paradigm: a density as a mixture over a hidden cause, a variational autoencoder.
+//! The latent-variable paradigm: a density as a mixture over a hidden cause, learned by a variational autoencoder.
 //!
-//! A decoder turns a hidden cause z ~ N(0, I) into a row, an encoder guesses the cause of a row. The two
-//! are trained together on a bound of a likelihood that no one can write down; a row is drawn in one pass.
+//! A decoder turns a hidden cause z ~ N(0, I) into a row; an encoder infers the cause of a row. The two are trained
+//! together on a lower bound of the log-likelihood, which itself has no closed form. Drawing a row takes one pass.
 //!
 //! # Formula
 //!
@@ -18,8 +18,8 @@
 //! N(0, I), so that the gradient passes through z (Kingma & Welling 2014, eq. 3 and 10); the KL has a
 //! closed form. K draws make a tighter bound than one (IWAE, Burda et al. 2016).
 //!
-//! **Sampling**: z ~ N(0, I), x = m(z) + s·ε. The last noise is the model's own: m(z) alone is a draw from
-//! another density than the one whose likelihood is reported.
+//! **Sampling**: z ~ N(0, I), x = m(z) + s·ε. The noise s·ε is part of the model: m(z) without it would be a draw
+//! from a different density than the one whose likelihood is reported.
 //!
 //! # Picture
 //!
@@ -27,7 +27,7 @@
 //!
 //! # Example
 //!
-//! Posterior collapse, made on purpose by a large β, and where it shows.
+//! Posterior collapse, provoked by a large β, and how to see it.
 //!
 //! ```
 //! use quadrivium::{worlds::Toy, *, seeded};
@@ -53,19 +53,19 @@
 //!
 //! # What can go wrong
 //!
-//! - **Posterior collapse.** The KL is felt before the decoder has any use for z, and the encoder falls
-//!   silent. *See*: the part `kl` of [`TrainReport`] goes to 0 and [`Vae::encode`] gives sd 1 for every
-//!   row, as in the example above. *Change*: a smaller [`beta`](VaeConfig::beta), a longer
-//!   [`beta_warmup`](VaeConfig::beta_warmup) (Bowman et al. 2016), more steps.
-//! - **A bound is not the value.** The negative bound may lie well above the true negative log-likelihood,
-//!   never below on average, so a VAE that looks worse than an exact model need not be. *See*: raise
-//!   [`draws`](VaeConfig::draws) and look whether the bound still rises.
-//! - **Blur.** m is continuous, so some z between two modes decode to points between them: on a grid of 25 modes
-//!   far more rows lie outside 3σ of a mode than in the data ([measured](crate::results)). *Change*: Fourier
-//!   features of z, tanh, a high learning rate, and one s for all rows ([`DecoderVariance::Shared`]), which
-//!   cannot grow where modes meet.
-//! - **Holes.** z where p(z) has mass and no q(z|x) does decode to rows that were never trained. *See*:
-//!   draws that score badly under an exact model of the same data.
+//! - **Posterior collapse.** The KL term takes effect before the decoder has any use for z, and the encoder stops
+//!   sending information. *See*: the part `kl` of [`TrainReport`] goes to 0 and [`Vae::encode`] gives sd 1 for every
+//!   row, as in the example above. *Change*: use a smaller [`beta`](VaeConfig::beta), a longer
+//!   [`beta_warmup`](VaeConfig::beta_warmup) (Bowman et al. 2016), or more steps.
+//! - **A bound is not the value.** On average, the negative bound is never below the true negative log-likelihood,
+//! and   it may be well above. So a VAE that looks worse than an exact model need not be worse. *See*: raise
+//!   [`draws`](VaeConfig::draws) and check whether the bound still rises.
+//! - **Blur.** m is continuous, so some z decode to points between two modes: on a grid of 25 modes,
+//!   far more rows lie outside 3σ of a mode than in the data ([measured](crate::results)). *Change*: use Fourier
+//!   features of z, tanh, a high learning rate, and one s for all rows ([`DecoderVariance::Shared`]), which cannot
+//!   grow where modes meet.
+//! - **Holes.** Where p(z) has mass but no q(z|x) does, z decodes to rows that were never trained. *See*: draws that
+//!   have a low likelihood under an exact model of the same data.
 //!
 //! # Papers
 //!
@@ -101,7 +101,7 @@ use crate::nn::limits::{check_params, check_width};
 use crate::nn::{Activation, NetworkSpec};
 use crate::numeric::rng::Streams;
 
-/// What a [`Vae`] is made of and how it learns.
+/// The architecture of a [`Vae`] and how it is trained.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -113,37 +113,37 @@ pub struct VaeConfig {
     pub dim: usize,
     /// Columns of z. 1 to 65,536. Default 2.
     pub latent_dim: usize,
-    /// The encoder's network: see [`NetworkSpec`]. Default three layers of 64 with tanh, and 4 octaves of x.
+    /// The encoder's network: see [`NetworkSpec`]. Default: three layers of 64 with tanh, and 4 octaves of x.
     pub encoder: NetworkSpec,
-    /// The decoder's network. With more octaves of z its steps between modes are steeper, with too many it makes holes;
-    /// tanh makes the steepest. If both networks have neither hidden layers nor octaves, both means are affine, and
-    /// with [`DecoderVariance::Shared`] the model is factor analysis. The two have at most 2²⁸ parameters. Default as
-    /// the encoder.
+    /// The decoder's network. More octaves of z make its steps between modes steeper; too many make holes. Among the
+    /// activations, tanh gives the steepest steps. If both networks have neither hidden layers nor octaves, both
+    /// means are affine, and with [`DecoderVariance::Shared`] the model is factor analysis. The two networks have at
+    /// most 2²⁸ parameters together. Default: the same as the encoder.
     pub decoder: NetworkSpec,
     /// What s depends on. Default [`DecoderVariance::Shared`].
     pub decoder_variance: DecoderVariance,
-    /// The least standard deviation: s = min_sd + softplus(a), in standard deviations of the column, and σ
-    /// likewise. It bounds the likelihood where values repeat. More than 0. Default 0.001.
+    /// The smallest standard deviation: s = min_sd + softplus(a), in standard deviations of the column, and likewise
+    /// for σ. It bounds the likelihood where values repeat. More than 0. Default 0.001.
     pub min_sd: f64,
-    /// Weight of the KL after the warm-up. 1 is the ELBO. Otherwise the loss is no bound on ln p(x): more
-    /// than 1 tells z less about x (β-VAE, Higgins et al. 2017), less than 1 more. What `log_likelihood`
-    /// gives is a bound for any β. 0 or more. Default 1.
+    /// Weight of the KL term after the warm-up. 1 gives the ELBO; with any other value the loss is not a bound on
+    /// ln p(x). With a weight above 1, z carries less information about x (β-VAE, Higgins et al. 2017); below 1,
+    /// more. `log_likelihood` returns a bound for any β. 0 or more. Default 1.
     pub beta: f64,
-    /// Share of a training's steps over which β rises linearly from 0 (Bowman et al. 2016). 0 to 1. Default
+    /// Share of the training steps over which β rises linearly from 0 (Bowman et al. 2016). 0 to 1. Default
     /// 0.2.
     pub beta_warmup: f64,
-    /// Draws K of z per row in `log_likelihood`. 1 gives the ELBO by one draw, more the tighter IWAE bound,
-    /// at K passes of the decoder. 1 to 16,777,216. Default 500.
+    /// Draws K of z per row in `log_likelihood`. 1 gives a one-draw ELBO, more give the tighter IWAE bound, which
+    /// costs K passes of the decoder. 1 to 16,777,216. Default 500.
     pub draws: usize,
-    /// Whether the first training takes away the correlations of the columns
-    /// ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): the model then has only to learn what one
-    /// Gaussian misses. Default true.
+    /// Whether the first training removes the correlations of the columns
+    /// ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): the model then only has to learn what a
+    /// single Gaussian misses. Default true.
     pub whiten: bool,
-    /// What rows are conditioned on: the encoder and the decoder see it beside their inputs. Default
+    /// What rows are conditioned on. The encoder and the decoder get the condition along with their inputs. Default
     /// [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// How the parameters move. Default: a learning rate of 8e-3, and the rest as in [`OptimizerConfig`].
+    /// How the parameters are updated. Default: a learning rate of 8e-3, and the rest as in [`OptimizerConfig`].
     #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
     pub optimizer: OptimizerConfig,
 }
@@ -152,9 +152,9 @@ pub struct VaeConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum DecoderVariance {
-    /// One s per column, for all rows (Rybkin et al. 2021). It makes the sharper modes.
+    /// One s per column, shared by all rows (Rybkin et al. 2021). It gives sharper modes.
     Shared,
-    /// s(z), predicted beside m(z). It fits noise that differs from place to place, and makes wide bridges
+    /// s(z), predicted together with m(z). It fits noise that differs from place to place, but makes wide bridges
     /// between modes.
     PerRow,
 }
@@ -228,7 +228,7 @@ pub struct Vae {
     fitted: Fitted,
 }
 
-/// The encoder's guess of the cause of some rows: q(z|x) = N(mean, diag sd²).
+/// The encoder's distribution of the cause of each row: q(z|x) = N(mean, diag sd²).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Posterior {
     /// μ(x), shape (n, latent_dim).
@@ -238,7 +238,7 @@ pub struct Posterior {
 }
 
 impl Vae {
-    /// A model with random networks.
+    /// Creates a model with random networks.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first field out of range.
@@ -255,7 +255,7 @@ impl Vae {
         })
     }
 
-    /// What it was made with.
+    /// The config that the model was made with.
     pub fn config(&self) -> &VaeConfig {
         &self.config
     }
@@ -281,7 +281,7 @@ impl Vae {
     /// q(z|x, c) of each row of x, (n, dim), under a condition.
     ///
     /// # Errors
-    /// As [`encode`](Vae::encode), and [`Error::Condition`] for a condition of another kind or count.
+    /// As [`encode`](Vae::encode), and [`Error::Condition`] for a condition of the wrong kind or number of rows.
     pub fn encode_given(&self, x: ArrayView2<f32>, condition: &Condition) -> Result<Posterior> {
         self.encode_rows(x, Some(condition))
     }
@@ -309,7 +309,7 @@ impl Vae {
 
     /// m(z), the mean of p(x|z), of each row of z, (n, latent_dim): shape (n, dim), in the units of the data. Of
     /// a column with a [`Tail`](crate::engine::Tail) it is the median.
-    /// Coordinates beyond ±1e6 count as that.
+    /// Coordinates of z beyond ±1e6 are clamped to ±1e6.
     ///
     /// # Errors
     /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
@@ -333,7 +333,7 @@ impl Vae {
     /// m(z, c) of each row of z, (n, latent_dim), under a condition: shape (n, dim), in the units of the data.
     ///
     /// # Errors
-    /// As [`decode`](Vae::decode), and [`Error::Condition`] for a condition of another kind or count.
+    /// As [`decode`](Vae::decode), and [`Error::Condition`] for a condition of the wrong kind or number of rows.
     pub fn decode_given(&self, z: ArrayView2<f32>, condition: &Condition) -> Result<Array2<f32>> {
         self.decode_rows(z, Some(condition))
     }
@@ -342,7 +342,7 @@ impl Vae {
         check_rows("z", z, self.config.latent_dim)?;
         let c = self.fitted.conditions.encode_for(condition, z.nrows())?;
         let decode = |buffers: &mut Gaussians<f32>, z: &mut [f32], c: &[f32], out: &mut [f32]| {
-            // Sums of absurd rows stay finite.
+            // Clamped, so that sums over absurdly large rows stay finite.
             z.iter_mut().for_each(|z| *z = z.clamp(-1e6, 1e6));
             self.networks.decoder.infer_mean(&self.parameters.average, z, c, buffers, out);
             self.fitted.standardizer.restore(out);
@@ -350,7 +350,7 @@ impl Vae {
         Ok(each_tile(z, &c, self.config.dim, decode))
     }
 
-    /// m(μ(x)): each row of x, (n, dim), as its cause's mean explains it.
+    /// m(μ(x)): the reconstruction of each row of x, (n, dim), from the mean of its cause.
     ///
     /// # Errors
     /// As [`encode`](Vae::encode).
@@ -359,7 +359,7 @@ impl Vae {
     }
 }
 
-/// `work(scratch, a copy of the rows, their conditions, out)` on each tile of x; gives all `out`: (n, width).
+/// Calls `work(scratch, a copy of the rows, their conditions, out)` on each tile of x. Returns all `out`: (n, width).
 fn each_tile<S: Default>(
     x: ArrayView2<f32>,
     c: &Array2<f32>,
@@ -421,8 +421,8 @@ impl Paradigm for Vae {
         1
     }
 
-    /// The IWAE bound with `draws` draws of z per row, the ELBO by one draw if that is 1: networks in f32,
-    /// weights in f64.
+    /// The IWAE bound with `draws` draws of z per row, or the one-draw ELBO if `draws` is 1. Networks run in f32,
+    /// weights are summed in f64.
     fn score(&self, c: Given<'_>, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         let nats = log_prob(&self.fitted, c, x, |c, scratch, rows, nats| {
             self.bound_tile(options.seed, c, scratch, rows, nats);

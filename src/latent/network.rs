@@ -8,7 +8,7 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorize;
 
-/// Encoder and decoder, their numbers one after the other: p = [encoder | decoder].
+/// Encoder and decoder, with their parameters one after the other: p = [encoder | decoder].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Networks {
     /// x: (n, dim), c → q(z|x, c) = N(μ, σ²).
@@ -28,7 +28,7 @@ impl Networks {
         Networks { encoder, decoder }
     }
 
-    /// How many parameters they have; a count beyond usize is the largest.
+    /// The number of parameters of both, saturating at the largest usize.
     pub fn count_params(config: &VaeConfig) -> usize {
         let VaeConfig { dim, latent_dim, encoder, decoder, .. } = config;
         let width = config.condition.width();
@@ -61,27 +61,27 @@ impl Networks {
         }
     }
 
-    /// The rows of x, as the encoder takes them: beyond the reach q(z|x) stays what it is there.
+    /// The rows of x, clamped for the encoder: beyond the limit, q(z|x) keeps its value at the limit.
     pub fn within_reach<F: Real>(x: &[F], near: &mut Vec<F>) {
         near.clear();
         near.extend(x.iter().map(|&x| clamp(x, REACH)));
     }
 }
 
-/// A network of rows and their conditions that ends in a diagonal Gaussian: its output is [mean | a], and sd = floor +
-/// softplus(a), which is positive, smooth, and grows no faster than a.
+/// A network of rows and their conditions that ends in a diagonal Gaussian: its output is [mean | a], and sd = floor
+/// + softplus(a), which is positive, smooth, and grows no faster than a.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct GaussianNetwork {
     net: Fused,
     /// Columns of a row, and of a condition.
     inputs: usize,
     width: usize,
-    /// Where its parameters stand in p.
+    /// The range of its parameters in p.
     pub range: Range<usize>,
     floor: f64,
 }
 
-/// The Gaussians of some rows, and the buffers behind them.
+/// The Gaussians of some rows, and the buffers used to compute them.
 #[derive(Debug, Default)]
 pub(super) struct Gaussians<F> {
     /// (n, d)
@@ -99,7 +99,7 @@ pub(super) struct Gaussians<F> {
 }
 
 impl GaussianNetwork {
-    /// Of rows of `inputs` columns with conditions, with parameters from `start` on.
+    /// A network for rows of `inputs` columns with conditions, whose parameters begin at `start`.
     fn new(
         config: &VaeConfig,
         spec: &NetworkSpec,
@@ -110,7 +110,7 @@ impl GaussianNetwork {
         let width = config.condition.width();
         let net = spec.ending_in(inputs, width, |columns| match variance {
             DecoderVariance::PerRow => Layer::Linear(Linear::new(columns, 2 * outputs, 1.0)),
-            // a sees no input: its bias is one standard deviation per column, for all rows.
+            // a does not depend on the input: its bias is one standard deviation per column, shared by all rows.
             DecoderVariance::Shared => {
                 Layer::Masked(Masked::new(columns, 2 * outputs, 1.0, |_, output| output < outputs))
             }
@@ -130,14 +130,14 @@ impl GaussianNetwork {
         out.read(self.dim(), F::of(self.floor));
     }
 
-    /// The same Gaussians, nothing kept.
+    /// The same Gaussians, without keeping anything.
     pub fn infer<F: Real>(&self, p: &[F], x: &[F], c: &[F], out: &mut Gaussians<F>) {
         let joined = join(x, self.inputs, c, self.width, &mut out.joined);
         out.tape.infer(&self.net, &p[self.range.clone()], joined);
         out.read(self.dim(), F::of(self.floor));
     }
 
-    /// The means alone: (n, d).
+    /// Only the means: (n, d).
     pub fn infer_mean<F: Real>(&self, p: &[F], x: &[F], c: &[F], out: &mut Gaussians<F>, mean: &mut [F]) {
         let d = self.dim();
         let joined = join(x, self.inputs, c, self.width, &mut out.joined);

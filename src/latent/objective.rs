@@ -6,7 +6,7 @@ use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// The negative ELBO with one draw of z per row, z = μ + σ·ε, ε ~ N(0, I), the noise held fixed:
+/// The negative ELBO with one draw of z per row, z = μ + σ·ε, ε ~ N(0, I), with the noise held fixed:
 ///
 /// loss = R + β·KL
 /// R = −ln N(x; m(z), s²) = Σ ½e² + ln s + ½ ln 2π, e = (x − m)/s
@@ -29,7 +29,7 @@ pub(super) struct Noise<F> {
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch<F> {
-    // What the encoder sees of x: (n, dim)
+    // The encoder's input: (n, dim)
     near: Vec<F>,
     q: Gaussians<F>,
     likelihood: Gaussians<F>,

@@ -7,16 +7,16 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::softmax::softmax;
 
-/// Scale of the tails over equal bins, in standardized units: a normal's beyond 4 standard deviations.
+/// Scale of the tails over equal bins, in standardized units: that of a normal beyond 4 standard deviations.
 pub(super) const TAIL: f64 = 0.25;
 
-/// Share of the rows beyond either end of the bins, and the least number of rows: a few rows far away then
-/// have no say in where the bins are.
+/// Share of the rows beyond either end of the bins, and the least number of such rows: a few rows far away then do
+/// not influence where the bins are.
 const TAIL_SHARE: f64 = 1e-3;
 const TAIL_ROWS: f64 = 8.0;
 
-/// By how many nats a row bins that follow the rows have to be better than equal ones. Their edges are where the
-/// rows happen to be, and what has an edge of its own, such as a square of a checkerboard, seldom ends there.
+/// The number of nats per row by which bins that follow the rows must be better than equal ones. Their edges are
+/// where the rows happen to be, and data with sharp edges, such as a square of a checkerboard, seldom end there.
 const WORTH: f64 = 0.02;
 
 /// Half the range before the first training.
@@ -31,12 +31,12 @@ pub(super) struct Bins {
     pub grid: Grid,
 }
 
-/// Where the bins are.
+/// The kind and position of the bins.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Grid {
     /// Equal bins from `low` to `high`, exponential tails t(e) = e^(−e/τ)/τ with τ = [`TAIL`].
     Equal { low: f64, high: f64 },
-    /// Edges that follow the rows of the first training's column, so that bins are narrow where rows are dense.
+    /// Edges that follow the rows of the first training, so that bins are narrow where rows are dense.
     Adapted(Adapted),
 }
 
@@ -57,13 +57,13 @@ pub(super) struct Adapted {
     /// Ascending: (B + 1). A bin holds its lower edge.
     pub edges: Vec<f64>,
     /// Scales τ of the lower and the upper tail, t(e) = (1 + e/2τ)^−3/τ: half of the mass is within 0.83 τ. It
-    /// falls as a Student t₂ does, slowly enough for a few rows far away; on a normal's tail beyond 2 standard
-    /// deviations it costs 0.07 nats for a row in that tail.
+    /// falls like that of a Student t₂, slowly enough for a few rows far away. If the true tail is that of a normal
+    /// beyond 2 standard deviations, it costs 0.07 nats for a row in that tail.
     pub tails: [f64; 2],
 }
 
 impl Adapted {
-    /// Whether it is a grid of so many bins.
+    /// Whether it is a grid with this number of bins.
     #[cfg(feature = "safetensors")]
     pub fn is_sane(&self, bins: usize) -> bool {
         let ascending = self.edges.windows(2).all(|pair| pair[0] < pair[1]);
@@ -72,13 +72,13 @@ impl Adapted {
         self.edges.len() == bins + 1 && ascending && positive && numbers.copied().all(f64::is_finite)
     }
 
-    /// The bins of an ascending column, whose outer edges leave [`TAIL_SHARE`] of the rows to each tail, but at
-    /// least [`TAIL_ROWS`] rows, and no more than a bin's equal share.
+    /// The bins of an ascending column. Their outer edges leave [`TAIL_SHARE`] of the rows to each tail, but at least
+    /// [`TAIL_ROWS`] rows, and at most the equal share of a bin.
     ///
-    /// −ln p(z) is the cross-entropy of the token, which the network learns, and ln width of the bin, which it
-    /// cannot change. The bins are cut one after the other where a cut takes most from the mean of the latter: of
-    /// a bin with n rows and width W, n ln W − n₁ ln w₁ − n₂ ln w₂. Where rows are spread evenly, these are cuts
-    /// into equal shares; a gap between modes gets a bin of its own. No bin is narrower than [`LEAST_SD`], so
+    /// −ln p(z) is the sum of the cross-entropy of the token, which the network learns, and ln width of the bin,
+    /// which it cannot change. The bins are cut one after the other, each time where the cut reduces the mean of the
+    /// latter most: for a bin with n rows and width W, by n ln W − n₁ ln w₁ − n₂ ln w₂. If rows are spread evenly,
+    /// these cuts make equal shares; a gap between modes gets its own bin. No bin is narrower than [`LEAST_SD`], so
     /// the density is bounded where values repeat.
     fn fit(column: &[f32], bins: usize) -> Self {
         let last = column.len() - 1;
@@ -94,7 +94,7 @@ impl Adapted {
             let gain = |piece: &Piece| piece.cut.map_or(f64::NEG_INFINITY, |(gain, _)| gain);
             let best = (0..pieces.len()).max_by(|&a, &b| gain(&pieces[a]).total_cmp(&gain(&pieces[b])));
             let Piece { rows, low, high, cut } = pieces.swap_remove(best.expect("at least one piece"));
-            // Where all are as narrow as they may be, the range grows.
+            // If all bins are as narrow as allowed, the range grows.
             let (middle, high) = match cut {
                 Some((_, at)) => (at, high),
                 None => (high, pieces.iter().fold(high, |most, piece| most.max(piece.high)) + LEAST_SD),
@@ -120,10 +120,10 @@ impl Adapted {
     }
 }
 
-/// What the difference of two edges may lack of the width they were made with.
+/// How much the difference of two edges may fall short of their intended width because of rounding.
 const ROUNDING: f64 = 1e-6;
 
-/// A part of the range, with its rows, and the best cut of it: its gain and its place.
+/// A part of the range, with its rows, and its best cut: the gain and the place.
 struct Piece<'a> {
     rows: &'a [f64],
     low: f64,
@@ -141,7 +141,7 @@ impl<'a> Piece<'a> {
         let wide = |width: f64| width > (1.0 - ROUNDING) * LEAST_SD;
         let mut cut: Option<(f64, f64)> = None;
         for (i, &z) in rows.iter().enumerate() {
-            // Just below a row, which begins a bin, and just above it.
+            // Just below a row, which then begins a bin, and just above it.
             let next = rows.get(i + 1).copied().unwrap_or(high);
             for (below, at) in [(i, z), (i + 1, next.min(z + LEAST_SD))] {
                 // Rows that repeat stay together.
@@ -166,9 +166,9 @@ impl Bins {
         Bins { bins, grid: Grid::Equal { low: -UNFITTED, high: UNFITTED } }
     }
 
-    /// The bins of the ascending column, and the log-frequencies of its tokens, each counted once more.
+    /// The bins of the ascending column, and the log-frequencies of its tokens, with one added to each count.
     ///
-    /// Equal bins over the range are kept unless those that follow the rows describe the column better by
+    /// Equal bins over the range are used unless bins that follow the rows describe the column better by at least
     /// [`WORTH`].
     pub fn fit(&mut self, column: &[f32], y: &mut [f32]) {
         let (low, high) = (column[0].into(), column[column.len() - 1].into());
@@ -182,7 +182,7 @@ impl Bins {
         }
     }
 
-    /// The log-frequencies of the tokens, and the mean of ln p(z) by them.
+    /// The log-frequencies of the tokens, and the mean of ln p(z) under them.
     fn count(&self, column: &[f32], y: &mut [f32]) -> f64 {
         y.fill(1.0);
         let mut within = 0.0;
@@ -230,7 +230,7 @@ impl Bins {
         }
     }
 
-    /// The width of a token; that of a tail is its scale.
+    /// The width of a token; the width of a tail is its scale.
     fn width(&self, token: usize) -> f64 {
         let tail = token == 0 || token > self.bins;
         match &self.grid {
@@ -264,7 +264,7 @@ impl Bins {
         }
     }
 
-    /// A token, then a point of it.
+    /// Draws a token, then a point within it.
     ///
     /// At a temperature T the density within a bin is taken to the power a = 1/T² and normalized again, so that
     /// token b has a mass ∝ width_b (P_b/width_b)^a; the reach of a tail is scaled by T.

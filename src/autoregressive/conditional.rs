@@ -5,14 +5,15 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorize;
 
-/// The family of p(z_i | z_<i) on the line: what the numbers y of its head mean, z in standardized units.
+/// The family of p(z_i | z_<i) on the line, which gives the numbers y of a head their meaning. z is in standardized
+/// units.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Conditional {
     Mixture(Mixture),
     Bins(Bins),
 }
 
-/// Forwards a call to the family behind the enum.
+/// Forwards a call to the family inside the enum.
 macro_rules! each {
     ($self:expr, $family:ident => $call:expr) => {
         match $self {
@@ -35,17 +36,17 @@ impl Conditional {
         each!(self, family => family.outputs())
     }
 
-    /// A y that describes standardized data before any have been seen.
+    /// A y that describes standardized data, used before any data have been seen.
     pub fn start(&self, y: &mut [f32]) {
         each!(self, family => family.start(y));
     }
 
-    /// The y that describes `column`, ascending, roughly; fits what stays fixed in training to it.
+    /// A y that roughly describes `column`, which is ascending. Also fits to it what stays fixed in training.
     pub fn fit(&mut self, column: &[f32], y: &mut [f32]) {
         each!(self, family => family.fit(column, y));
     }
 
-    /// ln p(z_r | y_r) of n rows into `nats`, leaving in `work` what `gradient` needs.
+    /// Writes ln p(z_r | y_r) of n rows to `nats`, and leaves in `work` what `gradient` needs.
     ///
     /// The rows run along the vectors: y: (outputs, n), work: (outputs + 2, n).
     #[inline(always)]
@@ -81,6 +82,6 @@ pub(super) fn draw_index(logits: &mut [f32], rng: &mut impl rand::Rng) -> usize 
             return k;
         }
     }
-    // Rounding of the sum: the last that can be drawn.
+    // The sum was rounded: take the last k that can be drawn.
     logits.iter().rposition(|&weight| weight > 0.0).unwrap_or(0)
 }

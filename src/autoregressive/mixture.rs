@@ -7,19 +7,19 @@ use crate::numeric::{Real, log_sum, log_sum_exp};
 /// and f32 holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
 pub(super) const LEAST_SD: f64 = 1e-3;
 
-/// The most rows of a column by which the number of its parts, or its bins, are chosen.
+/// The most rows of a column from which the number of its parts, or its bins, are chosen.
 pub(super) const MOST_LOOKED_AT: usize = 4096;
 
-/// Share of a Gaussian's variance that is between the components which stand for it at the start.
+/// Share of a Gaussian's variance that lies between the components that represent it at the start.
 const SPLIT: f64 = 0.25;
 
 /// Candidates of a draw at a temperature other than 1.
 const PROPOSALS: usize = 64;
 
-/// The power of a density at the least temperatures: the highest point is all that is left.
+/// The power of a density at the lowest temperatures, where only the highest point is left.
 pub(super) const MOST_POWER: f64 = 1e12;
 
-/// The components start evenly over this many standard deviations to both sides of the mean.
+/// The components start spread evenly over this many standard deviations on both sides of the mean.
 const SPREAD: f64 = 2.0;
 
 /// p(z | y) = Σₖ πₖ N(z; μₖ, σₖ²) with y = [l | μ | s], each (K): π = softmax l, σ = floor + softplus s.
@@ -36,8 +36,8 @@ impl Mixture {
         3 * self.components
     }
 
-    /// Equal shares, means at the middles of K equal parts of ±SPREAD, σ as wide as such a part: no value is
-    /// far from all.
+    /// Equal shares, means at the middles of K equal parts of ±SPREAD, σ as wide as such a part, so that no value is
+    /// far from all components.
     pub fn start(&self, y: &mut [f32]) {
         let k = self.components;
         let part = 2.0 * SPREAD / k as f64;
@@ -50,9 +50,9 @@ impl Mixture {
         s.fill(softplus_inverse(part.min(1.0) - LEAST_SD) as f32);
     }
 
-    /// The y that describes the ascending column, as Gaussians on equal parts of it: as many parts, of K, K/2,
-    /// K/4 … 1, as the Bayesian information criterion allows. So a column that looks like one Gaussian starts as
-    /// one, and few rows are not learned by heart before the first step.
+    /// The y that describes the ascending column by Gaussians on equal parts of it. The number of parts is the
+    /// largest of K, K/2, K/4 … 1 that the Bayesian information criterion allows. So a column that looks like one
+    /// Gaussian starts as one, and a small number of rows is not memorized before the first step.
     pub fn fit(&self, column: &[f32], y: &mut [f32]) {
         let some = column.len().min(MOST_LOOKED_AT);
         let sample: Vec<f64> = (0..some).map(|i| column[i * column.len() / some].into()).collect();
@@ -75,9 +75,9 @@ impl Mixture {
         }
     }
 
-    /// Equal shares of K among Gaussians (mean, sd). Those that stand for one Gaussian differ, or they would
-    /// have the same gradient for ever: their means are spread evenly with a quarter of its variance, and their own
-    /// variance is the rest.
+    /// Shares the K components equally among Gaussians (mean, sd). Components that represent the same Gaussian must
+    /// differ, or they would always have the same gradient: their means are spread evenly with a quarter of its
+    /// variance, and their own variance is the rest.
     fn describe(&self, gaussians: &[(f64, f64)], y: &mut [f32]) {
         let k = self.components;
         let parts = gaussians.len();
@@ -143,13 +143,13 @@ impl Mixture {
         }
     }
 
-    /// A component with probability π, then N(μ, σ²). At a temperature T other than 1, a draw from
+    /// Draws a component with probability π, then from N(μ, σ²). At a temperature T other than 1, draws from
     /// p(z)^a/∫p^a with a = 1/T², by importance resampling.
     ///
-    /// Each component to the power a is a Gaussian of spread Tσ and mass ∝ π^a σ^(1−a). Where the components are
-    /// far from each other their mixture q is p^a itself; where they overlap, a draw is one of [`PROPOSALS`] from
-    /// q, with weights p^a/q (Rubin 1987). So T scales the spread of one Gaussian by T, however many components
-    /// the network has made it of.
+    /// Each component to the power a is a Gaussian of spread Tσ and mass ∝ π^a σ^(1−a). If the components are far
+    /// from each other, their mixture q is p^a itself; if they overlap, a draw is one of [`PROPOSALS`] draws from q,
+    /// chosen with weights p^a/q (Rubin 1987). So T scales the spread of a Gaussian by T, no matter of how many
+    /// components the network has composed it.
     pub fn draw(&self, y: &mut [f32], temperature: f64, rng: &mut Rng) -> f32 {
         let (l, rest) = y.split_at_mut(self.components);
         let (mean, s) = rest.split_at_mut(self.components);
@@ -186,7 +186,7 @@ impl Mixture {
     }
 }
 
-/// Mean and spread of equal parts of the ascending column; where there are several, twice the spread, so that
+/// Mean and spread of equal parts of the ascending column. If there are several parts, the spread is doubled so that
 /// neighbors overlap.
 fn equal_parts(column: &[f32], parts: usize) -> Vec<(f64, f64)> {
     let n = column.len();

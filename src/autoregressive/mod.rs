@@ -1,7 +1,7 @@
 //! The autoregressive paradigm: a density as a product of one-dimensional conditionals.
 //!
-//! One masked network gives the parameters of every p(xᵢ | x₁ … xᵢ₋₁) of a row in one evaluation, so the
-//! likelihood is exact and cheap. Drawing goes coordinate by coordinate, each an evaluation.
+//! One masked network gives the parameters of every p(xᵢ | x₁ … xᵢ₋₁) of a row in one evaluation, so the likelihood
+//! is exact and cheap. Rows are drawn coordinate by coordinate, with one evaluation each.
 //!
 //! # Formula
 //!
@@ -10,19 +10,19 @@
 //! objective   −ln p(x) = −Σᵢ ln p(wᵢ | w<ᵢ) − ln |∂w/∂x|
 //! ```
 //!
-//! z is the standardized row, and L the lower triangular factor of its covariance, found once by the first
-//! training: wᵢ is what a linear regression on the columns before it leaves of zᵢ. Before the first step the
-//! model is therefore about as good as one Gaussian with a full covariance, and the network has only to learn
-//! what is not linear ([`whiten`](AutoregressiveConfig::whiten)).
+//! z is the standardized row, and L the lower triangular factor of its covariance, computed once by the first
+//! training: wᵢ is the residual of zᵢ after a linear regression on the columns before it. Before the first step, the
+//! model is therefore about as good as one Gaussian with a full covariance, and the network only has to learn what is
+//! not linear ([`whiten`](AutoregressiveConfig::whiten)).
 //!
-//! w<ᵢ are the coordinates before wᵢ, in the order of the columns. Output i of the network depends on them
-//! alone (MADE, Germain et al. 2015); it sees them through Fourier features, as narrow modes need. A
-//! conditional is a mixture of Gaussians, Σₖ πₖ N(wᵢ; μₖ, σₖ²) with all of π, μ, σ given by the network
+//! w<ᵢ are the coordinates before wᵢ, in the order of the columns. Output i of the network depends only on them
+//! (MADE, Germain et al. 2015). It sees them through Fourier features, which narrow modes need. A conditional is a
+//! mixture of Gaussians, Σₖ πₖ N(wᵢ; μₖ, σₖ²), where the network gives π, μ and σ
 //! (RNADE, Uria et al. 2013), or a histogram trained by next-token cross-entropy, as a language model is
 //! (van den Oord et al. 2016): see [`Head`].
 //!
-//! **Sampling**: w₁ ~ p(w₁), w₂ ~ p(w₂ | w₁), …; a step computes only the units that the last coordinate
-//! completes, and one head.
+//! **Sampling**: w₁ ~ p(w₁), w₂ ~ p(w₂ | w₁), …; each step computes one head and only those units whose last input
+//! has just been drawn.
 //!
 //! # Picture
 //!
@@ -30,7 +30,7 @@
 //!
 //! # Example
 //!
-//! A density may exceed 1, and its logarithm 0: what is 1 is its integral.
+//! A density may exceed 1, and then its logarithm exceeds 0; only its integral is 1.
 //!
 //! ```
 //! use quadrivium::ndarray::Array2;
@@ -58,13 +58,13 @@
 //!
 //! # Conditions
 //!
-//! With a [`condition`](AutoregressiveConfig::condition) c each conditional is p(wᵢ | w<ᵢ, c), the first one too: all
-//! hidden units see c, and some see nothing else. [`given`](Generative::given) is then p(x|c), exact as well. The units
-//! z, L and the start are those of all rows, whatever their conditions. Numbers more than ten standard deviations out
-//! look to the network as if they stood there.
+//! With a [`condition`](AutoregressiveConfig::condition) c, each conditional is p(wᵢ | w<ᵢ, c), including the first:
+//! all hidden units see c, and some see nothing else. [`given`](Generative::given) is then p(x|c), which is also
+//! exact. The units z, L and the starting parameters come from all rows, regardless of their conditions. The network
+//! sees numbers more than ten standard deviations from the mean clamped to ten.
 //!
-//! Without a condition such a model draws one for each row, as often as it was trained, and the likelihood is
-//! Σ p(c) p(x|c) over the classes.
+//! If no condition is given, such a model draws one for each row, with its frequency in training, and the likelihood
+//! is Σ p(c) p(x|c) over the classes.
 //!
 //! ```
 //! use quadrivium::ndarray::{Array1, Array2, array};
@@ -92,23 +92,25 @@
 //!
 //! # What can go wrong
 //!
-//! - **Time grows with the row.** Drawing takes as many evaluations as there are columns: [`Samples::nfe`] counts
-//!   them, and the [growth tables](crate::results) have the times. An unlucky early coordinate is never revised.
-//! - **Spikes on repeated values.** On whole numbers the likelihood has no bound but the floor σ = 0.001. *See*: a
-//!   training loss that goes on sinking. *Change*: spread the values first,
+//! - **Time grows with the number of columns.** Drawing takes as many evaluations as there are columns:
+//!   [`Samples::nfe`] counts them, and the [growth tables](crate::results) list the times. An unlucky early
+//!   coordinate is never revised.
+//! - **Spikes on repeated values.** On whole numbers, only the floor σ = 0.001 bounds the likelihood. *See*: a
+//!   training loss that keeps falling. *Change*: spread the values first with
 //!   [`dequantize`](crate::tables::dequantize).
-//! - **Few rows** are learned by heart, and the more columns there are, the more rows it takes. *See*: a held-out
-//!   loss that is lowest early in the training and rises from there. *Change*:
-//!   [`validation`](TrainOptions::validation) with [`patience`](TrainOptions::patience), fewer octaves.
-//! - **A slant that is not everywhere.** In a mixture of modes that lie along no common line, what is linear in the
-//!   whole has to be unlearned within each mode, and [`whiten`](AutoregressiveConfig::whiten) can make the fit
-//!   worse. *Change*: compare both on held-out rows.
-//! - **The order.** Where two modes share x₁, the conditional of x₂ must switch sharply. *See*: fit the
-//!   columns in another order and compare the likelihoods, which are exact. *Change*: more
+//! - **Few rows** are memorized, and the more columns there are, the more rows it takes to avoid this. *See*: a
+//!   held-out loss that is lowest early in the training and rises from there. *Change*: use
+//!   [`validation`](TrainOptions::validation) with [`patience`](TrainOptions::patience), or fewer octaves.
+//! - **Correlations that differ between modes.** If the modes of a mixture do not share a common direction, the
+//!   network has to unlearn the overall linear relation within each mode, and
+//!   [`whiten`](AutoregressiveConfig::whiten) can make the fit worse. *Change*: compare the model with and without it
+//!   on held-out rows.
+//! - **The order of the columns.** Where two modes share x₁, the conditional of x₂ must switch sharply. *See*: fit
+//!   the columns in another order and compare the likelihoods, which are exact. *Change*: use more
 //!   [octaves](crate::nn::NetworkSpec::Mlp).
-//! - **Edges.** Gaussians round them off; [`Head::Bins`] has edges of its own. Where the edges of the data run along
-//!   correlated columns, as on the checkerboard, [`whiten`](AutoregressiveConfig::whiten) slants them. *Change*: switch
-//!   it off.
+//! - **Edges.** Gaussians round off the edges of the data; [`Head::Bins`] can represent them. If the edges run
+//!   parallel to the axes but the columns are correlated, as on the checkerboard,
+//!   [`whiten`](AutoregressiveConfig::whiten) makes them oblique. *Change*: switch `whiten` off.
 //!
 //! # Papers
 //!
@@ -141,7 +143,7 @@ use crate::nn::limits::{check_params, check_some_hidden, check_width, count_para
 use crate::nn::{Activation, NetworkSpec, Perceptron};
 use crate::numeric::rng::{Rng, Streams};
 
-/// What an [`Autoregressive`] model is made of and how it learns.
+/// The architecture of an [`Autoregressive`] model and how it is trained.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -153,23 +155,25 @@ pub struct AutoregressiveConfig {
     pub dim: usize,
     /// The masked network, a perceptron with at least one hidden layer: see [`NetworkSpec::mlp`]. The units of a
     /// layer are shared evenly among the coordinates: unit u of H sees the first 1 + ⌊u (dim − 1)/H⌋ of them. With
-    /// fewer than `dim − 1` units a conditional does not see the last few coordinates before it, but for their linear
-    /// part. Octaves sharpen how a conditional depends on the coordinates before it, and overfit on few rows. At most
-    /// 2²⁸ parameters, the masked ones too. Default two layers of 128 with SiLU, and 3 octaves.
+    /// fewer than `dim − 1` units, a conditional depends on the last few coordinates before it only through their
+    /// linear part. Octaves let a conditional depend more sharply on the coordinates before it, and overfit on few
+    /// rows. At most 2²⁸ parameters, including the masked ones. Default: two layers of 128 with SiLU, and 3 octaves.
     pub network: NetworkSpec,
     /// The family of the conditionals. Default [`Head::Mixture`] of 16 components.
     pub head: Head,
-    /// Whether the first training takes away the correlations of the columns
+    /// Whether the first training removes the correlations of the columns
     /// ([`Standardizer::whitened`](crate::engine::Standardizer::whitened)): the model then starts near one Gaussian
     /// with all covariances. Default true.
     pub whiten: bool,
-    /// What rows are conditioned on: every conditional sees it beside the coordinates before its own, through all
-    /// hidden layers, of whose units one in `dim` then sees nothing else. Default [`ConditionKind::None`].
+    /// What rows are conditioned on. Every conditional sees the condition in addition to the coordinates before its
+    /// own, through all hidden layers, and one in `dim` of their units then sees nothing else. Default
+    /// [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// How the parameters move. Default: a learning rate of 5e-3 and β₂ = 0.95, the rest as
-    /// [`OptimizerConfig`]. As components narrow, the gradient grows a hundredfold within some hundred steps: with
-    /// β₂ = 0.999 Adam divides it by the size that it had a thousand steps ago, and steps so long lose modes.
+    /// How the parameters are updated. Default: a learning rate of 5e-3 and β₂ = 0.95, and the rest as in
+    /// [`OptimizerConfig`]. As components become narrower, the gradient grows a hundredfold within a few hundred
+    /// steps. With β₂ = 0.999, Adam divides it by its size a thousand steps ago, and the resulting long steps lose
+    /// modes.
     #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
     pub optimizer: OptimizerConfig,
 }
@@ -178,17 +182,17 @@ pub struct AutoregressiveConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Head {
-    /// Σₖ πₖ N(μₖ, σₖ²), π, μ and σ of `components` (1 to 4096) given by the network. Smooth, and as sharp as
-    /// σ ≥ 0.001: that floor keeps the likelihood bounded on values that repeat.
+    /// Σₖ πₖ N(μₖ, σₖ²), where the network gives π, μ and σ of `components` (1 to 4096) Gaussians. The density is
+    /// smooth. The floor σ ≥ 0.001 keeps the likelihood bounded on values that repeat.
     Mixture {
         /// Gaussians per conditional.
         components: usize,
     },
-    /// A histogram: `bins` (1 to 65,536) bins by the rows of the first training, and a tail on either side, so that
-    /// no finite row scores −∞. The bins of a column are equal parts of its range, with exponential tails, where
-    /// those describe it well. Else they follow its rows: narrow where rows are dense, none narrower than 0.001,
-    /// with tails of a power law, so that a few rows far away do not matter. Takes any shape, edges too, no
-    /// finer than a bin.
+    /// A histogram: `bins` (1 to 65,536) bins, fitted to the rows of the first training, and a tail on either side,
+    /// so that no finite row scores −∞. If equal parts of its range, with exponential tails, describe a column well,
+    /// they are its bins. Otherwise the bins follow the rows: they are narrow where rows are dense, none narrower
+    /// than 0.001, with power-law tails, so that a few rows far away do not matter. A histogram can take any shape,
+    /// including edges, but resolves nothing finer than a bin.
     Bins {
         /// Bins per conditional.
         bins: usize,
@@ -244,7 +248,7 @@ impl AutoregressiveConfig {
     }
 }
 
-/// A density by the chain rule, one masked network for all conditionals.
+/// A density by the chain rule, with one masked network for all conditionals.
 ///
 /// ```
 /// use quadrivium::{worlds::Toy, *};
@@ -273,7 +277,7 @@ pub struct Autoregressive {
 }
 
 impl Autoregressive {
-    /// A model with random hidden layers, whose conditionals do not yet depend on anything.
+    /// Creates a model with random hidden layers, whose conditionals do not yet depend on anything.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
@@ -294,8 +298,8 @@ impl Autoregressive {
         })
     }
 
-    /// Each conditional starts as what the column of w alone looks like, under every condition, so that no mode has
-    /// to be found.
+    /// Each conditional starts as the distribution of its column of w alone, under every condition, so that training
+    /// does not have to find the modes.
     fn start_at_marginals(&mut self, w: ArrayView2<f32>) {
         let mut p = self.parameters.p.clone();
         for (i, (conditional, column)) in self.conditionals.iter_mut().zip(w.columns()).enumerate() {
@@ -306,7 +310,7 @@ impl Autoregressive {
         self.parameters = Parameters::new(p);
     }
 
-    /// What it was made with.
+    /// The config that the model was made with.
     pub fn config(&self) -> &AutoregressiveConfig {
         &self.config
     }
@@ -356,8 +360,8 @@ impl Paradigm for Autoregressive {
     }
 
     /// For i = 1 … d: y_i = MADE_i(w_<i, c), w_i ~ p(· | y_i). A temperature T takes each conditional to the power
-    /// 1/T², which scales the spread of a Gaussian by T; of modes that are alike it leaves all, of unlike ones, for T
-    /// < 1, the highest.
+    /// 1/T², which scales the spread of a Gaussian by T. Modes of equal height all remain; among modes of different
+    /// height, T < 1 favors the highest.
     fn draw_tile(
         &self,
         temperature: f64,
@@ -378,7 +382,8 @@ impl Paradigm for Autoregressive {
         dim
     }
 
-    /// ln p(x|c), exact: the network in f32, its densities in f64. No noise: `options` change nothing.
+    /// ln p(x|c), exact: the network runs in f32, its densities in f64. There is no noise, so `options` have no
+    /// effect.
     fn score(&self, given: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         let nats = log_prob(&self.fitted, given, x, |c, scratch, rows, nats| {
             self.score_tile(scratch, rows.z, c, nats);

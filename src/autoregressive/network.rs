@@ -13,18 +13,18 @@ use crate::numeric::rng::Rng;
 /// column.
 const BASE_FREQUENCY: f64 = 1.0;
 
-/// One masked network for all conditionals (MADE, Germain et al. 2015): output block i is a function of x_<i
-/// and of the condition c alone.
+/// One masked network for all conditionals (MADE, Germain et al. 2015): output block i is a function of only x_<i and
+/// the condition c.
 ///
 /// Each unit has a degree m, 1 … d−1, and sees x₁ … x_m: features of x_m have degree m, and a hidden unit of
 /// degree m is connected to units of degree ≤ m of the layer below. Head i, which gives the numbers y_i of
-/// p(x_i | x_<i, c), reads the last hidden layer's units of degree < i and has a bias of its own. Without a
-/// condition head 1 is its bias. A condition has degree 0, so all units see it, and some hidden units have degree 0,
-/// so that head 1 sees it too.
+/// p(x_i | x_<i, c), reads the last hidden layer's units of degree < i and has its own bias. Without a condition,
+/// head 1 is only its bias. A condition has degree 0, so all units see it, and some hidden units have degree 0, so
+/// that head 1 sees it too.
 ///
-/// Units stand in the order of their degrees, so what sees x_<i is the first columns of a layer. Therefore a
-/// head is a product with those columns only, without a mask, and a sampler computes each unit once, when the
-/// coordinate that completes its view has been drawn. Parameters: [hidden layers | W₁ b₁ | … | W_d b_d].
+/// Units are sorted by degree, so the units that see x_<i are the first columns of a layer. Therefore a head is a
+/// product with those columns only, without a mask, and a sampler computes each unit once, when its last input has
+/// been drawn. Parameters: [hidden layers | W₁ b₁ | … | W_d b_d].
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     dim: usize,
@@ -32,13 +32,13 @@ pub(super) struct Made {
     outputs: usize,
     /// Columns of the condition.
     given: usize,
-    /// Columns of the condition and the features, then of each hidden layer; empty layers if there is neither a
-    /// condition nor a second coordinate: then nothing is seen.
+    /// Columns of the condition and the features, then of each hidden layer. The layers are empty if there is neither
+    /// a condition nor a second coordinate, because then there is no input.
     widths: Vec<usize>,
-    /// Of one coordinate.
+    /// The features of one coordinate.
     fourier: Fourier,
     activation: Activation,
-    /// The hidden layers, unless nothing is seen.
+    /// The hidden layers, unless there is no input.
     trunk: Option<Fused>,
     /// Where the parameters of each head start, and where the last one ends.
     heads: Vec<usize>,
@@ -49,7 +49,7 @@ pub(super) struct Made {
 pub(super) struct Pass<F> {
     // x_<d, clamped: (n, d−1)
     inputs: Vec<F>,
-    // Of a model with conditions, their features before they stand behind the condition.
+    // In a conditional model, the features before they are placed after the condition.
     waves: Vec<F>,
     // The condition and the features: (n, widths[0])
     features: Vec<F>,
@@ -58,7 +58,7 @@ pub(super) struct Pass<F> {
     pub y: Vec<F>,
     // dh: (n, width) of the last hidden layer
     dh: Vec<F>,
-    // What one head adds to dh.
+    // The contribution of one head to dh.
     part: Vec<F>,
 }
 
@@ -131,7 +131,7 @@ impl Made {
         self.least_degree() + unit * self.degrees() / self.widths[layer]
     }
 
-    /// How many of the units of a layer, the first, see nothing but x_<i, i from 0.
+    /// How many of a layer's first units see only x_<i, with i from 0.
     fn visible(&self, layer: usize, i: usize) -> usize {
         if layer == 0 {
             return self.given + i * self.fourier.out_dim();
@@ -140,17 +140,17 @@ impl Made {
         ((i + 1 - self.least_degree()) * self.widths[layer]).div_ceil(self.degrees())
     }
 
-    /// The degree of hidden units that see least.
+    /// The degree of the hidden units that see least.
     fn least_degree(&self) -> usize {
         usize::from(self.given == 0)
     }
 
-    /// Degrees of hidden units: from the least to d − 1 (1 stands for none, beside widths of 0).
+    /// The number of degrees of hidden units, from the least to d − 1 (1 if there are none, with widths of 0).
     fn degrees(&self) -> usize {
         (self.dim - self.least_degree()).max(1)
     }
 
-    /// Units of the last hidden layer, and how many of them head i reads.
+    /// The units of the last hidden layer, and how many of them head i reads.
     fn top(&self, i: usize) -> (usize, usize) {
         let top = self.widths.len() - 1;
         (self.widths[top], self.visible(top, i))
@@ -171,7 +171,7 @@ impl Made {
         head.split_at(head.len() - self.outputs)
     }
 
-    /// Random hidden layers, heads of 0.
+    /// Random hidden layers, and heads of 0.
     pub fn init(&self, p: &mut [f32], rng: &mut Rng) {
         if let Some(trunk) = &self.trunk {
             trunk.init(&mut p[..self.trunk_params()], rng);
@@ -179,7 +179,7 @@ impl Made {
         (0..self.dim).for_each(|i| self.head_layer(i).init(&mut p[self.head(i)], rng));
     }
 
-    /// The bias of head i in p: y_i of every row, while the head's weights are 0.
+    /// The bias of head i in p, which is y_i of every row while the head's weights are 0.
     pub fn bias<'p>(&self, i: usize, p: &'p mut [f32]) -> &'p mut [f32] {
         let end = self.heads[i + 1];
         &mut p[end - self.outputs..end]
@@ -204,7 +204,7 @@ impl Made {
         self.apply_heads(p, x.len() / self.dim, pass);
     }
 
-    /// y(x, c; p) into `pass.y`, nothing kept. x: (n, d), c: (n, given) or (1, given)
+    /// y(x, c; p) into `pass.y`, without keeping anything. x: (n, d), c: (n, given) or (1, given)
     pub fn infer<F: Real>(&self, p: &[F], x: &[F], c: &[F], pass: &mut Pass<F>) {
         self.see(x, c, pass);
         if let Some(trunk) = &self.trunk {
@@ -234,7 +234,7 @@ impl Made {
         }
     }
 
-    /// c, (n, given) or (1, given), into the first columns of the features: (n, widths[0]).
+    /// Writes c, (n, given) or (1, given), to the first columns of the features: (n, widths[0]).
     fn put_condition<F: Real>(&self, c: &[F], features: &mut [F]) {
         let conditions = c.chunks_exact(self.given).cycle();
         for (row, c) in features.chunks_exact_mut(self.widths[0]).zip(conditions) {
@@ -255,8 +255,8 @@ impl Made {
 
     /// dp += ∂⟨dy, y⟩/∂p after `forward`, dy in `pass.y`.
     ///
-    /// With h the columns that head i reads: dW_i = hᵀdy_i, db_i = 1ᵀdy_i, and dh = Σ_i dy_i·W_iᵀ goes down
-    /// the hidden layers.
+    /// With h the columns that head i reads: dW_i = hᵀdy_i, db_i = 1ᵀdy_i, and dh = Σ_i dy_i·W_iᵀ is propagated back
+    /// through the hidden layers.
     pub fn backward<F: Real>(&self, w: Weights<F>, n: usize, dp: &mut [F], pass: &mut Pass<F>) {
         let (width, _) = self.top(0);
         pass.dh.clear();
@@ -292,8 +292,8 @@ impl Made {
 
     /// y_i: (n, outputs) for rows of which x_<i has been drawn, i from 0, after the calls with all smaller i.
     ///
-    /// The coordinate drawn last completes the view of the units of degree i: a block of columns per layer. At i = 0
-    /// it is the condition, (n, given) or (1, given), that is seen.
+    /// The coordinate drawn last is the last input of the units of degree i, which are a block of columns in each
+    /// layer. At i = 0 the only input is the condition, (n, given) or (1, given).
     pub fn step<'s>(&self, p: &[f32], x: &[f32], c: &[f32], i: usize, drawn: &'s mut Drawn) -> &'s mut [f32] {
         let n = x.len() / self.dim;
         let Drawn { layers, block, y } = drawn;
@@ -341,13 +341,13 @@ impl Made {
     }
 }
 
-/// Beyond the reach a coordinate, or a number of the condition, looks to the network as if it stood there: the
-/// conditionals stay normalized for any finite row, and no activation overflows.
+/// A coordinate, or a number of the condition, is clamped to the limit before the network sees it: the conditionals
+/// stay normalized for any finite row, and no activation overflows.
 fn within_reach<F: Real>(x: F) -> F {
     clamp(x, REACH)
 }
 
-/// The columns of `block`, (n, width), into those of `h`, (n, h_width), from `start` on.
+/// Copies the columns of `block`, (n, width), to the columns of `h`, (n, h_width), from `start` on.
 fn put_columns<F: Real>(block: &[F], width: usize, h: &mut [F], h_width: usize, start: usize) {
     for (h, block) in h.chunks_exact_mut(h_width).zip(block.chunks_exact(width)) {
         h[start..start + width].copy_from_slice(block);

@@ -17,9 +17,9 @@ struct Stated {
     standardizer: Standardizer,
     #[serde(default, skip_serializing_if = "Conditions::are_none")]
     conditions: Conditions,
-    /// Of [`Head::Bins`], where the bins of each coordinate begin and end; else empty.
+    /// For [`Head::Bins`], where the bins of each coordinate begin and end; otherwise empty.
     ranges: Vec<(f64, f64)>,
-    /// Of [`Head::Bins`], the bins of the coordinates where they follow the rows; empty where all are equal.
+    /// For [`Head::Bins`], the bins of the coordinates whose bins follow the rows; empty if all bins are equal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     adapted: Vec<Option<Adapted>>,
 }
@@ -77,7 +77,7 @@ impl Persist for Autoregressive {
         let conditional = Conditional::new(config.head);
         let outputs = conditional.outputs();
         let inputs = features(dim - 1, octaves).saturating_add(config.condition.width());
-        // What sees nothing has no hidden layers.
+        // A network without inputs has no hidden layers.
         let hidden = if inputs > 0 { hidden } else { &[] };
         let trunk = [&[inputs], hidden].concat();
         let layers = hidden.len().saturating_add(dim).saturating_mul(2);

@@ -13,11 +13,11 @@ use crate::numeric::gemm::transpose;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorize;
 
-/// f: the layers one after the other, a [`Mixer`] between each two, and the whitening of the base. x goes in,
-/// u ~ N(0, I) comes out; ln |det ∂u/∂x| is the sum of theirs. All conditioners see the condition c: (n, given), or
+/// f: the layers one after the other, with a [`Mixer`] between each two, and the whitening of the base. It maps x to
+/// u ~ N(0, I); ln |det ∂u/∂x| is the sum over the parts. All conditioners see the condition c: (n, given), or
 /// (1, given) for all rows.
 ///
-/// Inside, coordinates are rows, z: (d, n), so that the transforms run along the vectors.
+/// Internally, each coordinate is a row of z: (d, n), so that the transforms run along the vectors.
 #[derive(Debug, Clone)]
 pub(super) struct Chain {
     dim: usize,
@@ -25,7 +25,7 @@ pub(super) struct Chain {
     // All layers have the same shape.
     conditioner: Conditioner,
     layers: Vec<Layer>,
-    /// Behind the last layer, where the base has covariances: their whitening.
+    /// After the last layer, the whitening of the base, if the base has covariances.
     base: Option<Mixer>,
     base_at: Range<usize>,
 }
@@ -35,7 +35,7 @@ pub(super) struct Chain {
 struct Layer {
     /// The conditioner's parameters in p.
     net: Range<usize>,
-    /// Behind all layers but the last.
+    /// After all layers except the last.
     mixer: Option<Mixer>,
     mix: Range<usize>,
 }
@@ -47,9 +47,9 @@ pub struct Pass<F> {
     pub(super) z: Vec<F>,
     /// ln |det ∂u/∂x|: (n)
     pub(super) log_det: Vec<F>,
-    // One per layer in training, else one for all.
+    // One per layer in training, otherwise one for all layers.
     kept: Vec<Kept<F>>,
-    // Behind the last layer: (d, n)
+    // After the last layer: (d, n)
     last: Vec<F>,
     // θ or dθ, row by row: (n, outputs)
     y: Vec<F>,
@@ -63,10 +63,10 @@ pub struct Pass<F> {
 /// A layer's part of a pass.
 #[derive(Debug, Default)]
 struct Kept<F> {
-    // Before the transform and behind it: (d, n)
+    // Before and after the transform: (d, n)
     x: Vec<F>,
     moved: Vec<F>,
-    // What the conditioner looks at, row by row: (n, sees + given)
+    // The conditioner's input, row by row: (n, sees + given)
     seen: Vec<F>,
     cache: Vec<F>,
     // One block per coordinate that moves: (outputs, n)
@@ -119,31 +119,31 @@ impl Chain {
         layout
     }
 
-    /// What stands between the layers.
+    /// The mixers between the layers.
     pub fn mixers(&self) -> impl Iterator<Item = &Mixer> {
         self.layers.iter().filter_map(|layer| layer.mixer.as_ref())
     }
 
-    /// The same.
+    /// The mixers between the layers, mutable.
     #[cfg(feature = "safetensors")]
     pub fn mixers_mut(&mut self) -> impl Iterator<Item = &mut Mixer> {
         self.layers.iter_mut().filter_map(|layer| layer.mixer.as_mut())
     }
 
-    /// Network evaluations per row of `inverse`, all layers' together being one.
+    /// Network evaluations per row of `inverse`, where one evaluation of all layers counts as one.
     pub fn inverse_passes(&self) -> usize {
         self.conditioner.inverse_passes
     }
 
-    /// Random hidden layers; θ = 0 everywhere, so the chain starts as an order of the coordinates.
+    /// Random hidden layers. θ = 0 everywhere, so the chain only reorders the coordinates at the start.
     pub fn init(&self, p: &mut [f32], rng: &mut Rng) {
         p.fill(0.0);
         self.layers.iter().for_each(|layer| self.conditioner.net.init(&mut p[layer.net.clone()], rng));
     }
 
-    /// Gives the base, if it can have them, the correlations of the rows z, (n, d), that training begins with: a
-    /// chain whose layers do not move anything yet is then one Gaussian with all covariances. The base sees the
-    /// columns in the order that the mixers leave them in.
+    /// Sets the correlations of the base, if it can have any, to those of the training rows z, (n, d): a chain whose
+    /// layers do not move anything yet is then one Gaussian with the rows' covariances. The base sees the columns in
+    /// the order that results from the mixers.
     pub fn fit_base(&self, z: ArrayView2<f32>, parameters: &mut Parameters) {
         let order = self.mixers().fold((0..self.dim).collect::<Vec<_>>(), |before, mixer| {
             mixer.order().iter().map(|&from| before[from]).collect()
@@ -163,7 +163,7 @@ impl Chain {
         }
     }
 
-    /// Numbers per row that the conditioner gives.
+    /// Number of the conditioner's outputs per row.
     fn outputs(&self) -> usize {
         self.conditioner.net.out_dim()
     }
@@ -174,7 +174,7 @@ impl Chain {
         self.run(p, x, c, pass, true);
     }
 
-    /// The same, nothing kept.
+    /// The same, without keeping anything.
     pub fn infer<F: Real>(&self, p: &[F], x: &[F], c: &[F], pass: &mut Pass<F>) {
         self.run(p, x, c, pass, false);
     }
@@ -225,8 +225,8 @@ impl Chain {
 
     /// With φ = ⟨du, u⟩ + dlog_det·Σ_r ln |det ∂u/∂x|_r: dp += ∂φ/∂p after `forward`, du in `pass.z`.
     ///
-    /// From the last layer to the first. A coordinate that passes has the gradient that comes from behind;
-    /// one that is seen adds what goes down the conditioner. Nothing flows back into the condition.
+    /// Runs from the last layer to the first. A coordinate that passes unchanged keeps its gradient; one that the
+    /// conditioner sees also gets the gradient through the conditioner. No gradient of the condition is computed.
     pub fn backward<F: Real>(&self, w: Weights<F>, dlog_det: F, dp: &mut [F], pass: &mut Pass<F>) {
         let (net, n) = (&self.conditioner.net, pass.z.len() / self.dim);
         let Pass { z: dz, kept, last, y: dy, dseen, work, mix, scratch, .. } = pass;
@@ -250,7 +250,7 @@ impl Chain {
                 },
             );
             transpose((self.outputs(), n), &kept.theta, dy);
-            // Nobody asks for the gradient of the data.
+            // The gradient of the data is not needed.
             let mut dseen = (l > 0).then(|| grow(dseen, kept.seen.len()));
             let scratch = grow(scratch, n * net.scratch_width());
             let (w, dp) = (w.slice(layer.net.clone()), &mut dp[layer.net.clone()]);
@@ -267,10 +267,10 @@ impl Chain {
         }
     }
 
-    /// x = f⁻¹(u; c, p): u: (d, n) in `pass.z` becomes x, row by row in `x`: (n, d). How often each conditioner
-    /// ran.
+    /// x = f⁻¹(u; c, p): u: (d, n) in `pass.z` becomes x, row by row in `x`: (n, d). Returns how often each
+    /// conditioner ran.
     ///
-    /// Where all coordinates move, they are found one by one: x_i = T⁻¹(y_i; θ_i(x_<i, c)).
+    /// If all coordinates move, they are computed one by one: x_i = T⁻¹(y_i; θ_i(x_<i, c)).
     pub fn inverse<F: Real>(&self, p: &[F], c: &[F], pass: &mut Pass<F>, x: &mut [F]) -> usize {
         let (net, n) = (&self.conditioner.net, pass.z.len() / self.dim);
         let Pass { z, kept, y, work, scratch, .. } = pass;
@@ -342,14 +342,14 @@ pub(super) fn has_base(config: &FlowConfig) -> bool {
     config.correlated_base && (2..=MOST_COLUMNS).contains(&config.dim)
 }
 
-/// `v` holds a copy of `x`.
+/// Makes `v` a copy of `x`.
 fn assign<F: Real>(v: &mut Vec<F>, x: &[F]) {
     v.clear();
     v.extend_from_slice(x);
 }
 
-/// Beyond the reach a coordinate, or a number of the condition, looks to a conditioner as if it stood there: θ is
-/// bounded, so that a row far outside is moved no further than a multiple of its distance.
+/// A coordinate, or a number of the condition, is clamped to the limit before a conditioner sees it: θ is bounded, so
+/// that a row far outside is moved by at most a multiple of its distance.
 fn within_reach<F: Real>(x: F) -> F {
     clamp(x, REACH)
 }

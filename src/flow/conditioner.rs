@@ -6,20 +6,20 @@ use crate::nn::{Fourier, Fused, Layer, Masked, Perceptron, Sequential};
 /// Radians per standard deviation of the lowest Fourier feature.
 const BASE_FREQUENCY: f64 = 1.0;
 
-/// Which coordinates of a layer move, and the network that says how: θ of each that moves, a function of
-/// those that it may depend on and of the condition.
+/// The coordinates of a layer that move, and the network that says how: θ of each moving coordinate, as a function of
+/// the coordinates that it may depend on and of the condition.
 #[derive(Debug, Clone)]
 pub(super) struct Conditioner {
     /// x_1 … x_sees, c → θ of the coordinates that move, one block each. Its last layer starts at zero.
     pub net: Fused,
-    /// How many coordinates, the first, the network looks at.
+    /// The number of coordinates, counted from the first, that the network sees.
     pub sees: usize,
-    /// Columns of the condition, which it sees behind them.
+    /// Columns of the condition, which the network sees after the coordinates.
     pub given: usize,
     /// The coordinates that move.
     pub moves: Range<usize>,
-    /// Evaluations of the network that the inverse takes: the coordinates seen pass unchanged, or they appear
-    /// one by one.
+    /// Evaluations of the network that the inverse takes: one if the seen coordinates pass unchanged, otherwise one
+    /// per coordinate.
     pub inverse_passes: usize,
 }
 
@@ -32,7 +32,7 @@ impl Conditioner {
     }
 }
 
-/// The first half passes, the rest moves. Of one column nothing passes: it moves as the condition says.
+/// The first half passes unchanged, the rest moves. A single column always moves, depending on the condition.
 fn coupling(config: &FlowConfig) -> Conditioner {
     let (sees, moves) = (config.dim / 2, config.dim / 2..config.dim);
     let given = config.condition.width();
@@ -46,17 +46,17 @@ fn coupling(config: &FlowConfig) -> Conditioner {
 
 /// All move; block i of θ is a function of x_<i (MADE, Germain et al. 2015).
 ///
-/// A feature of x_j has degree j + 1, a hidden unit of degree m sees what has degree ≤ m of the layer below,
-/// and block i, from 0, sees degrees ≤ i. A condition has degree 0, as some hidden units then have; without one
-/// block 0 is a bias. The last coordinate is never seen; a single one is shown to the network, and no output is
-/// connected to it.
+/// A feature of x_j has degree j + 1, a hidden unit of degree m sees units of degree ≤ m in the layer below, and
+/// block i, from 0, sees degrees ≤ i. A condition has degree 0, and some hidden units then have degree 0, too;
+/// without a condition, block 0 is a bias. The last coordinate is never seen. A single coordinate is an input of the
+/// network, but no output is connected to it.
 fn masked(config: &FlowConfig) -> Conditioner {
     let (dim, params) = (config.dim, config.transform.params());
     let (sees, given) = ((dim - 1).max(1), config.condition.width());
     let Perceptron { hidden, activation, octaves } =
         config.network.perceptron().expect("validate refuses other networks that are masked");
     let (mut layers, width) = features(sees, given, octaves);
-    // Features stand in blocks of `sees`, and the condition behind them: see [`Fourier`].
+    // Features come in blocks of `sees` columns, followed by the condition: see [`Fourier`].
     let of_features = (0..width - given).map(|feature| 1 + feature % sees);
     let mut degrees: Vec<usize> = of_features.chain(std::iter::repeat_n(0, given)).collect();
     let least = usize::from(given == 0);
@@ -72,7 +72,7 @@ fn masked(config: &FlowConfig) -> Conditioner {
     Conditioner { net: Sequential::new(layers).fused(), sees, given, moves: 0..dim, inverse_passes: dim }
 }
 
-/// The layer of Fourier features, if there is one, and the width behind it, the condition's columns with it.
+/// The layer of Fourier features, if there is one, and its output width, including the condition's columns.
 fn features(sees: usize, given: usize, octaves: usize) -> (Vec<Layer>, usize) {
     match octaves {
         0 => (Vec::new(), sees + given),

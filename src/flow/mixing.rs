@@ -4,11 +4,11 @@ use super::Mixing;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// y = W x between two layers: an order of the coordinates, alone or behind a learned triangular pair. The
-/// rows run along the vectors: x, y: (d, n).
+/// y = W x between two layers: an order of the coordinates, alone or after a learned triangular pair. The rows run
+/// along the vectors: x, y: (d, n).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Mixer {
-    /// y_i is entry order[i] of what it orders: W = P, or W = P·L·(U + diag eˢ).
+    /// y_i is entry order[i] of the vector that is reordered: W = P, or W = P·L·(U + diag eˢ).
     order: Vec<usize>,
     /// Whether there is a triangular pair; p is then one (d, d) matrix: L below its diagonal, s on it, U
     /// above. (Kingma & Dhariwal 2018, eq. 10.)
@@ -16,12 +16,13 @@ pub(super) struct Mixer {
 }
 
 impl Mixer {
-    /// What stands between layers of `dim` coordinates of which the next layer takes the first `passing` as
-    /// they are.
+    /// Creates the mixer between layers of `dim` coordinates, of which the next layer passes the first `passing`
+    /// unchanged.
     pub fn new(mixing: Mixing, dim: usize, passing: usize, rng: &mut Rng) -> Self {
         let mut order: Vec<usize> = (0..dim).rev().collect();
         if mixing == Mixing::Permutation {
-            // Not one that keeps the same coordinates passing: on the plane half of all orders would.
+            // An order that keeps the same coordinates passing is rejected: in two dimensions half of all orders
+            // would.
             while {
                 order.shuffle(rng);
                 passing > 0 && order[..passing].iter().all(|&from| from < passing)
@@ -35,8 +36,8 @@ impl Mixer {
         Mixer { order: (0..dim).collect(), learned: true }
     }
 
-    /// p of the [`triangular`](Mixer::triangular) one whose W is `lower`, (d, d): L has its columns, each
-    /// divided by its diagonal entry, whose logarithm is s.
+    /// p of the [`triangular`](Mixer::triangular) mixer whose W is `lower`, (d, d): L consists of the columns of
+    /// `lower`, each divided by its diagonal entry, whose logarithm is s.
     pub fn set_lower(lower: &[f64], p: &mut [f32]) {
         let d = lower.len().isqrt();
         for (i, (p, lower)) in p.chunks_exact_mut(d).zip(lower.chunks_exact(d)).enumerate() {
@@ -47,12 +48,12 @@ impl Mixer {
         }
     }
 
-    /// The order of what stands before it: entry i of the result is its entry order[i].
+    /// The order of the coordinates: entry i of the result is entry order[i] of the input.
     pub fn order(&self) -> &[usize] {
         &self.order
     }
 
-    /// Takes the order of a file, if it is one.
+    /// Takes an order from a file, if it is a valid one.
     #[cfg(feature = "safetensors")]
     pub fn set_order(&mut self, order: Vec<usize>) -> crate::error::Result<()> {
         let mut sorted = order.clone();
@@ -63,7 +64,7 @@ impl Mixer {
         Ok(())
     }
 
-    /// Length of p. At p = 0 there is only the order.
+    /// Length of p. At p = 0 the mixer only reorders.
     pub fn num_params(&self) -> usize {
         if self.learned { self.order.len() * self.order.len() } else { 0 }
     }
@@ -140,7 +141,7 @@ impl Mixer {
         let (dv, v) = work.split_at_mut(d * n);
         upper(p, v, d);
         for j in 0..d {
-            // Entry j of Lᵀ takes from the entries behind it, which are as they came.
+            // Entry j of Lᵀ uses the entries after it, which are still unchanged.
             let (head, rest) = dv.split_at_mut((j + 1) * n);
             for (i, dw) in (j + 1..d).zip(rest.chunks_exact(n)) {
                 dp[i * d + j] += dot(dw, &v[j * n..][..n]);
@@ -166,7 +167,7 @@ impl Mixer {
     }
 }
 
-/// x ← (U + diag eˢ) x. Entry i takes from those behind it, so the first goes first.
+/// x ← (U + diag eˢ) x. Entry i uses the entries after it, so the first entry is computed first.
 fn upper<F: Real>(p: &[F], x: &mut [F], d: usize) {
     let n = x.len() / d;
     for i in 0..d {

@@ -1,7 +1,7 @@
-//! Normalizing flows: a density as an invertible map of a normal one.
+//! Normalizing flows: a density as an invertible map of a normal distribution.
 //!
-//! A chain of invertible layers carries rows to normal noise, each with a Jacobian whose determinant is
-//! cheap. Read forward it gives the exact likelihood, read backward it draws.
+//! A chain of invertible layers carries rows to normal noise. Each layer has a Jacobian whose determinant is cheap.
+//! Run forward, the chain gives the exact likelihood; run backward, it draws.
 //!
 //! # Formula
 //!
@@ -12,19 +12,19 @@
 //! sampling    x = f⁻¹(u),   u ~ N(0, I)
 //! ```
 //!
-//! f is the chain, T an increasing map of the line, θᵢ its parameters, which a network, the conditioner,
-//! reads off coordinates that come before xᵢ, so that the Jacobian is triangular. Two ways to say what
-//! comes before ([`Architecture`]): a coupling (RealNVP, Dinh et al. 2017) moves the second half given the
-//! first, a masked autoregressive flow (MAF, Papamakarios et al. 2017) each coordinate given all before it.
-//! Maps of the line ([`Transform`]): shift and scale, a monotone rational-quadratic spline (Durkan et al.
-//! 2019), or the one after the other: the spline bends a box that the shift and scale carry to where the
-//! rows are, and goes on outside it as straight lines of learned slopes. Between layers the coordinates are
-//! mixed ([`Mixing`]), so that each gets its turn. The base, what the layers' result is distributed as, is
-//! N(0, LLᵀ): L starts at the correlations of the first training's rows and learns with the rest
+//! f is the chain, T an increasing map of the line, and θᵢ its parameters. A network, the conditioner, computes θᵢ
+//! from coordinates that come before xᵢ, so that the Jacobian is triangular. There are two architectures
+//! ([`Architecture`]): a coupling (RealNVP, Dinh et al. 2017) moves the second half of the coordinates given the
+//! first; a masked autoregressive flow (MAF, Papamakarios et al. 2017) moves each coordinate given all before it. The
+//! map of the line ([`Transform`]) is a shift and scale, a monotone rational-quadratic spline (Durkan et al. 2019),
+//! or one after the other: shift and scale carry the spline's box to where the rows are, and outside the box the
+//! spline continues as straight lines of learned slopes. Between layers the coordinates are mixed ([`Mixing`]), so
+//! that each of them is moved. The base, the distribution at the end of the chain, is N(0, LLᵀ): L starts at the
+//! correlations of the first training's rows and is trained with the other parameters
 //! ([`correlated_base`](FlowConfig::correlated_base)).
 //!
-//! **Sampling**: the half that passes tells a coupling's θ at once: one pass. An autoregressive layer finds
-//! its coordinates one after the other: as many passes as there are coordinates.
+//! **Sampling**: the half that passes determines all of a coupling's θ, so drawing takes one pass. An autoregressive
+//! layer computes its coordinates one after the other, so drawing takes as many passes as there are coordinates.
 //!
 //! # Picture
 //!
@@ -32,7 +32,7 @@
 //!
 //! # Example
 //!
-//! An exact likelihood has a floor, the entropy of the data: what is left above it is KL(data ‖ model).
+//! The expected negative log-likelihood is at least the entropy of the data; the difference is KL(data ‖ model).
 //!
 //! ```
 //! use quadrivium::metrics::Nll;
@@ -60,19 +60,19 @@
 //!
 //! # Conditions
 //!
-//! With a [`condition`](FlowConfig::condition) c all conditioners see c beside their coordinates, so f(x; c) is
-//! another invertible map for each c, and [`given`](Generative::given) is p(x|c), exact as well. The parameters θ of
-//! a coordinate that has none before it depend on c alone, so a flow of one column is conditioned too, and may then be
-//! a coupling. The units and the base are those of all rows, whatever their conditions. Numbers more than ten
-//! standard deviations out look to the conditioners as if they stood there.
+//! With a [`condition`](FlowConfig::condition) c, all conditioners see c in addition to their coordinates. So f(x; c)
+//! is a different invertible map for each c, and [`given`](Generative::given) is p(x|c), which is also exact. The
+//! parameters θ of a coordinate without predecessors depend only on c, so a flow of one column can be conditioned,
+//! too, and may then be a coupling. The units and the base come from all rows, regardless of their conditions. The
+//! conditioners see numbers more than ten standard deviations from the mean clamped to ten.
 //!
-//! Without a condition such a flow draws one for each row, as often as it was trained, and the likelihood is
-//! Σ p(c) p(x|c) over the classes.
+//! If no condition is given, such a flow draws one for each row, with its frequency in training, and the likelihood
+//! is Σ p(c) p(x|c) over the classes.
 //!
 //! ```
 //! use quadrivium::{worlds::Toy, *};
 //!
-//! // Moons, given their height.
+//! // Moons, conditioned on their height.
 //! let mut rng = quadrivium::seeded(0);
 //! let moons = Toy::moons(0.1)?.sample(2_000, &mut rng);
 //! let (across, height) = moons.view().split_at(quadrivium::ndarray::Axis(1), 1);
@@ -83,7 +83,7 @@
 //! let mut flow = Flow::new(config, &mut rng)?;
 //! flow.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //!
-//! // Near its top the upper moon is about x = 0, near its bottom the lower one about x = 1.
+//! // The top of the upper moon is near x = 0, the bottom of the lower moon near x = 1.
 //! for (height, at) in [(1.0, 0.0), (-0.5, 1.0)] {
 //!     let drawn = flow.given(&Condition::vector(&[height]))?.draw(500, &mut rng)?;
 //!     assert!((drawn.mean().unwrap() - at).abs() < 0.2);
@@ -93,19 +93,20 @@
 //!
 //! # What can go wrong
 //!
-//! - **Bridges between modes.** A continuous map cannot tear the one normal bump into separate modes: thin
-//!   bridges stay, the thicker the fewer layers. *See*: rows drawn between modes. On a grid of 25 modes affine
-//!   couplings put most of their rows there, and splines few ([measured](crate::results)). *Change*: splines,
+//! - **Bridges between modes.** A continuous map cannot tear the single normal bump into separate modes: thin bridges
+//!   remain, and they are thicker with fewer layers. *See*: rows drawn between modes. On a grid of 25 modes, affine
+//!   couplings put most of their rows there, and splines few ([measured](crate::results)). *Change*: use splines,
 //!   then more layers.
-//! - **Tails.** A spline bends within its box; beyond, the density falls off as a normal's does, of a width
-//!   that [`Transform::AffineSpline`] learns and [`Transform::Spline`] takes from the base. *See*: held-out rows
-//!   beyond four standard deviations that score far below the others. *Change*: the former.
+//! - **Tails.** A spline bends only within its box. Beyond it, the density falls off like a normal density, with a
+//!   width that [`Transform::AffineSpline`] learns and [`Transform::Spline`] takes from the base. *See*: held-out
+//!   rows beyond four standard deviations with a far lower likelihood than the others. *Change*: use
+//!   [`Transform::AffineSpline`].
 //! - **Few rows, many columns.** An exact likelihood overfits without a sign in the training loss. *See*: the
-//!   validation loss of [`TrainReport`]. *Change*: [`patience`](TrainOptions::patience), more
-//!   [`weight_decay`](OptimizerConfig::weight_decay), which draws the layers to the identity and so the flow to
-//!   its base, fewer `octaves` and bins.
-//! - **Repeated values** have an unbounded density: [`dequantize`](crate::tables::dequantize) first.
-//! - **A temperature below 1** scales u. It draws outer modes less often and does not make modes sharper.
+//!   validation loss of [`TrainReport`]. *Change*: use [`patience`](TrainOptions::patience), fewer octaves and bins,
+//!   or more [`weight_decay`](OptimizerConfig::weight_decay), which pulls the layers toward the identity and so the
+//!   flow toward its base.
+//! - **Repeated values** have an unbounded density. *Change*: [`dequantize`](crate::tables::dequantize) them first.
+//! - **A temperature below 1** scales u. Outer modes are then drawn less often, and modes do not become sharper.
 //!
 //! # Papers
 //!
@@ -140,7 +141,7 @@ use crate::nn::{Activation, NetworkSpec, Perceptron};
 use crate::numeric::Real;
 use crate::numeric::rng::Streams;
 
-/// What a [`Flow`] is made of and how it learns.
+/// The architecture of a [`Flow`] and how it is trained.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -150,44 +151,44 @@ use crate::numeric::rng::Streams;
 pub struct FlowConfig {
     /// Columns of a row. 1 to 65,536; at least 2 for couplings without a condition. Default 2.
     pub dim: usize,
-    /// Which coordinates a layer moves given which. Default [`Architecture::Coupling`].
+    /// Which coordinates a layer moves, given which others. Default [`Architecture::Coupling`].
     pub architecture: Architecture,
     /// How a coordinate moves. Default [`Transform::AffineSpline`] of 24 bins on ±4.
     pub transform: Transform,
-    /// Layers, each with a conditioner of its own. 1 to 1024. Default 4.
+    /// Number of layers, each with its own conditioner. 1 to 1024. Default 4.
     pub layers: usize,
     /// What happens to the coordinates between two layers. Default [`Mixing::Reverse`].
     pub mixing: Mixing,
-    /// The network of each conditioner: see [`NetworkSpec`]. Octaves sharpen how θ depends on the coordinates, as
-    /// narrow modes need, and overfit on few rows; affine layers, many in a row, do better without. For
-    /// [`Architecture::MaskedAutoregressive`], whose weights are masked, a perceptron with at least `dim − 1` units
-    /// in each layer, so that every coordinate is seen, and `dim` under a condition, for the units that see it alone.
-    /// All conditioners and mixings together have at most 2²⁸ parameters. Default two layers of 64 with SiLU, and 2
-    /// octaves.
+    /// The network of each conditioner: see [`NetworkSpec`]. Octaves let θ depend more sharply on the coordinates,
+    /// which narrow modes need, but overfit on few rows; a long chain of affine layers does better without them.
+    /// [`Architecture::MaskedAutoregressive`], whose weights are masked, needs a perceptron with at least `dim − 1`
+    /// units in each layer, so that every coordinate is seen, or `dim` units with a condition, because some units
+    /// then see only the condition. All conditioners and mixings together have at most 2²⁸ parameters. Default: two
+    /// layers of 64 with SiLU, and 2 octaves.
     pub network: NetworkSpec,
-    /// Whether the base is N(0, Σ) with covariances Σ of its own, learned with the rest, in place of N(0, I).
-    /// They start at the correlations of the first training's rows, where those are more than chance: before its
-    /// layers have learned anything the flow is then one Gaussian. Rows of one column and of more than 512 have no
+    /// Whether the base is N(0, Σ), with a covariance matrix Σ that is trained with the other parameters, instead of
+    /// N(0, I). Σ starts at the correlations of the first training's rows if they are significant, so that the flow
+    /// is one Gaussian before its layers have learned anything. With one column, or more than 512, the base has no
     /// covariances. Default true.
     pub correlated_base: bool,
-    /// What rows are conditioned on: every conditioner sees it beside the coordinates. The base is the same for all
-    /// conditions. Default [`ConditionKind::None`].
+    /// What rows are conditioned on. Every conditioner sees the condition in addition to the coordinates. The base is
+    /// the same for all conditions. Default [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimizerConfig`].
+    /// How the parameters are updated. Default: a learning rate of 3e-3, and the rest as in [`OptimizerConfig`].
     #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
     pub optimizer: OptimizerConfig,
 }
 
-/// Which coordinates a layer moves, given which.
+/// Which coordinates a layer moves, given which others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Architecture {
-    /// The second half given the first (⌊dim/2⌋ coordinates), which passes unchanged (RealNVP, Dinh et al.
-    /// 2017). Samples in one pass.
+    /// The second half given the first (⌊dim/2⌋ coordinates), which passes unchanged (RealNVP, Dinh et al. 2017).
+    /// Drawing takes one pass.
     Coupling,
-    /// Each coordinate given all before it (MAF, Papamakarios et al. 2017): more flexible per layer, and one
-    /// pass per coordinate to sample.
+    /// Each coordinate given all before it (MAF, Papamakarios et al. 2017). Each layer is more flexible, but drawing
+    /// takes one pass per coordinate.
     MaskedAutoregressive,
 }
 
@@ -199,15 +200,15 @@ pub enum Transform {
     Affine,
     /// A monotone rational-quadratic spline on [−bound, bound], the identity outside (Durkan et al. 2019).
     Spline {
-        /// Pieces: 2 to 256.
+        /// Number of bins: 2 to 256.
         bins: usize,
         /// Half the width of the box, 0.001 to 1000. Standardized data lie mostly within ±3.
         bound: f64,
     },
-    /// [`Affine`](Transform::Affine), then a monotone rational-quadratic spline on [−bound, bound] that goes on
-    /// outside as straight lines of the slopes at its ends, learned too.
+    /// [`Affine`](Transform::Affine), then a monotone rational-quadratic spline on [−bound, bound]. Outside, the
+    /// spline continues as straight lines with the slopes at its ends, which are learned, too.
     AffineSpline {
-        /// Pieces: 2 to 256.
+        /// Number of bins: 2 to 256.
         bins: usize,
         /// Half the width of the box, 0.001 to 1000.
         bound: f64,
@@ -220,7 +221,7 @@ pub enum Transform {
 pub enum Mixing {
     /// Their order is reversed: the halves of a coupling take turns.
     Reverse,
-    /// A random order, fixed at construction, one for each place between layers.
+    /// A random order for each place between two layers, fixed at construction.
     Permutation,
     /// A learned linear map P·L·(U + diag eˢ) with P the reversal, L and U unit and strictly triangular:
     /// ln |det| = Σ s (Glow, Kingma & Dhariwal 2018, eq. 11). Starts as P.
@@ -243,19 +244,19 @@ impl Default for FlowConfig {
     }
 }
 
-/// Bins for rows of `dim` columns, however many rows there are: see [`FlowConfig::with_dim`].
+/// Bins for rows of `dim` columns, regardless of the number of rows: see [`FlowConfig::with_dim`].
 pub(crate) fn most_bins(dim: usize) -> usize {
     (48 / dim.max(1)).clamp(8, 24)
 }
 
 impl FlowConfig {
-    /// The default for rows of `dim` columns, which on the plane is `FlowConfig::default()`.
+    /// The default for rows of `dim` columns; for two columns it is `FlowConfig::default()`.
     ///
-    /// The more columns, the more parameters a step has for each of its rows, and the sooner they learn rows by
-    /// heart: bins are 48/dim, 8 to 24; octaves 2 − 0.6 log₂(dim/2), rounded; the weight decay is 0.3 (1 − 2/dim).
-    /// From 3 to 512 columns the halves are mixed by learned maps, [`Mixing::Linear`]. Layers are dim + 2, at most
-    /// 6, and from 513 columns on 3072/dim, at least 2, so that their parameters fit in memory. One column is masked
-    /// autoregressive, as a coupling needs two.
+    /// With more columns, there are more parameters per row, and rows are memorized sooner. Therefore the number of
+    /// bins is 48/dim, within 8 to 24; the number of octaves is 2 − 0.6 log₂(dim/2), rounded; the weight decay is
+    /// 0.3 (1 − 2/dim). From 3 to 512 columns the halves are mixed by learned maps, [`Mixing::Linear`]. The number of
+    /// layers is dim + 2, at most 6; from 513 columns on it is 3072/dim, at least 2, so that the parameters fit in
+    /// memory. For one column the flow is masked autoregressive, because a coupling needs two columns.
     ///
     /// ```
     /// use quadrivium::{FlowConfig, Transform};
@@ -368,7 +369,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// A model with random conditioners that do not yet say anything: p(x|c) = N(x; 0, I).
+    /// Creates a model with random conditioners whose outputs are still 0: p(x|c) = N(x; 0, I).
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
@@ -382,7 +383,7 @@ impl Flow {
         Ok(Flow { chain, parameters: Parameters::new(p), fitted, config })
     }
 
-    /// What it was made with.
+    /// The config that the model was made with.
     pub fn config(&self) -> &FlowConfig {
         &self.config
     }
@@ -448,12 +449,12 @@ impl Paradigm for Flow {
         self.chain.inverse(&self.parameters.average, c, pass, x)
     }
 
-    /// ln p(x|c), exact. No noise: `options` change nothing.
+    /// ln p(x|c), exact. There is no noise, so `options` have no effect.
     fn score(&self, given: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         let nats = log_prob(&self.fitted, given, x, |c, pass: &mut Pass<f32>, rows, nats| {
             self.chain.infer(&self.parameters.average, rows.z, c, pass);
             log_density(self.chain.dim(), pass, |r, density| {
-                // Only ∞ − ∞ is not a number: u is beyond f32.
+                // A NaN can only come from ∞ − ∞, when u overflows f32.
                 nats[r] = if density.is_nan() { f64::NEG_INFINITY } else { nats[r] + density };
             });
             Ok(())

@@ -13,7 +13,7 @@ pub(super) struct ChangeOfVariables<'m> {
     pub chain: &'m Chain,
 }
 
-/// ln N(u; 0, I) + ln |det ∂u/∂x| of each row, after a pass; d columns.
+/// ln N(u; 0, I) + ln |det ∂u/∂x| of each row of d columns, after a pass.
 pub(super) fn log_density<F: Real>(d: usize, pass: &Pass<F>, mut each: impl FnMut(usize, f64)) {
     let n = pass.log_det.len();
     let constant = 0.5 * d as f64 * TAU.ln();

@@ -7,7 +7,7 @@ use crate::error::{Result, check};
 use crate::model::file::{Persist, Stored, Tensor, encode};
 use crate::numeric::rng::seeded;
 
-/// What construction by chance and the first training fix.
+/// What random construction and the first training fix.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stated {
@@ -15,7 +15,7 @@ struct Stated {
     standardizer: Standardizer,
     #[serde(default, skip_serializing_if = "Conditions::are_none")]
     conditions: Conditions,
-    /// Of [`Mixing::Permutation`], the order between each two layers; else empty.
+    /// For [`Mixing::Permutation`], the order between each two layers; otherwise empty.
     orders: Vec<Vec<usize>>,
 }
 
@@ -57,7 +57,7 @@ impl Persist for Flow {
         let squares = (learned + usize::from(has_base(&config))).saturating_mul(dim).saturating_mul(dim);
         stored.holds(conditioner.saturating_mul(layers).saturating_add(squares))?;
 
-        // The orders that are drawn here are replaced.
+        // The orders drawn here are replaced by those of the file.
         let mut chain = Chain::new(&config, &mut seeded(0));
         let parameters = stored.all_parameters(&chain.layout())?;
         chain.mixers_mut().zip(orders).try_for_each(|(mixer, order)| mixer.set_order(order))?;

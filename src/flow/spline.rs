@@ -1,16 +1,16 @@
 use crate::numeric::Real;
 use crate::numeric::softmax::softmax;
 
-/// The least share of the box that a bin takes, in x and in y, and the least slope at a knot (Durkan et al.
-/// 2019, appendix B.1): the map stays invertible in floating point.
+/// The least share of the box that a bin takes, in x and in y, and the least slope at a knot (Durkan et al. 2019,
+/// appendix B.1), so that the map stays invertible in floating point.
 pub(super) const LEAST_SHARE: f64 = 1e-3;
 const LEAST_SLOPE: f64 = 1e-3;
 
-/// A monotone rational-quadratic spline on [−B, B] (Durkan et al. 2019, eqs. 4 to 8), and straight lines
+/// A monotone rational-quadratic spline on [−B, B] (Durkan et al. 2019, eqs. 4 to 8), continued by straight lines
 /// outside.
 ///
-/// θ = [w | h | d]: the softmax of w, (K), gives the widths of the K bins, that of h, (K), their heights, and
-/// the slopes at the knots are least + softplus(d + c), c such that d = 0 is a slope of 1. So θ = 0 is the
+/// θ = [w | h | d]: the softmax of w, (K), gives the widths of the K bins, the softmax of h, (K), their heights. The
+/// slopes at the knots are least + softplus(d + c), with c chosen so that d = 0 gives a slope of 1. So θ = 0 is the
 /// identity.
 ///
 /// In the bin [x_k, x_k + w] of height h from y_k, slopes a and b at its ends, with s = h/w, ξ = (x − x_k)/w,
@@ -25,12 +25,12 @@ pub(super) struct Spline {
     pub tails: Tails,
 }
 
-/// The slopes at ±B, which go on outside.
+/// The slopes at ±B, with which the lines outside continue.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Tails {
-    /// 1, as in the paper: d, (K − 1), has those of the knots inside, and T(x) = x outside.
+    /// 1, as in the paper: d, (K − 1), holds the slopes of the inner knots, and T(x) = x outside.
     Identity,
-    /// As θ says: d, (K + 1), has those of all knots.
+    /// Given by θ: d, (K + 1), holds the slopes of all knots.
     Linear,
 }
 
@@ -46,7 +46,7 @@ struct Bins<'w, F> {
     b: &'w mut [F],
 }
 
-/// y and ln T′ beside what they are made of: see [`Spline`].
+/// y and ln T′, with the quantities from which they are computed: see [`Spline`].
 struct Point<F> {
     w: F,
     h: F,
@@ -85,7 +85,7 @@ impl Spline {
         }
     }
 
-    /// [size of the box, least size of a bin, what the softmax shares out].
+    /// [size of the box, least size of a bin, size that the softmax distributes].
     #[inline(always)]
     fn sizes<F: Real>(&self) -> [F; 3] {
         let all = 2.0 * self.bound;
@@ -109,7 +109,7 @@ impl Spline {
         (w, h, d)
     }
 
-    /// The knot, 0 … K, whose slope is the first in d.
+    /// The index, 0 … K, of the knot whose slope is the first in d.
     #[inline(always)]
     fn first_slope(&self) -> usize {
         match self.tails {
@@ -119,8 +119,8 @@ impl Spline {
     }
 
     /// The bin that each v, (n), is in: the last whose lower knot is at most v, the first if there is none.
-    /// `along`: the shares of the bins on v's axis, `other`: those on the other, d: as in θ. And what is left
-    /// of `work`.
+    /// `along`: the shares of the bins on v's axis, `other`: those on the other axis, d: as in θ. Also returns the
+    /// rest of `work`.
     #[inline(always)]
     fn locate<'w, F: Real>(
         &self,
@@ -172,7 +172,7 @@ impl Spline {
         (near, near == v)
     }
 
-    /// Leaves the shares in the place of w and h.
+    /// Replaces w and h by the shares.
     #[inline(always)]
     pub fn forward<F: Real>(self, theta: &mut [F], x: &[F], y: &mut [F], log_det: &mut [F], work: &mut [F]) {
         let n = x.len();
@@ -196,8 +196,8 @@ impl Spline {
         }
     }
 
-    /// In the box the root in [0, 1] of y = y_k + hN/D, a quadratic in ξ (eqs. 6 to 8): with δ = y − y_k and e
-    /// = a + b − 2s, (h(s − a) + δe) ξ² + (ha − δe) ξ − sδ = 0, in the form that does not cancel.
+    /// In the box, ξ is the root in [0, 1] of y = y_k + hN/D, a quadratic equation in ξ (eqs. 6 to 8): with δ = y −
+    /// y_k and e = a + b − 2s, (h(s − a) + δe) ξ² + (ha − δe) ξ − sδ = 0, solved in the form without cancellation.
     #[inline(always)]
     pub fn inverse<F: Real>(self, theta: &mut [F], x: &mut [F], work: &mut [F]) {
         let n = x.len();
@@ -213,7 +213,7 @@ impl Spline {
             let (s, delta) = (h / w, near - bins.start[r]);
             let bend = delta * (a + b - (s + s));
             let (square, linear, constant) = (h * (s - a) + bend, h * a - bend, -s * delta);
-            // Rounding may take a discriminant of 0 below it.
+            // Rounding may make a discriminant of 0 negative.
             let root = (linear * linear - F::of(4.0) * square * constant).max(F::zero()).sqrt();
             let xi = (constant + constant) / (-linear - root);
             // Below the box the slope is that of its lower end.
@@ -237,8 +237,8 @@ impl Spline {
     /// reach nothing in θ.
     ///
     /// The knot x_k is the sum of the widths before it, so width j has the gradient g_j = dx_k for j < k, dw
-    /// for j = k, 0 else; through the softmax's shares P, dw_j = c P_j (g_j − Σᵢ Pᵢ gᵢ), c the part of the box
-    /// that is shared out. Heights alike.
+    /// for j = k, otherwise 0; through the softmax's shares P, dw_j = c P_j (g_j − Σᵢ Pᵢ gᵢ), with c the part of the
+    /// box that is distributed. The heights are treated in the same way.
     #[inline(always)]
     pub fn backward<F: Real>(self, theta: &mut [F], x: &[F], dy: &mut [F], dlog_det: F, work: &mut [F]) {
         let n = x.len();
@@ -317,7 +317,7 @@ impl Spline {
             }
         }
     }
-    /// Each column of v, (K, n), becomes its softmax.
+    /// Replaces each column of v, (K, n), by its softmax.
     #[inline(always)]
     fn share<F: Real>(&self, v: &mut [F], work: &mut [F], n: usize) {
         let (log_sum, sum) = work.split_at_mut(n);

@@ -2,12 +2,12 @@ use super::Transform;
 use super::spline::{Spline, Tails};
 use crate::numeric::Real;
 
-/// The most that |ln T′| of an affine transform can be: a layer stretches or shrinks by no more than e³ ≈ 20.
-/// Without a bound, e^s of a row far outside overflows and one bad step of training throws all rows to
-/// infinity; tanh has no kink where the bound begins. A few layers together still reach any scale.
+/// The largest |ln T′| of an affine transform: a layer stretches or shrinks by at most e³ ≈ 20. Without a bound, e^s
+/// of a row far outside overflows, and one bad training step sends all rows to infinity. A tanh is used because it
+/// has no kink where the bound begins. A few layers together can still reach any scale.
 const MOST_LOG_SCALE: f64 = 3.0;
 
-/// Forwards a call to the family.
+/// Forwards a call to the transform inside the enum.
 macro_rules! each {
     ($self:expr, $family:ident => $call:expr) => {
         match $self {
@@ -91,7 +91,7 @@ impl Affine {
         F::of(MOST_LOG_SCALE) * (F::of(1.0 / MOST_LOG_SCALE) * a).fast_tanh()
     }
 
-    /// Leaves s in the place of a.
+    /// Replaces a by s.
     #[inline(always)]
     fn forward<F: Real>(self, theta: &mut [F], x: &[F], y: &mut [F], log_det: &mut [F], _: &mut [F]) {
         let n = x.len();
@@ -131,8 +131,8 @@ impl Affine {
     }
 }
 
-/// T = spline ∘ affine: θ = [θ of the affine map | θ of the spline]. The affine map carries the box to where
-/// the coordinate is, given those seen, so that its bins are spent there and its tails begin where rows end.
+/// T = spline ∘ affine: θ = [θ of the affine map | θ of the spline]. The affine map moves the box to where the
+/// coordinate lies, given the coordinates seen, so that the bins are used there and the tails begin where rows end.
 struct AffineSpline(Spline);
 
 impl AffineSpline {

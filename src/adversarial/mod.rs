@@ -259,7 +259,7 @@ impl Paradigm for Gan {
             options.patience.is_none(),
             "TrainOptions::patience",
             options.patience,
-            "None: the loss of a game has no best",
+            "None: the loss of a game has no best value",
         )?;
         let rows = Rows::prepare(data, &self.fitted, options, rng)?;
         self.fitted = rows.fitted.clone();

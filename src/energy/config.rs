@@ -8,52 +8,52 @@ use crate::model::LogLikelihood;
 use crate::nn::limits::check_width;
 use crate::nn::{Activation, NetworkSpec};
 
-/// How an [`EnergyModel`] learns. Lengths are in standard deviations of the columns.
+/// How an [`EnergyModel`] is trained. Lengths are in standard deviations of the columns.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum EnergyTraining {
-    /// Persistent contrastive divergence (Tieleman 2008; Du & Mordatch 2019): −ln p itself, its gradient
-    /// estimated by chains that live through the training.
+    /// Persistent contrastive divergence (Tieleman 2008; Du & Mordatch 2019): minimizes −ln p itself, with a gradient
+    /// estimated by chains that persist throughout the training.
     PersistentChains {
-        /// Chains in all, shared among the shards; at least as many run as a minibatch has rows. 1 to
-        /// 16,777,216, with at most 2²⁸ coordinates, their conditions' among them.
+        /// Total number of chains, shared among the shards; at least as many run as a minibatch has rows. 1 to
+        /// 16,777,216, with at most 2²⁸ coordinates in all, including those of the conditions.
         chains: usize,
-        /// Network evaluations of a chain each time it moves, with the step lengths and the acceptance of
-        /// [`EnergyConfig::langevin`]. At least 1 (2 for a move with [`Acceptance::Metropolis`]), at most
-        /// 1,000,000; Du & Mordatch use 60.
+        /// Network evaluations of a chain per training step. Step lengths and acceptance are those of
+        /// [`EnergyConfig::langevin`]. At least 1 (with [`Acceptance::Metropolis`] 2), at most 1,000,000; Du &
+        /// Mordatch use 60.
         steps: usize,
-        /// The share of chains that start anew each time, from N(0, I). 0 to 1. Du & Mordatch use 0.05; with
-        /// steps that mix well, 0 is better: a chain that has just started is not yet a draw from the model.
+        /// The share of chains that restart from N(0, I) in each step. 0 to 1. Du & Mordatch use 0.05. If the steps
+        /// mix well, 0 is better, because a chain that has just started is not yet a draw from the model.
         restart: f64,
         /// The weight α of α (f(x⁺)² + f(x⁻)²), which keeps energies from drifting. 0 or more.
         magnitude: f64,
     },
-    /// Denoising score matching (Vincent 2011): ∇E points from a blurred row to where it came from. No
-    /// chains, but what is learned is the density blurred by σ.
+    /// Denoising score matching (Vincent 2011): −∇E learns to point from a blurred row back to the original. It needs
+    /// no chains, but it learns the density blurred by σ.
     DenoisingScoreMatching {
-        /// σ, the blur. 1e-6 to 1e6.
+        /// σ, the width of the blur. 1e-6 to 1e6.
         sigma: f64,
     },
 }
 
-/// Whether `log_likelihood` computes the constant of the density.
+/// Whether `log_likelihood` computes the normalizing constant of the density.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Normalization {
-    /// It does not: [`LogLikelihood::Unnormalized`].
+    /// The constant is not computed: [`LogLikelihood::Unnormalized`].
     None,
-    /// It integrates exp(−E), in one or two dimensions: [`LogLikelihood::Estimate`].
+    /// The constant is the integral of exp(−E), in one or two dimensions: [`LogLikelihood::Estimate`].
     Quadrature {
-        /// Intervals of an axis of an even grid. Even, 8 to 8192. A mode of standard deviation s is resolved
-        /// from about 6/s on. If a grid of every other node gives a result that differs by more than 1e-3 nats, the
-        /// grid does not resolve the density: its cells are then halved where the mass is, until ln Z is known to
-        /// 1e-4 nats. The first score after a training costs one evaluation per node, and up to 8 million if cells
-        /// are halved; under conditions, so does the first score of each condition.
+        /// Number of intervals per axis of a regular grid. An even number, 8 to 8192. About 6/s intervals resolve a
+        /// mode of standard deviation s. If a grid of every other node gives a result that differs by more than 1e-3
+        /// nats, the grid does not resolve the density: its cells are then halved where the mass is, until ln Z is
+        /// known to 1e-4 nats. The first likelihood after training costs one evaluation per node, and up to 8 million
+        /// if cells are halved. In a conditional model, this is the cost for each new condition.
         intervals: usize,
     },
 }
 
-/// What an [`EnergyModel`] is made of and how it learns.
+/// The architecture of an [`EnergyModel`] and how it is trained.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -63,25 +63,26 @@ pub enum Normalization {
 pub struct EnergyConfig {
     /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// The network f: see [`NetworkSpec`]. A perceptron without hidden layers is affine in its features. Its
-    /// activation should be smooth: the slope of the energy moves the chains, and denoising differentiates that slope
-    /// once more. At most 2²⁸ parameters. Default two layers of 128 with SiLU, and 5 octaves.
+    /// The network f: see [`NetworkSpec`]. A perceptron without hidden layers is affine in its features. The
+    /// activation should be smooth: the gradient of the energy moves the chains, and denoising differentiates this
+    /// gradient once more. At most 2²⁸ parameters. Default: two layers of 128 with SiLU, and 5 octaves.
     pub network: NetworkSpec,
     /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is
     /// N(0, w²I). 0.01 to 10. Default 1.
     pub width: f64,
-    /// The objective. Default [`EnergyTraining::PersistentChains`] with 1024 chains of 20 evaluations, no
-    /// restarts and a magnitude of 1e-5.
+    /// The objective. Default [`EnergyTraining::PersistentChains`] with 1024 chains of 20 evaluations, no restarts
+    /// and a magnitude of 1e-5.
     pub training: EnergyTraining,
-    /// How rows are drawn, and persistent chains moved.
+    /// How rows are drawn and persistent chains are moved.
     pub langevin: Langevin,
-    /// Whether scores are normalized. Default [`Normalization::None`].
+    /// Whether likelihoods are normalized. Default [`Normalization::None`].
     #[cfg_attr(feature = "safetensors", serde(alias = "normalisation"))]
     pub normalization: Normalization,
-    /// What rows are conditioned on: the network takes it beside them. Default [`ConditionKind::None`].
+    /// What rows are conditioned on. The network gets the condition along with the row. Default
+    /// [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// How the parameters move. Default: a learning rate of 3e-3, the rest as [`OptimizerConfig`].
+    /// How the parameters are updated. Default: a learning rate of 3e-3, and the rest as in [`OptimizerConfig`].
     #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
     pub optimizer: OptimizerConfig,
 }
@@ -121,7 +122,7 @@ impl EnergyConfig {
                         && chains * (self.dim + self.condition.width()) <= 1 << 28,
                     "EnergyTraining::PersistentChains::chains",
                     chains,
-                    "1 to 16,777,216, and chains × columns, the condition's among them, at most 268,435,456",
+                    "1 to 16,777,216, and chains × columns, including those of the condition, at most 268,435,456",
                 )?;
                 let least = self.langevin.acceptance.least_steps();
                 let field = "EnergyTraining::PersistentChains::steps";

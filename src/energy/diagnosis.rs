@@ -8,28 +8,28 @@ use crate::engine::tiles::{self, RowStreams};
 use crate::error::{Result, check};
 use crate::numeric::rng::Streams;
 
-/// Whether a model's chains draw from the density that it scores: see [`EnergyModel::check_chains`].
+/// Shows whether a model's chains draw from the model's own density: see [`EnergyModel::check_chains`].
 ///
-/// A mean is a pair: the mean, and its standard error.
+/// Each mean is a pair of the mean and its standard error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChainCheck {
     /// The share of the moves that were accepted; 1 for [`Acceptance::Always`](super::Acceptance::Always).
     pub accepted: f64,
-    /// The mean energy of the rows drawn, in nats. Energies are those of `log_likelihood` with their sign
-    /// turned, without ln Z, in standard units.
+    /// The mean energy of the rows drawn, in nats. An energy is the negative of `log_likelihood`, without ln Z, in
+    /// standard units.
     pub drawn: (f64, f64),
     /// The mean energy under the density itself, by importance sampling.
     pub expected: (f64, f64),
     /// ln ∫ exp(−E(z)) dz in standard units, by the same importance sampling, in any number of columns.
     pub log_partition: (f64, f64),
-    /// The effective number of importance samples, (Σw)²/Σw² of 131,072 weights w. Below a hundred or so a
-    /// few weights outweigh all others: `expected` and `log_partition` then say nothing, nor do their errors.
+    /// The effective number of importance samples, (Σw)²/Σw² of 131,072 weights w. Below about one hundred, a few
+    /// weights dominate: `expected`, `log_partition` and their errors are then meaningless.
     pub effective: f64,
 }
 
 impl ChainCheck {
-    /// By how much the chains' mean energy is above that of the density, and the standard error of that: 0
-    /// within a few errors where the chains draw what the model scores.
+    /// How far the chains' mean energy is above that of the density, with the standard error of this difference. It
+    /// is 0 within a few standard errors if the chains draw from the model's density.
     pub fn excess(&self) -> (f64, f64) {
         (self.drawn.0 - self.expected.0, self.drawn.1.hypot(self.expected.1))
     }
@@ -39,17 +39,17 @@ impl ChainCheck {
 const SAMPLES: usize = 1 << 17;
 
 impl EnergyModel {
-    /// Draws `n` rows and compares their energies with what the density demands.
+    /// Draws `n` rows and compares their mean energy with that of the density.
     ///
-    /// The mean of E under p = exp(−E)/Z comes from independent draws zᵢ of a broad density q, with the weights
-    /// wᵢ = exp(−E(zᵢ))/q(zᵢ): the mean is ≈ Σ wᵢE(zᵢ)/Σ wᵢ and Z ≈ mean wᵢ (Owen 2013, Monte Carlo theory, methods
-    /// and examples, chapter 9). No chain is needed for it, so it notices chains that have not arrived, as long as
-    /// enough of the draws hit the mass: [`ChainCheck::effective`] says whether.
+    /// The mean of E under p = exp(−E)/Z is estimated from independent draws zᵢ of a broad density q, with the
+    /// weights wᵢ = exp(−E(zᵢ))/q(zᵢ): the mean is ≈ Σ wᵢE(zᵢ)/Σ wᵢ and Z ≈ mean wᵢ (Owen 2013, Monte Carlo theory,
+    /// methods and examples, chapter 9). The estimate uses no chain, so it detects chains that have not converged,
+    /// provided that enough of the draws hit the mass; [`ChainCheck::effective`] shows whether they do.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for fewer than two rows, or more than fit into memory, and
-    /// [`Error::Condition`](crate::Error::Condition) for a model with conditions:
-    /// [`check_chains_given`](EnergyModel::check_chains_given) takes one.
+    /// [`Error::Condition`](crate::Error::Condition) for a conditional model: use
+    /// [`check_chains_given`](EnergyModel::check_chains_given) instead.
     ///
     /// ```
     /// use quadrivium::{worlds::Toy, *};
@@ -68,7 +68,7 @@ impl EnergyModel {
         self.check_chains_under(n, None, rng)
     }
 
-    /// The same of the chains and the density under one condition.
+    /// The same check for the chains and the density under one condition.
     ///
     /// # Errors
     /// As [`check_chains`](EnergyModel::check_chains), and [`Error::Condition`](crate::Error::Condition) unless the
@@ -95,7 +95,7 @@ impl EnergyModel {
         let (chains, base_draws) = (Streams::from_rng(rng), Streams::from_rng(rng));
         let moves = langevin.steps - langevin.candidates() + 1 - langevin.acceptance.least_steps();
 
-        // Of each row drawn: its energy, and the share of accepted moves in its tile.
+        // For each row drawn: its energy, and the share of accepted moves in its tile.
         let mut drawn = vec![(0.0, 0.0); n];
         tiles::for_each_tile(&mut drawn, 1, |(scratch, z, nats): &mut Rows, first, drawn| {
             z.resize(drawn.len() * d, 0.0);
@@ -107,7 +107,7 @@ impl EnergyModel {
             Ok(())
         })?;
 
-        // Of each importance sample: ln w and its energy.
+        // For each importance sample: ln w and its energy.
         let base = Base::new(d, 1.0);
         let mut samples = vec![(0.0, 0.0); SAMPLES];
         tiles::for_each_tile(&mut samples, 1, |(scratch, z, nats): &mut Rows, first, samples| {
@@ -143,9 +143,9 @@ fn mean(values: impl ExactSizeIterator<Item = f64> + Clone) -> (f64, f64) {
     (mean, (values.map(|v| (v - mean).powi(2)).sum::<f64>() / (n * (n - 1.0))).sqrt())
 }
 
-/// What importance samples (ln w, E) say of the density: E_p[E] and ln Z, each with its standard error, and
-/// how many samples they are worth. The error of Σ wᵢEᵢ/Σ wᵢ is, to first order, √(Σ wᵢ²(Eᵢ − Ē)²)/Σ wᵢ, and
-/// of ln(mean w) the relative one of the mean.
+/// Estimates from importance samples (ln w, E): E_p[E] and ln Z, each with its standard error, and the effective
+/// number of samples. To first order, the error of Σ wᵢEᵢ/Σ wᵢ is √(Σ wᵢ²(Eᵢ − Ē)²)/Σ wᵢ, and the error of
+/// ln(mean w) is the relative error of the mean.
 fn weighed(samples: &[(f64, f64)]) -> ((f64, f64), (f64, f64), f64) {
     let most = samples.iter().map(|&(weight, _)| weight).fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = samples.iter().map(|&(weight, _)| (weight - most).exp()).collect();

@@ -6,18 +6,18 @@ use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// A chain under exp(−E/T): a start chosen among candidates, then Langevin moves whose steps fall geometrically
-/// from `first` to `last`.
+/// A chain under exp(−E/T): a start chosen among candidates, then Langevin moves whose step lengths decrease
+/// geometrically from `first` to `last`.
 ///
-/// **Start.** Candidates z₁ … z_M come from a broad density q, Student's t with two degrees of freedom, and
-/// one of them is kept, with probability proportional to exp(−E(zᵢ)/T)/q(zᵢ) (sampling by importance
-/// resampling, Rubin 1988). As M grows it becomes a draw from exp(−E/T), whatever the energy looks like, where
-/// a chain that starts anywhere can stay for long in a valley of little mass. It works as far as some
-/// candidates hit the mass: in a few columns. With a `candidates` of 0 the chain starts at N(0, T·I).
+/// **Start.** Candidates z₁ … z_M come from a broad density q, Student's t with two degrees of freedom. One of them
+/// is kept, with probability proportional to exp(−E(zᵢ)/T)/q(zᵢ) (sampling by importance resampling, Rubin 1988).
+/// As M grows, the start becomes a draw from exp(−E/T) for any energy, while a chain with an arbitrary start can stay
+/// for a long time in a valley of little mass. This works only if some candidates hit the mass, so only in a few
+/// columns. If `candidates` is 0, the chain starts from N(0, T·I).
 ///
-/// **Moves.** A move of step h proposes z′ = z + δ(z) + √T h ξ, ξ ~ N(0, I), δ = −(h²/2) ∇E cut to the
-/// length h (Roberts & Tweedie 1996): as ε = h² in the usual form. The cut lets a long step be tried where
-/// the energy is steep. Long steps find modes, short ones their shape.
+/// **Moves.** A move with step h proposes z′ = z + δ(z) + √T h ξ, ξ ~ N(0, I), δ = −(h²/2) ∇E truncated to the length
+/// h (Roberts & Tweedie 1996); h² is the ε of the usual form. The truncation makes long steps possible where the
+/// energy is steep. Long steps find the modes, short steps their shape.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -25,42 +25,42 @@ use crate::numeric::rng::Rng;
     serde(default, deny_unknown_fields)
 )]
 pub struct Langevin {
-    /// Network evaluations of a chain. Each that is not spent on a candidate is a move; with
+    /// Network evaluations of a chain. Each evaluation that is not spent on a candidate is a move. With
     /// [`Acceptance::Metropolis`] there is one move less, because the start is evaluated, too. At least one move, at
     /// most 1,000,000 evaluations. Default 400.
     pub steps: usize,
     /// The share of the evaluations that is spent on candidates for the start, rounded down. A candidate needs no
-    /// slope, and so about a third of the time of a move. Persistent chains go on from where they are, without
-    /// candidates. 0 or more, less than 1. Default 0.3.
+    /// gradient, and therefore takes about a third of the time of a move. Persistent chains continue from where they
+    /// are, without candidates. 0 or more, less than 1. Default 0.3.
     pub candidates: f64,
     /// h of the first move, in standard deviations of the columns. More than 0, at most 100. Default 2.
     pub first: f64,
-    /// h of the last. More than 0, at most 100; near the width of the narrowest mode. Default 0.02.
+    /// h of the last move, best near the width of the narrowest mode. More than 0, at most 100. Default 0.02.
     pub last: f64,
-    /// What becomes of a proposal. Default [`Acceptance::Metropolis`].
+    /// How proposals are accepted. Default [`Acceptance::Metropolis`].
     pub acceptance: Acceptance,
 }
 
 /// The most network evaluations of a chain.
 pub(super) const MOST_STEPS: usize = 1_000_000;
 
-/// What is expected of their number.
+/// What the number of evaluations has to be.
 pub(super) const STEPS: &str = "enough for a move (1, or 2 with Metropolis), at most 1,000,000";
 
-/// What becomes of the proposal of a Langevin move.
+/// How the proposal of a Langevin move is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Acceptance {
-    /// It is taken: the unadjusted Langevin algorithm, whose density is off by O(h²), and broader than a mode
-    /// narrower than h.
+    /// Every proposal is accepted: the unadjusted Langevin algorithm. Its density has an error of O(h²) and blurs
+    /// modes narrower than h.
     Always,
-    /// It is taken with probability min(1, exp((E − E′)/T) q(z|z′)/q(z′|z)), so that exp(−E/T) is what the
-    /// chain keeps whatever the steps (MALA, Roberts & Tweedie 1996).
+    /// A proposal is accepted with probability min(1, exp((E − E′)/T) q(z|z′)/q(z′|z)), so that the chain preserves
+    /// exp(−E/T) for steps of any length (MALA, Roberts & Tweedie 1996).
     Metropolis,
 }
 
 impl Acceptance {
-    /// Network evaluations of one move: a proposal is judged by the energy of where it came from, too.
+    /// Network evaluations of a single move: with Metropolis, the energy at its origin is needed, too.
     pub(super) fn least_steps(self) -> usize {
         match self {
             Acceptance::Always => 1,
@@ -83,7 +83,7 @@ pub(super) struct Walk<F> {
     noise: Vec<F>,    // ξ: (n, d)
     e: Vec<F>,        // E(z): (n)
     g: Vec<F>,        // ∇E(z): (n, d)
-    /// Proposals that were taken, over all chains and moves.
+    /// Number of accepted proposals, over all chains and moves.
     pub(super) accepted: usize,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct Walk<F> {
 fn drift<F: Real>(g: &[F], h: F) -> impl Iterator<Item = F> {
     let norm = g.iter().map(|&g| g * g).sum::<F>().sqrt();
     let half = F::of(0.5) * h;
-    // A slope that is not a number moves nothing.
+    // A gradient that is NaN moves nothing.
     let scale = if norm.is_finite() { half.min(norm.recip()) } else { F::zero() };
     g.iter().map(move |&g| -h * scale * g)
 }
@@ -111,12 +111,12 @@ impl Langevin {
         check(length(self.last), "Langevin::last", self.last, "more than 0, at most 100")
     }
 
-    /// How many candidates there are for a start: always, a move is left.
+    /// The number of candidates for a start, which leaves at least one move.
     pub(super) fn candidates(self) -> usize {
         ((self.candidates * self.steps as f64) as usize).min(self.steps - self.acceptance.least_steps())
     }
 
-    /// The same without candidates: a chain that goes on from where it is, for `steps` evaluations.
+    /// The same without candidates: a chain that continues from where it is, for `steps` evaluations.
     pub(super) fn moves(self, steps: usize) -> Self {
         Langevin { steps, candidates: 0.0, ..self }
     }
@@ -128,7 +128,7 @@ impl Langevin {
     }
 
     /// Moves the rows z: (n, d), each a chain with its own stream and condition, c: (n, k) or (1, k), without
-    /// candidates; how often the network ran on each.
+    /// candidates. Returns how often the network ran on each row.
     pub(super) fn walk<F: Real>(
         self,
         energy: &Energy,
@@ -142,7 +142,7 @@ impl Langevin {
         walk.accepted = 0;
         let moves = self.steps + 1 - self.acceptance.least_steps();
         for (k, length) in self.lengths(moves).enumerate() {
-            // A proposal that was judged has told the energy and the slope of where the chain stands.
+            // Judging a proposal has already computed the energy and the gradient where the chain is now.
             if k == 0 || self.acceptance == Acceptance::Always {
                 energy.evaluate(w, z, c, &mut walk.pass);
                 std::mem::swap(&mut walk.e, &mut walk.pass.e);
@@ -161,7 +161,7 @@ impl Langevin {
     }
 }
 
-/// One move of every chain, the energies and slopes of where they stand, z: (n, d), being in `e` and `g`.
+/// One move of every chain. The energies and gradients at the present z: (n, d) are in `e` and `g`.
 impl<F: Real> Walk<F> {
     /// z ← z + δ(z) + √T h ξ.
     fn go(&mut self, length: f64, temperature: f64, z: &mut [F], rngs: &mut [Rng]) {
@@ -189,7 +189,7 @@ impl<F: Real> Walk<F> {
         }
     }
 
-    /// z ← z′ with the probability of Metropolis, the energies and slopes at z′ being in `pass`.
+    /// z ← z′ with the Metropolis probability. The energies and gradients at z′ are in `pass`.
     fn judge(&mut self, length: f64, temperature: f64, z: &mut [F], rngs: &mut [Rng]) {
         let Walk { pass, proposal, noise, e, g, accepted } = self;
         let (d, h) = (z.len() / rngs.len(), F::of(length));
@@ -204,7 +204,7 @@ impl<F: Real> Walk<F> {
             }
             let downhill = (e[r] - pass.e[r]).f64() / temperature;
             let log_ratio = downhill + 0.5 * (there - back / (temperature * length * length));
-            // Not a number at a temperature near 0, or where the energy overflows: such a move is refused.
+            // NaN at a temperature near 0, or where the energy overflows: such a move is rejected.
             if rng.random::<f64>().ln() < log_ratio {
                 *accepted += 1;
                 z[row.clone()].copy_from_slice(to);

@@ -15,19 +15,19 @@ use crate::numeric::quadrature::{Cell, gauss_legendre, ln_integral};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct LogPartition {
     pub(super) nats: f64,
-    /// How far off it may be.
+    /// A bound on its error.
     pub(super) error: f64,
 }
 
-/// ln Z of the conditions that were asked for, by the bits of c.
+/// ln Z of the conditions scored so far, by the bits of c.
 #[derive(Debug, Default)]
 pub(super) struct Partitions(Mutex<HashMap<Vec<u32>, LogPartition>>);
 
-/// About as many bytes of conditions are remembered.
+/// About how many bytes of conditions are remembered.
 const REMEMBERED: usize = 1 << 24;
 
 impl Partitions {
-    /// That of c, which `find` finds where it is not known. Several threads may do so at once.
+    /// ln Z of c, computed by `find` if it is not known yet. Several threads may compute it at once.
     pub(super) fn of(&self, c: &[f32], find: impl FnOnce() -> Result<LogPartition>) -> Result<LogPartition> {
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key: Vec<u32> = c.iter().map(|c| c.to_bits()).collect();
@@ -50,17 +50,17 @@ impl Clone for Partitions {
     }
 }
 
-/// The error of the even grid, in nats, above which cells are halved instead: up to which error, and up to how
-/// many evaluations.
+/// The error of the regular grid, in nats, above which cells are halved instead; the error to which they are halved,
+/// and the most evaluations for it.
 pub(super) const RESOLVED: f64 = 1e-3;
 const TOLERANCE: f64 = 1e-4;
 const BUDGET: usize = 1 << 23;
 
-/// Where the nodes lie densest: their distance grows like √(1 + (z/CORE)²).
+/// The scale within which the nodes are densest: their distance grows like √(1 + (z/CORE)²).
 const CORE: f64 = 2.0;
 
-/// An integration rule on an axis: nodes, their weights, and the weights of the two rules of twice the step, on
-/// the even and on the odd nodes. It is their mean.
+/// An integration rule on an axis: nodes, their weights, and the weights of the two rules with twice the step, on the
+/// even and on the odd nodes. The rule is the mean of these two.
 struct Rule {
     nodes: Vec<f64>,
     fine: Vec<f64>,
@@ -68,11 +68,11 @@ struct Rule {
 }
 
 impl Rule {
-    /// The trapezoidal rule in u, z = CORE·sinh u, on an even number of intervals from −REACH to REACH, which
-    /// is dense where data are.
+    /// The trapezoidal rule in u, z = CORE·sinh u, on an even number of intervals from −REACH to REACH. Its nodes are
+    /// dense where the data are.
     ///
-    /// Beyond the reach E grows along the axis by the confinement alone, so the tail behind an end is the
-    /// end's own value times ∫ exp(−(z² − REACH²)/2w²) dz from there to ∞. It is added to the end's weight:
+    /// Beyond ±REACH, E grows along the axis only through the confinement, so the integral beyond an end is the value
+    /// at the end times ∫ exp(−(z² − REACH²)/2w²) dz from there to ∞. It is added to the weight of the end, so
     /// nothing is cut off.
     fn new(intervals: usize, width: f64) -> Self {
         let (ends, tail) = ((REACH / CORE).asinh(), tail(width));
@@ -102,8 +102,8 @@ fn tail(width: f64) -> f64 {
 }
 
 impl EnergyModel {
-    /// −E(z, c) of the rows z: (n, d), in standard units, under conditions c. f is in f32, the confinement in f64, so
-    /// that no finite row is beyond it.
+    /// −E(z, c) of the rows z: (n, d), in standard units, under conditions c. f is computed in f32, the confinement
+    /// in f64, so that it overflows for no finite row.
     pub(super) fn score_tile(&self, z: &[f32], c: &[f32], pass: &mut Pass<f32>, nats: &mut [f64]) {
         let d = self.config.dim;
         let f = self.energy.infer(&self.parameters.average, z, c, pass);
@@ -113,14 +113,14 @@ impl EnergyModel {
         }
     }
 
-    /// ln Z(c) over one or two axes, of one condition: on an even grid, where that resolves the density, and else on
+    /// ln Z(c) over one or two axes, for one condition: on a regular grid if it resolves the density, otherwise on
     /// cells that are halved where the mass is.
     pub(super) fn log_partition(&self, intervals: usize, c: &[f32]) -> Result<LogPartition> {
         let even = self.log_partition_on_grid(intervals, c)?;
         if even.error <= RESOLVED { Ok(even) } else { self.log_partition_on_cells(intervals, c) }
     }
 
-    /// By the trapezoidal rule. Its error is the most that one of the rules of twice the step differs from it.
+    /// By the trapezoidal rule. Its error is the larger of its differences from the two rules with twice the step.
     pub(super) fn log_partition_on_grid(&self, intervals: usize, c: &[f32]) -> Result<LogPartition> {
         let rule = Rule::new(intervals, self.config.width);
         let (count, d) = (rule.nodes.len(), self.config.dim);
@@ -149,8 +149,8 @@ impl EnergyModel {
         Ok(LogPartition { nats, error })
     }
 
-    /// By [`ln_integral`] in the coordinates u of [`Rule`], from about `intervals` nodes an axis on. An end of
-    /// an axis, a point among the cells, stands for the tail behind it.
+    /// By [`ln_integral`] in the coordinates u of [`Rule`], starting with about `intervals` nodes per axis. Each end
+    /// of an axis is an extra point that represents the tail beyond it.
     fn log_partition_on_cells(&self, intervals: usize, c: &[f32]) -> Result<LogPartition> {
         let (ends, ln_tail) = ((REACH / CORE).asinh(), tail(self.config.width).ln());
         let pieces = (intervals / 8).clamp(8, 64);
@@ -165,7 +165,7 @@ impl EnergyModel {
             let z: Vec<f32> = points.iter().map(|u| (CORE * u.sinh()) as f32).collect();
             let rows = (points.len() / self.config.dim, self.config.dim);
             let mut nats = self.score_standard(Array2::from_shape_vec(rows, z).expect("whole points"), c)?;
-            // The nodes of a cell lie inside it: at an end is only the point that stands for the tail.
+            // The nodes of a cell lie inside it; only the point that represents the tail is at an end.
             let ln_slope = |u: f64| if u.abs() < ends { (CORE * u.cosh()).ln() } else { ln_tail };
             for (nats, u) in nats.iter_mut().zip(points.chunks_exact(self.config.dim)) {
                 *nats += u.iter().map(|&u| ln_slope(u)).sum::<f64>();

@@ -1,7 +1,7 @@
-//! The energy-based paradigm: a density up to its constant.
+//! The energy-based paradigm: a density up to its normalizing constant.
 //!
-//! A network gives every row an energy, low where rows are likely, and nothing asks it to be invertible or
-//! to generate ([`EnergyModel`]). The price is a constant that no one knows, and chains to draw rows.
+//! A network gives every row an energy, which is low where rows are likely. The network need not be invertible, nor
+//! generate rows ([`EnergyModel`]). In return, the normalizing constant is unknown, and drawing rows takes chains.
 //!
 //! # Formula
 //!
@@ -11,27 +11,28 @@
 //! sampling    z′ = z − (h²/2) ∇E(z) + h ξ,   ξ ~ N(0, I)
 //! ```
 //!
-//! E is the network, h the length of a Langevin move, ξ its noise. Two ways around Z ([`EnergyTraining`]):
+//! E is the network, h the length of a Langevin move, ξ its noise. There are two ways to train without Z
+//! ([`EnergyTraining`]):
 //!
 //! | | minimizes | learns |
 //! | --- | --- | --- |
-//! | persistent chains (Hinton 2002; Tieleman 2008; Du & Mordatch 2019) | E[E(x⁺)] − E[E(x⁻)], x⁺ a row, x⁻ from chains that move along under the present energy | p: with x⁻ ~ exp(−E)/Z the gradient is that of −ln p |
+//! | persistent chains (Hinton 2002; Tieleman 2008; Du & Mordatch 2019) | E[E(x⁺)] − E[E(x⁻)], x⁺ a row, x⁻ from chains that keep moving under the present energy | p: with x⁻ ~ exp(−E)/Z the gradient is that of −ln p |
 //! | denoising (Vincent 2011, eq. 9) | E‖∇E(x̃) + (x − x̃)/σ²‖², x̃ = x + σε, ε ~ N(0, I) | p blurred by σ |
 //!
-//! Denoising differentiates a derivative once more, exactly: with g = ∇E, a `jvp` along u = ∂loss/∂g and its
-//! reverse. A scalar energy learns at one σ. A network that takes σ as an input and learns the score of a whole
-//! ladder of noise levels is a [`ScoreModel`](crate::ScoreModel).
+//! Denoising needs the exact derivative of a derivative: with g = ∇E, it is a `jvp` along u = ∂loss/∂g and its
+//! reverse. A scalar energy learns at a single σ. A [`ScoreModel`](crate::ScoreModel) has a network that takes σ as
+//! an input and learns the score at a whole ladder of noise levels.
 //!
-//! **Sampling**: a start chosen among candidates by their weights exp(−E)/q, then Langevin moves, each proposal
-//! accepted or refused after Metropolis ([`Langevin`]); the same moves carry the chains in training. Whether
-//! the chains draw what the model scores is measured by [`EnergyModel::check_chains`].
+//! **Sampling**: a start is chosen among candidates by their weights exp(−E)/q. Langevin moves follow, and each
+//! proposal is accepted or rejected by the Metropolis rule ([`Langevin`]); the same moves are used for the chains in
+//! training. [`EnergyModel::check_chains`] measures whether the chains draw from the model's density.
 //!
-//! **Likelihood**: −E(x), up to a constant; in one or two columns [`Normalization::Quadrature`] finds Z, and
-//! in a few columns more `check_chains` estimates it.
+//! **Likelihood**: −E(x), up to a constant. For one or two columns, [`Normalization::Quadrature`] computes Z; for a
+//! few more columns, `check_chains` estimates it.
 //!
-//! **Conditions**: with a [`condition`](EnergyConfig::condition) the network takes c beside the row, p(x|c) =
-//! exp(−E(x, c))/Z(c). In training, each row x⁺ is compared with a chain x⁻ under the same condition: with classes, a
-//! chain that has always had that class; with numbers, the chain whose condition was nearest. The quadrature finds a
+//! **Conditions**: with a [`condition`](EnergyConfig::condition), the network takes c along with the row, p(x|c) =
+//! exp(−E(x, c))/Z(c). In training, each row x⁺ is compared with a chain x⁻ under the same condition: for classes, a
+//! chain that has always had that class; for numbers, the chain whose condition was nearest. The quadrature computes
 //! Z(c) for each condition that is scored, and remembers it.
 //!
 //! # Picture
@@ -40,7 +41,7 @@
 //!
 //! # Example
 //!
-//! An energy compares rows without its constant; by quadrature the constant is found.
+//! Energies compare rows without the normalizing constant; quadrature computes the constant.
 //!
 //! ```
 //! use quadrivium::energy::Normalization;
@@ -60,7 +61,7 @@
 //! let (LogLikelihood::Unnormalized(energies), LogLikelihood::Estimate { nats, .. }) = (without, with) else {
 //!     unreachable!("as the options say");
 //! };
-//! // In every row they differ by the same: ln Z.
+//! // For every row they differ by the same number, ln Z.
 //! let log_z = &energies - &nats;
 //! assert!(log_z.std(0.0) < 1e-6 && log_z[0].abs() > 0.01, "{log_z}");
 //! # Ok::<(), Error>(())
@@ -68,23 +69,24 @@
 //!
 //! # What can go wrong
 //!
-//! - **Denoising at one σ.** Rows blurred by a small σ never lie between separate modes, so nothing is learned of
-//!   the energy there, nor of one mode's weight against another's: on a grid of 25 modes the density is several
-//!   nats off, by an amount that differs from seed to seed ([measured](crate::results)). A larger σ joins the modes
-//!   and blurs them. *Change*: a ladder of σ ([`ScoreModel`](crate::ScoreModel)) has both.
-//! - **Young chains.** If some chains start anew each time, the model learns where young chains go, not where
-//!   exp(−E) has its mass (Nijkamp et al. 2019). *See*: good samples beside a poor normalized score. Without
+//! - **Denoising at one σ.** Rows blurred by a small σ never lie between separate modes, so the model learns neither
+//!   the energy there nor the relative weights of the modes: on a grid of 25 modes, the density is off by several
+//!   nats, which differ from seed to seed ([measured](crate::results)). A larger σ connects the modes, but blurs
+//!   them. *Change*: use a ladder of σ ([`ScoreModel`](crate::ScoreModel)), which has small and large ones.
+//! - **Young chains.** If some chains restart in each step, the model learns where young chains go, and not where
+//!   exp(−E) has its mass (Nijkamp et al. 2019). *See*: good samples but a poor normalized likelihood. Without
 //!   restarts the density improves, but drawing then takes as many moves as the chains made in training.
-//! - **A bad start.** Between the data the energy has valleys of little mass that a chain is slow to leave, so
-//!   chains from N(0, I) may be far from the truth even though the density is close to it. Evaluations spent on
-//!   choosing a start among candidates help. *See*: [`ChainCheck::excess`]. In many columns hardly any candidate
-//!   hits the mass, and [`ChainCheck::effective`] says so.
-//! - **Slow mixing.** A step that suits a mode does not leave it: with short steps alone the chains stay where
-//!   they started, and the energy elsewhere runs away. So the chain also tries steps as long as the data are wide,
-//!   some of which land in another mode. In many dimensions none would.
-//! - **Unadjusted steps.** Without Metropolis the long steps do not draw from the model, and it is not learned.
-//! - **Drift.** Only differences of energies have a gradient, so all may rise or fall together; a small magnitude
-//!   penalty holds them.
+//! - **A bad start.** Between the data, the energy has valleys of little mass that a chain leaves slowly. So chains
+//!   from N(0, I) may be far from the truth even if the density is close to it. It helps to spend evaluations on
+//!   choosing a start among candidates. *See*: [`ChainCheck::excess`]. With many columns hardly any candidate hits
+//!   the mass, which [`ChainCheck::effective`] shows.
+//! - **Slow mixing.** A step that suits a mode does not leave it: with only short steps, the chains stay where they
+//!   started, and the energy elsewhere is unconstrained. So the chain also tries steps as long as the data are wide,
+//!   some of which land in another mode. In many dimensions, none would.
+//! - **Unadjusted steps.** Without Metropolis, chains with long steps do not draw from the model, and the model does
+//!   not learn the data.
+//! - **Drift.** Only differences of energies have a gradient, so all energies may rise or fall together. A small
+//!   magnitude penalty prevents this.
 //!
 //! # Papers
 //!
@@ -161,14 +163,14 @@ pub struct EnergyModel {
     config: EnergyConfig,
     energy: Energy,
     parameters: Parameters,
-    /// The averaged parameters transposed: what a chain's slope needs.
+    /// The averaged parameters transposed, which the chains' gradients need.
     transposed: Vec<f32>,
     fitted: Fitted,
     partitions: Partitions,
 }
 
 impl EnergyModel {
-    /// An untrained model: N(0, w²I).
+    /// Creates an untrained model: N(0, w²I).
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
@@ -189,7 +191,7 @@ impl EnergyModel {
         Ok(model)
     }
 
-    /// What it was made with, and the sampler that it has now.
+    /// The config that the model was made with, with its present sampler.
     pub fn config(&self) -> &EnergyConfig {
         &self.config
     }
@@ -209,7 +211,7 @@ impl EnergyModel {
         self.partitions = Partitions::default();
     }
 
-    /// Of the averaged parameters, which sample.
+    /// Derived from the averaged parameters, which draw samples.
     fn weights(&self) -> Weights<'_, f32> {
         Weights { p: &self.parameters.average, t: &self.transposed }
     }
@@ -238,11 +240,11 @@ impl Paradigm for EnergyModel {
         &self.fitted
     }
 
-    /// Learns the energy by [`EnergyConfig::training`].
+    /// Trains the energy by the method in [`EnergyConfig::training`].
     ///
-    /// With persistent chains, which start at N(0, I) in each training, the loss is E(x⁺) − E(x⁻) plus the
-    /// regularizer; its parts are the two mean energies. It hovers about 0 from the start and says
-    /// nothing about the fit; held-out rows are compared with chains that have just started.
+    /// Persistent chains start from N(0, I) in each training. Their loss is E(x⁺) − E(x⁻) plus the regularizer; its
+    /// parts are the two mean energies. It stays near 0 from the start and says nothing about the fit. Held-out rows
+    /// are compared with chains that have just started.
     ///
     /// # Errors
     /// As the trait says, and [`Error::Config`](crate::Error::Config) for a `patience` with persistent
@@ -259,7 +261,7 @@ impl Paradigm for EnergyModel {
                 options.patience.is_none(),
                 "TrainOptions::patience",
                 options.patience,
-                "None: a contrast with chains has no best",
+                "None: a contrast with chains has no best value",
             )?;
         }
         let rows = Rows::prepare(data, &self.fitted, options, rng)?;
@@ -282,7 +284,7 @@ impl Paradigm for EnergyModel {
         trained
     }
 
-    /// A start, then the chain under exp(−E/T), as [`Langevin`] says.
+    /// Chooses a start and then runs the chain under exp(−E/T), as described at [`Langevin`].
     fn draw_tile(
         &self,
         temperature: f64,
@@ -294,13 +296,13 @@ impl Paradigm for EnergyModel {
         self.draw_standard(temperature, c, streams, scratch, x)
     }
 
-    /// −E(x, c) in the units of the data, or, with [`Normalization::Quadrature`], −E(x, c) − ln Z(c). `options`
-    /// change nothing.
+    /// −E(x, c) in the units of the data, or, with [`Normalization::Quadrature`], −E(x, c) − ln Z(c). `options` have
+    /// no effect.
     ///
-    /// The standard error of the estimate is that of ln Z(c), the same for all rows under c, plus a millionth of the
-    /// energy for f32: how far the grid is from those of every other node, or what halving the cells of a
-    /// finer division changed, summed over them without signs. Nothing is cut off: beyond ±10 the energy has
-    /// a closed form.
+    /// The standard error of the estimate is that of ln Z(c), which is the same for all rows under c, plus a
+    /// millionth of the energy for the rounding of f32. The error of ln Z(c) is the difference between the grid and
+    /// the grids of every other node, or the sum of the absolute changes when cells were halved. Nothing is cut off:
+    /// beyond ±10 the energy has a closed form.
     fn score(&self, c: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         let tile =
             |c: &[f32], (pass, energies): &mut (Pass<f32>, Vec<f64>), rows: Scored<'_>, nats: &mut [f64]| {
@@ -314,7 +316,7 @@ impl Paradigm for EnergyModel {
             return Ok(LogLikelihood::Unnormalized(nats));
         };
         let mut std_error = Array1::zeros(nats.len());
-        // The condition of the row before, and its ln Z.
+        // The condition of the previous row, and its ln Z.
         let mut last = None;
         for (r, (nats, std_error)) in nats.iter_mut().zip(&mut std_error).enumerate() {
             let c = c.rows(r, 1);
@@ -330,5 +332,5 @@ impl Paradigm for EnergyModel {
     }
 }
 
-/// What f32 leaves of an energy, relative.
+/// The relative error of an energy in f32.
 const ROUNDING: f64 = 1e-6;

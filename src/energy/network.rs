@@ -7,9 +7,8 @@ use crate::numeric::rng::Rng;
 ///
 /// E(z, c) = f(z̃, c; p) + ‖z‖²/2w², z̃ = clamp(z, ±REACH).
 ///
-/// f is a network on Fourier features of z̃, with c as it is beside them. Along each axis it is constant beyond the
-/// reach, so the confinement ‖z‖²/2w² makes exp(−E) integrable for any p, and the tails are those of a Gaussian. f
-/// starts at 0.
+/// f is a network on Fourier features of z̃, along with c itself. Along each axis it is constant beyond ±REACH, so
+/// the confinement ‖z‖²/2w² makes exp(−E) integrable for any p, with the tails of a Gaussian. f starts at 0.
 #[derive(Debug, Clone)]
 pub(super) struct Energy {
     net: Fused,
@@ -75,20 +74,20 @@ impl Energy {
         F::of(0.5 * self.pull) * z.iter().map(|&z| z * z).sum()
     }
 
-    /// What f takes.
+    /// The input of f.
     fn input<'a, F: Real>(&self, z: &[F], c: &[F], near: &'a mut Vec<F>, joined: &'a mut Vec<F>) -> &'a [F] {
         near.clear();
         near.extend(z.iter().map(|&z| clamp(z, REACH)));
         join(near, self.dim, c, self.condition, joined)
     }
 
-    /// f(z̃, c), nothing kept for the derivatives.
+    /// f(z̃, c), without keeping anything for the derivatives.
     pub(super) fn infer<'a, F: Real>(&self, p: &[F], z: &[F], c: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
         let Pass { near, joined, tape, .. } = pass;
         tape.infer(&self.net, p, self.input(z, c, near, joined))
     }
 
-    /// f(z̃, c), with what the other functions need.
+    /// f(z̃, c), keeping what the other functions need.
     pub(super) fn forward<'a, F: Real>(&self, p: &[F], z: &[F], c: &[F], pass: &'a mut Pass<F>) -> &'a [F] {
         let Pass { near, joined, tape, .. } = pass;
         tape.forward(&self.net, p, self.input(z, c, near, joined))
@@ -140,8 +139,8 @@ impl Energy {
     /// dp += ∂⟨u, ∇E⟩/∂p after `evaluate_keeping`, for u: (n, d) held fixed.
     ///
     /// ⟨u, ∇E⟩ is the derivative of E along u, so its gradient is the reverse of one `jvp` along u; the part in
-    /// ẋ of that reverse is ∇E, which is kept. Beyond the reach f has no slope, whatever p: there u counts as
-    /// 0. The confinement has no parameters, and a condition stands still.
+    /// ẋ of that reverse is ∇E, which is kept. Beyond ±REACH, f has zero gradient for any p, so u counts as 0 there.
+    /// The confinement has no parameters, and the condition is held fixed.
     pub(super) fn backward_slope<F: Real>(
         &self,
         w: Weights<F>,

@@ -8,7 +8,7 @@ use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
 /// E ‖ε − σ ∇ₓE(x + σε, c)‖² / d over rows x with their conditions c and noise ε ~ N(0, I): σ² times
-/// ‖s(x̃) − (x − x̃)/σ²‖² with s = −∇E (Vincent 2011, eq. 9), which σ does not blow up.
+/// ‖s(x̃) − (x − x̃)/σ²‖² with s = −∇E (Vincent 2011, eq. 9). The factor keeps the loss bounded as σ → 0.
 #[derive(Debug)]
 pub(super) struct DenoisingScore<'a> {
     pub(super) energy: &'a Energy,
@@ -38,8 +38,8 @@ impl<F: Real> Loss<F> for DenoisingScore<'_> {
         eps.extend((0..rows * self.energy.dim()).map(|_| F::normal(rng)));
     }
 
-    /// With the residual r = ε − σg, g = ∇E(x̃): loss = Σ r²/d and u = weight · ∂loss/∂g = −weight · 2σr/d; then dp +=
-    /// ∂⟨u, ∇E⟩/∂p for that u held fixed.
+    /// With the residual r = ε − σg, g = ∇E(x̃): loss = Σ r²/d and u = weight · ∂loss/∂g = −weight · 2σr/d; then dp
+    /// += ∂⟨u, ∇E⟩/∂p for that u held fixed.
     fn loss_grad(
         &self,
         w: Weights<F>,
@@ -54,7 +54,7 @@ impl<F: Real> Loss<F> for DenoisingScore<'_> {
         let (d, sigma) = (self.energy.dim() as f64, F::of(self.sigma));
         noisy.clear();
         noisy.extend(x.iter().zip(eps).map(|(&x, &eps)| x + sigma * eps));
-        // The loss itself needs ∇E, a backward pass.
+        // The loss itself needs ∇E, and so a backward pass.
         let w = if w.t.is_empty() {
             t.resize(w.p.len(), F::zero());
             self.energy.transpose(w.p, t);
@@ -81,36 +81,36 @@ impl<F: Real> Loss<F> for DenoisingScore<'_> {
 /// E(x⁺) − E(x⁻) + magnitude · (f(x⁺)² + f(x⁻)²), means over rows x⁺ of data and rows x⁻ of the chains (Du &
 /// Mordatch 2019, algorithm 1). For x⁻ ~ exp(−E)/Z and no magnitude its gradient is that of −ln p(x⁺).
 ///
-/// Persistent contrastive divergence (Tieleman 2008): in each step the chains move a little under the present
-/// energy and stand for exp(−E)/Z; the energy falls at the data and rises at the chains. They live with the
-/// shards, each with its share of them, and so follow from the shards' streams.
+/// Persistent contrastive divergence (Tieleman 2008): in each step the chains move a little under the present energy
+/// and serve as draws from exp(−E)/Z; the energy falls at the data and rises at the chains. Each shard owns its share
+/// of the chains, so they are determined by the shards' streams.
 ///
-/// Under conditions each row stands opposite a chain with its own condition c, so that both means are over the same
-/// conditions, and what E makes of c alone cancels: E[E(x⁺, c)] − E[E(x⁻, c)]. A chain keeps its condition as long as
-/// some row has the same: a class that some chain has is always met by such a chain. For numbers it is the chain
-/// whose condition is nearest that takes over the row's: it comes from a density close by.
+/// In a conditional model each row is compared with a chain under the row's condition c, so that both means are over
+/// the same conditions, and any part of E that depends only on c cancels: E[E(x⁺, c)] − E[E(x⁻, c)]. For classes, a
+/// row is matched with a chain of its class if there is one, so that chain keeps its condition. For numbers, the
+/// chain with the nearest condition takes over the row's condition: it comes from a similar density.
 #[derive(Debug)]
 pub(super) struct Contrast<'a, F> {
     pub(super) energy: &'a Energy,
     pub(super) langevin: Langevin,
-    /// Chains of each shard.
+    /// Number of chains per shard.
     pub(super) chains: usize,
     pub(super) restart: f64,
     pub(super) magnitude: f64,
-    /// The parameters as they stand in this step, and the same transposed: what moves the chains.
+    /// The parameters in this step, and the same transposed, which move the chains.
     pub(super) now: (Vec<F>, Vec<F>),
 }
 
-/// The chains of a shard, which live from step to step.
+/// The chains of a shard, which persist from step to step.
 #[derive(Default)]
 pub(super) struct Chains<F> {
-    /// Each with its condition behind it: (chains, d + k)
+    /// Each chain, followed by its condition: (chains, d + k)
     all: Vec<F>,
-    /// Whose turn it is.
+    /// The next chain to use.
     next: usize,
     /// The chains that move with this tile: (n)
     turn: Vec<usize>,
-    /// Of each chain, whether it is among them.
+    /// For each chain, whether it is among them.
     taken: Vec<bool>,
     /// The rows x⁻ of this tile: (n, d)
     pub(super) x: Vec<F>,
@@ -125,7 +125,7 @@ pub(super) struct ContrastScratch<F> {
 }
 
 impl<F: Real> Chains<F> {
-    /// Whose turn it is with rows of conditions c: (rows, k): for each row the first chain, from `next` on, whose
+    /// Matches chains with rows of conditions c: (rows, k): each row gets the first chain, from `next` on, whose
     /// condition is nearest.
     fn choose(&mut self, rows: usize, c: &[F], d: usize, k: usize) {
         let Chains { all, next, turn, taken, .. } = self;
@@ -154,7 +154,7 @@ impl<F: Real> Chains<F> {
 }
 
 impl<'a, F: Real> Contrast<'a, F> {
-    /// With `chains` chains to a shard.
+    /// Creates the loss with `chains` chains per shard.
     pub(super) fn new(
         energy: &'a Energy,
         langevin: Langevin,
@@ -178,7 +178,7 @@ impl<F: Real> Loss<F> for Contrast<'_, F> {
         self.energy.transpose(p, t);
     }
 
-    /// Where the chains stand, and whose turn it is.
+    /// The state of the chains, and the next one to use.
     fn memory<'a>(&self, chains: &'a mut Chains<F>) -> Option<(&'a mut Vec<F>, &'a mut usize)> {
         Some((&mut chains.all, &mut chains.next))
     }
@@ -194,7 +194,8 @@ impl<F: Real> Loss<F> for Contrast<'_, F> {
     /// Takes the next `rows` chains, restarts some, moves them under the present energy, and puts them back.
     fn draw(&self, rows: usize, c: &[F], _: Progress, rng: &mut Rng, chains: &mut Chains<F>) {
         let (d, k) = (self.energy.dim(), self.energy.condition());
-        // Without conditions all chains start the first time; with conditions each starts with that of a row.
+        // Without conditions, all chains start at once; with conditions, each starts when it first gets a row's
+        // condition.
         let missing = self.chains.max(rows).saturating_sub(chains.all.len() / (d + k));
         let starting = if k == 0 { missing } else { missing.min(rows) };
         for r in 0..starting {

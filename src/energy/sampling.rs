@@ -5,7 +5,7 @@ use crate::engine::RowStreams;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
-/// What a thread keeps from tile to tile.
+/// Buffers that a thread keeps from tile to tile.
 #[derive(Debug, Default)]
 pub struct Walking {
     rngs: Vec<Rng>,
@@ -14,7 +14,7 @@ pub struct Walking {
 }
 
 impl EnergyModel {
-    /// A start, then the chain under exp(−E/T), of rows z: (n, d) under conditions c.
+    /// Chooses a start and runs the chain under exp(−E/T), for rows z: (n, d) under conditions c.
     pub(super) fn draw_standard(
         &self,
         temperature: f64,

@@ -13,8 +13,8 @@ use crate::numeric::rng::Rng;
 ///
 /// q(z) = Γ(1 + d/2) (2πs²)^(−d/2) (1 + ‖z‖²/2s²)^(−1 − d/2),
 ///
-/// which is that of sξ/√e, ξ ~ N(0, I), e ~ Exp(1). Its tails are heavier than those of an energy with its
-/// confinement, so that no weight exp(−E)/q is without bound.
+/// which is the density of sξ/√e, ξ ~ N(0, I), e ~ Exp(1). Its tails are heavier than those of an energy with its
+/// confinement, so that the weights exp(−E)/q are bounded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Base {
     square: f64, // s²
@@ -22,7 +22,7 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// As wide as the standardized data, or as exp(−E/T) where heat makes that wider.
+    /// As wide as the standardized data, or as exp(−E/T) if a high temperature makes that wider.
     pub(super) fn new(dim: usize, temperature: f64) -> Self {
         let square = temperature.max(1.0);
         // Γ(1 + d/2) = d/2 · (d/2 − 1) ⋯, down to Γ(1) = 1 or Γ(½) = √π.
@@ -53,10 +53,10 @@ pub(super) struct Start {
 }
 
 impl EnergyModel {
-    /// Fills z: (n, d) with starts under conditions c, each one of `count` candidates of its own stream.
+    /// Fills z: (n, d) with starts under conditions c, each chosen among `count` candidates from the row's stream.
     ///
-    /// The candidates come one after another: the next takes the place with the share that its weight has of
-    /// all so far, which leaves each in place with its share of the sum.
+    /// The candidates are drawn one after another. Each replaces the present one with a probability equal to its
+    /// share of all weights so far, so that in the end each is chosen with its share of the total.
     pub(super) fn start(
         &self,
         temperature: f64,
@@ -71,7 +71,7 @@ impl EnergyModel {
         nats.resize(rngs.len(), 0.0);
         total.clear();
         total.resize(rngs.len(), f64::NEG_INFINITY);
-        // Where no candidate has a finite energy.
+        // If no candidate has a finite energy.
         z.fill(0.0);
         for _ in 0..count {
             for (z, rng) in candidates.chunks_exact_mut(d).zip(&mut *rngs) {

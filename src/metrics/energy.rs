@@ -6,12 +6,12 @@ use super::check_pair;
 use super::pairs::{Points, cross_sum, self_sum};
 use crate::error::Result;
 
-/// The energy distance between two samples, as a V-statistic and without a root.
+/// The energy distance between two samples, as a V-statistic, without taking the root.
 ///
-/// E = 2 E‖X − Y‖ − E‖X − X'‖ − E‖Y − Y'‖ ≥ 0, each mean over all pairs of rows, a row with itself included
-/// (Székely & Rizzo 2013), in the unit of the data. It is 0 only between samples with the same empirical
-/// distribution. For two samples of one distribution its mean is (1/n + 1/m) E‖X − X'‖: report it beside its
-/// [`Floor`](super::Floor).
+/// E = 2 E‖X − Y‖ − E‖X − X'‖ − E‖Y − Y'‖ ≥ 0, in the unit of the data. Each mean is over all pairs of rows,
+/// including a row with itself (Székely & Rizzo 2013). It is 0 only between samples with the same empirical
+/// distribution. For two samples of the same distribution its mean is (1/n + 1/m) E‖X − X'‖, so report it together
+/// with its [`Floor`](super::Floor).
 ///
 /// `x` has shape (n, d), `y` (m, d). Distances are computed in f32 (relative error 10⁻⁷ each, of random sign)
 /// and summed in f64, which leaves an absolute error of about 10⁻⁸ E‖X − Y‖.
@@ -33,7 +33,7 @@ pub fn energy_distance(x: ArrayView2<f32>, y: ArrayView2<f32>) -> Result<f64> {
     let (n, m) = (x.rows as f64, y.rows as f64);
     let between = cross_sum(&x, &y, f32::sqrt) / (n * m);
     let within = self_sum(&x, f32::sqrt) / (n * n) + self_sum(&y, f32::sqrt) / (m * m);
-    // Never negative in exact arithmetic; rounding may leave −10⁻⁸ where the samples are equal.
+    // Never negative in exact arithmetic; rounding may leave −10⁻⁸ if the samples are equal.
     Ok((scale * (2.0 * between - within)).max(0.0))
 }
 

@@ -2,24 +2,23 @@
 
 use crate::error::{DataError, Error, Result};
 
-/// What a distance to the truth is for a perfect sampler, and which scores are no different from it.
+/// The distance to the truth that a perfect sampler would have, and which scores cannot be told apart from it.
 ///
 /// Two fresh samples of the truth are some distance apart by chance. `Floor` holds the mean and the standard
-/// deviation of that distance over independent pairs of samples, each of the sizes that models are measured
-/// with, and decides which scores are at the floor. The score of a model is its mean distance over `draws`
-/// independent draws. For a perfect sampler, score − mean has the standard deviation sd · √(1/draws + 1/pairs),
-/// so a score up to
+/// deviation of that distance over independent pairs of samples, of the same sizes as in the measurement of a model,
+/// and decides which scores are at the floor. The score of a model is its mean distance over `draws` independent
+/// draws. For a perfect sampler, score − mean has the standard deviation sd · √(1/draws + 1/pairs), so a score up to
 ///
 /// reach = mean + 2 · sd · √(1/draws + 1/pairs)
 ///
-/// is at the floor. A perfect sampler is within reach about 19 times in 20: the energy distance and its kin are
-/// skewed to the right of a normal distribution, which has 98 % below two standard deviations. Among scores at
-/// the floor a lower one is not better.
+/// is at the floor. A perfect sampler is below this limit about 19 times in 20: the energy distance and similar
+/// distances are skewed to the right compared with a normal distribution, which has 98 % below two standard
+/// deviations. Among scores at the floor, a lower one is not better.
 ///
 /// ```
 /// use quadrivium::metrics::Floor;
 ///
-/// // Five pairs of samples of the truth; a model is measured by the mean over three draws.
+/// // Five pairs of samples of the truth; the score of a model is the mean over three draws.
 /// let floor = Floor::of(&[0.8, 1.3, 0.9, 1.1, 0.9], 3)?;
 /// assert_eq!((floor.mean, floor.sd, floor.pairs, floor.draws), (1.0, 0.2, 5, 3));
 /// assert!((floor.reach() - 1.292).abs() < 1e-3);
@@ -32,19 +31,19 @@ pub struct Floor {
     pub mean: f64,
     /// Standard deviation of the distance of one pair.
     pub sd: f64,
-    /// Pairs that both are estimated from.
+    /// Number of pairs from which both are estimated.
     pub pairs: usize,
-    /// Draws of a model that its score is the mean of.
+    /// Number of draws of a model over which its score is the mean.
     pub draws: usize,
 }
 
 impl Floor {
-    /// The floor, from the `distances` of independent pairs of samples of the truth, for scores that are means
-    /// over `draws` draws.
+    /// Computes the floor from the `distances` of independent pairs of samples of the truth, for scores that are
+    /// means over `draws` draws.
     ///
     /// # Errors
-    /// [`DataError::TooFewRows`] for fewer than two distances or no draw, [`DataError::NonFinite`] for a distance that
-    /// is not finite.
+    /// [`DataError::TooFewRows`] for fewer than two distances or no draw, [`DataError::NonFinite`] for a distance
+    /// that is not finite.
     pub fn of(distances: &[f64], draws: usize) -> Result<Floor> {
         let pairs = distances.len();
         if pairs < 2 {
@@ -67,12 +66,12 @@ impl Floor {
         Ok(Floor { mean, sd: (squares / (n - 1.0)).sqrt(), pairs, draws })
     }
 
-    /// Standard deviation of a perfect sampler's score about [`mean`](Floor::mean), which is itself estimated.
+    /// Standard deviation of a perfect sampler's score around [`mean`](Floor::mean), which is itself estimated.
     pub fn std_error(&self) -> f64 {
         self.sd * (1.0 / self.draws as f64 + 1.0 / self.pairs as f64).sqrt()
     }
 
-    /// The largest score that is at the floor: mean + 2 standard errors.
+    /// The largest score that counts as at the floor: mean + 2 standard errors.
     pub fn reach(&self) -> f64 {
         self.mean + 2.0 * self.std_error()
     }

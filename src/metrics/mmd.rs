@@ -10,8 +10,8 @@ use crate::numeric::Real;
 /// The squared maximum mean divergence under a Gaussian kernel, as the unbiased U-statistic.
 ///
 /// MMD² = E k(X, X') + E k(Y, Y') − 2 E k(X, Y) with k(x, y) the mean over the bandwidths h of exp(−‖x −
-/// y‖²/(2h²)), the first two means over pairs of different rows (Gretton et al. 2012, eq. 3). On two samples
-/// of one distribution its mean is 0, so it may be negative.
+/// y‖²/(2h²)), where the first two means are over pairs of different rows (Gretton et al. 2012, eq. 3). For two
+/// samples of the same distribution its mean is 0, so it may be negative.
 ///
 /// `x` has shape (n, d), `y` (m, d); `bandwidths` are in the unit of the data: [`median_distance`] is the
 /// usual choice.
@@ -19,7 +19,8 @@ use crate::numeric::Real;
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) unless there are bandwidths, all positive and finite,
 /// [`DataError::TooFewRows`](crate::error::DataError::TooFewRows) for fewer than two rows in either sample, and
-/// [`DataError::Shape`](crate::error::DataError::Shape), [`DataError::NonFinite`](crate::error::DataError::NonFinite).
+/// [`DataError::Shape`](crate::error::DataError::Shape),
+/// [`DataError::NonFinite`](crate::error::DataError::NonFinite).
 ///
 /// ```
 /// use quadrivium::{metrics::mmd_squared, ndarray::array};

@@ -1,19 +1,18 @@
 //! How far samples are from the truth: mode coverage, energy distance, MMD, Wasserstein, precision and
 //! recall, NLL gap.
 //!
-//! A distance between finite samples is never 0. Print beside it its [`Floor`]: the same distance between two
-//! fresh samples of the truth, of the same sizes. All distances are between rows as given, so standardize
-//! columns of different units first. All sums run in a fixed order and give the same bits for any number of
-//! threads.
+//! A distance between finite samples is never 0. Report its [`Floor`] with it: the same distance between two fresh
+//! samples of the truth, of the same sizes. Distances are computed between the rows as given, so standardize columns
+//! of different units first. All sums run in a fixed order and give the same bits for any number of threads.
 //!
 //! | question | metric | cost in rows |
 //! | --- | --- | --- |
-//! | which modes are there, how sharp are they? | [`mode_coverage`] | n · modes |
+//! | which modes are covered, and how sharp are they? | [`mode_coverage`] | n · modes |
 //! | one number, no parameter | [`energy_distance`] | n² |
 //! | one number at a chosen length scale | [`mmd_squared`] | n² |
 //! | how far must mass travel? | [`wasserstein_1d`], [`sliced_wasserstein2`] | n log n |
 //! | the same, exactly | [`wasserstein2`] | n² to n³ |
-//! | fidelity and diversity apart | [`prdc`] | n² |
+//! | fidelity and diversity, separately | [`prdc`] | n² |
 //! | is the density right? | [`Nll`] | n |
 //! | could a perfect sampler score the same? | [`Floor`] | |
 
@@ -59,7 +58,7 @@ fn check_count(what: &'static str, got: usize, least: usize) -> Result<()> {
     if got < least { Err(Error::Data(DataError::TooFewRows { what, got, least })) } else { Ok(()) }
 }
 
-/// `f(0), …, f(n − 1)`, in this order whichever thread ran which.
+/// `f(0), …, f(n − 1)`, in this order, regardless of which thread ran which.
 fn map<T: Send>(n: usize, f: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
     #[cfg(feature = "rayon")]
     {

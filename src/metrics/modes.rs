@@ -6,7 +6,7 @@ use super::check_count;
 use crate::error::{DataError, Error, Result, check};
 use crate::model::check_rows;
 
-/// What [`mode_coverage`] finds.
+/// The result of [`mode_coverage`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ModeReport {
     /// Modes with at least one high-quality row. This measure is lenient: a sampler with 2 % high-quality rows
@@ -18,27 +18,27 @@ pub struct ModeReport {
     /// Number of modes of the mixture.
     pub total: usize,
     /// Share of rows within 3σ (L2) of their nearest center. More than
-    /// [`perfect_high_quality`](ModeReport::perfect_high_quality) means that the modes are too narrow, not that
-    /// the sampler is better.
+    /// [`perfect_high_quality`](ModeReport::perfect_high_quality) means that the modes are too narrow, not that the
+    /// sampler is better.
     pub high_quality: f64,
-    /// What a perfect sampler scores for `high_quality`: P(χ²_dim ≤ 9), in 2D 1 − e^(−9/2) = 0.98889.
+    /// The `high_quality` of a perfect sampler: P(χ²_dim ≤ 9), in 2D 1 − e^(−9/2) = 0.98889.
     pub perfect_high_quality: f64,
-    /// Standard deviation of the rows within their modes ÷ σ. A perfect sampler scores 1, more is blur, less
-    /// is under-dispersion. `None` if no mode holds two rows.
+    /// Standard deviation of the rows within their modes ÷ σ. It is 1 for a perfect sampler, larger for blurred modes
+    /// and smaller for too narrow ones. `None` if no mode holds two rows.
     ///
     /// Pooled over modes and coordinates, each about the mode's own sample mean, with one degree of freedom
-    /// per mode: √(Σ ‖x − x̄_mode‖² / (dim · (rows − modes))) / σ. Rows further than 10σ from every center are
-    /// left out: they lie between the modes, and a few of them would hide how sharp the modes are. So
-    /// 10/√(dim + 2), the value of rows spread evenly in the ball (5 in 2D), means "no modes at all".
+    /// per mode: √(Σ ‖x − x̄_mode‖² / (dim · (rows − modes))) / σ. Rows farther than 10σ from every center are left
+    /// out: they lie between the modes, and a few of them would hide how sharp the modes are. A value of 10/√(dim +
+    /// 2), that of rows spread evenly in the ball (5 in 2D), therefore means "no modes at all".
     pub spread_ratio: Option<f64>,
     /// Whether the modes are narrower than the truth's by more than chance: `spread_ratio` below 1 or
     /// `high_quality` above `perfect_high_quality`, by more than three standard errors of a perfect sampler
-    /// (1/√(2 · dim · (rows − modes)) and √(p(1 − p)/n)). The share of rows in 3σ of such a sample says
-    /// nothing good about it.
+    /// (1/√(2 · dim · (rows − modes)) and √(p(1 − p)/n)). A high share of rows within 3σ is then not a sign of
+    /// quality.
     pub too_narrow: bool,
-    /// KL(shares of the modes ‖ uniform) in nats, each row counted at its nearest center: 0 when all modes
-    /// hold equally many rows, ln(total) when one holds all. It measures the balance of the modes only, not
-    /// their shape. A perfect sampler scores (total − 1)/(2n) on average.
+    /// KL(shares of the modes ‖ uniform) in nats, with each row counted at its nearest center: 0 if all modes hold
+    /// equally many rows, ln(total) if one mode holds all rows. It measures only the balance of the modes, not their
+    /// shape. For a perfect sampler its mean is (total − 1)/(2n).
     pub mode_kl: f64,
 }
 
@@ -46,13 +46,13 @@ pub struct ModeReport {
 /// al. 2018).
 ///
 /// `x` has shape (n, dim), `centers` (modes, dim); `sigma` is the standard deviation of every mode in each
-/// coordinate. The protocol uses 2,500 rows. It is made for two dimensions, where nearly all rows of a
-/// Gaussian lie within 3σ (L2); in nine dimensions fewer than half do. The figures of a perfect sampler hold for
-/// modes at least 6σ apart.
+/// coordinate. The protocol uses 2,500 rows. It is designed for two dimensions, where nearly all rows of a Gaussian
+/// lie within 3σ (L2); in nine dimensions fewer than half do. The figures for a perfect sampler hold for modes at
+/// least 6σ apart.
 ///
 /// # Errors
-/// [`DataError::TooFewRows`] for no rows or no centers, [`DataError::Shape`] for unlike or no columns,
-/// [`DataError::NonFinite`], and [`Error::Config`] unless `sigma` is positive and finite.
+/// [`DataError::TooFewRows`] for no rows or no centers, [`DataError::Shape`] for different numbers of columns or
+/// none, [`DataError::NonFinite`], and [`Error::Config`] unless `sigma` is positive and finite.
 ///
 /// ```
 /// use quadrivium::{metrics::mode_coverage, ndarray::array};
@@ -98,7 +98,7 @@ pub fn mode_coverage(x: ArrayView2<f32>, centers: ArrayView2<f64>, sigma: f64) -
 
     let n = x.nrows() as f64;
     let all_good: usize = good.iter().sum();
-    // About the mode's mean: Σ‖z − z̄‖² = Σ‖z‖² − ‖Σz‖²/count. No cancellation to fear: |z| ≤ 10.
+    // About the mode's mean: Σ‖z − z̄‖² = Σ‖z‖² − ‖Σz‖²/count. Cancellation is harmless: |z| ≤ 10.
     let between: f64 = (sum.axis_iter(Axis(0)).zip(&near))
         .filter(|(_, count)| **count > 0)
         .map(|(s, &count)| s.dot(&s) / count as f64)
@@ -251,7 +251,7 @@ mod tests {
             let x = Array2::from_shape_fn((100, 1), |(i, _)| if i < minor { 0.0 } else { 10.0 });
             let r = mode_coverage(x.view(), centers.view(), 1.0).unwrap();
             assert_eq!((r.modes, r.modes_fair), (2, fair));
-            // Rows outside of 3σ have no say: 10 of 600 rows would not be a fifth of a fair share of all.
+            // Rows outside of 3σ do not count: 10 of 600 rows would not be a fifth of a fair share of all.
             let fog = Array2::from_shape_fn((600, 1), |(i, _)| if i < 100 { x[[i, 0]] } else { 5.5 });
             let r = mode_coverage(fog.view(), centers.view(), 1.0).unwrap();
             assert_eq!((r.modes, r.modes_fair, r.high_quality), (2, fair, 1.0 / 6.0));

@@ -5,8 +5,8 @@ use crate::model::LogLikelihood;
 /// Mean negative log-likelihood of a sample, in nats per row.
 ///
 /// Its expectation over rows of the truth is the entropy of the truth plus KL(truth ‖ model), so the gap to the
-/// entropy estimates that KL. No model's expected NLL is below the entropy; on a finite test set it may be by
-/// chance. From a [`LogLikelihood::LowerBound`] the NLL and the gap are upper bounds.
+/// entropy estimates that KL. No model's expected NLL can be below the entropy; on a finite test set it may fall
+/// below by chance. Computed from a [`LogLikelihood::LowerBound`], the NLL and the gap are upper bounds.
 ///
 /// ```
 /// use quadrivium::{LogLikelihood, metrics::Nll, ndarray::array};
@@ -26,7 +26,7 @@ pub struct Nll {
 }
 
 impl Nll {
-    /// The NLL of the rows of `score`. `None` if there are no rows, or no nats that are comparable with log p(x)
+    /// The NLL of the rows of `score`. `None` if there are no rows, or if the values cannot be compared with log p(x)
     /// ([`Unnormalized`](LogLikelihood::Unnormalized), [`Unavailable`](LogLikelihood::Unavailable)).
     pub fn of(score: &LogLikelihood) -> Option<Nll> {
         let nats = score.nats().filter(|nats| !nats.is_empty())?;
@@ -40,7 +40,7 @@ impl Nll {
         Some(Nll { mean, std_error })
     }
 
-    /// The NLL less `entropy`, the known entropy of the data in nats, with the same standard error.
+    /// The NLL minus `entropy`, the known entropy of the data in nats, with the same standard error.
     pub fn gap(self, entropy: f64) -> Nll {
         Nll { mean: self.mean - entropy, ..self }
     }

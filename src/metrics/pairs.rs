@@ -1,5 +1,5 @@
-//! All pairs of rows of two samples, in vector registers: what energy distance, MMD and the k-NN metrics
-//! stand on.
+//! Sums over all pairs of rows of two samples, in vector registers, on which energy distance, MMD and the k-NN
+//! metrics are built.
 //!
 //! The closures given to `vectorize` are marked `inline(always)`: large ones are otherwise compiled once,
 //! outside of the dispatch, for the narrow vectors of the generic target.
@@ -11,8 +11,8 @@ use crate::numeric::simd::vectorize;
 
 /// Rows of a tile: one 512-bit register of f32.
 const LANES: usize = 16;
-/// Tiles of a block: 512 rows. Inside a block and lane at most this many terms are added in f32, all else in
-/// f64.
+/// Tiles of a block: 512 rows. Within a block and lane, at most this many terms are added in f32; all other sums are
+/// in f64.
 const TILES: usize = 32;
 /// Rows of a block.
 const ROWS: usize = TILES * LANES;
@@ -22,12 +22,12 @@ pub(super) struct Points {
     pub rows: usize,
     dim: usize,
     x: Vec<f32>,     // (rows, dim)
-    tiles: Vec<f32>, // (⌈rows / LANES⌉, dim, LANES), the last tile filled up with zeros
+    tiles: Vec<f32>, // (⌈rows / LANES⌉, dim, LANES), the last tile padded with zeros
 }
 
 impl Points {
     /// Both samples, and the power of two that they were divided by, so that all values lie in (−2, 2) and no
-    /// square overflows. The division is exact but for values 10³⁸ times below the largest.
+    /// square overflows. The division is exact except for values 10³⁸ times smaller than the largest.
     pub fn pair(x: ArrayView2<f32>, y: ArrayView2<f32>) -> (Points, Points, f64) {
         let max = x.iter().chain(y).fold(0.0f32, |max, v| max.max(v.abs()));
         let scale = if max > 0.0 { 2f64.powi(f64::from(max).log2().floor() as i32) } else { 1.0 };

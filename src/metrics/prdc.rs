@@ -13,7 +13,7 @@ pub struct Prdc {
     pub precision: f64,
     /// Share of real rows inside at least one fake ball.
     pub recall: f64,
-    /// Real balls that a fake row lies in, on average, ÷ k. About 1 for a perfect sampler; it may exceed 1.
+    /// Mean number of real balls in which a fake row lies, ÷ k. About 1 for a perfect sampler; it may exceed 1.
     pub density: f64,
     /// Share of real balls that hold at least one fake row.
     pub coverage: f64,
@@ -22,9 +22,9 @@ pub struct Prdc {
 /// Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 ///
 /// The ball of a row is closed; its radius is the distance to the k-th nearest other row of the same sample. For
-/// two samples of one distribution, with n and m rows, the mean of density is 1 and that of coverage is 1 −
-/// Πᵢ₌₁ᵏ (n − i)/(n + m − i), whatever the distribution: choose k so that this is above 0.95 (k = 5 is usual).
-/// Precision and recall have no such law, and a single outlier with a large ball inflates them.
+/// two samples of any one distribution, with n and m rows, the mean of density is 1 and that of coverage is 1 −
+/// Πᵢ₌₁ᵏ (n − i)/(n + m − i): choose k so that the latter is above 0.95 (k = 5 is usual). There is no such formula
+/// for precision and recall, and a single outlier with a large ball inflates them.
 ///
 /// `real` has shape (n, d), `fake` (m, d); memory is O((n + m) · (d + (n + m)/512)), time O((n + m)² d).
 ///
@@ -85,7 +85,7 @@ pub fn prdc(real: ArrayView2<f32>, fake: ArrayView2<f32>, k: usize) -> Result<Pr
     })
 }
 
-/// What a block of real rows counts.
+/// The counts of a block of real rows.
 struct Counts {
     balls: Vec<u32>, // (m), real balls of the block around each fake row
     covered: usize,
@@ -110,8 +110,7 @@ fn squared_radii(x: &Points, k: usize) -> Vec<f32> {
 
 /// The k-th smallest value, with k = `best.len()`, which ends as the k smallest in ascending order.
 ///
-/// Few values enter the best k, about k (1 + ln n/k) of n, so most chunks are passed over by a vector
-/// comparison.
+/// Few values enter the best k, about k (1 + ln n/k) of n, so a vector comparison skips most chunks.
 #[inline(always)]
 fn kth_smallest(values: &[f32], best: &mut [f32]) -> f32 {
     best.fill(f32::INFINITY);

@@ -9,7 +9,7 @@ use crate::numeric::Real;
 use crate::numeric::assignment::Assignment;
 use crate::numeric::rng::Streams;
 
-/// The exact Wasserstein-p distance between two samples on a line, root included, in the unit of the data.
+/// The exact Wasserstein-p distance between two samples on a line, including the root, in the unit of the data.
 ///
 /// W_p = (∫₀¹ |F⁻¹(u) − G⁻¹(u)|^p du)^(1/p) with F⁻¹, G⁻¹ the empirical quantiles (Villani 2003, theorem
 /// 2.18). The samples may differ in size.
@@ -42,9 +42,9 @@ pub fn wasserstein_1d(x: ArrayView1<f32>, y: ArrayView1<f32>, p: f64) -> Result<
     Ok(longest * cost.powf(1.0 / p))
 }
 
-/// The exact Wasserstein-2 distance between two samples of equal size, root included, in the unit of the data.
+/// The exact Wasserstein-2 distance between two samples of equal size, including the root, in the unit of the data.
 ///
-/// W₂² = min over permutations σ of (1/n) Σᵢ ‖xᵢ − y_σ(i)‖², found by the [`Assignment`] of least cost: between
+/// W₂² = min over permutations σ of (1/n) Σᵢ ‖xᵢ − y_σ(i)‖², found by the [`Assignment`] of lowest cost: between
 /// samples of equal size no transport plan is better than the best permutation (Birkhoff). x and y: (n, d).
 /// Memory is linear in n, and the time grows between n² and n³: 10,000 rows take about ten seconds.
 ///
@@ -55,7 +55,7 @@ pub fn wasserstein_1d(x: ArrayView1<f32>, y: ArrayView1<f32>, p: f64) -> Result<
 ///
 /// ```
 /// use quadrivium::{metrics::wasserstein2, ndarray::array};
-/// // Each row finds its nearest: 3 and 4 apart.
+/// // Each row is matched with its nearest row, at distances 3 and 4.
 /// let (x, y) = (array![[0.0, 0.0], [9.0, 0.0]], array![[9.0, 4.0], [3.0, 0.0]]);
 /// assert_eq!(wasserstein2(x.view(), y.view())?, 12.5f64.sqrt());
 /// # Ok::<(), quadrivium::Error>(())
@@ -78,10 +78,10 @@ pub fn wasserstein2(x: ArrayView2<f32>, y: ArrayView2<f32>) -> Result<f64> {
     Ok((cost / n as f64).sqrt())
 }
 
-/// The sliced Wasserstein-2 distance between two samples, root included, in the unit of the data.
+/// The sliced Wasserstein-2 distance between two samples, including the root, in the unit of the data.
 ///
 /// SW₂² = the mean over random unit vectors θ of the exact W₂² between the projections ⟨θ, x⟩ and ⟨θ, y⟩
-/// (Bonneel et al. 2015), so SW₂ ≤ W₂/√d; a shift by v counts ‖v‖/√d.
+/// (Bonneel et al. 2015), so SW₂ ≤ W₂/√d; a shift by v gives ‖v‖/√d.
 ///
 /// `x` has shape (n, d), `y` (m, d). One draw from `rng` seeds all `directions`.
 ///
@@ -139,7 +139,7 @@ fn sort(mut x: Vec<f64>) -> Vec<f64> {
     x
 }
 
-/// The optimal plan between two sorted samples on a line: calls `each(way, mass)` for every piece of mass
+/// The optimal plan between two sorted samples on a line: calls `each(distance, mass)` for every piece of mass
 /// that moves together.
 fn transport(x: &[f64], y: &[f64], mut each: impl FnMut(f64, f64)) {
     let (n, m) = (x.len() as u128, y.len() as u128);
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn unlike_sizes_split_the_mass() {
-        // x: ½ at 0, ½ at 6; y: ⅓ each at 0, 3, 9. Ways: ⅓·0, ⅙·3, ⅙·3, ⅓·3.
+        // x: ½ at 0, ½ at 6; y: ⅓ each at 0, 3, 9. Distances: ⅓·0, ⅙·3, ⅙·3, ⅓·3.
         let (x, y) = (array![6.0, 0.0], array![9.0, 0.0, 3.0]);
         assert_relative_eq!(wasserstein_1d(x.view(), y.view(), 1.0).unwrap(), 2.0, max_relative = 1e-14);
         assert_relative_eq!(

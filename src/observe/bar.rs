@@ -7,10 +7,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, 
 use super::sparkline;
 use crate::model::{Observer, Step};
 
-/// The loss is shown as its means over this many parts of the training.
+/// The loss curve shows means over this many parts of the training.
 const PARTS: usize = 24;
 
-/// A progress bar on standard error if that is a terminal. It shows the steps, their rate, the time left, the
+/// A progress bar on standard error, shown if that is a terminal. It shows the steps, their rate, the time left, the
 /// loss as a number and as a curve, and the validation loss.
 ///
 /// ```
@@ -26,7 +26,7 @@ pub struct Bar {
     bar: ProgressBar,
     /// Sum and number of the losses in each part seen so far.
     losses: Vec<(f64, f64)>,
-    /// When the message was last made.
+    /// When the message was last updated.
     shown: Option<Instant>,
 }
 
@@ -75,7 +75,7 @@ impl Observer for Bar {
         }
         self.bar.inc(1);
         let last = step.step + 1 == step.steps;
-        // No more often than it can be read.
+        // Not updated more often than it can be read.
         if last || self.shown.is_none_or(|shown| shown.elapsed() > Duration::from_millis(100)) {
             self.shown = Some(Instant::now());
             self.bar.set_message(self.message(step.validation));

@@ -18,7 +18,7 @@ use crate::model::{Observer, Step};
 #[derive(Debug)]
 pub struct JsonLines<W> {
     out: W,
-    /// The line in the making.
+    /// The line that is being written.
     line: Vec<u8>,
     every: usize,
     started: Instant,
@@ -129,7 +129,7 @@ mod tests {
         for step in 0..3 {
             assert!(log.step(&Step { step, ..STEP.clone() }).is_continue());
         }
-        // As a kill leaves it: nothing of a buffer comes after.
+        // Like a process that is killed: a buffer would not be written afterwards.
         std::mem::forget(log);
         assert!(pipe.0.ends_with(b"}\n") && pipe.1 == [pipe.0.len()], "{:?}", pipe.1);
     }

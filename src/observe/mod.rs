@@ -1,7 +1,7 @@
-//! Ways to watch a training: a progress bar, a log, a request to stop. Any `FnMut(&Step) -> ControlFlow<()>` is
+//! Ways to watch a training run: a progress bar, a log, a request to stop. Any `FnMut(&Step) -> ControlFlow<()>` is
 //! an [`Observer`], too.
 //!
-//! Early stopping needs no observer: [`patience`](crate::TrainOptions::patience) ends a training whose loss on
+//! Early stopping needs no observer: [`patience`](crate::TrainOptions::patience) ends training when the loss on
 //! held-out rows no longer falls, and keeps the best parameters.
 //!
 //! ```
@@ -14,7 +14,7 @@
 //! let held_out = TrainOptions { validation: 0.1, validate_every: 10, patience: Some(2), ..Default::default() };
 //! let options = TrainOptions { steps: 30, ..held_out };
 //!
-//! // A Ctrl-C handler would hold another clone and raise it.
+//! // A Ctrl-C handler would hold another clone of the flag and raise it.
 //! let interrupt = Interrupt::default();
 //! let mut log = JsonLines::new(Vec::new(), 10);
 //! let report =
@@ -43,7 +43,7 @@ pub use bar::Bar;
 pub use json_lines::JsonLines;
 pub use sparkline::sparkline;
 
-/// Several observers of one training, called in order. All see every step, and the training ends if any of them
+/// Several observers of one training run, called in order. All see every step, and the training ends if any of them
 /// returns `Break`.
 pub struct All<'a>(pub Vec<&'a mut dyn Observer>);
 

@@ -11,11 +11,11 @@ use super::mixture::{LogSum, REACH};
 use crate::numeric::quadrature::{gauss_legendre, halve_until};
 use crate::numeric::rng::Rng;
 
-/// Nodes of a panel. The density along a panel falls, from points d away, at most like exp(−u d/σ²); with
-/// panels of length 2σ twenty nodes are exact to 1e-8 up to d = 18 σ.
+/// Nodes of a panel. Seen from a point at distance d, the density along a panel changes at most like exp(−u d/σ²);
+/// with panels of length 2σ, twenty nodes are accurate to 1e-8 up to d = 18 σ.
 const NODES: usize = 20;
 
-/// Products that an entropy may cost for one spacing: a few seconds.
+/// The most products that an entropy may cost for one spacing: a few seconds.
 const ENTROPY_BUDGET: f64 = 1e10;
 
 /// A curve with a distribution of its parameter.
@@ -25,7 +25,7 @@ pub(super) enum Path {
     Arc { center: [f64; 2], radius: f64, from: f64, to: f64 },
     /// t (cos t, sin t) / 5, t uniform on [3π/2, 9π/2].
     SwissRoll,
-    /// ± n (−cos n, sin n) / 3, n = 3π √u with u uniform; then a uniform number from [0, ±1/6] on each
+    /// ± n (−cos n, sin n) / 3, n = 3π √u with u uniform; then a uniform number from [0, ±1/6] is added to each
     /// coordinate.
     Spiral { sign: f64 },
 }
@@ -159,8 +159,7 @@ impl Curves {
         unit - self.sigma.ln()
     }
 
-    /// −∫ p ln p over the plane by the trapezoidal rule; `None` where σ is too small for the size of the
-    /// figure.
+    /// −∫ p ln p over the plane by the trapezoidal rule; `None` if σ is too small for the size of the figure.
     ///
     /// K is a product over the coordinates, so p on a lattice is a product of matrices:
     /// p(xᵢ, yⱼ) = Σₖ wₖ K(xᵢ − cₖ₀) K(yⱼ − cₖ₁), k over all nodes.
@@ -208,7 +207,7 @@ impl Curves {
     }
 }
 
-/// Cuts a path so that no panel is longer than 2σ nor turns by more than half a radian.
+/// Cuts a path so that no panel is longer than 2σ or turns by more than half a radian.
 fn panels(path: Path, paths: usize, sigma: f64, (nodes, weights): &(Vec<f64>, Vec<f64>)) -> Vec<Panel> {
     let (from, to) = path.range();
     let jitter = path.jitter();
@@ -238,7 +237,7 @@ fn panels(path: Path, paths: usize, sigma: f64, (nodes, weights): &(Vec<f64>, Ve
 
 /// ln(Φ(a + w) − Φ(a)) for w > 0.
 fn ln_normal_interval(a: f64, w: f64) -> f64 {
-    // By symmetry the end nearer to 0, or the one less far beyond it, is a.
+    // By symmetry, a is the end nearer to 0.
     let a = if a + 0.5 * w < 0.0 { -a - w } else { a };
     // φ(a) ∫₀ʷ exp(−a u − u²/2) du
     let integral = if a > 15.0 {

@@ -3,7 +3,7 @@ use std::f64::consts::TAU;
 use super::mixture::Mixture;
 use crate::engine::Standardizer;
 
-/// A Gaussian mixture under noise, in closed form: what a diffusion with a perfect network would know.
+/// A Gaussian mixture under noise, in closed form: what a diffusion model with a perfect network would compute.
 ///
 /// Rows x₀ of the mixture Σ wₖ N(μₖ, Cₖ), in standard units (each column of mean 0 and variance 1), become x =
 /// α x₀ + σ ε with ε ~ N(0, I), whose density is
@@ -13,8 +13,8 @@ use crate::engine::Standardizer;
 /// With gₖ = −(α² Cₖ + σ² I)⁻¹ (x − α μₖ) and the shares rₖ ∝ wₖ N(…): the score ∇ ln p = Σ rₖ gₖ, and its
 /// divergence Δ ln p = Σ rₖ (‖gₖ‖² − tr (α² Cₖ + σ² I)⁻¹) − ‖∇ ln p‖².
 ///
-/// Any α ≥ 0 and σ ≥ 0 that are not both 0: α² + σ² = 1 is the variance-preserving process, α = 1 the exploding
-/// one. Made by [`Toy::diffused`](super::Toy::diffused).
+/// Any α ≥ 0 and σ ≥ 0 that are not both 0 are allowed: α² + σ² = 1 is the variance-preserving process, α = 1 the
+/// variance-exploding one. Made by [`Toy::diffused`](super::Toy::diffused).
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiffusedMixture {
     dim: usize,
@@ -63,7 +63,7 @@ impl DiffusedMixture {
         self.dim
     }
 
-    /// Between the units of the toy and the standard units that all else here is in.
+    /// Converts between the units of the toy and standard units, in which everything else here is expressed.
     pub fn standardizer(&self) -> &Standardizer {
         &self.standardizer
     }
@@ -71,7 +71,7 @@ impl DiffusedMixture {
     /// ln p(x; α, σ), x: (d).
     ///
     /// # Panics
-    /// If x has not [`dim`](DiffusedMixture::dim) values.
+    /// If x does not have [`dim`](DiffusedMixture::dim) values.
     ///
     /// ```
     /// use quadrivium::{worlds::Toy, ndarray::array};
@@ -90,10 +90,10 @@ impl DiffusedMixture {
         self.evaluate(alpha, sigma, x, &mut vec![0.0; self.dim]).0
     }
 
-    /// Fills ∇ ln p: (n, d) and, if wanted, Δ ln p: (n) of rows x: (n, d).
+    /// Fills ∇ ln p: (n, d) and, if requested, Δ ln p: (n) of rows x: (n, d).
     ///
     /// # Panics
-    /// If the buffers do not fit.
+    /// If the lengths of the buffers do not match.
     pub fn score(
         &self,
         alpha: f64,
@@ -111,8 +111,8 @@ impl DiffusedMixture {
         }
     }
 
-    /// (ln p, Δ ln p), and fills ∇ ln p. The sums over components are relative to the largest so far, which
-    /// moves with them.
+    /// Returns (ln p, Δ ln p), and fills ∇ ln p. The sums over components are relative to the largest term so far,
+    /// and are rescaled when it changes.
     fn evaluate(&self, alpha: f64, sigma: f64, x: &[f64], score: &mut [f64]) -> (f64, f64) {
         let d = self.dim;
         assert_eq!(x.len(), d, "a row of {d} columns");
@@ -159,8 +159,8 @@ impl DiffusedMixture {
     }
 }
 
-/// The eigenvectors (rows) and eigenvalues of a symmetric matrix c: (d, d), by Jacobi's rotations: each makes
-/// one pair of off-diagonal elements zero, until all are.
+/// The eigenvectors (rows) and eigenvalues of a symmetric matrix c: (d, d), by Jacobi rotations: each makes one pair
+/// of off-diagonal elements zero, until all are zero.
 fn eigen(mut c: Vec<f64>, d: usize) -> (Vec<f64>, Vec<f64>) {
     let mut axes = vec![0.0; d * d];
     axes.iter_mut().step_by(d + 1).for_each(|v| *v = 1.0);
@@ -249,7 +249,7 @@ mod tests {
                 "{nats}, {truth}"
             );
         }
-        // Standard units: mean 0 and variance 1, exactly, of many rows up to their chance.
+        // Standard units: mean 0 and variance 1, exactly; for drawn rows up to sampling error.
         let n = 20_000;
         let z = mixture.standardizer().apply(toy.sample(n, &mut seeded(1))).mapv(f64::from);
         for column in z.columns() {

@@ -11,7 +11,7 @@ use crate::numeric::cholesky::{cholesky, ln_det};
 use crate::numeric::quadrature::{halve_until, trapezoid, trapezoid_points};
 use crate::numeric::rng::Rng;
 
-/// Component evaluations that an entropy may cost: about a second.
+/// The most component evaluations that an entropy may cost: about a second.
 const ENTROPY_BUDGET: f64 = 1e8;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -118,7 +118,7 @@ impl Mixture {
             running += w;
             u < running
         });
-        // Rounding may leave the whole sum a little below 1.
+        // Rounding may leave the total sum slightly below 1.
         let component = component.unwrap_or(self.weights.len() - 1);
         let z: Vec<f64> = (0..self.dim()).map(|_| StandardNormal.sample(rng)).collect();
         self.place(component, &z, x);
@@ -149,8 +149,9 @@ impl Mixture {
         sum.ln()
     }
 
-    /// −E ln p. Components too far apart to overlap give Σ wₖ (Hₖ − ln wₖ); else, in up to three dimensions,
-    /// each component's expectation of ln p by the trapezoidal rule in its whitened coordinates.
+    /// −E ln p. For components too far apart to overlap it is Σ wₖ (Hₖ − ln wₖ). Otherwise, in up to three
+    /// dimensions, each component's expectation of ln p is computed by the trapezoidal rule in its whitened
+    /// coordinates.
     pub(super) fn entropy(&self) -> Option<f64> {
         let (k, d) = self.means.dim();
         if self.separated() {
@@ -179,7 +180,7 @@ impl Mixture {
     }
 
     /// Whether balls around the means that hold all but e^(−37) of their components are disjoint:
-    /// P(‖z‖ > √d + t) ≤ exp(−t²/2). Then the component is known from x, to double precision.
+    /// P(‖z‖ > √d + t) ≤ exp(−t²/2). Then x determines the component, to double precision.
     fn separated(&self) -> bool {
         let d = self.dim();
         // The Frobenius norm of L bounds its largest singular value; for L = σ I the norm is σ √d, so use σ
@@ -199,7 +200,7 @@ impl Mixture {
     }
 }
 
-/// Standard deviations beyond which a Gaussian is nothing in double precision: e^(−½ 9²) < 3e-18.
+/// Standard deviations beyond which a Gaussian is negligible in double precision: e^(−½ 9²) < 3e-18.
 pub(super) const REACH: f64 = 9.0;
 
 /// ln Σ exp(aᵢ), one term at a time, without overflow.
@@ -218,7 +219,7 @@ impl Default for LogSum {
 impl LogSum {
     pub(super) fn add(&mut self, a: f64) {
         if a <= self.max {
-            // −∞ − −∞ is NaN, so nothing is added to nothing.
+            // −∞ − (−∞) is NaN, so a term of −∞ is skipped.
             if a > f64::NEG_INFINITY {
                 self.sum += (a - self.max).exp();
             }
@@ -249,7 +250,7 @@ mod tests {
         assert!((sum.ln() - (-1000.0 + 4f64.ln())).abs() < 1e-12);
     }
 
-    /// The quadrature and the separated formula meet where both hold.
+    /// The quadrature and the formula for separated components agree where both hold.
     #[test]
     fn the_two_entropies_agree() {
         let covariances =

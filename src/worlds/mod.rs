@@ -1,4 +1,4 @@
-//! Distributions on which the truth is known: each draws rows, and knows its density and its entropy.
+//! Toy distributions whose truth is known: each draws rows, and computes its density and its entropy.
 
 mod curves;
 mod diffused;
@@ -24,9 +24,9 @@ use crate::numeric::rng::{Rng, Streams};
 
 /// A distribution with a known density.
 ///
-/// Where FFJORD (Grathwohl et al. 2019) defines a figure of the same name, the constructor without arguments
-/// is that distribution. Rows here are independent draws, class and angle included; FFJORD's code draws
-/// equally many rows of each class and, on arcs and circles, equispaced angles.
+/// If FFJORD (Grathwohl et al. 2019) defines a figure of the same name, the constructor without arguments gives that
+/// distribution. Here, rows are independent draws, including their class and angle; FFJORD's code draws equally many
+/// rows of each class and, on arcs and circles, equispaced angles.
 ///
 /// ```
 /// use quadrivium::worlds::Toy;
@@ -52,12 +52,12 @@ enum Kind {
     Checkerboard,
 }
 
-/// The modes of an equal-weight mixture of one isotropic Gaussian: what mode coverage is counted on.
+/// The modes of an equal-weight mixture of identical isotropic Gaussians, for which mode coverage is counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Modes {
-    /// Where they are, shape (modes, dim).
+    /// The centers, shape (modes, dim).
     pub centers: Array2<f64>,
-    /// Standard deviation of each, on every axis.
+    /// Standard deviation of each mode, on every axis.
     pub sigma: f64,
 }
 
@@ -209,9 +209,9 @@ impl Toy {
     }
 }
 
-/// What every toy answers.
+/// Methods of every toy.
 impl Toy {
-    /// What it is called, as a table's row shows it.
+    /// The name, as it appears in tables.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -224,8 +224,8 @@ impl Toy {
         }
     }
 
-    /// Draws `n` independent rows, shape (n, dim); the first k are those of `sample(k)` from the same state
-    /// of `rng`.
+    /// Draws `n` independent rows, shape (n, dim). The first k rows are those of `sample(k)` from the same state of
+    /// `rng`.
     pub fn sample(&self, n: usize, rng: &mut dyn RngCore) -> Array2<f32> {
         let mut rng = Streams::from_rng(rng).stream(0);
         self.draw_rows(n, &mut rng)
@@ -253,9 +253,9 @@ impl Toy {
 
     /// ln p(x) of each row, in nats; −∞ off the support. x: (n, dim)
     ///
-    /// Mixtures and the checkerboard are in closed form. Curves are integrated along the curve, to 1e-8 up to
-    /// 18 σ away from it; farther out, where p < e⁻¹⁶⁰, ln p keeps three digits. The pinwheel is a change of
-    /// variables, summed over its preimages; beyond 12 standard deviations of its radius, −∞.
+    /// Mixtures and the checkerboard have closed forms. Curves are integrated numerically, with an accuracy of 1e-8
+    /// up to 18 σ away from the curve; farther out, where p < e⁻¹⁶⁰, ln p is accurate to three digits. The pinwheel
+    /// is a change of variables, summed over the preimages; beyond 12 standard deviations of its radius it is −∞.
     ///
     /// # Errors
     /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
@@ -282,11 +282,12 @@ impl Toy {
         }
     }
 
-    /// The differential entropy −E ln p(x), in nats: no honest likelihood is above its negative on average.
+    /// The differential entropy −E ln p(x), in nats. The expected log-likelihood of a normalized model cannot exceed
+    /// its negative.
     ///
-    /// Computed at each call, in up to a few seconds; accurate to 1e-8. `None` where quadrature would take
-    /// longer: a mixture that overlaps and has more than three dimensions or very many components, a curve
-    /// whose noise is very narrow against its size.
+    /// It is computed at each call, in up to a few seconds, and is accurate to 1e-8. `None` if quadrature would take
+    /// longer: for an overlapping mixture with more than three dimensions or very many components, and for a curve
+    /// whose noise is very narrow compared with its size.
     pub fn entropy(&self) -> Option<f64> {
         match &self.kind {
             Kind::Mixture(mixture) => mixture.entropy(),
@@ -296,7 +297,7 @@ impl Toy {
         }
     }
 
-    /// A Gaussian mixture under the noise of a diffusion, in closed form; `None` for what is no mixture.
+    /// A Gaussian mixture under the noise of a diffusion, in closed form; `None` for a toy that is not a mixture.
     pub fn diffused(&self) -> Option<DiffusedMixture> {
         match &self.kind {
             Kind::Mixture(mixture) => Some(DiffusedMixture::new(mixture)),
@@ -304,8 +305,7 @@ impl Toy {
         }
     }
 
-    /// The modes, for a mixture of equally weighted Gaussians with one common covariance σ² I (a ring, a
-    /// grid).
+    /// The modes of a mixture of equally weighted Gaussians with a common covariance σ² I (a ring, a grid).
     pub fn modes(&self) -> Option<Modes> {
         match &self.kind {
             Kind::Mixture(mixture) => {
@@ -321,7 +321,7 @@ fn check_sigma(sigma: f64, least: f64) -> Result<()> {
         sigma > 0.0 && sigma >= least && sigma.is_finite(),
         "sigma",
         sigma,
-        "more than 0 (a curve's: at least 1e-4 of its radius), finite",
+        "more than 0 (for a curve, at least 1e-4 of its radius), finite",
     )
 }
 
@@ -343,7 +343,7 @@ fn log_density_checkerboard(x: &[f64]) -> f64 {
     if inside && dark { -32f64.ln() } else { f64::NEG_INFINITY }
 }
 
-/// A truth answers like a model: its rows cost nothing, and its likelihood is exact.
+/// A known truth can be used like a model: its rows take no network evaluations, and its likelihood is exact.
 ///
 /// ```
 /// use quadrivium::{LikelihoodKind, *, worlds::Toy};
@@ -365,7 +365,7 @@ impl Distribution for Toy {
         Toy::dim(self)
     }
 
-    /// The rows of [`Toy::sample`]. A truth has no temperature but 1.
+    /// The rows of [`Toy::sample`]. The only temperature of a known truth is 1.
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
         check_temperature(options)?;
         Ok(Samples { x: Toy::sample(self, n, rng), nfe: 0 })
@@ -397,5 +397,5 @@ impl Distribution for Toy {
 
 fn check_temperature(options: &SampleOptions) -> Result<()> {
     let temperature = options.temperature;
-    check(temperature == 1.0, "SampleOptions::temperature", temperature, "1: a known truth has no other")
+    check(temperature == 1.0, "SampleOptions::temperature", temperature, "1: a known truth has no other temperature")
 }

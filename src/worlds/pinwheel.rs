@@ -1,6 +1,6 @@
 //! FFJORD's pinwheel: Gaussian arms, bent by a rotation that grows with the radius.
 //!
-//! x = 2 R(−a) (r, s), a = ¼ eʳ + 2πk/5. Each (r, s) of a k gives one x, but an x may have several preimages:
+//! x = 2 R(−a) (r, s), a = ¼ eʳ + 2πk/5. For each k, every (r, s) gives one x, but an x may have several preimages:
 //! p(x) = Σ φ(r) φ(s) / (5 · 4 |det|), over all of them. With ρ = |x|/2 and α the angle of x, a preimage is a
 //! ψ with (r, s) = ρ (cos ψ, sin ψ) and g(ψ) = ψ − ¼ e^(ρ cos ψ) = α + 2πj/5 for some integer j; and
 //! det = ∂(u)/∂(r, s) = 1 + ¼ eʳ s = g′(ψ).
@@ -18,8 +18,8 @@ const RADIAL: f64 = 0.3;
 const TANGENTIAL: f64 = 0.1;
 const RATE: f64 = 0.25;
 const ARMS: usize = 5;
-/// Beyond this ρ a row has less than e^(−72) of the mass and hundreds of preimages: the density counts as
-/// nothing.
+/// Beyond this ρ there is less than e^(−72) of the mass, and a row has hundreds of preimages; the density counts as
+/// 0.
 const OUTER: f64 = 1.0 + 12.0 * RADIAL;
 
 pub(super) fn draw(rng: &mut Rng, x: &mut [f64]) {
@@ -107,8 +107,8 @@ fn bisect(mut a: f64, mut b: f64, f: impl Fn(f64) -> f64) -> f64 {
     0.5 * (a + b)
 }
 
-/// −E ln p in the features (r, s), of one arm: the five are rotations of each other. At this spacing within
-/// 1e-9 of the limit.
+/// −E ln p in the features (r, s) of one arm, because the five arms are rotations of each other. At this spacing it
+/// is within 1e-9 of the limit.
 pub(super) fn entropy() -> f64 {
     let mut x = [0.0; 2];
     -trapezoid(&[-REACH, -REACH], &[REACH, REACH], 0.125, |z| {

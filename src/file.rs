@@ -9,16 +9,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, FileError};
 
-/// A file that takes its name when it is whole. Until then, and for good if this is dropped, what has the name stays.
+/// A file that gets its name only when it is complete. Until then, and for good if this value is dropped, an existing
+/// file of that name is unchanged.
 ///
 /// The bytes go to a new file with a hidden name in the same folder. [`finish`](NewFile::finish) waits until they are
-/// on the disk, and then gives them their name: a crash leaves the old file or the new one, never a part. A link stays
-/// one, and what it leads to is replaced; the new file has the permissions of the old one. What exists and is no
-/// regular file (a pipe, a device) is written to as it is.
+/// on the disk, and then renames the file: a crash leaves the old file or the new one, never a part. If the path is a
+/// link, its target is replaced. The new file has the permissions of the old one. An existing path that is not a
+/// regular file (a pipe, a device) is written to directly.
 ///
-/// The hidden name is random, and is never one that exists, so nobody can plant a link there. What a killed program
-/// left under such a name is removed when the same file is written again: a lock tells it from the file of a writer
-/// that is alive.
+/// The hidden name is random and is never the name of an existing file, so nobody can plant a link there. A file that
+/// a killed program left under such a name is removed when the same path is written again. A lock distinguishes it
+/// from the file of a writer that is still running.
 ///
 /// ```
 /// use quadrivium::file::NewFile;
@@ -36,12 +37,12 @@ use crate::error::{Error, FileError};
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    /// The name until it is whole, and the name then. None for a device or a pipe.
+    /// The hidden name and the final name. None for a device or a pipe.
     names: Option<(PathBuf, PathBuf)>,
 }
 
 impl NewFile {
-    /// The new file, empty, for `path`.
+    /// Creates an empty new file for `path`.
     ///
     /// # Errors
     /// If the folder cannot be written, or `path` is not the name of a file.
@@ -57,33 +58,33 @@ impl NewFile {
         unfinished().push(temporary.clone());
         let new = NewFile { file, names: Some((temporary, path)) };
         if let Some(old) = old {
-            // Before the bytes: nobody who may not read the old ones reads these.
+            // Before any bytes, so that nobody who may not read the old file can read the new one.
             new.file.set_permissions(old.permissions())?;
         }
         Ok(new)
     }
 
-    /// All is written: it takes its name.
+    /// Gives the complete file its name.
     ///
     /// # Errors
-    /// If the bytes do not reach the disk, or the file cannot be renamed: what had the name is still there.
+    /// If the bytes do not reach the disk, or the file cannot be renamed. The old file is then unchanged.
     pub fn finish(self) -> io::Result<()> {
         self.finish_keeping(None).map(drop)
     }
 
-    /// As [`finish`](NewFile::finish), but what had the name stays under the name `kept`, where the file system has
-    /// hard links. The file, still locked.
+    /// As [`finish`](NewFile::finish), but the old file is kept under the name `kept`, if the file system has hard
+    /// links. Returns the file, still locked.
     pub(crate) fn finish_keeping(mut self, kept: Option<&Path>) -> io::Result<Locked> {
         if let Some((temporary, path)) = &self.names {
             self.file.sync_all()?;
             if let Some(kept) = kept {
-                // One more name for the old file: at no moment is it without the first.
+                // A second name for the old file, so that it never loses the first in between.
                 let _ = fs::remove_file(kept);
                 let _ = fs::hard_link(path, kept);
             }
             fs::rename(temporary, path)?;
             unfinished().retain(|other| other != temporary);
-            // The name is on the disk when its folder is. Only Unix opens folders.
+            // The name is on the disk once its folder is. Only Unix can open folders.
             #[cfg(unix)]
             let synced = File::open(folder(path)).and_then(|folder| folder.sync_all());
             self.names = None;
@@ -113,21 +114,21 @@ impl Seek for NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if let Some((temporary, _)) = &self.names {
-            // What went wrong has been told.
+            // The error has already been reported.
             let _ = fs::remove_file(temporary);
             unfinished().retain(|other| other != temporary);
         }
     }
 }
 
-/// Removes what this process has written of files that are not finished.
+/// Removes the unfinished files of this process.
 ///
-/// A [`NewFile`] that is dropped does so by itself. This is for a program that is about to end without dropping
-/// anything, as by [`std::process::exit`] in a signal handler. A file that is unfinished now can no longer be
-/// finished.
+/// A [`NewFile`] that is dropped removes its own file. This function is for a program that is about to end without
+/// dropping anything, as with [`std::process::exit`] in a signal handler. Files that are unfinished now can no longer
+/// be finished.
 pub fn remove_unfinished() {
     for temporary in unfinished().drain(..) {
-        // It may have its name by now.
+        // The file may have its final name by now.
         let _ = fs::remove_file(temporary);
     }
 }
@@ -138,16 +139,16 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file that is locked while this is alive, on Unix and where the file system has locks.
+/// A file that is locked as long as this value lives, on Unix and if the file system has locks.
 ///
-/// Closing the file would not be enough: a process that another thread starts just then holds a copy of it until it
-/// runs its own program, and with the copy the lock.
+/// Closing the file would not be enough: a process that another thread is just starting holds a copy of it, and with
+/// it the lock, until it runs its own program.
 #[derive(Debug)]
 pub(crate) struct Locked(File);
 
 impl Locked {
-    /// `None` if somebody else has locked it. Only on Unix can a locked file be replaced, so it stays unlocked
-    /// elsewhere.
+    /// `None` if another process has locked it. A locked file can only be replaced on Unix, so it stays unlocked on
+    /// other systems.
     pub(crate) fn new(file: File) -> Option<Self> {
         let taken = cfg!(unix) && matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         (!taken).then_some(Locked(file))
@@ -164,12 +165,12 @@ impl std::ops::Deref for Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // If it cannot be unlocked, closing it has to do.
+        // If it cannot be unlocked, closing it has to suffice.
         let _ = self.0.unlock();
     }
 }
 
-/// `bytes` under `path`, as a [`NewFile`].
+/// Writes `bytes` to `path` as a [`NewFile`].
 #[cfg(feature = "safetensors")]
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> crate::error::Result<()> {
     let written = NewFile::create(path).and_then(|mut file| {
@@ -179,7 +180,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> crate::error::Result<()> {
     written.map_err(named(path))
 }
 
-/// The error of a file.
+/// The error for a file.
 pub(crate) fn named(path: &Path) -> impl FnOnce(io::Error) -> Error {
     |source| Error::File(FileError::Io { path: path.display().to_string(), source })
 }
@@ -187,29 +188,29 @@ pub(crate) fn named(path: &Path) -> impl FnOnce(io::Error) -> Error {
 /// The end of a hidden name.
 const ENDING: &str = ".tmp";
 
-/// What the hidden names of a file begin with.
+/// The beginning of a file's hidden names.
 fn hidden_stem(path: &Path) -> io::Result<String> {
     let name = path.file_name().and_then(|name| name.to_str());
     match (name, path.file_name()) {
         (Some(name), _) => Ok(format!(".{name}.")),
-        // A name that is not Unicode has hidden names that are not made of it.
+        // The hidden names of a file whose name is not Unicode do not contain that name.
         (None, Some(_)) => Ok(".quadrivium.".into()),
         (None, None) => Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file")),
     }
 }
 
-/// A new file under a hidden name that nobody has, locked.
+/// A new, locked file under a hidden name that does not exist yet.
 fn create_hidden(path: &Path, stem: &str) -> io::Result<(File, PathBuf)> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
-        // The keys of a hasher are random: a process number is not, in a container.
+        // The keys of a hasher are random; in a container, a process number is not.
         let random = RandomState::new().hash_one(NEXT.fetch_add(1, Ordering::Relaxed));
         let temporary = folder(path).join(format!("{stem}{random:016x}{ENDING}"));
         let file = match File::create_new(&temporary) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             created => created?,
         };
-        // Another writer may have taken it for a stale one, before it was locked.
+        // Another writer may have mistaken it for a stale file before it was locked.
         if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || !temporary.exists() {
             continue;
         }
@@ -217,7 +218,7 @@ fn create_hidden(path: &Path, stem: &str) -> io::Result<(File, PathBuf)> {
     }
 }
 
-/// Removes hidden files of `path` whose writer is gone. What cannot be removed does no harm.
+/// Removes hidden files of `path` whose writer is gone. Files that cannot be removed do no harm.
 fn remove_stale(path: &Path, stem: &str) {
     let Ok(entries) = fs::read_dir(folder(path)) else { return };
     for entry in entries.flatten() {
@@ -235,13 +236,13 @@ fn remove_stale(path: &Path, stem: &str) {
     }
 }
 
-/// Where a link leads, and links behind it, whether or not anything is there: the file that [`NewFile`] replaces.
+/// The target of a link, or of a chain of links, whether or not it exists: the file that [`NewFile`] replaces.
 ///
 /// # Errors
 /// If the links form a circle.
 pub fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    // As many as Linux follows.
+    // The number of links that Linux follows.
     for _ in 0..40 {
         let Ok(next) = fs::read_link(&path) else { return Ok(path) };
         path = folder(&path).join(next);
@@ -322,11 +323,11 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"new");
         assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(link.is_symlink() && second.is_symlink());
-        // Where nothing is yet.
+        // A link to a file that does not exist yet.
         symlink("later", &loose).unwrap();
         write(&loose, b"new").unwrap();
         assert!(loose.is_symlink() && folder.0.join("later").is_file());
-        // Nowhere at all.
+        // A circle of links, and paths that do not name a file.
         symlink("circle", folder.0.join("circle")).unwrap();
         assert!(write(&folder.0.join("circle"), b"new").is_err());
         assert!(write(Path::new("/"), b"new").is_err() && write(Path::new(".."), b"new").is_err());
@@ -355,7 +356,7 @@ mod tests {
         for stale in [".m.st.00000000000000a1.tmp", ".n.st.00000000000000a1.tmp", ".m.st.mine.tmp"] {
             fs::write(folder.0.join(stale), "part").unwrap();
         }
-        // A link that was planted under such a name is no file of ours.
+        // A link that was planted under such a name is not a file of this crate.
         fs::write(&elsewhere, "safe").unwrap();
         symlink(&elsewhere, folder.0.join(".m.st.00000000000000b2.tmp")).unwrap();
         write(&path, b"new").unwrap();
@@ -367,7 +368,7 @@ mod tests {
         assert_eq!(fs::read(&elsewhere).unwrap(), b"safe");
         write(&other, b"new").unwrap();
         assert!(!folder.0.join(".n.st.00000000000000a1.tmp").exists());
-        // The other writer ends as if nothing had been.
+        // The other writer finishes undisturbed.
         alive.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
@@ -391,7 +392,7 @@ mod tests {
             let mut file = NewFile::create(&path).unwrap();
             file.write_all(content.as_bytes()).unwrap();
             let file = file.finish_keeping(Some(&kept)).unwrap();
-            // Locked as long as it is held.
+            // Locked as long as the value lives.
             let again = File::open(&path).unwrap();
             assert!(matches!(again.try_lock_shared(), Err(TryLockError::WouldBlock)));
             drop(file);
@@ -404,7 +405,7 @@ mod tests {
         assert_eq!(folder.names(), ["ck", "ck.previous"]);
     }
 
-    /// As a process does that is just being started by another thread.
+    /// Like a process that another thread is just starting.
     #[cfg(unix)]
     #[test]
     fn a_copy_of_the_open_file_does_not_keep_it_locked() {

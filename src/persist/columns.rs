@@ -1,4 +1,4 @@
-//! What a model's file says of the table that the model was trained on.
+//! What a model's file says about the table that the model was trained on.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -18,38 +18,38 @@ use crate::tables::{Step, Units};
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// The width that its values were spread over by [`dequantize`](crate::tables::dequantize), in the units of the
-    /// data; 0 for values as they stood.
+    /// The width over which [`dequantize`](crate::tables::dequantize) spread its values, in the units of the data; 0
+    /// if the values were not spread.
     #[serde(default)]
     pub width: f64,
-    /// Where the grid of that width lies: [`Step::offset`].
+    /// The offset of the grid of that width: [`Step::offset`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: f64,
-    /// What the model's numbers stand for.
+    /// The units of the model's numbers.
     #[serde(default, skip_serializing_if = "Units::is_identity")]
     pub units: Units,
-    /// What the model takes it for.
+    /// How the model uses the column.
     #[serde(default, skip_serializing_if = "Role::is_modeled")]
     pub role: Role,
 }
 
-/// What a model takes a column for: in p(x|c), for a part of x or of the condition c.
+/// How a model uses a column: in p(x|c), as a part of x or of the condition c.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Role {
     /// A column of the rows that are drawn and scored.
     #[default]
     Modeled,
-    /// The column of the class. Class k is the value `values[k]`.
+    /// The column that holds the class. Class k has the value `values[k]`.
     Label {
-        /// The values that there are, in ascending order.
+        /// The values of the classes, in ascending order.
         values: Vec<f64>,
-        /// How many rows of the table had each.
+        /// The number of rows of the table with each value.
         rows: Vec<u64>,
     },
-    /// A number of the condition, which is a vector of all columns of this kind.
+    /// One number of the condition, which is the vector of all columns of this kind.
     Number {
-        /// Some of the table's rows, the same ones in each such column, in the column's units.
+        /// The values in some of the table's rows, the same rows for each such column, in the column's units.
         examples: Vec<f32>,
     },
 }
@@ -62,7 +62,7 @@ impl Role {
 }
 
 impl Column {
-    /// The grid that draws go back to; none for values as they stood.
+    /// The grid to which draws are rounded; none if the values were not spread.
     pub fn step(&self) -> Option<Step> {
         (self.width > 0.0).then_some(Step { width: self.width, offset: self.offset })
     }
@@ -72,7 +72,7 @@ fn is_zero(offset: &f64) -> bool {
     *offset == 0.0
 }
 
-/// What a model for these columns is conditioned on.
+/// What a model with these columns is conditioned on.
 ///
 /// ```
 /// use quadrivium::{ConditionKind, persist::{Column, Role, condition_kind, condition_of}, ndarray::array};
@@ -98,11 +98,11 @@ pub fn condition_kind(columns: &[Column]) -> ConditionKind {
     }
 }
 
-/// The condition of rows whose values in the condition's columns are `values`: (n, those columns), in the units of the
-/// data.
+/// The condition of rows whose values in the condition's columns are `values`: (n, those columns), in the units of
+/// the data.
 ///
 /// # Errors
-/// [`ConditionError::UnknownLabel`] for a value that stands for no class, [`ConditionError::Width`] for another number
+/// [`ConditionError::UnknownLabel`] for a value that is not a class, [`ConditionError::Width`] for another number
 /// of columns, [`ConditionError::Unexpected`] if the model has no condition.
 pub fn condition_of(columns: &[Column], values: ArrayView2<f64>) -> Result<Condition> {
     let columns: Vec<&Column> = columns.iter().filter(|column| !column.role.is_modeled()).collect();
@@ -133,29 +133,29 @@ pub fn condition_of(columns: &[Column], values: ArrayView2<f64>) -> Result<Condi
     }
 }
 
-/// [`save`](super::save) with the columns of the training's table beside the model, as the entry
-/// `quadrivium.columns` of the file's metadata: a list in JSON. Whoever reads only models does not see it.
+/// [`save`](super::save), with the columns of the training table, in the entry `quadrivium.columns` of the file's
+/// metadata, as a JSON list. [`load`](super::load) ignores this entry.
 ///
 /// # Errors
-/// As [`save`](super::save); [`FileError::Format`](crate::error::FileError::Format) for columns that are not the
-/// model's: one for each, and none or all of its condition, each with a name of its own and a finite width of 0 or
-/// more.
+/// As [`save`](super::save); [`FileError::Format`](crate::error::FileError::Format) for columns that do not fit the
+/// model. There must be one for each column of the model, and none or all of its condition, each with a unique name
+/// and a finite width of 0 or more.
 pub fn save_with(model: &dyn Persist, columns: &[Column], path: impl AsRef<Path>) -> Result<()> {
     check(columns, model)?;
     let text = serde_json::to_string(columns).map_err(|error| broken(format!("the columns: {error}")))?;
     crate::file::write(path.as_ref(), &annotate(&model.to_bytes()?, COLUMNS, text)?)
 }
 
-/// [`load`](super::load) with the columns: none if the file does not name them.
+/// [`load`](super::load), with the columns; there are none if the file does not name them.
 ///
 /// # Errors
-/// As [`load`](super::load), and [`FileError::Format`](crate::error::FileError::Format) for columns that are not the
-/// model's.
+/// As [`load`](super::load), and [`FileError::Format`](crate::error::FileError::Format) for columns that do not fit
+/// the model.
 pub fn load_with(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Vec<Column>)> {
     with_columns(&read(path.as_ref())?)
 }
 
-/// [`load_with`] and [`describe`](super::describe) by one reading, so that the file may be a pipe.
+/// [`load_with`] and [`describe`](super::describe) in one pass, so that the file may be a pipe.
 ///
 /// # Errors
 /// As [`load_with`].
@@ -179,14 +179,14 @@ fn check(columns: &[Column], model: &dyn Persist) -> Result<()> {
     let (modeled, condition): (Vec<&Column>, Vec<&Column>) =
         columns.iter().partition(|column| column.role.is_modeled());
     if modeled.len() != model.dim() {
-        return Err(broken(format!("{} columns are named: the model has {}", modeled.len(), model.dim())));
+        return Err(broken(format!("{} columns are named, but the model has {}", modeled.len(), model.dim())));
     }
     check_condition(columns, &condition, model.condition())?;
     let mut seen = HashSet::new();
     for Column { name, width, offset, units, .. } in columns {
         if !seen.insert(name) || name.is_empty() || !width.is_finite() || *width < 0.0 {
             return Err(broken(format!(
-                "a column {name:?} of width {width}: expected a name of its own and a width of 0 or more"
+                "a column {name:?} of width {width}: expected a unique name and a width of 0 or more"
             )));
         }
         let Units { center, scale } = units;
@@ -200,7 +200,7 @@ fn check(columns: &[Column], model: &dyn Persist) -> Result<()> {
     Ok(())
 }
 
-/// That the columns of the condition are what the model is conditioned on, if they are named.
+/// Checks that the columns of the condition, if they are named, fit the model's condition.
 fn check_condition(columns: &[Column], condition: &[&Column], kind: ConditionKind) -> Result<()> {
     if condition.is_empty() {
         return Ok(());
@@ -229,7 +229,7 @@ fn check_condition(columns: &[Column], condition: &[&Column], kind: ConditionKin
         };
         if !sound {
             return Err(broken(format!(
-                "the column {name:?} of the condition has values that make no sense"
+                "the column {name:?} of the condition has invalid values"
             )));
         }
     }

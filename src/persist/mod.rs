@@ -1,9 +1,9 @@
 //! Models as files.
 //!
-//! Every model of this crate can be saved and loaded, and a loaded model gives the same bits for the same
-//! seed: it draws, scores and trains on as the one that was saved. One exception: of a
-//! [`FlowMatching`] only a [Gaussian source](crate::Source::Gaussian) can be saved; one from a toy
-//! distribution or from rows is an [`FileError::Format`].
+//! Every model of this crate can be saved and loaded. A loaded model gives the same bits for the same seed: it draws,
+//! scores and continues training exactly like the model that was saved. One exception: a [`FlowMatching`] can only be
+//! saved with a [Gaussian source](crate::Source::Gaussian); one whose source is a toy distribution or rows gives a
+//! [`FileError::Format`].
 //!
 //! ```
 //! use quadrivium::persist::{self, Persist};
@@ -19,7 +19,7 @@
 //! model.save(&path)?;
 //! let vae = Vae::load(&path)?;
 //! assert_eq!(vae.decode(vae.encode(data.x())?.mean.view())?, model.reconstruct(data.x())?);
-//! // Of whatever kind the file says.
+//! // The file says which kind of model it is.
 //! let any: Box<dyn Generative> = persist::load(&path)?;
 //! assert_eq!(any.card().name, "VAE");
 //! # std::fs::remove_file(&path).ok();
@@ -28,47 +28,47 @@
 //!
 //! # The file
 //!
-//! is a [safetensors](https://github.com/huggingface/safetensors) file, which Python, JavaScript and others
-//! read too. A layer is y = x·W + b with W: (in, out).
+//! The file is a [safetensors](https://github.com/huggingface/safetensors) file, which programs in Python, JavaScript
+//! and other languages can read, too. A layer is y = x·W + b with W: (in, out).
 //!
 //! | tensor | |
 //! | --- | --- |
-//! | `decoder.1.weight`, … | the moving average of the parameters, which samples and scores |
-//! | `training.decoder.1.weight`, … | the parameters as the optimizer left them, from which training goes on |
+//! | `decoder.1.weight`, … | the moving average of the parameters, which is used to sample and score |
+//! | `training.decoder.1.weight`, … | the parameters as the optimizer left them, from which training continues |
 //!
-//! A model without networks has its own: `weights`, `means`, `covariances` of a mixture, `rows`, `shift`,
-//! `factor` of a kernel density. The metadata has one entry, `quadrivium`, a text in JSON:
+//! Models without networks have other tensors: `weights`, `means`, `covariances` of a mixture; `rows`, `shift`,
+//! `factor` of a kernel density. The metadata has one entry, `quadrivium`, which is JSON text:
 //!
 //! | field | |
 //! | --- | --- |
-//! | `format` | version of these rules, now 3 |
-//! | `checksum` | of all that a reader uses: `format`, `model`, columns, tensors; a tool that changes any leaves it out |
-//! | `model.kind` | which model, as [`Persist::kind`] |
+//! | `format` | version of this format, now 3 |
+//! | `checksum` | of everything that a reader uses: `format`, `model`, columns, tensors; a tool that changes any of them must omit it |
+//! | `model.kind` | the kind of model, as in [`Persist::kind`] |
 //! | `model.library` | the version of this crate that wrote the file |
 //! | `model.config` | the model's config |
 //! | `model.fitted` | what the first training fixes: the units, with tails and whitening; bins, orders of coordinates, a mixture's family |
 //!
-//! A second entry, `quadrivium.columns`, may name the columns of the training's table, those of its condition among
-//! them: [`save_with`]. The names of other entries do not begin with `quadrivium`.
+//! A second entry, `quadrivium.columns`, may name the columns of the training table, including those of the
+//! condition: [`save_with`]. The names of other entries must not begin with `quadrivium`.
 //!
-//! Files of formats 1 and 2 give the model that they gave to the versions that wrote them, bit by bit: a field that
-//! came later takes the value by which nothing changes, and what format 3 calls a `network` (or `encoder`, `decoder`,
-//! `generator`, `critic`) is put together from the fields `hidden`, `activation` and `octaves`. Three things differ
-//! in any file, as they were wrong: the normalization of an energy model on a grid that does not resolve its density,
-//! draws of an autoregressive model at a temperature other than 1, and the densities of a flow matching beyond 12
-//! standard deviations. Their checksum does not cover the columns.
+//! Files of formats 1 and 2 give the same model, bit for bit, as in the versions that wrote them. A field that was
+//! added later gets the value that changes nothing, and what format 3 calls a `network` (or `encoder`, `decoder`,
+//! `generator`, `critic`) is assembled from the fields `hidden`, `activation` and `octaves`. Three results differ
+//! because they were wrong in earlier versions: the normalization of an energy model on a grid that does not resolve
+//! its density, draws of an autoregressive model at a temperature other than 1, and the densities of a flow matching
+//! model beyond 12 standard deviations. The checksums of formats 1 and 2 do not cover the columns.
 //!
-//! Numbers in JSON have as many digits as it takes to read the same bits. What an optimizer remembers
-//! between steps is not saved: every training starts its moments anew.
+//! Numbers in JSON have enough digits to be read back as the same bits. The optimizer's moments are not saved: every
+//! training starts them from zero.
 //!
 //! # What is refused
 //!
-//! A file is untrusted. Its config is validated as by `new`, and the shapes of its tensors are compared with
-//! the config's before memory is taken for either (a million noise levels, the most that a config may have, take
-//! less than 64 MiB), and no header is longer than 32 MiB; a damaged, truncated or foreign file is an
-//! [`FileError::Format`], one of a later format an [`FileError::FormatVersion`]. A file of the same format with a
-//! field that this version does not know is refused, too, by the field's name, and so is an entry of the metadata
-//! that begins with `quadrivium`; a field that is missing takes its default.
+//! A file is not trusted. Its config is validated as in `new`, and the shapes of its tensors are compared with the
+//! config before memory is allocated for either (a million noise levels, the most that a config may have, take less
+//! than 64 MiB). No header may be longer than 32 MiB. A damaged, truncated or foreign file gives a
+//! [`FileError::Format`], a file of a later format a [`FileError::FormatVersion`]. A file of the same format is also
+//! refused if it has a field that this version does not know, which the error names, or another metadata entry that
+//! begins with `quadrivium`. A missing field takes its default.
 
 mod columns;
 
@@ -83,9 +83,10 @@ use crate::{
     Result, ScoreModel, Vae,
 };
 
-/// Writes a model to `path`, replacing what is there. The bytes go to a new file beside it that reaches the
-/// disk and then takes its name: a crash leaves the old file or the new one, never a part. A link stays one,
-/// and what it leads to is replaced; a file keeps its permissions; a pipe or a device is written to as it is.
+/// Writes a model to `path`, replacing an existing file. The bytes are first written to a new file in the same
+/// folder, which is renamed once it is on the disk: a crash leaves the old file or the new one, never a part. If
+/// `path` is a link, its target is replaced. The file keeps its permissions. A pipe or a device is written to
+/// directly.
 ///
 /// # Errors
 /// As [`Persist::to_bytes`], and [`FileError::Io`].
@@ -93,7 +94,7 @@ pub fn save(model: &dyn Persist, path: impl AsRef<Path>) -> Result<()> {
     crate::file::write(path.as_ref(), &model.to_bytes()?)
 }
 
-/// Reads a model of whatever kind from `path`.
+/// Reads a model of any kind from `path`.
 ///
 /// # Errors
 /// As [`from_bytes`], and [`FileError::Io`].
@@ -101,7 +102,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Box<dyn Persist>> {
     from_bytes(&read(path.as_ref())?)
 }
 
-/// The model of a file's bytes, of whatever kind.
+/// Reads a model of any kind from a file's bytes.
 ///
 /// # Errors
 /// As [`Persist::from_bytes`].
@@ -127,25 +128,25 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
     }
 }
 
-/// What a model's file says of itself.
+/// What a model's file says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// Which model, as [`Persist::kind`].
+    /// The kind of model, as in [`Persist::kind`].
     pub kind: String,
-    /// The version of the file's rules, at most [`FORMAT`].
+    /// The version of the file's format, at most [`FORMAT`].
     pub format: u64,
     /// The version of this crate that wrote it.
     pub library: String,
     /// The file's length.
     pub bytes: usize,
-    /// The model's config: a text in JSON, without the fields that the file leaves to their defaults.
+    /// The model's config as JSON text, without the fields that the file leaves at their defaults.
     pub config: String,
 }
 
-/// Reads what a file says of itself; whether its config and its numbers make a model, [`load`] tells.
+/// Reads what a file says about itself. Only [`load`] checks that its config and its numbers make a valid model.
 ///
 /// # Errors
-/// [`FileError::Io`]; [`FileError::Format`] for a file that is no model's, [`FileError::FormatVersion`] for a later
+/// [`FileError::Io`]; [`FileError::Format`] for a file that is not a model, [`FileError::FormatVersion`] for a later
 /// format.
 pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
     let bytes = read(path.as_ref())?;

@@ -1,8 +1,9 @@
-//! Where rows come from, and what is done to them before a model sees them.
+//! Reading tables of rows, preparing them for a model, and writing rows.
 //!
-//! [`Table`] and [`TableReader`] read your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`] says
-//! what of them hurts a density. [`dequantize`], [`shuffle_rows`] and [`Dataset::hold_out`](crate::Dataset::hold_out)
-//! prepare rows for a [`Dataset`](crate::Dataset), and [`CsvWriter`] and [`NpyWriter`] write rows.
+//! [`Table`] and [`TableReader`] read your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`]
+//! reports what in them harms a density. [`dequantize`], [`shuffle_rows`] and
+//! [`Dataset::hold_out`](crate::Dataset::hold_out) prepare rows for a [`Dataset`](crate::Dataset), and [`CsvWriter`]
+//! and [`NpyWriter`] write rows.
 //!
 //! ```
 //! use quadrivium::{Dataset, HeldOut, tables};
@@ -43,7 +44,7 @@ use crate::error::{DataError, Error, Result, check};
 use crate::model::check_rows;
 use crate::numeric::rng::Streams;
 
-/// The most columns of a table in a file: names of them, and places for them, are in memory.
+/// The most columns of a table in a file, because their names and positions are kept in memory.
 const MOST_COLUMNS: usize = 1 << 14;
 
 /// Puts the rows of x, shape (n, d), in random order (Fisher–Yates), so that
@@ -60,10 +61,10 @@ pub fn shuffle_rows(x: &mut Array2<f32>, rng: &mut dyn RngCore) {
 
 /// Spreads rounded values over the width they were rounded to: x + (u − ½) · width, u uniform on [0, 1).
 ///
-/// x: (n, d); `widths`: one per column, in the column's units; 0 leaves a column as it is. A column of whole
-/// minutes has no density: a flexible model could put a spike of any height on each value. With width 1 it
-/// has one, and on average ln p of the spread value + ln width is at most the log-probability of the rounded
-/// one (Theis et al. 2016, §3.1).
+/// x: (n, d); `widths`: one per column, in the column's units; 0 leaves a column as it is. A column of whole minutes
+/// has no density: a flexible model could put a spike of any height on each value. Spread with width 1, it has a
+/// density, and on average ln p of the spread value + ln width is at most the log-probability of the rounded value
+/// (Theis et al. 2016, §3.1).
 ///
 /// # Errors
 /// [`DataError::Shape`] unless there is one width per column, [`Error::Config`] for a width that is negative or

@@ -1,6 +1,6 @@
-//! The array in an NPZ archive: a ZIP file (APPNOTE 6.3.10) that `numpy.savez` has written.
+//! The array in an NPZ archive, a ZIP file (APPNOTE 6.3.10) written by `numpy.savez`.
 //!
-//! It is read from its start, entry by entry, so that it may come from a pipe and takes the memory of a block.
+//! It is read from its start, entry by entry, so that it may come from a pipe and needs only the memory of a block.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -10,10 +10,10 @@ use flate2::bufread::DeflateDecoder;
 use super::reader::unreadable;
 use crate::error::{Error, Result, TableError};
 
-/// What an entry begins with.
+/// The bytes at the beginning of an entry.
 const ENTRY: [u8; 4] = *b"PK\x03\x04";
 
-/// A size that stands in a field of its own.
+/// The value that means: the size is in a separate field.
 const ELSEWHERE: u32 = u32::MAX;
 
 fn broken(what: impl Into<String>) -> Error {
@@ -25,7 +25,7 @@ pub struct Entry<R> {
     content: BufReader<Checked<R>>,
 }
 
-/// Unpacked bytes whose sum is compared with the archive's at their end.
+/// Unpacked bytes, whose checksum is compared with the archive's at their end.
 struct Checked<R> {
     content: Content<R>,
     name: String,
@@ -36,7 +36,7 @@ struct Checked<R> {
 enum Content<R> {
     Stored(io::Take<R>),
     Deflated(DeflateDecoder<io::Take<R>>),
-    /// Read to the end and found right.
+    /// Read to the end and verified.
     Done,
 }
 
@@ -69,7 +69,7 @@ impl Local {
         reader.read_exact(&mut name).map_err(short)?;
         reader.read_exact(&mut extra).map_err(short)?;
         let name = String::from_utf8_lossy(&name).into_owned();
-        // 1: encrypted; 8: sizes and sum come behind the content.
+        // 1: encrypted; 8: sizes and checksum come after the content.
         if flags & 1 != 0 || flags & 8 != 0 {
             return Err(broken(format!(
                 "holds {name:?} encrypted or without its size: take the .npy file out of it"
@@ -85,7 +85,7 @@ impl Local {
     }
 }
 
-/// The packed size in the fields behind a header: the second number of the field of kind 1.
+/// The packed size in the fields after a header: the second number of the field of kind 1.
 fn size_of_zip64(mut fields: &[u8]) -> Option<u64> {
     loop {
         let (kind, rest) = fields.split_first_chunk::<2>()?;
@@ -120,7 +120,7 @@ impl<R: BufRead> Entry<R> {
 }
 
 impl<R: BufRead> Checked<R> {
-    /// At the end of the content: its sum is right, and no other entry follows.
+    /// At the end of the content, checks that its checksum is right and that no other entry follows.
     fn finish(&mut self) -> io::Result<()> {
         let packed = match std::mem::replace(&mut self.content, Content::Done) {
             Content::Stored(packed) => packed,
@@ -189,7 +189,7 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    /// As numpy writes them: sizes in a field of their own, and a directory behind.
+    /// As numpy writes them: sizes in a separate field, and a directory at the end.
     fn archive(entries: &[(&str, u16, &[u8])]) -> Vec<u8> {
         let mut archive = Vec::new();
         for (name, method, content) in entries {
@@ -251,7 +251,7 @@ mod tests {
             for end in 0..content {
                 assert!(read(&bytes[..end]).is_err(), "{end}");
             }
-            // Behind the signature.
+            // After the signature.
             for at in ENTRY.len()..content {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 0x11;

@@ -16,11 +16,11 @@ use super::table::Table;
 use super::units::Units;
 use crate::error::{DataError, Error, FileError, Result, TableError};
 
-/// Reads a table of numbers block by block, in the memory of one block: text, NPY, or (with the feature `cli`) an
-/// NPZ archive of one array, told apart by their first bytes.
+/// Reads a table of numbers block by block, in the memory of one block. The format is text, NPY, or (with the feature
+/// `cli`) an NPZ archive of one array, and is recognized by the first bytes.
 ///
-/// Text is a table as RFC 4180 has it, in UTF-8 or in UTF-16 with its mark, with or without a header; its cells stand
-/// between commas, tabs, semicolons, bars or spaces: [`TextOptions`].
+/// Text is a table as defined in RFC 4180, in UTF-8 or in UTF-16 with a byte order mark, with or without a header;
+/// its cells are separated by commas, tabs, semicolons, bars or spaces: [`TextOptions`].
 ///
 /// ```
 /// use quadrivium::tables::{Header, TableReader};
@@ -34,21 +34,21 @@ use crate::error::{DataError, Error, FileError, Result, TableError};
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
 ///
-/// An NPY file in Fortran order cannot be read row by row: its first block takes it into memory whole.
+/// An NPY file in Fortran order cannot be read row by row: the first block reads all of it into memory.
 pub struct TableReader<R> {
     rows: Rows<R>,
     selection: Selection,
     named: bool,
     guesses: Vec<Guess>,
-    /// What the f32s of the selected columns stand for.
+    /// The units of the selected columns.
     units: Vec<Units>,
     /// Rows handed out.
     read: usize,
-    /// Of each selected column: whole numbers that f32 does not hold.
+    /// For each selected column: the number of whole numbers that f32 cannot represent.
     rounded: Vec<usize>,
 }
 
-/// A reader whose first bytes were looked at.
+/// A reader whose first bytes have been examined.
 type Begun<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
 enum Rows<R> {
@@ -58,7 +58,7 @@ enum Rows<R> {
     Npz(NpyRows<Entry<Begun<R>>>),
 }
 
-/// Numbers as a file holds them.
+/// Numbers as stored in a file.
 pub(super) enum Values {
     Single(Vec<f32>),
     Double(Vec<f64>),
@@ -72,7 +72,7 @@ impl Values {
         }
     }
 
-    /// A file holds numbers of one type.
+    /// Both have the same type, because a file has only one.
     fn append(&mut self, more: Values) {
         match (self, more) {
             (Values::Single(values), Values::Single(more)) => values.extend(more),
@@ -82,22 +82,22 @@ impl Values {
     }
 }
 
-/// What is expected of a number that is too large.
+/// What the message expects instead of a number that is too large.
 const WITHIN: &str = "a number within ±3.4e38, the range of f32";
 
 impl<R: BufRead> TableReader<R> {
-    /// Reads as much as it takes to know the columns: all of them are selected. The options are for text.
+    /// Reads enough of the file to know its columns, and selects all of them. The options are for text.
     ///
     /// # Errors
-    /// [`DataError::TooFewRows`] for an empty text, [`TableError::MixedHeader`] for one whose first line may be either,
-    /// [`Error::Config`] for a separator or a comment's sign that numbers have, [`TableError::Npy`] for an NPY file of
-    /// anything but a table of numbers, [`FileError::Io`].
+    /// [`DataError::TooFewRows`] for an empty text, [`TableError::MixedHeader`] for one whose first line may be a
+    /// header or a row, [`Error::Config`] for a separator or comment character that numbers contain,
+    /// [`TableError::Npy`] for an NPY file that is not a table of numbers, [`FileError::Io`].
     pub fn new(reader: R, options: impl Into<TextOptions>) -> Result<Self> {
         Self::expecting(reader, options, &[])
     }
 
-    /// The same where the names of the columns are known: for [`Header::Detect`](super::Header::Detect), a first
-    /// line of just these is a header, even if they look like numbers or missing values.
+    /// The same, if the names of the columns are known: with [`Header::Detect`](super::Header::Detect), a first line
+    /// of exactly these names is a header, even if they look like numbers or missing values.
     ///
     /// # Errors
     /// As [`new`](TableReader::new).
@@ -135,8 +135,8 @@ impl<R: BufRead> TableReader<R> {
         }))
     }
 
-    /// From here on only these columns, in this order; the others may hold anything. Each is a name of the
-    /// present columns, or else the number of one, from 1.
+    /// From now on reads only these columns, in this order; the other columns may hold anything. Each entry is the
+    /// name of one of the present columns, or otherwise its number, from 1.
     ///
     /// # Errors
     /// As [`places`](TableReader::places).
@@ -145,15 +145,16 @@ impl<R: BufRead> TableReader<R> {
         Ok(self.choose(&places))
     }
 
-    /// The places of these columns among the present ones, from 0. Each is a name, or else a number from 1.
+    /// The positions of these columns among the present ones, from 0. Each entry is a name, or otherwise a number
+    /// from 1.
     ///
     /// # Errors
-    /// [`TableError::NoColumn`] with the names that there are, [`Error::Config`] for a column twice or for none,
+    /// [`TableError::NoColumn`] with the existing names, [`Error::Config`] for a repeated column or none at all,
     /// [`TableError::Parse`] for a name that several columns have.
     pub fn places(&self, wanted: &[impl AsRef<str>]) -> Result<Vec<usize>> {
         let places = find_columns(&self.names_of_all(), wanted)?;
         for (wanted, &place) in wanted.iter().zip(&places) {
-            // By a name that stands for several columns: which?
+            // A name that several columns have is ambiguous.
             let names = self.selection.names();
             let name = &names[self.selection.columns()[place]];
             let others = self.selection.columns().iter().filter(|&&c| names[c] == *name);
@@ -164,10 +165,10 @@ impl<R: BufRead> TableReader<R> {
         Ok(places)
     }
 
-    /// [`select`](TableReader::select) by [places](TableReader::places).
+    /// [`select`](TableReader::select) by [positions](TableReader::places).
     ///
     /// # Panics
-    /// If there is no such place.
+    /// If a position is out of range.
     pub fn choose(mut self, places: &[usize]) -> Self {
         let columns: Vec<usize> = places.iter().map(|&place| self.selection.columns()[place]).collect();
         self.rounded = vec![0; columns.len()];
@@ -176,7 +177,7 @@ impl<R: BufRead> TableReader<R> {
         self
     }
 
-    /// From here on the selected columns in these units: those of the table that a model was trained on.
+    /// From now on reads the selected columns in these units, those of the table that a model was trained on.
     ///
     /// # Errors
     /// [`DataError::Shape`] unless there is one for each selected column.
@@ -196,7 +197,7 @@ impl<R: BufRead> TableReader<R> {
         }
     }
 
-    /// The columns that are read have names, no two of them the same.
+    /// Checks that the names of the columns that are read are unique.
     fn check_names(&self) -> Result<()> {
         let mut seen = HashSet::new();
         for &column in self.selection.columns() {
@@ -220,17 +221,17 @@ impl<R: BufRead> TableReader<R> {
         self.selection.chosen().map(String::as_str).collect()
     }
 
-    /// Whether the file names its columns; else they are `x1`, `x2`, ….
+    /// Whether the file names its columns; otherwise they are called `x1`, `x2`, ….
     pub fn is_named(&self) -> bool {
         self.named
     }
 
-    /// What was decided about a text that could be read in another way.
+    /// The decisions about a text that could be read in another way.
     pub fn guesses(&self) -> &[Guess] {
         &self.guesses
     }
 
-    /// Rows in the file, where it says so in advance: an NPY file does.
+    /// Number of rows in the file, if it is known in advance, as for an NPY file.
     pub fn announced_rows(&self) -> Option<u64> {
         match &self.rows {
             Rows::Text(_) => None,
@@ -240,20 +241,21 @@ impl<R: BufRead> TableReader<R> {
         }
     }
 
-    /// For each selected column, how many of the whole numbers read so far are others now: [`Table::rounded`].
+    /// For each selected column, how many of the whole numbers read so far were changed by rounding:
+    /// [`Table::rounded`].
     pub fn rounded(&self) -> &[usize] {
         &self.rounded
     }
 
-    /// The next rows, `most` at most: fewer at the end, and then none. Values are as they stand in the file, or in
-    /// the [units](TableReader::in_units) asked for.
+    /// The next rows, at most `most`: fewer at the end, and then none. Values are as in the file, or in the
+    /// [units](TableReader::in_units) that were requested.
     ///
     /// # Errors
-    /// [`TableError::Parse`] for two columns of one name, for text that is no finite number, and for rows with too
-    /// few or too many values, by line and column; [`TableError::MissingValue`], [`TableError::NumberStyle`] for
-    /// decimal commas and thousands, [`TableError::MixedColumns`] for a text with columns of something else.
-    /// [`TableError::Number`] for a number that is no finite one of f32, [`TableError::Npy`] for a file that ends
-    /// early or goes on. [`FileError::Io`].
+    /// [`TableError::Parse`] for two columns of the same name, for text that is not a finite number, and for rows
+    /// with too few or too many values, with line and column; [`TableError::MissingValue`];
+    /// [`TableError::NumberStyle`] for decimal commas and thousands separators; [`TableError::MixedColumns`] for a
+    /// text with columns of something else; [`TableError::Number`] for a number that is not finite in f32;
+    /// [`TableError::Npy`] for a file that ends early or continues after its last row; [`FileError::Io`].
     pub fn block(&mut self, most: usize) -> Result<Array2<f32>> {
         let values = self.values(most)?;
         let x = self.convert(values)?;
@@ -313,10 +315,10 @@ impl<R: BufRead> TableReader<R> {
         Ok(x)
     }
 
-    /// The rest of the rows, `most` at most, in units that lose nothing that matters: [`Table::units`].
+    /// The rest of the rows, at most `most`, in units that lose nothing that matters: [`Table::units`].
     ///
     /// # Errors
-    /// As [`block`](TableReader::block); [`DataError::TooFewRows`] if there is none.
+    /// As [`block`](TableReader::block); [`DataError::TooFewRows`] if there are no rows.
     pub fn table(mut self, most: usize) -> Result<Table> {
         let dim = self.selection.dim();
         let mut all = self.values(BLOCK.min(most))?;
@@ -342,13 +344,13 @@ impl<R: BufRead> TableReader<R> {
     }
 }
 
-/// Rows read at a time where all are wanted.
+/// Number of rows read at a time when all rows are requested.
 const BLOCK: usize = 4096;
 
-/// What an archive in ZIP format begins with.
+/// The first bytes of an archive in ZIP format.
 const ARCHIVE: &[u8] = b"PK\x03\x04";
 
-/// Rows, names of columns, how many, and what was guessed.
+/// Rows, names of columns, their number, and what was guessed.
 type Opened<R> = (Rows<R>, Option<Vec<String>>, usize, Vec<Guess>);
 
 pub(super) fn unreadable(source: io::Error) -> Error {
@@ -398,7 +400,7 @@ mod tests {
         let text = "id,a,b\nx,1,\ny,2,NA\n";
         let reader = || TableReader::new(text.as_bytes(), Header::Detect).unwrap();
         assert_eq!(reader().select(&["a"]).unwrap().table(9).unwrap().x, ndarray::array![[1.0], [2.0]]);
-        // A second selection is of the first.
+        // A second selection refers to the first.
         let twice = reader().select(&["b", "a"]).unwrap().select(&["2"]).unwrap();
         assert_eq!(twice.names(), ["a"]);
         let error = reader().select(&["b", "a"]).unwrap().table(9).unwrap_err();

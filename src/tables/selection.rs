@@ -1,12 +1,12 @@
-//! Which columns of a table are read.
+//! The selection of columns of a table.
 
 use crate::error::{Error, Result, TableError};
 
-/// Which columns of a file are read, and where they go.
+/// The columns of a file that are read, and their positions in a row.
 pub(super) struct Selection {
     /// All columns of the file.
     names: Vec<String>,
-    /// For each of them its place in a row that is read.
+    /// For each of them, its position in a row that is read.
     places: Vec<Option<usize>>,
     /// The columns that are read, in their order.
     columns: Vec<usize>,
@@ -18,7 +18,7 @@ impl Selection {
         Selection { places: columns.iter().map(|&c| Some(c)).collect(), columns, names }
     }
 
-    /// From here on these columns of the file, in this order.
+    /// Selects these columns of the file, in this order.
     pub fn choose(&mut self, columns: Vec<usize>) {
         self.places.fill(None);
         for (place, &column) in columns.iter().enumerate() {
@@ -27,12 +27,12 @@ impl Selection {
         self.columns = columns;
     }
 
-    /// Of all columns of the file.
+    /// The names of all columns of the file.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Of the columns that are read.
+    /// The names of the columns that are read.
     pub fn chosen(&self) -> impl Iterator<Item = &String> {
         self.columns.iter().map(|&column| &self.names[column])
     }
@@ -49,13 +49,13 @@ impl Selection {
         self.columns.len()
     }
 
-    /// Whether a row that is read is one of the file.
+    /// Whether a row that is read has all columns of the file, in their order.
     pub fn is_all(&self) -> bool {
         self.columns.iter().copied().eq(0..self.names.len())
     }
 }
 
-/// The columns of these names, or of these numbers from 1.
+/// The columns with these names, or with these numbers from 1.
 pub(super) fn find_columns(names: &[String], wanted: &[impl AsRef<str>]) -> Result<Vec<usize>> {
     let mut columns = Vec::with_capacity(wanted.len());
     for name in wanted.iter().map(AsRef::as_ref) {

@@ -1,36 +1,36 @@
-//! What the values of a column were rounded to.
+//! The grid to which the values of a column were rounded.
 
 use std::fmt;
 
 use super::units::WHOLE_ANYWAY;
 
-/// The values of a column are offset + k · width, k whole: what they were rounded to, or counted in.
+/// A grid of values offset + k · width, with k whole, to which a column was rounded or in which it was counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// The distance of neighbors, in the units of the data.
+    /// The distance between neighboring values, in the units of the data.
     pub width: f64,
-    /// Where the grid lies: more than −width/2, at most width/2.
+    /// The offset of the grid: more than −width/2, at most width/2.
     pub offset: f64,
 }
 
-/// Decimals that are looked for.
+/// The number of decimals that are tried.
 const MOST_DECIMALS: i32 = 9;
 
 /// Other parts of a unit that people round to: thirds; months and inches; sixteenths; hours; minutes and seconds.
 const PARTS: [f64; 5] = [3.0, 12.0, 16.0, 24.0, 60.0];
 
-/// A grid is seen where its step is so many times the rounding of the values.
+/// A grid is recognized if its step is at least this many times the rounding error of the values.
 const RESOLVED: f64 = 8.0;
 
-/// From so many values on a step that is a multiple of another is no chance: one that all of ten numbers fall on has
-/// a probability of 2⁻⁹ for twice the step, and less for more.
+/// The number of values from which a wider step is not a coincidence: the probability that ten numbers all fall on
+/// twice the step is 2⁻⁹, and it is less for larger multiples.
 const ENOUGH: usize = 10;
 
 impl Step {
-    /// The value of the grid that is nearest.
+    /// The nearest value of the grid.
     pub fn nearest(&self, value: f64) -> f64 {
         let steps = ((value - self.offset) / self.width).round();
-        // A tenth is no f64, ten is: whole parts of a unit give the decimals that people would write.
+        // A tenth is not an f64, but ten is: dividing by whole numbers gives the decimals that people would write.
         let parts = (1.0 / self.width).round();
         let exact = parts >= 1.0 && (parts * self.width - 1.0).abs() < 1e-9;
         let grid = if exact { steps / parts } else { steps * self.width };
@@ -38,8 +38,8 @@ impl Step {
         grid + self.offset + 0.0
     }
 
-    /// The widest step of these values, each different, in order, and known to ± its `error`; none below eight times
-    /// the errors, or below 10⁻⁹. `rows`: how many rows hold them.
+    /// The widest step of these different, ascending values, each known to ± its `error`; none below eight times the
+    /// errors, or below 10⁻⁹. `rows` is the number of rows that hold them.
     pub(super) fn of(values: &[f64], errors: &[f64], rows: usize) -> Option<Step> {
         let middle = |numbers: &[f64]| {
             let mut sorted = numbers.to_vec();
@@ -47,7 +47,7 @@ impl Step {
             sorted.get(sorted.len() / 2).copied().unwrap_or(f64::INFINITY)
         };
         let typical = middle(errors);
-        // Whether all values are whole multiples of 1/parts, or as near to one as `slack`.
+        // Whether all values are within `slack` of whole multiples of 1/parts.
         let counts = |parts: f64, slack: f64| -> Option<Vec<i64>> {
             let near = |(&value, &error): (&f64, &f64)| {
                 let count = (value * parts).round();
@@ -60,7 +60,7 @@ impl Step {
         let seen = |parts: &f64| parts * typical * RESOLVED <= 1.0;
         let decimal = (0..=MOST_DECIMALS).map(|decimals| 10f64.powi(decimals));
         let decimal = decimal.take_while(seen).find_map(|parts| Some((parts, counts(parts, 0.0)?)));
-        // Minutes as hours with three decimals are rounded, or cut off, to the last of them.
+        // Minutes written as hours with three decimals are rounded or truncated in the last decimal.
         let slack = decimal.as_ref().map_or(0.0, |(parts, _)| 1.0 / parts);
         let part = PARTS.into_iter().filter(|parts| parts * slack * RESOLVED <= 1.0 && seen(parts));
         let part = part.filter(|_| slack < 1.0 && values.len() >= ENOUGH);
@@ -83,7 +83,7 @@ impl fmt::Display for Step {
         let exact = parts > 1.0 && (parts * self.width - 1.0).abs() < 1e-9;
         match exact && (1e9 / parts).fract() > 0.0 {
             true => write!(f, "1/{parts}"),
-            // Without the last digits of a width that is no f64.
+            // Without the last digits of a width that f64 cannot represent.
             false => write!(f, "{}", (self.width * 1e12).round() / 1e12),
         }
     }
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(of((0..200).map(|i| 0.5 + random(i))), Some((1.0, 0.5)));
         assert_eq!(of((0..200).map(|i| 1.0 + 20.0 * random(i))), Some((20.0, 1.0)));
         assert_eq!(of((0..200).map(|i| 19.0 + 20.0 * random(i))), Some((20.0, -1.0)));
-        // Two values in many rows; two rows say nothing.
+        // Two values in many rows; two rows alone say nothing.
         assert_eq!(of((0..200).map(|i| f64::from(i % 2) * 5.0)), Some((5.0, 0.0)));
         assert_eq!(of([79.0, 54.0]), Some((1.0, 0.0)));
         // Minutes, written as hours with three decimals, rounded and cut off.

@@ -17,33 +17,33 @@ use crate::error::{DataError, Error, Result};
 /// Named columns of numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// The header, in the order of the columns; no name twice.
+    /// The names of the columns, in their order; all are different.
     pub names: Vec<String>,
     /// The values, shape (rows, names), in the `units` of their columns.
     pub x: Array2<f32>,
-    /// What the numbers in each column of `x` stand for: [`Units`]. Nearly always they are the values themselves.
+    /// The units of each column of `x`: [`Units`]. Nearly always the numbers are the values themselves.
     pub units: Vec<Units>,
-    /// For each column, how many whole numbers are others in f32: different ones may have become the same.
+    /// For each column, how many whole numbers were changed by rounding to f32: different ones may have become equal.
     pub rounded: Vec<usize>,
 }
 
-/// What the values of a column are like, where that matters to a density.
+/// The kind of values in a column, as far as it matters to a density.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnKind {
     /// Numbers with fractions, or so large (2²³ and more) that f32 has none.
     Continuous,
-    /// Whole numbers only, more than one. They have no density: a flexible model puts a spike of any height
-    /// on each, and its log-likelihood has no upper bound. [`Table::dequantize`] spreads them, as it does
-    /// numbers rounded to any other [`Step`].
+    /// Only whole numbers, with more than one value. They have no density: a flexible model can put a spike of any
+    /// height on each, and its log-likelihood has no upper bound. [`Table::dequantize`] spreads them, like numbers
+    /// rounded to any other [`Step`].
     Whole,
-    /// One value in all rows: nothing to learn, and refused by every training. [`Table::drop_constant`].
+    /// One value in all rows. There is nothing to learn, and training refuses the column: [`Table::drop_constant`].
     Constant,
 }
 
 impl ColumnKind {
-    /// What `values` are; no values are constant.
+    /// The kind of `values`; an empty column counts as constant.
     pub fn of(values: ArrayView1<f32>) -> Self {
-        // From 2²³ on f32 has no fractions: such values say nothing of the others.
+        // From 2²³ on, f32 has no fractions, so such values say nothing about the others.
         const WHOLE_ANYWAY: f32 = 8_388_608.0;
         if values.iter().all(|v| *v == values[0]) {
             return ColumnKind::Constant;
@@ -55,11 +55,11 @@ impl ColumnKind {
 }
 
 impl Table {
-    /// Reads a table of finite numbers, text or NPY, whole: a [`TableReader`] reads one in blocks, or a
+    /// Reads a whole table of finite numbers, as text or NPY. A [`TableReader`] reads a table in blocks, or a
     /// selection of its columns.
     ///
     /// # Errors
-    /// As [`TableReader::new`] and [`TableReader::block`]; [`DataError::TooFewRows`] for a header alone.
+    /// As [`TableReader::new`] and [`TableReader::block`]; [`DataError::TooFewRows`] for a header without rows.
     ///
     /// [`DataError::TooFewRows`]: crate::error::DataError::TooFewRows
     ///
@@ -70,7 +70,8 @@ impl Table {
     /// assert_eq!(table.names, ["eruptions", "waiting"]);
     /// assert_eq!(table.x[[1, 0]], 1.8);
     /// let error = Table::from_reader("a,b\n1,2\n3,?\n".as_bytes()).unwrap_err();
-    /// assert_eq!(error.to_string(), r#"line 3, column 2 (b): "?" in row 2 is a missing value: fill it in, or leave out the row or the column"#);
+    /// assert_eq!(error.to_string(), r#"line 3, column 2 (b): "?" in row 2 is a missing value: fill it in, or leave
+    /// out the row or the column"#);
     /// # Ok::<(), quadrivium::Error>(())
     /// ```
     pub fn from_reader(reader: impl Read) -> Result<Self> {
@@ -85,11 +86,11 @@ impl Table {
         self.units[column].written(self.x[[row, column]])
     }
 
-    /// These columns, in this order: each a name, or else a number from 1.
+    /// The table of these columns, in this order: each entry is a name, or otherwise a number from 1.
     ///
     /// # Errors
-    /// [`TableError::NoColumn`](crate::error::TableError::NoColumn) with the names that there are,
-    /// [`Error::Config`](crate::Error::Config) for a column twice or for none.
+    /// [`TableError::NoColumn`](crate::error::TableError::NoColumn) with the existing names,
+    /// [`Error::Config`](crate::Error::Config) for a repeated column or none at all.
     pub fn select(&self, columns: &[impl AsRef<str>]) -> Result<Table> {
         Ok(self.take(&find_columns(&self.names, columns)?))
     }
@@ -101,7 +102,7 @@ impl Table {
         Table { names, x: self.x.select(Axis(1), columns), units, rounded }
     }
 
-    /// What each column holds.
+    /// The kind of each column.
     ///
     /// ```
     /// use quadrivium::tables::{ColumnKind, Table};
@@ -118,7 +119,7 @@ impl Table {
         self.x.columns().into_iter().map(ColumnKind::of).collect()
     }
 
-    /// Drops the columns of one value, and says which they were.
+    /// Drops the columns that hold only one value, and returns their names.
     pub fn drop_constant(&mut self) -> Vec<String> {
         let kinds = self.kinds();
         let constant = |&column: &usize| kinds[column] == ColumnKind::Constant;
@@ -128,12 +129,12 @@ impl Table {
         names
     }
 
-    /// The grid that the values of each column were rounded to, whatever its width: found where all values are whole
-    /// and as they were read, or else where values recur, as those of a density do not.
+    /// The grid, of any width, to which the values of each column were rounded. It is found if all values are whole
+    /// and unchanged by f32, or otherwise if values recur, which values from a density do not.
     ///
     /// ```
-    /// let rows: String = (0..60).map(|i| format!("{:.1},{},{}\n", f64::from(i).sin(), i % 7, f64::from(i).cos())).collect();
-    /// let table = quadrivium::tables::Table::from_reader(rows.as_bytes())?;
+    /// let rows: String = (0..60).map(|i| format!("{:.1},{},{}\n", f64::from(i).sin(), i % 7,
+    /// f64::from(i).cos())).collect(); let table = quadrivium::tables::Table::from_reader(rows.as_bytes())?;
     /// let widths: Vec<f64> = table.steps().iter().map(|step| step.map_or(0.0, |step| step.width)).collect();
     /// assert_eq!(widths, [0.1, 1.0, 0.0]);
     /// # Ok::<(), quadrivium::Error>(())
@@ -147,10 +148,10 @@ impl Table {
         (0..kinds.len()).map(of).collect()
     }
 
-    /// Spreads the columns with a [step](Table::steps) by uniform noise, over half a step to either side, so that they
-    /// have a density. A model's mean log-density of spread rows, plus the logarithms of the widths, is then at most
-    /// its mean log-probability of the rounded ones (Theis et al. 2016, §3.1; [`dequantize`]), and a draw rounds to
-    /// the grid: [`Step::nearest`].
+    /// Spreads the columns with a [step](Table::steps) by uniform noise, over half a step to either side, so that
+    /// they have a density. A model's mean log-density of spread rows, plus the logarithms of the widths, is then at
+    /// most its mean log-probability of the rounded rows (Theis et al. 2016, §3.1; [`dequantize`]). [`Step::nearest`]
+    /// rounds draws to the grid.
     ///
     /// # Errors
     /// [`DataError::NonFinite`].
@@ -161,7 +162,7 @@ impl Table {
         Ok(Table { x, ..self.clone() })
     }
 
-    /// Rows in the columns' units, (n, columns), as values: in the units of the data, in f64.
+    /// Turns rows in the columns' units, (n, columns), into values in the units of the data, in f64.
     ///
     /// # Errors
     /// [`DataError::Shape`] for another number of columns.
@@ -177,8 +178,8 @@ impl Table {
         Ok(Array2::from_shape_fn(x.dim(), |(row, column)| self.units[column].restore(x[[row, column]])))
     }
 
-    /// Σ ln scale of the columns' [`Units`]: a log-density of rows of `x` less this is one in the units of the data. 0
-    /// unless a column is beyond the range of f32.
+    /// Σ ln scale of the columns' [`Units`]. Subtract it from a log-density of rows of `x` to get the log-density in
+    /// the units of the data. It is 0 unless a column is beyond the range of f32.
     pub fn log_scale(&self) -> f64 {
         self.units.iter().map(|units| units.scale.ln()).sum()
     }

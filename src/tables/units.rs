@@ -1,10 +1,10 @@
-//! How the values of a column become f32, which has 24 bits for each.
+//! How the values of a column are stored in f32, which has 24 bits of precision.
 
-/// What an f32 of a column stands for: value = center + scale · x.
+/// The value that an f32 x of a column represents: value = center + scale · x.
 ///
-/// For nearly every column that is x itself. Where f32 would lose what a density can feel (seconds since 1970, a
-/// place on the globe to the metre, numbers beyond ±3.4e38 or below 1e-38), values are taken relative to one of
-/// them, in f64, and in a power of two.
+/// For nearly every column the value is x itself. If f32 would lose digits that matter to a density (seconds since
+/// 1970, a place on the globe to the meter, numbers beyond ±3.4e38 or below 1e-38), values are stored relative to one
+/// of them, which is an f64, and in units of a power of two.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Units {
@@ -23,19 +23,19 @@ impl Default for Units {
 /// From 2⁵³ on f64 has whole numbers only: being one says nothing.
 pub(super) const WHOLE_ANYWAY: f64 = 9_007_199_254_740_992.0;
 
-/// A rounding of 2⁻¹⁶ of a column's spread, the distance of its quartiles, is not felt.
+/// Rounding errors up to 2⁻¹⁶ of a column's spread, the distance between its quartiles, do not matter.
 const FELT: f64 = 1.0 / 65_536.0;
 
 /// The rounding of f32, as a share of the value.
 const ROUNDING: f64 = 1.0 / 16_777_216.0;
 
-/// Noise on a value needs a grid of 2⁻¹⁰ of the spread at least.
+/// Noise is added to a value only if its grid is at least 2⁻¹⁰ of the spread.
 const GRID: f64 = 1.0 / 1024.0;
 
-/// Rows from which center and spread are taken.
+/// The number of rows from which center and spread are computed.
 const LOOKED_AT: usize = 4096;
 
-/// What identity would do to a column.
+/// How storing the values themselves would change a column.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     least: f64,
@@ -52,12 +52,12 @@ impl Units {
         *self == Units::default()
     }
 
-    /// The value that x stands for.
+    /// The value that x represents.
     pub fn restore(&self, x: f32) -> f64 {
         self.center + self.scale * f64::from(x)
     }
 
-    /// The value that x stands for, with the digits that f32 is written in where it is x itself: 0.1, not
+    /// The value that x represents. If it is x itself, it is written with the digits of an f32: 0.1, not
     /// 0.10000000149011612.
     pub fn written(&self, x: f32) -> f64 {
         match self.is_identity() {
@@ -66,17 +66,17 @@ impl Units {
         }
     }
 
-    /// What a value is in these units: infinite if f32 does not reach it.
+    /// A value in these units; infinite if it overflows f32.
     pub fn of(&self, value: f64) -> f32 {
         ((value - self.center) / self.scale) as f32
     }
 
-    /// Whether `value` is a whole number, and `x` stands for another one.
+    /// Whether `value` is a whole number and `x` represents a different one.
     pub(super) fn round(&self, value: f64, x: f32) -> bool {
         value.fract() == 0.0 && value.abs() < WHOLE_ANYWAY && self.restore(x) != value
     }
 
-    /// Those of each column of row-major finite `values`.
+    /// The units of each column of the finite, row-major `values`.
     pub(super) fn fitting<T: Copy + Into<f64>>(values: &[T], dim: usize) -> Vec<Units> {
         let mut seen: Vec<Seen> = values.iter().take(dim).map(|&v| Seen::first(v.into())).collect();
         for row in values.chunks_exact(dim) {

@@ -1,4 +1,4 @@
-//! How a text is written, as its first lines show it.
+//! The dialect of a text, detected from its first lines.
 
 use std::fmt;
 
@@ -9,22 +9,23 @@ use super::number::{Decimal, is_missing, number};
 use super::records::{NONE, Records};
 use crate::error::{Result, check};
 
-/// What begins a comment where the options name nothing.
+/// What begins a comment if the options do not say.
 pub const COMMENT: u8 = b'#';
 
-/// Records that a separator is judged by.
+/// The number of records by which separators are judged.
 const JUDGED: usize = 64;
 
-/// Something that was decided about a text though it could be read in another way. It says what was taken for
-/// what; an option of [`TextOptions`] decides otherwise.
+/// A decision about a text that could also be read in another way. Its text says what was assumed; an option of
+/// [`TextOptions`] overrides it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Guess {
     /// The first line holds 0, 1, 2, … or 1, 2, 3, … and was taken for a row: [`TextOptions::header`].
     FirstLineCounts,
-    /// The first line holds numbers in quotes, as the others do, and was taken for a row: [`TextOptions::header`].
+    /// The first line holds numbers in quotes, like the other lines, and was taken for a row:
+    /// [`TextOptions::header`].
     FirstLineQuoted,
-    /// A comment before the rows has as many cells as they have and was passed over. With
+    /// A comment before the rows has as many cells as they have, and was skipped. With
     /// [`Header::Present`](super::Header::Present) it names the columns.
     CommentPassedOver {
         /// Line, from 1, as an editor shows it.
@@ -38,7 +39,7 @@ pub enum Guess {
     /// Each line was taken for two whole numbers, and could be one with decimals or thousands:
     /// [`TextOptions::decimal`].
     TwoColumns,
-    /// Columns that the header leaves without a name were called by their numbers.
+    /// Columns that have no name in the header were named by their numbers.
     Unnamed {
         /// The columns, from 1.
         columns: Vec<usize>,
@@ -72,13 +73,13 @@ impl fmt::Display for Guess {
 
 /// The beginning of a text.
 pub struct Sample<'a> {
-    /// From the first line that is no comment on.
+    /// The text from the first line on that is not a comment.
     pub text: &'a [u8],
-    /// Whether the text ends with it.
+    /// Whether the sample reaches the end of the text.
     pub whole: bool,
 }
 
-/// The comments that a text begins with: how many bytes and lines they take, and the last with its line.
+/// The comments at the beginning of a text: their bytes and lines, and the last comment with its line number.
 pub struct Comments {
     pub bytes: usize,
     pub lines: u64,
@@ -103,18 +104,18 @@ impl Comments {
     }
 }
 
-/// How records look under a separator.
+/// The shape of the records under a separator.
 struct Shape {
     /// Cells of the first record.
     cells: usize,
-    /// The mean share of numbers in a record; 0 for one of another length than the first.
+    /// The mean share of numbers in a record, with 0 for a record of another length than the first.
     numbers: f64,
 }
 
 impl Sample<'_> {
     fn shape(&self, separator: u8, options: &TextOptions, is_number: impl Fn(&str) -> bool) -> Option<Shape> {
         let mut records = Records::new(self.text, separator, options.comment, 1);
-        // A record that cannot be has no shape.
+        // Invalid records have no shape.
         let mut shares = Vec::new();
         let mut cells = 0;
         while shares.len() < JUDGED && records.advance().ok()? {
@@ -128,17 +129,19 @@ impl Sample<'_> {
             shares.push(numbers as f64 / cells as f64);
         }
         if !self.whole && (2..JUDGED).contains(&shares.len()) {
-            // It goes on behind the sample.
+            // The record continues after the sample.
             shares.pop();
         }
         Some(Shape { cells, numbers: shares.iter().sum::<f64>() / shares.len().max(1) as f64 })
     }
 
-    /// What stands between the cells: of those that the first record has, the one under which the most cells of
-    /// records as long as the first are numbers, and of equals the first of comma, tab, semicolon, bar and spaces.
+    /// The separator of the cells. Among the separators in the first record, it is the one for which the most cells
+    /// in records of the first one's length are numbers; among equals, the first of comma, tab, semicolon, bar and
+    /// spaces.
     pub fn separator(&self, options: &TextOptions) -> u8 {
         let strictly = |cell: &str| number(cell, options.decimal).is_some();
-        // A decimal comma shows columns, too: it is refused later, with the option that reads it.
+        // Numbers with decimal commas also indicate columns. They are refused later, naming the option that reads
+        // them.
         let widely = |cell: &str| strictly(cell) || (options.decimal == Decimal::Plain && other_style(cell));
         let lines = self.shape(NONE, options, strictly).map_or(0.0, |lines| lines.numbers);
         if options.decimal != Decimal::Plain && lines == 1.0 {
@@ -161,14 +164,14 @@ impl Sample<'_> {
             && self.shape(NONE, options, other_style).is_some_and(|lines| lines.numbers == 1.0)
     }
 
-    /// Which cells of the first two records stand in quotes.
+    /// Which cells of the first two records are in quotes.
     pub fn quoted(&self, separator: u8) -> [Vec<bool>; 2] {
         let mut core = ReaderBuilder::new().delimiter(separator).build();
         let (mut text, mut cell) = (self.text, vec![0; self.text.len() + 1]);
         let mut records = [Vec::new(), Vec::new()];
         for record in &mut records {
             loop {
-                // Before the first cell there may be ends of lines.
+                // There may be line ends before the first cell.
                 let skipped =
                     text.iter().take_while(|byte| record.is_empty() && b"\r\n".contains(byte)).count();
                 let in_quotes = text.get(skipped) == Some(&b'"');
@@ -186,12 +189,12 @@ impl Sample<'_> {
     }
 }
 
-/// Whether a cell is a number, or one with decimal commas or thousands.
+/// Whether a cell is a number, possibly with a decimal comma or thousands separators.
 pub fn other_style(cell: &str) -> bool {
     [Decimal::Point, Decimal::Comma].into_iter().any(|decimal| number(cell, decimal).is_some())
 }
 
-/// A separator that a record can be taken apart by.
+/// A separator that can split a record.
 pub fn check_marks(options: &TextOptions) -> Result<()> {
     let no_mark = |byte: u8| byte.is_ascii_alphanumeric() || b"\"\r\n.+-".contains(&byte) || !byte.is_ascii();
     let (separator, comment) = (options.separator, options.comment);
@@ -199,12 +202,12 @@ pub fn check_marks(options: &TextOptions) -> Result<()> {
         !separator.is_some_and(no_mark),
         "separator",
         separator.map(char::from),
-        "an ASCII sign that no number has",
+        "an ASCII character that numbers do not contain",
     )?;
     check(
         !comment.is_some_and(no_mark),
         "comment",
         comment.map(char::from),
-        "an ASCII sign that no number has",
+        "an ASCII character that numbers do not contain",
     )
 }

@@ -1,27 +1,28 @@
-//! Text in UTF-8 or, by its mark, in UTF-16.
+//! Text in UTF-8, or in UTF-16 with a byte order mark.
 
 use std::io::{self, BufRead, Read};
 
 /// Bytes of UTF-16 that are decoded at a time.
 const CHUNK: u64 = 1 << 13;
 
-/// How two bytes make a unit of UTF-16.
+/// How two bytes form a unit of UTF-16.
 type Unit = fn([u8; 2]) -> u16;
 
-/// A text as UTF-8: what has the mark of UTF-16 is decoded, all else comes as it is.
+/// A text as UTF-8: text with the byte order mark of UTF-16 is decoded, everything else is passed through.
 pub struct Utf8<R> {
     reader: R,
-    /// None for what is UTF-8.
+    /// None for text in UTF-8.
     unit: Option<Unit>,
     decoded: String,
-    /// Taken of `decoded`.
+    /// How much of `decoded` has been taken.
     taken: usize,
     /// The first half of a character whose second has not been read.
     high: Option<u16>,
 }
 
 impl<R: BufRead> Utf8<R> {
-    /// Takes the mark, if there is one. `start` is what the reader begins with, three bytes at least if it has them.
+    /// Consumes the byte order mark, if there is one. `start` is the beginning of the text, at least three bytes if
+    /// there are as many.
     pub fn new(mut reader: R, start: &[u8]) -> io::Result<Self> {
         let (mark, unit): (_, Option<Unit>) = match start {
             [0xEF, 0xBB, 0xBF, ..] => (3, None),
@@ -36,7 +37,7 @@ impl<R: BufRead> Utf8<R> {
     fn decode(&mut self, unit: Unit) -> io::Result<()> {
         let mut bytes = Vec::new();
         (&mut self.reader).take(CHUNK).read_to_end(&mut bytes)?;
-        // A text that ends within a unit ends in the sign for what cannot be read.
+        // A text that ends within a unit gets a replacement character at its end.
         let of = |pair: &[u8]| pair.try_into().map_or(0xFFFD, unit);
         let mut units: Vec<u16> = self.high.take().into_iter().chain(bytes.chunks(2).map(of)).collect();
         if bytes.len() as u64 == CHUNK {

@@ -1,7 +1,7 @@
 //! Tables of numbers as text: lines of values with a separator between them.
 //!
-//! `csv-core` takes records apart; how a text is written, what its first line is and what a cell holds is
-//! decided here.
+//! `csv-core` splits records; this module decides how a text is written, what its first line is and what a cell
+//! holds.
 
 mod dialect;
 mod encoding;
@@ -29,8 +29,8 @@ use crate::error::{DataError, Error, Result, TableError};
 /// Whether the first line of a text table names its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It does unless it holds nothing but numbers and missing values; what stands in quotes is a name, unless
-    /// the second line stands in quotes, too. One of numbers and words is refused. Columns without names are `x1`,
+    /// It does, unless it holds only numbers and missing values. Cells in quotes are names, unless the second line is
+    /// in quotes, too. A first line with both numbers and words is refused. Columns without names are called `x1`,
     /// `x2`, ….
     #[default]
     Detect,
@@ -40,7 +40,7 @@ pub enum Header {
     Absent,
 }
 
-/// How a text table is written. What is not said is found in its first lines.
+/// How a text table is written. Options that are not set are detected from its first lines.
 ///
 /// ```
 /// use quadrivium::tables::{Decimal, TableReader, TextOptions};
@@ -54,13 +54,13 @@ pub enum Header {
 pub struct TextOptions {
     /// Whether the first line names the columns.
     pub header: Header,
-    /// What stands between the cells, an ASCII character; a space stands for a run of them. Without it, that of
-    /// comma, tab, semicolon, bar and spaces under which the first lines look most like rows of numbers.
+    /// The separator of the cells, an ASCII character; a space means one or more spaces. `None`: the one of comma,
+    /// tab, semicolon, bar and spaces for which the first lines look most like rows of numbers.
     pub separator: Option<u8>,
     /// How numbers are written.
     pub decimal: Decimal,
-    /// What begins a line that is passed over, an ASCII character. Without it, lines that begin with `#` are
-    /// passed over before the first row and after the last.
+    /// The ASCII character that begins a comment line, which is skipped. `None`: lines that begin with `#` are
+    /// skipped before the first row and after the last.
     pub comment: Option<u8>,
 }
 
@@ -70,10 +70,10 @@ impl From<Header> for TextOptions {
     }
 }
 
-/// How much of a text is looked at to find out how it is written: 1 MiB.
+/// How much of a text is examined to find out how it is written: 1 MiB.
 const SAMPLE: u64 = 1 << 20;
 
-/// A text from its beginning: what was looked at, and the rest.
+/// A text from its beginning: the part that was examined, and the rest.
 type Text<R> = io::Chain<Cursor<Vec<u8>>, Utf8<R>>;
 
 /// The rows of a text table.
@@ -84,15 +84,15 @@ pub(super) struct TextRows<R> {
     header: u64,
     /// Rows read.
     row: u64,
-    /// A line that began as a comment does, amid the rows or after them.
+    /// A line that began like a comment, among the rows or after them.
     comment: Option<u64>,
     separator: u8,
-    /// Where the first record begins in what was looked at, and whether it is a header.
+    /// Where the first record begins in the examined part, and whether it is a header.
     first_at: usize,
     headed: bool,
 }
 
-/// What the beginning of a text says.
+/// What the beginning of a text tells about it.
 pub(super) struct Head {
     /// Names of the columns, if it has them.
     pub names: Option<Vec<String>>,
@@ -102,7 +102,7 @@ pub(super) struct Head {
 
 impl<R: BufRead> TextRows<R> {
     /// Reads the first line: the names of the columns, if it holds them, and how many columns there are.
-    /// A first line of just the `expected` names holds them, whatever they look like. The reader begins with
+    /// A first line of exactly the `expected` names is a header, even if they look like numbers. The text begins with
     /// `start`.
     pub fn new(reader: R, start: &[u8], options: TextOptions, expected: &[&str]) -> Result<(Self, Head)> {
         dialect::check_marks(&options)?;
@@ -132,7 +132,7 @@ impl<R: BufRead> TextRows<R> {
             guesses.push(Guess::TwoColumns);
         }
         if let Some((line, comment)) = comments.last {
-            // Where the first line looks like a row, the names may have been written as a comment.
+            // If the first line looks like a row, the names may be in a comment.
             let cells = cells_of(&comment, separator);
             if columns > 1 && cells.len() == columns && first.holds_values() {
                 if names.is_some() {
@@ -156,12 +156,12 @@ impl<R: BufRead> TextRows<R> {
         Ok((rows, Head { names, columns, guesses }))
     }
 
-    /// The error of a name that other columns have, too.
+    /// The error for a name that other columns have, too.
     pub fn twice(&self, column: usize, name: &str) -> Error {
         parse(self.header, column, name, "a name not used before, or columns chosen by number")
     }
 
-    /// The error of a name that is no UTF-8.
+    /// The error for a name that is not UTF-8.
     pub fn unreadable_name(&self, column: usize) -> Error {
         parse(self.header, column, NOT_UTF8, UTF8)
     }
@@ -177,7 +177,7 @@ impl<R: BufRead> TextRows<R> {
             if !self.records.advance()? {
                 return Ok(false);
             }
-            // A line that begins as a comment is none where its first cell is not read.
+            // A line that begins like a comment is a row if its first cell is not read.
             let begins = self.options.comment.is_none()
                 && self.records.cells().next().is_some_and(|cell| cell.first() == Some(&COMMENT));
             let is_row = selection.place(0).is_none() && self.records.len() == selection.names().len();
@@ -187,7 +187,7 @@ impl<R: BufRead> TextRows<R> {
             self.comment.get_or_insert(self.records.line());
         }
         if let Some(line) = self.comment {
-            let expected = "a row: comments stand before the rows or after them, unless their sign is chosen";
+            let expected = "a row: comments may only be before or after the rows, unless their character is chosen";
             return Err(parse(line, 0, "#", expected));
         }
         self.row += 1;
@@ -217,7 +217,7 @@ impl<R: BufRead> TextRows<R> {
         }
     }
 
-    /// The error of a cell that holds no number; of the table, where other columns hold none, either.
+    /// The error for a cell that is not a number; for the whole table if other columns hold no numbers, either.
     fn no_number(&self, column: usize, selection: &Selection, cell: &str) -> Error {
         let (sample, _) = self.records.reader().get_ref();
         let sample = &sample.get_ref()[self.first_at..];
@@ -240,7 +240,7 @@ impl<R: BufRead> TextRows<R> {
         if thousands || comma {
             return Error::Table(TableError::NumberStyle { line, column, name, found, thousands, comma });
         }
-        // What reads as infinite and is not called so.
+        // A finite number that is parsed as infinite.
         let beyond = bare(cell).parse::<f64>().is_ok() && cell.contains(|c: char| c.is_ascii_digit());
         let hint = if cell.contains('\n') { "; is a quote not closed?" } else { "" };
         let expected = match beyond {
@@ -252,12 +252,12 @@ impl<R: BufRead> TextRows<R> {
 }
 
 const NOT_UTF8: &str = "bytes that are not UTF-8";
-const UTF8: &str = "text in UTF-8, or in UTF-16 with its mark, or NPY";
+const UTF8: &str = "text in UTF-8, or in UTF-16 with a byte order mark, or NPY";
 
 /// The first record of a text.
 struct First {
     cells: Vec<String>,
-    /// Which cells of this record and of the second stand in quotes.
+    /// Which cells of this record and of the second are in quotes.
     quoted: [Vec<bool>; 2],
     options: TextOptions,
     line: u64,
@@ -268,13 +268,13 @@ impl First {
         number(cell, self.options.decimal).is_some()
     }
 
-    /// Whether it would do for a row.
+    /// Whether it could be a row.
     fn holds_values(&self) -> bool {
         self.cells.iter().all(|cell| is_missing(cell) || self.is_number(cell))
     }
 
-    /// Whether a cell would be a number if decimals were commas, or with separators of thousands: then it is no
-    /// name, and the row that it begins is refused with a word on how to read it.
+    /// Whether a cell would be a number with a decimal comma or thousands separators. It is then not a name, and the
+    /// row is refused with a message that says how to read it.
     fn is_number_of_another_style(&self, cell: &str) -> bool {
         let styles = [Decimal::Point, Decimal::Comma];
         self.options.decimal == Decimal::Plain
@@ -318,7 +318,7 @@ impl First {
     }
 }
 
-/// Numbers for columns whose names are empty.
+/// Numbers in place of empty column names.
 fn call_by_number(names: &mut [String]) -> Option<Guess> {
     let columns: Vec<usize> = (1..=names.len()).filter(|&column| names[column - 1].is_empty()).collect();
     for &column in &columns {
@@ -332,7 +332,7 @@ fn text_of(cell: &[u8]) -> String {
     bare(&String::from_utf8_lossy(cell)).to_owned()
 }
 
-/// The cells of a text that is one record.
+/// The cells of a text that is a single record.
 fn cells_of(text: &str, separator: u8) -> Vec<String> {
     let mut records = Records::new(text.as_bytes(), separator, None, 1);
     match records.advance() {
@@ -351,7 +351,7 @@ fn parse(line: u64, column: usize, found: &str, expected: impl Into<String>) -> 
     })
 }
 
-/// A hostile cell is as long as its line.
+/// Shortened, because a hostile cell can be as long as its line.
 fn shortened(found: &str) -> String {
     match found.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &found[..end]),

@@ -5,18 +5,18 @@ use std::borrow::Cow;
 /// How numbers are written in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Decimal {
-    /// 1234.5: a point before the decimals, and nothing between thousands. Other ways are refused, with the option
+    /// 1234.5: a decimal point, and no thousands separators. Other styles are refused, and the error names the option
     /// that reads them.
     #[default]
     Plain,
-    /// 1,234.5 and 1234.5: a point before the decimals; commas, spaces or apostrophes between thousands.
+    /// 1,234.5 and 1234.5: a decimal point; commas, spaces or apostrophes as thousands separators.
     Point,
-    /// 1.234,5 and 1234,5: a comma before the decimals; points, spaces or apostrophes between thousands.
+    /// 1.234,5 and 1234,5: a decimal comma; points, spaces or apostrophes as thousands separators.
     Comma,
 }
 
-/// The finite number that a cell holds. An exponent may be that of Fortran (1.5D+02), and a minus the typographic
-/// one (U+2212).
+/// The finite number that a cell holds. The exponent may be written as in Fortran (1.5D+02), and the minus may be the
+/// typographic one (U+2212).
 pub fn number(cell: &str, decimal: Decimal) -> Option<f64> {
     let cell = bare(cell);
     let finite = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite());
@@ -28,7 +28,7 @@ pub fn number(cell: &str, decimal: Decimal) -> Option<f64> {
     }
 }
 
-/// A cell without spaces around it, and without quotes that spaces have kept from being ones.
+/// A cell without surrounding spaces, and without quotes that were not recognized because of spaces.
 pub fn bare(cell: &str) -> &str {
     let cell = cell.trim();
     match cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')) {
@@ -37,7 +37,7 @@ pub fn bare(cell: &str) -> &str {
     }
 }
 
-/// With the signs that `f64` knows; none where there is nothing to replace.
+/// The number with the characters that `f64` parses; none if there is nothing to replace.
 fn respelled(cell: &str) -> Option<String> {
     let minus = cell.replace('\u{2212}', "-");
     let exponent = minus.find(['d', 'D']).filter(|&at| {
@@ -50,7 +50,7 @@ fn respelled(cell: &str) -> Option<String> {
     }
 }
 
-/// With a point before the decimals, and nothing between thousands; none unless each group has three digits.
+/// The number with a decimal point and without thousands separators; none unless each group has three digits.
 fn without_groups(cell: &str, decimal: char, group: char) -> Option<Cow<'_, str>> {
     let (whole, rest) = cell.split_at(cell.find([decimal, 'e', 'E', 'd', 'D']).unwrap_or(cell.len()));
     let between = |c: char| c == group || matches!(c, ' ' | '\u{A0}' | '\u{202F}' | '\'' | '’');
@@ -68,13 +68,13 @@ fn without_groups(cell: &str, decimal: char, group: char) -> Option<Cow<'_, str>
     grouped.then(|| format!("{}{}", whole.replace(mark, ""), rest.replacen(decimal, ".", 1)).into())
 }
 
-/// What people write where there is no value.
+/// What people write for a missing value.
 pub fn is_missing(cell: &str) -> bool {
     let words = ["", "na", "n/a", "nan", "null", "none", "?"];
     words.iter().any(|word| bare(cell).eq_ignore_ascii_case(word))
 }
 
-/// Whether a cell holds a whole number, and `value` is another one.
+/// Whether a cell holds a whole number and `value` is a different one.
 pub fn is_rounded(cell: &str, value: f64) -> bool {
     let digits = bare(cell);
     let digits = digits.strip_suffix(".0").unwrap_or(digits);

@@ -1,4 +1,4 @@
-//! Records of a text, cell by cell, as RFC 4180 has them.
+//! Records of a text, cell by cell, as defined in RFC 4180.
 
 use std::io::BufRead;
 
@@ -9,34 +9,34 @@ use crate::error::Result;
 use crate::tables::MOST_COLUMNS;
 use crate::tables::reader::unreadable;
 
-/// The longest record that is taken into memory: 16 MiB.
+/// The longest record that is read into memory: 16 MiB.
 const LONGEST_RECORD: usize = 1 << 24;
 
-/// The most spaces that may stand in a record where spaces separate.
+/// The most spaces in a record if spaces are the separator.
 const MOST_SPACES: usize = 1 << 20;
 
-/// Between the cells where nothing is: the unit separator, which no table of numbers holds.
+/// The separator if there is only one column: the unit separator, which no table of numbers contains.
 pub const NONE: u8 = 0x1F;
 
-/// Records of a text, one in memory at a time. A cell in quotes may hold separators, line ends and, written
-/// twice, quotes; a quote anywhere else is a character. With a space as separator a run of them is one. Lines
-/// without anything are passed over.
+/// Records of a text, one in memory at a time. A cell in quotes may hold separators, line ends and doubled quotes; a
+/// quote anywhere else is an ordinary character. If the separator is a space, a run of spaces counts as one. Empty
+/// lines are skipped.
 pub struct Records<R> {
     reader: R,
     core: Reader,
     separator: u8,
-    /// The cells of the record, one behind the other, and where each ends.
+    /// The cells of the record, one after the other, and where each ends.
     bytes: Vec<u8>,
     ends: Vec<usize>,
     cells: usize,
-    /// Where the record begins, from 1.
+    /// The line where the record begins, from 1.
     line: u64,
-    /// Whether the record is to come once more.
+    /// Whether the present record is to be returned again.
     again: bool,
 }
 
 impl<R: BufRead> Records<R> {
-    /// The records of a text whose first line has this number. Lines that begin with `comment` are passed over.
+    /// The records of a text whose first line has this number. Lines that begin with `comment` are skipped.
     pub fn new(reader: R, separator: u8, comment: Option<u8>, line: u64) -> Self {
         let mut core = ReaderBuilder::new().delimiter(separator).comment(comment).build();
         core.set_line(line);
@@ -44,7 +44,7 @@ impl<R: BufRead> Records<R> {
         Records { reader, core, separator, bytes, ends, cells: 0, line, again: false }
     }
 
-    /// Lets the next record be the present one again.
+    /// Makes the next call return the present record again.
     pub fn step_back(&mut self) {
         self.again = true;
     }
@@ -52,7 +52,7 @@ impl<R: BufRead> Records<R> {
     /// Goes to the next record; false at the end.
     ///
     /// # Errors
-    /// Those of the reader; a record that is too long or has too many cells.
+    /// The reader's errors, and an error for a record that is too long or has too many cells.
     pub fn advance(&mut self) -> Result<bool> {
         if std::mem::take(&mut self.again) {
             return Ok(true);
@@ -132,7 +132,7 @@ impl<R: BufRead> Records<R> {
         Ok(true)
     }
 
-    /// Drops the cells without anything: those between the spaces of a run.
+    /// Drops empty cells: those between the spaces of a run.
     fn join_spaces(&mut self) {
         let (mut start, mut kept, mut written) = (0, 0, 0);
         for cell in 0..self.cells {
@@ -159,7 +159,7 @@ impl<R: BufRead> Records<R> {
         parse(self.line, MOST_COLUMNS, "another cell", format!("at most {MOST_COLUMNS} columns"))
     }
 
-    /// What the text comes from.
+    /// The reader of the text.
     pub fn reader(&self) -> &R {
         &self.reader
     }
@@ -169,7 +169,7 @@ impl<R: BufRead> Records<R> {
         self.line
     }
 
-    /// How many cells the record has.
+    /// Number of cells of the record.
     pub fn len(&self) -> usize {
         self.cells
     }

@@ -1,4 +1,4 @@
-//! What the columns of a text hold where not all of them are numbers.
+//! What the columns of a text hold if not all of them hold numbers.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use super::{dialect, shortened};
 use crate::error::Content;
 use crate::tables::selection::Selection;
 
-/// A column with more different words than this holds text.
+/// A column with more different words than this counts as text.
 const CATEGORIES: usize = 8;
 
-/// So many cells without a number are told one by one.
+/// Up to this many cells without a number are reported one by one.
 const A_FEW: usize = 2;
 
 /// Cells of a column, by what they hold.
@@ -24,7 +24,7 @@ struct Counts {
     styled: usize,
     dates: usize,
     truths: usize,
-    /// Cells that hold something else, and what; one kind more than there may be categories.
+    /// Cells that hold something else, by their content; up to one more kind than there may be categories.
     others: usize,
     words: BTreeSet<String>,
 }
@@ -49,7 +49,7 @@ impl Counts {
         }
     }
 
-    /// Whether a cell that is no number is the rule here.
+    /// Whether most cells are not numbers.
     fn is_text(&self) -> bool {
         self.others > self.numbers.max(A_FEW)
     }
@@ -78,8 +78,8 @@ fn is_time(cell: &str) -> bool {
         && cell.chars().all(|c| c.is_ascii_digit() || "-/:.+TZ ".contains(c))
 }
 
-/// The selected columns and what each holds, if that is text in one of them, or something else than numbers in
-/// several. `sample`: the beginning of the text, its first line a header if it is `headed`.
+/// The selected columns and what each holds, if one of them holds text, or several hold something other than numbers.
+/// `sample` is the beginning of the text; its first line is a header if `headed`.
 pub fn mixed(
     sample: &[u8],
     headed: bool,

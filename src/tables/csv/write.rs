@@ -1,4 +1,4 @@
-//! Rows on their way into a text.
+//! Writing rows as text.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 
 use super::number::{Decimal, is_missing, number};
 
-/// Writes rows as comma-separated text under a header, in digits that read as the same bits.
+/// Writes rows as comma-separated text with a header, in digits that are read back as the same bits.
 ///
 /// ```
 /// use quadrivium::{tables::CsvWriter, ndarray::array};
@@ -25,14 +25,14 @@ impl<W: Write> CsvWriter<W> {
     /// Writes the header.
     ///
     /// # Errors
-    /// Those of `writer`, here and below.
+    /// The errors of `writer`, here and in the other methods.
     pub fn new(mut writer: W, names: &[impl AsRef<str>]) -> io::Result<Self> {
         for (column, name) in names.iter().map(AsRef::as_ref).enumerate() {
             let comma = if column > 0 { "," } else { "" };
             let quoted = name.contains([',', ';', '\t', '|', '"', '\n', '\r'])
                 || name.trim() != name
                 || name.starts_with('#');
-            // In quotes `2019` and `none` read as names, too.
+            // In quotes, `2019` and `none` are read as names, too.
             let styles = [Decimal::Plain, Decimal::Point, Decimal::Comma];
             let numeric = styles.into_iter().any(|style| number(name, style).is_some());
             match quoted || is_missing(name) || numeric {
@@ -52,7 +52,8 @@ impl<W: Write> CsvWriter<W> {
         for row in x.rows() {
             for (column, &value) in row.iter().enumerate() {
                 let comma = if column > 0 { "," } else { "" };
-                // The shortest digits that read as the same number; without the zeros of an extreme one.
+                // The shortest digits that are read back as the same number; an exponent avoids the zeros of an
+                // extreme one.
                 match value.into().abs() {
                     size if size == 0.0 || (1e-5..1e16).contains(&size) => {
                         write!(self.writer, "{comma}{value}")?
@@ -66,7 +67,7 @@ impl<W: Write> CsvWriter<W> {
         Ok(())
     }
 
-    /// What was written to, flushed.
+    /// Flushes and returns the writer.
     pub fn finish(mut self) -> io::Result<W> {
         self.writer.flush()?;
         Ok(self.writer)

@@ -1,4 +1,4 @@
-//! What a table holds that hurts a density.
+//! Properties of a table that harm a density.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use ndarray::{Array2, ArrayView1, Axis};
 use super::table::{ColumnKind, Table};
 use super::{Step, units::WHOLE_ANYWAY};
 
-/// Something about a table that a model fitted to it, or a likelihood compared on it, suffers from. It says what it
-/// is and, where there is one, the remedy.
+/// A property of a table that harms a model fitted to it, or a comparison of likelihoods on it. Its text says what it
+/// is and, if there is one, the remedy.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Finding {
-    /// A column holds one value.
+    /// A column holds only one value.
     Constant {
         /// The column.
         column: String,
         /// Its value.
         value: f64,
     },
-    /// Whole numbers of a column are others in f32: [`Table::rounded`].
+    /// Whole numbers of a column are changed by rounding to f32: [`Table::rounded`].
     Rounded {
         /// The column.
         column: String,
         /// How many.
         values: usize,
     },
-    /// The values of a column are those of a grid: they have no density, and a flexible model can put a spike of any
+    /// The values of a column lie on a grid: they have no density, and a flexible model can put a spike of any
     /// height on each. [`Table::dequantize`] spreads them.
     Stepped {
         /// The column.
@@ -34,7 +34,7 @@ pub enum Finding {
         /// The grid.
         step: Step,
     },
-    /// Many rows share a value that the others are not near to by chance: a density has a spike there.
+    /// More rows share a value than chance would allow: a density has a spike there.
     Repeated {
         /// The column.
         column: String,
@@ -44,24 +44,26 @@ pub enum Finding {
         rows: usize,
         /// Rows of the table.
         of: usize,
-        /// Other values of the column that are repeated so.
+        /// Number of other values of the column that are repeated in this way.
         others: usize,
     },
-    /// Each value is that of the row before and 1, or another step: a number of the row, not a measurement.
+    /// Each value is that of the previous row plus a fixed step: the column numbers the rows and is not a
+    /// measurement.
     CountsRows {
         /// The column.
         column: String,
     },
-    /// A column follows from others: the density is one on fewer dimensions, and the likelihood has no upper bound.
+    /// A column follows from others: the rows lie in fewer dimensions, and the likelihood has no upper bound.
     Dependent {
         /// The column.
         column: String,
-        /// Those that it is a linear function of.
+        /// The columns of which it is a linear function.
         on: Vec<String>,
-        /// What the function leaves of its standard deviation.
+        /// The part of its standard deviation that the function does not explain.
         residual: f64,
     },
-    /// Rows lie so far out that networks, which see columns in units of their spread, learn the others badly.
+    /// Some rows lie so far out that networks, which see columns in units of their spread, learn the other rows
+    /// badly.
     Far {
         /// The column.
         column: String,
@@ -71,7 +73,7 @@ pub enum Finding {
         row: usize,
         /// Its value.
         value: f64,
-        /// Its distance from the median in standard deviations, those of a normal with the same quartiles.
+        /// Its distance from the median, in standard deviations of a normal with the same quartiles.
         distance: f64,
     },
 }
@@ -115,21 +117,22 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A value in at least this share of the rows is one that many share.
+/// A value counts as shared if it occurs in at least this share of the rows.
 const MANY: f64 = 0.02;
 
-/// Beyond so many standard deviations from the median a row is far, of so many rows at least.
+/// A row is far if it is more than this many standard deviations from the median; the least number of rows to judge
+/// it.
 const FAR: f64 = 30.0;
 const ENOUGH: usize = 10;
 
-/// Rows, and columns, among which dependence is looked for.
+/// The most rows, and columns, among which dependence is searched.
 const LOOKED_AT: usize = 2000;
 const MOST_COLUMNS: usize = 1000;
 
-/// A column of which the others leave less than this share of its standard deviation follows from them.
+/// A column follows from the others if they leave less than this share of its standard deviation unexplained.
 const FOLLOWS: f64 = 1e-3;
 
-/// A column's values in order, each with the number of its rows.
+/// A column's values in ascending order, each with the number of its rows.
 pub(super) struct Runs {
     rows: usize,
     runs: Vec<(f64, usize)>,
@@ -151,7 +154,7 @@ impl Runs {
         Runs { rows: table.x.nrows(), runs }
     }
 
-    /// The value below which lies a share of the rows of these runs.
+    /// The quantile of the rows of these runs for a share.
     fn quantile(runs: &[(f64, usize)], share: f64) -> f64 {
         let rows: usize = runs.iter().map(|(_, rows)| rows).sum();
         let mut left = (share * rows.saturating_sub(1) as f64).round() as usize;
@@ -163,7 +166,7 @@ impl Runs {
         found.or(runs.last()).map_or(0.0, |(value, _)| *value)
     }
 
-    /// The distance of the quartiles, or where they are one value, of the ends.
+    /// The distance between the quartiles, or between the ends if the quartiles are equal.
     fn spread(runs: &[(f64, usize)]) -> f64 {
         let at = |share| Runs::quantile(runs, share);
         match at(0.75) - at(0.25) {
@@ -172,14 +175,14 @@ impl Runs {
         }
     }
 
-    /// The widest grid that all values lie on, and those that more rows hold than a density would put on them: a fair
-    /// share of a grid's value is as many rows as a uniform between the quartiles has there.
+    /// The widest grid on which all values lie, and the values that more rows hold than a density would explain. The
+    /// fair share of a value on a grid is the number of rows that a uniform between the quartiles has there.
     pub fn grid(&self, table: &Table, column: usize) -> (Option<Step>, Vec<(f64, usize)>) {
         let units = table.units[column];
         let values: Vec<f64> = self.runs.iter().map(|(value, _)| *value).collect();
         let whole = values.iter().all(|value| value.fract() == 0.0) && units.scale == 1.0;
         let exact = whole && table.rounded[column] == 0;
-        // Where f32 has no fractions, whole numbers say nothing of what they were.
+        // Where f32 has no fractions, being whole says nothing about the original values.
         const NO_FRACTIONS: f64 = 8_388_608.0;
         let fractions = values
             .iter()
@@ -199,15 +202,15 @@ impl Runs {
         };
         let many = self.runs.iter().filter(|(_, rows)| *rows as f64 >= MANY * self.rows as f64);
         let repeated: Vec<(f64, usize)> = many.copied().filter(shared).collect();
-        // Else it is that of the digits that were written.
+        // Otherwise it is the step of the digits that were written.
         let recur = repeated.is_empty() && self.rows >= 2 * self.runs.len();
         (step.filter(|_| exact || recur), repeated)
     }
 }
 
 impl Table {
-    /// What of this table hurts a density or a comparison of likelihoods; nothing for most tables. Rows are looked at
-    /// as they are: ask before [`dequantize`](Table::dequantize).
+    /// What in this table harms a density or a comparison of likelihoods; nothing for most tables. Rows are examined
+    /// as they are, so call this before [`dequantize`](Table::dequantize).
     ///
     /// ```
     /// use quadrivium::tables::{Finding, Table};
@@ -273,12 +276,12 @@ impl Table {
     }
 
     /// Columns that are linear functions of those before them, by Gram–Schmidt on columns with mean 0. A row far out
-    /// makes all columns alike, so it is left out.
+    /// would make all columns look alike, so it is left out.
     fn dependent(&self, kinds: &[ColumnKind], is_far: &[bool]) -> Vec<Finding> {
         let columns: Vec<usize> = (0..kinds.len()).filter(|&c| kinds[c] != ColumnKind::Constant).collect();
         let stride = self.x.nrows().div_ceil(LOOKED_AT).max(1);
         let rows: Vec<usize> = (0..self.x.nrows()).filter(|&row| !is_far[row]).step_by(stride).collect();
-        // As many columns as rows depend on each other anyway.
+        // If there are as many columns as rows, they are dependent anyway.
         if rows.len() < columns.len() + 3 || columns.len() > MOST_COLUMNS {
             return Vec::new();
         }
@@ -293,7 +296,7 @@ impl Table {
                 column /= length;
             }
         }
-        // Of each direction, which combination of columns it is.
+        // For each direction, the combination of columns that it is.
         let mut directions: Vec<(usize, Vec<f64>)> = Vec::new();
         let mut findings = Vec::new();
         for i in 0..columns.len() {
@@ -323,7 +326,7 @@ impl Table {
     }
 }
 
-/// Whether each value is the one before and the same step: 1 or another.
+/// Whether each value is the previous one plus a fixed step.
 fn counts_rows(values: ArrayView1<f32>) -> bool {
     let step = |i: usize| f64::from(values[i + 1]) - f64::from(values[i]);
     values.len() > 2

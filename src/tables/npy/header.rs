@@ -12,7 +12,7 @@ pub struct Description {
     pub columns: u64,
 }
 
-/// A text being taken apart from its start.
+/// A text that is parsed from its start.
 struct Cursor<'a>(&'a str);
 
 impl<'a> Cursor<'a> {
@@ -29,7 +29,7 @@ impl<'a> Cursor<'a> {
 
     fn wrong(&self, expected: &str) -> Error {
         let found: String = self.0.chars().take(20).collect();
-        broken(format!("the header has {found:?} where {expected} should stand"))
+        broken(format!("the header has {found:?} where {expected} is expected"))
     }
 
     /// A string in quotes of either kind.
@@ -110,9 +110,9 @@ impl Description {
         };
         let bytes = rows.checked_mul(columns).and_then(|n| n.checked_mul(stored.bytes as u64));
         if columns == 0 || bytes.is_none_or(|bytes| bytes > i64::MAX as u64) {
-            return Err(broken(format!("its shape is {shape:?}: expected a table that can be")));
+            return Err(broken(format!("its shape is {shape:?}: expected at least one column, and less than 2⁶³ bytes")));
         }
-        // One column is the same in either order, and one of the orders can be read row by row.
+        // One column is the same in either order, and C order can be read row by row.
         Ok(Description { stored, fortran: fortran && columns > 1, rows, columns })
     }
 }

@@ -1,7 +1,7 @@
-//! Tables in NumPy's NPY format (NEP 1): a short text that says type, order and shape, then the numbers.
+//! Tables in NumPy's NPY format (NEP 1): a short text with type, order and shape, followed by the numbers.
 //!
-//! Written here rather than taken from a crate: a file is untrusted, and those that read it allocate whatever
-//! length a header announces, and bring a whole grammar of Python.
+//! This reader is not taken from a crate because files are not trusted: existing crates allocate whatever length a
+//! header announces, and bring a whole Python grammar.
 
 mod header;
 mod write;
@@ -17,13 +17,13 @@ use super::reader::{Values, unreadable};
 use super::selection::Selection;
 use crate::error::{Error, Result, TableError};
 
-/// What an NPY file begins with; no UTF-8 text does.
+/// The first bytes of an NPY file, with which no UTF-8 text begins.
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// The longest header that is read: numpy's are 128 bytes, and a table's text is below 200.
+/// The longest header that is read. Numpy writes 128 bytes, and the text for a table is shorter than 200.
 const LONGEST_HEADER: u32 = 1 << 14;
 
-/// What is read without a look at each number: f32 with its low byte first.
+/// The type that is read without converting each number: little-endian f32.
 const SINGLE: Stored = Stored { kind: b'f', bytes: 4, big_endian: false };
 
 fn broken(what: impl Into<String>) -> Error {
@@ -40,7 +40,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Of numpy's word: `<f4`, `|u1`, ….
+    /// From numpy's description: `<f4`, `|u1`, ….
     pub fn parse(descr: &str) -> Option<Self> {
         let &[order @ (b'<' | b'>' | b'|' | b'='), kind, size] = descr.as_bytes() else { return None };
         let bytes = usize::from(size.wrapping_sub(b'0'));
@@ -54,7 +54,7 @@ impl Stored {
         known.then_some(Stored { kind, bytes, big_endian })
     }
 
-    /// The number in as many bytes.
+    /// The number in these bytes.
     fn read(self, bytes: &[u8]) -> Number {
         let mut wide = [0; 8];
         wide[..self.bytes].copy_from_slice(bytes);
@@ -62,7 +62,7 @@ impl Stored {
             wide[..self.bytes].reverse();
         }
         let bits = u64::from_le_bytes(wide);
-        // Up and down again spreads the sign.
+        // Shifting up and down again extends the sign.
         let shift = 64 - 8 * self.bytes as u32;
         match (self.kind, self.bytes) {
             (b'f', 2) => Number::Float(half(bits as u16)),
@@ -74,7 +74,7 @@ impl Stored {
     }
 }
 
-/// A number as it stands in a file.
+/// A number as stored in a file.
 #[derive(Clone, Copy)]
 enum Number {
     Float(f64),
@@ -91,7 +91,7 @@ impl Number {
         }
     }
 
-    /// Whether it is a whole number, and f64 has another one.
+    /// Whether it is a whole number that f64 changes.
     fn is_rounded(self) -> bool {
         match self {
             Number::Float(_) => false,
@@ -119,7 +119,7 @@ pub(super) struct NpyRows<R> {
     description: Description,
     /// Rows read.
     row: u64,
-    /// The bytes at hand: of a block, or, in Fortran order, of all numbers.
+    /// The bytes in memory: of a block, or, in Fortran order, of all numbers.
     bytes: Vec<u8>,
 }
 
@@ -147,9 +147,9 @@ impl<R: BufRead> NpyRows<R> {
         }
         let mut text = vec![0; length as usize];
         short(&mut text)?;
-        let text = std::str::from_utf8(&text).map_err(|_| broken("the header is no text"))?;
+        let text = std::str::from_utf8(&text).map_err(|_| broken("the header is not text"))?;
         let description = Description::parse(text)?;
-        // A selection of columns is taken of them, so they are counted in memory.
+        // The selection keeps an entry per column in memory.
         if description.columns > MOST_COLUMNS as u64 {
             let columns = description.columns;
             return Err(broken(format!("it has {columns} columns: expected at most {MOST_COLUMNS}")));
@@ -182,16 +182,16 @@ impl<R: BufRead> NpyRows<R> {
         };
         self.row += block;
         if self.row == rows && !self.reader.fill_buf().map_err(unreadable)?.is_empty() {
-            return Err(broken(format!("it goes on after the {rows} rows that it announces")));
+            return Err(broken(format!("it continues after the {rows} rows that it announces")));
         }
         Ok(values)
     }
 
-    /// Numbers that stand as they are wanted.
+    /// Numbers that are stored as they are needed.
     fn singles(&self, selection: &Selection) -> Result<Vec<f32>> {
         let (numbers, _) = self.bytes.as_chunks();
         let values: Vec<f32> = numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        // All of them first: a search for the first ends early, and so is slow.
+        // Checks all of them first: a search that stops early is slower.
         if !values.iter().fold(true, |finite, value| finite & value.is_finite()) {
             let at = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
             return Err(self.no_value(
@@ -231,7 +231,7 @@ impl<R: BufRead> NpyRows<R> {
         Ok(values)
     }
 
-    /// The error of what is no finite number, in a row of the block.
+    /// The error for a number that is not finite, in a row of the block.
     fn no_value(&self, row: usize, column: usize, selection: &Selection, found: f64) -> Error {
         let (row, name) = (self.row + row as u64 + 1, selection.names()[column].clone());
         let column = column + 1;
@@ -245,7 +245,8 @@ impl<R: BufRead> NpyRows<R> {
         }
     }
 
-    /// Takes the bytes of as many rows into memory, which grows with what is there, not with what is announced.
+    /// Reads the bytes of this many rows. Memory grows with the bytes that exist, not with the number that is
+    /// announced.
     fn fill(&mut self, rows: u64) -> Result<()> {
         let Description { stored, columns, rows: announced, .. } = self.description;
         let width = columns * stored.bytes as u64;

@@ -176,7 +176,7 @@ fn damaged_and_hostile_files_are_refused() {
     for (order, shape, says) in [
         ("False", "(4, 2)", "ends after 2 of the 4 rows"),
         ("True", "(4, 2)", "ends after 2 of the 4 rows"),
-        ("False", "(1, 2)", "goes on after the 1 rows"),
+        ("False", "(1, 2)", "continues after the 1 rows"),
         ("False", "(18446744073709551615, 2)", "can be"),
         ("False", "(4611686018427387904, 16384)", "can be"),
         ("False", "(99999999999999999999, 2)", "a size"),

@@ -1,11 +1,11 @@
-//! Rows on their way into an NPY file.
+//! Writing rows to an NPY file.
 
 use std::io::{self, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
 
 use super::MAGIC;
 
-/// A type of number that is written to an NPY file: f32 or f64.
+/// A type of number that can be written to an NPY file: f32 or f64.
 pub trait NpyNumber: Copy + private::Bytes {}
 
 impl NpyNumber for f32 {}
@@ -56,7 +56,7 @@ pub struct NpyWriter<W, T> {
     number: PhantomData<T>,
 }
 
-/// The header of a table: 128 bytes, whatever its shape, so that a later one can take its place.
+/// The header of a table. It has 128 bytes for any shape, so that it can be replaced later.
 pub(super) fn header(descr: &str, rows: u64, columns: usize) -> Vec<u8> {
     let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     let mut header = [MAGIC, &[1, 0, 118, 0], text.as_bytes()].concat();
@@ -66,10 +66,11 @@ pub(super) fn header(descr: &str, rows: u64, columns: usize) -> Vec<u8> {
 }
 
 impl<W: Write, T: NpyNumber> NpyWriter<W, T> {
-    /// Writes the header of `rows` rows of `columns` numbers.
+    /// Writes the header for `rows` rows of `columns` numbers.
     ///
     /// # Errors
-    /// Those of `writer`, here and below. [`io::ErrorKind::InvalidInput`] for more than 2⁶⁴ numbers.
+    /// The errors of `writer`, here and in the other methods. [`io::ErrorKind::InvalidInput`] for more than 2⁶⁴
+    /// numbers.
     pub fn new(mut writer: W, rows: u64, columns: usize) -> io::Result<Self> {
         if rows.checked_mul(columns as u64).is_none() {
             let what = format!("{rows} rows of {columns} numbers are more than any file holds");
@@ -87,10 +88,10 @@ impl<W: Write, T: NpyNumber> NpyWriter<W, T> {
         self.writer.write_all(&self.bytes)
     }
 
-    /// What was written to, flushed.
+    /// Flushes and returns the writer.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] unless as many rows were written as announced.
+    /// [`io::ErrorKind::InvalidInput`] unless the announced number of rows was written.
     pub fn finish(mut self) -> io::Result<W> {
         if self.written != self.rows * self.columns as u64 {
             let (written, rows, columns) = (self.written, self.rows, self.columns);
@@ -101,7 +102,7 @@ impl<W: Write, T: NpyNumber> NpyWriter<W, T> {
         Ok(self.writer)
     }
 
-    /// The same where the number of rows shows only now: it goes into the header, at the start of `writer`.
+    /// The same if the number of rows is known only now: it is written to the header, at the start of `writer`.
     pub fn finish_counted(mut self) -> io::Result<W>
     where
         W: Seek,

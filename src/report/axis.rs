@@ -30,8 +30,8 @@ impl Axis {
     /// Holds all `values` with some room at both ends.
     ///
     /// # Errors
-    /// [`DataError::TooFewRows`] for no values, [`DataError::NonFinite`], and [`Error::Config`] for a value that has no
-    /// logarithm.
+    /// [`DataError::TooFewRows`] for no values, [`DataError::NonFinite`], and [`Error::Config`] for a value that has
+    /// no logarithm.
     pub(super) fn around(
         label: &str,
         what: &'static str,
@@ -62,7 +62,7 @@ impl Axis {
         Ok(Axis { label: label.into(), scale, low: low - room, high: high + room })
     }
 
-    /// Where a value lies: 0 at the low end, 1 at the high one, and beyond them outside.
+    /// The position of a value: 0 at the low end, 1 at the high end, below 0 or above 1 outside.
     pub(super) fn place(&self, value: f64) -> f64 {
         let value = match self.scale {
             Scale::Linear => value,
@@ -97,7 +97,7 @@ impl Axis {
         let ln10 = std::f64::consts::LN_10;
         let (first, last) = ((self.low / ln10).floor() as i32, (self.high / ln10).ceil() as i32);
         let decades = (self.high - self.low) / ln10;
-        // Which of 1 … 9 are labeled, and every how many decades.
+        // Which of 1 … 9 are labeled, and the number of decades between labels.
         let (labeled, every): (&[u8], i32) = match decades {
             ..1.2 => (&[1, 2, 3, 5], 1),
             ..2.2 => (&[1, 3], 1),
@@ -155,7 +155,7 @@ fn power_label(digit: u8, exponent: i32) -> String {
     }
 }
 
-/// Where a plot lies in its picture, with its axes.
+/// The position of a plot in its picture, with its axes.
 pub(super) struct Frame {
     pub(super) corner: (f64, f64),
     pub(super) size: (f64, f64),
@@ -163,15 +163,15 @@ pub(super) struct Frame {
     pub(super) y: Axis,
 }
 
-/// Left of a plot: ticks' labels and the axis' name.
+/// The space left of a plot, for the ticks' labels and the axis' name.
 pub(super) const LEFT: f64 = 64.0;
-/// Below a plot.
+/// The space below a plot.
 pub(super) const BELOW: f64 = 46.0;
-/// Right of a plot, where nothing stands there.
+/// The space right of a plot that has nothing on that side.
 pub(super) const RIGHT: f64 = 24.0;
 
 impl Frame {
-    /// A plot of the given height below what the picture holds already.
+    /// A plot of the given height, below the existing content of the picture.
     pub(super) fn below(draft: &Draft, height: f64, right: f64, x: Axis, y: Axis) -> Self {
         let corner = (LEFT, draft.height + 6.0);
         Frame { corner, size: (draft.width - LEFT - right, height), x, y }
@@ -186,7 +186,7 @@ impl Frame {
         self.draw_with(svg, true);
     }
 
-    /// The same without the grid, which a plot full of color has no room for.
+    /// The same without the grid, which a plot full of color does not need.
     pub(super) fn draw_over(&self, svg: &mut Svg) {
         self.draw_with(svg, false);
     }

@@ -17,7 +17,7 @@ pub struct Curve {
 }
 
 /// Quality against network evaluations per row, a line with marks for each curve, both axes logarithmic.
-/// `measure` names the quality, and `floor` is what a perfect sampler would score.
+/// `measure` names the quality, and `floor` is the value for a perfect sampler.
 ///
 /// # Errors
 /// [`DataError::TooFewRows`] for no points, [`DataError::NonFinite`] and [`Error::Config`] for a number that is not
@@ -80,24 +80,24 @@ const HELD_OUT_ROWS: &str = "held-out rows";
 /// The most points of a training curve.
 const BINS: usize = 160;
 
-/// Why the loss of a VAE rises at first, and lies below that on held-out rows.
+/// Why the loss of a VAE rises at first and lies below the loss on held-out rows.
 const KL_WARM_UP: &str = "loss = reconstruction + weight · KL. During the warm-up the weight rises from 0, so the \
                           loss may rise; only afterwards is it comparable with the loss on held-out rows, which is \
                           always measured with the full weight.";
 
-/// The loss, its parts and the validation loss of a training for an `objective`, which names their unit. Each line
-/// is a mean over neighboring steps, and the band around the loss spans their minimum and maximum; the loss on
+/// The loss, its parts and the validation loss of a training run for an `objective`, which names their unit. Each
+/// line is a mean over neighboring steps, and the band around the loss spans their minimum and maximum. The loss on
 /// held-out rows is shown as measured.
 ///
-/// The axis covers 98 % of the values of the lines, so that a wild start does not flatten the rest. Text above the
-/// frame says which values lie outside of it, and until which step; for a VAE it also explains the warm-up.
+/// The axis covers 98 % of the values of the lines, so that extreme values at the start do not flatten the rest. Text
+/// above the frame says which values lie outside of it, and until which step; for a VAE it also explains the warm-up.
 ///
 /// # Errors
 /// [`DataError::TooFewRows`] for a report without steps, [`DataError::NonFinite`] for a value that is not finite.
 pub fn training_curves(title: &str, objective: Objective, report: &TrainReport) -> Result<Picture> {
     let steps = report.loss.len();
     let mut series: Vec<(&str, Vec<Bin>)> = vec![("loss", bins("TrainReport::loss", &report.loss)?)];
-    // A loss whose parts are one says everything.
+    // If the loss has only one part, the loss itself says everything.
     if report.parts.len() > 1 {
         for (name, values) in &report.parts {
             series.push((name, bins("TrainReport::parts", values)?));
@@ -137,7 +137,7 @@ pub fn training_curves(title: &str, objective: Objective, report: &TrainReport) 
             let mut line = Path::default();
             line.polyline(bins.iter().map(|bin| frame.at((bin.step, bin.mean))));
             svg.path(&format!("q-line {}", style::color(k)), &line);
-            // A few marks, for those who do not tell the colors apart.
+            // A few marks, for readers who cannot tell the colors apart.
             for bin in bins.iter().skip(bins.len() / 12).step_by(bins.len().div_ceil(6)) {
                 mark_key(k)(svg, frame.at((bin.step, bin.mean)));
             }
@@ -174,7 +174,7 @@ pub fn training_curves(title: &str, objective: Objective, report: &TrainReport) 
 fn beyond(y: &Axis, series: &[(&str, Vec<Bin>)], validation: &[(usize, f64)]) -> Option<String> {
     let mut lines: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
     for (k, (name, bins)) in series.iter().enumerate() {
-        // The loss has its band.
+        // The band already shows the loss.
         let shown = |bin: &Bin| if k == 0 { vec![bin.low, bin.high] } else { vec![bin.mean] };
         let points = bins.iter().flat_map(|bin| shown(bin).into_iter().map(|value| (bin.end, value)));
         lines.push((name, points.collect()));
@@ -233,7 +233,7 @@ fn bins(what: &'static str, values: &[f64]) -> Result<Vec<Bin>> {
     Ok(values.chunks(width).enumerate().map(bin).collect())
 }
 
-/// The values but for the outermost of a hundred on each side; one that is not finite stays.
+/// The values without the outermost hundredth on each side; values that are not finite are kept.
 fn robust(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

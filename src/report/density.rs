@@ -12,9 +12,9 @@ use crate::worlds::Toy;
 /// A part of the plane.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
-    /// Left and right end: finite, and further apart than the rounding of f32.
+    /// Left and right end: finite, and farther apart than the rounding error of f32.
     pub x: (f64, f64),
-    /// Lower and upper end, likewise.
+    /// Lower and upper end, with the same conditions.
     pub y: (f64, f64),
 }
 
@@ -59,8 +59,8 @@ impl Window {
         (self.x.0..=self.x.1).contains(&x) && (self.y.0..=self.y.1).contains(&y)
     }
 
-    /// Height over width as drawn: the plane's own where that is not far from a square, as units of columns
-    /// that have little to do with each other would make it.
+    /// Height over width as drawn: that of the plane if it is close to a square. Columns with unrelated units can
+    /// give any ratio, and are then drawn almost square.
     fn aspect(&self) -> f64 {
         let aspect = (self.y.1 - self.y.0) / (self.x.1 - self.x.0);
         if (0.45..=1.6).contains(&aspect) { aspect } else { 0.9 }
@@ -76,23 +76,23 @@ pub(super) fn check_plane(what: &'static str, x: ArrayView2<f32>) -> Result<()> 
 #[derive(Debug, Clone, PartialEq)]
 pub struct DensityMap {
     window: Window,
-    /// At the centers of the cells, the lowest row first: (cells, cells).
+    /// The values at the centers of the cells, the lowest row first: (cells, cells).
     nats: Array2<f64>,
     source: String,
     unnormalized: bool,
 }
 
-/// Nats below the peak that are told apart; an isotropic normal density falls by them in 4.9 σ.
+/// The nats below the peak that colors distinguish; an isotropic normal density falls by this amount at 4.9 σ.
 const DEPTH: f64 = 12.0;
 
 /// Steps of color.
 const BANDS: usize = 24;
 
 impl DensityMap {
-    /// The truth, at `cells` × `cells` places.
+    /// The true density at `cells` × `cells` points.
     ///
     /// # Errors
-    /// [`DataError::Shape`] for a toy that does not live in the plane, [`Error::Config`] for a window without
+    /// [`DataError::Shape`] for a toy that does not have two columns, [`Error::Config`] for a window without
     /// extent, cells that are not 2 to 2048, and a density that is 0 everywhere in the window.
     pub fn of_toy(toy: &Toy, window: Window, cells: usize) -> Result<Self> {
         check_dim("the toy's rows", toy.dim())?;
@@ -101,8 +101,7 @@ impl DensityMap {
         DensityMap::new(window, cells, nats, "the truth".into(), false)
     }
 
-    /// The log-density of a model, whatever the kind of its likelihood; an unnormalized one is shown up to its
-    /// constant.
+    /// The log-density of a model with any kind of likelihood. An unnormalized one is shown up to its constant.
     ///
     /// # Errors
     /// As [`of_toy`](DensityMap::of_toy), [`Error::NoLikelihood`] for a model without one, and what
@@ -116,7 +115,7 @@ impl DensityMap {
         use crate::model::LogLikelihood::*;
         check_dim("the model's rows", model.dim())?;
         let card = model.card();
-        // Not only to spare the work: a model without likelihood may still be asked.
+        // This not only saves work: it also refuses a model without a likelihood before it is evaluated.
         if card.likelihood == LikelihoodKind::Unavailable {
             return Err(Error::NoLikelihood { model: card.name.into() });
         }
@@ -153,13 +152,13 @@ impl DensityMap {
         }
         let peak = nats.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         check(peak.is_finite(), "Window", window, "a part of the plane where the density is not 0")?;
-        // Lines are found between neighbors by their values: −∞ has none.
+        // Lines are interpolated between the values of neighbors, which is not possible for −∞.
         nats.iter_mut().for_each(|v| *v = v.max(peak - 4.0 * DEPTH));
         let nats = Array2::from_shape_vec((cells, cells), nats).expect("a value per cell");
         Ok(DensityMap { window, nats, source, unnormalized })
     }
 
-    /// The part of the plane that it covers.
+    /// The part of the plane that the map covers.
     pub fn window(&self) -> Window {
         self.window
     }
@@ -168,7 +167,7 @@ impl DensityMap {
         self.nats.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// The levels above which the shares of the density's mass lie that the window holds.
+    /// The levels above which the given shares of the density's mass within the window lie.
     pub(super) fn levels_holding(&self, shares: &[f64]) -> Vec<f64> {
         let peak = self.peak();
         let mut nats: Vec<f64> = self.nats.iter().copied().collect();
@@ -180,7 +179,7 @@ impl DensityMap {
                 held += (v - peak).exp();
                 held >= share * total
             });
-            // A little lower: a plateau's level lies along no line.
+            // A little lower, because a contour at the exact level of a plateau is not defined.
             nats[inside.unwrap_or(nats.len() - 1)] - 1e-3
         };
         let mut levels: Vec<f64> = shares.iter().map(|&share| level(share)).collect();
@@ -203,7 +202,7 @@ impl DensityMap {
         let path = |line: &contour::Line| {
             let mut path = Path::default();
             for ring in line.geometry() {
-                // Rings end where they begin, which closing them says too.
+                // Rings repeat their first point at the end, but closing them already does so.
                 let points = &ring.0[..ring.0.len().saturating_sub(1)];
                 path.ring(points.iter().map(|at| frame.at((at.x, at.y))));
             }
@@ -270,12 +269,12 @@ pub fn heat_map(title: &str, density: &DensityMap) -> Result<Picture> {
     });
     frame.draw_over(&mut draft.svg);
 
-    // The bar, a slab of color for each band.
+    // The bar, with one slab of color for each band.
     let (left, top) = (frame.corner.0 + frame.size.0 + 16.0, frame.corner.1);
     let height = frame.size.1;
     for band in (0..BANDS).rev() {
         let from = top + height * (BANDS - 1 - band) as f64 / BANDS as f64;
-        // Each slab reaches below the next, so that no light shows between.
+        // Each slab reaches under the next, so that no gap is visible between them.
         draft.svg.slab(&color(band), (left, from), (14.0, top + height - from));
     }
     let scale = Axis::linear(unit, (peak - DEPTH, peak));
@@ -291,5 +290,5 @@ pub fn heat_map(title: &str, density: &DensityMap) -> Result<Picture> {
     Ok(draft.finish())
 }
 
-/// Right of a plane without a bar.
+/// The space right of a plane without a bar.
 pub(super) const PLAIN: f64 = RIGHT;

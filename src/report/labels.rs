@@ -1,4 +1,4 @@
-//! Labels beside marks, none over another.
+//! Labels next to marks, without overlaps.
 
 use super::svg::text_width;
 
@@ -28,11 +28,11 @@ impl Box4 {
 
 pub(super) const SIZE: f64 = 12.0;
 
-/// Half the side of what a mark covers.
+/// Half the side of the square that a mark covers.
 const MARK: f64 = 7.0;
 
-/// A box for each mark's label, within `bounds`: the nearest place that is free of marks and of other labels, or,
-/// where all are taken, the one that covers the least. Crowded marks choose first. A label also keeps off `line`.
+/// A box for each mark's label, within `bounds`: the nearest position that is free of marks and other labels, or, if
+/// there is none, the one that covers the least. Crowded marks choose first. A label also avoids `line`.
 pub(super) fn place(marks: &[((f64, f64), &str)], bounds: Box4, line: Option<Box4>) -> Vec<Box4> {
     let around =
         |(x, y): (f64, f64)| Box4 { left: x - MARK, top: y - MARK, right: x + MARK, bottom: y + MARK };
@@ -61,7 +61,7 @@ pub(super) fn place(marks: &[((f64, f64), &str)], bounds: Box4, line: Option<Box
     placed
 }
 
-/// Places about a mark, the nearest first; right before left, above before below.
+/// Positions around a mark, the nearest first; right before left, above before below.
 fn candidates(at: (f64, f64), size: (f64, f64)) -> impl Iterator<Item = Box4> {
     let sides = [
         (1.0, 0.0),

@@ -1,4 +1,4 @@
-//! Pictures of data, models and measurements, with the feature `plot`: as SVG and, of the same picture, as PNG.
+//! Pictures of data, models and measurements, with the feature `plot`: as SVG, and as PNG of the same picture.
 //!
 //! | picture | shows |
 //! | --- | --- |
@@ -6,7 +6,7 @@
 //! | [`heat_map`] | ln p of a model or of the truth over the plane |
 //! | [`trajectories`] | the paths of rows from noise to data |
 //! | [`snapshots`] | rows at several times, such as those of a generator in training |
-//! | [`training_curves`] | what a [`TrainReport`](crate::TrainReport) holds |
+//! | [`training_curves`] | the losses in a [`TrainReport`](crate::TrainReport) |
 //! | [`tradeoffs`] | quality against latency, a labeled mark for each model |
 //! | [`steps_vs_quality`] | quality against network evaluations, a line for each sampler |
 //!
@@ -27,16 +27,16 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! Pictures are accessible: each has a `title` and a `desc` for screen readers, text stays text, and series
-//! differ in color and in mark, in colors that all kinds of color vision can tell apart. A picture follows
-//! the light or dark theme of the page around it. The same input gives the same bytes on any machine: the text
-//! of a PNG is drawn in a font that the crate includes (Inter, SIL Open Font License 1.1, reduced to 30 KB; a
-//! character that it lacks shows as a box).
+//! Pictures are accessible: each has a `title` and a `desc` for screen readers, text remains text, and series differ
+//! in color and in mark, in colors that all kinds of color vision can tell apart. A picture follows the light or dark
+//! theme of the page around it. The same input gives the same bytes on any machine: the text of a PNG is drawn in a
+//! font that the crate includes (Inter, SIL Open Font License 1.1, reduced to 30 KB; a character that it lacks is
+//! shown as a box).
 //!
-//! The plotting crate `plotters` 0.3 was tried first. Its labels overlap and run off the edge, its colors
-//! ignore the page's theme, and it writes neither title nor description. What it would still do here (place
-//! ticks and marks) is little, so this module does it itself and leaves the hard parts to other crates:
-//! rasterizing SVG (`resvg`), tracing contours (`contour`), color scales (`colorous`).
+//! The plotting crate `plotters` 0.3 was tried first. Its labels overlap and run off the edge, its colors ignore the
+//! page's theme, and it writes neither a title nor a description. What remains (placing ticks and marks) is little
+//! work, so this module does it itself and leaves the hard parts to other crates: rasterizing SVG (`resvg`), tracing
+//! contours (`contour`), color scales (`colorous`).
 
 mod axis;
 mod curves;
@@ -91,7 +91,7 @@ impl Picture {
         (self.width, self.height)
     }
 
-    /// The picture in its light theme as a PNG file, `width` pixels wide and in proportion high.
+    /// The picture in its light theme as a PNG file, `width` pixels wide and proportionally high.
     ///
     /// # Errors
     /// [`Error::Config`] for a width that is not 1 to 8192.
@@ -115,13 +115,13 @@ impl Picture {
     }
 }
 
-/// A picture in the making: its title stands, the rest follows below.
+/// A picture under construction: it has its title, and the rest is added below.
 struct Draft {
     svg: Svg,
     title: String,
     description: String,
     width: f64,
-    /// Of what is drawn so far.
+    /// Height of what has been drawn so far.
     height: f64,
 }
 
@@ -157,16 +157,16 @@ impl Draft {
         }
     }
 
-    /// A sentence below what is drawn, in as many lines as it needs.
+    /// A sentence below the content, in as many lines as it needs.
     fn note(&mut self, text: &str) {
-        // A browser's own font may be a sixth wider.
+        // A browser's font may be a sixth wider.
         for line in svg::wrapped(text, 12.0, 0.85 * (self.width - 2.0 * MARGIN)) {
             self.height += 18.0;
             self.svg.text("q-soft", (MARGIN, self.height - 2.0), Anchor::Start, &line);
         }
     }
 
-    /// The picture, as high as what is drawn.
+    /// The finished picture, as high as its content.
     fn finish(self) -> Picture {
         let Draft { svg, title, description, width, height } = self;
         let (w, h) = (svg::num(width), svg::num(height.ceil()));

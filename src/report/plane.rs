@@ -35,7 +35,7 @@ pub fn scatter(title: &str, x: ArrayView2<f32>, truth: Option<&DensityMap>) -> R
     Ok(draft.finish())
 }
 
-/// What `draw` draws, over the contours, within the frame.
+/// Calls `draw` to draw over the contours, within the frame.
 fn draw_over(truth: Option<&DensityMap>, frame: &Frame, svg: &mut Svg, draw: impl FnOnce(&mut Svg)) {
     frame.clipped(svg, |svg| {
         if let Some(truth) = truth {
@@ -160,8 +160,8 @@ fn circles(centers: impl IntoIterator<Item = (f64, f64)>, r: f64) -> Path {
     path
 }
 
-/// Rows at several times, a panel for each, in reading order: what a generator makes of the same noise as it
-/// trains, or the states of a sampler.
+/// Rows at several times, with one panel for each, in reading order: for example the rows that a generator makes from
+/// the same noise at several times in training, or the states of a sampler.
 ///
 /// # Errors
 /// [`Error::Config`] for no panel or more than 24, and as [`scatter`] for the rows of each.
@@ -195,7 +195,7 @@ pub fn snapshots(
     let gap = 10.0;
     let side = (draft.width - 2.0 * MARGIN - gap * (columns - 1) as f64) / columns as f64;
     let top = draft.height + 8.0;
-    // As the plane's own shape, whatever the picture's width.
+    // In the plane's own proportions, for any width of the picture.
     let high = side * plane_frame(&draft, window, PLAIN).size.1 / (draft.width - LEFT - PLAIN);
     for (k, ((caption, _), x)) in panels.iter().zip(&views).enumerate() {
         let corner =

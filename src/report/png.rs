@@ -8,7 +8,7 @@ use resvg::usvg::{Options, Tree, fontdb};
 use super::Picture;
 use crate::error::{Result, check};
 
-/// The crate's own font alone: what a machine has installed must not change a picture.
+/// Only the crate's own font: the fonts installed on a machine must not change a picture.
 static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
     let mut fonts = fontdb::Database::new();
     fonts.load_font_data(include_bytes!("font/inter-subset.otf").to_vec());
@@ -22,7 +22,7 @@ pub(super) fn render(picture: &Picture, width: u32) -> Result<Vec<u8>> {
     let options = Options { font_family: "Inter".into(), fontdb: FONTS.clone(), ..Options::default() };
     let tree = Tree::from_str(&picture.svg, &options).expect("what the crate wrote is SVG");
     let mut pixels = Pixmap::new(width, height).expect("a size of at least one pixel");
-    // A white ground, wherever rounding leaves an edge of the picture free.
+    // A white background, in case rounding leaves an edge of the picture uncovered.
     pixels.fill(resvg::tiny_skia::Color::WHITE);
     let scale = scale as f32;
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());

@@ -1,12 +1,12 @@
-//! Colors and marks. Series are told apart by both: the colors are those of Okabe and Ito (2008), which every kind
-//! of color vision tells apart, and each has a mark of its own. On white their orange and their sky blue are too
-//! light to be seen by all (WCAG 2.2, 1.4.11: 3:1), so there they are a brown and an azure; on black, their blue is a
+//! Colors and marks. Series differ in both. The colors are those of Okabe and Ito (2008), which all kinds of color
+//! vision can tell apart, and each has its own mark. On white, their orange and sky blue do not have enough contrast
+//! (WCAG 2.2, 1.4.11: 3:1), so they are replaced by a brown and an azure; on black, their blue is replaced by a
 //! lighter one. Densities are in viridis, whose lightness rises evenly.
 
 use super::svg::Path;
 use crate::map::Paradigm;
 
-/// Class names start with q-, so that a page may hold the pictures inline. A dark theme changes the ink alone.
+/// Class names start with q-, so that a page may contain the pictures inline. A dark theme changes only the ink.
 pub(super) const CSS: &str = "\
 .q-bg{fill:#fff}\
 .q-text{fill:#1c2128;font-size:13px}\
@@ -39,7 +39,7 @@ pub(super) const CSS: &str = "\
 .q0{color:#3d9be0}.q4{color:#e69f00}.q5{color:#56b4e9}.q6{color:#aab4bf}\
 }";
 
-/// Series beyond these begin again with the first color.
+/// The number of series with different colors; further series start again with the first color.
 pub(super) const SERIES: usize = 7;
 
 /// The class of a series' color.
@@ -60,7 +60,7 @@ pub(super) fn series_of(paradigm: Paradigm) -> usize {
     }
 }
 
-/// The mark of a series, of about the same area each.
+/// The mark of a series. All marks have about the same area.
 pub(super) fn mark(series: usize, (x, y): (f64, f64)) -> Path {
     let mut path = Path::default();
     let polygon = |path: &mut Path, corners: &[(f64, f64)]| {
@@ -104,7 +104,7 @@ pub(super) fn mark(series: usize, (x, y): (f64, f64)) -> Path {
     path
 }
 
-/// The color of a density: 0 the lowest, 1 the highest.
+/// The color of a density, from 0 for the lowest to 1 for the highest.
 pub(super) fn viridis(v: f64) -> String {
     format!("#{:x}", colorous::VIRIDIS.eval_continuous(v.clamp(0.0, 1.0)))
 }
@@ -115,7 +115,7 @@ mod tests {
 
     type Color = [f64; 3];
 
-    /// What a class has for a property, in the light theme or in the dark one, which changes some of it.
+    /// The value of a class's property in the light theme, or in the dark theme, which overrides some values.
     fn value(class: &str, property: &str, dark: bool) -> &'static str {
         let (light, changed) = CSS.split_once("@media(prefers-color-scheme:dark){").unwrap();
         let within = |css: &'static str| {
@@ -147,7 +147,7 @@ mod tests {
         matrix.map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum())
     }
 
-    /// Of two colors, by WCAG 2.2.
+    /// The contrast of two colors, as defined in WCAG 2.2.
     fn contrast(a: Color, b: Color) -> f64 {
         let light =
             |color| linear(color).iter().zip([0.2126, 0.7152, 0.0722]).map(|(v, w)| v * w).sum::<f64>();
@@ -170,7 +170,7 @@ mod tests {
             for line in ["q-axis", "q-lead", "q-dash"] {
                 assert!(contrast(rgb(value(line, "stroke", dark)), ground) >= 3.0, "{line}, dark {dark}");
             }
-            // What one sees through, in the color it is drawn in.
+            // Translucent marks, in the color that results on the background.
             for (class, k) in [("q-dots", 0), ("q-thin", 6)] {
                 let opacity: f64 = value(class, "stroke-opacity", dark).parse().unwrap();
                 let seen =
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// In Oklab (Ottosson 2020), where distances are about those that one sees: 0.02 is seen side by side.
+    /// In Oklab (Ottosson 2020), where distances approximate visible differences: 0.02 can be seen side by side.
     fn oklab(light: Color) -> Color {
         let cones = times(
             [
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_color_vision_tells_the_series_apart() {
-        // How light is seen (Machado et al. 2009, severity 1).
+        // Models of color vision (Machado et al. 2009, severity 1).
         let visions = [
             ("three cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
             (

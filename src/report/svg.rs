@@ -1,8 +1,8 @@
-//! Marks with positions, as text: the little of SVG that the pictures need.
+//! The small part of SVG that the pictures need, written as text.
 
 use std::fmt::Write as _;
 
-/// Coordinates are kept in tenths of a pixel: finer is not seen, and whole numbers are exact and short.
+/// Coordinates are kept in tenths of a pixel: finer steps are not visible, and whole numbers are exact and short.
 fn tenths(v: f64) -> i32 {
     (v.clamp(-1e6, 1e6) * 10.0).round() as i32
 }
@@ -28,7 +28,7 @@ pub(super) fn num(v: f64) -> String {
     out
 }
 
-/// What a `<path>` draws, in relative coordinates, which are shorter.
+/// The data of a `<path>`, in relative coordinates, which are shorter.
 #[derive(Default)]
 pub(super) struct Path {
     pub(super) d: String,
@@ -52,7 +52,7 @@ impl Path {
         self.step('l', at);
     }
 
-    /// A line through the points, but for those that a straight line passes closely enough.
+    /// A line through the points, without those that a straight line passes closely enough.
     pub(super) fn polyline(&mut self, points: impl IntoIterator<Item = (f64, f64)>) {
         let mut points = points.into_iter();
         let Some(first) = points.next() else { return };
@@ -77,11 +77,11 @@ impl Path {
         let Some(&(x, y)) = points.peek() else { return };
         self.polyline(points);
         self.d.push('z');
-        // Which leads back to where the ring began.
+        // Which returns to the start of the ring.
         self.at = (tenths(x), tenths(y));
     }
 
-    /// A line of no length, which round caps make a dot.
+    /// A line of zero length, which round caps turn into a dot.
     pub(super) fn dot(&mut self, at: (f64, f64)) {
         self.move_to(at);
         self.d.push_str("h0");
@@ -92,7 +92,7 @@ impl Path {
     }
 }
 
-/// Pixels by which a line may pass a point beside it.
+/// The distance in pixels at which a line may pass a point that is left out.
 const SEEN: f64 = 0.2;
 
 /// From p to the nearest point between a and b.
@@ -104,7 +104,7 @@ fn distance(p: (f64, f64), a: (f64, f64), b: (f64, f64)) -> f64 {
     (to.0 - share * along.0).hypot(to.1 - share * along.1)
 }
 
-/// Where a text is held.
+/// The anchor of a text.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     Start,
@@ -112,7 +112,7 @@ pub(super) enum Anchor {
     End,
 }
 
-/// A picture in the making.
+/// A picture under construction.
 pub(super) struct Svg {
     pub(super) body: String,
 }
@@ -156,7 +156,7 @@ impl Svg {
         self.push(format_args!(r#"<text class="{class}" x="{x}" y="{y}"{anchor}>{text}</text>"#));
     }
 
-    /// Reads upwards, centered on the point.
+    /// Text that reads upward, centered on the point.
     pub(super) fn text_upwards(&mut self, class: &str, (x, y): (f64, f64), text: &str) {
         let (x, y, text) = (num(x), num(y), escaped(text));
         self.push(format_args!(
@@ -164,9 +164,9 @@ impl Svg {
         ));
     }
 
-    /// What `draw` draws is cut off at the rectangle's edges.
+    /// Clips what `draw` draws at the rectangle's edges.
     pub(super) fn clipped(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), draw: impl FnOnce(&mut Svg)) {
-        // A nested picture in the coordinates of the outer one needs no id, which a page could hold twice.
+        // A nested picture in the coordinates of the outer one needs no id, which could occur twice on a page.
         let [x, y, w, h] = [x, y, w, h].map(num);
         self.push(format_args!(
             r#"<svg x="{x}" y="{y}" width="{w}" height="{h}" viewBox="{x} {y} {w} {h}">"#
@@ -176,7 +176,7 @@ impl Svg {
     }
 }
 
-/// Text as XML writes it; characters that XML has no way to write are left out.
+/// Text escaped for XML; characters that XML cannot represent are left out.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -201,7 +201,7 @@ const ADVANCES: [u8; 95] = [
     50, 56, 62, 56, 62, 58, 36, 61, 59, 24, 24, 54, 24, 87, 59, 60, 61, 61, 37, 52, 36, 58, 56, 81, 54, 56, 54, 36, 33, 36, 66,
 ];
 
-/// How wide a text is in the embedded font; a browser's own may be a sixth wider.
+/// The width of a text in the embedded font; a browser's font may be a sixth wider.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
     let hundredths = |c: char| match c {
         ' '..='~' => ADVANCES[c as usize - ' ' as usize],
@@ -212,7 +212,7 @@ pub(super) fn text_width(text: &str, size: f64) -> f64 {
     text.chars().map(|c| f64::from(hundredths(c))).sum::<f64>() * size / 100.0
 }
 
-/// A text in lines that are not wider than `most`, unless a word is.
+/// A text split into lines that are at most `most` wide, unless a single word is wider.
 pub(super) fn wrapped(text: &str, size: f64, most: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

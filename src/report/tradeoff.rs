@@ -11,16 +11,16 @@ use crate::metrics::Floor;
 pub struct Tradeoff<'a> {
     /// Its label.
     pub name: &'a str,
-    /// Chooses the color and the mark.
+    /// The paradigm, which determines the color and the mark.
     pub paradigm: Paradigm,
     /// Time per row in µs; more than 0.
     pub micros: f64,
-    /// Distance of its rows from the truth; more than 0, lower is better down to the floor.
+    /// Distance of its rows from the truth; more than 0. Lower is better, down to the floor.
     pub quality: f64,
 }
 
 /// Quality against latency, a mark for each model, both axes logarithmic. `measure` names the quality, and
-/// `floor` is what a perfect sampler would score. Models at the floor are not ranked among each other.
+/// `floor` is the value for a perfect sampler. Models at the floor are not ranked among each other.
 ///
 /// # Errors
 /// [`DataError::TooFewRows`] for no points, [`DataError::NonFinite`] and [`Error::Config`] for a number that is not
@@ -73,7 +73,7 @@ pub fn tradeoffs(
         ..bounds
     });
     let boxes = labels::place(&marks, bounds, line);
-    // Lines from labels that found no place beside their mark, then marks, then labels.
+    // Lines from labels that are not next to their mark, then marks, then labels.
     let mut leads = Path::default();
     for ((at, _), label) in marks.iter().zip(&boxes) {
         let near = (at.0.clamp(label.left, label.right), at.1.clamp(label.top, label.bottom));
@@ -87,7 +87,7 @@ pub fn tradeoffs(
         draft.svg.path(&format!("q-mark {}", style::color(series)), &style::mark(series, *at));
     }
     for ((at, name), label) in marks.iter().zip(&boxes) {
-        // Held where it is nearest to its mark, so that a browser's wider font grows away from it.
+        // Anchored at the end nearest to its mark, so that a browser's wider font grows away from the mark.
         let (x, anchor) = match (label.left > at.0, label.right < at.0) {
             (true, _) => (label.left, Anchor::Start),
             (_, true) => (label.right, Anchor::End),
@@ -126,7 +126,7 @@ pub(super) fn mark_key(series: usize) -> impl Fn(&mut Svg, (f64, f64)) {
 /// The legend of a floor.
 pub(super) const AT_THE_FLOOR: &str = "the floor: mean and reach of a perfect sampler";
 
-/// The values of a floor that a chart has to hold.
+/// The values of a floor that a chart has to include.
 pub(super) fn levels(floor: Option<Floor>) -> impl Iterator<Item = f64> + Clone {
     floor.into_iter().flat_map(|floor| [floor.mean, floor.reach()])
 }
@@ -135,7 +135,7 @@ pub(super) fn floor_key(svg: &mut Svg, (x, y): (f64, f64)) {
     draw_reach(svg, (x - 8.0, x + 8.0), (y - 5.0, y + 2.0));
 }
 
-/// A dashed line at the mean, and a band from there to the reach: what lies below the band's top is at the floor.
+/// A dashed line at the mean, and a band from there to the reach: a value below the top of the band is at the floor.
 pub(super) fn draw_floor(svg: &mut Svg, frame: &Frame, floor: &Floor) {
     let y = |value: f64| frame.at((1.0, value)).1;
     let sides = (frame.corner.0, frame.corner.0 + frame.size.0);

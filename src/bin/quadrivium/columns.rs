@@ -15,9 +15,9 @@ use crate::input::{Data, Reader};
 pub struct Columns {
     /// In the order of the table, those of the condition among them.
     pub all: Vec<Column>,
-    /// Whether the model's file names them.
+    /// Whether the model's file names the columns.
     are_named: bool,
-    /// Whether it names those of the condition, and so tells how often the training had each.
+    /// Whether it names the columns of the condition, and so holds the frequency of each condition in training.
     pub condition_is_named: bool,
 }
 
@@ -44,18 +44,18 @@ fn names<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<&'a str> {
 }
 
 impl Columns {
-    /// Those that are drawn and scored.
+    /// The columns that are drawn and scored.
     pub fn modeled(&self) -> impl Iterator<Item = &Column> {
         self.all.iter().filter(|column| column.role.is_modeled())
     }
 
-    /// Those of the condition.
+    /// The columns of the condition.
     pub fn condition(&self) -> impl Iterator<Item = &Column> {
         self.all.iter().filter(|column| !column.role.is_modeled())
     }
 
-    /// Opens rows in the order of the table. The columns are the ones asked for (`condition` are those of the
-    /// condition), or else those with the names that the model knows, or else, without names, all.
+    /// Opens rows in the order of the table. The columns are the requested ones (`condition` are those of the
+    /// condition), otherwise those with the names in the model's file, or all columns if it has no names.
     pub fn open(&self, data: &Data, condition: &[String]) -> Outcome<Reader> {
         let reader = data.open(&if self.are_named { names(self.all.iter()) } else { Vec::new() })?;
         let (dim, width) = (self.modeled().count(), self.condition().count());
@@ -98,7 +98,7 @@ impl Columns {
         Ok(reader.choose(&places).in_units(&units)?)
     }
 
-    /// The names of the condition's columns, with commas between them.
+    /// The names of the condition's columns, separated by commas.
     pub fn condition_names(&self) -> String {
         names(self.condition()).join(", ")
     }
@@ -117,7 +117,7 @@ impl Columns {
     }
 }
 
-/// The places of the columns of these names. A name that is a number is not the number of a column here.
+/// The positions of the columns with these names. Here, a name that is a number is not the number of a column.
 fn by_name(data: &Data, reader: &Reader, names: &[&str], option: &str) -> Outcome<Vec<usize>> {
     let found = reader.names();
     if let Some(name) = names.iter().find(|name| !found.contains(name)) {

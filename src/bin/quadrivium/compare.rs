@@ -28,10 +28,10 @@ use crate::values::share;
 /// Each model is trained with the defaults of `fit`, after uniform noise was added to rounded columns: on repeated
 /// values a density can grow without bound, and such spikes would decide the ranking.
 ///
-/// With --condition, each model learns p(x|c): likelihoods are of held-out rows given their condition, and each drawn
-/// row has the condition of a training row.
+/// With --condition, each model learns p(x|c): likelihoods are those of held-out rows given their condition, and each
+/// drawn row has the condition of a training row.
 ///
-/// Likelihoods are of held-out rows, in nats, and come with their kind, because a bound or an estimate is a weaker
+/// Likelihoods are those of held-out rows, in nats. Their kind is stated, because a bound or an estimate is a weaker
 /// claim than an exact value. "=" marks models that differ from the first by at most one standard error, row by row.
 /// Distances are between drawn and held-out rows, with columns in units of their standard deviation. The line
 /// "(training rows)" measures training rows instead of drawn ones: it shows how far apart two samples are by chance.
@@ -81,19 +81,19 @@ enum By {
 /// What `--quick` divides the training steps by.
 const QUICK: usize = 20;
 
-/// The most held-out rows that are scored and used for distances, whose cost grows with the square of the rows.
+/// The most held-out rows that are scored and used for distances, because the cost of distances is quadratic.
 const MEASURED: usize = 2000;
 
 /// Neighbors of precision, recall, density and coverage.
 const NEIGHBORS: usize = 5;
 
-/// What was measured of one model.
+/// The measurements of one model.
 struct Row {
     kind: Kind,
     name: String,
     likelihood: LikelihoodKind,
     nll: Option<Nll>,
-    /// Of each row measured on, where they are comparable.
+    /// The nats of each measured row, if they are comparable.
     nats: Option<Array1<f64>>,
     distances: Distances,
     train_s: f64,
@@ -113,7 +113,7 @@ struct Measured {
     units: Standardizer,
     /// Training rows: a model draws as many, under their conditions if they have them.
     learned: Dataset,
-    /// What makes a log-density of the rows one in the units of the data: `Table::log_scale`.
+    /// Converts a log-density of the rows to the units of the data: `Table::log_scale`.
     log_scale: f64,
     /// What the models are conditioned on.
     condition: ConditionKind,
@@ -244,7 +244,7 @@ fn ties(row: &Row, first: &Row) -> bool {
     Nll::of(&differences).is_some_and(|gap| gap.mean.abs() <= gap.std_error)
 }
 
-/// The command that fits this kind of model to all rows: the options about the data are those that were given.
+/// The command that fits this kind of model to all rows, with the given options about the data.
 fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>, spread: bool) -> String {
     const WITH_VALUE: [&str; 5] = ["--models", "--by", "--held-out", "--output", "-o"];
     let mut words = vec!["quadrivium".to_string(), "fit".into(), "-m".into(), kind.name().into()];
@@ -269,7 +269,7 @@ fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>, spread: bool
     words.join(" ")
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell if necessary.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

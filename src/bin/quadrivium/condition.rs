@@ -27,25 +27,25 @@ pub struct Asked {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Form {
-    /// Each value of the column is a class of its own, unrelated to the others.
+    /// Each value of the column is a separate class, unrelated to the others.
     Class,
-    /// The columns are numbers: values close to each other are alike, and values between those of the data may be
-    /// given.
+    /// The columns are numbers: nearby values have similar meanings, and --given accepts values between those of the
+    /// data.
     Vector,
 }
 
-/// So many whole numbers are taken for labels, if each has this many rows on average.
+/// At most this many whole numbers are taken for labels, if each has at least this many rows on average.
 const MOST_LABELS: usize = 100;
 const ROWS_OF_A_LABEL: usize = 4;
 
-/// A class is one of at most so many.
+/// The most classes of a condition.
 const MOST_CLASSES: usize = 1 << 16;
 
-/// Rows whose condition is kept for draws without one.
+/// The number of rows whose condition is kept for draws without a given condition.
 const EXAMPLES: usize = 1024;
 
 impl Asked {
-    /// The columns of a condition, with their roles, and word of what they are taken for. `name` is that of the data.
+    /// The columns of a condition with their roles. Reports how they are used. `name` is the name of the data.
     pub fn columns(&self, table: &Table, name: &str) -> Outcome<Vec<Column>> {
         for (at, values) in table.x.columns().into_iter().enumerate() {
             if values.iter().all(|value| *value == values[0]) {
@@ -137,7 +137,7 @@ pub fn all_values(table: &Table) -> Array2<f64> {
     values_of(table.x.view(), &all, &table.units)
 }
 
-/// Values in words; of many, the first.
+/// The values as text; if there are many, only the first.
 pub fn listed(values: &[f64]) -> String {
     const LISTED: usize = 20;
     let first: Vec<String> = values.iter().take(LISTED).map(f64::to_string).collect();
@@ -163,7 +163,7 @@ pub fn of_condition(columns: &[Column]) -> Vec<&Column> {
     columns.iter().filter(|column| !column.role.is_modeled()).collect()
 }
 
-/// One condition, as `--given label=3` has it: (1, columns of the condition).
+/// One condition, as in `--given label=3`: (1, columns of the condition).
 pub fn given(settings: &[String], columns: &[Column]) -> Outcome<Array2<f64>> {
     let condition = of_condition(columns);
     let known = || condition.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -193,7 +193,7 @@ pub fn given(settings: &[String], columns: &[Column]) -> Outcome<Array2<f64>> {
         return Err(Failure::Operation(message));
     }
     let values = Array2::from_shape_fn((1, values.len()), |(_, at)| values[at].unwrap_or_default());
-    // Told now, without a row.
+    // Reported now, without a row number.
     match condition_of(columns, values.view()) {
         Ok(_) => Ok(values),
         Err(Error::Condition(ConditionError::UnknownLabel { column, value, known, .. })) => {
@@ -204,7 +204,7 @@ pub fn given(settings: &[String], columns: &[Column]) -> Outcome<Array2<f64>> {
     }
 }
 
-/// Conditions of n rows, as often as the rows of the training had them: (n, columns of the condition).
+/// Random conditions of n rows, with their frequencies in the training rows: (n, columns of the condition).
 pub fn drawn(columns: &[Column], n: usize, rng: &mut Rng) -> Array2<f64> {
     let condition = of_condition(columns);
     let mut values = Array2::zeros((n, condition.len()));

@@ -1,4 +1,4 @@
-//! What can end the program, and what it says to people.
+//! What can end the program, and its messages.
 
 use quadrivium::error::{DataError, FileError, TableError};
 use std::fmt;
@@ -14,11 +14,11 @@ use crate::interrupt::Signal;
 pub enum Failure {
     /// It could not be done.
     Operation(String),
-    /// The same, in several lines.
+    /// The same, with a message of several lines.
     Lines(Vec<String>),
     /// The command makes no sense.
     Usage(String),
-    /// A signal; what there was to save is saved.
+    /// A signal; the work that could be saved has been saved.
     Interrupted(Signal),
     /// The reader of standard output is gone.
     ClosedPipe,
@@ -43,10 +43,10 @@ impl From<Error> for Failure {
     }
 }
 
-/// Columns that one message lists: a file can have thousands.
+/// The most columns that one message lists, because a file can have thousands.
 const LISTED: usize = 40;
 
-/// A failure that has to do with a file, or a stream, of that name.
+/// A failure that concerns the file or stream with this name.
 pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
     if let Error::Table(TableError::MixedColumns { columns }) = &error {
         let mut lines = vec![format!("{name}: not all columns hold numbers:")];
@@ -80,7 +80,7 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
     })
 }
 
-/// A failure to write to a file, or a stream, of that name.
+/// A failure to write to the file or stream with this name.
 pub fn of_writing(name: impl fmt::Display, error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
@@ -88,9 +88,8 @@ pub fn of_writing(name: impl fmt::Display, error: io::Error) -> Failure {
     }
 }
 
-/// A failure of the training on a file of that name: with the names of columns where the error has their
-/// numbers, and with another file's name where the error is not about the rows. Columns of one value in all rows
-/// of the file are refused before.
+/// A failure of training on the file with this name. Columns are named where the error has their numbers, and another
+/// file is named if the error is not about the rows. Columns with one value in all rows have already been refused.
 pub fn of_columns(name: impl fmt::Display, names: &[String], error: Error) -> Failure {
     let named = |column: usize| names.get(column).map_or("", String::as_str);
     match error {

@@ -26,8 +26,8 @@ pub fn writable(path: &Path) -> Outcome<()> {
     NewFile::create(path).map(drop).map_err(|error| of_writing(path.display(), error))
 }
 
-/// Refuses one file, under whatever names, for two purposes of which one would destroy the other: it may be read more
-/// than once, but not written as well.
+/// Refuses the same file, even under different names, for two purposes of which one would destroy the other. A file
+/// may be read more than once, but not read and written.
 pub fn distinct(read: &[(&'static str, Option<&Path>)], written: &[(&'static str, &Path)]) -> Outcome<()> {
     let read = read.iter().filter_map(|&(what, path)| Some((what, Place::of(path?))));
     let mut seen: Vec<(&str, Place)> = read.collect();
@@ -46,11 +46,11 @@ pub fn distinct(read: &[(&'static str, Option<&Path>)], written: &[(&'static str
     Ok(())
 }
 
-/// Where a file is.
+/// The identity of a file.
 struct Place {
-    /// Without links and dots, as far as it exists.
+    /// The path without links and dots, as far as it exists.
     path: PathBuf,
-    /// Disk and number of the file, which all its names share.
+    /// Device and inode of the file, which all its names share.
     number: Option<(u64, u64)>,
 }
 
@@ -75,7 +75,7 @@ fn number(_: fs::Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// Whether it is there and no regular file: a device or a pipe, written to as it is.
+/// Whether it exists and is not a regular file, but a device or a pipe, which is written to directly.
 fn is_stream(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
@@ -93,7 +93,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A text to a file, which takes its name only when all is written; "-" is standard output.
+/// Writes a text to a file, which gets its name only when everything is written; "-" is standard output.
 pub fn write_text(path: &Path, text: &str) -> Outcome<()> {
     let written = match path == Path::new("-") {
         true => io::stdout().write_all(text.as_bytes()),

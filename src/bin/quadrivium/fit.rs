@@ -32,12 +32,13 @@ use crate::values::{positive, share_or_none};
 /// was chosen, and options override any of it. By default some rows are held out, and the model that scored best on
 /// them is kept.
 ///
-/// Ctrl-C, SIGTERM or SIGHUP ends the training after the current step and saves the model; a second one quits at once.
+/// Ctrl-C, SIGTERM or SIGHUP ends the training after the current step and saves the model; a second one quits at
+/// once.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     data: Data,
-    /// Which model.
+    /// Kind of model.
     #[arg(short, long, value_name = "KIND", value_parser = kind())]
     model: Kind,
     /// File for the model, in safetensors format.
@@ -56,7 +57,8 @@ pub struct Args {
     /// model and the number of rows.
     #[arg(long, value_name = "SHARE", value_parser = share_or_none)]
     validation: Option<f64>,
-    /// Stop after this many validations without a new best, and keep the best model. Default: 15 if rows are held out.
+    /// Stop after this many validations without a new best, and keep the best model. Default: 15 if rows are held
+    /// out.
     #[arg(long, value_name = "N", value_parser = positive)]
     patience: Option<usize>,
     /// Steps between two validations. Default: a fiftieth of the steps.
@@ -100,7 +102,7 @@ impl Args {
         }
     }
 
-    /// The training of a recipe, with what the command line has of its own.
+    /// The training options of a recipe, with those of the command line.
     fn options(&self, recipe: TrainOptions) -> Outcome<TrainOptions> {
         let validation = self.validation.unwrap_or(recipe.validation);
         if validation == 0.0 {
@@ -111,7 +113,7 @@ impl Args {
         }
         let steps = self.steps.unwrap_or(recipe.steps);
         let batch = self.batch.unwrap_or(recipe.batch);
-        // As often as the recipe has it in its own number of steps.
+        // The same number of validations as in the recipe.
         let every = recipe.validate_every.saturating_mul(steps).div_ceil(recipe.steps);
         Ok(TrainOptions {
             steps,
@@ -124,7 +126,7 @@ impl Args {
         })
     }
 
-    /// The files to be written, and what is to be in them.
+    /// The files to be written, and their contents.
     fn files(&self) -> Vec<(&'static str, &Path)> {
         let mut files = vec![("the model", self.output.as_path())];
         files.extend(self.checkpoint.as_deref().map(|path| ("the checkpoint", path)));
@@ -188,7 +190,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     drop(bar);
     interrupt.saving();
     let report = trained.map_err(|error| match error {
-        // A checkpoint could not be written. What was learned is not lost with it.
+        // A checkpoint could not be written, but the trained model is not lost.
         error @ Error::File(FileError::Io { .. }) if done > 0 => {
             let saved = match save(model.as_ref(), &columns, &args.output) {
                 Ok(()) => {
@@ -205,7 +207,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         log.finish().map_err(|error| of_writing(path.display(), error))?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    // The model is saved: a likelihood that fails is no reason to end in an error.
+    // The model is saved, so a likelihood that fails is no reason to end with an error.
     let measured = measured(model.as_ref(), &data, &options, log_scale, before)
         .unwrap_or_else(|failure| format!("likelihood not measured: {failure}"));
     if args.model == Kind::GaussianMixture {
@@ -234,7 +236,7 @@ fn save(model: &dyn Persist, columns: &[Column], path: &Path) -> Outcome<()> {
         Err(error @ Error::File(FileError::Io { .. })) => of_file(path.display(), error).to_string(),
         saved => return saved.map_err(|error| of_file(path.display(), error)),
     };
-    // A name that nobody can have planted a link under.
+    // A name under which nobody can have planted a link.
     let random = RandomState::new().hash_one(path);
     let elsewhere = env::temp_dir().join(format!("quadrivium-{random:016x}.safetensors"));
     Err(Failure::Operation(match persist::save_with(model, columns, &elsewhere) {
@@ -256,7 +258,7 @@ fn takes(what: &str, path: &Path) -> Outcome<()> {
     in_a_folder(path)
 }
 
-/// What the recipe has chosen, in the form of `--set` and of the other options.
+/// The recipe's choices, in the form of `--set` and the other options.
 fn choice(config: &ModelConfig, options: &TrainOptions, rows: usize, dim: usize) -> String {
     let kind = config.kind();
     let settings = differences(config, dim);
@@ -288,13 +290,13 @@ fn course(args: &Args, report: &TrainReport, signal: Option<Signal>) -> String {
     if args.model.in_one_go() { String::new() } else { format!("{}{stop}, ", counted(steps, "step")) }
 }
 
-/// The most rows that a fitted model is measured on: likelihoods by an ODE are slow.
+/// The most rows on which a fitted model is measured, because likelihoods by an ODE are slow.
 const MEASURED: usize = 1000;
 
-/// The negative log-likelihood, in nats a row in the units of the data: the same for every kind of model, whatever it
-/// minimizes. Of rows held out where there are some, else of those that it has learned from.
+/// The negative log-likelihood, in nats per row in the units of the data, for every kind of model regardless of its
+/// training loss. It is measured on held-out rows if there are any, otherwise on training rows.
 ///
-/// `log_scale` makes a log-density of the rows as they are read one in the units of the file.
+/// `log_scale` converts a log-density of the rows as they are read to the units of the file.
 fn measured(
     model: &dyn Persist,
     data: &Dataset,

@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| of_writing("standard output", error))
 }
 
-/// How many components a mixture has, which covariances, and the components' weights, the largest first.
+/// A mixture's number of components, kind of covariances, and weights, the largest first.
 pub fn components(mixture: &GaussianMixture) -> String {
     let mut weights = mixture.weights().to_vec();
     weights.sort_by(|a, b| b.total_cmp(a));

@@ -1,4 +1,4 @@
-//! Rows and models that come in.
+//! Reading rows and models.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -13,13 +13,13 @@ use crate::condition::{Asked, all_values};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::seed::Purpose;
 
-/// A table of numbers, and which part of it.
+/// A table of numbers, and the part of it to use.
 #[derive(clap::Args)]
 pub struct Data {
     /// The rows: text, NPY, or NPZ with one array, recognized by content; "-" is standard input.
     data: PathBuf,
-    /// Columns to draw and to score, in this order: names, or numbers starting at 1. Default: all but those of a
-    /// condition.
+    /// Columns to draw and to score, in this order: names, or numbers starting at 1. Default: all columns except
+    /// those of a condition.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     columns: Vec<String>,
     /// Whether the first line of a text names the columns.
@@ -68,7 +68,7 @@ fn decimal(text: &str) -> Result<Decimal, String> {
     }
 }
 
-/// The option that decides otherwise.
+/// The option that overrides the guess.
 fn option_of(guess: &Guess) -> &'static str {
     match guess {
         Guess::FirstLineCounts | Guess::FirstLineQuoted => ": if it is a header, --header yes",
@@ -79,7 +79,7 @@ fn option_of(guess: &Guess) -> &'static str {
 }
 
 impl Data {
-    /// What to call it in a message.
+    /// The name of the data in messages.
     pub fn name(&self) -> String {
         if self.is_stdin() { "standard input".into() } else { self.data.display().to_string() }
     }
@@ -124,29 +124,29 @@ impl Data {
     /// Opens the data; a first line of just the `expected` names is a header.
     pub fn open(&self, expected: &[&str]) -> Outcome<Reader> {
         let reader = self.open_all(expected)?;
-        // Who chooses columns knows them.
+        // A user who chooses columns knows them.
         for guess in reader.guesses().iter().filter(|_| self.columns.is_empty()) {
             say(format_args!("{}: {guess}{}", self.name(), option_of(guess)));
         }
         Ok(reader)
     }
 
-    /// The columns asked for, if any were.
+    /// The requested columns, if there are any.
     pub fn columns(&self) -> Option<&[String]> {
         (!self.columns.is_empty()).then_some(&self.columns)
     }
 
-    /// Where these columns are among those of the data.
+    /// The positions of these columns among those of the data.
     pub fn places(&self, reader: &Reader, columns: &[impl AsRef<str>]) -> Outcome<Vec<usize>> {
         reader.places(columns).map_err(|error| of_file(self.name(), error))
     }
 
-    /// The whole table: the columns asked for, or else all, and those of the condition. For each, whether it belongs to
-    /// the condition.
+    /// The whole table: the requested columns, otherwise all, and those of the condition. For each column, whether it
+    /// belongs to the condition.
     fn read(&self, condition: &[String]) -> Outcome<(Table, Vec<bool>)> {
         let reader = self.open(&[])?;
         let given = if condition.is_empty() { Vec::new() } else { self.places(&reader, condition)? };
-        // Chosen ones in their order, else all in the order of the file.
+        // Chosen columns in their order, otherwise all in the order of the file.
         let places = match self.columns.is_empty() {
             true => (0..reader.names().len()).collect(),
             false => {
@@ -180,7 +180,7 @@ pub struct Treatment {
     /// Leave out columns that hold only one value.
     #[arg(long)]
     drop_constant: bool,
-    /// Whether to spread by default, without a word where there is nothing to spread.
+    /// Whether to spread by default, without a message if there is nothing to spread.
     #[arg(skip)]
     by_default: bool,
 }
@@ -192,20 +192,19 @@ impl Treatment {
     }
 }
 
-/// Rows as a model shall see them.
+/// Rows prepared for a model.
 pub struct Prepared {
     /// The modeled columns, and the condition of each row if there is one.
     pub data: Dataset,
-    /// Of the modeled columns.
+    /// The units of the modeled columns.
     pub names: Vec<String>,
-    /// What makes a log-density of the rows one in the units of the file.
+    /// Converts a log-density of the rows to the units of the file.
     pub log_scale: f64,
     /// All columns, in the order of the file or of the command line.
     pub columns: Vec<Column>,
 }
 
-/// The rows as a model shall see them, with their columns, and word of what was done to them and of what hurts a
-/// density.
+/// Prepares the rows for a model, with their columns. Reports what was done to them and what harms a density.
 pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> Outcome<Prepared> {
     let ((mut table, is_given), name) = (data.read(&asked.condition)?, data.name());
     if table.x.nrows() == 1 {
@@ -265,7 +264,7 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
     Ok(Prepared { data, names: table.names, log_scale, columns })
 }
 
-/// Word of what hurts a density and has no words of its own in [`prepare`].
+/// Reports what harms a density, if [`prepare`] does not report it itself.
 fn tell_findings(findings: &[Finding], name: &str) {
     let told = |finding: &&Finding| {
         !matches!(finding, Finding::Constant { .. } | Finding::Rounded { .. } | Finding::Stepped { .. })
@@ -284,7 +283,7 @@ fn tell_findings(findings: &[Finding], name: &str) {
     }
 }
 
-/// So many columns are named.
+/// The names of at most this many columns.
 const LISTED: usize = 8;
 
 fn shortened(columns: &[String]) -> String {
@@ -296,7 +295,7 @@ fn shortened(columns: &[String]) -> String {
     }
 }
 
-/// Word of the columns whose values are not those of the file, and of how many.
+/// Reports the columns whose values differ from those of the file, with the number of such values.
 pub fn tell_rounded(names: &[impl AsRef<str>], rounded: &[usize], data: &str) {
     let rounded = names.iter().zip(rounded).filter(|(_, values)| **values > 0);
     let columns: Vec<String> =
@@ -333,7 +332,7 @@ fn without_constant(table: &mut Table, name: &str, drop: bool) -> Outcome<()> {
     Ok(())
 }
 
-/// Rows to take at a time: enough for the models' tiles, and some megabytes at most.
+/// Number of rows to read at a time: enough for the models' tiles, and at most a few megabytes.
 pub fn block_rows(dim: usize) -> usize {
     ((1 << 18) / dim.max(1)).clamp(1, 4096)
 }

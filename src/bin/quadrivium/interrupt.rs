@@ -1,5 +1,5 @@
-//! Signals that ask the program to end: work stops at the next opportunity, and the program ends by itself if there is
-//! none in time.
+//! Signals that ask the program to end: the work stops at the next opportunity; if there is none in time, the program
+//! is ended.
 
 use std::ops::ControlFlow;
 use std::process;
@@ -74,12 +74,12 @@ impl Watch {
         Err(Failure::Interrupted(signal))
     }
 
-    /// From here on the flag is checked after each training step, and a signal waits for that.
+    /// From now on, the flag is checked after each training step, and a signal waits for that.
     pub fn training(&self, lost: &'static str) {
         self.enter(Phase::Training(lost));
     }
 
-    /// From here on signals are ignored: the program is about to end.
+    /// From now on, signals are ignored, because the program is about to end.
     pub fn saving(&self) {
         self.enter(Phase::Saving);
     }
@@ -95,7 +95,7 @@ impl Watch {
             }
             end(signal);
         }
-        // In a thread of its own: this one has to take the second.
+        // In a separate thread, because this one has to receive the second signal.
         let watch = self.clone();
         thread::spawn(move || {
             thread::sleep(PATIENCE);
@@ -128,9 +128,9 @@ impl Observer for Watch {
     }
 }
 
-/// From here on the first Ctrl-C, SIGTERM or SIGHUP raises the flag. A second signal ends the program. So does the
-/// first if, outside a training, the work does not notice it in time; `lost` is the message then. A signal that the
-/// program was started to ignore, as by `nohup`, stays ignored.
+/// From now on, the first Ctrl-C, SIGTERM or SIGHUP raises the flag. A second signal ends the program. So does the
+/// first, with the message `lost`, if the work outside of training does not notice it in time. A signal that the
+/// program was started to ignore, as with `nohup`, stays ignored.
 pub fn watch(lost: &'static str) -> Outcome<Watch> {
     let watch = Watch {
         raised: Arc::default(),
@@ -152,7 +152,7 @@ fn listen(watch: Watch) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The signals that this process was started to ignore: signal k by bit k − 1. Only Linux tells.
+/// The signals that this process was started to ignore, with signal k in bit k − 1. Known only on Linux.
 #[cfg(unix)]
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -27,14 +27,14 @@ use failure::{Failure, Outcome, say};
 /// Fit generative models to your rows, draw new rows, and score them.
 ///
 /// Rows come from a text file (cells separated by commas, tabs, semicolons, bars or spaces, with or without a
-/// header), an NPY or NPZ file, or standard input ("-"). Results go to standard output or to the file of -o, messages
-/// to standard error.
+/// header), an NPY or NPZ file, or standard input ("-"). Results go to standard output or to the file given by -o,
+/// messages to standard error.
 ///
 /// The exit code is 0 for success, 1 for failure, 2 for a command that was not understood, 141 if the reader of
 /// standard output has gone, and 128 plus the number of a signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 ///
-/// RAYON_NUM_THREADS sets the number of threads, which changes no result. QUADRIVIUM_SIMD (avx512, avx2 or scalar)
-/// chooses the instruction set, on which the last digits of results depend.
+/// RAYON_NUM_THREADS sets the number of threads, which does not change results. QUADRIVIUM_SIMD (avx512, avx2 or
+/// scalar) chooses the instruction set, on which the last digits of results depend.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     exit_code(outcome)
 }
 
-/// Checks that the instruction set that was asked for is the one in use.
+/// Checks that the requested instruction set is the one in use.
 fn instruction_set() -> Outcome<()> {
     let used = quadrivium::instruction_set();
     match env::var("QUADRIVIUM_SIMD") {
@@ -78,7 +78,7 @@ fn instruction_set() -> Outcome<()> {
 fn exit_code(outcome: Outcome<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        // As a shell reports a program that a closed pipe ended. There is nobody to tell.
+        // The code by which a shell reports a program that a closed pipe ended. Nobody would read a message.
         Err(Failure::ClosedPipe) => ExitCode::from(141),
         Err(Failure::Operation(message)) => {
             say(format_args!("error: {message}"));

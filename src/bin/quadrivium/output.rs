@@ -1,4 +1,4 @@
-//! Rows that go out.
+//! Writing rows.
 
 use std::fmt;
 use std::io::{self, BufWriter, Stdout, Write};
@@ -17,7 +17,7 @@ pub struct Output {
     /// File for the result; "-" is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// Format of the output. Default: NPY for a file that ends in .npy, else CSV.
+    /// Format of the output. Default: NPY for a file name that ends in .npy, otherwise CSV.
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
@@ -28,7 +28,7 @@ enum Format {
     Npy,
 }
 
-/// Numbers that either format takes.
+/// Numbers that both formats accept.
 pub trait Number: NpyNumber + Into<f64> + fmt::Display + fmt::LowerExp {}
 
 impl Number for f32 {}
@@ -53,8 +53,8 @@ impl Output {
         (!self.is_stdout()).then_some(self.output.as_path())
     }
 
-    /// Opens the output for rows of these columns; `rows` is their number, if it is known in advance. A file takes its
-    /// name only when everything is written.
+    /// Opens the output for rows of these columns; `rows` is their number, if it is known in advance. A file takes
+    /// its name only when everything is written.
     pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
         let (format, name) = (self.format(), self.name());
         if format == Format::Npy && rows.is_none() && self.is_stdout() {
@@ -85,14 +85,14 @@ impl Output {
 
 const BUFFER: usize = 1 << 16;
 
-/// What rows are written to.
+/// The target of the rows.
 enum Sink {
     Stdout(BufWriter<Stdout>),
     File(BufWriter<NewFile>),
 }
 
 impl Sink {
-    /// All is written.
+    /// Finishes the output when everything is written.
     fn finish(self) -> io::Result<()> {
         match self {
             Sink::Stdout(mut stdout) => stdout.flush(),
@@ -123,7 +123,7 @@ enum Writer<T> {
     Counted(NpyWriter<BufWriter<NewFile>, T>),
 }
 
-/// Rows on their way out.
+/// Rows that are being written.
 pub struct Rows<T> {
     writer: Writer<T>,
     name: String,
@@ -142,7 +142,7 @@ impl<T: Number> Rows<T> {
         written.map_err(|error| of_writing(&self.name, error))
     }
 
-    /// All rows are written.
+    /// Finishes the output when all rows are written.
     pub fn finish(self) -> Outcome<()> {
         let finished = match self.writer {
             Writer::Csv(writer) => writer.finish().and_then(Sink::finish),

@@ -1,4 +1,4 @@
-//! Which models there are, with which settings.
+//! The kinds of models and their settings.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ impl Settings {
     }
 }
 
-/// Puts `value` at a path of names with dots between them.
+/// Sets `value` at a path of names separated by dots.
 fn replace(config: &mut Value, field: &str, value: Value) -> Outcome<()> {
     let mut place = config;
     for name in field.split('.') {
@@ -74,8 +74,8 @@ fn replace(config: &mut Value, field: &str, value: Value) -> Outcome<()> {
     Ok(())
 }
 
-/// Replaces what `value` names. Fields that an object does not name stay as they are; an object with a field that
-/// is not there yet is another variant of an enum, or a mistake, and is taken whole.
+/// Replaces the fields that `value` names. Fields that an object does not name are unchanged. An object with a new
+/// field is another variant of an enum, or a mistake, and replaces the old one completely.
 fn merge(place: &mut Value, value: Value) {
     match (place, value) {
         (Value::Object(fields), Value::Object(new)) if new.keys().all(|name| fields.contains_key(name)) => {
@@ -87,7 +87,7 @@ fn merge(place: &mut Value, value: Value) {
     }
 }
 
-/// A config with these fields replaced. What follows from another field of the recipe goes on to do so.
+/// A config with these fields replaced. Fields that the recipe derives from another field are still derived from it.
 pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome<ModelConfig> {
     let kind = config.kind().name();
     let bad = |error: serde_json::Error| Failure::Operation(format!("the settings: {error}"));
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(bins["transform"], json!({"Spline": {"bins": 4, "bound": 4.0}}));
         assert_eq!(set("transform", json!({"Affine": {}}))["transform"], json!({"Affine": {}}));
         assert_eq!(set("transform", json!("Affine"))["transform"], json!("Affine"));
-        // The config itself refuses what it does not know.
+        // The config itself refuses unknown fields.
         let unknown = json!({"lr": 0.01, "rate": 1});
         assert_eq!(set("optimizer", unknown.clone())["optimizer"], unknown);
     }

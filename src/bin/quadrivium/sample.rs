@@ -17,11 +17,11 @@ use crate::values::temperature;
 
 /// Draw rows from a model.
 ///
-/// Rows have the columns of the training data, under the same header. Only a block of rows is in memory at a time, and
-/// the first rows do not depend on how many follow.
+/// Rows have the columns of the training data, under the same header. Only a block of rows is in memory at a time,
+/// and the first rows do not depend on how many follow.
 ///
-/// Of a model with a condition, each row has the condition of --given or else, as often as the training data had it,
-/// one of theirs, and is written with it.
+/// If the model has a condition, each row is drawn under the condition of --given, or otherwise under a random
+/// condition with the frequencies of the training data, and is written with it.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
@@ -57,20 +57,20 @@ pub fn run(args: &Args) -> Outcome<()> {
     };
     if given.is_none() && !columns.condition_is_named && columns.condition().next().is_some() {
         return Err(Failure::Operation(format!(
-            "{}: the file does not tell how often the training had each condition: choose one with --given, a value for {}",
+            "{}: the file does not hold how often each condition occurred: choose one with --given, a value for {}",
             args.model.display(),
             columns.condition_names(),
         )));
     }
     let draws = Draws { args, model: model.as_ref(), columns: &columns, given };
-    // In f32 a column keeps the digits it was learned with, unless it is relative to a value that takes f64.
+    // In f32 a column keeps its digits, unless it is relative to a value that needs f64.
     match columns.all.iter().all(|column| column.units.is_identity()) {
         true => draws.write(|value| value as f32),
         false => draws.write(|value| value),
     }
 }
 
-/// Takes some rows of a model, and their conditions.
+/// Receives some rows of a model, and their conditions.
 type Sink<'a> = dyn FnMut(ArrayView2<f32>, ArrayView2<f64>) -> ControlFlow<()> + 'a;
 
 /// What is drawn.

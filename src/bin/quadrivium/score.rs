@@ -23,7 +23,8 @@ use crate::seed::Purpose;
 /// likelihood it is: exact, a lower bound, an estimate by an ODE or otherwise, or known up to a constant. Only a
 /// block of rows is in memory at a time.
 ///
-/// A model with a condition c scores log p(x|c): each row's condition is read from the columns that had it in training.
+/// If the model has a condition c, the score is log p(x|c): each row's condition is read from the same columns as in
+/// training.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
@@ -59,7 +60,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         return Err(Failure::Operation(message));
     }
     let mut reader = columns.open(&args.data, &args.condition)?;
-    // A density of the model's numbers is one of the data by this.
+    // Converts a density of the model's numbers to one of the data.
     let log_scale: f64 = columns.modeled().map(|column| column.units.scale.ln()).sum();
     let spread = if args.raw { None } else { Spread::of(&columns) };
     let units: Vec<Units> = columns.all.iter().map(|column| column.units).collect();
@@ -111,7 +112,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     Ok(())
 }
 
-/// Values, and standard errors where they are estimates: (n, 1) or (n, 2).
+/// Values, and standard errors if they are estimates: (n, 1) or (n, 2).
 fn numbers(scored: &LogLikelihood) -> Outcome<Array2<f64>> {
     match scored {
         LogLikelihood::Estimate { nats, std_error } => {
@@ -139,12 +140,12 @@ fn at(error: Error, before: usize) -> Error {
     }
 }
 
-/// Columns that training saw spread over their steps, and that are scored so, too.
+/// Columns that were spread over their steps in training, and are spread for scoring, too.
 struct Spread {
     /// In the model's numbers.
     widths: Vec<f64>,
     names: Vec<String>,
-    /// Of the widths in the units of the data, the sum.
+    /// The sum of the logarithms of the widths in the units of the data.
     log_widths: f64,
 }
 

@@ -2,17 +2,17 @@
 
 use quadrivium::numeric::rng::{Rng, Streams};
 
-/// What random numbers are for. Noise for one thing must not be that of another: a model learns the noise that its
-/// training's rows were spread by, and would score them too high with the same noise again.
+/// The purpose of random numbers. Each purpose needs its own noise: a model learns the noise by which its training
+/// rows were spread, and would score rows too high if they were spread by the same noise again.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose {
-    /// A model's first parameters, and its training.
+    /// A model's initial parameters, and its training.
     Training,
-    /// Which rows are held out.
+    /// The choice of held-out rows.
     Split,
-    /// The noise on whole numbers to learn from.
+    /// The noise on whole numbers in training.
     SpreadToLearn,
-    /// The noise on whole numbers to score.
+    /// The noise on whole numbers in scoring.
     SpreadToScore,
     /// Rows to draw.
     Drawing,

@@ -1,4 +1,5 @@
-//! What guidance draws, where the truth is known: variances against their formulas, and adherence against diversity.
+//! The effect of guidance where the truth is known: variances compared with their formulas, and adherence against
+//! diversity.
 //!
 //! `cargo run --release --example guidance` (a minute) · `-- --quick` · with `--features plot`, `-- --picture FILE`
 //! draws the ring · `-- --help` explains the options.
@@ -17,7 +18,7 @@ use quadrivium::nn::{Direction, Inputs, VectorField, Weights, Workspace};
 use quadrivium::numeric::{Real, rng::Rng};
 use quadrivium::{prelude::*, seeded};
 
-/// Variances of guided draws against their formulas; adherence and diversity on a ring of classes.
+/// Variances of guided draws compared with their formulas; adherence and diversity on a ring of classes.
 #[derive(Parser)]
 struct Args {
     /// Fewer rows and steps, to check that everything runs.

@@ -1,4 +1,5 @@
-//! A network of one's own, with derivatives written by hand, in a diffusion on two moons: it trains, draws and scores.
+//! A user's own network, with hand-written derivatives, in a diffusion model of two moons: it trains, draws and
+//! scores.
 //!
 //! `cargo run --release --example own_network`
 
@@ -10,7 +11,7 @@ use quadrivium::nn::{Direction, Inputs, VectorField, Weights, Workspace};
 use quadrivium::numeric::{Real, rng::Rng};
 use quadrivium::{prelude::*, seeded, worlds::Toy};
 
-/// v = tanh(u W₁) W₂, where u are features of a row and of its time; p = [W₁: (U, H), W₂: (H, 2)].
+/// v = tanh(u W₁) W₂, where u are features of a row and its time; p = [W₁: (U, H), W₂: (H, 2)].
 #[derive(Debug)]
 struct OneLayer;
 
@@ -21,8 +22,8 @@ fn view(p: &[f32], columns: usize) -> ArrayView2<'_, f32> {
     ArrayView2::from_shape((p.len() / columns, columns), p).expect("whole rows")
 }
 
-/// Powers of the time, each coordinate, and its sine and cosine at frequencies w that the noise does not hide: (n,
-/// U); or their tangents along ẋ.
+/// Powers of the time, and each coordinate with its sine and cosine at frequencies w that the noise does not hide:
+/// (n, U); or their tangents along ẋ.
 fn features(at: Inputs<f32>, xdot: Option<&[f32]>) -> Array2<f32> {
     Array2::from_shape_fn((at.x.len() / 2, U), |(r, i)| {
         let (k, j) = (i.saturating_sub(4) / 2, 2 * r + i.saturating_sub(4) % 2);

@@ -1,6 +1,6 @@
 //! Trains a model of each paradigm on two moons and draws the documentation's pictures.
 //!
-//! `cargo run --release --features plot --example pictures` writes SVGs to target/pictures in a minute or two ·
+//! `cargo run --release --features plot --example pictures` writes SVG files to target/pictures in a minute or two ·
 //! `-- docs/pictures` renews those of the documentation · `-- --help` explains the options.
 
 use quadrivium::{ComponentCount, Sampler, Step};
@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Enough components for a bend to look smooth.
+/// Enough components for a curve to look smooth.
 fn mixture() -> GaussianMixtureConfig {
     GaussianMixtureConfig { components: ComponentCount::Fixed(16), ..Default::default() }
 }
@@ -110,7 +110,7 @@ fn bar(what: &str, steps: usize) -> impl FnMut(&Step<'_>) -> ControlFlow<()> + u
     }
 }
 
-/// Writes pictures, and says where.
+/// Writes pictures, and reports where.
 struct Album {
     args: Args,
 }

@@ -1,7 +1,7 @@
 //! Reruns the commands behind the measured tables and writes what they print into `docs/RESULTS.md`, and the table of
 //! `README.md`, between `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
 //!
-//! `cargo run --release --example results` takes hours and wants a machine without other work · `-- --only NAME`
+//! `cargo run --release --example results` takes hours and needs a machine without other work · `-- --only NAME`
 //! · `-- --check` · `-- --quick` · `-- --help` explains the options.
 
 use std::ops::Range;
@@ -19,8 +19,8 @@ struct Args {
     /// Measure nothing: check that every block is in its document, and that copied columns agree with their source.
     #[arg(long)]
     check: bool,
-    /// Run each command in its quick form and write to target/results, to check that everything works; the figures mean
-    /// little.
+    /// Run each command in its quick form and write to target/results, to check that everything works; the figures
+    /// mean little.
     #[arg(long, conflicts_with = "check")]
     quick: bool,
 }
@@ -44,7 +44,7 @@ use Source::{Columns, Command as Prints};
 const README: &str = "README.md";
 const RESULTS: &str = "docs/RESULTS.md";
 
-/// All blocks; those that copy come after their sources.
+/// All blocks; blocks that copy from others come after their sources.
 const BLOCKS: &[Block] = &[
     Block {
         name: "grid",
@@ -160,7 +160,7 @@ fn run(args: &Args) -> Outcome<()> {
     Ok(())
 }
 
-/// That documents and [`BLOCKS`] name the same blocks, and that copied columns agree with their source.
+/// Checks that documents and [`BLOCKS`] name the same blocks, and that copied columns agree with their source.
 fn check(root: &Path) -> Outcome<()> {
     for file in [README, RESULTS] {
         let text = std::fs::read_to_string(root.join(file))?;
@@ -184,7 +184,7 @@ fn check(root: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// Copies of the documents below target/, to be written to instead.
+/// Copies of the documents in target/, which are written instead of the originals.
 fn copies(root: &Path) -> Outcome<PathBuf> {
     let folder = root.join("target/results");
     std::fs::create_dir_all(folder.join("docs"))?;
@@ -194,7 +194,7 @@ fn copies(root: &Path) -> Outcome<PathBuf> {
     Ok(folder)
 }
 
-/// Which version measures, and on what.
+/// The version that is measured, and the machine.
 fn provenance(root: &Path) -> String {
     let git = |arguments: &str| {
         let words: Vec<String> =
@@ -244,13 +244,13 @@ fn output(root: &Path, words: &[String]) -> Outcome<String> {
     }
 }
 
-/// The document has headings of its own.
+/// The output without headings, because the document has its own.
 fn without_headings(printed: &str) -> String {
     let kept: Vec<&str> = printed.trim().lines().filter(|line| !line.starts_with('#')).collect();
     kept.join("\n").trim().to_string()
 }
 
-/// Where the content of a block is.
+/// The range of a block's content.
 fn place(text: &str, name: &str) -> Outcome<Range<usize>> {
     let [begin, end] = ["begin", "end"].map(|mark| format!("<!-- {name}: {mark} -->\n"));
     let once = |mark: &str| match text.match_indices(mark).collect::<Vec<_>>()[..] {
@@ -264,7 +264,7 @@ fn place(text: &str, name: &str) -> Outcome<Range<usize>> {
     Ok(from..to)
 }
 
-/// The document with another content in the block of that name.
+/// The document with new content in the block with this name.
 fn replaced(text: &str, name: &str, new: &str) -> Outcome<String> {
     let old = place(text, name)?;
     Ok(format!("{}{}\n{}", &text[..old.start], new.trim(), &text[old.end..]))

@@ -1,7 +1,7 @@
-//! Trains one diffusion and draws from it by every sampler in few and in many steps: quality against network
-//! evaluations, each distance beside its floor.
+//! Trains one diffusion model and draws from it with every sampler, in few and in many steps: quality against network
+//! evaluations, with the floor of each distance.
 //!
-//! `cargo run --release --example steps_vs_quality` · `-- --analytic` adds what a perfect network would score ·
+//! `cargo run --release --example steps_vs_quality` · `-- --analytic` adds the results of a perfect network ·
 //! `-- --help` explains the options.
 
 use quadrivium::{Card, Sampler, Samples, Step};
@@ -22,7 +22,7 @@ use quadrivium::worlds::{DiffusedMixture, Modes, Toy};
 use quadrivium::{metrics, prelude::*, seeded};
 use serde_json::{Value, json};
 
-/// Quality against network evaluations: one trained diffusion, many samplers.
+/// Quality against network evaluations: one trained diffusion model, many samplers.
 #[derive(Parser)]
 struct Args {
     /// What is learned.
@@ -128,7 +128,7 @@ fn run(args: &Args) -> std::result::Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Distances to the truth and, of mixtures, what is known of the modes.
+/// Distances to the truth and, for mixtures, the mode coverage.
 #[derive(Clone, Copy)]
 struct Quality {
     energy: f64,
@@ -156,7 +156,7 @@ impl Quality {
     }
 }
 
-/// One training: `trained` and `perfect` hold a figure for each sampler.
+/// One training run: `trained` and `perfect` hold a figure for each sampler.
 struct Seed {
     floors: Vec<Quality>,
     trained: Vec<Row>,
@@ -220,7 +220,7 @@ fn measure(
     Ok(Seed { floors, trained, perfect })
 }
 
-/// The rows, and µs a row: the median of up to five draws that fill a second, after one that warms up.
+/// The rows, and µs per row: the median of up to five draws that fill a second, after a warm-up draw.
 fn timed(model: &Diffusion, rows: usize, seed: u64) -> Result<(Samples, f64)> {
     let draw = || model.sample(rows, &SampleOptions::default(), &mut seeded(seed));
     model.sample(rows.div_ceil(10), &SampleOptions::default(), &mut seeded(seed))?;
@@ -242,7 +242,7 @@ fn bar(what: &str, steps: usize) -> ProgressBar {
     ProgressBar::new(steps as u64).with_style(style).with_prefix(what.to_string())
 }
 
-/// Mean and sample standard deviation; of one value, the value.
+/// Mean and sample standard deviation; for a single value, only the value.
 fn stat(values: impl Iterator<Item = f64>) -> Option<(f64, Option<f64>)> {
     let values: Vec<f64> = values.collect();
     let n = values.len() as f64;

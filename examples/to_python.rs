@@ -1,5 +1,6 @@
-//! Saves a VAE and a diffusion, with the outputs of their networks at a few points for `python/from_safetensors.py`
-//! to reproduce: `cargo run --release --features safetensors --example to_python -- FOLDER`.
+//! Saves a VAE and a diffusion model, with the outputs of their networks at a few points for
+//! `python/from_safetensors.py` to reproduce: `cargo run --release --features safetensors --example to_python --
+//! FOLDER`.
 
 use std::path::PathBuf;
 

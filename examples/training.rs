@@ -1,9 +1,10 @@
-//! A training with a progress bar, a log, checkpoints and early stopping. Ctrl-C ends it and keeps the model; the
+//! Training with a progress bar, a log, checkpoints and early stopping. Ctrl-C ends it and keeps the model; the
 //! same command resumes it.
 //!
 //! `cargo run --release --features progress,safetensors --example training -- target/training`
 //!
-//! The folder then contains the model, `moons.safetensors`, and the log, `log.jsonl`, with a line for every tenth step.
+//! The folder then contains the model, `moons.safetensors`, and the log, `log.jsonl`, with a line for every tenth
+//! step.
 
 use std::fs::{self, File};
 use std::io::{IsTerminal, Write};

@@ -1,5 +1,5 @@
-//! Flow matching from one distribution to another, with and without optimal-transport couplings: exact W₂ of
-//! carried rows to fresh ones in the protocol of Tong et al. 2024, beside its floor and the published figures.
+//! Flow matching from one distribution to another, with and without optimal-transport pairings: the exact W₂ between
+//! carried rows and fresh ones in the protocol of Tong et al. 2024, with its floor and the published figures.
 //!
 //! `cargo run --release --example transport` (a quarter of an hour, half of it the exact distances) · `-- --quick`
 //! · `-- --help` explains the options.
@@ -19,7 +19,7 @@ use quadrivium::rand::Rng as _;
 use quadrivium::worlds::Toy;
 use quadrivium::{prelude::*, seeded};
 
-/// Exact W₂ of flows between distributions, beside its floor.
+/// Exact W₂ of flows between distributions, with its floor.
 #[derive(Parser)]
 struct Args {
     /// Repeat with this many seeds, each with its own data and training, and print mean ± standard deviation.
@@ -71,7 +71,7 @@ impl Figure {
     }
 }
 
-/// (name, source, data, published for flow matching and for its optimal-transport coupling)
+/// (name, source, data, published figures for flow matching and for its optimal-transport pairing)
 const PAIRS: [(&str, Figure, Figure, [&str; 2]); 3] = [
     ("N → 8gaussians", Figure::Normal, Figure::Gaussians, ["0.343 ± 0.058", "0.303 ± 0.043"]),
     ("moons → 8gaussians", Figure::Moons, Figure::Gaussians, ["–", "0.601 ± 0.027"]),

@@ -1,4 +1,4 @@
-//! Trains every model under a condition: p(x|c) for a class, for numbers, and for handwritten digits, measured against
+//! Trains every model with a condition: p(x|c) for a class, for numbers, and for handwritten digits, compared with
 //! the truth where it is known.
 //!
 //! `cargo run --release --example conditional` · `-- --quick` checks that everything runs · `-- --help` explains the
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use self::world::World;
 
-/// Every model under a condition, against the truth.
+/// Every model with a condition, compared with the truth.
 #[derive(Parser)]
 struct Args {
     /// What is learned; all if none is named.
@@ -48,7 +48,7 @@ enum Data {
     Digits,
 }
 
-/// What a model did.
+/// The results of a model.
 struct Row {
     model: String,
     /// E[ln p(x|c) − ln p̂(x|c)] over true rows, in nats: how far the NLL is above h(x|c). `None` where either is not
@@ -106,7 +106,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// Trains a model by its recipe, and asks it for each condition in turn.
+/// Trains a model by its recipe, and draws under each condition in turn.
 fn measure(world: &World, kind: Kind, quick: bool, streams: Streams) -> Result<Row> {
     let rng = |index| streams.stream(index);
     let data = world.training(if quick { 400 } else { 10_000 }, &mut rng(0))?;

@@ -8,13 +8,13 @@ use quadrivium::tables::{self, Table};
 use quadrivium::worlds::Toy;
 use quadrivium::{HeldOut, prelude::*};
 
-/// The angles that are asked for, equally spaced.
+/// The number of equally spaced angles that are requested.
 const ANGLES: usize = 8;
 
-/// Neighbors that a digit's class is found by.
+/// The number of neighbors that determine a digit's class.
 const NEIGHBORS: usize = 5;
 
-/// Rows x with a condition c, and who tells from x which c it was.
+/// Rows x with a condition c, and a classifier that finds c from x.
 pub struct World {
     pub about: &'static str,
     pub kind: ConditionKind,
@@ -231,7 +231,7 @@ fn square(center: ArrayView1<f64>, x: ArrayView1<f32>) -> f64 {
     center.iter().zip(x).map(|(m, &x)| (m - f64::from(x)).powi(2)).sum()
 }
 
-/// A point turned about the origin.
+/// A point rotated about the origin.
 fn turned([x, y]: [f32; 2], by: f64) -> (f32, f32) {
     let ((sin, cos), (x, y)) = (by.sin_cos(), (f64::from(x), f64::from(y)));
     ((cos * x - sin * y) as f32, (sin * x + cos * y) as f32)

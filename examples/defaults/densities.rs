@@ -1,4 +1,5 @@
-//! Densities that are known exactly, beyond the toys of the library: curved, heavy-tailed, edged, of 8 and 16 columns.
+//! Densities that are known exactly, in addition to the library's toys: curved, heavy-tailed, with edges, of 8 and 16
+//! columns.
 
 use std::f64::consts::TAU;
 
@@ -29,7 +30,7 @@ fn log_normal(x: f64, mean: f64, sd: f64) -> f64 {
     -0.5 * ((x - mean) / sd).powi(2) - sd.ln() - 0.5 * TAU.ln()
 }
 
-/// Columns that are drawn independently, each alike.
+/// Independent, identically distributed columns.
 fn independent(
     name: &'static str,
     dim: usize,

@@ -1,10 +1,10 @@
-//! How well the defaults fit: every kind of model by its recipe, on densities that are known and on real tables.
+//! How well the defaults fit: every kind of model, configured by its recipe, on known densities and on real tables.
 //!
 //! `python3 examples/defaults/tables.py target/defaults` writes the tables (needs scikit-learn);
 //! `cargo run --release --example defaults` then prints, for a known density, the gap: the negative log-likelihood of
-//! held-out rows less the truth's, in nats a row; for a table, the negative log-likelihood less that of one Gaussian
-//! with a full covariance. Both are means over seeds or splits; 0 is perfect for a gap, and a table's figure should be
-//! below 0, as should that of the best model below scikit-learn's.
+//! held-out rows minus that of the truth, in nats per row; for a table, the negative log-likelihood minus that of one
+//! Gaussian with a full covariance. Both are means over seeds or splits. A perfect gap is 0. A table's figure should
+//! be below 0, and the figure of the best model should be below that of scikit-learn.
 
 mod densities;
 
@@ -65,7 +65,7 @@ const KINDS: [Kind; 8] = [
     Kind::Energy,
 ];
 
-/// What one seed or split is measured on.
+/// The data of one seed or split.
 struct Case {
     train: Array2<f32>,
     test: Array2<f32>,
@@ -75,7 +75,7 @@ struct Case {
     peers: Option<[f64; 2]>,
 }
 
-/// A model on all cases of a density or a table: figure and seconds of training for each.
+/// A model on all cases of a density or a table, with the figure and the seconds of training for each.
 struct Cell {
     data: String,
     kind: Kind,
@@ -183,8 +183,8 @@ fn read(folder: &Path, name: &str, splits: usize) -> Outcome<Vec<Case>> {
         .collect()
 }
 
-/// Trains and scores a kind of model on each case; `None` if its likelihood is not normalized here: an energy's is by
-/// quadrature, which more than two columns do not allow.
+/// Trains and scores a kind of model on each case; `None` if its likelihood is not normalized, as for an energy model
+/// with more than two columns, where quadrature is not possible.
 fn measure(name: &str, kind: Kind, cases: &[Case], args: &Args) -> Outcome<Option<Cell>> {
     let mut runs = Vec::new();
     for (seed, case) in cases.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! How time and memory grow: the exponent b of milliseconds ∝ sizeᵇ, between neighboring sizes and over the last three.
+//! How time and memory grow: the exponent b in milliseconds ∝ sizeᵇ, between neighboring sizes and over the last
+//! three.
 
 use std::fmt::{Display, Formatter};
 use std::ops::ControlFlow;
@@ -88,7 +89,7 @@ fn draw(model: &dyn Generative, n: usize) {
     std::hint::black_box(model.sample(n, &SampleOptions::default(), &mut seeded(1)).expect("valid options"));
 }
 
-/// The cost of a size.
+/// The cost at one size.
 struct Figure {
     ms: f64,
     peak_mib: Option<f64>,

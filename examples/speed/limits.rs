@@ -7,7 +7,7 @@ use std::time::Instant;
 use pulp::{Arch, Simd, WithSimd};
 use quadrivium::nn::Activation;
 
-/// The limits that a [`Cost`](crate::workloads::Cost) is divided by.
+/// The limits by which a [`Cost`](crate::workloads::Cost) is divided.
 pub struct Limits {
     /// f32 fused multiply-adds, counted as two operations, in 10⁹ per second.
     pub gflops: f64,
@@ -72,7 +72,7 @@ fn gflops() -> f64 {
     flops / started.elapsed().as_secs_f64() / 1e9
 }
 
-/// The library's own kernel of an activation in L1, after a copy that refills the values; or that copy alone.
+/// The library's own kernel for an activation in L1, after a copy that refills the values; or only that copy.
 struct Apply {
     activation: Option<Activation>,
     x: Vec<f32>,

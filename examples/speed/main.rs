@@ -1,4 +1,4 @@
-//! How fast the library is compared with the shortest time that this machine needs for the same arithmetic, and
+//! The speed of the library, compared with the shortest time that this machine needs for the same arithmetic, and
 //! with JAX, measured in turns in one run.
 //!
 //! `cargo run --release --example speed` · `-- --peer jax` (needs Python with jax and optax) · `-- --growth`
@@ -316,7 +316,7 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
-/// To three digits.
+/// Rounded to three digits.
 fn digits(ms: f64) -> String {
     let digits = (2.0 - ms.log10().floor()).clamp(0.0, 6.0) as usize;
     format!("{ms:.digits$}")

@@ -1,4 +1,4 @@
-//! JAX in a process of its own that makes one measurement at a time, so that the two libraries can take turns.
+//! JAX in a separate process that makes one measurement at a time, so that the two libraries can take turns.
 
 use std::io::{BufRead, BufReader, Error, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

@@ -1,4 +1,4 @@
-//! The pictures of one data set, collected while its models train: of the first seed.
+//! The pictures of one data set for the first seed, collected while its models train.
 
 use quadrivium::{LikelihoodKind, Sampler, Step, TrainReport};
 use std::ops::ControlFlow;
@@ -22,7 +22,7 @@ pub struct Chapter {
     pub pictures: Vec<(&'static str, Picture)>,
 }
 
-/// The pictures: those for rows of any width and, in the plane, those of the rows themselves.
+/// The pictures: some for rows of any width and, for two columns, pictures of the rows themselves.
 pub struct Album {
     pub paths: Chapter,
     pub models: Vec<Chapter>,
@@ -39,10 +39,10 @@ struct Plane {
     truth: Option<DensityMap>,
 }
 
-/// Rows in a scatter: enough to see a shape, few enough that a page stays small.
+/// Rows in a scatter plot: enough to see a shape, few enough to keep the page small.
 const SHOWN: usize = 1_200;
 
-/// How distances are named.
+/// The name of the distance.
 pub const MEASURE: &str = "energy distance";
 
 impl Album {
@@ -199,7 +199,7 @@ fn heading(candidate: &Candidate) -> String {
     }
 }
 
-/// Latency against quality, every row of the table a mark.
+/// Latency against quality, with a mark for every row of the table.
 pub fn chart(results: &Results) -> Result<Picture> {
     let rows: Vec<_> = results.latency_and_quality().into_iter().filter(|row| row.3 > 0.0).collect();
     let points: Vec<Tradeoff<'_>> = rows

@@ -1,5 +1,5 @@
-//! Trains every paradigm on data of known density and on real data, and prints the trade-off table, all of it
-//! measured.
+//! Trains every paradigm on data of known density and on real data, and prints the trade-off table. All its figures
+//! are measured.
 //!
 //! `cargo run --release --example tradeoffs` · `-- --help` explains the options.
 
@@ -140,8 +140,8 @@ fn run(args: &Args) -> Outcome<()> {
     Ok(())
 }
 
-/// The table of one data set, of every model and seed or of those before an interruption, and its pictures if a
-/// report is wanted.
+/// The table of one data set, with every model and seed (or those before an interruption), and its pictures if a
+/// report is requested.
 fn compare(
     source: &Source,
     args: &Args,

@@ -1,4 +1,4 @@
-//! One model on one data set: train it, draw from it, score with it, and hold the figures against its card.
+//! One model on one data set: train it, draw from it, score with it, and compare the figures with its card.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use quadrivium::{Card, Generative, LikelihoodOptions, Result, SampleOptions, see
 
 use crate::source::Split;
 
-/// How much is drawn and scored.
+/// How many rows are drawn and scored.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     /// Rows of the bulk draw, on which quality is measured too.
@@ -34,7 +34,7 @@ pub struct Figures {
     pub train_s: f64,
 }
 
-/// What scoring found. A diffusion's likelihood is the same for all its samplers, so it is measured once.
+/// The result of scoring. A diffusion's likelihood is the same for all its samplers, so it is measured once.
 #[derive(Clone, Copy)]
 pub struct Score {
     kind: LikelihoodKind,

@@ -1,4 +1,4 @@
-//! The rows of the table: which models, and how long each trains on which data.
+//! The rows of the table: the models, and how long each trains on which data.
 
 use quadrivium::numeric::rng::Rng;
 use quadrivium::prelude::*;
@@ -56,7 +56,7 @@ impl Candidate {
     }
 }
 
-/// How long to train, by how much there is to learn from.
+/// How long to train, depending on the amount of data.
 #[derive(Clone, Copy)]
 pub struct Rule {
     /// A few hundred real rows are learned in a second, and then by heart. How long is long enough was found

@@ -12,7 +12,7 @@ use crate::source::Split;
 
 type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// There is none.
+/// A type without values: there is never an album.
 pub struct Album(Infallible);
 
 impl Album {

@@ -1,4 +1,4 @@
-//! The report as one self-contained HTML page, with its pictures beside it as files.
+//! The report as one self-contained HTML page, with its pictures also in separate files.
 
 use std::path::Path;
 
@@ -79,7 +79,7 @@ fn chapter(
     Ok(out + "</div>\n</details>\n")
 }
 
-/// A picture in the page, and as SVG and PNG beside it.
+/// A picture in the page, and in separate SVG and PNG files.
 fn figure(
     dir: &Path,
     name: &str,
@@ -104,7 +104,7 @@ fn figure(
     ))
 }
 
-/// A table in a box that scrolls by itself; its headings sort it.
+/// A table in its own scrollable box; a click on a heading sorts it.
 fn table(caption: &str, class: &str, header: &[&str], rows: &[Vec<String>]) -> String {
     let caption = text(caption);
     let mut out = format!(
@@ -127,7 +127,7 @@ fn text(raw: &str) -> String {
     raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Letters and digits alone, for a file's name and an address in the page.
+/// Only letters and digits, for a file name and an anchor in the page.
 fn slug(name: &str) -> String {
     let kept: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();

@@ -1,4 +1,4 @@
-//! The rest of the family, for `--all`: flows, energies and scores, and the yardsticks without a network.
+//! The other models, for `--all`: flows, energy and score models, and the baselines without a network.
 
 use quadrivium::energy::Normalization;
 use quadrivium::numeric::rng::Rng;
@@ -11,7 +11,7 @@ use quadrivium::{
 use crate::models::{Candidate, Rule};
 use crate::source::{Name, Source};
 
-/// The models beside the four paradigms, untrained, each with its training.
+/// The models other than the four paradigms, untrained, each with its training.
 pub fn relatives(
     source: &Source,
     dim: usize,

@@ -40,7 +40,7 @@ fn gaussian_nll(split: &Split) -> Option<f64> {
     Some(-reference.mean()?)
 }
 
-/// Mean and, of two or more, sample standard deviation.
+/// Mean and, for two or more values, sample standard deviation.
 #[derive(Clone, Copy)]
 struct Stat {
     mean: f64,
@@ -468,7 +468,7 @@ fn markdown() -> Table {
     table
 }
 
-/// What the map predicts for each model; unless `wide`, in at most 100 columns of text.
+/// The predictions of the map for each model; unless `wide`, in at most 100 characters per line.
 pub fn predictions(results: &Results, wide: bool) -> Table {
     let (header, rows) = predictions_cells(results);
     let few = ["model", "training objective", "latency", "nfe", "likelihood"];
@@ -513,7 +513,7 @@ pub fn predictions_cells(results: &Results) -> (Vec<&'static str>, Vec<Vec<Strin
     (header, results.figures[0].iter().map(row).collect())
 }
 
-/// Every figure, for machines. A number that is not finite is null.
+/// Every figure, in machine-readable form. A number that is not finite is null.
 pub fn json(all: &[Results], seeds: usize, threads: usize) -> Value {
     let rows: Vec<Value> = all.iter().flat_map(Results::json_rows).collect();
     json!({ "rows": rows, "seeds": seeds, "threads": threads })

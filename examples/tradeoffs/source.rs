@@ -9,7 +9,7 @@ use quadrivium::tables::{dequantize, read_table, shuffle_rows};
 use quadrivium::worlds::{Modes, Toy};
 use quadrivium::{Dataset, Result, metrics};
 
-/// What the table can be made on.
+/// The data sets on which the table can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Name {
     /// 8 Gaussians on a circle, σ = 0.01.
@@ -55,13 +55,13 @@ pub struct Split {
     pub floors: Vec<f64>,
 }
 
-/// Pairs of samples that a seed adds to the floor.
+/// The number of sample pairs that each seed adds to the floor.
 const FLOOR_PAIRS: usize = 20;
 
 /// Training rows of the mixtures, as in the published protocols.
 const TRAIN_ROWS: usize = 100_000;
 
-/// Rows with an unknown density: one of this many is held out.
+/// For rows with an unknown density, one of this many is held out.
 const HELD_OUT: usize = 5;
 
 impl Source {

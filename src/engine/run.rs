@@ -89,7 +89,9 @@ impl Course {
         let ordered =
             validation.is_sorted_by(|a, b| a.0 < b.0) && validation.iter().all(|&(at, _)| at <= done);
         if done > steps || parts.iter().any(|(_, all)| all.len() != done) || !ordered {
-            return Err(Error::File(FileError::Format { what: "numbers that no training can leave behind".into() }));
+            return Err(Error::File(FileError::Format {
+                what: "numbers that no training can leave behind".into(),
+            }));
         }
         Ok(())
     }

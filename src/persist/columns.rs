@@ -179,7 +179,11 @@ fn check(columns: &[Column], model: &dyn Persist) -> Result<()> {
     let (modeled, condition): (Vec<&Column>, Vec<&Column>) =
         columns.iter().partition(|column| column.role.is_modeled());
     if modeled.len() != model.dim() {
-        return Err(broken(format!("{} columns are named, but the model has {}", modeled.len(), model.dim())));
+        return Err(broken(format!(
+            "{} columns are named, but the model has {}",
+            modeled.len(),
+            model.dim()
+        )));
     }
     check_condition(columns, &condition, model.condition())?;
     let mut seen = HashSet::new();
@@ -228,9 +232,7 @@ fn check_condition(columns: &[Column], condition: &[&Column], kind: ConditionKin
             Role::Modeled => true,
         };
         if !sound {
-            return Err(broken(format!(
-                "the column {name:?} of the condition has invalid values"
-            )));
+            return Err(broken(format!("the column {name:?} of the condition has invalid values")));
         }
     }
     Ok(())

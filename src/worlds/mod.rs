@@ -397,5 +397,10 @@ impl Distribution for Toy {
 
 fn check_temperature(options: &SampleOptions) -> Result<()> {
     let temperature = options.temperature;
-    check(temperature == 1.0, "SampleOptions::temperature", temperature, "1: a known truth has no other temperature")
+    check(
+        temperature == 1.0,
+        "SampleOptions::temperature",
+        temperature,
+        "1: a known truth has no other temperature",
+    )
 }

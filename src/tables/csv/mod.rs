@@ -187,7 +187,8 @@ impl<R: BufRead> TextRows<R> {
             self.comment.get_or_insert(self.records.line());
         }
         if let Some(line) = self.comment {
-            let expected = "a row: comments may only be before or after the rows, unless their character is chosen";
+            let expected =
+                "a row: comments may only be before or after the rows, unless their character is chosen";
             return Err(parse(line, 0, "#", expected));
         }
         self.row += 1;

@@ -110,7 +110,9 @@ impl Description {
         };
         let bytes = rows.checked_mul(columns).and_then(|n| n.checked_mul(stored.bytes as u64));
         if columns == 0 || bytes.is_none_or(|bytes| bytes > i64::MAX as u64) {
-            return Err(broken(format!("its shape is {shape:?}: expected at least one column, and less than 2⁶³ bytes")));
+            return Err(broken(format!(
+                "its shape is {shape:?}: expected at least one column, and less than 2⁶³ bytes"
+            )));
         }
         // One column is the same in either order, and C order can be read row by row.
         Ok(Description { stored, fortran: fortran && columns > 1, rows, columns })

@@ -1,5 +1,5 @@
-//! The map of the field as data: which objective and which sampling procedure make up which paradigm, and what
-//! the literature predicts for it, so that a test or a table can compare the predictions with measurements.
+//! The map of the field as data: which objective and sampling procedure belong to which paradigm, and what the
+//! literature predicts for them, so that a test or a table can compare the predictions with measurements.
 //!
 //! ```
 //! use quadrivium::map::{self, Objective, Paradigm, Sampling};
@@ -31,8 +31,8 @@ pub enum LikelihoodKind {
 }
 
 impl LikelihoodKind {
-    /// The claim as one about the negative log-likelihood (NLL): a lower bound on log p is an upper bound on
-    /// the NLL, and the other claims are the same.
+    /// The claim about the negative log-likelihood (NLL): a lower bound on log p is an upper bound on the NLL; the
+    /// other claims are unchanged.
     ///
     /// ```
     /// use quadrivium::LikelihoodKind;
@@ -76,9 +76,9 @@ pub enum Paradigm {
     Flow,
     /// An energy, p(x) ∝ exp(−E(x)), or its slope, the score.
     Energy,
-    /// A density in closed form, without a network: what a network has to beat.
+    /// A density in closed form, without a network, as a baseline for networks.
     Baseline,
-    /// None of these: a known truth, or an experiment that has no place on the map yet.
+    /// None of these: a known truth, or an experiment that is not on the map yet.
     OffTheMap,
 }
 
@@ -93,10 +93,10 @@ pub enum Objective {
     Elbo,
     /// min_G max_D E[log D(x)] + E[log(1 − D(G(z)))], one value for both players.
     Minimax,
-    /// The generator maximizes log D(G(z)); the discriminator pays (γ/2) E‖∇D(x)‖² on real rows.
+    /// The generator maximizes log D(G(z)); the discriminator has the penalty (γ/2) E‖∇D(x)‖² on real rows.
     NonSaturatingR1,
-    /// −E log σ(D(x) − D(G(z))) for the discriminator, the reverse for the generator; the discriminator pays (γ/2) E‖∇D‖²
-    /// on real and on generated rows.
+    /// −E log σ(D(x) − D(G(z))) for the discriminator, and with the opposite sign inside σ for the generator; the
+    /// discriminator has the penalty (γ/2) E‖∇D‖² on real and on generated rows.
     Relativistic,
     /// E[D(G(z))] − E[D(x)] + λ E(‖∇D(x̂)‖ − 1)².
     WassersteinGp,
@@ -115,7 +115,7 @@ pub enum Objective {
     /// −ln of the mean of kernels centered on the training rows; their width is found by a rule or by
     /// cross-validation.
     KernelSmoothing,
-    /// Nothing, or nothing that the map knows.
+    /// Nothing, or an objective that is not on the map.
     OffTheMap,
 }
 
@@ -153,8 +153,8 @@ pub enum Sampling {
 
 impl Objective {
     /// The unit of the losses in a [`TrainReport`](crate::TrainReport) for this objective. Networks work on
-    /// standardized columns, so their nats, errors and velocities are those of columns in standard deviations;
-    /// the baselines work in the units of the data.
+    /// standardized columns, so their nats, errors and velocities are for columns in standard deviations; the
+    /// baselines work in the units of the data.
     ///
     /// ```
     /// use quadrivium::map::Objective;
@@ -181,8 +181,9 @@ impl Objective {
         }
     }
 
-    /// Whether the loss on held-out rows tells which parameters are best, as
-    /// [`patience`](crate::TrainOptions::patience) needs. The loss of a game and a contrast with chains do not.
+    /// Whether the loss on held-out rows shows which parameters are best, which
+    /// [`patience`](crate::TrainOptions::patience) needs. The loss of a game and a contrast with chains do not show
+    /// it.
     ///
     /// ```
     /// use quadrivium::map::Objective;
@@ -211,20 +212,19 @@ impl Sampling {
 /// What the objective measures between data and model, if any auxiliary network (a critic) is at its optimum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Divergence {
-    /// KL(data ‖ model): large where the data has rows that the model finds improbable, so the model covers
-    /// all modes.
+    /// KL(data ‖ model): large if the data have rows that the model finds improbable, so the model covers all modes.
     ForwardKl,
     /// An upper bound on KL(data ‖ model).
     ForwardKlBound,
     /// The Jensen–Shannon divergence: it is constant, and its gradient vanishes, where data and model do not
     /// overlap.
     JensenShannon,
-    /// KL(model ‖ data) − 2·Jensen–Shannon: missing a mode costs little, inventing one costs much. The
-    /// generator's gradient at the optimal discriminator, held fixed, is the gradient of this; its loss is not
-    /// the value of it (Arjovsky & Bottou 2017, theorem 2.5).
+    /// KL(model ‖ data) − 2·Jensen–Shannon: missing a mode costs little, inventing one costs much. The generator's
+    /// gradient, with the optimal discriminator held fixed, is the gradient of this divergence, but the generator's
+    /// loss is not its value (Arjovsky & Bottou 2017, theorem 2.5).
     ReverseKlLessJs,
-    /// 2 ln 2 − 2 min_D E softplus(D(x̃) − D(x)), x from the data and x̃ from the model: 0 only where the two agree
-    /// (Jolicoeur-Martineau 2020).
+    /// 2 ln 2 − 2 min_D E softplus(D(x̃) − D(x)), x from the data and x̃ from the model: 0 only if the two
+    /// distributions agree (Jolicoeur-Martineau 2020).
     Relativistic,
     /// The Wasserstein-1 distance, if the penalty keeps the critic's slope at 1. It grows with the distance over
     /// which mass has to be moved.
@@ -232,7 +232,7 @@ pub enum Divergence {
     /// The Fisher divergence over the noise levels. Weighted by g² it bounds the forward KL (Song, Durkan et
     /// al. 2021).
     Fisher,
-    /// The Fisher divergence from the data blurred by one noise level: the blurred density is learned.
+    /// The Fisher divergence from the data blurred by one noise level, so the model learns the blurred density.
     FisherAtOneLevel,
     /// The squared error of a velocity field along the paths. For a Lipschitz field it bounds W₂² (Albergo &
     /// Vanden-Eijnden 2023, proposition 3).
@@ -286,7 +286,7 @@ pub enum FailureMode {
     CurseOfDimension,
 }
 
-/// Where an objective and a sampling procedure stand on the map, and what the literature predicts for them.
+/// The place of an objective and a sampling procedure on the map, and what the literature predicts for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Which way of learning this is.
@@ -301,7 +301,7 @@ pub struct Place {
     pub failures: &'static [FailureMode],
 }
 
-/// Where an objective and a sampling procedure stand on the map; `None` for a pair that no method uses.
+/// The place of an objective and a sampling procedure on the map; `None` for a pair that no method uses.
 ///
 /// Sources: Goodfellow, *Deep Learning*, ch. 20, and Bond-Taylor et al. 2022 (the comparison); Goodfellow et
 /// al. 2014 (Jensen–Shannon); Arjovsky et al. 2017 (Wasserstein-1); Kingma & Welling 2014 (the bound);
@@ -432,8 +432,8 @@ pub struct Card {
 }
 
 impl Card {
-    /// The card of a model with that objective and sampling, with what the literature predicts for the pair if the map
-    /// knows it.
+    /// The card of a model with this objective and sampling procedure, with the predictions of the literature if the
+    /// pair is on the map.
     ///
     /// ```
     /// use quadrivium::map::{Card, Objective, Paradigm, Sampling};

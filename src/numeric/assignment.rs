@@ -1,4 +1,4 @@
-//! The assignment problem: the permutation σ of least Σᵢ c(i, σ(i)), exactly.
+//! The assignment problem: the exact permutation σ with the lowest Σᵢ c(i, σ(i)).
 
 use super::Real;
 use super::simd::vectorize;

@@ -1,4 +1,4 @@
-//! What the rest stands on: number types, random streams, kernels.
+//! The foundations of the crate: number types, random streams, kernels.
 
 pub mod assignment;
 pub(crate) mod cholesky;
@@ -13,16 +13,17 @@ mod special;
 
 pub use real::Real;
 
-/// Rows that go through a network together, in sampling, scoring and training: enough to use each weight often,
-/// and few enough that their activations at width 128 fit a 1 MiB L2 cache with all that training keeps.
+/// The number of rows that go through a network together, in sampling, scoring and training: enough to reuse each
+/// weight often, and few enough that their activations at width 128, with everything that training keeps, fit into a
+/// 1 MiB L2 cache.
 pub const TILE: usize = 64;
 
-/// ln Σ eᵘ, the largest term taken out, so that neither tail under- or overflows; −∞ of nothing.
+/// ln Σ eᵘ, with the largest term factored out, so that nothing under- or overflows; −∞ for no terms.
 pub fn log_sum_exp(u: &[f64]) -> f64 {
     log_sum(u.iter().map(|&u| (1.0, u)))
 }
 
-/// ln Σ w eᵘ over pairs (w, u), w ≥ 0, likewise.
+/// ln Σ w eᵘ over pairs (w, u), w ≥ 0, computed in the same way.
 pub(crate) fn log_sum(terms: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     let (most, sum) = scaled_sum(terms);
     most + sum.ln()

@@ -1,14 +1,13 @@
 //! Ordinary differential equations y′ = f(t, y) for many independent rows at once.
 //!
-//! All rows share the function, so one call evaluates it for as many rows as fill a tile; but each row has
-//! its own time, step size and error, and a row that is done leaves its place to one that waits. So a row's
-//! result does not depend on its neighbors, and the function is called on full tiles even where some rows
-//! are harder than others.
+//! All rows share the function, so one call evaluates it for a full tile of rows. But each row has its own time, step
+//! size and error, and a finished row is replaced by a waiting one. So a row's result does not depend on its
+//! neighbors, and the function is called on full tiles even if some rows are harder than others.
 
 use super::TILE;
 use crate::error::{Error, Result, TrainingError, check};
 
-/// How to step.
+/// How steps are taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Solver {
@@ -21,11 +20,11 @@ pub enum Solver {
         /// Absolute tolerance. More than 0.
         atol: f64,
     },
-    /// Equal steps, whose error nothing watches.
+    /// Equal steps, without error control.
     Fixed {
-        /// Of which kind.
+        /// The method of each step.
         method: Method,
-        /// How many. 1 to 1,000,000.
+        /// Number of steps. 1 to 1,000,000.
         steps: usize,
     },
 }
@@ -43,8 +42,8 @@ pub enum Method {
 }
 
 impl Method {
-    /// For each stage, the share of the step at which its slope is taken, by the slope before it, and the
-    /// slope's weight in the step.
+    /// For each stage, the share of the step at which its slope is evaluated, using the previous slope, and the
+    /// weight of the slope in the step.
     fn stages(self) -> &'static [(f64, f64)] {
         match self {
             Method::Euler => &[(0.0, 1.0)],
@@ -84,7 +83,7 @@ impl Solver {
         }
     }
 
-    /// The relative tolerance; ∞ where nothing watches the error.
+    /// The relative tolerance; ∞ without error control.
     pub fn rtol(&self) -> f64 {
         match *self {
             Solver::DormandPrince { rtol, .. } => rtol,
@@ -110,7 +109,7 @@ pub struct Scratch {
     k: [Vec<f64>; 7], // slopes: (m, dim) each
 }
 
-/// A row on its way.
+/// A row that is being integrated.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     row: usize,
@@ -119,11 +118,10 @@ struct Row {
     nfe: usize,
 }
 
-/// Integrates each row of y, (rows, dim), from `span.0` to `span.1` in place; the most evaluations that a row
-/// took.
+/// Integrates each row of y, (rows, dim), from `span.0` to `span.1` in place. Returns the largest number of
+/// evaluations that a row took.
 ///
-/// `f(rows, t, y, dy)` fills dy: (m, dim) for the m rows whose places in the batch are `rows`, each at its
-/// own t.
+/// `f(rows, t, y, dy)` fills dy: (m, dim) for the m rows whose indices in the batch are `rows`, each at its own t.
 ///
 /// # Errors
 /// [`TrainingError::NotConverged`] for a row whose adaptive steps need more than `budget` evaluations.

@@ -1,5 +1,5 @@
-//! Numerical integration: Gauss–Legendre for pieces with ends, the trapezoidal rule for smooth peaks on a
-//! plane, cells that are halved where the mass is for narrow ones.
+//! Numerical integration: Gauss–Legendre for finite intervals, the trapezoidal rule for smooth peaks in the plane,
+//! and cells that are halved where the mass is for narrow peaks.
 
 use std::f64::consts::PI;
 
@@ -118,9 +118,10 @@ struct Leaf {
 /// axis, on cells that are halved along each axis until their errors sum to no more than `tolerance`, or more
 /// than `budget` values of f have been computed. `f` is given points, (n, axes), and returns its values there.
 ///
-/// Half a cell is taken to be off by its share of what the halving changed; a cell that was never halved, by
-/// all it has. The errors are summed without signs, so that nothing cancels. A peak that no node feels stays
-/// unknown; one whose flank a node feels is climbed, since most of what is known then lies on that flank.
+/// The error of half a cell is its share of what the halving changed; the error of a cell that was never halved is
+/// its whole integral. Absolute errors are summed, so that nothing cancels. A peak that no node touches is missed. If
+/// a node lies on the flank of a peak, the cells are refined toward the peak, because most of the known mass lies
+/// there.
 ///
 /// # Errors
 /// Those of `f`.

@@ -1,8 +1,8 @@
-//! Random streams that can be addressed: same seed, same bits, in any order and on any thread.
+//! Addressable random streams: the same seed gives the same bits, in any order and on any thread.
 //!
 //! A public function takes `&mut dyn RngCore` and draws one `u64` from it; that seeds [`Streams`], and each
-//! row of a sampler or shard of a training step takes the stream of its index. So neither the tile size nor
-//! the number of threads can move a bit, and the first k rows do not depend on how many follow.
+//! row of a sampler or shard of a training step uses the stream of its index. So neither the tile size nor the number
+//! of threads can change a bit, and the first k rows do not depend on how many follow.
 
 use rand::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -48,7 +48,7 @@ impl Streams {
         Streams::new(self.key(index))
     }
 
-    /// The family of a row's content under this seed, for noise that must not depend on where the row stands.
+    /// The family of a row's content under this seed, for noise that must not depend on the row's position.
     pub fn of_row(self, row: &[f32]) -> Streams {
         // −0 + 0 = 0: the two zeros are one value.
         row.iter().fold(self, |streams, v| streams.family((v + 0.0).to_bits().into()))

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use pulp::Arch;
 
-/// The environment variable that asks for a narrower instruction set, by the names of [`instruction_set`].
+/// The environment variable that selects a narrower instruction set, with the names of [`instruction_set`].
 const SWITCH: &str = "QUADRIVIUM_SIMD";
 
 /// What this process computes with.
@@ -28,9 +28,9 @@ fn named(name: &str) -> Option<Arch> {
 /// The vector instructions that this process computes with: `avx512`, `avx2`, `neon`, `scalar`, or `other`.
 ///
 /// It is the widest set that the processor has, or the one that the environment variable `QUADRIVIUM_SIMD`
-/// names when the first number is computed: `scalar`, `avx2` or `avx512`. A name that the processor cannot
-/// follow changes nothing, so whoever sets the variable compares it with this answer. The same seed gives the
-/// same bits on the same instruction set; sums are rounded differently on another.
+/// names when the first number is computed: `scalar`, `avx2` or `avx512`. A set that the processor does not have is
+/// ignored, so compare the variable with this result. The same seed gives the same bits on the same instruction set;
+/// another set rounds sums differently.
 ///
 /// ```
 /// # if std::env::var_os("QUADRIVIUM_SIMD").is_none() {

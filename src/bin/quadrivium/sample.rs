@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     };
     if given.is_none() && !columns.condition_is_named && columns.condition().next().is_some() {
         return Err(Failure::Operation(format!(
-            "{}: the file does not hold how often each condition occurred: choose one with --given, a value for {}",
+            "{}: the file does not say how often each condition occurred: choose one with --given, a value for {}",
             args.model.display(),
             columns.condition_names(),
         )));

@@ -197,7 +197,7 @@ impl<'a> Saved<'a> {
         }
         for (what, digest) in self.identity {
             if u64::from_le_bytes(back.bytes([0; 8]).map_err(damaged)?) != digest {
-                return Err(refused(format!("it belongs to another training: the {what} differs")));
+                return Err(refused(format!("it belongs to another training: the {what} changed")));
             }
         }
         carry(&mut back).map_err(|error| match error {

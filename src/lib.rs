@@ -161,6 +161,7 @@ pub mod faq {}
 pub mod results {}
 pub mod file;
 pub mod flow;
+pub mod hybrid;
 pub mod latent;
 pub mod map;
 pub mod metrics;

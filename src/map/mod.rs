@@ -10,6 +10,8 @@
 //! assert!(map::place(Objective::Minimax, Sampling::Sequential { dim: 2 }).is_none());
 //! ```
 
+mod composed;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -78,6 +80,8 @@ pub enum Paradigm {
     Energy,
     /// A density in closed form, without a network: what a network has to beat.
     Baseline,
+    /// Several of these: [`Card::parts`] names them.
+    Hybrid,
     /// None of these: a known truth, or an experiment that has no place on the map yet.
     OffTheMap,
 }
@@ -112,6 +116,10 @@ pub enum Objective {
     /// −ln of the mean of kernels centered on the training rows; their width is found by a rule or by
     /// cross-validation.
     KernelSmoothing,
+    /// −ln N(x; μ, Σ), Σ of a few directions and noise, in closed form.
+    PrincipalComponents,
+    /// That of each part, one after the other.
+    Staged,
     /// Nothing, or nothing that the map knows.
     OffTheMap,
 }
@@ -146,6 +154,11 @@ pub enum Sampling {
         /// Network evaluations.
         steps: usize,
     },
+    /// One part after the other, each in its own way.
+    Staged {
+        /// Evaluations of all parts.
+        evaluations: usize,
+    },
 }
 
 impl Objective {
@@ -160,9 +173,10 @@ impl Objective {
     /// ```
     pub fn loss_unit(self) -> &'static str {
         match self {
-            Objective::ChainRuleNll | Objective::ChangeOfVariables | Objective::Elbo => {
-                "nats per row, columns standardized"
-            }
+            Objective::ChainRuleNll
+            | Objective::ChangeOfVariables
+            | Objective::Elbo
+            | Objective::PrincipalComponents => "nats per row, columns standardized",
             Objective::ExpectationMaximization | Objective::KernelSmoothing => {
                 "nats per row, in the units of the data"
             }
@@ -172,6 +186,7 @@ impl Objective {
             Objective::SlicedScoreMatching => "squared error of noise, less a constant",
             Objective::FlowMatching => "squared error of velocity per column",
             Objective::ContrastiveDivergence => "difference of mean energies in nats",
+            Objective::Staged => "each part's own, in stages",
             Objective::OffTheMap => "unknown to the map",
         }
     }
@@ -198,7 +213,8 @@ impl Sampling {
             | Sampling::Denoising { steps }
             | Sampling::Flowing { steps }
             | Sampling::Langevin { steps }
-            | Sampling::AnnealedLangevin { steps } => steps,
+            | Sampling::AnnealedLangevin { steps }
+            | Sampling::Staged { evaluations: steps } => steps,
         }
     }
 }
@@ -245,6 +261,8 @@ pub enum LatencyLaw {
     LinearInDim,
     /// Linear in the number of steps.
     LinearInSteps,
+    /// Of parts one after the other: linear in the number of coordinates, and in the number of steps.
+    LinearInDimAndSteps,
 }
 
 /// How a model can fail.
@@ -381,6 +399,9 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
         (O::KernelSmoothing, S::OnePass) => {
             (Paradigm::Baseline, Divergence::ForwardKl, LikelihoodKind::Exact, &[Blur, CurseOfDimension])
         }
+        (O::PrincipalComponents, S::OnePass) => {
+            (Paradigm::Latent, Divergence::ForwardKl, LikelihoodKind::Exact, &[Blur])
+        }
         _ => return None,
     };
     Some(Place { paradigm, divergence, likelihood, latency: latency(sampling), failures })
@@ -393,7 +414,9 @@ fn latency(sampling: Sampling) -> LatencyLaw {
         Sampling::Denoising { .. }
         | Sampling::Flowing { .. }
         | Sampling::Langevin { .. }
-        | Sampling::AnnealedLangevin { .. } => LatencyLaw::LinearInSteps,
+        | Sampling::AnnealedLangevin { .. }
+        // A composition adds up those of its parts.
+        | Sampling::Staged { .. } => LatencyLaw::LinearInSteps,
     }
 }
 
@@ -417,7 +440,9 @@ pub struct Card {
     /// What `log_likelihood` returns.
     pub likelihood: LikelihoodKind,
     /// The most likely failures, the likeliest first.
-    pub failures: &'static [FailureMode],
+    pub failures: Cow<'static, [FailureMode]>,
+    /// Of a composition, the cards of its parts; else empty.
+    pub parts: Vec<Card>,
 }
 
 impl Card {
@@ -449,7 +474,8 @@ impl Card {
             nfe: sampling.nfe(),
             latency: place.latency,
             likelihood: place.likelihood,
-            failures: place.failures,
+            failures: place.failures.into(),
+            parts: Vec::new(),
         }
     }
 }
@@ -473,6 +499,7 @@ words!(Paradigm {
     Paradigm::Flow => "flow",
     Paradigm::Energy => "energy-based",
     Paradigm::Baseline => "baseline",
+    Paradigm::Hybrid => "hybrid",
     Paradigm::OffTheMap => "off the map",
 });
 
@@ -490,6 +517,8 @@ words!(Objective {
     Objective::ContrastiveDivergence => "contrastive divergence",
     Objective::ExpectationMaximization => "EM",
     Objective::KernelSmoothing => "kernel smoothing",
+    Objective::PrincipalComponents => "principal components",
+    Objective::Staged => "in stages",
     Objective::OffTheMap => "none on the map",
 });
 
@@ -509,6 +538,7 @@ words!(LatencyLaw {
     LatencyLaw::Constant => "constant",
     LatencyLaw::LinearInDim => "∝ dim",
     LatencyLaw::LinearInSteps => "∝ steps",
+    LatencyLaw::LinearInDimAndSteps => "∝ dim + steps",
 });
 
 words!(FailureMode {
@@ -536,6 +566,7 @@ impl fmt::Display for Sampling {
             Sampling::Flowing { steps } => f.pad(&format!("{steps} ODE evaluations")),
             Sampling::Langevin { steps } => f.pad(&format!("{steps} Langevin steps")),
             Sampling::AnnealedLangevin { steps } => f.pad(&format!("{steps} annealed steps")),
+            Sampling::Staged { evaluations } => f.pad(&format!("{evaluations} evaluations in stages")),
         }
     }
 }

@@ -10,6 +10,8 @@ use ndarray::{Array1, Array2, ArrayView2};
 use rand::RngCore;
 
 pub(crate) use crate::engine::check_rows;
+use crate::engine::tiles::check_whole;
+use crate::engine::RowStreams;
 pub use crate::engine::{
     Checkpoint, Condition, ConditionKind, Dataset, HeldOut, LikelihoodOptions, Observer, SampleOptions,
     Samples, Silent, Step, Stop, Token, TraceEstimator, TrainOptions, TrainReport,
@@ -55,6 +57,40 @@ pub trait Distribution<T = f32>: Send + Sync {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<T>) -> ControlFlow<()>,
     ) -> Result<()>;
+
+    /// Fills `rows`, whole rows of [`dim`](Distribution::dim) numbers, row r from stream r of `at`; the evaluations spent
+    /// on each. A composition draws its parts by it: which other rows are drawn, and in what blocks, changes no bit.
+    /// Under a condition with a row for each, the row with the number of the stream holds.
+    ///
+    /// The default draws row by row with [`sample`](Distribution::sample).
+    ///
+    /// # Errors
+    /// As [`sample`](Distribution::sample), and [`Error::Shape`] unless `rows` holds whole rows.
+    ///
+    /// ```
+    /// use quadrivium::{engine::RowStreams, numeric::rng::Streams, prelude::*};
+    ///
+    /// let model = Vae::new(VaeConfig::default(), &mut quadrivium::seeded(0))?;
+    /// let (at, options) = (RowStreams::new(Streams::new(7), 0), SampleOptions::default());
+    /// let (mut three, mut last) = ([0.0; 6], [0.0; 2]);
+    /// assert_eq!(model.draw_at(at, &options, &mut three)?, 1);
+    /// model.draw_at(at.skip(2), &options, &mut last)?;
+    /// assert_eq!(three[4..], last);
+    /// # Ok::<(), Error>(())
+    /// ```
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [T]) -> Result<usize>
+    where
+        T: Clone,
+    {
+        let dim = self.dim();
+        let mut nfe = 0;
+        for r in 0..check_whole(rows, dim)? {
+            let drawn = self.sample(1, options, &mut at.row(r))?;
+            rows[r * dim..][..dim].iter_mut().zip(drawn.x).for_each(|(to, from)| *to = from);
+            nfe = nfe.max(drawn.nfe);
+        }
+        Ok(nfe)
+    }
 
     /// The log-likelihood of each row, in nats, as a density in the units of the data.
     ///
@@ -193,6 +229,10 @@ impl Distribution for Box<dyn Generative> {
         (**self).sample_each(n, options, rng, sink)
     }
 
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
+        (**self).draw_at(at, options, rows)
+    }
+
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         (**self).log_likelihood(x, options)
     }
@@ -285,6 +325,27 @@ impl LogLikelihood {
             | LogLikelihood::Estimate { nats, .. } => Some(nats),
             LogLikelihood::Unnormalized(_) | LogLikelihood::Unavailable => None,
         }
+    }
+
+    /// The numbers, whatever they claim to be.
+    pub(crate) fn values(&self) -> Option<&Array1<f64>> {
+        match self {
+            LogLikelihood::Unnormalized(nats) => Some(nats),
+            other => other.nats(),
+        }
+    }
+
+    /// The same claim about other numbers, those shifted by what is known exactly.
+    pub(crate) fn with_values(mut self, values: Array1<f64>) -> Self {
+        match &mut self {
+            LogLikelihood::Exact(nats)
+            | LogLikelihood::LowerBound { nats, .. }
+            | LogLikelihood::OdeEstimate { nats, .. }
+            | LogLikelihood::Estimate { nats, .. }
+            | LogLikelihood::Unnormalized(nats) => *nats = values,
+            LogLikelihood::Unavailable => {}
+        }
+        self
     }
 
     /// ln Σ wₖ pₖ(x) of parts with their ln wₖ. Of unnormalized parts there is none: each has a constant of its own.

@@ -1,6 +1,8 @@
 //! What drawing promises.
 
+use quadrivium::engine::RowStreams;
 use quadrivium::map::Objective;
+use quadrivium::numeric::rng::Streams;
 
 use super::*;
 
@@ -36,6 +38,13 @@ pub fn first_rows_do_not_depend_on_how_many_follow(subject: &Subject) {
         assert_eq!(sample(model, k, 5).x, all.slice(s![..k, ..]), "{k} rows");
     }
     assert_eq!(joined(&blocks(model, 130, 5)), all);
+    // Of any rows alone, from their address.
+    let at = RowStreams::new(Streams::from_rng(&mut seeded(5)), 0);
+    let mut rows = vec![0.0; 2 * 50];
+    model.draw_at(at.skip(60), &SampleOptions::default(), &mut rows).unwrap();
+    assert_eq!(rows, all.slice(s![60..110, ..]).iter().copied().collect::<Vec<_>>());
+    let ragged = model.draw_at(at, &SampleOptions::default(), &mut rows[1..]);
+    assert!(matches!(ragged, Err(Error::Shape { .. })), "{ragged:?}");
     assert_ne!(sample(model, 5, 6).x, all.slice(s![..5, ..]), "another seed, other rows");
 }
 

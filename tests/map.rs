@@ -257,7 +257,9 @@ fn losses_have_units() {
 fn every_paradigm_objective_and_prediction_is_on_the_map() {
     let pairs = objectives().into_iter().flat_map(|o| samplings().map(|s| (o, s)));
     let places: Vec<_> = pairs.filter_map(|(o, s)| Some((o, s, place(o, s)?))).collect();
-    for objective in objectives().into_iter().filter(|o| !matches!(o, Objective::Staged | Objective::OffTheMap)) {
+    for objective in
+        objectives().into_iter().filter(|o| !matches!(o, Objective::Staged | Objective::OffTheMap))
+    {
         assert!(places.iter().any(|p| p.0 == objective), "{objective}");
     }
     for paradigm in paradigms().into_iter().filter(|p| !matches!(p, Paradigm::Hybrid | Paradigm::OffTheMap)) {
@@ -300,7 +302,10 @@ fn latency_laws_add_up_to_what_grows_with_either() {
         assert_eq!((law + law, law + Constant, Constant + law), (law, law, law));
         assert_eq!(law + LinearInDimAndSteps, LinearInDimAndSteps);
     }
-    assert_eq!((LinearInDim + LinearInSteps, LinearInSteps + LinearInDim), (LinearInDimAndSteps, LinearInDimAndSteps));
+    assert_eq!(
+        (LinearInDim + LinearInSteps, LinearInSteps + LinearInDim),
+        (LinearInDimAndSteps, LinearInDimAndSteps)
+    );
 }
 
 #[test]

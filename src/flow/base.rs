@@ -34,26 +34,33 @@ impl Flow {
         let x = x.as_slice().expect("standard layout");
         // [u | ln |det|]: (n, dim + 1)
         let mut out = vec![0.0f64; n * (dim + 1)];
-        tiles::for_each_tile(&mut out, dim + 1, |(z, u, pass): &mut (Vec<f32>, Vec<f32>, Pass<f32>), first, out| {
-            let rows = out.len() / (dim + 1);
-            let x = &x[first * dim..][..rows * dim];
-            z.clear();
-            z.extend_from_slice(x);
-            self.fitted.standardizer.standardize(z);
-            self.chain.infer(&self.parameters.average, z, Given::of(&c).rows(first, rows), pass);
-            u.resize(z.len(), 0.0);
-            transpose((dim, rows), &pass.z, u);
-            let mut units = vec![0.0; rows];
-            self.fitted.standardizer.add_log_det(x, &mut units);
-            let rows = out.chunks_exact_mut(dim + 1).zip(u.chunks_exact(dim));
-            for ((out, u), (log_det, units)) in rows.zip(pass.log_det.iter().zip(units)) {
-                let log_det = f64::from(*log_det) + units;
-                let within = log_det.is_finite() && u.iter().all(|u| u.is_finite());
-                out[dim] = if within { log_det } else { f64::NEG_INFINITY };
-                out[..dim].iter_mut().zip(u).for_each(|(to, &u)| *to = if within { u.into() } else { 0.0 });
-            }
-            Ok(())
-        })?;
+        tiles::for_each_tile(
+            &mut out,
+            dim + 1,
+            |(z, u, pass): &mut (Vec<f32>, Vec<f32>, Pass<f32>), first, out| {
+                let rows = out.len() / (dim + 1);
+                let x = &x[first * dim..][..rows * dim];
+                z.clear();
+                z.extend_from_slice(x);
+                self.fitted.standardizer.standardize(z);
+                self.chain.infer(&self.parameters.average, z, Given::of(&c).rows(first, rows), pass);
+                u.resize(z.len(), 0.0);
+                transpose((dim, rows), &pass.z, u);
+                let mut units = vec![0.0; rows];
+                self.fitted.standardizer.add_log_det(x, &mut units);
+                let rows = out.chunks_exact_mut(dim + 1).zip(u.chunks_exact(dim));
+                for ((out, u), (log_det, units)) in rows.zip(pass.log_det.iter().zip(units)) {
+                    let log_det = f64::from(*log_det) + units;
+                    let within = log_det.is_finite() && u.iter().all(|u| u.is_finite());
+                    out[dim] = if within { log_det } else { f64::NEG_INFINITY };
+                    out[..dim]
+                        .iter_mut()
+                        .zip(u)
+                        .for_each(|(to, &u)| *to = if within { u.into() } else { 0.0 });
+                }
+                Ok(())
+            },
+        )?;
         let out = Array2::from_shape_vec((n, dim + 1), out).expect("n rows");
         let (u, log_det) = out.view().split_at(ndarray::Axis(1), dim);
         Ok((u.mapv(|u| u as f32), log_det.column(0).to_owned()))

@@ -50,10 +50,17 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Of rows [z | nats].
+    /// Of rows [z | nats]. Rows whose z is beyond f32 are as improbable as rows can be.
     pub(super) fn of(both: &Array2<f64>) -> Self {
         let (z, nats) = both.view().split_at(Axis(1), both.ncols() - 1);
-        Explanation { z: z.mapv(|z| z as f32), nats: nats.column(0).to_owned() }
+        let (mut z, mut nats) = (z.mapv(|z| z as f32), nats.column(0).to_owned());
+        for (mut z, nats) in z.rows_mut().into_iter().zip(&mut nats) {
+            if nats.is_nan() || z.iter().any(|z| !z.is_finite()) {
+                z.fill(0.0);
+                *nats = f64::NEG_INFINITY;
+            }
+        }
+        Explanation { z, nats }
     }
 }
 

@@ -170,19 +170,27 @@ impl<C: Codec, P: Generative> Latent<C, P> {
         Ok(stages.report())
     }
 
+    /// The latents of rows, one draw z ~ q(z|x) for each of [`LatentConfig::encodings`], each with its row's condition:
+    /// what a prior learns. Their noise depends on `seed` and the row's numbers.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) unless the rows are as wide as the codec's.
+    pub fn latents(&self, data: &Dataset, seed: u64) -> Result<Dataset> {
+        let mut z = Array2::zeros((0, self.codec.latent_dim()));
+        for k in 0..self.config.encodings {
+            let explained = self.codec.explain(data.x(), seed_of(seed, k))?;
+            z.append(Axis(0), explained.z.view()).expect("rows of as many columns");
+        }
+        let latents = Dataset::new(z)?;
+        let Some(condition) = data.condition() else { return Ok(latents) };
+        let rows: Vec<usize> = (0..latents.rows()).map(|row| row % data.rows()).collect();
+        latents.with_condition(condition.select(&rows))
+    }
+
     fn learn_latents(&mut self, data: &Dataset, stages: &mut Stages) -> Result<()> {
-        let seeds = stages.streams();
+        let seed = stages.streams().stream(0).next_u64();
         stages.train(|options, rng, observer| {
-            let mut z = Array2::zeros((0, self.codec.latent_dim()));
-            for k in 0..self.config.encodings {
-                let explained = self.codec.explain(data.x(), seed(seeds, k))?;
-                z.append(Axis(0), explained.z.view()).expect("rows of as many columns");
-            }
-            let mut latents = Dataset::new(z)?;
-            if let Some(condition) = data.condition() {
-                let rows: Vec<usize> = (0..latents.rows()).map(|row| row % data.rows()).collect();
-                latents = latents.with_condition(condition.select(&rows))?;
-            }
+            let latents = self.latents(data, seed)?;
             self.prior.train(&latents, options, rng, observer)
         })
     }
@@ -196,7 +204,7 @@ impl<C: Codec, P: Generative> Latent<C, P> {
         check_rows("x", x, self.codec.dim())?;
         let mut gain = Array1::zeros(x.nrows());
         for k in 0..self.draws() {
-            let z = self.codec.explain(x, seed(Streams::new(options.seed), k))?.z;
+            let z = self.codec.explain(x, seed_of(options.seed, k))?.z;
             let score = self.prior.log_likelihood(z.view(), options)?;
             let Some(nats) = score.nats() else { return Ok(None) };
             gain += &(nats - log_normal(z.view()));
@@ -239,7 +247,7 @@ impl<C: Codec, P: Generative> Latent<C, P> {
         let mut weights = Array2::zeros((x.nrows(), draws));
         let mut last = LogLikelihood::Unavailable;
         for (k, mut weights) in weights.columns_mut().into_iter().enumerate() {
-            let Explanation { z, nats } = self.codec.explain(x, seed(Streams::new(options.seed), k))?;
+            let Explanation { z, nats } = self.codec.explain(x, seed_of(options.seed, k))?;
             let score = prior.log_likelihood(z.view(), options)?;
             let Some(of_prior) = score.values() else { return Ok(LogLikelihood::Unavailable) };
             weights.assign(&(nats + of_prior - log_normal(z.view())));
@@ -256,8 +264,8 @@ impl<C: Codec, P: Generative> Latent<C, P> {
 }
 
 /// The seed of the k-th draw.
-fn seed(streams: Streams, k: usize) -> u64 {
-    streams.stream(k as u64).next_u64()
+fn seed_of(seed: u64, k: usize) -> u64 {
+    Streams::new(seed).stream(k as u64).next_u64()
 }
 
 /// A temperature scales the prior's noise and the decoder's.

@@ -7,8 +7,8 @@ use super::codec::{Codec, Explanation, check_decoded, log_normal};
 use crate::engine::{Fitted, Given, RowStreams, Rows, tiles};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
-use crate::model::*;
 use crate::model::check_rows;
+use crate::model::*;
 use crate::numeric::Real;
 use crate::numeric::eigen::eigen;
 use crate::numeric::gemm::gram;
@@ -185,6 +185,8 @@ impl Pca {
             let (nats, z) = out.as_slice_mut().expect("standard layout").split_last_mut().expect("nats");
             let mut y: Vec<f64> = y.iter().map(|&y| y.into()).collect();
             *nats = self.axes.encode(&mut y, z) + units.log_det(&x[r * dim..][..dim]);
+            // As it will be given on.
+            z.iter_mut().for_each(|z| *z = f64::from(*z as f32));
             *nats += log_normal(ArrayView2::from_shape((1, latent_dim), &*z).expect("one row"))[0];
         }
         Ok(out)
@@ -228,10 +230,13 @@ impl Paradigm for Pca {
             };
             x.rows().into_iter().map(row).sum::<f64>() / x.nrows() as f64
         };
-        let (loss, validation) = (loss(&rows.training.x), match rows.validation.rows() {
-            0 => None,
-            _ => Some(loss(&rows.validation.x)),
-        });
+        let (loss, validation) = (
+            loss(&rows.training.x),
+            match rows.validation.rows() {
+                0 => None,
+                _ => Some(loss(&rows.validation.x)),
+            },
+        );
         self.fitted = rows.fitted;
         let step = Step { step: 0, steps: 1, loss, part_names: &[], parts: &[], validation };
         // There is no second step to keep from.
@@ -262,7 +267,7 @@ impl Paradigm for Pca {
     }
 
     fn score(&self, _: Given<'_>, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
-        Ok(LogLikelihood::Exact(self.explain_rows(x)?.column(self.config.latent_dim).to_owned()))
+        Ok(LogLikelihood::Exact(Explanation::of(&self.explain_rows(x)?).nats))
     }
 }
 

@@ -25,8 +25,12 @@ impl<'a> Stages<'a> {
         rng: &mut dyn RngCore,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let report =
-            TrainReport { loss: Vec::new(), parts: Vec::new(), validation: Vec::new(), stop: Stop::Completed };
+        let report = TrainReport {
+            loss: Vec::new(),
+            parts: Vec::new(),
+            validation: Vec::new(),
+            stop: Stop::Completed,
+        };
         Stages { options, streams: Streams::from_rng(rng), observer, count, done: 0, report }
     }
 

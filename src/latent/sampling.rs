@@ -47,18 +47,19 @@ impl Vae {
     /// of stream r of `at`. Coordinates of z: (n, latent_dim) beyond ±1e6 count as that.
     pub(crate) fn decode_rows_at(&self, z: &[f32], at: RowStreams, temperature: f64, x: &mut [f32]) {
         let (dim, latent_dim) = (self.config.dim, self.config.latent_dim);
-        let decoded = tiles::for_each_tile(x, dim, |Drawing { z: near, likelihood }: &mut Drawing, first, x| {
-            for (r, x) in x.chunks_exact_mut(dim).enumerate() {
-                let mut rng = at.skip(first).row(r);
-                x.fill_with(|| temperature as f32 * f32::normal(&mut rng));
-            }
-            let z = &z[first * latent_dim..][..x.len() / dim * latent_dim];
-            near.clear();
-            near.extend(z.iter().map(|z| z.clamp(-1e6, 1e6)));
-            self.decode_noise(&[], near, likelihood, x);
-            self.fitted.standardizer.restore(x);
-            Ok(())
-        });
+        let decoded =
+            tiles::for_each_tile(x, dim, |Drawing { z: near, likelihood }: &mut Drawing, first, x| {
+                for (r, x) in x.chunks_exact_mut(dim).enumerate() {
+                    let mut rng = at.skip(first).row(r);
+                    x.fill_with(|| temperature as f32 * f32::normal(&mut rng));
+                }
+                let z = &z[first * latent_dim..][..x.len() / dim * latent_dim];
+                near.clear();
+                near.extend(z.iter().map(|z| z.clamp(-1e6, 1e6)));
+                self.decode_noise(&[], near, likelihood, x);
+                self.fitted.standardizer.restore(x);
+                Ok(())
+            });
         debug_assert!(decoded.is_ok(), "no tile fails");
     }
 
@@ -70,21 +71,22 @@ impl Vae {
         let x = x.as_slice().expect("standard layout");
         let mut out = vec![0.0; x.len() / dim * width];
         type Buffers = (Vec<f32>, Vec<f64>, Draws);
-        let explained = tiles::for_each_tile(&mut out, width, |(z, nats, draws): &mut Buffers, first, out| {
-            let x = &x[first * dim..][..out.len() / width * dim];
-            z.clear();
-            z.extend_from_slice(x);
-            self.fitted.standardizer.standardize(z);
-            nats.clear();
-            nats.resize(out.len() / width, 0.0);
-            self.fitted.standardizer.add_log_det(x, nats);
-            self.weigh_tile((seed, 1), &[], draws, Scored { x, z }, nats, |r, z, weight| {
-                let (last, coordinates) = out[r * width..][..width].split_last_mut().expect("a weight");
-                coordinates.iter_mut().zip(z).for_each(|(to, &from)| *to = from.into());
-                *last = weight;
+        let explained =
+            tiles::for_each_tile(&mut out, width, |(z, nats, draws): &mut Buffers, first, out| {
+                let x = &x[first * dim..][..out.len() / width * dim];
+                z.clear();
+                z.extend_from_slice(x);
+                self.fitted.standardizer.standardize(z);
+                nats.clear();
+                nats.resize(out.len() / width, 0.0);
+                self.fitted.standardizer.add_log_det(x, nats);
+                self.weigh_tile((seed, 1), &[], draws, Scored { x, z }, nats, |r, z, weight| {
+                    let (last, coordinates) = out[r * width..][..width].split_last_mut().expect("a weight");
+                    coordinates.iter_mut().zip(z).for_each(|(to, &from)| *to = from.into());
+                    *last = weight;
+                });
+                Ok(())
             });
-            Ok(())
-        });
         debug_assert!(explained.is_ok(), "no tile fails");
         Array2::from_shape_vec((out.len() / width, width), out).expect("n rows")
     }

@@ -71,7 +71,10 @@ impl Card {
             sampling: Sampling::Staged { evaluations },
             nfe: evaluations,
             latency: parts.iter().map(|part| part.latency).fold(LatencyLaw::Constant, Add::add),
-            likelihood: parts.iter().map(|part| part.likelihood).fold(LikelihoodKind::Exact, LikelihoodKind::weaker),
+            likelihood: parts
+                .iter()
+                .map(|part| part.likelihood)
+                .fold(LikelihoodKind::Exact, LikelihoodKind::weaker),
             failures: failures.into(),
             parts,
         }

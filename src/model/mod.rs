@@ -1,5 +1,6 @@
 //! The contract that every model keeps: [`Distribution`] and [`Generative`], with their inputs and results.
 
+mod boxed;
 #[cfg(feature = "safetensors")]
 pub mod file;
 mod shell;
@@ -9,9 +10,9 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2, ArrayView2};
 use rand::RngCore;
 
+use crate::engine::RowStreams;
 pub(crate) use crate::engine::check_rows;
 use crate::engine::tiles::check_whole;
-use crate::engine::RowStreams;
 pub use crate::engine::{
     Checkpoint, Condition, ConditionKind, Dataset, HeldOut, LikelihoodOptions, Observer, SampleOptions,
     Samples, Silent, Step, Stop, Token, TraceEstimator, TrainOptions, TrainReport,
@@ -203,63 +204,6 @@ pub trait Generative<T = f32>: Distribution<T> {
     /// As [`train`](Generative::train).
     fn fit(&mut self, data: &Dataset<T>, rng: &mut dyn RngCore) -> Result<TrainReport> {
         self.train(data, &TrainOptions::default(), rng, &mut Silent)
-    }
-}
-
-impl Distribution for Box<dyn Generative> {
-    fn card(&self) -> Card {
-        (**self).card()
-    }
-
-    fn dim(&self) -> usize {
-        (**self).dim()
-    }
-
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        (**self).sample(n, options, rng)
-    }
-
-    fn sample_each(
-        &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        (**self).sample_each(n, options, rng, sink)
-    }
-
-    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
-        (**self).draw_at(at, options, rows)
-    }
-
-    fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
-        (**self).log_likelihood(x, options)
-    }
-}
-
-/// A composition takes any model, as `Box<dyn Generative>`.
-impl Generative for Box<dyn Generative> {
-    fn num_params(&self) -> usize {
-        (**self).num_params()
-    }
-
-    fn condition(&self) -> ConditionKind {
-        (**self).condition()
-    }
-
-    fn train(
-        &mut self,
-        data: &Dataset,
-        options: &TrainOptions,
-        rng: &mut dyn RngCore,
-        observer: &mut dyn Observer,
-    ) -> Result<TrainReport> {
-        (**self).train(data, options, rng, observer)
-    }
-
-    fn given(&self, condition: &Condition) -> Result<Box<dyn Distribution + '_>> {
-        (**self).given(condition)
     }
 }
 

@@ -165,7 +165,6 @@ mod tests {
     use ndarray::{Array2, Array3, array};
 
     use super::*;
-    use crate::numeric::Real;
     use crate::numeric::rng::seeded;
     use crate::worlds::Toy;
 

@@ -107,6 +107,10 @@ conditional! {
     gaussian_mixture: Exact, Joint;
     kernel_density_cross_validated: Exact, Joint;
     flow_matching: OdeEstimate, Marginal;
+    latent_diffusion: LowerBound, Marginal;
+    latent_warp: LowerBound, Marginal;
+    latent_line: Exact, Mixture;
+    warp_mixture: Exact, Joint;
 }
 
 /// A model of the contract that takes conditions of a kind.

@@ -8,7 +8,7 @@ use rand::RngCore;
 use super::gaussians::Gaussians;
 use super::likelihood::Scratch;
 use super::{GaussianMixture, numbers};
-use crate::baseline::{row_of};
+use crate::baseline::row_of;
 use crate::engine::tiles::{self, DrawTile, RowStreams};
 use crate::error::Result;
 use crate::map::Card;

@@ -14,6 +14,7 @@ use quadrivium::ndarray::Array2;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
 use quadrivium::worlds::Toy;
+use quadrivium::{ComponentCount, LogLikelihood};
 
 const ROWS: usize = 10_000;
 
@@ -26,7 +27,7 @@ fn rows() -> Array2<f32> {
 }
 
 fn train(model: &mut dyn Generative, data: &Dataset) {
-    model.train(data, &TrainOptions::default(), &mut seeded(0), &mut Silent).expect("good rows");
+    model.train(data, &TrainOptions::default(), &mut seeded(0), &mut NoObserver).expect("good rows");
 }
 
 fn score(model: &dyn Generative, x: &Array2<f32>) -> LogLikelihood {

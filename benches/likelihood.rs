@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use quadrivium::Head;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
 

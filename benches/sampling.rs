@@ -12,6 +12,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use quadrivium::prelude::*;
 use quadrivium::seeded;
+use quadrivium::{Architecture, ComponentCount, Sampler, Samples};
 
 const BULK: usize = 10_000;
 

@@ -3,6 +3,7 @@
 //! `cargo run --release --example guidance` (a minute) · `-- --quick` · with `--features plot`, `-- --picture FILE`
 //! draws the ring · `-- --help` explains the options.
 
+use quadrivium::{ConditionKind, Sampler};
 use std::f32::consts::TAU;
 #[cfg(feature = "plot")]
 use std::path::PathBuf;
@@ -159,9 +160,9 @@ impl Ring {
         };
         let mut early = Diffusion::new(config, &mut rng)?;
         let options = |steps| TrainOptions { steps, ..Default::default() };
-        early.train(&data, &options(steps / 10), &mut rng, &mut Silent)?;
+        early.train(&data, &options(steps / 10), &mut rng, &mut NoObserver)?;
         let mut model = early.clone();
-        model.train(&data, &options(steps), &mut rng, &mut Silent)?;
+        model.train(&data, &options(steps), &mut rng, &mut NoObserver)?;
         Ok(Ring { model, early })
     }
 

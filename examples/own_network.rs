@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example own_network`
 
+use quadrivium::{LogLikelihood, Sampler};
 use std::sync::Arc;
 
 use quadrivium::ndarray::{Array2, ArrayView2};
@@ -20,8 +21,8 @@ fn view(p: &[f32], columns: usize) -> ArrayView2<'_, f32> {
     ArrayView2::from_shape((p.len() / columns, columns), p).expect("whole rows")
 }
 
-/// Powers of the time, each coordinate, and its sine and cosine at frequencies w that the noise does not hide: (n, U); or
-/// their tangents along ẋ.
+/// Powers of the time, each coordinate, and its sine and cosine at frequencies w that the noise does not hide: (n,
+/// U); or their tangents along ẋ.
 fn features(at: Inputs<f32>, xdot: Option<&[f32]>) -> Array2<f32> {
     Array2::from_shape_fn((at.x.len() / 2, U), |(r, i)| {
         let (k, j) = (i.saturating_sub(4) / 2, 2 * r + i.saturating_sub(4) % 2);
@@ -70,7 +71,7 @@ fn main() -> Result<()> {
     let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
     let (data, test) = (Dataset::new(moons.sample(10_000, &mut rng))?, moons.sample(1_000, &mut rng));
     let mut model = Diffusion::with_network(DiffusionConfig::default(), Arc::new(OneLayer), &mut rng)?;
-    model.train(&data, &TrainOptions { steps: 3_000, ..Default::default() }, &mut rng, &mut Silent)?;
+    model.train(&data, &TrainOptions { steps: 3_000, ..Default::default() }, &mut rng, &mut NoObserver)?;
     println!("{:.2}", model.with_sampler(Sampler::DpmSolver { steps: 20 })?.draw(3, &mut rng)?);
     let nll = |score: LogLikelihood| -score.nats().and_then(|nats| nats.mean()).unwrap_or(f64::NAN);
     let nll = nll(model.log_likelihood(test.view(), &LikelihoodOptions::default())?);

@@ -3,6 +3,7 @@
 //! `cargo run --release --features plot --example pictures` writes SVGs to target/pictures in a minute or two ·
 //! `-- docs/pictures` renews those of the documentation · `-- --help` explains the options.
 
+use quadrivium::{ComponentCount, Sampler, Step};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 

@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     ];
     for model in &mut models {
         let options = TrainOptions { steps: 500, ..TrainOptions::default() };
-        model.train(&train, &options, &mut rng, &mut Silent)?;
+        model.train(&train, &options, &mut rng, &mut NoObserver)?;
         let drawn = model.sample(5, &SampleOptions::default(), &mut rng)?;
         let score = model.log_likelihood(test.view(), &LikelihoodOptions::default())?;
         // A lower bound on log p is an upper bound on the negative log-likelihood.

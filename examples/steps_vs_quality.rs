@@ -4,6 +4,7 @@
 //! `cargo run --release --example steps_vs_quality` · `-- --analytic` adds what a perfect network would score ·
 //! `-- --help` explains the options.
 
+use quadrivium::{Card, Sampler, Samples, Step};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;

@@ -19,11 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = TrainOptions { steps: 200, ..TrainOptions::default() };
 
     let mut vae = Vae::new(VaeConfig::default(), &mut rng)?;
-    vae.train(&data, &options, &mut rng, &mut Silent)?;
+    vae.train(&data, &options, &mut rng, &mut NoObserver)?;
     vae.save(folder.join("vae.safetensors"))?;
 
     let mut diffusion = Diffusion::new(DiffusionConfig::default(), &mut rng)?;
-    diffusion.train(&data, &options, &mut rng, &mut Silent)?;
+    diffusion.train(&data, &options, &mut rng, &mut NoObserver)?;
     diffusion.save(folder.join("diffusion.safetensors"))?;
 
     // A sampler's first step: z as `sample` draws it, and for the diffusion the level of the last timestep.

@@ -14,6 +14,7 @@ use quadrivium::observe::{All, Bar, Interrupt, JsonLines};
 use quadrivium::persist::{self, Persist};
 use quadrivium::prelude::*;
 use quadrivium::worlds::Toy;
+use quadrivium::{Checkpoint, Stop};
 
 /// Trains a spline flow on two moons, and can be interrupted.
 #[derive(Parser)]

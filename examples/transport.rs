@@ -4,6 +4,7 @@
 //! `cargo run --release --example transport` (a quarter of an hour, half of it the exact distances) · `-- --quick`
 //! · `-- --help` explains the options.
 
+use quadrivium::{Pairing, Source};
 use std::f32::consts::PI;
 use std::time::Instant;
 
@@ -105,7 +106,7 @@ fn main() -> Result<()> {
                 };
                 let mut model = FlowMatching::new(config, rng)?;
                 let options = TrainOptions { steps, batch: 512, ..Default::default() };
-                model.train(&train, &options, rng, &mut Silent)?;
+                model.train(&train, &options, rng, &mut NoObserver)?;
                 for (distances, steps) in distances.iter_mut().zip([100, 5]) {
                     let view = model.with_sampler(FlowSteps { method: Method::Euler, steps })?;
                     distances.push(wasserstein2(view.transport(start.view())?.view(), truth.view())?);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::error::Error;
+use crate::error::{Error, FileError};
 
 /// A file that takes its name when it is whole. Until then, and for good if this is dropped, what has the name stays.
 ///
@@ -71,8 +71,8 @@ impl NewFile {
         self.finish_keeping(None).map(drop)
     }
 
-    /// As [`finish`](NewFile::finish), but what had the name stays under the name `kept`, where the file system has hard
-    /// links. The file, still locked.
+    /// As [`finish`](NewFile::finish), but what had the name stays under the name `kept`, where the file system has
+    /// hard links. The file, still locked.
     pub(crate) fn finish_keeping(mut self, kept: Option<&Path>) -> io::Result<Locked> {
         if let Some((temporary, path)) = &self.names {
             self.file.sync_all()?;
@@ -122,8 +122,9 @@ impl Drop for NewFile {
 
 /// Removes what this process has written of files that are not finished.
 ///
-/// A [`NewFile`] that is dropped does so by itself. This is for a program that is about to end without dropping anything,
-/// as by [`std::process::exit`] in a signal handler. A file that is unfinished now can no longer be finished.
+/// A [`NewFile`] that is dropped does so by itself. This is for a program that is about to end without dropping
+/// anything, as by [`std::process::exit`] in a signal handler. A file that is unfinished now can no longer be
+/// finished.
 pub fn remove_unfinished() {
     for temporary in unfinished().drain(..) {
         // It may have its name by now.
@@ -145,7 +146,8 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
 pub(crate) struct Locked(File);
 
 impl Locked {
-    /// `None` if somebody else has locked it. Only on Unix can a locked file be replaced, so it stays unlocked elsewhere.
+    /// `None` if somebody else has locked it. Only on Unix can a locked file be replaced, so it stays unlocked
+    /// elsewhere.
     pub(crate) fn new(file: File) -> Option<Self> {
         let taken = cfg!(unix) && matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         (!taken).then_some(Locked(file))
@@ -179,7 +181,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> crate::error::Result<()> {
 
 /// The error of a file.
 pub(crate) fn named(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    |source| Error::Io { path: path.display().to_string(), source }
+    |source| Error::File(FileError::Io { path: path.display().to_string(), source })
 }
 
 /// The end of a hidden name.

@@ -19,7 +19,7 @@
 //!
 //! let mut model = Autoregressive::new(AutoregressiveConfig::default(), &mut rng)?;
 //! let options = TrainOptions { steps: 300, ..TrainOptions::default() };
-//! model.train(&train, &options, &mut rng, &mut Silent)?;
+//! model.train(&train, &options, &mut rng, &mut NoObserver)?;
 //! let drawn = model.sample(100, &SampleOptions::default(), &mut rng)?;
 //! assert_eq!(drawn.x.dim(), (100, 2));
 //!
@@ -46,7 +46,7 @@
 //! # let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 //! let mut model = Vae::new(VaeConfig::default(), &mut rng)?;
 //! # let options = TrainOptions { steps: 5, ..TrainOptions::default() };
-//! model.train(&data, &options, &mut rng, &mut Silent)?;
+//! model.train(&data, &options, &mut rng, &mut NoObserver)?;
 //! let latent = model.encode(data.x())?;
 //! let score = model.log_likelihood(data.x(), &LikelihoodOptions::default())?;
 //! assert!(matches!(score, LogLikelihood::LowerBound { draws: 500, .. }));
@@ -61,7 +61,7 @@
 //! # let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 //! let mut model = Gan::new(GanConfig::default(), &mut rng)?;
 //! # let options = TrainOptions { steps: 5, ..TrainOptions::default() };
-//! model.train(&data, &options, &mut rng, &mut Silent)?;
+//! model.train(&data, &options, &mut rng, &mut NoObserver)?;
 //! assert_eq!(model.sample(1_000, &SampleOptions::default(), &mut rng)?.nfe, 1);
 //! assert_eq!(model.log_likelihood(data.x(), &LikelihoodOptions::default())?, LogLikelihood::Unavailable);
 //! # Ok::<(), quadrivium::Error>(())
@@ -75,8 +75,8 @@
 //! # let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 //! let mut model = Diffusion::new(DiffusionConfig::default(), &mut rng)?;
 //! # let options = TrainOptions { steps: 5, ..TrainOptions::default() };
-//! model.train(&data, &options, &mut rng, &mut Silent)?;
-//! let quick = model.with_sampler(Sampler::Ddim { steps: 50, eta: 0.0 })?;
+//! model.train(&data, &options, &mut rng, &mut NoObserver)?;
+//! let quick = model.with_sampler(quadrivium::Sampler::Ddim { steps: 50, eta: 0.0 })?;
 //! assert_eq!(quick.sample(10, &SampleOptions::default(), &mut rng)?.nfe, 50);
 //! # Ok::<(), quadrivium::Error>(())
 //! ```
@@ -192,10 +192,12 @@ pub use diffusion::{
 };
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining};
 pub use engine::OptimizerConfig;
-pub use error::{Error, Result};
+pub use engine::Silent;
+pub use error::{ConditionError, DataError, Error, FileError, Result, TableError, TrainingError};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use model::*;
+pub use nn::{Activation, NetworkSpec};
 pub use numeric::rng::seeded;
 pub use numeric::simd::instruction_set;
 
@@ -226,17 +228,14 @@ pub use engine::TraceEstimator as Divergence;
 #[deprecated(note = "use `model`")]
 pub use model as generative;
 
-/// What most programs need: the trait, its options and results, the models and their configs.
+/// What most programs need: the models and their configs, data, options, and the traits with the models' methods.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, Checkpoint,
-        ComponentCount, Condition, ConditionKind, Covariance, Dataset, Diffusion, DiffusionConfig,
-        Distribution, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow, FlowConfig, FlowMatching,
-        FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head,
-        KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, Mixing,
-        Observer, OptimizerConfig, Pairing, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig,
-        ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport, Transform,
-        Vae, VaeConfig,
+        Autoregressive, AutoregressiveConfig, Condition, Dataset, Diffusion, DiffusionConfig, Distribution,
+        EnergyConfig, EnergyModel, Flow, FlowConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig,
+        GaussianMixture, GaussianMixtureConfig, Generative, KernelDensity, KernelDensityConfig,
+        LikelihoodOptions, LogLikelihood, NoObserver, Result, SampleOptions, ScoreConfig, ScoreModel,
+        TrainOptions, Vae, VaeConfig,
     };
 }
 

@@ -7,6 +7,10 @@ use quadrivium::prelude::*;
 use quadrivium::seeded;
 use quadrivium::tables::{Header, TableReader};
 use quadrivium::worlds::Toy;
+use quadrivium::{
+    AdversarialLoss, Architecture, EnergyTraining, Head, Pairing, Sampler, Schedule, ScoreTraining, Sde,
+    Transform,
+};
 
 /// Allocations of `work` on one thread, the second time: the first may fill what is kept for good.
 fn allocations(mut work: impl FnMut() + Send) -> u64 {
@@ -61,7 +65,7 @@ fn training_steps_do_not_allocate() {
             // Shards of more than one tile, the last not full.
             let options = TrainOptions { steps, batch: 150, ..TrainOptions::default() };
             allocations(|| {
-                model.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+                model.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
             })
         });
     }

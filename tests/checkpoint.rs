@@ -1,5 +1,6 @@
 //! Trainings that go on from a file: after a kill, and beside files that are not theirs.
 
+use quadrivium::error::{FileError, TrainingError};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use quadrivium::prelude::*;
 use quadrivium::rand::RngCore;
 use quadrivium::seeded;
 use quadrivium::worlds::Toy;
+use quadrivium::{Activation, Checkpoint, EnergyTraining, Error, NetworkSpec, Observer, Step, TrainReport};
 
 /// A folder of its own, removed in the end.
 struct Folder(PathBuf);
@@ -125,7 +127,7 @@ fn start(name: &str, steps: usize, halt: usize, pace: usize, folder: &Folder) ->
 /// The result of a training that nobody kills.
 fn whole(name: &str, steps: usize) -> Vec<u8> {
     let mut model = model(name);
-    let report = model.train(&moons(), &options(name, steps, None), &mut seeded(2), &mut Silent).unwrap();
+    let report = model.train(&moons(), &options(name, steps, None), &mut seeded(2), &mut NoObserver).unwrap();
     result(&report, &*model)
 }
 
@@ -197,13 +199,16 @@ fn train(
     folder: &Folder,
     change: impl FnOnce(&mut VaeConfig, &mut TrainOptions, &mut u64, &mut u64),
 ) -> Result<TrainReport> {
-    let mut config =
-        VaeConfig { hidden: vec![4], encoder_octaves: 0, decoder_octaves: 0, ..Default::default() };
+    let mut config = VaeConfig {
+        encoder: NetworkSpec::mlp([4], Activation::Tanh, 0),
+        decoder: NetworkSpec::mlp([4], Activation::Tanh, 0),
+        ..Default::default()
+    };
     let mut options = options("small", 5, Some(folder.checkpoint(2)));
     let (mut start, mut seed) = (0, 1);
     change(&mut config, &mut options, &mut start, &mut seed);
     let mut vae = Vae::new(config, &mut seeded(start)).unwrap();
-    vae.train(&moons(), &options, &mut seeded(seed), &mut Silent)
+    vae.train(&moons(), &options, &mut seeded(seed), &mut NoObserver)
 }
 
 #[test]
@@ -212,7 +217,7 @@ fn the_checkpoint_of_another_training_is_refused_by_what_differs() {
     let whole = train(&folder, |_, _, _, _| ()).unwrap();
     assert_eq!(train(&folder, |_, _, _, _| ()).unwrap(), whole);
     let refused = |what: &str, report: Result<TrainReport>| match report {
-        Err(Error::Checkpoint { what: found, .. }) => {
+        Err(Error::File(FileError::Checkpoint { what: found, .. })) => {
             assert!(found.contains(what), "{found}: expected {what}")
         }
         other => panic!("{what}: {other:?}"),
@@ -230,7 +235,7 @@ fn the_checkpoint_of_another_training_is_refused_by_what_differs() {
 
     let mut vae = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
     let never = TrainOptions { checkpoint: Some(folder.checkpoint(0)), ..Default::default() };
-    let report = vae.train(&moons(), &never, &mut seeded(1), &mut Silent);
+    let report = vae.train(&moons(), &never, &mut seeded(1), &mut NoObserver);
     assert!(matches!(report, Err(Error::Config { field: "Checkpoint::every", .. })), "{report:?}");
 }
 
@@ -240,13 +245,16 @@ fn other_rows_are_another_training() {
     let options = options("small", 5, Some(folder.checkpoint(2)));
     let train = |data: Dataset| {
         let mut vae = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
-        vae.train(&data, &options, &mut seeded(1), &mut Silent)
+        vae.train(&data, &options, &mut seeded(1), &mut NoObserver)
     };
     train(moons()).unwrap();
     let mut x = moons().x().to_owned();
     x[[17, 1]] += 1e-6;
     let report = train(Dataset::new(x).unwrap());
-    assert!(matches!(&report, Err(Error::Checkpoint { what, .. }) if what.contains("data")), "{report:?}");
+    assert!(
+        matches!(&report, Err(Error::File(FileError::Checkpoint { what, .. })) if what.contains("data")),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -259,7 +267,7 @@ fn damaged_files_are_refused() {
         std::fs::remove_file(previous(&folder)).ok();
         std::fs::write(&path, bytes).unwrap();
         let report = train(&folder, |_, _, _, _| ());
-        assert!(matches!(report, Err(Error::Checkpoint { .. })), "{what}: {report:?}");
+        assert!(matches!(report, Err(Error::File(FileError::Checkpoint { .. }))), "{what}: {report:?}");
     };
     for at in (0..good.len()).step_by(13) {
         let mut bytes = good.clone();
@@ -334,8 +342,16 @@ fn forged_numbers_do_no_harm() {
     let path = folder.checkpoint(1).path;
     let options = TrainOptions { patience: Some(9), ..options("small", 6, Some(folder.checkpoint(3))) };
     let chains = EnergyTraining::PersistentChains { chains: 4, steps: 2, restart: 0.0, magnitude: 0.0 };
-    let energy = EnergyConfig { hidden: vec![2], octaves: 0, training: chains, ..Default::default() };
-    let vae = VaeConfig { hidden: vec![2], encoder_octaves: 0, decoder_octaves: 0, ..Default::default() };
+    let energy = EnergyConfig {
+        network: NetworkSpec::mlp([2], Activation::Silu, 0),
+        training: chains,
+        ..Default::default()
+    };
+    let vae = VaeConfig {
+        encoder: NetworkSpec::mlp([2], Activation::Tanh, 0),
+        decoder: NetworkSpec::mlp([2], Activation::Tanh, 0),
+        ..Default::default()
+    };
     let small = |patient: bool| -> Box<dyn Model> {
         match patient {
             true => Box::new(Vae::new(vae.clone(), &mut seeded(0)).unwrap()),
@@ -360,9 +376,12 @@ fn forged_numbers_do_no_harm() {
             for number in [u64::MAX, i32::MAX as u64, 1e300f64.to_bits()] {
                 let changed = |bytes: &mut Vec<u8>| bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
                 std::fs::write(&path, forged(&file, changed)).unwrap();
-                match train(&mut Silent) {
+                match train(&mut NoObserver) {
                     Ok(_) => went_on += 1,
-                    Err(Error::Checkpoint { .. } | Error::Diverged { .. }) => {}
+                    Err(
+                        Error::File(FileError::Checkpoint { .. })
+                        | Error::Training(TrainingError::Diverged { .. }),
+                    ) => {}
                     Err(other) => panic!("{number:x} at {at}: {other}"),
                 }
             }
@@ -381,8 +400,8 @@ fn two_trainings_do_not_share_a_file() {
     let options = options("small", 5, Some(folder.checkpoint(2)));
     let mut meanwhile = |_: &Step<'_>| {
         let mut other = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
-        match other.train(&moons(), &options, &mut seeded(1), &mut Silent) {
-            Err(Error::Io { source, .. }) => {
+        match other.train(&moons(), &options, &mut seeded(1), &mut NoObserver) {
+            Err(Error::File(FileError::Io { source, .. })) => {
                 assert!(source.to_string().contains("another training"), "{source}");
                 refused += 1;
             }
@@ -401,7 +420,7 @@ fn two_trainings_do_not_share_a_file() {
         std::ops::ControlFlow::Continue(())
     };
     let report = vae.train(&moons(), &options, &mut seeded(1), &mut replaced);
-    assert!(matches!(report, Err(Error::Io { .. })), "{report:?}");
+    assert!(matches!(report, Err(Error::File(FileError::Io { .. }))), "{report:?}");
     assert_eq!(std::fs::read(&path).unwrap(), b"of another");
 }
 
@@ -411,7 +430,7 @@ fn the_last_writing_may_fail_and_the_model_is_trained() {
     let steps = 6;
     let options = |checkpoint| TrainOptions { patience: None, ..options("VAE", steps, checkpoint) };
     let mut whole = model("VAE");
-    whole.train(&moons(), &options(None), &mut seeded(2), &mut Silent).unwrap();
+    whole.train(&moons(), &options(None), &mut seeded(2), &mut NoObserver).unwrap();
     let mut vae = model("VAE");
     let inner = folder.0.join("inner");
     std::fs::create_dir(&inner).unwrap();
@@ -423,7 +442,7 @@ fn the_last_writing_may_fail_and_the_model_is_trained() {
         std::ops::ControlFlow::Continue(())
     };
     let report = vae.train(&moons(), &options(Some(checkpoint)), &mut seeded(2), &mut gone);
-    assert!(matches!(report, Err(Error::Io { .. })), "{report:?}");
+    assert!(matches!(report, Err(Error::File(FileError::Io { .. }))), "{report:?}");
     assert_eq!(drawn(&*vae), drawn(&*whole));
 }
 
@@ -433,5 +452,5 @@ fn a_folder_that_cannot_be_written_is_an_io_error() {
     let nowhere = |_: &mut VaeConfig, options: &mut TrainOptions, _: &mut u64, _: &mut u64| {
         options.checkpoint = Some(Checkpoint { path: folder.0.join("none").join("checkpoint"), every: 1 });
     };
-    assert!(matches!(train(&folder, nowhere), Err(Error::Io { .. })));
+    assert!(matches!(train(&folder, nowhere), Err(Error::File(FileError::Io { .. }))));
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use quadrivium::ndarray::{Array2, Array3};
 use quadrivium::prelude::*;
 use quadrivium::seeded;
+use quadrivium::{Bandwidth, ComponentCount, Covariance};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -101,7 +102,7 @@ fn the_mixture_scores_and_fits_as_scikit_learn() {
 
         let train = rows(&g.train, d);
         let data = Dataset::new(train.clone()).unwrap();
-        let report = model.train(&data, &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
+        let report = model.train(&data, &TrainOptions::default(), &mut seeded(0), &mut NoObserver).unwrap();
         assert_eq!(report.loss.len(), g.iterations);
         assert_close("weights", model.weights(), &g.fit_weights, 1e-10);
         assert_close("means", model.means(), &g.fit_means, 1e-10);
@@ -130,7 +131,7 @@ fn the_kernel_density_scores_as_scikit_learn_and_scipy() {
             let mut model =
                 KernelDensity::new(KernelDensityConfig { dim: g.dim, bandwidth, ..Default::default() })
                     .unwrap();
-            model.train(&data, &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
+            model.train(&data, &TrainOptions::default(), &mut seeded(0), &mut NoObserver).unwrap();
             assert_close("factor", &[model.bandwidth()], &[want.factor], 1e-14);
             assert_close("covariance", &model.covariance(), &want.covariance, 1e-12);
             assert_close(&format!("{bandwidth:?}"), &nats(&model, &test), &want.nats, 1e-11);

@@ -1,6 +1,7 @@
 //! Files of models: what a reader of the format sees, and what becomes of a damaged or hostile one.
 #![cfg(feature = "safetensors")]
 
+use quadrivium::error::FileError;
 use quadrivium::ndarray::{Array2, array, s};
 use quadrivium::persist::{self, Column, Persist, Role};
 use quadrivium::prelude::*;
@@ -8,6 +9,10 @@ use quadrivium::rand::Rng;
 use quadrivium::seeded;
 use quadrivium::tables::Units;
 use quadrivium::worlds::Toy;
+use quadrivium::{
+    Activation, Architecture, ComponentCount, ConditionKind, Error, Head, Mixing, NetworkSpec, Pairing,
+    Sampler, Source,
+};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
@@ -26,31 +31,79 @@ fn models() -> Vec<Box<dyn Persist>> {
     let rng = &mut rng;
     let hidden = || vec![6, 6];
     let head = Head::Bins { bins: 5 };
-    let autoregressive = AutoregressiveConfig { hidden: hidden(), head, ..Default::default() };
+    let autoregressive = AutoregressiveConfig {
+        network: NetworkSpec::mlp(hidden(), Activation::Silu, 3),
+        head,
+        ..Default::default()
+    };
     let (generator_hidden, critic_hidden) = (hidden(), hidden());
-    let gan = GanConfig { generator_hidden, critic_hidden, ..Default::default() };
-    let flow = FlowConfig { hidden: hidden(), mixing: Mixing::Permutation, ..Default::default() };
+    let gan = GanConfig {
+        generator: NetworkSpec::mlp(generator_hidden, Activation::Silu, 3),
+        critic: NetworkSpec::mlp(critic_hidden, Activation::LeakyRelu { slope: 0.2 }, 3),
+        ..Default::default()
+    };
+    let flow = FlowConfig {
+        network: NetworkSpec::mlp(hidden(), Activation::Silu, 2),
+        mixing: Mixing::Permutation,
+        ..Default::default()
+    };
     let sampler = Sampler::Ddim { steps: 4, eta: 0.0 };
-    let diffusion = DiffusionConfig { hidden: hidden(), sampler, ..Default::default() };
+    let diffusion = DiffusionConfig {
+        network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
+        sampler,
+        ..Default::default()
+    };
     let coupling = Pairing::OptimalTransport { rows: 16 };
-    let matching = FlowMatchingConfig { hidden: hidden(), coupling, ..Default::default() };
+    let matching = FlowMatchingConfig {
+        network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
+        coupling,
+        ..Default::default()
+    };
     let components = ComponentCount::Fixed(3);
     let mixture = GaussianMixtureConfig { components, max_iter: 5, ..Default::default() };
     let mut models: Vec<Box<dyn Persist>> = vec![
         Box::new(Autoregressive::new(autoregressive, rng).unwrap()),
         Box::new(Flow::new(flow, rng).unwrap()),
-        Box::new(Vae::new(VaeConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
+        Box::new(
+            Vae::new(
+                VaeConfig {
+                    encoder: NetworkSpec::mlp(hidden(), Activation::Tanh, 4),
+                    decoder: NetworkSpec::mlp(hidden(), Activation::Tanh, 4),
+                    ..Default::default()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
         Box::new(Gan::new(gan, rng).unwrap()),
         Box::new(Diffusion::new(diffusion, rng).unwrap()),
-        Box::new(EnergyModel::new(EnergyConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
-        Box::new(ScoreModel::new(ScoreConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
+        Box::new(
+            EnergyModel::new(
+                EnergyConfig {
+                    network: NetworkSpec::mlp(hidden(), Activation::Silu, 5),
+                    ..Default::default()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
+        Box::new(
+            ScoreModel::new(
+                ScoreConfig {
+                    network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
+                    ..Default::default()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
         Box::new(FlowMatching::new(matching, rng).unwrap()),
         Box::new(GaussianMixture::new(mixture).unwrap()),
         Box::new(KernelDensity::new(KernelDensityConfig::default()).unwrap()),
     ];
     for model in &mut models {
         let options = TrainOptions { steps: 2, batch: 32, ..Default::default() };
-        model.train(&moons(), &options, rng, &mut Silent).unwrap();
+        model.train(&moons(), &options, rng, &mut NoObserver).unwrap();
     }
     models
 }
@@ -63,14 +116,14 @@ fn conditioned() -> Vec<(Box<dyn Persist>, Condition)> {
     let autoregressive = |dim, condition| AutoregressiveConfig {
         dim,
         condition,
-        hidden: hidden.clone(),
+        network: NetworkSpec::mlp(hidden.clone(), Activation::Silu, 3),
         ..Default::default()
     };
     let flow = |dim, condition, architecture| FlowConfig {
         dim,
         condition,
         architecture,
-        hidden: hidden.clone(),
+        network: NetworkSpec::mlp(hidden.clone(), Activation::Silu, 2),
         ..Default::default()
     };
     let mut models: Vec<Box<dyn Persist>> = vec![
@@ -87,7 +140,7 @@ fn conditioned() -> Vec<(Box<dyn Persist>, Condition)> {
             _ => Condition::Vector(moons().x().slice(s![.., 1..]).to_owned()),
         };
         let options = TrainOptions { steps: 2, batch: 32, ..Default::default() };
-        model.train(&rows.with_condition(condition).unwrap(), &options, rng, &mut Silent).unwrap();
+        model.train(&rows.with_condition(condition).unwrap(), &options, rng, &mut NoObserver).unwrap();
     }
     let with_condition = |model: Box<dyn Persist>| match model.condition() {
         ConditionKind::Class { .. } => (model, Condition::class(2)),
@@ -159,7 +212,15 @@ fn the_reference_implementation_reads_the_files() {
         let again = safetensors::serialize(file.iter(), metadata).unwrap();
         assert_eq!(drawn(load(&again).unwrap().as_ref()), drawn(model.as_ref()));
     }
-    let vae = Vae::new(VaeConfig { hidden: vec![5], ..Default::default() }, &mut seeded(0)).unwrap();
+    let vae = Vae::new(
+        VaeConfig {
+            encoder: NetworkSpec::mlp([5], Activation::Tanh, 4),
+            decoder: NetworkSpec::mlp([5], Activation::Tanh, 4),
+            ..Default::default()
+        },
+        &mut seeded(0),
+    )
+    .unwrap();
     let bytes = vae.to_bytes().unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     for prefix in ["", "training."] {
@@ -182,19 +243,19 @@ fn a_file_survives_the_disk_and_replaces_the_old_one() {
     // The last was a kernel density.
     let error = Vae::load(&path).unwrap_err();
     assert!(error.to_string().contains("\"kernel_density\": expected \"vae\""), "{error}");
-    assert!(matches!(Vae::load(folder.join("none")), Err(Error::Io { .. })));
+    assert!(matches!(Vae::load(folder.join("none")), Err(Error::File(FileError::Io { .. }))));
     let vae = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
-    assert!(matches!(vae.save(folder.join("no/such/folder")), Err(Error::Io { .. })));
-    assert!(matches!(vae.save(&folder), Err(Error::Io { .. })));
+    assert!(matches!(vae.save(folder.join("no/such/folder")), Err(Error::File(FileError::Io { .. }))));
+    assert!(matches!(vae.save(&folder), Err(Error::File(FileError::Io { .. }))));
     let left = std::fs::read_dir(std::env::temp_dir()).unwrap();
     let prefix = format!(".quadrivium-persist-{}", std::process::id());
     assert!(!left.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)));
 
     // A file that goes on for ever, and one whose first bytes announce more than there is.
     std::fs::write(&path, [&1e6f64.to_le_bytes()[..], b"{}"].concat()).unwrap();
-    assert!(matches!(Vae::load(&path), Err(Error::Format { .. })));
+    assert!(matches!(Vae::load(&path), Err(Error::File(FileError::Format { .. }))));
     if cfg!(target_os = "linux") {
-        assert!(matches!(Vae::load("/dev/zero"), Err(Error::Format { .. })));
+        assert!(matches!(Vae::load("/dev/zero"), Err(Error::File(FileError::Format { .. }))));
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
@@ -208,7 +269,7 @@ fn a_damaged_file_is_refused_or_changes_nothing() {
         let check = |bytes: &[u8], what: &str| match load(bytes) {
             // Spaces at the end of a header may be other spaces.
             Ok(loaded) => assert_eq!(drawn(loaded.as_ref()), rows, "{what}"),
-            Err(Error::Format { .. } | Error::FormatVersion { .. }) => {}
+            Err(Error::File(FileError::Format { .. }) | Error::File(FileError::FormatVersion { .. })) => {}
             Err(error) => panic!("{what}: {error}"),
         };
         let mut damaged = bytes.clone();
@@ -222,22 +283,30 @@ fn a_damaged_file_is_refused_or_changes_nothing() {
         for _ in 0..200 {
             let at = rng.random_range(end..bytes.len());
             damaged[at] ^= 1 << rng.random_range(0..8);
-            assert!(matches!(load(&damaged), Err(Error::Format { .. })), "a bit of the numbers, byte {at}");
+            assert!(
+                matches!(load(&damaged), Err(Error::File(FileError::Format { .. }))),
+                "a bit of the numbers, byte {at}"
+            );
             damaged[at] = bytes[at];
         }
         for len in (0..200).map(|k| k * bytes.len() / 200).chain(bytes.len() - 9..bytes.len()) {
-            assert!(matches!(load(&bytes[..len]), Err(Error::Format { .. })), "the first {len} bytes");
+            assert!(
+                matches!(load(&bytes[..len]), Err(Error::File(FileError::Format { .. }))),
+                "the first {len} bytes"
+            );
         }
         // What is cut off, or added, tells how long the whole file is.
         let whole = format!("(a file of {} bytes in all)", bytes.len());
         for wrong in [&bytes[..bytes.len() - 1], &[&bytes[..], b"0"].concat()] {
-            assert!(matches!(load(wrong), Err(Error::Format { what }) if what.ends_with(&whole)));
+            assert!(
+                matches!(load(wrong), Err(Error::File(FileError::Format { what })) if what.ends_with(&whole))
+            );
         }
     }
     for len in [0, 1, 7, 8, 9, 100, 1000] {
         let noise: Vec<u8> = (0..len).map(|_| rng.random()).collect();
-        assert!(matches!(load(&noise), Err(Error::Format { .. })));
-        assert!(matches!(load(&vec![b'{'; len]), Err(Error::Format { .. })));
+        assert!(matches!(load(&noise), Err(Error::File(FileError::Format { .. }))));
+        assert!(matches!(load(&vec![b'{'; len]), Err(Error::File(FileError::Format { .. }))));
     }
 }
 
@@ -245,7 +314,7 @@ fn a_damaged_file_is_refused_or_changes_nothing() {
 fn every_bit_of_a_file_with_columns_counts() {
     let config = GaussianMixtureConfig { components: ComponentCount::Fixed(1), ..Default::default() };
     let mut model = GaussianMixture::new(config).unwrap();
-    model.train(&moons(), &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
+    model.train(&moons(), &TrainOptions::default(), &mut seeded(0), &mut NoObserver).unwrap();
     let folder = std::env::temp_dir().join(format!("quadrivium-bits-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("model.safetensors");
@@ -267,7 +336,7 @@ fn every_bit_of_a_file_with_columns_counts() {
                 assert!(same.to_bytes().unwrap() == model.to_bytes().unwrap(), "bit {bit}");
                 loaded += 1;
             }
-            Err(Error::Format { .. } | Error::FormatVersion { .. }) => {
+            Err(Error::File(FileError::Format { .. }) | Error::File(FileError::FormatVersion { .. })) => {
                 assert!(persist::describe(&path).is_err(), "bit {bit}");
                 refused += 1;
             }
@@ -285,7 +354,7 @@ fn entries_that_begin_as_ours_are_ours() {
     let with = |entry: &str| rewrite(&bytes, |header, _| header["__metadata__"][entry] = "[]".into());
     for unknown in ["quadrivium.colums", "quadrivium2", "quadrivium.columns.units"] {
         match load(&with(unknown)) {
-            Err(Error::Format { what }) => assert!(what.contains(unknown), "{what}"),
+            Err(Error::File(FileError::Format { what })) => assert!(what.contains(unknown), "{what}"),
             other => panic!("{unknown}: {:?}", other.map(|model| model.card())),
         }
     }
@@ -299,11 +368,15 @@ fn entries_that_begin_as_ours_are_ours() {
     let renamed = String::from_utf8_lossy(&file).find("quadrivium.columns").unwrap();
     let mut without = file.clone();
     without[renamed..renamed + 4].copy_from_slice(b"some");
-    assert!(matches!(load(&without), Err(Error::Format { what }) if what.contains("checksum")));
+    assert!(
+        matches!(load(&without), Err(Error::File(FileError::Format { what })) if what.contains("checksum"))
+    );
     // Of two arrays with one name, which one counts?
     let text = r#"{"__metadata__":{"quadrivium":"{}"},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#;
     let twice = [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    assert!(matches!(load(&twice), Err(Error::Format { what }) if what.contains("two tensors")));
+    assert!(
+        matches!(load(&twice), Err(Error::File(FileError::Format { what })) if what.contains("two tensors"))
+    );
 }
 
 #[test]
@@ -315,11 +388,11 @@ fn a_long_header_takes_a_few_times_its_length() {
     let bytes = [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
     let mut loaded = None;
     let most = allocation_counter::measure(|| loaded = Some(persist::from_bytes(&bytes))).bytes_max;
-    assert!(matches!(loaded, Some(Err(Error::Format { .. }))));
+    assert!(matches!(loaded, Some(Err(Error::File(FileError::Format { .. })))));
     assert!(most < 8 * text.len() as u64, "{most} bytes for a header of {}", text.len());
     let announced = [&(33u64 << 20).to_le_bytes()[..], b"{"].concat();
     assert!(
-        matches!(load(&announced), Err(Error::Format { what }) if what.contains("expected at most 33554432"))
+        matches!(load(&announced), Err(Error::File(FileError::Format { what })) if what.contains("expected at most 33554432"))
     );
 }
 
@@ -353,9 +426,9 @@ fn sizes_that_the_file_does_not_hold_take_no_memory() {
         }
         // Many layers of one unit: each would be a tensor.
         let deep = rewrite(&bytes, |_, entry| {
-            for (field, value) in entry["model"]["config"].as_object_mut().unwrap() {
-                if field.ends_with("hidden") {
-                    *value = json!(vec![1; 10_000]);
+            for network in ["network", "encoder", "decoder", "generator", "critic"] {
+                if let Some(hidden) = entry["model"]["config"].pointer_mut(&format!("/{network}/hidden")) {
+                    *hidden = json!(vec![1; 10_000]);
                 }
             }
         });
@@ -365,14 +438,22 @@ fn sizes_that_the_file_does_not_hold_take_no_memory() {
 
 #[test]
 fn a_hostile_header_is_refused_by_name() {
-    let vae = Vae::new(VaeConfig { hidden: vec![4], ..Default::default() }, &mut seeded(0)).unwrap();
+    let vae = Vae::new(
+        VaeConfig {
+            encoder: NetworkSpec::mlp([4], Activation::Tanh, 4),
+            decoder: NetworkSpec::mlp([4], Activation::Tanh, 4),
+            ..Default::default()
+        },
+        &mut seeded(0),
+    )
+    .unwrap();
     let bytes = vae.to_bytes().unwrap();
     let says = |change: &dyn Fn(&mut Value, &mut Value)| match load(&rewrite(&bytes, change)) {
         Ok(_) => panic!("loaded"),
         Err(error) => error.to_string(),
     };
     let newer = says(&|_, entry| *entry = json!({ "format": 7, "whatever": 1 }));
-    assert_eq!(newer, "the file has format 7, this version reads up to 2: update quadrivium");
+    assert_eq!(newer, "the file has format 7, this version reads up to 3: update quadrivium");
     assert!(says(&|_, entry| entry["format"] = json!(0)).contains("format 0"));
     assert!(says(&|_, entry| entry["model"]["kind"] = json!("vase")).contains("kind \"vase\""));
     assert!(says(&|_, entry| entry["model"]["config"]["betta"] = json!(1)).contains("unknown field `betta`"));
@@ -406,13 +487,17 @@ fn a_hostile_header_is_refused_by_name() {
     for dtype in [Dtype::F32, Dtype::BF16, Dtype::I64] {
         let tensor = TensorView::new(dtype, vec![4], &[0; 32][..dtype.bitsize() / 2]).unwrap();
         let foreign = safetensors::serialize([("weight", tensor)], None).unwrap();
-        assert!(matches!(load(&foreign), Err(Error::Format { what }) if what.contains("another program")));
+        assert!(
+            matches!(load(&foreign), Err(Error::File(FileError::Format { what })) if what.contains("another program"))
+        );
     }
 
     let mut nan = rewrite(&bytes, |_, _| ());
     let len = nan.len();
     nan[len - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    assert!(matches!(load(&nan), Err(Error::Format { what }) if what.contains("not finite")));
+    assert!(
+        matches!(load(&nan), Err(Error::File(FileError::Format { what })) if what.contains("not finite"))
+    );
 }
 
 #[test]
@@ -434,8 +519,17 @@ fn what_is_not_in_the_contract_s_list_comes_back_too() {
     let mut column = GaussianMixtureConfig { dim: 1, ..Default::default() };
     column.components = ComponentCount::Fixed(2);
     let (means, variances) = (array![[-1.0], [1.0]], array![[[0.5]], [[0.1]]]);
-    let one_column = AutoregressiveConfig { dim: 1, hidden: vec![4], ..Default::default() };
-    let flow = FlowConfig { dim: 3, hidden: vec![4], layers: 3, ..Default::default() };
+    let one_column = AutoregressiveConfig {
+        dim: 1,
+        network: NetworkSpec::mlp([4], Activation::Silu, 3),
+        ..Default::default()
+    };
+    let flow = FlowConfig {
+        dim: 3,
+        network: NetworkSpec::mlp([4], Activation::Silu, 2),
+        layers: 3,
+        ..Default::default()
+    };
     let rng = &mut seeded(4);
     let models: Vec<Box<dyn Persist>> = vec![
         Box::new(KernelDensity::from_parameters(&rows, array![[0.5, 0.1], [0.1, 0.3]].view()).unwrap()),
@@ -444,10 +538,36 @@ fn what_is_not_in_the_contract_s_list_comes_back_too() {
         ),
         Box::new(Autoregressive::new(one_column, rng).unwrap()),
         Box::new(Flow::new(FlowConfig { mixing: Mixing::Permutation, ..flow.clone() }, rng).unwrap()),
-        Box::new(Flow::new(FlowConfig { mixing: Mixing::Linear, octaves: 0, ..flow.clone() }, rng).unwrap()),
+        Box::new(
+            Flow::new(
+                FlowConfig {
+                    mixing: Mixing::Linear,
+                    network: NetworkSpec::mlp([64; 2], Activation::Silu, 0),
+                    ..flow.clone()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
         Box::new(Flow::new(FlowConfig { layers: 1, ..flow }, rng).unwrap()),
-        Box::new(Vae::new(VaeConfig { hidden: vec![], ..Default::default() }, rng).unwrap()),
-        Box::new(EnergyModel::new(EnergyConfig { hidden: vec![], ..Default::default() }, rng).unwrap()),
+        Box::new(
+            Vae::new(
+                VaeConfig {
+                    encoder: NetworkSpec::mlp([], Activation::Tanh, 4),
+                    decoder: NetworkSpec::mlp([], Activation::Tanh, 4),
+                    ..Default::default()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
+        Box::new(
+            EnergyModel::new(
+                EnergyConfig { network: NetworkSpec::mlp([], Activation::Silu, 5), ..Default::default() },
+                rng,
+            )
+            .unwrap(),
+        ),
     ];
     for model in models {
         let loaded = load(&model.to_bytes().unwrap()).unwrap();
@@ -477,12 +597,16 @@ fn conditions_travel_with_the_model() {
 fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
     let path = std::env::temp_dir().join(format!("quadrivium-source-{}", std::process::id()));
     let matching = |source| {
-        let config = FlowMatchingConfig { hidden: vec![4], source, ..Default::default() };
+        let config = FlowMatchingConfig {
+            network: NetworkSpec::mlp([4], Activation::Silu, 4),
+            source,
+            ..Default::default()
+        };
         FlowMatching::new(config, &mut seeded(0)).unwrap()
     };
     for source in [Source::Toy(Toy::moons(0.1).unwrap()), Source::Rows(moons().into())] {
         match matching(source).save(&path) {
-            Err(Error::Format { what }) => {
+            Err(Error::File(FileError::Format { what })) => {
                 assert!(what.contains("only a Gaussian source can be saved"), "{what}");
             }
             other => panic!("{other:?}"),
@@ -494,7 +618,9 @@ fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
     assert_eq!(FlowMatching::from_bytes(&bytes).unwrap().config(), gaussian.config());
     // A later version may save others: their files are not read as if they were Gaussian.
     let other = rewrite(&bytes, |_, entry| entry["model"]["config"]["source"] = json!("Rows"));
-    assert!(matches!(load(&other), Err(Error::Format { what }) if what.contains("unknown field `source`")));
+    assert!(
+        matches!(load(&other), Err(Error::File(FileError::Format { what })) if what.contains("unknown field `source`"))
+    );
 }
 
 #[test]
@@ -528,14 +654,14 @@ fn columns_of_a_condition_are_those_of_the_model() {
             vec![number(&[f32::INFINITY])],
         ] {
             let refused = persist::save_with(model.as_ref(), &with(&bad), &path);
-            assert!(matches!(refused, Err(Error::Format { .. })), "{bad:?}");
+            assert!(matches!(refused, Err(Error::File(FileError::Format { .. }))), "{bad:?}");
         }
     }
     // A model without a condition has no columns for one.
     let columns = ["x", "y"].map(|name| column(name, Role::Modeled));
     let more = [&columns[..], &[column("c", number(&[0.0]))]].concat();
     let refused = persist::save_with(models()[0].as_ref(), &more, &path);
-    assert!(matches!(refused, Err(Error::Format { .. })));
+    assert!(matches!(refused, Err(Error::File(FileError::Format { .. }))));
     std::fs::remove_file(&path).ok();
 }
 
@@ -585,14 +711,14 @@ fn columns_travel_with_the_model() {
         &[column("a", 0.0), Column { units: Units { center: 0.0, scale: -1.0 }, ..column("b", 0.0) }],
     ] {
         let refused = persist::save_with(model.as_ref(), bad, &path);
-        assert!(matches!(refused, Err(Error::Format { .. })), "{bad:?}");
+        assert!(matches!(refused, Err(Error::File(FileError::Format { .. }))), "{bad:?}");
     }
     for bad in ["", "{}", "[]", "[{\"name\":\"a\"}]", "[{\"name\":\"a\"},{\"name\":\"a\"}]", "[1,2]"] {
         let file = rewrite(&model.to_bytes().unwrap(), |header, _| {
             header["__metadata__"]["quadrivium.columns"] = bad.into();
         });
         std::fs::write(&path, file).unwrap();
-        assert!(matches!(persist::load_with(&path), Err(Error::Format { .. })), "{bad:?}");
+        assert!(matches!(persist::load_with(&path), Err(Error::File(FileError::Format { .. }))), "{bad:?}");
     }
     std::fs::remove_file(&path).ok();
 }

@@ -13,6 +13,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use quadrivium::numeric::rng::Streams;
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
+use quadrivium::{AdversarialLoss, LikelihoodKind};
 use serde_json::{Value, json};
 
 use self::world::World;
@@ -50,7 +51,8 @@ enum Data {
 /// What a model did.
 struct Row {
     model: String,
-    /// E[ln p(x|c) − ln p̂(x|c)] over true rows, in nats: how far the NLL is above h(x|c). `None` where either is not known.
+    /// E[ln p(x|c) − ln p̂(x|c)] over true rows, in nats: how far the NLL is above h(x|c). `None` where either is not
+    /// known.
     gap: Option<f64>,
     /// Which claim the gap makes.
     likelihood: LikelihoodKind,
@@ -117,7 +119,7 @@ fn measure(world: &World, kind: Kind, quick: bool, streams: Streams) -> Result<R
         config.loss = AdversarialLoss::WassersteinGp { lambda: 10.0 };
     }
     let mut model = recipe.build(&mut rng(1))?;
-    model.train(&data, &recipe.options, &mut rng(2), &mut Silent)?;
+    model.train(&data, &recipe.options, &mut rng(2), &mut NoObserver)?;
 
     let draws = if quick { 50 } else { 500 };
     let (mut right, mut gaps) = (0, Some(Vec::new()));

@@ -1,3 +1,4 @@
+use quadrivium::ConditionKind;
 use std::io::Read;
 
 use quadrivium::ndarray::{Array1, Array2, ArrayView1, Axis};

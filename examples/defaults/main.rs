@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
+use quadrivium::LikelihoodKind;
 use quadrivium::ndarray::{Array2, s};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
@@ -206,7 +207,7 @@ fn measure(name: &str, kind: Kind, cases: &[Case], args: &Args) -> Outcome<Optio
         ) {
             return Ok(None);
         }
-        let report = model.train(&data, &options, rng, &mut Silent)?;
+        let report = model.train(&data, &options, rng, &mut NoObserver)?;
         let train_s = start.elapsed().as_secs_f64();
         let test = case.test.slice(s![..args.test_rows.min(case.test.nrows()), ..]);
         let start = Instant::now();

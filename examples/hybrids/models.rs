@@ -7,6 +7,7 @@ use quadrivium::hybrid::{Codec, Latent, LatentConfig, Pca, PcaConfig};
 use quadrivium::numeric::rng::{Rng, Streams};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
+use quadrivium::{AdversarialLoss, ConditionKind};
 
 use crate::cells::{Cell, Part, cell};
 use crate::world::World;
@@ -67,7 +68,7 @@ impl Workshop<'_> {
         config.latent_dim = self.latent_dim();
         let start = Instant::now();
         let mut vae = Vae::new(config.clone(), &mut self.rng(1))?;
-        vae.train(&self.bare()?, &recipe.options, &mut self.rng(2), &mut Silent)?;
+        vae.train(&self.bare()?, &recipe.options, &mut self.rng(2), &mut NoObserver)?;
         Ok((vae, start.elapsed().as_secs_f64()))
     }
 
@@ -76,7 +77,7 @@ impl Workshop<'_> {
         let ModelConfig::Flow(config) = &recipe.config else { unreachable!("a flow's recipe") };
         let start = Instant::now();
         let mut flow = Flow::new(config.clone(), &mut self.rng(3))?;
-        flow.train(data, &recipe.options, &mut self.rng(4), &mut Silent)?;
+        flow.train(data, &recipe.options, &mut self.rng(4), &mut NoObserver)?;
         Ok((flow, start.elapsed().as_secs_f64()))
     }
 
@@ -98,7 +99,7 @@ impl Workshop<'_> {
             let recipe = self.recipe(part.kind(), dim, kind)?;
             let start = Instant::now();
             let mut model = recipe.build(&mut self.rng(6))?;
-            model.train(&self.world.train, &recipe.options, &mut self.rng(7), &mut Silent)?;
+            model.train(&self.world.train, &recipe.options, &mut self.rng(7), &mut NoObserver)?;
             each(Trained { model, train_s: start.elapsed().as_secs_f64(), cell: Some((None, part)) })?;
         }
         let (vae, vae_s) = self.vae()?;
@@ -135,7 +136,7 @@ impl Workshop<'_> {
             if part == Part::Diffusion {
                 let (prior, options) = self.diffusion(codec.latent_dim())?;
                 let mut model = Latent::new(codec.clone(), prior, self.config())?;
-                model.train_prior(&self.world.train, &options, &mut self.rng(10), &mut Silent)?;
+                model.train_prior(&self.world.train, &options, &mut self.rng(10), &mut NoObserver)?;
                 let train_s = took(start);
                 if !self.world.kind().is_none() && outer == Part::Latent {
                     for scale in GUIDED {
@@ -148,7 +149,7 @@ impl Workshop<'_> {
             }
             let recipe = self.recipe(part.kind(), codec.latent_dim(), self.world.kind())?;
             let mut model = Latent::new(codec.clone(), recipe.build(&mut self.rng(11))?, self.config())?;
-            model.train_prior(&self.world.train, &recipe.options, &mut self.rng(12), &mut Silent)?;
+            model.train_prior(&self.world.train, &recipe.options, &mut self.rng(12), &mut NoObserver)?;
             each(Trained { model: Box::new(model), train_s: took(start), cell: place })?;
         }
         Ok(())
@@ -167,7 +168,7 @@ impl Workshop<'_> {
         let latents = outer.latents(&self.world.train, 0)?;
         let (flow, _) = self.flow(&Dataset::new(latents.x().to_owned())?, ConditionKind::None)?;
         let mut warp = Latent::new(flow, diffusion, LatentConfig::default())?;
-        warp.train_prior(&latents, &options, &mut self.rng(13), &mut Silent)?;
+        warp.train_prior(&latents, &options, &mut self.rng(13), &mut NoObserver)?;
         let model = Box::new(outer.with_prior(warp)?);
         each(Trained { model, train_s: vae_s + start.elapsed().as_secs_f64(), cell: None })
     }

@@ -8,7 +8,7 @@ use quadrivium::ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use quadrivium::numeric::rng::Rng;
 use quadrivium::tables::{self, Table, shuffle_rows};
 use quadrivium::worlds::Toy;
-use quadrivium::{HeldOut, prelude::*};
+use quadrivium::{ConditionKind, HeldOut, prelude::*};
 
 /// Neighbors that a digit's class is found by.
 const NEIGHBORS: usize = 5;

@@ -1,5 +1,6 @@
 //! The pictures of one data set, collected while its models train: of the first seed.
 
+use quadrivium::{LikelihoodKind, Sampler, Step, TrainReport};
 use std::ops::ControlFlow;
 
 use quadrivium::engine::Standardizer;

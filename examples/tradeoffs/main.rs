@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use album::Album;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use quadrivium::Step;
 use quadrivium::observe::{All, Interrupt};
 use quadrivium::prelude::*;
 

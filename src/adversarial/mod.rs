@@ -21,12 +21,12 @@
 //! their gradient contains second derivatives of D. It is exact: the reverse of a tangent through the critic along
 //! ∂P/∂(∇ₓD).
 //!
-//! **Conditions**: with a [`condition`](GanConfig::condition) c the generator takes it beside its noise, x̃ = G(z, c), and
-//! the critic judges a row under its condition, D(x, c). [`Conditioning`] says how it sees c: as an input beside x
-//! (Mirza & Osindero 2014), or as a projection of its last hidden layer (Miyato & Koyama 2018). The generated rows of a
-//! minibatch have the conditions of its real rows, and so have the x̂ between them; a penalty is on ∇ₓD, with c held
-//! fixed. Without a condition, [`sample`](crate::Distribution::sample) draws one for each row, as often as it was in the
-//! training rows.
+//! **Conditions**: with a [`condition`](GanConfig::condition) c the generator takes it beside its noise, x̃ = G(z,
+//! c), and the critic judges a row under its condition, D(x, c). [`Conditioning`] says how it sees c: as an input
+//! beside x (Mirza & Osindero 2014), or as a projection of its last hidden layer (Miyato & Koyama 2018). The
+//! generated rows of a minibatch have the conditions of its real rows, and so have the x̂ between them; a penalty is
+//! on ∇ₓD, with c held fixed. Without a condition, [`sample`](crate::Distribution::sample) draws one for each row, as
+//! often as it was in the training rows.
 //!
 //! **Likelihood**: none. G gives rows but no density. [`Gan::critic`] and [`Gan::critic_given`] return the critic's
 //! values.
@@ -40,15 +40,16 @@
 //! The trained critic gives real rows higher values than rows far from the data.
 //!
 //! ```
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(2_000, &mut rng))?;
 //! let small = vec![32, 32];
-//! let config = GanConfig { generator_hidden: small.clone(), critic_hidden: small, ..Default::default() };
+//! let network = NetworkSpec::mlp(small, Activation::Silu, 3);
+//! let config = GanConfig { generator: network.clone(), critic: network, ..Default::default() };
 //! let mut gan = Gan::new(config, &mut rng)?;
 //! let options = TrainOptions { steps: 200, ..Default::default() };
-//! gan.train(&data, &options, &mut rng, &mut Silent)?;
+//! gan.train(&data, &options, &mut rng, &mut NoObserver)?;
 //!
 //! let mean = |x| -> Result<f64> { Ok(gan.critic(x)?.mean().unwrap()) };
 //! let far = moons.sample(500, &mut rng) + 3.0;
@@ -130,7 +131,7 @@ use crate::numeric::rng::Streams;
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
 /// let mut gan = Gan::new(GanConfig::default(), &mut rng)?;
 /// let options = TrainOptions { steps: 200, ..Default::default() };
-/// let report = gan.train(&data, &options, &mut rng, &mut Silent)?;
+/// let report = gan.train(&data, &options, &mut rng, &mut NoObserver)?;
 /// assert_eq!(report.parts.iter().map(|part| part.0).collect::<Vec<_>>(), ["critic", "penalty", "generator"]);
 ///
 /// let samples = gan.sample(1_000, &SampleOptions::default(), &mut rng)?;
@@ -185,7 +186,8 @@ impl Gan {
     /// up to a constant and, unless λ is large, steeper than 1.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity, and
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity, and
     /// [`Error::Condition`] for a model with conditions: [`critic_given`](Gan::critic_given) takes them.
     pub fn critic(&self, x: ArrayView2<f32>) -> Result<Array1<f64>> {
         self.judge_rows(x, None)

@@ -23,7 +23,7 @@
 //! learns the rows by heart.
 //!
 //! ```
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(2_000, &mut rng))?;
@@ -31,7 +31,7 @@
 //! // NLL of training rows and of others.
 //! let mut nll = |bandwidth| -> Result<(f64, f64)> {
 //!     let mut model = KernelDensity::new(KernelDensityConfig { bandwidth, ..Default::default() })?;
-//!     model.train(&data, &TrainOptions::default(), &mut rng, &mut Silent)?;
+//!     model.train(&data, &TrainOptions::default(), &mut rng, &mut NoObserver)?;
 //!     let of = |x| -> Result<f64> {
 //!         Ok(-model.log_likelihood(x, &LikelihoodOptions::default())?.nats().unwrap().mean().unwrap())
 //!     };

@@ -47,13 +47,14 @@
 //! seed leads to the same rows. DDPM adds noise on the way, and does not.
 //!
 //! ```
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
-//! let config = DiffusionConfig { hidden: vec![32, 32], timesteps: 200, ..Default::default() };
+//! let network = NetworkSpec::mlp([32, 32], Activation::Silu, 4);
+//! let config = DiffusionConfig { network, timesteps: 200, ..Default::default() };
 //! let mut ddpm = Diffusion::new(config, &mut rng)?;
-//! ddpm.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut Silent)?;
+//! ddpm.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //!
 //! let rows = |model: &Diffusion| model.sample(200, &SampleOptions::default(), &mut seeded(1));
 //! let ddim = |steps| rows(&ddpm.with_sampler(Sampler::Ddim { steps, eta: 0.0 })?);
@@ -161,12 +162,12 @@ const LOG_SNR_END: f64 = -5.0;
 ///
 /// ```
 /// use quadrivium::worlds::Toy;
-/// use quadrivium::prelude::*;
+/// use quadrivium::*;
 ///
 /// let mut rng = quadrivium::seeded(0);
 /// let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
 /// let mut model = Diffusion::new(DiffusionConfig::default(), &mut rng)?;
-/// model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut Silent)?;
+/// model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut NoObserver)?;
 ///
 /// // The same network, sampled in 10 steps instead of 1000.
 /// let quick = model.with_sampler(Sampler::Ddim { steps: 10, eta: 0.0 })?;
@@ -268,7 +269,7 @@ impl Diffusion {
     ///
     /// ```
     /// use quadrivium::diffusion::Grid;
-    /// use quadrivium::{prelude::*, seeded};
+    /// use quadrivium::{*, seeded};
     ///
     /// let model = Diffusion::new(DiffusionConfig::default(), &mut seeded(0))?;
     /// let quick = model.with_sampler(Sampler::DpmSolver { steps: 4 })?;
@@ -287,8 +288,8 @@ impl Diffusion {
         Ok(Diffusion { plan: Plan::new(&config, &self.levels), config, ..self.clone() })
     }
 
-    /// The same model with [`Guidance`]: its draws answer their condition more strongly. It has no likelihood. It shares
-    /// the parameters until one of the two trains on.
+    /// The same model with [`Guidance`]: its draws answer their condition more strongly. It has no likelihood. It
+    /// shares the parameters until one of the two trains on.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a field out of range, and for guidance against what the model does
@@ -296,7 +297,7 @@ impl Diffusion {
     ///
     /// ```
     /// use quadrivium::diffusion::Guidance;
-    /// use quadrivium::{prelude::*, ndarray::{Array1, Array2}};
+    /// use quadrivium::{*, ndarray::{Array1, Array2}};
     ///
     /// // Rows of class k are about k.
     /// let mut rng = quadrivium::seeded(0);
@@ -305,13 +306,13 @@ impl Diffusion {
     /// let data = Dataset::new(x)?.with_condition(Condition::Class(Array1::from_shape_fn(400, class)))?;
     /// let config = DiffusionConfig {
     ///     dim: 1,
-    ///     hidden: vec![32, 32],
+    ///     network: NetworkSpec::mlp([32, 32], Activation::Silu, 4),
     ///     condition: ConditionKind::Class { classes: 2 },
     ///     sampler: Sampler::Ddim { steps: 20, eta: 0.0 },
     ///     ..Default::default()
     /// };
     /// let mut model = Diffusion::new(config, &mut rng)?;
-    /// model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut Silent)?;
+    /// model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut NoObserver)?;
     ///
     /// let guided = model.with_guidance(Guidance { scale: 3.0, ..Default::default() })?;
     /// assert_eq!((model.card().nfe, guided.card().nfe), (20, 40));

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::network::{NoiseNet, Parametrization, PathNet};
 use super::{Diffusion, DiffusionConfig, Guidance, Learned};
 use crate::engine::Fitted;
-use crate::error::{Error, Result};
-use crate::model::file::{Persist, Stored, Tensor, encode, features};
+use crate::error::{Error, FileError, Result};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 
 impl Persist for Diffusion {
     fn kind() -> &'static str {
@@ -22,45 +22,30 @@ impl Persist for Diffusion {
         let (config, fitted): (DiffusionConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
-        let DiffusionConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
-        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
+        let &DiffusionConfig { dim, ref network, time_features, condition, .. } = &config;
+        stored.holds(network.vector_field_params(dim, condition.width(), time_features))?;
 
         let net = NoiseNet::new(&config)?;
-        let parameters = stored.parameters(&net.layout())?;
+        let parameters = stored.all_parameters(&net.layout())?;
         Ok(Self::of(config, net, Arc::new(Learned { parameters, fitted })))
     }
-}
-
-/// Refuses a config whose network the file cannot hold.
-pub(super) fn fits(
-    stored: &Stored,
-    dim: usize,
-    hidden: &[usize],
-    octaves: usize,
-    time_features: usize,
-    condition: usize,
-) -> Result<()> {
-    let chain = [&[time_features], hidden, &[dim]].concat();
-    let features = features(dim, octaves).saturating_add(condition);
-    let tensors = 2 * (hidden.len() + 1) + 1 + usize::from(condition > 0);
-    stored.fits(tensors, &[&chain, &[features, hidden[0]]])
 }
 
 /// That a file can hold a model.
 ///
 /// # Errors
-/// [`Error::Format`] for one with a network of its own, or with guidance.
+/// [`FileError::Format`] for one with a network of its own, or with guidance.
 pub(super) fn savable<P: Parametrization, M>(
     net: &PathNet<f32, P>,
     guidance: Option<&Guidance<M>>,
 ) -> Result<()> {
     if !net.is_built_in() {
         let what = "a model with a network of its own: a file cannot describe the network".into();
-        return Err(Error::Format { what });
+        return Err(Error::File(FileError::Format { what }));
     }
     if guidance.is_some() {
         let what = "a guided model: save the model itself, and guide it after loading".into();
-        return Err(Error::Format { what });
+        return Err(Error::File(FileError::Format { what }));
     }
     Ok(())
 }

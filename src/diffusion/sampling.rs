@@ -87,8 +87,8 @@ impl<P: NoisePredictor> DrawTile for Reverse<'_, P> {
 }
 
 /// Draws rows as an untrained [`Diffusion`] of this config would, had it `predictor` for a network: in standard
-/// units, by `config.sampler`. With a [`DiffusedMixture`](crate::worlds::DiffusedMixture) it shows what a sampler costs in quality when nothing
-/// is wrong with the network.
+/// units, by `config.sampler`. With a [`DiffusedMixture`](crate::worlds::DiffusedMixture) it shows what a sampler
+/// costs in quality when nothing is wrong with the network.
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) naming the first field out of range, of the config (its `dim` must
@@ -123,8 +123,8 @@ impl Diffusion {
     /// model with a condition it is the prediction without one.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
-    /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity,
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity,
     /// [`Error::Config`](crate::Error::Config) for a level without noise,
     /// [`Error::Condition`](crate::Error::Condition) of a model that was trained with conditions alone.
     ///
@@ -166,7 +166,7 @@ impl Diffusion {
     /// [`Error::Config`](crate::Error::Config) for options out of range, or for more than fits into memory.
     ///
     /// ```
-    /// use quadrivium::{prelude::*, seeded};
+    /// use quadrivium::{*, seeded};
     ///
     /// let model = Diffusion::new(DiffusionConfig::default(), &mut seeded(0))?;
     /// let quick = model.with_sampler(Sampler::Ddim { steps: 20, eta: 0.0 })?;

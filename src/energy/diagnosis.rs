@@ -55,9 +55,10 @@ impl EnergyModel {
     /// use quadrivium::{worlds::Toy, *};
     /// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
     /// let data = Dataset::new(toy.sample(2_000, &mut rng))?;
-    /// let config = EnergyConfig { hidden: vec![32, 32], ..Default::default() };
+    /// let network = NetworkSpec::mlp([32, 32], Activation::Silu, 5);
+    /// let config = EnergyConfig { network, ..Default::default() };
     /// let mut model = EnergyModel::new(config, &mut rng)?;
-    /// model.train(&data, &TrainOptions { steps: 30, ..Default::default() }, &mut rng, &mut Silent)?;
+    /// model.train(&data, &TrainOptions { steps: 30, ..Default::default() }, &mut rng, &mut NoObserver)?;
     /// let check = model.check_chains(500, &mut rng)?;
     /// let (excess, error) = check.excess();
     /// assert!(check.effective > 1000.0 && excess.abs() < 5.0 * error, "{check:?}");

@@ -8,6 +8,7 @@ use super::network::Pass;
 use crate::engine::tiles;
 use crate::error::Result;
 use crate::nn::REACH;
+use crate::numeric::log_sum;
 use crate::numeric::quadrature::{Cell, gauss_legendre, ln_integral};
 
 /// ln Z(c) = ln ∫ exp(−E(z, c)) dz by quadrature.
@@ -100,15 +101,9 @@ fn tail(width: f64) -> f64 {
     a * nodes.iter().zip(weights).map(|(x, w)| 10.0 * w * f(10.0 * (x + 1.0))).sum::<f64>()
 }
 
-/// A sum of exponentials, the largest taken out: Σ wᵢ exp(aᵢ) = e^most · sum.
-fn log_sum(terms: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
-    let most = terms.clone().filter(|t| t.0 > 0.0).map(|t| t.1).fold(f64::NEG_INFINITY, f64::max);
-    most + terms.map(|(weight, a)| weight * (a - most).exp()).sum::<f64>().ln()
-}
-
 impl EnergyModel {
-    /// −E(z, c) of the rows z: (n, d), in standard units, under conditions c. f is in f32, the confinement in f64, so that no finite
-    /// row is beyond it.
+    /// −E(z, c) of the rows z: (n, d), in standard units, under conditions c. f is in f32, the confinement in f64, so
+    /// that no finite row is beyond it.
     pub(super) fn score_tile(&self, z: &[f32], c: &[f32], pass: &mut Pass<f32>, nats: &mut [f64]) {
         let d = self.config.dim;
         let f = self.energy.infer(&self.parameters.average, z, c, pass);
@@ -118,8 +113,8 @@ impl EnergyModel {
         }
     }
 
-    /// ln Z(c) over one or two axes, of one condition: on an even grid, where that resolves the density, and else on cells that are
-    /// halved where the mass is.
+    /// ln Z(c) over one or two axes, of one condition: on an even grid, where that resolves the density, and else on
+    /// cells that are halved where the mass is.
     pub(super) fn log_partition(&self, intervals: usize, c: &[f32]) -> Result<LogPartition> {
         let even = self.log_partition_on_grid(intervals, c)?;
         if even.error <= RESOLVED { Ok(even) } else { self.log_partition_on_cells(intervals, c) }

@@ -44,14 +44,15 @@
 //!
 //! ```
 //! use quadrivium::energy::Normalization;
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
 //! let score = |normalization| -> Result<LogLikelihood> {
 //!     let mut rng = seeded(1);
-//!     let config = EnergyConfig { hidden: vec![32, 32], normalization, ..Default::default() };
+//!     let network = NetworkSpec::mlp([32, 32], Activation::Silu, 5);
+//!     let config = EnergyConfig { network, normalization, ..Default::default() };
 //!     let mut model = EnergyModel::new(config, &mut rng)?;
-//!     model.train(&data, &TrainOptions { steps: 30, ..Default::default() }, &mut rng, &mut Silent)?;
+//!     model.train(&data, &TrainOptions { steps: 30, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //!     model.log_likelihood(data.x(), &LikelihoodOptions::default())
 //! };
 //! let without = score(Normalization::None)?;
@@ -141,12 +142,12 @@ use crate::numeric::rng::Streams;
 /// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
 /// let config = EnergyConfig {
-///     hidden: vec![32, 32],
+///     network: NetworkSpec::mlp([32, 32], Activation::Silu, 5),
 ///     normalization: Normalization::Quadrature { intervals: 256 },
 ///     ..Default::default()
 /// };
 /// let mut model = EnergyModel::new(config, &mut rng)?;
-/// model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut Silent)?;
+/// model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut NoObserver)?;
 ///
 /// let score = model.log_likelihood(data.x(), &LikelihoodOptions::default())?;
 /// assert!(matches!(score, LogLikelihood::Estimate { .. }));

@@ -18,7 +18,7 @@ use super::dataset::Row;
 use super::rows::{Part, Rows};
 use super::run::Training;
 use super::{Checkpoint, TrainOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result};
 use crate::file::{Digest, Locked, NewFile, end_of_links, named};
 use crate::numeric::Real;
 use crate::numeric::simd::instruction_set;
@@ -43,9 +43,9 @@ impl Carry<'_> {
                 Ok(bytes)
             }
             Way::Back(file) => {
-                let (first, rest) = file
-                    .split_first_chunk()
-                    .ok_or_else(|| Error::Format { what: "a checkpoint that ends too early".into() })?;
+                let (first, rest) = file.split_first_chunk().ok_or_else(|| {
+                    Error::File(FileError::Format { what: "a checkpoint that ends too early".into() })
+                })?;
                 *file = rest;
                 Ok(*first)
             }
@@ -61,7 +61,9 @@ impl Carry<'_> {
     pub(crate) fn count_up_to(&mut self, most: usize, v: &mut usize) -> Result<()> {
         self.count(v)?;
         if *v > most {
-            return Err(Error::Format { what: format!("a checkpoint that counts {v} of at most {most}") });
+            return Err(Error::File(FileError::Format {
+                what: format!("a checkpoint that counts {v} of at most {most}"),
+            }));
         }
         Ok(())
     }
@@ -134,7 +136,7 @@ impl<'a> Saved<'a> {
     /// Replaces the file, which becomes the previous one.
     ///
     /// # Errors
-    /// [`Error::Io`], also where another training has written the file.
+    /// [`FileError::Io`], also where another training has written the file.
     pub(super) fn write(&mut self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<()> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(padded(instruction_set()));
@@ -160,8 +162,8 @@ impl<'a> Saved<'a> {
     /// there was one.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a file of another training or instruction set, or a damaged one; [`Error::Io`],
-    /// also where another training has the file.
+    /// [`FileError::Checkpoint`] for a file of another training or instruction set, or a damaged one;
+    /// [`FileError::Io`], also where another training has the file.
     pub(super) fn restore(&mut self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<bool> {
         let path = &self.checkpoint.path;
         let mut file = match open_locked(path) {
@@ -182,7 +184,8 @@ impl<'a> Saved<'a> {
             bytes = read(&file).map_err(named(path))?;
         }
 
-        let refused = |what: String| Error::Checkpoint { path: path.display().to_string(), what };
+        let refused =
+            |what: String| Error::File(FileError::Checkpoint { path: path.display().to_string(), what });
         let mut back = Carry(Way::Back(sound(&bytes).map_err(|what| refused(what.into()))?));
         let damaged = |_| refused("damaged".into());
         let (found, now) = (back.bytes([0; NAME]).map_err(damaged)?, instruction_set());
@@ -199,7 +202,7 @@ impl<'a> Saved<'a> {
             }
         }
         carry(&mut back).map_err(|error| match error {
-            Error::Format { what } => refused(what),
+            Error::File(FileError::Format { what }) => refused(what),
             other => other,
         })?;
         let Way::Back([]) = back.0 else { return Err(refused("longer than its training's".into())) };
@@ -307,8 +310,8 @@ pub(crate) fn refusals_of_forgeries(
             bytes[end..].copy_from_slice(&sum.to_le_bytes());
             std::fs::write(&checkpoint.path, &bytes).unwrap();
             match train(&checkpoint) {
-                Err(Error::Checkpoint { what, .. }) => refusals.push(what),
-                Err(Error::Diverged { .. }) | Ok(()) => (),
+                Err(Error::File(FileError::Checkpoint { what, .. })) => refusals.push(what),
+                Err(Error::Training(crate::error::TrainingError::Diverged { .. })) | Ok(()) => (),
                 other => panic!("byte {at}: {other:?}"),
             }
         }

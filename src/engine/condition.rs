@@ -425,6 +425,7 @@ mod tests {
     use ndarray::array;
 
     use super::*;
+    use crate::error::DataError;
     use crate::error::Error;
     use crate::numeric::rng::seeded;
 
@@ -469,7 +470,7 @@ mod tests {
         let narrow = told(vector, Some(&Condition::vector(&[1.0])));
         assert!(matches!(narrow, ConditionError::Width { got: 1, expected: 2 }));
         let nan = vector.check(Some(&Condition::vector(&[1.0, f32::NAN])));
-        assert!(matches!(nan, Err(Error::NonFinite { what: "condition", column: 1, .. })));
+        assert!(matches!(nan, Err(Error::Data(DataError::NonFinite { what: "condition", column: 1, .. }))));
         let tokens = ConditionKind::Tokens { vocabulary: 5, len: 2 };
         let unknown = told(tokens, Some(&Condition::Tokens(array![[Token(1), Token(5)]])));
         assert!(matches!(unknown, ConditionError::UnknownToken { row: 0, token: 5, vocabulary: 5 }));

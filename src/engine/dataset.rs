@@ -3,7 +3,7 @@ use rand::RngCore;
 use rand::seq::SliceRandom;
 
 use super::Condition;
-use crate::error::{ConditionError, Error, Result, check};
+use crate::error::{ConditionError, DataError, Error, Result, check};
 use crate::numeric::rng::Streams;
 
 /// How much of the rows to set aside.
@@ -20,7 +20,7 @@ pub trait Row: Copy + PartialEq + std::fmt::Debug + Send + Sync + 'static {
     /// That all of x, (n, dim), are elements that a model can learn from.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] with the place of the first that is not.
+    /// [`DataError::NonFinite`] with the place of the first that is not.
     fn check(what: &'static str, x: ArrayView2<Self>) -> Result<()>;
 
     /// Its bytes, which tell it from any other.
@@ -73,7 +73,7 @@ impl<T: Row> Dataset<T> {
     /// Takes the rows of `x`, shape (n, dim).
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] for no rows, [`Error::Shape`] for no columns, [`Error::NonFinite`] with the
+    /// [`DataError::TooFewRows`] for no rows, [`DataError::Shape`] for no columns, [`DataError::NonFinite`] with the
     /// place of the first NaN or infinity.
     ///
     /// ```
@@ -85,14 +85,14 @@ impl<T: Row> Dataset<T> {
     /// ```
     pub fn new(x: Array2<T>) -> Result<Self> {
         if x.nrows() == 0 {
-            return Err(Error::TooFewRows { what: "data", got: 0, least: 1 });
+            return Err(Error::Data(DataError::TooFewRows { what: "data", got: 0, least: 1 }));
         }
         if x.ncols() == 0 {
-            return Err(Error::Shape {
+            return Err(Error::Data(DataError::Shape {
                 what: "data",
                 got: x.shape().to_vec(),
                 expected: "at least one column".into(),
-            });
+            }));
         }
         T::check("data", x.view())?;
         // Row-major from here on: minibatches copy rows.
@@ -103,7 +103,7 @@ impl<T: Row> Dataset<T> {
     /// The same rows, each with its condition.
     ///
     /// # Errors
-    /// [`Error::Condition`] unless there is one for each row, [`Error::NonFinite`] for a NaN or an infinity in it.
+    /// [`Error::Condition`] unless there is one for each row, [`DataError::NonFinite`] for a NaN or an infinity in it.
     pub fn with_condition(mut self, condition: Condition) -> Result<Self> {
         let (got, expected) = (condition.rows(), self.rows());
         if got != expected {
@@ -128,7 +128,7 @@ impl<T: Row> Dataset<T> {
 
     fn part(&self, rows: &[usize]) -> Result<Self> {
         if rows.is_empty() {
-            return Err(Error::TooFewRows { what: "a part of the split", got: 0, least: 1 });
+            return Err(Error::Data(DataError::TooFewRows { what: "a part of the split", got: 0, least: 1 }));
         }
         let (x, condition) = self.select(rows);
         Ok(Dataset { x, condition })
@@ -138,7 +138,7 @@ impl<T: Row> Dataset<T> {
     /// [`hold_out`](Dataset::hold_out).
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] if either part would be empty.
+    /// [`DataError::TooFewRows`] if either part would be empty.
     pub fn split(&self, n: usize) -> Result<(Self, Self)> {
         let order: Vec<usize> = (0..self.rows()).collect();
         let (head, tail) = order.split_at(n.min(order.len()));
@@ -148,7 +148,7 @@ impl<T: Row> Dataset<T> {
     /// Splits at random into rows to learn from and rows held out to measure on.
     ///
     /// # Errors
-    /// [`Error::Config`] for a share out of range, [`Error::TooFewRows`] if either part would be empty.
+    /// [`Error::Config`] for a share out of range, [`DataError::TooFewRows`] if either part would be empty.
     ///
     /// ```
     /// use quadrivium::{Dataset, HeldOut, ndarray::Array2};
@@ -167,7 +167,7 @@ impl<T: Row> Dataset<T> {
             }
         };
         if rows == 0 || rows >= self.rows() {
-            return Err(Error::TooFewRows { what: "a part of the split", got: 0, least: 1 });
+            return Err(Error::Data(DataError::TooFewRows { what: "a part of the split", got: 0, least: 1 }));
         }
         let mut order: Vec<usize> = (0..self.rows()).collect();
         order.shuffle(&mut Streams::from_rng(rng).stream(0));
@@ -192,18 +192,24 @@ impl<T> Dataset<T> {
     }
 }
 
-/// `Error::NonFinite` with the place of the first NaN or infinity.
+/// `DataError::NonFinite` with the place of the first NaN or infinity.
 pub(crate) fn check_finite(what: &'static str, x: ArrayView2<f32>) -> Result<()> {
     match x.indexed_iter().find(|(_, v)| !v.is_finite()) {
         None => Ok(()),
-        Some(((row, column), &value)) => Err(Error::NonFinite { what, row, column, value: value.into() }),
+        Some(((row, column), &value)) => {
+            Err(Error::Data(DataError::NonFinite { what, row, column, value: value.into() }))
+        }
     }
 }
 
-/// `Error::Shape` unless `x` has `dim` columns, `Error::NonFinite` unless its values are finite.
+/// `DataError::Shape` unless `x` has `dim` columns, `DataError::NonFinite` unless its values are finite.
 pub(crate) fn check_rows(what: &'static str, x: ArrayView2<f32>, dim: usize) -> Result<()> {
     if x.ncols() != dim {
-        return Err(Error::Shape { what, got: x.shape().to_vec(), expected: format!("(n, {dim})") });
+        return Err(Error::Data(DataError::Shape {
+            what,
+            got: x.shape().to_vec(),
+            expected: format!("(n, {dim})"),
+        }));
     }
     check_finite(what, x)
 }
@@ -241,7 +247,10 @@ mod tests {
     fn no_part_is_empty() {
         let data = Dataset::<f32>::new(Array2::zeros((3, 1))).unwrap();
         for part in [HeldOut::Rows(0), HeldOut::Rows(3), HeldOut::Share(0.9)] {
-            assert!(matches!(data.hold_out(part, &mut seeded(0)), Err(Error::TooFewRows { .. })), "{part:?}");
+            assert!(
+                matches!(data.hold_out(part, &mut seeded(0)), Err(Error::Data(DataError::TooFewRows { .. }))),
+                "{part:?}"
+            );
         }
         for share in [0.0, 1.0, -0.5, f64::NAN] {
             let refused = data.hold_out(HeldOut::Share(share), &mut seeded(0));

@@ -7,7 +7,7 @@ use super::optimizer::{Adam, OptimizerConfig};
 use super::rows::{Part, Rows};
 use super::run::{Training, run};
 use super::{Observer, TrainOptions, TrainReport};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TrainingError};
 use crate::nn::Weights;
 use crate::numeric::rng::{Rng, Streams};
 
@@ -78,7 +78,7 @@ impl Trainee {
     /// One optimizer step along a gradient whose mean loss was `loss`.
     ///
     /// # Errors
-    /// [`Error::Diverged`] for a loss or a gradient that is not finite: then nothing has moved.
+    /// [`TrainingError::Diverged`] for a loss or a gradient that is not finite: then nothing has moved.
     pub(crate) fn step(
         &mut self,
         config: &OptimizerConfig,
@@ -87,7 +87,7 @@ impl Trainee {
         loss: f64,
         g: &[f32],
     ) -> Result<()> {
-        let diverged = |what: String| Error::Diverged { step: progress.step, what };
+        let diverged = |what: String| Error::Training(TrainingError::Diverged { step: progress.step, what });
         if !loss.is_finite() {
             return Err(diverged(format!("{what} = {loss}")));
         }
@@ -126,9 +126,10 @@ pub(crate) fn random_rows<T: Row>(
 /// Trains `parameters` on `rows`.
 ///
 /// # Errors
-/// [`Error::Diverged`] for a loss or a gradient that is not finite, and of a checkpoint [`Error::Checkpoint`]
-/// and [`Error::Io`]: `parameters` are then the last good ones; the trained ones if it was the last checkpoint that could
-/// not be written.
+/// [`TrainingError::Diverged`] for a loss or a gradient that is not finite, and of a checkpoint
+/// [`FileError::Checkpoint`](crate::error::FileError::Checkpoint) and [`FileError::Io`](crate::error::FileError::Io):
+/// `parameters` are then the last good ones; the trained ones if it was the last checkpoint that could not be
+/// written.
 pub fn fit<T: Row, L: Loss<f32, Row = T>>(
     loss: L,
     parameters: &mut Parameters,

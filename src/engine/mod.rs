@@ -33,7 +33,9 @@ pub use dataset::{Dataset, HeldOut, Row, Token};
 pub use fit::{Parameters, fit};
 pub(crate) use fit::{Trainee, mean_loss, random_rows};
 pub use loss::{Batch, Gradient, Loss, Progress};
-pub use observer::{Observer, Silent, Step, Stop, TrainReport};
+/// The first name of [`NoObserver`].
+pub use observer::NoObserver as Silent;
+pub use observer::{NoObserver, Observer, Step, Stop, TrainReport};
 pub use optimizer::{Adam, Decay, OptimizerConfig};
 pub use options::{Checkpoint, LikelihoodOptions, SampleOptions, TrainOptions};
 pub use rows::{Fitted, Labeled, Part, Rows, split};

@@ -53,9 +53,9 @@ pub trait Observer {
 
 /// The observer that does nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub struct NoObserver;
 
-impl Observer for Silent {
+impl Observer for NoObserver {
     fn step(&mut self, _: &Step<'_>) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }

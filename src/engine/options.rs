@@ -95,7 +95,7 @@ impl TrainOptions {
 /// [instruction set](crate::instruction_set). To save a finished model, see `persist` (feature `safetensors`).
 ///
 /// ```
-/// use quadrivium::{Checkpoint, worlds::Toy, prelude::*, seeded};
+/// use quadrivium::{Checkpoint, worlds::Toy, *, seeded};
 ///
 /// let path = std::env::temp_dir().join(format!("moons-{}.checkpoint", std::process::id()));
 /// let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut seeded(0)))?;
@@ -114,10 +114,10 @@ impl TrainOptions {
 /// let (report, _) = fit(&mut |step: &Step<'_>| if step.step == 6 { Break(()) } else { Continue(()) })?;
 /// assert_eq!((report.loss.len(), report.stop), (7, Stop::Interrupted));
 /// // … and resumed.
-/// let (report, vae) = fit(&mut Silent)?;
+/// let (report, vae) = fit(&mut NoObserver)?;
 /// assert_eq!((report.loss.len(), report.stop), (20, Stop::Completed));
 /// # std::fs::remove_file(&path).unwrap();
-/// let (whole, at_once) = fit(&mut Silent)?;
+/// let (whole, at_once) = fit(&mut NoObserver)?;
 /// assert_eq!(report, whole);
 /// assert_eq!(vae.reconstruct(data.x())?, at_once.reconstruct(data.x())?);
 /// # std::fs::remove_file(&path).unwrap();

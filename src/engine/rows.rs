@@ -72,9 +72,9 @@ impl Rows<f32> {
     /// no say in the units.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range or a share that leaves no row to train on, [`Error::Shape`]
-    /// unless the columns are the standardizer's, [`Error::Condition`] for conditions of another kind, and what
-    /// [`Standardizer::fitted_with_tails`] refuses.
+    /// [`Error::Config`] for options out of range or a share that leaves no row to train on,
+    /// [`DataError::Shape`](crate::error::DataError::Shape) unless the columns are the standardizer's,
+    /// [`Error::Condition`] for conditions of another kind, and what [`Standardizer::fitted_with_tails`] refuses.
     pub fn prepare(
         data: &Dataset,
         fitted: &Fitted,

@@ -8,7 +8,7 @@ use super::loss::Progress;
 use super::rows::{Part, Rows};
 use super::{Observer, Step, Stop, TrainOptions, TrainReport};
 use crate::engine::tiles::TILE;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result, TrainingError};
 use crate::numeric::rng::Streams;
 
 /// Who learns, as the loop sees it: one network, or a game of two.
@@ -22,7 +22,7 @@ pub(crate) trait Training<T = f32> {
     /// One step. Returns the mean loss of its minibatch, whose parts are then in [`parts`](Training::parts).
     ///
     /// # Errors
-    /// [`Error::Diverged`]: the parameters of the step before are kept.
+    /// [`TrainingError::Diverged`]: the parameters of the step before are kept.
     fn step(&mut self, progress: Progress, streams: Streams) -> Result<f64>;
 
     /// The parts of the last step's loss.
@@ -89,7 +89,7 @@ impl Course {
         let ordered =
             validation.is_sorted_by(|a, b| a.0 < b.0) && validation.iter().all(|&(at, _)| at <= done);
         if done > steps || parts.iter().any(|(_, all)| all.len() != done) || !ordered {
-            return Err(Error::Format { what: "numbers that no training leaves".into() });
+            return Err(Error::File(FileError::Format { what: "numbers that no training leaves".into() }));
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Course {
 /// checkpoint could not be written.
 ///
 /// # Errors
-/// [`Error::Diverged`]; of the checkpoint, [`Error::Checkpoint`] and [`Error::Io`].
+/// [`TrainingError::Diverged`]; of the checkpoint, [`FileError::Checkpoint`] and [`FileError::Io`].
 pub(crate) fn run<T: Row>(
     training: &mut impl Training<T>,
     rows: &Rows<T>,
@@ -150,7 +150,10 @@ pub(crate) fn run<T: Row>(
         if validation.rows() > 0 && (done.is_multiple_of(options.validate_every) || last) {
             let loss = training.validate(validation, progress, *streams);
             if !loss.is_finite() {
-                return Err(Error::Diverged { step, what: format!("validation loss = {loss}") });
+                return Err(Error::Training(TrainingError::Diverged {
+                    step,
+                    what: format!("validation loss = {loss}"),
+                }));
             }
             report.validation.push((done, loss));
             if course.judge(loss, options.patience) {
@@ -193,7 +196,7 @@ pub(crate) fn run<T: Row>(
         let step = course.report.loss.len();
         let losses = training.last_losses(&some, Progress { step, steps: options.steps }, *streams);
         if let Some(loss) = losses.iter().find(|loss| !loss.is_finite()) {
-            return Err(Error::Diverged { step, what: format!("loss = {loss}") });
+            return Err(Error::Training(TrainingError::Diverged { step, what: format!("loss = {loss}") }));
         }
     }
     Ok(Ran { report: course.report, unwritten })

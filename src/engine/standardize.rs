@@ -3,7 +3,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use super::check_rows;
 use super::tail::Tail;
 use super::whitening::Whitening;
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 use crate::numeric::Real;
 
 /// Columns to mean 0 and standard deviation 1: z = (x − shift)/scale, fitted once and frozen.
@@ -84,9 +84,9 @@ impl Standardizer {
     /// x, (n, dim).
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns and [`Error::NonFinite`], in any case;
-    /// [`Error::TooFewRows`] below two rows, [`Error::ConstantColumn`] for a column of one value,
-    /// [`Error::NarrowColumn`] for one whose spread f32 hardly resolves.
+    /// [`DataError::Shape`] for a wrong number of columns and [`DataError::NonFinite`], in any case;
+    /// [`DataError::TooFewRows`] below two rows, [`DataError::ConstantColumn`] for a column of one value,
+    /// [`DataError::NarrowColumn`] for one whose spread f32 hardly resolves.
     pub fn fitted(&self, x: ArrayView2<f32>) -> Result<Self> {
         let dim = self.shift.len();
         check_rows("data", x, dim)?;
@@ -95,16 +95,20 @@ impl Standardizer {
         }
         let rows = x.nrows();
         if rows < 2 {
-            return Err(Error::TooFewRows { what: "data to standardize", got: rows, least: 2 });
+            return Err(Error::Data(DataError::TooFewRows {
+                what: "data to standardize",
+                got: rows,
+                least: 2,
+            }));
         }
         let mut fitted = Standardizer { fitted: true, ..Standardizer::identity(dim) };
         for (column, values) in x.axis_iter(Axis(1)).enumerate() {
             if values.iter().all(|v| *v == values[0]) {
-                return Err(Error::ConstantColumn { column, value: values[0].into(), rows });
+                return Err(Error::Data(DataError::ConstantColumn { column, value: values[0].into(), rows }));
             }
             let (mean, sd) = moments(values.iter().map(|&v| v.into()));
             if sd <= NARROW * mean.abs() {
-                return Err(Error::NarrowColumn { column, sd, mean });
+                return Err(Error::Data(DataError::NarrowColumn { column, sd, mean }));
             }
             (fitted.shift[column], fitted.scale[column]) = (mean, sd);
         }
@@ -430,12 +434,18 @@ mod tests {
         let fit = |x: Array2<f32>| Standardizer::identity(x.ncols()).fitted(x.view());
         assert!(matches!(
             fit(array![[1.0, 3.0], [2.0, 3.0]]),
-            Err(Error::ConstantColumn { column: 1, rows: 2, value: 3.0 })
+            Err(Error::Data(DataError::ConstantColumn { column: 1, rows: 2, value: 3.0 }))
         ));
-        assert!(matches!(fit(array![[1e7], [1e7 + 1.0]]), Err(Error::NarrowColumn { column: 0, .. })));
-        assert!(matches!(fit(array![[1.0]]), Err(Error::TooFewRows { got: 1, .. })));
-        assert!(matches!(fit(array![[1.0], [f32::NAN]]), Err(Error::NonFinite { row: 1, .. })));
+        assert!(matches!(
+            fit(array![[1e7], [1e7 + 1.0]]),
+            Err(Error::Data(DataError::NarrowColumn { column: 0, .. }))
+        ));
+        assert!(matches!(fit(array![[1.0]]), Err(Error::Data(DataError::TooFewRows { got: 1, .. }))));
+        assert!(matches!(
+            fit(array![[1.0], [f32::NAN]]),
+            Err(Error::Data(DataError::NonFinite { row: 1, .. }))
+        ));
         let wide = Standardizer::identity(2).fitted(array![[1.0], [2.0]].view());
-        assert!(matches!(wide, Err(Error::Shape { .. })));
+        assert!(matches!(wide, Err(Error::Data(DataError::Shape { .. }))));
     }
 }

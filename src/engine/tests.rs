@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use ndarray::Array2;
 
 use super::*;
-use super::{Checkpoint, Dataset, Silent, Step, Stop, TrainOptions};
-use crate::error::Error;
+use super::{Checkpoint, Dataset, NoObserver, Step, Stop, TrainOptions};
+use crate::error::{Error, TrainingError};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
@@ -109,7 +109,7 @@ fn run(
     options: &TrainOptions,
 ) -> (crate::Result<crate::TrainReport>, Parameters) {
     let mut parameters = Parameters::new(vec![0.0; 2]);
-    let report = fit(*objective, &mut parameters, &prepared(options), config, options, &mut Silent);
+    let report = fit(*objective, &mut parameters, &prepared(options), config, options, &mut NoObserver);
     (report, parameters)
 }
 
@@ -190,7 +190,7 @@ fn a_broken_loss_leaves_the_last_good_parameters() {
     let breaks = Mean { breaks_at: 10, ..MEAN };
     let (report, parameters) = run(&breaks, &config(), &options(50));
     match report {
-        Err(Error::Diverged { step: 10, what }) => assert_eq!(what, "loss = NaN"),
+        Err(Error::Training(TrainingError::Diverged { step: 10, what })) => assert_eq!(what, "loss = NaN"),
         other => panic!("{other:?}"),
     }
     assert!(parameters.p.iter().all(|p| p.is_finite()) && parameters.p[0] > 0.0);
@@ -215,7 +215,7 @@ fn a_last_update_that_no_loss_has_seen_is_checked() {
     let wild = OptimizerConfig { lr: 1e38, warmup: 0, ..config() };
     for steps in [1, 2] {
         let (report, parameters) = run(&MEAN, &wild, &options(steps));
-        assert!(matches!(report, Err(Error::Diverged { .. })), "{report:?}");
+        assert!(matches!(report, Err(Error::Training(TrainingError::Diverged { .. }))), "{report:?}");
         assert_eq!(parameters, Parameters::new(vec![0.0; 2]));
     }
 }
@@ -349,7 +349,7 @@ fn tokens_are_rows_like_any_other() {
     let options = TrainOptions { validation: 0.2, ..options(400) };
     let rows = Rows::plain(&data, &Fitted::new(7, ConditionKind::None), &options, &mut seeded(0)).unwrap();
     let mut p = Parameters::new(vec![0.0; 3]);
-    let report = fit(Unigram, &mut p, &rows, &config(), &options, &mut Silent).unwrap();
+    let report = fit(Unigram, &mut p, &rows, &config(), &options, &mut NoObserver).unwrap();
     let entropy = 7f64.ln() - (2.0 * 2f64.ln() + 4.0 * 4f64.ln()) / 7.0;
     let (_, held_out) = report.validation[report.validation.len() - 1];
     assert!((held_out / 7.0 - entropy).abs() < 1e-3, "{held_out}, entropy {entropy}");

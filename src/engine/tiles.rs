@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, Array3, ArrayView2};
 use rand::RngCore;
 
 use super::SampleOptions;
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 pub use crate::numeric::TILE;
 use crate::numeric::rng::{Rng, Streams};
 
@@ -250,7 +250,12 @@ pub(crate) fn draw_at<M: DrawTile>(
 pub(crate) fn check_whole<T>(x: &[T], dim: usize) -> Result<usize> {
     match x.len() % dim {
         0 => Ok(x.len() / dim),
-        _ => Err(Error::Shape { what: "rows", got: vec![x.len()], expected: format!("whole rows of {dim}") }),
+        _ => Err(DataError::Shape {
+            what: "rows",
+            got: vec![x.len()],
+            expected: format!("whole rows of {dim}"),
+        }
+        .into()),
     }
 }
 
@@ -283,6 +288,7 @@ mod tests {
     use rand::RngCore;
 
     use super::*;
+    use crate::error::TrainingError;
     use crate::numeric::rng::seeded;
 
     /// Two columns from the row's own stream.
@@ -341,9 +347,12 @@ mod tests {
         let mut out = vec![0u8; 40 * TILE];
         let done = for_each_tile(&mut out, 1, |_: &mut (), first, _| match first {
             0 => Ok(()),
-            row => Err(Error::NotConverged { what: "a test", budget: 1, row }),
+            row => Err(Error::Training(TrainingError::NotConverged { what: "a test", budget: 1, row })),
         });
-        assert!(matches!(done, Err(Error::NotConverged { row: TILE, .. })), "{done:?}");
+        assert!(
+            matches!(done, Err(Error::Training(TrainingError::NotConverged { row: TILE, .. }))),
+            "{done:?}"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use ndarray::{Array1, ArrayView2};
 use rand::Rng as _;
 
 use super::tiles;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TrainingError};
 use crate::numeric::ode::{self, Method, Solver};
 use crate::numeric::rng::Streams;
 
@@ -166,7 +166,7 @@ pub fn flow<V: Velocity>(
 /// a row's content. A row that is not finite is given −∞.
 ///
 /// # Errors
-/// [`Error::NotConverged`] with the row's place, if the solver's budget does not suffice.
+/// [`TrainingError::NotConverged`] with the row's place, if the solver's budget does not suffice.
 pub fn log_density<V: Velocity>(
     field: &V,
     solver: Solver,
@@ -214,8 +214,8 @@ pub fn log_density<V: Velocity>(
         }
     };
     let nfe = match ode::integrate(solver, span, d + 1, ode::BUDGET, state, ode, slope) {
-        Err(Error::NotConverged { what, budget, row }) => {
-            return Err(Error::NotConverged { what, budget, row: finite[row] });
+        Err(Error::Training(TrainingError::NotConverged { what, budget, row })) => {
+            return Err(Error::Training(TrainingError::NotConverged { what, budget, row: finite[row] }));
         }
         done => done?,
     };
@@ -225,8 +225,9 @@ pub fn log_density<V: Velocity>(
     Ok(nfe)
 }
 
-/// [`log_density`] of the rows of x, (n, d), on all threads, after `enter` has taken them to the units of the
-/// field, of which `field(first, n)` is that of n rows from `first` on; `units` adds their ln |det| of that change to each row's nats.
+/// [`log_density`] of the rows of x, (n, d), on all threads, after `enter` has taken them to the units of the field,
+/// of which `field(first, n)` is that of n rows from `first` on; `units` adds their ln |det| of that change to each
+/// row's nats.
 pub(crate) fn score<V: Velocity>(
     field: impl Fn(usize, usize) -> V + Sync,
     solver: Solver,
@@ -247,8 +248,12 @@ pub(crate) fn score<V: Velocity>(
             let field = field(first, nats.len());
             match log_density(&field, solver, span, divergence, z, &end, nats, scratch) {
                 Ok(spent) => nfe.fetch_max(spent, Ordering::Relaxed),
-                Err(Error::NotConverged { what, budget, row }) => {
-                    return Err(Error::NotConverged { what, budget, row: first + row });
+                Err(Error::Training(TrainingError::NotConverged { what, budget, row })) => {
+                    return Err(Error::Training(TrainingError::NotConverged {
+                        what,
+                        budget,
+                        row: first + row,
+                    }));
                 }
                 Err(other) => return Err(other),
             };
@@ -396,7 +401,7 @@ mod tests {
             (|_| {}, |_, _| {}),
             standard_normal,
         );
-        assert!(matches!(lost, Err(Error::NotConverged { row: 1, .. })), "{lost:?}");
+        assert!(matches!(lost, Err(Error::Training(TrainingError::NotConverged { row: 1, .. }))), "{lost:?}");
     }
 
     #[test]

@@ -12,8 +12,8 @@ impl Flow {
     /// the units of the data. A row so far out that its u is beyond f32 has u = 0 and ln |det| = −∞.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
-    /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity,
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity,
     /// [`Error::Condition`](crate::Error::Condition) of a flow with a condition.
     ///
     /// ```
@@ -24,7 +24,7 @@ impl Flow {
     /// let (u, log_det) = flow.to_base(x.view())?;
     /// let back = flow.from_base(u.view())?;
     /// assert!((back - x).iter().all(|v| v.abs() < 1e-5) && log_det.len() == 2);
-    /// # Ok::<(), Error>(())
+    /// # Ok::<(), quadrivium::Error>(())
     /// ```
     pub fn to_base(&self, x: ArrayView2<f32>) -> Result<(Array2<f32>, Array1<f64>)> {
         let dim = self.config.dim;

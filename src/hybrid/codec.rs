@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::engine::{RowStreams, check_rows};
-use crate::error::{Error, Result};
+use crate::error::{DataError, Result};
 use crate::flow::Flow;
 use crate::latent::Vae;
 use crate::model::*;
@@ -22,14 +22,14 @@ pub trait Codec: Generative + Clone + Debug + 'static {
     /// One draw z ~ q(z|x) of each row of x, (n, dim), whose noise depends on `seed` and the row's numbers alone.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    /// [`DataError::Shape`] for a wrong number of columns, [`DataError::NonFinite`] for a NaN or an infinity.
     fn explain(&self, x: ArrayView2<f32>, seed: u64) -> Result<Explanation>;
 
     /// Fills `rows`, (n, dim) in the units of the data, with draws of p(x|z) for z: (n, latent_dim), row r with the noise
     /// of stream r of `at`; the evaluations spent on each.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns or rows, [`Error::NonFinite`] for a NaN or an infinity in z.
+    /// [`DataError::Shape`] for a wrong number of columns or rows, [`DataError::NonFinite`] for a NaN or an infinity in z.
     fn decode_at(
         &self,
         z: ArrayView2<f32>,
@@ -76,7 +76,9 @@ pub(super) fn check_decoded<C: Codec>(codec: &C, z: ArrayView2<f32>, rows: &[f32
     let (got, expected) = (rows.len(), z.nrows() * codec.dim());
     match got == expected {
         true => Ok(()),
-        false => Err(Error::Shape { what: "rows", got: vec![got], expected: format!("({expected})") }),
+        false => {
+            Err(DataError::Shape { what: "rows", got: vec![got], expected: format!("({expected})") }.into())
+        }
     }
 }
 

@@ -54,15 +54,16 @@ impl LatentConfig {
 /// is encoded for that. A condition goes to the prior alone: the codec describes all rows.
 ///
 /// ```
-/// use quadrivium::{hybrid::{Latent, LatentConfig}, prelude::*, worlds::Toy};
+/// use quadrivium::{Activation, NetworkSpec, Sampler, hybrid::{Latent, LatentConfig}, prelude::*, worlds::Toy};
 ///
 /// let mut rng = quadrivium::seeded(0);
+/// let network = NetworkSpec::mlp([32, 32], Activation::Silu, 2);
 /// let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
-/// let vae = Vae::new(VaeConfig { hidden: vec![32, 32], ..Default::default() }, &mut rng)?;
+/// let vae = Vae::new(VaeConfig::default(), &mut rng)?;
 /// let sampler = Sampler::Ddim { steps: 50, eta: 0.0 };
-/// let prior = Diffusion::new(DiffusionConfig { sampler, hidden: vec![32, 32], ..Default::default() }, &mut rng)?;
+/// let prior = Diffusion::new(DiffusionConfig { sampler, network, ..Default::default() }, &mut rng)?;
 /// let mut model = Latent::new(vae, prior, LatentConfig::default())?;
-/// model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut Silent)?;
+/// model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut NoObserver)?;
 ///
 /// // Fifty evaluations of the prior, and one of the decoder.
 /// let samples = model.sample(3, &SampleOptions::default(), &mut rng)?;
@@ -72,9 +73,9 @@ impl LatentConfig {
 /// // Any model may be the prior, also one that is known only when the program runs.
 /// let other: Box<dyn Generative> = Box::new(GaussianMixture::new(Default::default())?);
 /// let mut model = model.with_prior(other)?;
-/// model.train_prior(&data, &TrainOptions::default(), &mut rng, &mut Silent)?;
+/// model.train_prior(&data, &TrainOptions::default(), &mut rng, &mut NoObserver)?;
 /// assert_eq!(model.card().nfe, 2);
-/// # Ok::<(), Error>(())
+/// # Ok::<(), quadrivium::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Latent<C, P> {
@@ -88,14 +89,14 @@ pub struct Latent<C, P> {
 /// ln p(x) = ln p(f(x)) + ln |det ∂f/∂x|.
 ///
 /// ```
-/// use quadrivium::{hybrid::{Latent, LatentConfig, Warp}, prelude::*, worlds::Toy};
+/// use quadrivium::{LikelihoodKind, hybrid::{Latent, LatentConfig, Warp}, prelude::*};
 ///
 /// let mut rng = quadrivium::seeded(0);
 /// let flow = Flow::new(FlowConfig::default(), &mut rng)?;
 /// let warp: Warp<GaussianMixture> =
 ///     Latent::new(flow, GaussianMixture::new(Default::default())?, LatentConfig::default())?;
 /// assert_eq!((warp.card().nfe, warp.card().likelihood), (2, LikelihoodKind::Exact));
-/// # Ok::<(), Error>(())
+/// # Ok::<(), quadrivium::Error>(())
 /// ```
 pub type Warp<P> = Latent<Flow, P>;
 
@@ -174,7 +175,7 @@ impl<C: Codec, P: Generative> Latent<C, P> {
     /// what a prior learns. Their noise depends on `seed` and the row's numbers.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) unless the rows are as wide as the codec's.
+    /// [`DataError::Shape`](crate::error::DataError::Shape) unless the rows are as wide as the codec's.
     pub fn latents(&self, data: &Dataset, seed: u64) -> Result<Dataset> {
         let mut z = Array2::zeros((0, self.codec.latent_dim()));
         for k in 0..self.config.encodings {

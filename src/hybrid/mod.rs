@@ -38,10 +38,10 @@
 //!
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(2_000, &mut rng))?;
-//! let vae = Vae::new(VaeConfig { hidden: vec![32, 32], ..Default::default() }, &mut rng)?;
-//! let flow = Flow::new(FlowConfig { hidden: vec![32], ..Default::default() }, &mut rng)?;
+//! let vae = Vae::new(VaeConfig::default(), &mut rng)?;
+//! let flow = Flow::new(FlowConfig::default(), &mut rng)?;
 //! let mut model = Latent::new(vae, flow, LatentConfig::default())?;
-//! model.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut Silent)?;
+//! model.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //!
 //! let test = moons.sample(500, &mut rng);
 //! let gain = model.prior_gain(test.view(), &LikelihoodOptions::default())?.expect("a flow has a density");
@@ -50,7 +50,7 @@
 //! // The bound stays one.
 //! let bound = model.log_likelihood(test.view(), &LikelihoodOptions::default())?;
 //! assert!(bound.nats().unwrap().mean().unwrap() < -moons.entropy().unwrap());
-//! # Ok::<(), Error>(())
+//! # Ok::<(), quadrivium::Error>(())
 //! ```
 //!
 //! # What can go wrong

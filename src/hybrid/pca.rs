@@ -76,7 +76,7 @@ impl PcaConfig {
 /// let z = pca.explain(data.x(), 0)?.z;
 /// assert_eq!(z.dim(), (500, 1));
 /// assert!((z.std(0.0) - 1.0).abs() < 1e-3);
-/// # Ok::<(), Error>(())
+/// # Ok::<(), quadrivium::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Pca {

@@ -8,7 +8,7 @@ use super::codec::log_normal;
 use super::*;
 use crate::diffusion::{Guidance, Sampler};
 use crate::engine::RowStreams;
-use crate::error::Error;
+use crate::error::{DataError, Error};
 use crate::map::{FailureMode, LatencyLaw, Paradigm as Way};
 use crate::model::*;
 use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
@@ -25,10 +25,14 @@ fn short(steps: usize) -> TrainOptions {
     TrainOptions { steps, batch: 64, ..Default::default() }
 }
 
+fn mlp(width: usize) -> NetworkSpec {
+    NetworkSpec::mlp([width, width], Activation::Tanh, 2)
+}
+
 fn vae(draws: usize) -> Vae {
-    let config = VaeConfig { hidden: vec![16, 16], draws, ..Default::default() };
+    let config = VaeConfig { encoder: mlp(16), decoder: mlp(16), draws, ..Default::default() };
     let mut vae = Vae::new(config, &mut seeded(1)).unwrap();
-    vae.train(&Dataset::new(moons(500, 1)).unwrap(), &short(200), &mut seeded(2), &mut Silent).unwrap();
+    vae.train(&Dataset::new(moons(500, 1)).unwrap(), &short(200), &mut seeded(2), &mut NoObserver).unwrap();
     vae
 }
 
@@ -124,7 +128,7 @@ fn guided_latent_diffusion_draws_noise_and_never_encodes() {
     let rng = &mut seeded(0);
     let classes = ConditionKind::Class { classes: 2 };
     let sampler = Sampler::Ddim { steps: 50, eta: 0.0 };
-    let config = DiffusionConfig { hidden: vec![16], sampler, condition: classes, ..Default::default() };
+    let config = DiffusionConfig { network: mlp(16), sampler, condition: classes, ..Default::default() };
     let counting = Counting { vae: vae(5), explained: Default::default(), decoded: Default::default() };
     let counts = [counting.explained.clone(), counting.decoded.clone()];
     let count = || [0, 1].map(|which: usize| counts[which].load(Ordering::Relaxed));
@@ -132,7 +136,7 @@ fn guided_latent_diffusion_draws_noise_and_never_encodes() {
         Latent::new(counting, Diffusion::new(config, rng).unwrap(), LatentConfig::default()).unwrap();
     let labels = Condition::Class(Array1::from_shape_fn(200, |row| (row % 2) as u32));
     let data = Dataset::new(moons(200, 1)).unwrap().with_condition(labels).unwrap();
-    model.train_prior(&data, &short(5), rng, &mut Silent).unwrap();
+    model.train_prior(&data, &short(5), rng, &mut NoObserver).unwrap();
     assert_eq!(count(), [1, 0], "training encodes");
 
     let guided = model.prior().with_guidance(Guidance { scale: 2.0, ..Default::default() }).unwrap();
@@ -252,8 +256,8 @@ fn warp_by_the_identity_is_its_prior() {
 #[test]
 fn warp_of_a_normal_prior_is_its_flow() {
     let data = Dataset::new(moons(500, 1)).unwrap();
-    let mut flow = Flow::new(FlowConfig { hidden: vec![16], ..Default::default() }, &mut seeded(0)).unwrap();
-    flow.train(&data, &short(100), &mut seeded(0), &mut Silent).unwrap();
+    let mut flow = Flow::new(FlowConfig { network: mlp(16), ..Default::default() }, &mut seeded(0)).unwrap();
+    flow.train(&data, &short(100), &mut seeded(0), &mut NoObserver).unwrap();
     let warp = Warp::new(flow.clone(), identity(2), LatentConfig::default()).unwrap();
     let x = moons(100, 2);
     let gap = nats(&warp, &x) - nats(&flow, &x);
@@ -291,9 +295,9 @@ fn more_draws_make_a_tighter_bound_below_the_truth() {
     let x = moons(500, 2);
     let truth = toy.log_density(x.view()).unwrap().mean().unwrap();
     let data = Dataset::new(moons(2_000, 3)).unwrap();
-    let flow = Flow::new(FlowConfig { hidden: vec![16], ..Default::default() }, &mut seeded(0)).unwrap();
+    let flow = Flow::new(FlowConfig { network: mlp(16), ..Default::default() }, &mut seeded(0)).unwrap();
     let mut model = Latent::new(vae(1), flow, LatentConfig::default()).unwrap();
-    model.train_prior(&data, &short(200), &mut seeded(0), &mut Silent).unwrap();
+    model.train_prior(&data, &short(200), &mut seeded(0), &mut NoObserver).unwrap();
     let bounds = [1, 5, 50].map(|draws| {
         let model = model.clone().with_config(LatentConfig { draws, ..Default::default() }).unwrap();
         nats(&model, &x).mean().unwrap()
@@ -348,8 +352,9 @@ fn second_stage_resumes_from_a_checkpoint_of_its_own() {
     let path = std::env::temp_dir().join(format!("quadrivium-stages-{}", std::process::id()));
     let build = || {
         let rng: &mut Rng = &mut seeded(0);
-        let vae = Vae::new(VaeConfig { hidden: vec![8], ..Default::default() }, rng).unwrap();
-        let flow = Flow::new(FlowConfig { hidden: vec![8], ..Default::default() }, rng).unwrap();
+        let vae =
+            Vae::new(VaeConfig { encoder: mlp(8), decoder: mlp(8), ..Default::default() }, rng).unwrap();
+        let flow = Flow::new(FlowConfig { network: mlp(8), ..Default::default() }, rng).unwrap();
         Latent::new(vae, flow, LatentConfig::default()).unwrap()
     };
     let data = Dataset::new(moons(200, 1)).unwrap();
@@ -361,7 +366,7 @@ fn second_stage_resumes_from_a_checkpoint_of_its_own() {
     };
     let whole_options = TrainOptions { checkpoint: None, ..resumable.clone() };
     let [mut whole, mut first, mut second] = [(); 3].map(|()| build());
-    let report = whole.train(&data, &whole_options, &mut seeded(5), &mut Silent).unwrap();
+    let report = whole.train(&data, &whole_options, &mut seeded(5), &mut NoObserver).unwrap();
     assert_eq!((report.loss.len(), report.stop), (12, Stop::Completed));
     assert_eq!(report.validation.iter().map(|v| v.0).collect::<Vec<_>>(), [3, 6, 9, 12]);
     let mut seen = Vec::new();
@@ -402,7 +407,7 @@ fn encodings_keep_their_conditions() {
         GaussianMixtureConfig { condition: ConditionKind::Class { classes: 2 }, ..Default::default() };
     let config = LatentConfig { encodings: 3, ..Default::default() };
     let mut model = Latent::new(vae(1), GaussianMixture::new(prior).unwrap(), config).unwrap();
-    model.train(&data, &short(200), rng, &mut Silent).unwrap();
+    model.train(&data, &short(200), rng, &mut NoObserver).unwrap();
     for which in [0, 1] {
         let drawn = model.given(&Condition::class(which)).unwrap().draw(200, rng).unwrap();
         let mean = drawn.mean().unwrap();
@@ -430,14 +435,15 @@ fn parts_that_do_not_fit_are_refused() {
     }
     let pca = Pca::new(PcaConfig::default()).unwrap();
     let wrong = pca.decode_at(Array2::zeros((2, 2)).view(), at(0), &SampleOptions::default(), &mut [0.0; 3]);
-    assert!(matches!(wrong, Err(Error::Shape { what: "rows", .. })), "{wrong:?}");
+    assert!(matches!(wrong, Err(Error::Data(DataError::Shape { what: "rows", .. }))), "{wrong:?}");
     let narrow = vae(1).explain(moons(3, 0).slice(s![.., ..1]), 0);
-    assert!(matches!(narrow, Err(Error::Shape { .. })));
+    assert!(matches!(narrow, Err(Error::Data(DataError::Shape { .. }))));
 }
 
 #[cfg(feature = "safetensors")]
 mod files {
     use super::*;
+    use crate::error::FileError;
     use crate::model::file::{Persist, encode_parts};
     use crate::persist;
 
@@ -458,7 +464,7 @@ mod files {
             assert_eq!(loaded.to_bytes().unwrap(), bytes);
         }
         let other = Latent::<Flow, Flow>::from_bytes(&bytes);
-        assert!(matches!(other, Err(Error::Format { .. })), "{other:?}");
+        assert!(matches!(other, Err(Error::File(FileError::Format { .. }))), "{other:?}");
     }
 
     #[test]

@@ -17,9 +17,9 @@ use crate::error::Result;
 /// and summed in f64, which leaves an absolute error of about 10⁻⁸ E‖X − Y‖.
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape) for different numbers of columns or none,
-/// [`Error::TooFewRows`](crate::Error::TooFewRows) for an empty sample,
-/// [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`DataError::Shape`](crate::error::DataError::Shape) for different numbers of columns or none,
+/// [`DataError::TooFewRows`](crate::error::DataError::TooFewRows) for an empty sample,
+/// [`DataError::NonFinite`](crate::error::DataError::NonFinite).
 ///
 /// ```
 /// use quadrivium::{metrics::energy_distance, ndarray::array};
@@ -44,6 +44,7 @@ mod tests {
 
     use super::*;
     use crate::Error;
+    use crate::error::DataError;
     use crate::metrics::testing::{mean_is, normal, same_on_any_number_of_threads};
 
     fn naive(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
@@ -135,10 +136,19 @@ mod tests {
     fn bad_input_is_an_error() {
         let x = normal(3, 2, 0.0, 11);
         let bad = |y: Array2<f32>| energy_distance(x.view(), y.view()).unwrap_err();
-        assert!(matches!(bad(Array2::zeros((3, 1))), Error::Shape { what: "y", .. }));
-        assert!(matches!(bad(Array2::zeros((0, 2))), Error::TooFewRows { what: "y", got: 0, least: 1 }));
-        assert!(matches!(bad(array![[0.0, f32::NAN]]), Error::NonFinite { row: 0, column: 1, .. }));
+        assert!(matches!(bad(Array2::zeros((3, 1))), Error::Data(DataError::Shape { what: "y", .. })));
+        assert!(matches!(
+            bad(Array2::zeros((0, 2))),
+            Error::Data(DataError::TooFewRows { what: "y", got: 0, least: 1 })
+        ));
+        assert!(matches!(
+            bad(array![[0.0, f32::NAN]]),
+            Error::Data(DataError::NonFinite { row: 0, column: 1, .. })
+        ));
         let none = Array2::<f32>::zeros((3, 0));
-        assert!(matches!(energy_distance(none.view(), none.view()), Err(Error::Shape { what: "x", .. })));
+        assert!(matches!(
+            energy_distance(none.view(), none.view()),
+            Err(Error::Data(DataError::Shape { what: "x", .. }))
+        ));
     }
 }

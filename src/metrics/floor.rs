@@ -1,6 +1,6 @@
 //! The floor of a distance: what a perfect sampler would score.
 
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 
 /// What a distance to the truth is for a perfect sampler, and which scores are no different from it.
 ///
@@ -43,18 +43,23 @@ impl Floor {
     /// over `draws` draws.
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] for fewer than two distances or no draw, [`Error::NonFinite`] for a distance that
+    /// [`DataError::TooFewRows`] for fewer than two distances or no draw, [`DataError::NonFinite`] for a distance that
     /// is not finite.
     pub fn of(distances: &[f64], draws: usize) -> Result<Floor> {
         let pairs = distances.len();
         if pairs < 2 {
-            return Err(Error::TooFewRows { what: "distances", got: pairs, least: 2 });
+            return Err(Error::Data(DataError::TooFewRows { what: "distances", got: pairs, least: 2 }));
         }
         if draws == 0 {
-            return Err(Error::TooFewRows { what: "draws", got: 0, least: 1 });
+            return Err(Error::Data(DataError::TooFewRows { what: "draws", got: 0, least: 1 }));
         }
         if let Some(row) = distances.iter().position(|v| !v.is_finite()) {
-            return Err(Error::NonFinite { what: "distances", row, column: 0, value: distances[row] });
+            return Err(Error::Data(DataError::NonFinite {
+                what: "distances",
+                row,
+                column: 0,
+                value: distances[row],
+            }));
         }
         let n = pairs as f64;
         let mean = distances.iter().sum::<f64>() / n;
@@ -117,9 +122,18 @@ mod tests {
 
     #[test]
     fn too_few_and_broken_distances_are_errors() {
-        assert!(matches!(Floor::of(&[1.0], 1), Err(Error::TooFewRows { got: 1, least: 2, .. })));
-        assert!(matches!(Floor::of(&[1.0, 2.0], 0), Err(Error::TooFewRows { what: "draws", .. })));
-        assert!(matches!(Floor::of(&[1.0, f64::NAN], 1), Err(Error::NonFinite { row: 1, .. })));
+        assert!(matches!(
+            Floor::of(&[1.0], 1),
+            Err(Error::Data(DataError::TooFewRows { got: 1, least: 2, .. }))
+        ));
+        assert!(matches!(
+            Floor::of(&[1.0, 2.0], 0),
+            Err(Error::Data(DataError::TooFewRows { what: "draws", .. }))
+        ));
+        assert!(matches!(
+            Floor::of(&[1.0, f64::NAN], 1),
+            Err(Error::Data(DataError::NonFinite { row: 1, .. }))
+        ));
         let flat = Floor::of(&[1.0, 1.0], 1).unwrap();
         assert!(flat.holds(1.0) && !flat.holds(1.0 + 1e-12));
     }

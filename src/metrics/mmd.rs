@@ -18,8 +18,8 @@ use crate::numeric::Real;
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) unless there are bandwidths, all positive and finite,
-/// [`Error::TooFewRows`](crate::Error::TooFewRows) for fewer than two rows in either sample, and
-/// [`Error::Shape`](crate::Error::Shape), [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`DataError::TooFewRows`](crate::error::DataError::TooFewRows) for fewer than two rows in either sample, and
+/// [`DataError::Shape`](crate::error::DataError::Shape), [`DataError::NonFinite`](crate::error::DataError::NonFinite).
 ///
 /// ```
 /// use quadrivium::{metrics::mmd_squared, ndarray::array};
@@ -89,6 +89,7 @@ mod tests {
 
     use super::*;
     use crate::Error;
+    use crate::error::DataError;
     use crate::metrics::testing::{mean_is, normal, same_on_any_number_of_threads};
 
     fn naive(x: &Array2<f32>, y: &Array2<f32>, h: f64) -> f64 {
@@ -161,7 +162,13 @@ mod tests {
             assert!(matches!(error, Error::Config { field: "bandwidths", .. }));
         }
         let one = Array2::zeros((1, 2));
-        assert!(matches!(mmd_squared(x.view(), one.view(), &[1.0]), Err(Error::TooFewRows { least: 2, .. })));
-        assert!(matches!(median_distance(one.view(), x.view()), Err(Error::TooFewRows { least: 2, .. })));
+        assert!(matches!(
+            mmd_squared(x.view(), one.view(), &[1.0]),
+            Err(Error::Data(DataError::TooFewRows { least: 2, .. }))
+        ));
+        assert!(matches!(
+            median_distance(one.view(), x.view()),
+            Err(Error::Data(DataError::TooFewRows { least: 2, .. }))
+        ));
     }
 }

@@ -36,18 +36,18 @@ pub use wasserstein::{sliced_wasserstein2, wasserstein_1d, wasserstein2};
 
 use ndarray::ArrayView2;
 
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 use crate::model::check_rows;
 
-/// Checks that two samples can be compared: the same number of columns, at least one; at least `least` rows each; all values
-/// finite.
+/// Checks that two samples can be compared: the same number of columns, at least one; at least `least` rows each; all
+/// values finite.
 fn check_pair(x: ArrayView2<f32>, y: ArrayView2<f32>, least: usize) -> Result<()> {
     if x.ncols() == 0 {
-        return Err(Error::Shape {
+        return Err(Error::Data(DataError::Shape {
             what: "x",
             got: x.shape().to_vec(),
             expected: "at least one column".into(),
-        });
+        }));
     }
     check_rows("x", x, x.ncols())?;
     check_rows("y", y, x.ncols())?;
@@ -56,7 +56,7 @@ fn check_pair(x: ArrayView2<f32>, y: ArrayView2<f32>, least: usize) -> Result<()
 }
 
 fn check_count(what: &'static str, got: usize, least: usize) -> Result<()> {
-    if got < least { Err(Error::TooFewRows { what, got, least }) } else { Ok(()) }
+    if got < least { Err(Error::Data(DataError::TooFewRows { what, got, least })) } else { Ok(()) }
 }
 
 /// `f(0), …, f(n − 1)`, in this order whichever thread ran which.

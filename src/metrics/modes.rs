@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::check_count;
-use crate::error::{Error, Result, check};
+use crate::error::{DataError, Error, Result, check};
 use crate::model::check_rows;
 
 /// What [`mode_coverage`] finds.
@@ -51,8 +51,8 @@ pub struct ModeReport {
 /// modes at least 6σ apart.
 ///
 /// # Errors
-/// [`Error::TooFewRows`] for no rows or no centers, [`Error::Shape`] for unlike or no columns,
-/// [`Error::NonFinite`], and [`Error::Config`] unless `sigma` is positive and finite.
+/// [`DataError::TooFewRows`] for no rows or no centers, [`DataError::Shape`] for unlike or no columns,
+/// [`DataError::NonFinite`], and [`Error::Config`] unless `sigma` is positive and finite.
 ///
 /// ```
 /// use quadrivium::{metrics::mode_coverage, ndarray::array};
@@ -68,10 +68,10 @@ pub fn mode_coverage(x: ArrayView2<f32>, centers: ArrayView2<f64>, sigma: f64) -
     check_count("centers", total, 1)?;
     if dim == 0 {
         let expected = "at least one column".into();
-        return Err(Error::Shape { what: "centers", got: vec![total, dim], expected });
+        return Err(Error::Data(DataError::Shape { what: "centers", got: vec![total, dim], expected }));
     }
     if let Some(((row, column), &value)) = centers.indexed_iter().find(|(_, v)| !v.is_finite()) {
-        return Err(Error::NonFinite { what: "centers", row, column, value });
+        return Err(Error::Data(DataError::NonFinite { what: "centers", row, column, value }));
     }
     check(sigma > 0.0 && sigma.is_finite(), "sigma", sigma, "more than 0, finite")?;
     check_count("x", x.nrows(), 1)?;
@@ -346,12 +346,30 @@ mod tests {
         let (x, c) = (array![[0.0f32, 0.0]], array![[0.0, 0.0]]);
         let call =
             |x: &Array2<f32>, c: &Array2<f64>, sigma| mode_coverage(x.view(), c.view(), sigma).unwrap_err();
-        assert!(matches!(call(&Array2::zeros((0, 2)), &c, 1.0), Error::TooFewRows { what: "x", .. }));
-        assert!(matches!(call(&x, &Array2::zeros((0, 2)), 1.0), Error::TooFewRows { what: "centers", .. }));
-        assert!(matches!(call(&Array2::zeros((4, 3)), &c, 1.0), Error::Shape { what: "x", .. }));
-        assert!(matches!(call(&Array2::zeros((4, 0)), &Array2::zeros((1, 0)), 1.0), Error::Shape { .. }));
-        assert!(matches!(call(&array![[0.0, f32::INFINITY]], &c, 1.0), Error::NonFinite { what: "x", .. }));
-        assert!(matches!(call(&x, &array![[f64::NAN, 0.0]], 1.0), Error::NonFinite { what: "centers", .. }));
+        assert!(matches!(
+            call(&Array2::zeros((0, 2)), &c, 1.0),
+            Error::Data(DataError::TooFewRows { what: "x", .. })
+        ));
+        assert!(matches!(
+            call(&x, &Array2::zeros((0, 2)), 1.0),
+            Error::Data(DataError::TooFewRows { what: "centers", .. })
+        ));
+        assert!(matches!(
+            call(&Array2::zeros((4, 3)), &c, 1.0),
+            Error::Data(DataError::Shape { what: "x", .. })
+        ));
+        assert!(matches!(
+            call(&Array2::zeros((4, 0)), &Array2::zeros((1, 0)), 1.0),
+            Error::Data(DataError::Shape { .. })
+        ));
+        assert!(matches!(
+            call(&array![[0.0, f32::INFINITY]], &c, 1.0),
+            Error::Data(DataError::NonFinite { what: "x", .. })
+        ));
+        assert!(matches!(
+            call(&x, &array![[f64::NAN, 0.0]], 1.0),
+            Error::Data(DataError::NonFinite { what: "centers", .. })
+        ));
         for sigma in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(matches!(call(&x, &c, sigma), Error::Config { field: "sigma", .. }));
         }

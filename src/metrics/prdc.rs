@@ -29,8 +29,9 @@ pub struct Prdc {
 /// `real` has shape (n, d), `fake` (m, d); memory is O((n + m) · (d + (n + m)/512)), time O((n + m)² d).
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) for k = 0, [`Error::TooFewRows`](crate::Error::TooFewRows) for a
-/// sample of k rows or fewer, [`Error::Shape`](crate::Error::Shape), [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`Error::Config`](crate::Error::Config) for k = 0, [`DataError::TooFewRows`](crate::error::DataError::TooFewRows)
+/// for a sample of k rows or fewer, [`DataError::Shape`](crate::error::DataError::Shape),
+/// [`DataError::NonFinite`](crate::error::DataError::NonFinite).
 ///
 /// ```
 /// use quadrivium::{metrics::prdc, ndarray::array};
@@ -140,6 +141,7 @@ mod tests {
 
     use super::*;
     use crate::Error;
+    use crate::error::DataError;
     use crate::metrics::testing::{mean_is, normal, same_on_any_number_of_threads};
 
     fn naive(real: &Array2<f32>, fake: &Array2<f32>, k: usize) -> Prdc {
@@ -213,8 +215,14 @@ mod tests {
         same_on_any_number_of_threads(|| prdc(x.view(), y.view(), 5).unwrap().density);
         assert!(matches!(prdc(x.view(), y.view(), 0), Err(Error::Config { field: "k", .. })));
         let two = prdc(x.view(), array![[0.0, 0.0], [1.0, 1.0]].view(), 2);
-        assert!(matches!(prdc(x.view(), y.view(), usize::MAX), Err(Error::TooFewRows { what: "real", .. })));
-        assert!(matches!(two, Err(Error::TooFewRows { what: "fake", got: 2, least: 3 })));
-        assert!(matches!(prdc(x.view(), Array2::zeros((9, 1)).view(), 1), Err(Error::Shape { .. })));
+        assert!(matches!(
+            prdc(x.view(), y.view(), usize::MAX),
+            Err(Error::Data(DataError::TooFewRows { what: "real", .. }))
+        ));
+        assert!(matches!(two, Err(Error::Data(DataError::TooFewRows { what: "fake", got: 2, least: 3 }))));
+        assert!(matches!(
+            prdc(x.view(), Array2::zeros((9, 1)).view(), 1),
+            Err(Error::Data(DataError::Shape { .. }))
+        ));
     }
 }

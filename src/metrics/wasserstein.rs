@@ -4,7 +4,7 @@ use ndarray::{ArrayView1, ArrayView2, Axis};
 use rand::RngCore;
 
 use super::{check_pair, map};
-use crate::error::{Error, Result, check};
+use crate::error::{DataError, Error, Result, check};
 use crate::numeric::Real;
 use crate::numeric::assignment::Assignment;
 use crate::numeric::rng::Streams;
@@ -16,8 +16,8 @@ use crate::numeric::rng::Streams;
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) unless 1 ≤ `p` < ∞,
-/// [`Error::TooFewRows`](crate::Error::TooFewRows) for an empty sample,
-/// [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`DataError::TooFewRows`] for an empty sample,
+/// [`DataError::NonFinite`].
 ///
 /// ```
 /// use quadrivium::{metrics::wasserstein_1d, ndarray::array};
@@ -49,9 +49,9 @@ pub fn wasserstein_1d(x: ArrayView1<f32>, y: ArrayView1<f32>, p: f64) -> Result<
 /// Memory is linear in n, and the time grows between n² and n³: 10,000 rows take about ten seconds.
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape) unless the shapes are the same,
-/// [`Error::TooFewRows`](crate::Error::TooFewRows) for empty samples,
-/// [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`DataError::Shape`] unless the shapes are the same,
+/// [`DataError::TooFewRows`] for empty samples,
+/// [`DataError::NonFinite`].
 ///
 /// ```
 /// use quadrivium::{metrics::wasserstein2, ndarray::array};
@@ -64,7 +64,7 @@ pub fn wasserstein2(x: ArrayView2<f32>, y: ArrayView2<f32>) -> Result<f64> {
     check_pair(x, y, 1)?;
     if x.nrows() != y.nrows() {
         let expected = format!("{:?}, as x", x.shape());
-        return Err(Error::Shape { what: "y", got: y.shape().to_vec(), expected });
+        return Err(Error::Data(DataError::Shape { what: "y", got: y.shape().to_vec(), expected }));
     }
     let (n, d) = x.dim();
     let (x, y) = (x.as_standard_layout(), y.as_standard_layout());
@@ -86,8 +86,8 @@ pub fn wasserstein2(x: ArrayView2<f32>, y: ArrayView2<f32>) -> Result<f64> {
 /// `x` has shape (n, d), `y` (m, d). One draw from `rng` seeds all `directions`.
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) for no directions, [`Error::TooFewRows`](crate::Error::TooFewRows)
-/// for an empty sample, [`Error::Shape`](crate::Error::Shape), [`Error::NonFinite`](crate::Error::NonFinite).
+/// [`Error::Config`](crate::Error::Config) for no directions, [`DataError::TooFewRows`]
+/// for an empty sample, [`DataError::Shape`], [`DataError::NonFinite`].
 ///
 /// ```
 /// use quadrivium::{metrics::sliced_wasserstein2, ndarray::array};
@@ -245,10 +245,13 @@ mod tests {
         }
         assert!(matches!(
             wasserstein_1d(x.view(), array![].view(), 1.0),
-            Err(Error::TooFewRows { what: "y", .. })
+            Err(Error::Data(DataError::TooFewRows { what: "y", .. }))
         ));
         let nan = array![f32::NAN];
-        assert!(matches!(wasserstein_1d(nan.view(), x.view(), 1.0), Err(Error::NonFinite { what: "x", .. })));
+        assert!(matches!(
+            wasserstein_1d(nan.view(), x.view(), 1.0),
+            Err(Error::Data(DataError::NonFinite { what: "x", .. }))
+        ));
         let x = Array2::zeros((2, 2));
         let none = sliced_wasserstein2(x.view(), x.view(), 0, &mut crate::seeded(0));
         assert!(matches!(none, Err(Error::Config { field: "directions", .. })));
@@ -270,6 +273,6 @@ mod tests {
         let sliced = sliced_wasserstein2(x.view(), y.view(), 200, &mut crate::seeded(0)).unwrap();
         assert!(sliced < exact / 3f64.sqrt(), "{sliced}, exact {exact}");
         let other = wasserstein2(x.view(), y.slice(ndarray::s![..299, ..]));
-        assert!(matches!(other, Err(Error::Shape { what: "y", .. })));
+        assert!(matches!(other, Err(Error::Data(DataError::Shape { what: "y", .. }))));
     }
 }

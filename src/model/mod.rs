@@ -14,8 +14,8 @@ use crate::engine::RowStreams;
 pub(crate) use crate::engine::check_rows;
 use crate::engine::tiles::check_whole;
 pub use crate::engine::{
-    Checkpoint, Condition, ConditionKind, Dataset, HeldOut, LikelihoodOptions, Observer, SampleOptions,
-    Samples, Silent, Step, Stop, Token, TraceEstimator, TrainOptions, TrainReport,
+    Checkpoint, Condition, ConditionKind, Dataset, HeldOut, LikelihoodOptions, NoObserver, Observer,
+    SampleOptions, Samples, Step, Stop, Token, TraceEstimator, TrainOptions, TrainReport,
 };
 #[cfg(doc)]
 use crate::error::Error;
@@ -66,7 +66,7 @@ pub trait Distribution<T = f32>: Send + Sync {
     /// The default draws row by row with [`sample`](Distribution::sample).
     ///
     /// # Errors
-    /// As [`sample`](Distribution::sample), and [`Error::Shape`] unless `rows` holds whole rows.
+    /// As [`sample`](Distribution::sample), and [`DataError::Shape`](crate::error::DataError::Shape) unless `rows` holds whole rows.
     ///
     /// ```
     /// use quadrivium::{engine::RowStreams, numeric::rng::Streams, prelude::*};
@@ -77,7 +77,7 @@ pub trait Distribution<T = f32>: Send + Sync {
     /// assert_eq!(model.draw_at(at, &options, &mut three)?, 1);
     /// model.draw_at(at.skip(2), &options, &mut last)?;
     /// assert_eq!(three[4..], last);
-    /// # Ok::<(), Error>(())
+    /// # Ok::<(), quadrivium::Error>(())
     /// ```
     fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [T]) -> Result<usize>
     where
@@ -96,9 +96,11 @@ pub trait Distribution<T = f32>: Send + Sync {
     /// The log-likelihood of each row, in nats, as a density in the units of the data.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity,
-    /// [`Error::NotConverged`] if an iteration (a diffusion's ODE) exhausts its budget on a row, [`Error::Condition`]
-    /// if a condition is missing or has neither one row nor one for each.
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity,
+    /// [`TrainingError::NotConverged`](crate::error::TrainingError::NotConverged) if an iteration (a diffusion's ODE)
+    /// exhausts its budget on a row, [`Error::Condition`] if a condition is missing or has neither one row nor one
+    /// for each.
     fn log_likelihood(&self, x: ArrayView2<T>, options: &LikelihoodOptions) -> Result<LogLikelihood>;
 
     /// Draws `n` rows with the default options, shape (n, dim).
@@ -118,7 +120,7 @@ pub trait Distribution<T = f32>: Send + Sync {
 /// `T` is the element type: `f32` for continuous data.
 ///
 /// ```
-/// use quadrivium::{prelude::*, worlds::Toy};
+/// use quadrivium::{*, worlds::Toy};
 ///
 /// let mut rng = quadrivium::seeded(0);
 /// let toy = Toy::moons(0.1)?;
@@ -130,7 +132,7 @@ pub trait Distribution<T = f32>: Send + Sync {
 ///     Box::new(Diffusion::new(DiffusionConfig::default(), &mut rng)?),
 /// ];
 /// for model in &mut models {
-///     model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut Silent)?;
+///     model.train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut rng, &mut NoObserver)?;
 ///     let samples = model.sample(5, &SampleOptions::default(), &mut rng)?;
 ///     let score = model.log_likelihood(samples.x.view(), &LikelihoodOptions::default())?;
 ///     assert_eq!((samples.x.dim(), samples.nfe), ((5, 2), model.card().nfe));
@@ -154,13 +156,15 @@ pub trait Generative<T = f32>: Distribution<T> {
     /// The same build, data, options and state of `rng` give the same bits, whatever the number of threads.
     ///
     /// # Errors
-    /// [`Error::Config`] for options out of range, [`Error::Shape`] if `data` does not have
-    /// [`dim`](Distribution::dim) columns, [`Error::Condition`] unless its rows have the model's condition,
-    /// [`Error::TooFewRows`] if fewer than two rows are left to train on,
-    /// [`Error::ConstantColumn`] and [`Error::NarrowColumn`] for a column without a usable spread, and
-    /// [`Error::Diverged`] if the loss or its gradient stops being finite; the model then holds its last good
-    /// parameters. With a checkpoint, [`Error::Checkpoint`] if it belongs to another training and
-    /// [`Error::Io`] if it cannot be read or written.
+    /// [`Error::Config`] for options out of range, [`DataError::Shape`](crate::error::DataError::Shape) if `data`
+    /// does not have [`dim`](Distribution::dim) columns, [`Error::Condition`] unless its rows have the model's
+    /// condition, [`DataError::TooFewRows`](crate::error::DataError::TooFewRows) if fewer than two rows are left to
+    /// train on, [`DataError::ConstantColumn`](crate::error::DataError::ConstantColumn) and
+    /// [`DataError::NarrowColumn`](crate::error::DataError::NarrowColumn) for a column without a usable spread, and
+    /// [`TrainingError::Diverged`](crate::error::TrainingError::Diverged) if the loss or its gradient stops being
+    /// finite; the model then holds its last good parameters. With a checkpoint,
+    /// [`FileError::Checkpoint`](crate::error::FileError::Checkpoint) if it belongs to another training and
+    /// [`FileError::Io`](crate::error::FileError::Io) if it cannot be read or written.
     fn train(
         &mut self,
         data: &Dataset<T>,
@@ -176,7 +180,7 @@ pub trait Generative<T = f32>: Distribution<T> {
     /// [`Error::Condition`] for a condition of another kind, class or width.
     ///
     /// ```
-    /// use quadrivium::{prelude::*, ndarray::{Array1, Array2}};
+    /// use quadrivium::{*, ndarray::{Array1, Array2}};
     ///
     /// // Rows of class k are about k.
     /// let mut rng = quadrivium::seeded(0);
@@ -185,7 +189,7 @@ pub trait Generative<T = f32>: Distribution<T> {
     /// let data = Dataset::new(x)?.with_condition(Condition::Class(Array1::from_shape_fn(200, class)))?;
     /// let config = VaeConfig { dim: 1, condition: ConditionKind::Class { classes: 2 }, ..Default::default() };
     /// let mut model = Vae::new(config, &mut rng)?;
-    /// model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut Silent)?;
+    /// model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut NoObserver)?;
     ///
     /// let drawn = model.given(&Condition::class(1))?.draw(100, &mut rng)?;
     /// assert!((drawn.mean().unwrap() - 1.0).abs() < 0.2);
@@ -203,7 +207,7 @@ pub trait Generative<T = f32>: Distribution<T> {
     /// # Errors
     /// As [`train`](Generative::train).
     fn fit(&mut self, data: &Dataset<T>, rng: &mut dyn RngCore) -> Result<TrainReport> {
-        self.train(data, &TrainOptions::default(), rng, &mut Silent)
+        self.train(data, &TrainOptions::default(), rng, &mut NoObserver)
     }
 }
 

@@ -130,8 +130,8 @@ impl Activation {
     }
 }
 
-/// (f, f′) of SiLU, f within 4e-7 and 1e-15 of the true value, relative, while σ(x) is normal; −∞ gives −0. With s = σ(x): f = xs, f′ =
-/// s + f(1−s).
+/// (f, f′) of SiLU, f within 4e-7 and 1e-15 of the true value, relative, while σ(x) is normal; −∞ gives −0. With s =
+/// σ(x): f = xs, f′ = s + f(1−s).
 #[inline(always)]
 fn silu<F: Real>(x: F) -> (F, F) {
     // −∞ times a sigmoid of 0 would be NaN.

@@ -6,7 +6,7 @@
 //! are harder than others.
 
 use super::TILE;
-use crate::error::{Error, Result, check};
+use crate::error::{Error, Result, TrainingError, check};
 
 /// How to step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -126,7 +126,7 @@ struct Row {
 /// own t.
 ///
 /// # Errors
-/// [`Error::NotConverged`] for a row whose adaptive steps need more than `budget` evaluations.
+/// [`TrainingError::NotConverged`] for a row whose adaptive steps need more than `budget` evaluations.
 ///
 /// ```
 /// use quadrivium::numeric::ode::{BUDGET, Scratch, Solver, integrate};
@@ -259,7 +259,11 @@ fn dormand_prince(
                 continue;
             }
             if row.nfe >= budget {
-                return Err(Error::NotConverged { what: "the ODE solver", budget, row: row.row });
+                return Err(Error::Training(TrainingError::NotConverged {
+                    what: "the ODE solver",
+                    budget,
+                    row: row.row,
+                }));
             }
             // error ∝ h⁵; a NaN counts as the largest error.
             let factor = if error.is_nan() { 0.2 } else { (0.9 * error.powf(-0.2)).clamp(0.2, 5.0) };

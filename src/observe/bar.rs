@@ -14,7 +14,7 @@ const PARTS: usize = 24;
 /// loss as a number and as a curve, and the validation loss.
 ///
 /// ```
-/// use quadrivium::{worlds::Toy, observe::Bar, prelude::*, seeded};
+/// use quadrivium::{worlds::Toy, observe::Bar, *, seeded};
 /// let mut rng = seeded(0);
 /// let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 /// let mut vae = Vae::new(VaeConfig::default(), &mut rng)?;

@@ -137,8 +137,9 @@ pub fn condition_of(columns: &[Column], values: ArrayView2<f64>) -> Result<Condi
 /// `quadrivium.columns` of the file's metadata: a list in JSON. Whoever reads only models does not see it.
 ///
 /// # Errors
-/// As [`save`](super::save); [`Error::Format`](crate::Error::Format) for columns that are not the model's:
-/// one for each, and none or all of its condition, each with a name of its own and a finite width of 0 or more.
+/// As [`save`](super::save); [`FileError::Format`](crate::error::FileError::Format) for columns that are not the
+/// model's: one for each, and none or all of its condition, each with a name of its own and a finite width of 0 or
+/// more.
 pub fn save_with(model: &dyn Persist, columns: &[Column], path: impl AsRef<Path>) -> Result<()> {
     check(columns, model)?;
     let text = serde_json::to_string(columns).map_err(|error| broken(format!("the columns: {error}")))?;
@@ -148,7 +149,8 @@ pub fn save_with(model: &dyn Persist, columns: &[Column], path: impl AsRef<Path>
 /// [`load`](super::load) with the columns: none if the file does not name them.
 ///
 /// # Errors
-/// As [`load`](super::load), and [`Error::Format`](crate::Error::Format) for columns that are not the model's.
+/// As [`load`](super::load), and [`FileError::Format`](crate::error::FileError::Format) for columns that are not the
+/// model's.
 pub fn load_with(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Vec<Column>)> {
     with_columns(&read(path.as_ref())?)
 }

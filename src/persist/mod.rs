@@ -3,16 +3,16 @@
 //! Every model of this crate can be saved and loaded, and a loaded model gives the same bits for the same
 //! seed: it draws, scores and trains on as the one that was saved. One exception: of a
 //! [`FlowMatching`] only a [Gaussian source](crate::Source::Gaussian) can be saved; one from a toy
-//! distribution or from rows is an [`Error::Format`].
+//! distribution or from rows is an [`FileError::Format`].
 //!
 //! ```
 //! use quadrivium::persist::{self, Persist};
-//! use quadrivium::{worlds::Toy, prelude::*};
+//! use quadrivium::{worlds::Toy, *};
 //!
 //! let mut rng = quadrivium::seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(500, &mut rng))?;
 //! let mut model = Vae::new(VaeConfig::default(), &mut rng)?;
-//! model.train(&data, &TrainOptions { steps: 5, ..Default::default() }, &mut rng, &mut Silent)?;
+//! model.train(&data, &TrainOptions { steps: 5, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //!
 //! let folder = std::env::temp_dir();
 //! let path = folder.join("moons.safetensors");
@@ -42,7 +42,7 @@
 //!
 //! | field | |
 //! | --- | --- |
-//! | `format` | version of these rules, now 2 |
+//! | `format` | version of these rules, now 3 |
 //! | `checksum` | of all that a reader uses: `format`, `model`, columns, tensors; a tool that changes any leaves it out |
 //! | `model.kind` | which model, as [`Persist::kind`] |
 //! | `model.library` | the version of this crate that wrote the file |
@@ -52,10 +52,12 @@
 //! A second entry, `quadrivium.columns`, may name the columns of the training's table, those of its condition among
 //! them: [`save_with`]. The names of other entries do not begin with `quadrivium`.
 //!
-//! Files of format 1 give the model that they gave to the versions that wrote them, bit by bit: a field that came
-//! later takes the value by which nothing changes. Three things differ in any file, as they were wrong: the
-//! normalization of an energy model on a grid that does not resolve its density, draws of an autoregressive
-//! model at a temperature other than 1, and the densities of a flow matching beyond 12 standard deviations. Their checksum does not cover the columns.
+//! Files of formats 1 and 2 give the model that they gave to the versions that wrote them, bit by bit: a field that
+//! came later takes the value by which nothing changes, and what format 3 calls a `network` (or `encoder`, `decoder`,
+//! `generator`, `critic`) is put together from the fields `hidden`, `activation` and `octaves`. Three things differ
+//! in any file, as they were wrong: the normalization of an energy model on a grid that does not resolve its density,
+//! draws of an autoregressive model at a temperature other than 1, and the densities of a flow matching beyond 12
+//! standard deviations. Their checksum does not cover the columns.
 //!
 //! Numbers in JSON have as many digits as it takes to read the same bits. What an optimizer remembers
 //! between steps is not saved: every training starts its moments anew.
@@ -65,12 +67,13 @@
 //! A file is untrusted. Its config is validated as by `new`, and the shapes of its tensors are compared with
 //! the config's before memory is taken for either (a million noise levels, the most that a config may have, take
 //! less than 64 MiB), and no header is longer than 32 MiB; a damaged, truncated or foreign file is an
-//! [`Error::Format`], one of a later format an [`Error::FormatVersion`]. A file of the same format with a
+//! [`FileError::Format`], one of a later format an [`FileError::FormatVersion`]. A file of the same format with a
 //! field that this version does not know is refused, too, by the field's name, and so is an entry of the metadata
 //! that begins with `quadrivium`; a field that is missing takes its default.
 
 mod columns;
 
+use crate::error::FileError;
 use std::path::Path;
 
 use serde::de::IgnoredAny;
@@ -89,7 +92,7 @@ use crate::{
 /// and what it leads to is replaced; a file keeps its permissions; a pipe or a device is written to as it is.
 ///
 /// # Errors
-/// As [`Persist::to_bytes`], and [`Error::Io`].
+/// As [`Persist::to_bytes`], and [`FileError::Io`].
 pub fn save(model: &dyn Persist, path: impl AsRef<Path>) -> Result<()> {
     crate::file::write(path.as_ref(), &model.to_bytes()?)
 }
@@ -97,7 +100,7 @@ pub fn save(model: &dyn Persist, path: impl AsRef<Path>) -> Result<()> {
 /// Reads a model of whatever kind from `path`.
 ///
 /// # Errors
-/// As [`from_bytes`], and [`Error::Io`].
+/// As [`from_bytes`], and [`FileError::Io`].
 pub fn load(path: impl AsRef<Path>) -> Result<Box<dyn Persist>> {
     from_bytes(&read(path.as_ref())?)
 }
@@ -124,9 +127,9 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
     let found = Stored::parse(bytes)?.kind()?;
     match kinds.iter().find(|(kind, _)| *kind == found) {
         Some((_, from_bytes)) => from_bytes(bytes),
-        None => Err(Error::Format {
+        None => Err(Error::File(FileError::Format {
             what: format!("a model of kind {found:?}: expected one of {:?}", kinds.map(|(kind, _)| kind)),
-        }),
+        })),
     }
 }
 
@@ -148,7 +151,8 @@ pub struct Description {
 /// Reads what a file says of itself; whether its config and its numbers make a model, [`load`] tells.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] for a file that is no model's, [`Error::FormatVersion`] for a later format.
+/// [`FileError::Io`]; [`FileError::Format`] for a file that is no model's, [`FileError::FormatVersion`] for a later
+/// format.
 pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
     let bytes = read(path.as_ref())?;
     Stored::parse(&bytes)?.verify()?;
@@ -170,9 +174,9 @@ fn latent(bytes: &[u8]) -> Result<Box<dyn Persist>> {
     let found = Stored::parse(parts.part("codec")?)?.kind()?;
     match kinds.iter().find(|(kind, _)| *kind == found) {
         Some((_, from_bytes)) => from_bytes(bytes),
-        None => Err(Error::Format {
+        None => Err(Error::File(FileError::Format {
             what: format!("a codec of kind {found:?}: expected one of {:?}", kinds.map(|(kind, _)| kind)),
-        }),
+        })),
     }
 }
 

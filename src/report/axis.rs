@@ -2,7 +2,7 @@
 
 use super::Draft;
 use super::svg::{Anchor, Path, Svg, text_width};
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 
 /// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Axis {
     /// Holds all `values` with some room at both ends.
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] for no values, [`Error::NonFinite`], and [`Error::Config`] for a value that has no
+    /// [`DataError::TooFewRows`] for no values, [`DataError::NonFinite`], and [`Error::Config`] for a value that has no
     /// logarithm.
     pub(super) fn around(
         label: &str,
@@ -41,7 +41,7 @@ impl Axis {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for (row, value) in values.into_iter().enumerate() {
             if !value.is_finite() {
-                return Err(Error::NonFinite { what, row, column: 0, value });
+                return Err(Error::Data(DataError::NonFinite { what, row, column: 0, value }));
             }
             if scale == Scale::Logarithmic && value <= 0.0 {
                 return Err(Error::config(what, value, "more than 0, for a logarithmic axis"));
@@ -50,7 +50,7 @@ impl Axis {
             (low, high) = (low.min(value), high.max(value));
         }
         if low > high {
-            return Err(Error::TooFewRows { what, got: 0, least: 1 });
+            return Err(Error::Data(DataError::TooFewRows { what, got: 0, least: 1 }));
         }
         // Halves: the span of two numbers near the ends of f64 would overflow.
         let half = 0.5 * high - 0.5 * low;

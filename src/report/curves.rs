@@ -2,7 +2,7 @@ use super::axis::{Axis, BELOW, Frame, RIGHT, Scale};
 use super::svg::{Path, Svg};
 use super::tradeoff::{AT_THE_FLOOR, draw_floor, floor_key, levels, mark_key};
 use super::{Draft, Entry, Picture, style};
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 use crate::map::Objective;
 use crate::metrics::Floor;
 use crate::model::{Stop, TrainReport};
@@ -20,7 +20,7 @@ pub struct Curve {
 /// `measure` names the quality, and `floor` is what a perfect sampler would score.
 ///
 /// # Errors
-/// [`Error::TooFewRows`] for no points, [`Error::NonFinite`] and [`Error::Config`] for a number that is not
+/// [`DataError::TooFewRows`] for no points, [`DataError::NonFinite`] and [`Error::Config`] for a number that is not
 /// finite or not more than 0.
 pub fn steps_vs_quality(
     title: &str,
@@ -93,7 +93,7 @@ const KL_WARM_UP: &str = "loss = reconstruction + weight · KL. During the warm-
 /// frame says which values lie outside of it, and until which step; for a VAE it also explains the warm-up.
 ///
 /// # Errors
-/// [`Error::TooFewRows`] for a report without steps, [`Error::NonFinite`] for a value that is not finite.
+/// [`DataError::TooFewRows`] for a report without steps, [`DataError::NonFinite`] for a value that is not finite.
 pub fn training_curves(title: &str, objective: Objective, report: &TrainReport) -> Result<Picture> {
     let steps = report.loss.len();
     let mut series: Vec<(&str, Vec<Bin>)> = vec![("loss", bins("TrainReport::loss", &report.loss)?)];
@@ -216,10 +216,10 @@ struct Bin {
 
 fn bins(what: &'static str, values: &[f64]) -> Result<Vec<Bin>> {
     if values.is_empty() {
-        return Err(Error::TooFewRows { what, got: 0, least: 1 });
+        return Err(Error::Data(DataError::TooFewRows { what, got: 0, least: 1 }));
     }
     if let Some(row) = values.iter().position(|v| !v.is_finite()) {
-        return Err(Error::NonFinite { what, row, column: 0, value: values[row] });
+        return Err(Error::Data(DataError::NonFinite { what, row, column: 0, value: values[row] }));
     }
     let width = values.len().div_ceil(BINS);
     let bin = |(k, values): (usize, &[f64])| Bin {

@@ -5,7 +5,7 @@ use super::axis::{Axis, BELOW, Frame, LEFT, RIGHT};
 use super::style;
 use super::svg::{Anchor, Path, Svg};
 use super::{Draft, Picture};
-use crate::error::{Error, Result, check};
+use crate::error::{DataError, Error, Result, check};
 use crate::model::{Generative, LikelihoodKind, LikelihoodOptions, check_rows};
 use crate::worlds::Toy;
 
@@ -23,12 +23,12 @@ impl Window {
     /// is left out.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of columns, [`Error::TooFewRows`] for no rows,
-    /// [`Error::NonFinite`] for a NaN or an infinity.
+    /// [`DataError::Shape`] for another number of columns, [`DataError::TooFewRows`] for no rows,
+    /// [`DataError::NonFinite`] for a NaN or an infinity.
     pub fn around(x: ArrayView2<f32>) -> Result<Self> {
         check_plane("x", x)?;
         if x.nrows() == 0 {
-            return Err(Error::TooFewRows { what: "x", got: 0, least: 1 });
+            return Err(Error::Data(DataError::TooFewRows { what: "x", got: 0, least: 1 }));
         }
         let side = |column: usize| {
             let mut values: Vec<f64> = x.column(column).iter().map(|&v| v.into()).collect();
@@ -92,7 +92,7 @@ impl DensityMap {
     /// The truth, at `cells` × `cells` places.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a toy that does not live in the plane, [`Error::Config`] for a window without
+    /// [`DataError::Shape`] for a toy that does not live in the plane, [`Error::Config`] for a window without
     /// extent, cells that are not 2 to 2048, and a density that is 0 everywhere in the window.
     pub fn of_toy(toy: &Toy, window: Window, cells: usize) -> Result<Self> {
         check_dim("the toy's rows", toy.dim())?;
@@ -144,7 +144,12 @@ impl DensityMap {
     ) -> Result<Self> {
         if let Some(cell) = nats.iter().position(|v| v.is_nan() || *v == f64::INFINITY) {
             let (row, column) = (cell / cells, cell % cells);
-            return Err(Error::NonFinite { what: "the log-density", row, column, value: nats[cell] });
+            return Err(Error::Data(DataError::NonFinite {
+                what: "the log-density",
+                row,
+                column,
+                value: nats[cell],
+            }));
         }
         let peak = nats.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         check(peak.is_finite(), "Window", window, "a part of the plane where the density is not 0")?;
@@ -215,7 +220,11 @@ impl DensityMap {
 }
 
 fn check_dim(what: &'static str, dim: usize) -> Result<()> {
-    if dim == 2 { Ok(()) } else { Err(Error::Shape { what, got: vec![dim], expected: "2 columns".into() }) }
+    if dim == 2 {
+        Ok(())
+    } else {
+        Err(Error::Data(DataError::Shape { what, got: vec![dim], expected: "2 columns".into() }))
+    }
 }
 
 /// The centers of the cells, row by row from the lowest: (cells², 2).

@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use quadrivium::report::{DensityMap, Window, heat_map, scatter};
-//! use quadrivium::{GaussianMixture, GaussianMixtureConfig, worlds::Toy, prelude::*};
+//! use quadrivium::{GaussianMixture, GaussianMixtureConfig, worlds::Toy, *};
 //!
 //! let (mut rng, moons) = (quadrivium::seeded(0), Toy::moons(0.1)?);
 //! let x = moons.sample(500, &mut rng);
@@ -58,7 +58,7 @@ pub use self::plane::{scatter, snapshots, trajectories};
 pub use self::tradeoff::{Tradeoff, tradeoffs};
 
 use self::svg::{Anchor, Svg};
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result};
 
 /// A finished picture.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +102,7 @@ impl Picture {
     /// Writes the picture to a file. The extension of `path` chooses SVG, or PNG at twice the natural size.
     ///
     /// # Errors
-    /// [`Error::Config`] for another extension, [`Error::Io`] if the file cannot be written.
+    /// [`Error::Config`] for another extension, [`FileError::Io`] if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let bytes = match path.extension().and_then(|ending| ending.to_str()) {
@@ -110,7 +110,8 @@ impl Picture {
             Some("png") => self.png((2.0 * self.width) as u32)?,
             _ => return Err(Error::config("path", path, "a name that ends in .svg or .png")),
         };
-        std::fs::write(path, bytes).map_err(|source| Error::Io { path: path.display().to_string(), source })
+        std::fs::write(path, bytes)
+            .map_err(|source| Error::File(FileError::Io { path: path.display().to_string(), source }))
     }
 }
 

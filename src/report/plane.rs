@@ -5,15 +5,15 @@ use super::density::{DensityMap, PLAIN, Window, check_plane, plane_frame};
 use super::svg::{Anchor, Path, Svg};
 use super::{Draft, Entry, MARGIN, Picture};
 use crate::engine::check_finite;
-use crate::error::{Error, Result, check};
+use crate::error::{DataError, Error, Result, check};
 
 const CONTOURS: &str = "regions that hold 50, 90 and 99 % of the truth";
 
 /// Rows x: (n, 2) as dots, over the contours that hold 50, 90 and 99 % of a density.
 ///
 /// # Errors
-/// [`Error::Shape`] for another number of columns, [`Error::TooFewRows`] for no rows, [`Error::NonFinite`] for a
-/// NaN or an infinity.
+/// [`DataError::Shape`] for another number of columns, [`DataError::TooFewRows`] for no rows,
+/// [`DataError::NonFinite`] for a NaN or an infinity.
 pub fn scatter(title: &str, x: ArrayView2<f32>, truth: Option<&DensityMap>) -> Result<Picture> {
     check_plane("x", x)?;
     let around = Window::around(x)?;
@@ -101,13 +101,13 @@ fn legend_over(draft: &mut Draft, label: &str, contours: bool) {
 /// [`FlowMatching::sample_path`](crate::FlowMatching::sample_path).
 ///
 /// # Errors
-/// [`Error::Shape`] for another number of columns or fewer than 2 states, [`Error::TooFewRows`] for no rows,
-/// [`Error::NonFinite`] for a NaN or an infinity (its row counts the states of all rows).
+/// [`DataError::Shape`] for another number of columns or fewer than 2 states, [`DataError::TooFewRows`] for no rows,
+/// [`DataError::NonFinite`] for a NaN or an infinity (its row counts the states of all rows).
 pub fn trajectories(title: &str, states: ArrayView3<f32>, truth: Option<&DensityMap>) -> Result<Picture> {
     let (n, steps, dim) = states.dim();
     if dim != 2 || steps < 2 {
         let expected = "(n, 2 or more, 2)".into();
-        return Err(Error::Shape { what: "states", got: states.shape().to_vec(), expected });
+        return Err(Error::Data(DataError::Shape { what: "states", got: states.shape().to_vec(), expected }));
     }
     let flat = states.as_standard_layout();
     let flat = flat.view().into_shape_with_order((n * steps, 2)).expect("standard layout");

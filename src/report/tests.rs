@@ -1,3 +1,4 @@
+use crate::error::{DataError, FileError};
 use std::collections::HashMap;
 
 use ndarray::{Array2, Array3, ArrayView2, array};
@@ -393,9 +394,9 @@ fn bad_input_is_a_typed_error() {
     let gan = Gan::new(GanConfig::default(), &mut seeded(0)).unwrap();
     let error = of(&gan).unwrap_err();
     assert!(matches!(&error, Error::NoLikelihood { model } if model == "WGAN-GP"), "{error}");
-    assert!(matches!(of(&Odd(3, 0.0)), Err(Error::Shape { got, .. }) if got == [3]));
-    assert!(matches!(of(&Odd(2, f64::NAN)), Err(Error::NonFinite { .. })));
-    assert!(matches!(of(&Odd(2, f64::INFINITY)), Err(Error::NonFinite { .. })));
+    assert!(matches!(of(&Odd(3, 0.0)), Err(Error::Data(DataError::Shape { got, .. })) if got == [3]));
+    assert!(matches!(of(&Odd(2, f64::NAN)), Err(Error::Data(DataError::NonFinite { .. }))));
+    assert!(matches!(of(&Odd(2, f64::INFINITY)), Err(Error::Data(DataError::NonFinite { .. }))));
     assert!(matches!(of(&Odd(2, f64::NEG_INFINITY)), Err(Error::Config { field: "Window", .. })));
     heat_map("flat", &of(&Odd(2, 0.0)).unwrap()).unwrap();
 
@@ -420,33 +421,54 @@ fn bad_input_is_a_typed_error() {
     ));
 
     let three = Array2::<f32>::zeros((4, 3));
-    assert!(matches!(scatter("", three.view(), None), Err(Error::Shape { .. })));
-    assert!(matches!(scatter("", Array2::zeros((0, 2)).view(), None), Err(Error::TooFewRows { .. })));
+    assert!(matches!(scatter("", three.view(), None), Err(Error::Data(DataError::Shape { .. }))));
+    assert!(matches!(
+        scatter("", Array2::zeros((0, 2)).view(), None),
+        Err(Error::Data(DataError::TooFewRows { .. }))
+    ));
     let hole = array![[0.0f32, 1.0], [f32::NAN, 0.0]];
-    assert!(matches!(scatter("", hole.view(), Some(&map)), Err(Error::NonFinite { row: 1, .. })));
+    assert!(matches!(
+        scatter("", hole.view(), Some(&map)),
+        Err(Error::Data(DataError::NonFinite { row: 1, .. }))
+    ));
     assert!(matches!(snapshots("", &[], None), Err(Error::Config { field: "panels", .. })));
     let panels = vec![(String::new(), three.view())];
-    assert!(matches!(snapshots("", &panels, None), Err(Error::Shape { .. })));
+    assert!(matches!(snapshots("", &panels, None), Err(Error::Data(DataError::Shape { .. }))));
     for shape in [(3, 1, 2), (3, 4, 3)] {
-        assert!(matches!(trajectories("", Array3::zeros(shape).view(), None), Err(Error::Shape { .. })));
+        assert!(matches!(
+            trajectories("", Array3::zeros(shape).view(), None),
+            Err(Error::Data(DataError::Shape { .. }))
+        ));
     }
-    assert!(matches!(trajectories("", Array3::zeros((0, 4, 2)).view(), None), Err(Error::TooFewRows { .. })));
+    assert!(matches!(
+        trajectories("", Array3::zeros((0, 4, 2)).view(), None),
+        Err(Error::Data(DataError::TooFewRows { .. }))
+    ));
 
     let empty = TrainReport { loss: Vec::new(), ..report() };
-    assert!(matches!(training_curves("", Objective::ChainRuleNll, &empty), Err(Error::TooFewRows { .. })));
+    assert!(matches!(
+        training_curves("", Objective::ChainRuleNll, &empty),
+        Err(Error::Data(DataError::TooFewRows { .. }))
+    ));
     let broken = TrainReport { loss: vec![1.0, f64::NAN], ..report() };
     assert!(matches!(
         training_curves("", Objective::ChainRuleNll, &broken),
-        Err(Error::NonFinite { row: 1, .. })
+        Err(Error::Data(DataError::NonFinite { row: 1, .. }))
     ));
     let broken = TrainReport { validation: vec![(1, f64::INFINITY)], ..report() };
-    assert!(matches!(training_curves("", Objective::ChainRuleNll, &broken), Err(Error::NonFinite { .. })));
+    assert!(matches!(
+        training_curves("", Objective::ChainRuleNll, &broken),
+        Err(Error::Data(DataError::NonFinite { .. }))
+    ));
 
-    assert!(matches!(tradeoffs("", "d", &[], None), Err(Error::TooFewRows { .. })));
+    assert!(matches!(tradeoffs("", "d", &[], None), Err(Error::Data(DataError::TooFewRows { .. }))));
     let zero = [Tradeoff { quality: 0.0, ..points(1)[0].clone() }];
     assert!(matches!(tradeoffs("", "d", &zero, None), Err(Error::Config { field: "Tradeoff::quality", .. })));
-    assert!(matches!(tradeoffs("", "d", &points(3), Some(floor(f64::NAN))), Err(Error::NonFinite { .. })));
-    assert!(matches!(steps_vs_quality("", "d", &[], None), Err(Error::TooFewRows { .. })));
+    assert!(matches!(
+        tradeoffs("", "d", &points(3), Some(floor(f64::NAN))),
+        Err(Error::Data(DataError::NonFinite { .. }))
+    ));
+    assert!(matches!(steps_vs_quality("", "d", &[], None), Err(Error::Data(DataError::TooFewRows { .. }))));
     let negative = [curve("", &[(-1.0, 1.0)])];
     assert!(matches!(steps_vs_quality("", "d", &negative, None), Err(Error::Config { .. })));
 
@@ -455,7 +477,7 @@ fn bad_input_is_a_typed_error() {
         assert!(matches!(picture.png(width), Err(Error::Config { field: "width", .. })));
     }
     assert!(matches!(picture.save("picture.jpg"), Err(Error::Config { field: "path", .. })));
-    assert!(matches!(picture.save("no such folder/picture.svg"), Err(Error::Io { .. })));
+    assert!(matches!(picture.save("no such folder/picture.svg"), Err(Error::File(FileError::Io { .. }))));
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::axis::{Axis, BELOW, Frame, RIGHT, Scale};
 use super::labels::{self, Box4};
 use super::svg::{Anchor, Path, Svg};
 use super::{Draft, Entry, Picture, style};
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 use crate::map::Paradigm;
 use crate::metrics::Floor;
 
@@ -23,7 +23,7 @@ pub struct Tradeoff<'a> {
 /// `floor` is what a perfect sampler would score. Models at the floor are not ranked among each other.
 ///
 /// # Errors
-/// [`Error::TooFewRows`] for no points, [`Error::NonFinite`] and [`Error::Config`] for a number that is not
+/// [`DataError::TooFewRows`] for no points, [`DataError::NonFinite`] and [`Error::Config`] for a number that is not
 /// finite or not more than 0.
 pub fn tradeoffs(
     title: &str,
@@ -98,7 +98,7 @@ pub fn tradeoffs(
     let best = points.iter().min_by(|a, b| a.quality.total_cmp(&b.quality));
     let fastest = points.iter().min_by(|a, b| a.micros.total_cmp(&b.micros));
     let (Some(best), Some(fastest)) = (best, fastest) else {
-        return Err(Error::TooFewRows { what: "points", got: 0, least: 1 });
+        return Err(Error::Data(DataError::TooFewRows { what: "points", got: 0, least: 1 }));
     };
     let at_the_floor: Vec<&str> = points
         .iter()

@@ -1,8 +1,8 @@
 //! Where rows come from, and what is done to them before a model sees them.
 //!
-//! [`Table`] and [`TableReader`] read your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`] says what of
-//! them hurts a density. [`dequantize`], [`shuffle_rows`] and [`Dataset::hold_out`](crate::Dataset::hold_out) prepare rows
-//! for a [`Dataset`](crate::Dataset), and [`CsvWriter`] and [`NpyWriter`] write rows.
+//! [`Table`] and [`TableReader`] read your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`] says
+//! what of them hurts a density. [`dequantize`], [`shuffle_rows`] and [`Dataset::hold_out`](crate::Dataset::hold_out)
+//! prepare rows for a [`Dataset`](crate::Dataset), and [`CsvWriter`] and [`NpyWriter`] write rows.
 //!
 //! ```
 //! use quadrivium::{Dataset, HeldOut, tables};
@@ -39,7 +39,7 @@ pub use step::Step;
 pub use table::{ColumnKind, Table};
 pub use units::Units;
 
-use crate::error::{Error, Result, check};
+use crate::error::{DataError, Error, Result, check};
 use crate::model::check_rows;
 use crate::numeric::rng::Streams;
 
@@ -66,15 +66,15 @@ pub fn shuffle_rows(x: &mut Array2<f32>, rng: &mut dyn RngCore) {
 /// one (Theis et al. 2016, §3.1).
 ///
 /// # Errors
-/// [`Error::Shape`] unless there is one width per column, [`Error::Config`] for a width that is negative or
-/// not finite, [`Error::NonFinite`] for a NaN or an infinity in x.
+/// [`DataError::Shape`] unless there is one width per column, [`Error::Config`] for a width that is negative or
+/// not finite, [`DataError::NonFinite`] for a NaN or an infinity in x.
 pub fn dequantize(x: ArrayView2<f32>, widths: &[f64], rng: &mut dyn RngCore) -> Result<Array2<f32>> {
     if widths.len() != x.ncols() {
-        return Err(Error::Shape {
+        return Err(Error::Data(DataError::Shape {
             what: "widths",
             got: vec![widths.len()],
             expected: format!("one for each of {} columns", x.ncols()),
-        });
+        }));
     }
     check_rows("data to dequantize", x, widths.len())?;
     let valid = widths.iter().all(|w| *w >= 0.0 && w.is_finite());
@@ -135,11 +135,14 @@ mod tests {
     fn bad_widths_are_told() {
         let x = array![[1.0, 2.0]];
         let mut rng = seeded(0);
-        assert!(matches!(dequantize(x.view(), &[1.0], &mut rng), Err(Error::Shape { .. })));
+        assert!(matches!(dequantize(x.view(), &[1.0], &mut rng), Err(Error::Data(DataError::Shape { .. }))));
         for bad in [-1.0, f64::NAN, f64::INFINITY] {
             assert!(matches!(dequantize(x.view(), &[0.0, bad], &mut rng), Err(Error::Config { .. })));
         }
         let nan = array![[1.0, f32::NAN]];
-        assert!(matches!(dequantize(nan.view(), &[0.0, 0.0], &mut rng), Err(Error::NonFinite { .. })));
+        assert!(matches!(
+            dequantize(nan.view(), &[0.0, 0.0], &mut rng),
+            Err(Error::Data(DataError::NonFinite { .. }))
+        ));
     }
 }

@@ -8,7 +8,7 @@ use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
 use super::reader::unreadable;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TableError};
 
 /// What an entry begins with.
 const ENTRY: [u8; 4] = *b"PK\x03\x04";
@@ -17,7 +17,7 @@ const ENTRY: [u8; 4] = *b"PK\x03\x04";
 const ELSEWHERE: u32 = u32::MAX;
 
 fn broken(what: impl Into<String>) -> Error {
-    Error::Npy { what: format!("its archive {}", what.into()) }
+    Error::Table(TableError::Npy { what: format!("its archive {}", what.into()) })
 }
 
 /// The bytes of an archive's only entry, unpacked.
@@ -235,7 +235,10 @@ mod tests {
             let message = read(&two).unwrap_err().to_string();
             assert!(message.contains("\"x.npy\", \"y.npy\" and maybe more"), "{message}");
         }
-        assert!(matches!(read(&archive(&[("x.npy", 12, &npy())])), Err(Error::Npy { .. })));
+        assert!(matches!(
+            read(&archive(&[("x.npy", 12, &npy())])),
+            Err(Error::Table(TableError::Npy { .. }))
+        ));
         assert!(read(&archive(&[])).is_err());
     }
 

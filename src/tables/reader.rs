@@ -14,7 +14,7 @@ use super::npz::Entry;
 use super::selection::{Selection, find_columns, numbered};
 use super::table::Table;
 use super::units::Units;
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, FileError, Result, TableError};
 
 /// Reads a table of numbers block by block, in the memory of one block: text, NPY, or (with the feature `cli`) an
 /// NPZ archive of one array, told apart by their first bytes.
@@ -89,9 +89,9 @@ impl<R: BufRead> TableReader<R> {
     /// Reads as much as it takes to know the columns: all of them are selected. The options are for text.
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] for an empty text, [`Error::MixedHeader`] for one whose first line may be either,
-    /// [`Error::Config`] for a separator or a comment's sign that numbers have, [`Error::Npy`] for an NPY file of
-    /// anything but a table of numbers, [`Error::Io`].
+    /// [`DataError::TooFewRows`] for an empty text, [`TableError::MixedHeader`] for one whose first line may be either,
+    /// [`Error::Config`] for a separator or a comment's sign that numbers have, [`TableError::Npy`] for an NPY file of
+    /// anything but a table of numbers, [`FileError::Io`].
     pub fn new(reader: R, options: impl Into<TextOptions>) -> Result<Self> {
         Self::expecting(reader, options, &[])
     }
@@ -130,9 +130,9 @@ impl<R: BufRead> TableReader<R> {
 
     #[cfg(not(feature = "cli"))]
     fn archive(_: Begun<R>) -> Result<Opened<R>> {
-        Err(Error::Npy {
+        Err(Error::Table(TableError::Npy {
             what: "it is an archive: take the .npy file out of it, or enable the feature `cli`".into(),
-        })
+        }))
     }
 
     /// From here on only these columns, in this order; the others may hold anything. Each is a name of the
@@ -148,8 +148,8 @@ impl<R: BufRead> TableReader<R> {
     /// The places of these columns among the present ones, from 0. Each is a name, or else a number from 1.
     ///
     /// # Errors
-    /// [`Error::NoColumn`] with the names that there are, [`Error::Config`] for a column twice or for none,
-    /// [`Error::Parse`] for a name that several columns have.
+    /// [`TableError::NoColumn`] with the names that there are, [`Error::Config`] for a column twice or for none,
+    /// [`TableError::Parse`] for a name that several columns have.
     pub fn places(&self, wanted: &[impl AsRef<str>]) -> Result<Vec<usize>> {
         let places = find_columns(&self.names_of_all(), wanted)?;
         for (wanted, &place) in wanted.iter().zip(&places) {
@@ -179,11 +179,11 @@ impl<R: BufRead> TableReader<R> {
     /// From here on the selected columns in these units: those of the table that a model was trained on.
     ///
     /// # Errors
-    /// [`Error::Shape`] unless there is one for each selected column.
+    /// [`DataError::Shape`] unless there is one for each selected column.
     pub fn in_units(mut self, units: &[Units]) -> Result<Self> {
         if units.len() != self.selection.dim() {
             let expected = format!("one for each of {} columns", self.selection.dim());
-            return Err(Error::Shape { what: "units", got: vec![units.len()], expected });
+            return Err(Error::Data(DataError::Shape { what: "units", got: vec![units.len()], expected }));
         }
         self.units = units.to_vec();
         Ok(self)
@@ -249,11 +249,11 @@ impl<R: BufRead> TableReader<R> {
     /// the [units](TableReader::in_units) asked for.
     ///
     /// # Errors
-    /// [`Error::Parse`] for two columns of one name, for text that is no finite number, and for rows
-    /// with too few or too many values, by line and column; [`Error::MissingValue`], [`Error::NumberStyle`] for
-    /// decimal commas and thousands, [`Error::MixedColumns`] for a text with columns of something else.
-    /// [`Error::Number`] for a number that is no finite one of f32, [`Error::Npy`] for a file that ends early or goes
-    /// on. [`Error::Io`].
+    /// [`TableError::Parse`] for two columns of one name, for text that is no finite number, and for rows with too
+    /// few or too many values, by line and column; [`TableError::MissingValue`], [`TableError::NumberStyle`] for
+    /// decimal commas and thousands, [`TableError::MixedColumns`] for a text with columns of something else.
+    /// [`TableError::Number`] for a number that is no finite one of f32, [`TableError::Npy`] for a file that ends
+    /// early or goes on. [`FileError::Io`].
     pub fn block(&mut self, most: usize) -> Result<Array2<f32>> {
         let values = self.values(most)?;
         let x = self.convert(values)?;
@@ -298,13 +298,13 @@ impl<R: BufRead> TableReader<R> {
                 let (value, column) = (value.into(), self.selection.columns()[place]);
                 let inside = units.of(value);
                 if !inside.is_finite() {
-                    return Err(Error::Number {
+                    return Err(Error::Table(TableError::Number {
                         row: (self.read + row + 1) as u64,
                         column: column + 1,
                         name: self.selection.names()[column].clone(),
                         found: value,
                         expected: WITHIN,
-                    });
+                    }));
                 }
                 self.rounded[place] += usize::from(units.round(value, inside));
                 x.push(inside);
@@ -316,7 +316,7 @@ impl<R: BufRead> TableReader<R> {
     /// The rest of the rows, `most` at most, in units that lose nothing that matters: [`Table::units`].
     ///
     /// # Errors
-    /// As [`block`](TableReader::block); [`Error::TooFewRows`] if there is none.
+    /// As [`block`](TableReader::block); [`DataError::TooFewRows`] if there is none.
     pub fn table(mut self, most: usize) -> Result<Table> {
         let dim = self.selection.dim();
         let mut all = self.values(BLOCK.min(most))?;
@@ -330,7 +330,7 @@ impl<R: BufRead> TableReader<R> {
             all.append(more);
         }
         if rows == 0 {
-            return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
+            return Err(Error::Data(DataError::TooFewRows { what: "the table", got: 0, least: 1 }));
         }
         self.units = match &all {
             Values::Single(values) => Units::fitting(values, dim),
@@ -352,13 +352,13 @@ const ARCHIVE: &[u8] = b"PK\x03\x04";
 type Opened<R> = (Rows<R>, Option<Vec<String>>, usize, Vec<Guess>);
 
 pub(super) fn unreadable(source: io::Error) -> Error {
-    Error::Io { path: "the reader".into(), source }
+    Error::File(FileError::Io { path: "the reader".into(), source })
 }
 
 /// Opens a file of numbers, text or NPY; the options are for text.
 ///
 /// # Errors
-/// As [`TableReader::new`]; [`Error::Io`] names the path.
+/// As [`TableReader::new`]; [`FileError::Io`] names the path.
 pub fn open_table(
     path: impl AsRef<Path>,
     options: impl Into<TextOptions>,
@@ -371,19 +371,19 @@ pub fn open_table(
 /// Reads a file of numbers, text or NPY, all its columns and rows.
 ///
 /// # Errors
-/// As [`TableReader::new`] and [`TableReader::block`]; [`Error::Io`] names the path.
+/// As [`TableReader::new`] and [`TableReader::block`]; [`FileError::Io`] names the path.
 pub fn read_table(path: impl AsRef<Path>) -> Result<Table> {
     let path = path.as_ref();
     open_table(path, TextOptions::default())?.table(usize::MAX).map_err(|error| at(path, error))
 }
 
 fn named(path: &Path, source: std::io::Error) -> Error {
-    Error::Io { path: path.display().to_string(), source }
+    Error::File(FileError::Io { path: path.display().to_string(), source })
 }
 
 fn at(path: &Path, error: Error) -> Error {
     match error {
-        Error::Io { source, .. } => named(path, source),
+        Error::File(FileError::Io { source, .. }) => named(path, source),
         other => other,
     }
 }
@@ -402,7 +402,10 @@ mod tests {
         let twice = reader().select(&["b", "a"]).unwrap().select(&["2"]).unwrap();
         assert_eq!(twice.names(), ["a"]);
         let error = reader().select(&["b", "a"]).unwrap().table(9).unwrap_err();
-        assert!(matches!(error, Error::MissingValue { line: Some(2), row: 1, column: 3, .. }), "{error}");
+        assert!(
+            matches!(error, Error::Table(TableError::MissingValue { line: Some(2), row: 1, column: 3, .. })),
+            "{error}"
+        );
     }
 
     #[test]
@@ -420,7 +423,7 @@ mod tests {
         let folder = std::env::temp_dir();
         let error = read_table(&folder).unwrap_err();
         assert!(
-            matches!(&error, Error::Io { path, .. } if *path == folder.display().to_string()),
+            matches!(&error, Error::File(FileError::Io { path, .. }) if *path == folder.display().to_string()),
             "{error:?}"
         );
     }

@@ -1,6 +1,6 @@
 //! Which columns of a table are read.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TableError};
 
 /// Which columns of a file are read, and where they go.
 pub(super) struct Selection {
@@ -62,7 +62,7 @@ pub(super) fn find_columns(names: &[String], wanted: &[impl AsRef<str>]) -> Resu
         let by_name = || names.iter().position(|n| n == name);
         let by_number = || name.parse::<usize>().ok()?.checked_sub(1).filter(|&c| c < names.len());
         let Some(column) = by_name().or_else(by_number) else {
-            return Err(Error::NoColumn { name: name.to_owned(), names: names.to_vec() });
+            return Err(Error::Table(TableError::NoColumn { name: name.to_owned(), names: names.to_vec() }));
         };
         if columns.contains(&column) {
             return Err(Error::config("columns", name, "each column once"));

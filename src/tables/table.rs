@@ -12,7 +12,7 @@ use super::reader::TableReader;
 use super::selection::find_columns;
 use super::step::Step;
 use super::units::Units;
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 
 /// Named columns of numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,9 +59,9 @@ impl Table {
     /// selection of its columns.
     ///
     /// # Errors
-    /// As [`TableReader::new`] and [`TableReader::block`]; [`Error::TooFewRows`] for a header alone.
+    /// As [`TableReader::new`] and [`TableReader::block`]; [`DataError::TooFewRows`] for a header alone.
     ///
-    /// [`Error::TooFewRows`]: crate::Error::TooFewRows
+    /// [`DataError::TooFewRows`]: crate::error::DataError::TooFewRows
     ///
     /// ```
     /// use quadrivium::tables::Table;
@@ -88,7 +88,7 @@ impl Table {
     /// These columns, in this order: each a name, or else a number from 1.
     ///
     /// # Errors
-    /// [`Error::NoColumn`](crate::Error::NoColumn) with the names that there are,
+    /// [`TableError::NoColumn`](crate::error::TableError::NoColumn) with the names that there are,
     /// [`Error::Config`](crate::Error::Config) for a column twice or for none.
     pub fn select(&self, columns: &[impl AsRef<str>]) -> Result<Table> {
         Ok(self.take(&find_columns(&self.names, columns)?))
@@ -128,8 +128,8 @@ impl Table {
         names
     }
 
-    /// The grid that the values of each column were rounded to, whatever its width: found where all values are whole and
-    /// as they were read, or else where values recur, as those of a density do not.
+    /// The grid that the values of each column were rounded to, whatever its width: found where all values are whole
+    /// and as they were read, or else where values recur, as those of a density do not.
     ///
     /// ```
     /// let rows: String = (0..60).map(|i| format!("{:.1},{},{}\n", f64::from(i).sin(), i % 7, f64::from(i).cos())).collect();
@@ -153,7 +153,7 @@ impl Table {
     /// the grid: [`Step::nearest`].
     ///
     /// # Errors
-    /// [`Error::NonFinite`](crate::Error::NonFinite).
+    /// [`DataError::NonFinite`].
     pub fn dequantize(&self, rng: &mut dyn RngCore) -> Result<Table> {
         let width = |(step, units): (Option<Step>, &Units)| step.map_or(0.0, |step| step.width / units.scale);
         let widths: Vec<f64> = self.steps().into_iter().zip(&self.units).map(width).collect();
@@ -164,11 +164,15 @@ impl Table {
     /// Rows in the columns' units, (n, columns), as values: in the units of the data, in f64.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) for another number of columns.
+    /// [`DataError::Shape`] for another number of columns.
     pub fn restore(&self, x: ArrayView2<f32>) -> Result<Array2<f64>> {
         if x.ncols() != self.units.len() {
             let expected = format!("{} columns", self.units.len());
-            return Err(Error::Shape { what: "rows to restore", got: x.shape().to_vec(), expected });
+            return Err(Error::Data(DataError::Shape {
+                what: "rows to restore",
+                got: x.shape().to_vec(),
+                expected,
+            }));
         }
         Ok(Array2::from_shape_fn(x.dim(), |(row, column)| self.units[column].restore(x[[row, column]])))
     }
@@ -185,6 +189,7 @@ mod tests {
     use ndarray::array;
 
     use super::*;
+    use crate::error::TableError;
 
     #[test]
     fn columns_are_told_apart() {
@@ -230,7 +235,7 @@ mod tests {
         let mut inside = reader().in_units(&[table.units[1], table.units[0]]).unwrap();
         assert_eq!(inside.block(9).unwrap().column(1), table.x.column(0));
         assert_eq!(inside.rounded(), [1, 0]);
-        assert!(matches!(reader().in_units(&table.units), Err(Error::Shape { .. })));
+        assert!(matches!(reader().in_units(&table.units), Err(Error::Data(DataError::Shape { .. }))));
     }
 
     /// Columns whose spread f32 does not hold come back as they stand in the file.
@@ -265,7 +270,10 @@ mod tests {
             r#"no column "d": expected one of ["a", "b", "3"], or a number from 1 to 3"#
         );
         for none in ["0", "4", "-1", ""] {
-            assert!(matches!(table.select(&[none]), Err(Error::NoColumn { .. })), "{none}");
+            assert!(
+                matches!(table.select(&[none]), Err(Error::Table(TableError::NoColumn { .. }))),
+                "{none}"
+            );
         }
         assert!(matches!(table.select(&["a", "1"]), Err(Error::Config { .. })));
         assert!(matches!(table.select(&[""; 0]), Err(Error::Config { .. })));

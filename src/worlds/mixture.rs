@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
 use rand::Rng as _;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::error::{Error, Result, check};
+use crate::error::{DataError, Error, Result, check};
 use crate::numeric::cholesky::{cholesky, ln_det};
 use crate::numeric::quadrature::{halve_until, trapezoid, trapezoid_points};
 use crate::numeric::rng::Rng;
@@ -32,31 +32,31 @@ impl Mixture {
     pub(super) fn new(weights: &[f64], means: ArrayView2<f64>, covariances: ArrayView3<f64>) -> Result<Self> {
         let (k, d) = means.dim();
         if k == 0 || d == 0 {
-            return Err(Error::Shape {
+            return Err(Error::Data(DataError::Shape {
                 what: "means",
                 got: vec![k, d],
                 expected: "at least one row and one column".into(),
-            });
+            }));
         }
         if weights.len() != k {
-            return Err(Error::Shape {
+            return Err(Error::Data(DataError::Shape {
                 what: "weights",
                 got: vec![weights.len()],
                 expected: format!("one for each of {k} means"),
-            });
+            }));
         }
         if covariances.dim() != (k, d, d) {
-            return Err(Error::Shape {
+            return Err(Error::Data(DataError::Shape {
                 what: "covariances",
                 got: covariances.shape().to_vec(),
                 expected: format!("({k}, {d}, {d})"),
-            });
+            }));
         }
         let total: f64 = weights.iter().sum();
         let positive = weights.iter().all(|&w| w > 0.0) && total.is_finite();
         check(positive, "weights", weights, "each more than 0, finite")?;
         if let Some(((row, column), &value)) = means.indexed_iter().find(|(_, m)| !m.is_finite()) {
-            return Err(Error::NonFinite { what: "means", row, column, value });
+            return Err(Error::Data(DataError::NonFinite { what: "means", row, column, value }));
         }
         let l = covariances
             .axis_iter(Axis(0))

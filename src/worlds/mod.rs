@@ -69,9 +69,9 @@ impl Toy {
     /// variances on the diagonal, not standard deviations.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not fit;
+    /// [`DataError::Shape`](crate::error::DataError::Shape) if the shapes do not fit;
     /// [`Error::Config`](crate::Error::Config) for a weight that is not positive and for a covariance that is
-    /// not symmetric and positive definite; [`Error::NonFinite`](crate::Error::NonFinite) for a mean.
+    /// not symmetric and positive definite; [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a mean.
     ///
     /// ```
     /// use quadrivium::{worlds::Toy, ndarray::array};
@@ -258,8 +258,8 @@ impl Toy {
     /// variables, summed over its preimages; beyond 12 standard deviations of its radius, −∞.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
-    /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity.
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity.
     pub fn log_density(&self, x: ArrayView2<f32>) -> Result<Array1<f64>> {
         check_rows("x", x, self.dim())?;
         let mut point = vec![0.0; self.dim()];
@@ -346,7 +346,7 @@ fn log_density_checkerboard(x: &[f64]) -> f64 {
 /// A truth answers like a model: its rows cost nothing, and its likelihood is exact.
 ///
 /// ```
-/// use quadrivium::{LikelihoodKind, prelude::*, worlds::Toy};
+/// use quadrivium::{LikelihoodKind, *, worlds::Toy};
 /// let (moons, mut rng) = (Toy::moons(0.1)?, quadrivium::seeded(0));
 /// let known: &dyn Distribution = &moons;
 /// let x = known.draw(1_000, &mut rng)?;

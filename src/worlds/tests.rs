@@ -3,7 +3,7 @@
 use ndarray::{Array3, array};
 
 use super::*;
-use crate::error::Error;
+use crate::error::{DataError, Error};
 use crate::numeric::quadrature::{gauss_legendre, trapezoid};
 use crate::numeric::rng::seeded;
 
@@ -258,18 +258,21 @@ fn bad_arguments_are_told() {
     config(Toy::mixture(&[f64::INFINITY], mean.view(), unit.view()), "weights");
     config(Toy::mixture(&[1.0], mean.view(), array![[[-1.0]]].view()), "covariances");
     let shape = |toy: Result<Toy>, name: &str| {
-        assert!(matches!(toy, Err(Error::Shape { what, .. }) if what == name), "{name}");
+        assert!(matches!(toy, Err(Error::Data(DataError::Shape { what, .. })) if what == name), "{name}");
     };
     shape(Toy::mixture(&[], Array2::zeros((0, 1)).view(), unit.view()), "means");
     shape(Toy::mixture(&[1.0, 2.0], mean.view(), unit.view()), "weights");
     shape(Toy::mixture(&[1.0], mean.view(), Array3::zeros((1, 1, 2)).view()), "covariances");
     let nan = Toy::mixture(&[1.0], array![[f64::NAN]].view(), unit.view());
-    assert!(matches!(nan, Err(Error::NonFinite { row: 0, column: 0, .. })));
+    assert!(matches!(nan, Err(Error::Data(DataError::NonFinite { row: 0, column: 0, .. }))));
 
     let moons = Toy::moons(0.1).unwrap();
-    assert!(matches!(moons.log_density(array![[1.0]].view()), Err(Error::Shape { .. })));
+    assert!(matches!(moons.log_density(array![[1.0]].view()), Err(Error::Data(DataError::Shape { .. }))));
     let nan = array![[0.0, 0.0], [0.0, f32::NAN]];
-    assert!(matches!(moons.log_density(nan.view()), Err(Error::NonFinite { row: 1, column: 1, .. })));
+    assert!(matches!(
+        moons.log_density(nan.view()),
+        Err(Error::Data(DataError::NonFinite { row: 1, column: 1, .. }))
+    ));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The contract under conditions, of classes and of vectors: three conditions of each.
 
+use quadrivium::ConditionKind;
 use quadrivium::engine::RowStreams;
-use quadrivium::error::ConditionError;
+use quadrivium::error::{ConditionError, DataError};
 use quadrivium::ndarray::Array1;
 use quadrivium::numeric::Real;
 use quadrivium::numeric::rng::Streams;
@@ -11,9 +12,9 @@ use super::*;
 const CLASSES: ConditionKind = ConditionKind::Class { classes: 3 };
 const VECTORS: ConditionKind = ConditionKind::Vector { dim: 2 };
 
-/// The promises of each model under conditions of each kind. Beside its name, a model has the kind of its likelihood, and
-/// what it scores without a condition: Σ p(c) p(x|c) of the classes and nothing of vectors (`Mixture`), p(x) for both,
-/// trained beside p(x|c) (`Marginal`), or p(x), which of the classes is that sum (`Joint`).
+/// The promises of each model under conditions of each kind. Beside its name, a model has the kind of its likelihood,
+/// and what it scores without a condition: Σ p(c) p(x|c) of the classes and nothing of vectors (`Mixture`), p(x) for
+/// both, trained beside p(x|c) (`Marginal`), or p(x), which of the classes is that sum (`Joint`).
 macro_rules! conditional {
     ($($name:ident: $likelihood:ident, $without:ident;)*) => { $(
         mod $name {
@@ -132,7 +133,7 @@ impl Conditional {
     fn trained(&self) -> &dyn Model {
         let train = || {
             let mut model = self.fresh();
-            model.train(&self.rows(600), &short(200), &mut seeded(2), &mut Silent).unwrap();
+            model.train(&self.rows(600), &short(200), &mut seeded(2), &mut NoObserver).unwrap();
             model
         };
         self.trained.get_or_init(train).as_ref()
@@ -155,8 +156,8 @@ impl Conditional {
         self.conditions().select(&vec![which; n])
     }
 
-    /// Three lumps, of which the classes have a half, a third and a sixth of the rows; or lumps about (a, ab/2), where the
-    /// condition (a, b) has normal numbers.
+    /// Three lumps, of which the classes have a half, a third and a sixth of the rows; or lumps about (a, ab/2),
+    /// where the condition (a, b) has normal numbers.
     fn rows(&self, n: usize) -> Dataset {
         let rng = &mut seeded(7);
         let numbers = Array2::from_shape_simple_fn((n, 2), || f32::normal(rng));
@@ -335,7 +336,7 @@ pub fn number_of_threads_does_not_move_a_bit(subject: &Conditional) {
         pool.install(|| {
             let (mut model, data) = (subject.fresh(), subject.rows(150));
             let options = TrainOptions { shards: 4, ..short(5) };
-            let report = model.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+            let report = model.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
             let p = given(model.as_ref(), &subject.in_turn(150));
             let nats = nats(p.as_ref(), &data.x().to_owned());
             (report, sample(p.as_ref(), 150, 7).x, nats, sample(model.as_ref(), 150, 7).x)
@@ -374,7 +375,7 @@ pub fn each_bad_condition_has_its_error(subject: &Conditional) {
     let (trained, rows) = (subject.trained(), subject.rows(60));
     let bare = Dataset::new(rows.x().to_owned()).unwrap();
     let options = (SampleOptions::default(), LikelihoodOptions::default());
-    let train = |data: &Dataset| subject.fresh().train(data, &short(1), &mut seeded(0), &mut Silent);
+    let train = |data: &Dataset| subject.fresh().train(data, &short(1), &mut seeded(0), &mut NoObserver);
     // Neither one row nor one for each.
     let p = given(trained, &subject.in_turn(2));
     let wrong = |got| matches!(got, ConditionError::Rows { got: 2, expected: 9 });
@@ -405,7 +406,7 @@ pub fn each_bad_condition_has_its_error(subject: &Conditional) {
         assert_eq!(told(trained_with(wide)), expected);
         for bad in [f32::NAN, f32::INFINITY] {
             match trained.given(&Condition::Vector(array![[0.0, 0.0], [0.0, bad]])).err() {
-                Some(Error::NonFinite { what: "condition", row: 1, column: 1, .. }) => {}
+                Some(Error::Data(DataError::NonFinite { what: "condition", row: 1, column: 1, .. })) => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -1,6 +1,7 @@
 //! What drawing promises.
 
 use quadrivium::engine::RowStreams;
+use quadrivium::error::DataError;
 use quadrivium::map::Objective;
 use quadrivium::numeric::rng::Streams;
 
@@ -44,7 +45,7 @@ pub fn first_rows_do_not_depend_on_how_many_follow(subject: &Subject) {
     model.draw_at(at.skip(60), &SampleOptions::default(), &mut rows).unwrap();
     assert_eq!(rows, all.slice(s![60..110, ..]).iter().copied().collect::<Vec<_>>());
     let ragged = model.draw_at(at, &SampleOptions::default(), &mut rows[1..]);
-    assert!(matches!(ragged, Err(Error::Shape { .. })), "{ragged:?}");
+    assert!(matches!(ragged, Err(Error::Data(DataError::Shape { .. }))), "{ragged:?}");
     assert_ne!(sample(model, 5, 6).x, all.slice(s![..5, ..]), "another seed, other rows");
 }
 
@@ -74,7 +75,7 @@ pub fn lower_temperature_gives_less_varied_rows(subject: &Subject) {
         Toy::mixture(&[1.0], array![[1.0, -2.0]].view(), array![[[1.0, 0.0], [0.0, 4.0]]].view()).unwrap();
     let data = Dataset::new(toy.sample(500, &mut seeded(1))).unwrap();
     let mut model = subject.fresh();
-    model.train(&data, &short(150), &mut seeded(2), &mut Silent).unwrap();
+    model.train(&data, &short(150), &mut seeded(2), &mut NoObserver).unwrap();
     let spread = |temperature: f64| {
         let options = SampleOptions { temperature };
         let x = model.sample(2_000, &options, &mut seeded(0)).unwrap().x;

@@ -2,6 +2,8 @@
 
 use quadrivium::diffusion::Method;
 use quadrivium::energy::{Acceptance, Langevin};
+use quadrivium::error::TrainingError;
+use quadrivium::{Activation, Bandwidth, NetworkSpec, Pairing, Sampler, Schedule, Sde, Source, Transform};
 
 use super::*;
 
@@ -14,7 +16,7 @@ mod every_accepted_config_gives_numbers {
         for steps in [0, 2] {
             if steps > 0 {
                 // A training may find its loss infinite, and says so.
-                let _ = model.train(&moons(200), &short(steps), &mut seeded(2), &mut Silent);
+                let _ = model.train(&moons(200), &short(steps), &mut seeded(2), &mut NoObserver);
             }
             let drawn = sample(&model, 20, 1).x;
             assert!(drawn.iter().all(|x| x.is_finite()), "{name} drew {drawn}");
@@ -23,7 +25,10 @@ mod every_accepted_config_gives_numbers {
                     let nats = score.nats().into_iter().flatten();
                     assert!(nats.clone().all(|nats| !nats.is_nan()), "{name}: {score:?}");
                 }
-                Err(error) => assert!(matches!(error, Error::NotConverged { .. }), "{name}: {error}"),
+                Err(error) => assert!(
+                    matches!(error, Error::Training(TrainingError::NotConverged { .. })),
+                    "{name}: {error}"
+                ),
             }
         }
     }
@@ -45,7 +50,13 @@ mod every_accepted_config_gives_numbers {
         ];
         for schedule in schedules {
             let (hidden, timesteps, sigma_min) = (vec![16, 16], 40, 1e-6);
-            let config = DiffusionConfig { schedule, hidden, timesteps, sigma_min, ..Default::default() };
+            let config = DiffusionConfig {
+                schedule,
+                network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+                timesteps,
+                sigma_min,
+                ..Default::default()
+            };
             let model = Diffusion::new(config, &mut seeded(0)).unwrap();
             samplers.into_iter().for_each(|sampler| gives_numbers(model.with_sampler(sampler).unwrap()));
         }
@@ -55,7 +66,13 @@ mod every_accepted_config_gives_numbers {
     fn score() {
         for (sigma_min, sigma_max) in [(1e-6, 1e6), (1e6, 1e6), (1e-6, 1e-6)] {
             let (hidden, levels) = (vec![16, 16], 4);
-            let config = ScoreConfig { hidden, sigma_min, sigma_max, levels, ..Default::default() };
+            let config = ScoreConfig {
+                network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+                sigma_min,
+                sigma_max,
+                levels,
+                ..Default::default()
+            };
             gives_numbers(ScoreModel::new(config, &mut seeded(0)).unwrap());
         }
     }
@@ -65,7 +82,12 @@ mod every_accepted_config_gives_numbers {
         for acceptance in [Acceptance::Always, Acceptance::Metropolis] {
             for (first, width) in [(100.0, 10.0), (1e-30, 0.01)] {
                 let langevin = Langevin { steps: 20, first, last: first, acceptance, ..Default::default() };
-                let config = EnergyConfig { hidden: vec![16, 16], langevin, width, ..Default::default() };
+                let config = EnergyConfig {
+                    network: NetworkSpec::mlp([16, 16], Activation::Silu, 5),
+                    langevin,
+                    width,
+                    ..Default::default()
+                };
                 gives_numbers(EnergyModel::new(config, &mut seeded(0)).unwrap());
             }
         }
@@ -100,7 +122,7 @@ fn flow_matching_source_beyond_numbers_is_an_error() {
             FlowMatchingConfig { source: Source::Rows(far.clone().into()), coupling, ..Default::default() };
         let mut model = FlowMatching::new(config, &mut seeded(0)).unwrap();
         let data = Dataset::new(moons(100).x().mapv(|x| 1e-6 * x)).unwrap();
-        let error = model.train(&data, &short(3), &mut seeded(1), &mut Silent).unwrap_err();
-        assert!(matches!(error, Error::Diverged { .. }), "{error}");
+        let error = model.train(&data, &short(3), &mut seeded(1), &mut NoObserver).unwrap_err();
+        assert!(matches!(error, Error::Training(TrainingError::Diverged { .. })), "{error}");
     }
 }

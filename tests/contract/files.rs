@@ -1,6 +1,7 @@
 //! What is written down is what is read.
 
 use super::*;
+use quadrivium::error::FileError;
 
 pub fn loaded_model_is_the_saved_one_to_the_bit(subject: &Subject) {
     let bits = |model: &dyn Generative| {
@@ -17,7 +18,7 @@ pub fn loaded_model_is_the_saved_one_to_the_bit(subject: &Subject) {
             train(model.as_mut(), steps);
         }
         let bytes = match model.to_bytes() {
-            Err(Error::Format { what }) if elsewhere => {
+            Err(Error::File(FileError::Format { what })) if elsewhere => {
                 assert!(what.contains("only a Gaussian source can be saved"), "{what}");
                 continue;
             }

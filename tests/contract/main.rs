@@ -43,6 +43,7 @@ use quadrivium::ndarray::{Array2, Axis, array, s};
 use quadrivium::prelude::*;
 use quadrivium::worlds::Toy;
 use quadrivium::{Error, seeded};
+use quadrivium::{Samples, TrainReport};
 
 // With files, every model can be one.
 #[cfg(not(feature = "safetensors"))]
@@ -61,7 +62,7 @@ fn short(steps: usize) -> TrainOptions {
 }
 
 fn train(model: &mut dyn Generative, steps: usize) -> TrainReport {
-    model.train(&moons(500), &short(steps), &mut seeded(2), &mut Silent).unwrap()
+    model.train(&moons(500), &short(steps), &mut seeded(2), &mut NoObserver).unwrap()
 }
 
 fn sample(p: &dyn Distribution, n: usize, seed: u64) -> Samples {

@@ -5,6 +5,10 @@ use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::diffusion::{Method, Solver};
 use quadrivium::energy::{Acceptance, Langevin, Normalization};
 use quadrivium::hybrid::{Codec, Latent, LatentConfig, Pca, PcaConfig};
+use quadrivium::{
+    Activation, AdversarialLoss, Architecture, Bandwidth, ComponentCount, ConditionKind, EnergyTraining,
+    Head, LikelihoodKind, NetworkSpec, Pairing, Sampler, Schedule, ScoreTraining, Sde, Source, Transform,
+};
 use quadrivium::{OptimizerConfig, TraceEstimator};
 
 /// What a promise may ask of any model in the table.
@@ -150,28 +154,58 @@ macro_rules! network {
 }
 
 fn autoregressive(s: &Setting, head: Head) -> Box<dyn Model> {
-    Box::new(network!(s, Autoregressive, AutoregressiveConfig { head, hidden: vec![32, 32] }))
+    Box::new(network!(
+        s,
+        Autoregressive,
+        AutoregressiveConfig { head, network: NetworkSpec::mlp([32, 32], Activation::Silu, 3) }
+    ))
 }
 
 fn flow(s: &Setting, architecture: Architecture, transform: Transform) -> Box<dyn Model> {
-    Box::new(network!(s, Flow, FlowConfig { architecture, transform, hidden: vec![16, 16] }))
+    Box::new(network!(
+        s,
+        Flow,
+        FlowConfig { architecture, transform, network: NetworkSpec::mlp([16, 16], Activation::Silu, 2) }
+    ))
 }
 
 fn vae(s: &Setting) -> Box<dyn Model> {
-    Box::new(network!(s, Vae, VaeConfig { hidden: vec![16, 16], draws: 20 }))
+    Box::new(network!(
+        s,
+        Vae,
+        VaeConfig {
+            encoder: NetworkSpec::mlp([16, 16], Activation::Tanh, 4),
+            decoder: NetworkSpec::mlp([16, 16], Activation::Tanh, 4),
+            draws: 20
+        }
+    ))
 }
 
 fn gan(s: &Setting, loss: AdversarialLoss) -> Box<dyn Model> {
     let critic_lr = s.optimizer.as_ref().map_or(GanConfig::default().critic_lr, |optimizer| optimizer.lr);
     let [generator_hidden, critic_hidden] = [(); 2].map(|()| vec![16, 16]);
-    Box::new(network!(s, Gan, GanConfig { loss, generator_hidden, critic_hidden, critic_lr }))
+    Box::new(network!(
+        s,
+        Gan,
+        GanConfig {
+            loss,
+            generator: NetworkSpec::mlp(generator_hidden, Activation::Silu, 3),
+            critic: NetworkSpec::mlp(critic_hidden, Activation::LeakyRelu { slope: 0.2 }, 3),
+            critic_lr
+        }
+    ))
 }
 
 fn diffusion(s: &Setting, schedule: Schedule, sampler: Sampler) -> Box<dyn Model> {
     Box::new(network!(
         s,
         Diffusion,
-        DiffusionConfig { hidden: vec![32, 32], timesteps: 40, schedule, sampler }
+        DiffusionConfig {
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 4),
+            timesteps: 40,
+            schedule,
+            sampler
+        }
     ))
 }
 
@@ -179,23 +213,50 @@ fn probed_diffusion(s: &Setting) -> Box<dyn Model> {
     let divergence = Some(TraceEstimator::Hutchinson { probes: 2 });
     let solver = Solver::Fixed { method: Method::Rk4, steps: 20 };
     let (hidden, schedule) = (vec![32, 32], Schedule::Linear);
-    Box::new(network!(s, Diffusion, DiffusionConfig { hidden, timesteps: 40, schedule, divergence, solver }))
+    Box::new(network!(
+        s,
+        Diffusion,
+        DiffusionConfig {
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+            timesteps: 40,
+            schedule,
+            divergence,
+            solver
+        }
+    ))
 }
 
 fn energy(s: &Setting, training: EnergyTraining, acceptance: Acceptance, steps: usize) -> Box<dyn Model> {
     let langevin = Langevin { steps, acceptance, ..Default::default() };
-    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden: vec![16, 16], langevin }))
+    Box::new(network!(
+        s,
+        EnergyModel,
+        EnergyConfig { training, network: NetworkSpec::mlp([16, 16], Activation::Silu, 5), langevin }
+    ))
 }
 
 fn normalized_energy(s: &Setting) -> Box<dyn Model> {
     let normalization = Normalization::Quadrature { intervals: 200 };
     let (training, hidden) = (DENOISING, vec![16, 16]);
-    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden, normalization }))
+    Box::new(network!(
+        s,
+        EnergyModel,
+        EnergyConfig { training, network: NetworkSpec::mlp(hidden, Activation::Silu, 5), normalization }
+    ))
 }
 
 fn score(s: &Setting, training: ScoreTraining) -> Box<dyn Model> {
     let (hidden, levels, steps_per_level) = (vec![32, 32], 8, 3);
-    Box::new(network!(s, ScoreModel, ScoreConfig { training, hidden, levels, steps_per_level }))
+    Box::new(network!(
+        s,
+        ScoreModel,
+        ScoreConfig {
+            training,
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+            levels,
+            steps_per_level
+        }
+    ))
 }
 
 /// Runs that do not converge while a test watches.
@@ -224,7 +285,60 @@ fn matching(
     (method, steps): (Method, usize),
 ) -> Box<dyn Model> {
     let (hidden, sampler) = (vec![32, 32], FlowSteps { method, steps });
-    Box::new(network!(s, FlowMatching, FlowMatchingConfig { source, coupling, hidden, sampler }))
+    Box::new(network!(
+        s,
+        FlowMatching,
+        FlowMatchingConfig {
+            source,
+            coupling,
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+            sampler
+        }
+    ))
+}
+
+/// Every model whose networks need not be perceptrons, with residual ones.
+mod residual {
+    use super::*;
+
+    fn network(octaves: usize) -> NetworkSpec {
+        NetworkSpec::Residual { width: 16, blocks: 2, activation: Activation::Silu, octaves }
+    }
+
+    pub fn flow(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, Flow, FlowConfig { network: network(1) }))
+    }
+
+    pub fn vae(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, Vae, VaeConfig { encoder: network(0), decoder: network(2), draws: 20 }))
+    }
+
+    pub fn gan(s: &Setting) -> Box<dyn Model> {
+        let critic_lr = s.optimizer.as_ref().map_or(1e-3, |optimizer| optimizer.lr);
+        Box::new(network!(s, Gan, GanConfig { generator: network(1), critic: network(1), critic_lr }))
+    }
+
+    pub fn diffusion(s: &Setting) -> Box<dyn Model> {
+        let sampler = Sampler::Ddim { steps: 7, eta: 0.0 };
+        Box::new(network!(s, Diffusion, DiffusionConfig { network: network(4), timesteps: 40, sampler }))
+    }
+
+    pub fn matching(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, FlowMatching, FlowMatchingConfig { network: network(4) }))
+    }
+
+    pub fn energy(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, EnergyModel, EnergyConfig { training: DENOISING, network: network(3) }))
+    }
+
+    pub fn score(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, ScoreModel, ScoreConfig { network: network(4), levels: 8, steps_per_level: 3 }))
+    }
+}
+
+/// The network of a part of a composition.
+fn mlp(octaves: usize) -> NetworkSpec {
+    NetworkSpec::mlp([16, 16], Activation::Silu, octaves)
 }
 
 /// The rows' part of a composition, which has no condition.
@@ -234,20 +348,20 @@ fn alone(s: &Setting) -> Setting {
 
 fn small_vae(s: &Setting) -> Vae {
     let s = alone(s);
-    network!(s, Vae, VaeConfig { hidden: vec![16, 16] })
+    network!(s, Vae, VaeConfig { encoder: mlp(0), decoder: mlp(2) })
 }
 
 fn small_flow(s: &Setting) -> Flow {
     network!(
         s,
         Flow,
-        FlowConfig { hidden: vec![16, 16], transform: Transform::AffineSpline { bins: 8, bound: 4.0 } }
+        FlowConfig { network: mlp(2), transform: Transform::AffineSpline { bins: 8, bound: 4.0 } }
     )
 }
 
 fn small_diffusion(s: &Setting) -> Diffusion {
-    let (hidden, sampler) = (vec![32, 32], Sampler::Ddim { steps: 7, eta: 0.0 });
-    network!(s, Diffusion, DiffusionConfig { hidden, timesteps: 40, sampler })
+    let sampler = Sampler::Ddim { steps: 7, eta: 0.0 };
+    network!(s, Diffusion, DiffusionConfig { network: mlp(2), timesteps: 40, sampler })
 }
 
 fn composed<C: Codec + Model, P: Model + 'static>(codec: C, prior: P) -> Box<dyn Model> {
@@ -258,8 +372,8 @@ fn composed<C: Codec + Model, P: Model + 'static>(codec: C, prior: P) -> Box<dyn
 /// One direction with a learned density, and noise around it.
 fn latent_line(s: &Setting) -> Box<dyn Model> {
     let pca = Pca::new(PcaConfig { dim: s.dim, latent_dim: 1 }).unwrap();
-    let (s, head, hidden) = (Setting { dim: 1, ..s.clone() }, Head::Mixture { components: 5 }, vec![32, 32]);
-    composed(pca, network!(s, Autoregressive, AutoregressiveConfig { head, hidden }))
+    let (s, head) = (Setting { dim: 1, ..s.clone() }, Head::Mixture { components: 5 });
+    composed(pca, network!(s, Autoregressive, AutoregressiveConfig { head, network: mlp(2) }))
 }
 
 fn warp_mixture(s: &Setting) -> Box<dyn Model> {
@@ -281,8 +395,7 @@ fn latent_warp(s: &Setting) -> Box<dyn Model> {
 
 fn latent_gan(s: &Setting) -> Box<dyn Model> {
     let critic_lr = s.optimizer.as_ref().map_or(GanConfig::default().critic_lr, |optimizer| optimizer.lr);
-    let [generator_hidden, critic_hidden] = [(); 2].map(|()| vec![16, 16]);
-    composed(small_vae(s), network!(s, Gan, GanConfig { generator_hidden, critic_hidden, critic_lr }))
+    composed(small_vae(s), network!(s, Gan, GanConfig { generator: mlp(1), critic: mlp(1), critic_lr }))
 }
 
 const CHAINS: EnergyTraining =
@@ -326,6 +439,13 @@ contract! {
     energy_normalized: Network, Estimate, normalized_energy;
     score_denoising: Network, Unavailable, |s| score(s, ScoreTraining::Denoising);
     score_sliced: Network, Unavailable, |s| score(s, ScoreTraining::Sliced);
+    residual_flow: Network, Exact, residual::flow;
+    residual_vae: Network, LowerBound, residual::vae;
+    residual_gan: Network, Unavailable, residual::gan;
+    residual_diffusion: Network, OdeEstimate, residual::diffusion;
+    residual_flow_matching: Network, OdeEstimate, residual::matching;
+    residual_energy: Network, Unnormalized, residual::energy;
+    residual_score: Network, Unavailable, residual::score;
     gaussian_mixture: Baseline, Exact, |s| gaussian_mixture(s, ComponentCount::Fixed(5));
     gaussian_mixture_bic: Baseline, Exact, |s| gaussian_mixture(s, ComponentCount::Bic { max: 3 });
     kernel_density_scott: Baseline, Exact, |s| kernel_density(s, Bandwidth::Scott);

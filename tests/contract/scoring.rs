@@ -30,15 +30,15 @@ pub fn density_integrates_to_one(subject: &Subject) {
     assert!((inside + outside - 1.0).abs() < most, "{inside}, {outside} outside");
 }
 
-/// Nats of a likelihood that claims them are at most the truth on average. On the same rows, so that the rows' own chance
-/// cancels: the mean of log p_truth − log p_model estimates a KL divergence, which is not negative.
+/// Nats of a likelihood that claims them are at most the truth on average. On the same rows, so that the rows' own
+/// chance cancels: the mean of log p_truth − log p_model estimates a KL divergence, which is not negative.
 pub fn likelihood_does_not_beat_the_truth(subject: &Subject) {
     let toy = Toy::moons(0.1).unwrap();
     let data = Dataset::new(toy.sample(5_000, &mut seeded(11))).unwrap();
     let test = toy.sample(1_000, &mut seeded(12));
     let truth = toy.log_density(test.view()).unwrap();
     let mut model = subject.fresh();
-    model.train(&data, &short(300), &mut seeded(2), &mut Silent).unwrap();
+    model.train(&data, &short(300), &mut seeded(2), &mut NoObserver).unwrap();
     let nats = nats(model.as_ref(), &test).unwrap();
     let gaps: Vec<f64> = truth.iter().zip(&nats).map(|(truth, model)| truth - model).collect();
     let n = gaps.len() as f64;
@@ -56,7 +56,7 @@ fn vae_elbo_is_below_iwae_is_below_the_truth() {
     let truth = toy.log_density(test.view()).unwrap().mean().unwrap();
     let bound = |draws: usize| {
         let mut vae = Vae::new(VaeConfig { draws, ..Default::default() }, &mut seeded(0)).unwrap();
-        vae.train(&data, &short(300), &mut seeded(1), &mut Silent).unwrap();
+        vae.train(&data, &short(300), &mut seeded(1), &mut NoObserver).unwrap();
         let score = vae.log_likelihood(test.view(), &LikelihoodOptions::default()).unwrap();
         score.nats().unwrap().mean().unwrap()
     };

@@ -1,6 +1,7 @@
 //! Columns with heavy tails and rows far from all others: units, densities and draws hold.
 
 use super::*;
+use quadrivium::LikelihoodKind;
 use quadrivium::numeric::Real;
 
 /// A column of Student's t with two degrees of freedom, and a normal one with one row at 10⁵.
@@ -17,7 +18,7 @@ fn heavy(n: usize) -> Dataset {
 
 pub fn heavy_columns_train_draw_and_score(subject: &Subject) {
     let mut model = subject.fresh();
-    model.train(&heavy(3000), &short(30), &mut seeded(2), &mut Silent).unwrap();
+    model.train(&heavy(3000), &short(30), &mut seeded(2), &mut NoObserver).unwrap();
     assert!(sample(model.as_ref(), 200, 0).x.iter().all(|v| v.is_finite()));
     let bulk = array![[0.0, 0.0], [1.0, -1.0], [-2.0, 0.5]];
     let Some(near) = nats(model.as_ref(), &bulk) else { return };
@@ -40,7 +41,7 @@ pub fn one_far_row_costs_the_others_little(subject: &Subject) {
     let test = Array2::from_shape_simple_fn((200, 2), || f32::normal(rng));
     let truth = test.iter().map(|x| 0.5 * f64::from(x * x) + 0.919).sum::<f64>() / 200.0;
     let mut model = subject.fresh();
-    model.train(&Dataset::new(x).unwrap(), &short(300), &mut seeded(2), &mut Silent).unwrap();
+    model.train(&Dataset::new(x).unwrap(), &short(300), &mut seeded(2), &mut NoObserver).unwrap();
     let nats = nats(model.as_ref(), &test).unwrap();
     let gap = -nats.iter().sum::<f64>() / 200.0 - truth;
     assert!(gap < 0.5, "{gap} nats");
@@ -55,7 +56,7 @@ some_keep! {
 pub fn density_on_a_heavy_column_integrates_to_one(subject: &Subject) {
     let data = Dataset::new(heavy(3000).x().slice(s![.., ..1]).to_owned()).unwrap();
     let mut model = subject.made(&Setting { dim: 1, ..Setting::default() });
-    model.train(&data, &short(60), &mut seeded(2), &mut Silent).unwrap();
+    model.train(&data, &short(60), &mut seeded(2), &mut NoObserver).unwrap();
     let h = 0.05;
     let s = |k: usize| h * (k as f64 - 500.0);
     let x = Array2::from_shape_fn((1001, 1), |(k, _)| s(k).sinh() as f32);

@@ -1,6 +1,8 @@
 //! What every training promises: how it starts, goes on and ends, which parameters are used, which rows are held out,
 //! and that clipping only shortens.
 
+use quadrivium::error::TrainingError;
+use quadrivium::{Checkpoint, ConditionKind, LikelihoodKind, LogLikelihood, Step, Stop};
 use std::collections::BTreeSet;
 
 use quadrivium::OptimizerConfig;
@@ -37,8 +39,9 @@ pub fn observer_sees_every_step_and_can_break_off(subject: &Subject) {
 pub fn batch_of_one_row_has_one_shard(subject: &Subject) {
     let options = TrainOptions { steps: 2, batch: 1, ..TrainOptions::default() };
     let one = TrainOptions { shards: 1, ..options.clone() };
-    let [report, other] = [options, one]
-        .map(|options| subject.fresh().train(&moons(100), &options, &mut seeded(0), &mut Silent).unwrap());
+    let [report, other] = [options, one].map(|options| {
+        subject.fresh().train(&moons(100), &options, &mut seeded(0), &mut NoObserver).unwrap()
+    });
     assert_eq!(report, other);
 }
 
@@ -59,7 +62,7 @@ pub fn refused_training_changes_nothing(subject: &Subject) {
     let now = |model: &dyn Generative| (sample(model, 5, 0).x, nats(model, &moons(5).x().to_owned()));
     let before = now(model.as_ref());
     let none_left = TrainOptions { validation: 0.9999, ..short(1) };
-    let refused = model.train(&far, &none_left, &mut seeded(0), &mut Silent);
+    let refused = model.train(&far, &none_left, &mut seeded(0), &mut NoObserver);
     assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::validation", .. })), "{refused:?}");
     assert_eq!(now(model.as_ref()), before);
     // Not even the units of the refused rows stay.
@@ -83,7 +86,7 @@ pub fn interrupted_training_goes_on_to_the_same_bits(subject: &Subject) {
         TrainOptions { checkpoint: Some(Checkpoint { path: path.clone(), every: 4 }), ..options.clone() };
     let data = moons(200);
     let [mut whole, mut first, mut second] = [(); 3].map(|()| subject.fresh());
-    let report = whole.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+    let report = whole.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
     let mut six = |step: &Step<'_>| {
         if step.step == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
@@ -93,7 +96,7 @@ pub fn interrupted_training_goes_on_to_the_same_bits(subject: &Subject) {
     let written = |stage: &str| [stage, &format!("{stage}.previous")].map(|end| file(end).exists());
     let stage = if file(".2").exists() { ".2" } else { "" };
     assert_eq!(written(stage), [!is_baseline(whole.as_ref()); 2]);
-    assert_eq!(second.train(&data, &resumable, &mut seeded(2), &mut Silent).unwrap(), report);
+    assert_eq!(second.train(&data, &resumable, &mut seeded(2), &mut NoObserver).unwrap(), report);
     assert_eq!(sample(&*second, 20, 4), sample(&*whole, 20, 4));
     for end in ["", ".previous", ".2", ".2.previous", ".2.2", ".2.2.previous"] {
         std::fs::remove_file(file(end)).ok();
@@ -112,7 +115,7 @@ pub fn number_of_threads_does_not_move_a_bit(subject: &Subject) {
         pool.install(|| {
             let mut model = subject.fresh();
             let options = TrainOptions { shards: 4, ..short(5) };
-            let report = model.train(&moons(500), &options, &mut seeded(2), &mut Silent).unwrap();
+            let report = model.train(&moons(500), &options, &mut seeded(2), &mut NoObserver).unwrap();
             let nats = nats(model.as_ref(), &moons(150).x().to_owned());
             (report, sample(model.as_ref(), 150, 7).x, nats)
         })
@@ -133,7 +136,7 @@ pub fn averaged_parameters_draw_score_and_are_validated(subject: &Subject) {
     });
     let options = TrainOptions { validation: 0.2, validate_every: 5, ..short(10) };
     let [ours, theirs] = [&mut averaged, &mut last]
-        .map(|model| model.train(&moons(200), &options, &mut seeded(5), &mut Silent).unwrap());
+        .map(|model| model.train(&moons(200), &options, &mut seeded(5), &mut NoObserver).unwrap());
     assert_eq!((&ours.loss, &ours.parts), (&theirs.loss, &theirs.parts));
     // Of bins, a few rows may be the same.
     let drawn = [&averaged, &last].map(|model| sample(model.as_ref(), 300, 6).x);
@@ -160,8 +163,8 @@ pub fn wild_learning_rate_is_an_error_that_leaves_a_usable_model(subject: &Subje
     // One step is enough, although no further step sees what it has done.
     for steps in [1, 50] {
         let mut model = subject.made(&setting);
-        match model.train(&moons(200), &short(steps), &mut seeded(0), &mut Silent) {
-            Err(Error::Diverged { .. }) => {}
+        match model.train(&moons(200), &short(steps), &mut seeded(0), &mut NoObserver) {
+            Err(Error::Training(TrainingError::Diverged { .. })) => {}
             other => panic!("{steps} steps: {other:?}"),
         }
         assert!(sample(model.as_ref(), 20, 0).x.iter().all(|v| v.is_finite()), "{steps} steps");

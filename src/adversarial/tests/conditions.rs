@@ -1,5 +1,6 @@
 //! Rows under conditions: what the players are given, draw and judge.
 
+use crate::nn::NetworkSpec;
 use ndarray::Array1;
 
 use super::*;
@@ -19,7 +20,7 @@ fn labeled(n: usize) -> Dataset {
 fn conditional(conditioning: Conditioning) -> Gan {
     let config = GanConfig { condition: CLASSES, conditioning, ..small(GAMES[2]) };
     let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
-    gan.train(&labeled(300), &options(), &mut seeded(2), &mut Silent).unwrap();
+    gan.train(&labeled(300), &options(), &mut seeded(2), &mut NoObserver).unwrap();
     gan
 }
 
@@ -44,20 +45,19 @@ fn one_condition_draws_and_judges_as_the_same_for_each_row() {
     }
 }
 
-/// Whatever the row, this critic gives the classes 1, 10 and 100: in the Wasserstein game it pays nothing only if it sees
-/// as many generated as real rows of each.
+/// Whatever the row, this critic gives the classes 1, 10 and 100: in the Wasserstein game it pays nothing only if it
+/// sees as many generated as real rows of each.
 #[test]
 fn generated_rows_have_the_conditions_of_the_real_ones() {
     let mut config = GanConfig {
-        critic_hidden: vec![],
-        critic_octaves: 0,
+        critic: NetworkSpec::mlp([], Activation::LeakyRelu { slope: 0.2 }, 0),
         condition: CLASSES,
         ..small(AdversarialLoss::WassersteinGp { lambda: 0.0 })
     };
     (config.optimizer.lr, config.critic_lr) = (1e-30, 1e-30);
     let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
     gan.critic_parameters = Parameters::new(vec![0.0, 0.0, 1.0, 10.0, 100.0, 0.0]);
-    let report = gan.train(&labeled(300), &options(), &mut seeded(2), &mut Silent).unwrap();
+    let report = gan.train(&labeled(300), &options(), &mut seeded(2), &mut NoObserver).unwrap();
     assert!(report.parts[0].1.iter().all(|loss| loss.abs() < 1e-4), "{:?}", report.parts[0]);
     // The generator's rows have all of the classes, too: E D(x, c) = 37.
     assert!(report.parts[2].1.iter().all(|loss| (loss + 37.0).abs() < 20.0), "{:?}", report.parts[2]);
@@ -94,15 +94,15 @@ fn conditional_draws_lie_in_the_asked_mode() {
     let asked = Array1::from_shape_fn(800, |row| (row % 8) as u32);
     for conditioning in [Conditioning::Concatenation, Conditioning::Projection] {
         let config = GanConfig {
-            generator_hidden: vec![32; 2],
-            critic_hidden: vec![32; 2],
+            generator: NetworkSpec::mlp([32; 2], Activation::Silu, 3),
+            critic: NetworkSpec::mlp([32; 2], Activation::LeakyRelu { slope: 0.2 }, 3),
             condition: ConditionKind::Class { classes: 8 },
             conditioning,
             ..Default::default()
         };
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { steps: 400, ..Default::default() };
-        gan.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+        gan.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
         let model = gan.given(&Condition::Class(asked.clone())).unwrap();
         let x = model.sample(800, &SampleOptions::default(), &mut seeded(3)).unwrap().x;
         let found = nearest(&x);

@@ -3,14 +3,15 @@
 mod conditions;
 mod derivatives;
 
+use crate::nn::NetworkSpec;
 use ndarray::{Array2, array};
 
 use super::*;
-use crate::error::ConditionError;
+use crate::error::{ConditionError, TrainingError};
 use crate::metrics::mode_coverage;
 use crate::nn::Activation::{self, LeakyRelu};
 use crate::numeric::Real;
-use crate::testing::moons;
+use crate::testing::{moons, residual};
 use crate::worlds::Toy;
 use crate::{Error, seeded};
 
@@ -25,10 +26,8 @@ type Change = fn(&mut GanConfig);
 fn small(loss: AdversarialLoss) -> GanConfig {
     GanConfig {
         loss,
-        generator_hidden: vec![6, 5],
-        generator_octaves: 1,
-        critic_hidden: vec![7, 5],
-        critic_octaves: 1,
+        generator: NetworkSpec::mlp([6, 5], Activation::Silu, 1),
+        critic: NetworkSpec::mlp([7, 5], Activation::LeakyRelu { slope: 0.2 }, 1),
         ..GanConfig::default()
     }
 }
@@ -45,11 +44,8 @@ fn against_a_fixed_generator(loss: AdversarialLoss, scale: f32, shift: f32) -> (
         dim: 1,
         latent_dim: 1,
         loss,
-        generator_hidden: vec![],
-        generator_octaves: 0,
-        critic_hidden: vec![32, 32],
-        critic_octaves: 0,
-        critic_activation: Activation::Silu,
+        generator: NetworkSpec::mlp([], Activation::Silu, 0),
+        critic: NetworkSpec::mlp([32, 32], Activation::Silu, 0),
         critic_lr: 1e-2,
         ..GanConfig::default()
     };
@@ -57,7 +53,7 @@ fn against_a_fixed_generator(loss: AdversarialLoss, scale: f32, shift: f32) -> (
     let mut gan = Gan::new(config, &mut seeded(0)).unwrap();
     gan.generator_parameters = Parameters::new(vec![scale, shift]);
     let options = TrainOptions { steps: 800, batch: 512, ..Default::default() };
-    let report = gan.train(&normal(20_000), &options, &mut seeded(2), &mut Silent).unwrap();
+    let report = gan.train(&normal(20_000), &options, &mut seeded(2), &mut NoObserver).unwrap();
     (gan, report)
 }
 
@@ -93,13 +89,13 @@ fn known_modes_are_recovered() {
     for loss in [AdversarialLoss::NonSaturatingR1 { gamma: 1.0 }, GanConfig::default().loss] {
         let config = GanConfig {
             loss,
-            generator_hidden: vec![32; 3],
-            critic_hidden: vec![32; 2],
+            generator: NetworkSpec::mlp([32; 3], Activation::Silu, 3),
+            critic: NetworkSpec::mlp([32; 2], Activation::LeakyRelu { slope: 0.2 }, 3),
             ..Default::default()
         };
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { steps: 1000, ..Default::default() };
-        gan.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+        gan.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
         let x = gan.sample(2_500, &SampleOptions::default(), &mut seeded(3)).unwrap().x;
         let found = mode_coverage(x.view(), modes.centers.view(), modes.sigma).unwrap();
         assert!(found.modes_fair == 8 && found.high_quality > 0.7, "{loss:?}: {found:?}");
@@ -112,7 +108,7 @@ fn options() -> TrainOptions {
 
 fn trained(config: GanConfig) -> (Gan, TrainReport) {
     let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
-    let report = gan.train(&moons(500, 0), &options(), &mut seeded(2), &mut Silent).unwrap();
+    let report = gan.train(&moons(500, 0), &options(), &mut seeded(2), &mut NoObserver).unwrap();
     (gan, report)
 }
 
@@ -146,7 +142,7 @@ fn held_out_rows_watch_the_players_as_they_stand() {
         config.optimizer.ema = ema;
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { validation: 0.2, validate_every: 2, ..options() };
-        let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+        let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
         (report, gan.generator_parameters)
     };
     let (averaged, last) = (run(0.9), run(0.0));
@@ -159,7 +155,7 @@ fn held_out_rows_watch_the_players_as_they_stand() {
 fn the_units_of_the_data_do_not_matter() {
     let run = |data: Dataset| {
         let mut gan = Gan::new(small(GAMES[1]), &mut seeded(1)).unwrap();
-        gan.train(&data, &options(), &mut seeded(2), &mut Silent).unwrap();
+        gan.train(&data, &options(), &mut seeded(2), &mut NoObserver).unwrap();
         (drawn(&gan, 20), gan.critic(data.x()).unwrap())
     };
     let far = Dataset::new(moons(500, 0).x().mapv(|x| 8.0 * x + 64.0)).unwrap();
@@ -178,10 +174,8 @@ fn the_wasserstein_penalty_is_taken_between_real_and_generated_rows() {
         dim: 1,
         latent_dim: 1,
         loss: AdversarialLoss::WassersteinGp { lambda },
-        generator_hidden: vec![],
-        generator_octaves: 0,
-        critic_hidden: vec![1],
-        critic_octaves: 0,
+        generator: NetworkSpec::mlp([], Activation::Silu, 0),
+        critic: NetworkSpec::mlp([1], Activation::LeakyRelu { slope: 0.2 }, 0),
         ..GanConfig::default()
     };
     (config.optimizer.lr, config.critic_lr) = (1e-30, 1e-30);
@@ -190,7 +184,7 @@ fn the_wasserstein_penalty_is_taken_between_real_and_generated_rows() {
     gan.critic_parameters = Parameters::new(vec![1.0, 20.0, 1.0, 0.0]);
     let data = Dataset::new(Array2::from_shape_fn((100, 1), |(i, _)| (i % 2) as f32 * 2.0 - 1.0)).unwrap();
     let options = TrainOptions { steps: 1, batch: 4096, ..Default::default() };
-    let report = gan.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+    let report = gan.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
     let penalty = report.parts[1].1[0];
     assert!((penalty / lambda - 0.32).abs() < 0.03, "{penalty}");
 }
@@ -203,7 +197,7 @@ fn each_move_has_rows_and_noise_of_its_own() {
         config.optimizer.lr = 1e-30;
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
         let one = TrainOptions { steps: 1, ..options() };
-        let report = gan.train(&moons(500, 0), &one, &mut seeded(2), &mut Silent).unwrap();
+        let report = gan.train(&moons(500, 0), &one, &mut seeded(2), &mut NoObserver).unwrap();
         [report.parts[0].1[0], report.parts[2].1[0]]
     };
     let (one, two) = (losses(1), losses(2));
@@ -214,14 +208,16 @@ fn each_move_has_rows_and_noise_of_its_own() {
 fn every_option_matters() {
     let rows = |config| drawn(&trained(config).0, 20);
     for base in GAMES.map(small) {
-        let changes: [Change; 10] = [
+        let changes: [Change; 12] = [
             |c| c.latent_dim = 3,
-            |c| c.generator_hidden = vec![6, 6],
-            |c| c.generator_activation = Activation::Tanh,
-            |c| c.generator_octaves = 2,
-            |c| c.critic_hidden = vec![7, 6],
-            |c| c.critic_activation = Activation::Tanh,
-            |c| c.critic_octaves = 2,
+            |c| c.generator = NetworkSpec::mlp([6, 6], Activation::Silu, 1),
+            |c| c.generator = residual(),
+            |c| c.critic = residual(),
+            |c| c.generator = NetworkSpec::mlp([6, 5], Activation::Tanh, 1),
+            |c| c.generator = c.generator.clone().with_octaves(2),
+            |c| c.critic = NetworkSpec::mlp([7, 6], c.critic.activation(), 1),
+            |c| c.critic = NetworkSpec::mlp([7, 5], Activation::Tanh, 1),
+            |c| c.critic = c.critic.clone().with_octaves(2),
             |c| c.critic_steps = 2,
             |c| c.critic_lr *= 2.0,
             |c| c.optimizer.lr *= 2.0,
@@ -247,7 +243,7 @@ fn more_critic_steps_bring_the_critic_further() {
         let config = GanConfig { critic_steps, ..small(AdversarialLoss::WassersteinGp { lambda: 1.0 }) };
         let options = TrainOptions { steps: 60, ..options() };
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
-        let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+        let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
         report.loss[40..].iter().sum::<f64>()
     };
     let (one, five) = (last(1), last(5));
@@ -262,7 +258,7 @@ fn threads_do_not_move_a_bit() {
         pool.install(|| {
             let mut gan = Gan::new(small(loss), &mut seeded(1)).unwrap();
             let options = TrainOptions { shards: 3, validation: 0.2, ..options() };
-            let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+            let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
             (report, drawn(&gan, 130), gan.critic(moons(500, 0).x()).unwrap())
         })
     };
@@ -291,13 +287,13 @@ fn samples_are_a_prefix_scale_with_temperature_and_have_no_density() {
 fn held_out_rows_measure_the_critic_without_its_penalty() {
     let mut gan = Gan::new(small(AdversarialLoss::WassersteinGp { lambda: 1e6 }), &mut seeded(1)).unwrap();
     let options = TrainOptions { steps: 5, validation: 0.1, validate_every: 2, ..options() };
-    let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+    let report = gan.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
     assert_eq!(report.validation.iter().map(|v| v.0).collect::<Vec<_>>(), [2, 4, 5]);
     assert!(report.validation.iter().all(|v| v.1.abs() < 100.0), "{:?}", report.validation);
     assert!(report.loss[0] > 1e4);
 
     let patient = TrainOptions { patience: Some(2), ..options };
-    let refused = gan.train(&moons(500, 0), &patient, &mut seeded(2), &mut Silent);
+    let refused = gan.train(&moons(500, 0), &patient, &mut seeded(2), &mut NoObserver);
     assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::patience", .. })), "{refused:?}");
 }
 
@@ -312,9 +308,12 @@ fn a_divergence_leaves_both_players_at_their_last_good_parameters() {
                 &moons(500, 0),
                 &TrainOptions { steps: 50, ..options() },
                 &mut seeded(2),
-                &mut Silent,
+                &mut NoObserver,
             );
-            assert!(matches!(run, Err(Error::Diverged { .. })), "{loss:?} {lr} {critic_lr}: {run:?}");
+            assert!(
+                matches!(run, Err(Error::Training(TrainingError::Diverged { .. }))),
+                "{loss:?} {lr} {critic_lr}: {run:?}"
+            );
             for parameters in [&gan.generator_parameters, &gan.critic_parameters] {
                 assert!(parameters.p.iter().chain(&parameters.average).all(|p| p.is_finite()));
             }
@@ -330,19 +329,24 @@ fn a_config_out_of_range_is_named() {
         ("GanConfig::latent_dim", |c| c.latent_dim = 0),
         ("AdversarialLoss::gamma", |c| c.loss = AdversarialLoss::NonSaturatingR1 { gamma: -1.0 }),
         ("AdversarialLoss::lambda", |c| c.loss = AdversarialLoss::WassersteinGp { lambda: f64::NAN }),
-        ("GanConfig::generator_hidden", |c| c.generator_hidden = vec![4, 0]),
-        ("GanConfig::generator_octaves", |c| c.generator_octaves = 15),
-        ("Activation::LeakyRelu::slope", |c| c.generator_activation = LeakyRelu { slope: f64::NAN }),
-        ("Activation::LeakyRelu::slope", |c| c.critic_activation = LeakyRelu { slope: f64::NAN }),
-        ("GanConfig::critic_hidden", |c| c.critic_hidden = vec![0]),
-        ("GanConfig::critic_octaves", |c| c.critic_octaves = 15),
+        ("GanConfig::generator", |c| c.generator = NetworkSpec::mlp([4, 0], Activation::Silu, 3)),
+        ("GanConfig::generator", |c| c.generator = c.generator.clone().with_octaves(15)),
+        ("Activation::LeakyRelu::slope", |c| {
+            c.generator = NetworkSpec::mlp([4], LeakyRelu { slope: f64::NAN }, 3)
+        }),
+        ("Activation::LeakyRelu::slope", |c| {
+            c.critic = NetworkSpec::mlp([4], LeakyRelu { slope: f64::NAN }, 3)
+        }),
+        ("GanConfig::critic", |c| c.critic = NetworkSpec::mlp([0], Activation::Silu, 3)),
+        ("GanConfig::critic", |c| c.critic = c.critic.clone().with_octaves(15)),
         ("GanConfig::critic_steps", |c| c.critic_steps = 0),
         ("GanConfig::critic_lr", |c| c.critic_lr = 0.0),
         ("OptimizerConfig::lr", |c| c.optimizer.lr = -1.0),
         ("GanConfig::condition", |c| c.condition = ConditionKind::Class { classes: 0 }),
-        ("GanConfig::critic_hidden", |c| {
+        ("GanConfig::critic", |c| {
             (c.condition, c.conditioning) = (ConditionKind::Vector { dim: 65_536 }, Conditioning::Projection);
-            (c.generator_hidden, c.critic_hidden) = (vec![], vec![8_192]);
+            c.generator = NetworkSpec::mlp([], Activation::Silu, 3);
+            c.critic = NetworkSpec::mlp([8_192], Activation::Silu, 3);
         }),
     ];
     for (name, spoil) in bad {

@@ -20,9 +20,10 @@
 //!
 //! **Under a condition.** Of a class, kernels stand on its rows alone, with one H for all classes from their pooled
 //! covariance within classes; a class without rows has the kernels of all. Of vectors c, kernels stand on (c, x), and
-//! p(x|c) is the joint density over that of c (Rosenblatt 1969; Hyndman, Bashtannyk & Grunwald 1996): each row weighs as
-//! its kernel in c says, and where kernels slant, it moves with c along the regression of x on c. The widths are those of
-//! the highest leave-one-out likelihood of x given c (Hall, Racine & Li 2004), that in c ¼, ½, 1 or 2 times that in x.
+//! p(x|c) is the joint density over that of c (Rosenblatt 1969; Hyndman, Bashtannyk & Grunwald 1996): each row weighs
+//! as its kernel in c says, and where kernels slant, it moves with c along the regression of x on c. The widths are
+//! those of the highest leave-one-out likelihood of x given c (Hall, Racine & Li 2004), that in c ¼, ½, 1 or 2 times
+//! that in x.
 
 mod conditional;
 mod likelihood;
@@ -46,7 +47,7 @@ use self::sphere::Sphere;
 use super::lanes::Lanes;
 use super::{MOST_COLUMNS, conditions, numbers};
 use crate::engine::{RowStreams, tiles};
-use crate::error::{Error, Result, check};
+use crate::error::{DataError, Error, Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 
@@ -118,12 +119,12 @@ impl KernelDensityConfig {
 /// A Gaussian on every training row.
 ///
 /// ```
-/// use quadrivium::{worlds::Toy, prelude::*};
+/// use quadrivium::{worlds::Toy, *};
 ///
 /// let (mut rng, toy) = (quadrivium::seeded(0), Toy::moons(0.1)?);
 /// let data = Dataset::new(toy.sample(2_000, &mut rng))?;
 /// let mut model = KernelDensity::new(KernelDensityConfig::default())?;
-/// model.train(&data, &TrainOptions::default(), &mut rng, &mut Silent)?;
+/// model.train(&data, &TrainOptions::default(), &mut rng, &mut NoObserver)?;
 /// // A rule for one Gaussian would be three times as wide.
 /// assert!(3.0 * model.bandwidth() < 2_000f64.powf(-1.0 / 6.0));
 ///
@@ -173,11 +174,11 @@ impl KernelDensity {
     /// `bandwidth` is 1 then. A later training finds it by the default rule.
     ///
     /// # Errors
-    /// [`Error::Condition`] if the rows have conditions, [`Error::Shape`] unless H has the shape (dim, dim), [`Error::Config`] unless it is symmetric and positive
-    /// definite, and for more than 4096 columns.
+    /// [`Error::Condition`] if the rows have conditions, [`DataError::Shape`] unless H has the shape (dim, dim),
+    /// [`Error::Config`] unless it is symmetric and positive definite, and for more than 4096 columns.
     ///
     /// ```
-    /// use quadrivium::{ndarray::array, prelude::*};
+    /// use quadrivium::{ndarray::array, *};
     ///
     /// let rows = Dataset::new(array![[-1.0], [1.0]])?;
     /// let model = KernelDensity::from_parameters(&rows, array![[0.5]].view())?;
@@ -192,11 +193,11 @@ impl KernelDensity {
         let config = KernelDensityConfig { dim, ..Default::default() };
         config.validate()?;
         if covariance.dim() != (dim, dim) {
-            return Err(Error::Shape {
+            return Err(Error::Data(DataError::Shape {
                 what: "covariance",
                 got: covariance.shape().to_vec(),
                 expected: format!("({dim}, {dim})"),
-            });
+            }));
         }
         let mean = data.x().mapv(f64::from).mean_axis(Axis(0)).expect("a dataset has rows");
         let refused = || {
@@ -339,14 +340,14 @@ impl Generative for KernelDensity {
     /// Puts a kernel on each row and finds h. The optimum is in closed form, up to h: a later training does
     /// not go on from an earlier one but replaces it.
     ///
-    /// A step is a bandwidth that is tried: one for a rule, up to 24 for each Σ of cross-validation. `steps`, `shards`,
-    /// `validate_every`, `patience` and `checkpoint` have no effect. The loss is the leave-one-out NLL, exact, of the rows
-    /// that cross-validation takes; for a rule, of `batch` rows, drawn without replacement. Its part is h.
-    /// Held-out rows are scored once, at the end.
+    /// A step is a bandwidth that is tried: one for a rule, up to 24 for each Σ of cross-validation. `steps`,
+    /// `shards`, `validate_every`, `patience` and `checkpoint` have no effect. The loss is the leave-one-out NLL,
+    /// exact, of the rows that cross-validation takes; for a rule, of `batch` rows, drawn without replacement. Its
+    /// part is h. Held-out rows are scored once, at the end.
     ///
     /// # Errors
-    /// Also, without cross-validation, [`Error::TooFewRows`] unless there are more rows than columns, and
-    /// [`Error::SingularCovariance`] for columns that depend on each other linearly. Then the model is as it was.
+    /// Also, without cross-validation, [`DataError::TooFewRows`] unless there are more rows than columns, and
+    /// [`DataError::SingularCovariance`] for columns that depend on each other linearly. Then the model is as it was.
     fn train(
         &mut self,
         data: &Dataset,

@@ -6,7 +6,7 @@ use super::KernelDensity;
 use super::likelihood::log_sums;
 use crate::baseline::lanes::Lanes;
 use crate::engine::tiles::for_each_tile;
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 
 /// Widths tried first, each [`RATIO`] times the one before, down from [`WIDEST`] times Scott's.
 const WIDTHS: usize = 14;
@@ -57,7 +57,7 @@ impl<'a> LeaveOneOut<'a> {
     /// Of the rows with these numbers, under `model`, whose rules count `rows`.
     ///
     /// # Errors
-    /// [`Error::TooFewRows`] if none of them has another in its class.
+    /// [`DataError::TooFewRows`] if none of them has another in its class.
     pub fn new(model: &'a KernelDensity, scored: &[usize], rows: usize) -> Result<Self> {
         let dim = model.config.dim;
         let group = |kernels: &'a Lanes, given, scored: Vec<usize>| {
@@ -80,7 +80,11 @@ impl<'a> LeaveOneOut<'a> {
         };
         let scored = groups.iter().map(|group| group.scored.len()).sum();
         if scored == 0 {
-            return Err(Error::TooFewRows { what: "a class of data for a kernel density", got: 1, least: 2 });
+            return Err(Error::Data(DataError::TooFewRows {
+                what: "a class of data for a kernel density",
+                got: 1,
+                least: 2,
+            }));
         }
         let constant = model.sphere.constant(model.sphere.shift.len() - dim);
         Ok(LeaveOneOut { groups, dim, scored, rows, constant })

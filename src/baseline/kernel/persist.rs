@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{KernelDensity, KernelDensityConfig, Sphere, WIDTHS};
 use crate::baseline::numbers;
-use crate::error::{Error, Result, check};
+use crate::error::{Error, FileError, Result, check};
 use crate::model::ConditionKind;
 use crate::model::file::{Persist, Stored, Tensor, encode};
 use crate::numeric::cholesky::invert_lower;
@@ -62,13 +62,13 @@ impl Persist for KernelDensity {
         };
         if !l.iter().enumerate().all(triangular) {
             let what = "tensor factor is not lower triangular with a diagonal above 0";
-            return Err(Error::Format { what: what.into() });
+            return Err(Error::File(FileError::Format { what: what.into() }));
         }
 
         let sphere = Sphere { whiten: invert_lower(&l, d), l, shift };
         let x = Array2::from_shape_vec((n, d), x).expect("as many numbers as the shape says");
         let what = "tensor factor has no marginal";
         KernelDensity::on(config, x, classes, sphere, bandwidth)
-            .ok_or_else(|| Error::Format { what: what.into() })
+            .ok_or_else(|| Error::File(FileError::Format { what: what.into() }))
     }
 }

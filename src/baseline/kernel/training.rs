@@ -7,7 +7,7 @@ use super::objective::{LeaveOneOut, TRIALS, scott, silverman};
 use super::{Bandwidth, Conditioned, KernelDensity, Sphere};
 use crate::baseline::{by_class, covariance, joined, numbers};
 use crate::engine::{self, Standardizer};
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 use crate::model::{
     Condition, ConditionKind, Dataset, Distribution, LikelihoodOptions, Observer, Step, Stop, TrainOptions,
     TrainReport,
@@ -51,15 +51,16 @@ impl KernelDensity {
                 (sphered.into_iter().chain([axes]).collect(), rows.min(n))
             }
             _ if within <= width => {
-                return Err(Error::TooFewRows {
+                return Err(Error::Data(DataError::TooFewRows {
                     what: "data for a kernel density",
                     got: n,
                     least: n + width + 1 - within,
-                });
+                }));
             }
             _ => (Vec::from_iter(sphered), options.batch.min(n)),
         };
-        let singular = || Error::SingularCovariance { sd: full.diag().mapv(f64::sqrt).to_vec() };
+        let singular =
+            || Error::Data(DataError::SingularCovariance { sd: full.diag().mapv(f64::sqrt).to_vec() });
         if shapes.is_empty() {
             return Err(singular());
         }

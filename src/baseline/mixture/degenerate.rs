@@ -43,11 +43,11 @@ impl GaussianMixture {
     /// direction is at the floor. None are sought by [`ComponentCount::Bic`](super::ComponentCount::Bic), but a fixed
     /// number of components, repeated rows or columns that determine each other make them.
     ///
-    /// A covariance takes as many rows as it has columns and one more, a diagonal one and the mean alone 2. How many rows
-    /// there were is not known of given parameters.
+    /// A covariance takes as many rows as it has columns and one more, a diagonal one and the mean alone 2. How many
+    /// rows there were is not known of given parameters.
     ///
     /// ```
-    /// use quadrivium::{baseline::ComponentCount, ndarray::Array2, prelude::*};
+    /// use quadrivium::{baseline::ComponentCount, ndarray::Array2, *};
     ///
     /// // Half of the rows are one row.
     /// let x = Array2::from_shape_fn((200, 2), |(r, c)| if r < 100 { 3.0 } else { (r * (c + 7)) as f32 % 2.0 - c as f32 / 3.0 });

@@ -14,10 +14,10 @@
 //! an infinite likelihood; `shrinkage` and `reg_covar` bound it, and [`GaussianMixture::degenerate`] tells it. *Shape*:
 //! an edge or a curve is a chain of ellipses.
 //!
-//! **Under a condition.** Of classes, each has a mixture of its own, found by a search of its own; p(x) is their mixture
-//! by the classes' shares of the training rows, and a class without rows has the one Gaussian of all. Of vectors c, the
-//! mixture is fitted to (c, x), and p(x|c) = Σₖ wₖ(c) N(x; μₖ(c), Sₖ) follows in closed form (Bishop 2006, eq. 2.81 and
-//! 2.82):
+//! **Under a condition.** Of classes, each has a mixture of its own, found by a search of its own; p(x) is their
+//! mixture by the classes' shares of the training rows, and a class without rows has the one Gaussian of all. Of
+//! vectors c, the mixture is fitted to (c, x), and p(x|c) = Σₖ wₖ(c) N(x; μₖ(c), Sₖ) follows in closed form (Bishop
+//! 2006, eq. 2.81 and 2.82):
 //!
 //! ```text
 //! wₖ(c) ∝ wₖ N(c; μ_c, Σ_cc),   μₖ(c) = μ_x + Σ_xc Σ_cc⁻¹ (c − μ_c),   Sₖ = Σ_xx − Σ_xc Σ_cc⁻¹ Σ_cx
@@ -54,7 +54,7 @@ use self::gaussians::Gaussians;
 use self::likelihood::Scratch;
 use super::numbers;
 use crate::engine::{RowStreams, tiles};
-use crate::error::{Error, Result, check};
+use crate::error::{DataError, Error, Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 
@@ -64,13 +64,13 @@ const BLOCK: usize = 256;
 /// A mixture of Gaussians, fitted by EM.
 ///
 /// ```
-/// use quadrivium::{worlds::Toy, prelude::*};
+/// use quadrivium::{worlds::Toy, *};
 ///
 /// let (mut rng, toy) = (quadrivium::seeded(0), Toy::grid25());
 /// let data = Dataset::new(toy.sample(5_000, &mut rng))?;
 /// let config = GaussianMixtureConfig { components: ComponentCount::Fixed(25), ..Default::default() };
 /// let mut model = GaussianMixture::new(config)?;
-/// let report = model.train(&data, &TrainOptions::default(), &mut rng, &mut Silent)?;
+/// let report = model.train(&data, &TrainOptions::default(), &mut rng, &mut NoObserver)?;
 /// assert_eq!(report.stop, Stop::Completed);
 ///
 /// let test = toy.sample(2_000, &mut rng);
@@ -143,13 +143,13 @@ impl GaussianMixture {
     /// `config.dim`.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit each other, the columns and `config.components`;
-    /// [`Error::Config`] for a field of `config` out of range and for classes as condition, unless the weights are 0 or more and sum to 1
-    /// within 1e-6, and for a covariance that is not symmetric and positive definite; [`Error::NonFinite`]
-    /// for a mean.
+    /// [`DataError::Shape`] if the shapes do not fit each other, the columns and `config.components`;
+    /// [`Error::Config`] for a field of `config` out of range and for classes as condition, unless the weights are 0
+    /// or more and sum to 1 within 1e-6, and for a covariance that is not symmetric and positive definite;
+    /// [`DataError::NonFinite`] for a mean.
     ///
     /// ```
-    /// use quadrivium::{ndarray::array, baseline::ComponentCount, prelude::*};
+    /// use quadrivium::{ndarray::array, baseline::ComponentCount, *};
     ///
     /// let config = GaussianMixtureConfig { dim: 1, components: ComponentCount::Fixed(2), ..Default::default() };
     /// let (means, variances) = (array![[-1.0], [1.0]], array![[[0.5]], [[0.5]]]);
@@ -173,7 +173,9 @@ impl GaussianMixture {
             ComponentCount::Fixed(count) => k == count,
             ComponentCount::Bic { max } => (1..=max).contains(&k),
         };
-        let shape = |what, got: &[usize], expected| Err(Error::Shape { what, got: got.to_vec(), expected });
+        let shape = |what, got: &[usize], expected| {
+            Err(Error::Data(DataError::Shape { what, got: got.to_vec(), expected }))
+        };
         if !fits {
             return shape("weights", &[k], format!("one for each component, {:?}", config.components));
         }
@@ -187,7 +189,7 @@ impl GaussianMixture {
         let shares = weights.iter().all(|&w| w >= 0.0) && (total - 1.0).abs() <= 1e-6;
         check(shares, "weights", weights, "each 0 or more, with sum 1")?;
         if let Some(((row, column), &value)) = means.indexed_iter().find(|(_, m)| !m.is_finite()) {
-            return Err(Error::NonFinite { what: "means", row, column, value });
+            return Err(Error::Data(DataError::NonFinite { what: "means", row, column, value }));
         }
         let weights = weights.iter().map(|w| w / total).collect();
         let owned = |means: ArrayView2<f64>| means.as_standard_layout().into_owned();
@@ -233,7 +235,7 @@ impl GaussianMixture {
     /// (n, k), each row with sum 1.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a wrong number of columns, [`Error::NonFinite`] for a NaN or an infinity.
+    /// [`DataError::Shape`] for a wrong number of columns, [`DataError::NonFinite`] for a NaN or an infinity.
     pub fn responsibilities(&self, x: ArrayView2<f32>) -> Result<Array2<f64>> {
         check_rows("x", x, self.config.dim)?;
         let (n, k, dim) = (x.nrows(), self.marginal.len(), self.config.dim);
@@ -308,8 +310,8 @@ impl Distribution for GaussianMixture {
 }
 
 impl Generative for GaussianMixture {
-    /// k − 1 weights, k·d means and the numbers of the covariances, see [`Covariance`]; d counts the numbers of a vector
-    /// as condition, too. Of classes, those of each and all shares but one.
+    /// k − 1 weights, k·d means and the numbers of the covariances, see [`Covariance`]; d counts the numbers of a
+    /// vector as condition, too. Of classes, those of each and all shares but one.
     fn num_params(&self) -> usize {
         let parts = self.parts.iter();
         let own: usize =
@@ -335,8 +337,9 @@ impl Generative for GaussianMixture {
     /// each iteration.
     ///
     /// # Errors
-    /// Also [`Error::TooFewRows`] for fewer rows than a fixed number of components, and [`Error::Diverged`] if a
-    /// covariance collapses, which takes a `reg_covar` of 0 or near it. Then the model is as it was.
+    /// Also [`DataError::TooFewRows`] for fewer rows than a fixed number of components, and
+    /// [`TrainingError::Diverged`](crate::error::TrainingError::Diverged) if a covariance collapses, which takes a
+    /// `reg_covar` of 0 or near it. Then the model is as it was.
     fn train(
         &mut self,
         data: &Dataset,

@@ -20,7 +20,7 @@ use super::gaussians::Gaussians;
 use super::likelihood::mean_nll;
 use super::moments::{Assign, Moments, Sums, expect};
 use super::{Covariance, GaussianMixtureConfig};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TrainingError};
 use crate::model::{Stop, TrainOptions};
 
 /// What the rows say of covariances before any component is fitted.
@@ -65,8 +65,8 @@ impl Covariance {
 /// responsibilities, regularized by the prior.
 ///
 /// About one center for all, Sₖ = Σ rₖ x xᵀ/nₖ − δₖ δₖᵀ with δₖ = Σ rₖ x/nₖ, and Σₖ (nₖ/n) Sₖ = T − Σₖ (nₖ/n) δₖ δₖᵀ
-/// for tied covariances, T = Σ x xᵀ/n being `second`. A component without rows keeps its place. The error is the first component whose covariance
-/// is not positive definite.
+/// for tied covariances, T = Σ x xᵀ/n being `second`. A component without rows keeps its place. The error is the
+/// first component whose covariance is not positive definite.
 fn maximize(
     gaussians: &Gaussians,
     sums: &Sums,
@@ -215,7 +215,7 @@ impl Em<'_> {
         // Held-out NLL, number of the validation, training NLL, parameters.
         let mut best: Option<(f64, usize, f64, Gaussians)> = None;
         while stop.is_none() {
-            let diverged = |what| Error::Diverged { step: done + loss.len(), what };
+            let diverged = |what| Error::Training(TrainingError::Diverged { step: done + loss.len(), what });
             gaussians = self.maximize(&gaussians, &sums, family).map_err(|k| {
                 diverged(format!("the covariance of component {k} is not positive definite; raise reg_covar"))
             })?;

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gaussians::Gaussians;
 use super::{Covariance, GaussianMixture, GaussianMixtureConfig, Part};
-use crate::error::{Error, Result, check};
+use crate::error::{Error, FileError, Result, check};
 use crate::model::ConditionKind;
 use crate::model::file::{Persist, Stored, Tensor, encode};
 
@@ -121,5 +121,5 @@ fn sum_to_one(shares: &[f64]) -> bool {
 }
 
 fn singular(k: usize) -> Error {
-    Error::Format { what: format!("covariance {k} is not symmetric and positive definite") }
+    Error::File(FileError::Format { what: format!("covariance {k} is not symmetric and positive definite") })
 }

@@ -16,7 +16,7 @@ use super::objective::{Em, Limits, PLATEAU, Run};
 use super::start::start;
 use super::training::Course;
 use super::{ComponentCount, Covariance};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TrainingError};
 use crate::model::Stop;
 use crate::numeric::rng::Streams;
 
@@ -163,7 +163,7 @@ impl Search<'_, '_> {
         let done = course.done;
         let ran = em.run(family, from, limits, done, |loss, validation| course.show(loss, validation));
         match ran {
-            Err(Error::Diverged { .. }) if self.best.is_some() => Ok(None),
+            Err(Error::Training(TrainingError::Diverged { .. })) if self.best.is_some() => Ok(None),
             ran => ran.map(Some),
         }
     }

@@ -10,7 +10,7 @@ use super::search::{Search, TRIAL_ROWS};
 use super::{ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, Part};
 use crate::baseline::{by_class, covariance, joined};
 use crate::engine::{self, Standardizer};
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result, TrainingError};
 use crate::model::{Condition, Dataset, Observer, Step, Stop, TrainOptions, TrainReport};
 use crate::numeric::rng::Streams;
 
@@ -89,9 +89,11 @@ impl GaussianMixture {
             runs.push((share, run));
         }
         let report = report(&runs);
-        *self = GaussianMixture::of(config.clone(), parts, true, Some(n)).map_err(|k| Error::Diverged {
-            step: report.loss.len(),
-            what: format!("the covariance of component {k} is not positive definite; raise reg_covar"),
+        *self = GaussianMixture::of(config.clone(), parts, true, Some(n)).map_err(|k| {
+            Error::Training(TrainingError::Diverged {
+                step: report.loss.len(),
+                what: format!("the covariance of component {k} is not positive definite; raise reg_covar"),
+            })
         })?;
         Ok(report)
     }
@@ -112,7 +114,11 @@ impl GaussianMixture {
             _ => 1,
         };
         if training.nrows() < least {
-            return Err(Error::TooFewRows { what: "data for a mixture", got: training.nrows(), least });
+            return Err(Error::Data(DataError::TooFewRows {
+                what: "data for a mixture",
+                got: training.nrows(),
+                least,
+            }));
         }
         let blocks = |x: ArrayView2<f32>| {
             Blocks::new(config.width(), x.as_standard_layout().as_slice().expect("standard layout"))

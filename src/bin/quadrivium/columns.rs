@@ -1,5 +1,6 @@
 //! The columns of a model, and where they are in a file of rows.
 
+use quadrivium::error::TableError;
 use std::path::Path;
 
 use quadrivium::Error;
@@ -53,8 +54,8 @@ impl Columns {
         self.all.iter().filter(|column| !column.role.is_modeled())
     }
 
-    /// Opens rows in the order of the table. The columns are the ones asked for (`condition` are those of the condition),
-    /// or else those with the names that the model knows, or else, without names, all.
+    /// Opens rows in the order of the table. The columns are the ones asked for (`condition` are those of the
+    /// condition), or else those with the names that the model knows, or else, without names, all.
     pub fn open(&self, data: &Data, condition: &[String]) -> Outcome<Reader> {
         let reader = data.open(&if self.are_named { names(self.all.iter()) } else { Vec::new() })?;
         let (dim, width) = (self.modeled().count(), self.condition().count());
@@ -121,7 +122,7 @@ fn by_name(data: &Data, reader: &Reader, names: &[&str], option: &str) -> Outcom
     let found = reader.names();
     if let Some(name) = names.iter().find(|name| !found.contains(name)) {
         let names_of_all = found.into_iter().map(str::to_owned).collect();
-        let error = Error::NoColumn { name: (*name).to_owned(), names: names_of_all };
+        let error = Error::Table(TableError::NoColumn { name: (*name).to_owned(), names: names_of_all });
         let whose =
             if option == "--condition" { "columns of the model's condition" } else { "model's columns" };
         return Err(Failure::Operation(format!(

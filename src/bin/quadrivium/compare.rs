@@ -12,6 +12,7 @@ use quadrivium::persist::condition_kind;
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, Recipe};
 use quadrivium::seeded;
+use quadrivium::{ConditionKind, LikelihoodKind, LogLikelihood};
 use serde_json::{Value, json};
 
 use crate::condition::{self, of_condition};
@@ -27,13 +28,13 @@ use crate::values::share;
 /// Each model is trained with the defaults of `fit`, after uniform noise was added to rounded columns: on repeated
 /// values a density can grow without bound, and such spikes would decide the ranking.
 ///
-/// With --condition, each model learns p(x|c): likelihoods are of held-out rows given their condition, and each drawn row
-/// has the condition of a training row.
+/// With --condition, each model learns p(x|c): likelihoods are of held-out rows given their condition, and each drawn
+/// row has the condition of a training row.
 ///
-/// Likelihoods are of held-out rows, in nats, and come with their kind, because a bound or an estimate is a weaker claim
-/// than an exact value. "=" marks models that differ from the first by at most one standard error, row by row. Distances
-/// are between drawn and held-out rows, with columns in units of their standard deviation. The line "(training rows)"
-/// measures training rows instead of drawn ones: it shows how far apart two samples are by chance.
+/// Likelihoods are of held-out rows, in nats, and come with their kind, because a bound or an estimate is a weaker
+/// claim than an exact value. "=" marks models that differ from the first by at most one standard error, row by row.
+/// Distances are between drawn and held-out rows, with columns in units of their standard deviation. The line
+/// "(training rows)" measures training rows instead of drawn ones: it shows how far apart two samples are by chance.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -8,14 +8,15 @@ use quadrivium::persist::{Column, Role, condition_of};
 use quadrivium::prelude::*;
 use quadrivium::rand::Rng as _;
 use quadrivium::tables::{Table, Units};
+use quadrivium::{ConditionKind, Error, LogLikelihood};
 
 use crate::failure::{Failure, Outcome, counted, say};
 
 /// What a model is to be conditioned on.
 #[derive(clap::Args)]
 pub struct Asked {
-    /// Learn p(x|c): the columns of the condition c, by names or by numbers starting at 1. The model draws and scores the
-    /// other columns, given these.
+    /// Learn p(x|c): the columns of the condition c, by names or by numbers starting at 1. The model draws and scores
+    /// the other columns, given these.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub condition: Vec<String>,
     /// How to take the condition. Default: as a class if it is one column of at most 100 whole numbers, each in four
@@ -28,7 +29,8 @@ pub struct Asked {
 enum Form {
     /// Each value of the column is a class of its own, unrelated to the others.
     Class,
-    /// The columns are numbers: values close to each other are alike, and values between those of the data may be given.
+    /// The columns are numbers: values close to each other are alike, and values between those of the data may be
+    /// given.
     Vector,
 }
 

@@ -1,5 +1,6 @@
 //! What can end the program, and what it says to people.
 
+use quadrivium::error::{DataError, FileError, TableError};
 use std::fmt;
 use std::io::{self, Write};
 
@@ -47,7 +48,7 @@ const LISTED: usize = 40;
 
 /// A failure that has to do with a file, or a stream, of that name.
 pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
-    if let Error::MixedColumns { columns } = &error {
+    if let Error::Table(TableError::MixedColumns { columns }) = &error {
         let mut lines = vec![format!("{name}: not all columns hold numbers:")];
         lines.extend(columns.iter().take(LISTED).map(|(column, content)| format!("  {column}: {content}")));
         if columns.len() > LISTED {
@@ -61,12 +62,12 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
         return Failure::Lines(lines);
     }
     Failure::Operation(match error {
-        Error::Io { source, .. } => format!("{name}: {source}"),
-        Error::MixedHeader { line, column, found } => format!(
+        Error::File(FileError::Io { source, .. }) => format!("{name}: {source}"),
+        Error::Table(TableError::MixedHeader { line, column, found }) => format!(
             "{name}: line {line} may be a header or a row: column {column} holds {found:?}, other columns hold numbers; \
              choose with --header yes or --header no"
         ),
-        Error::NumberStyle { line, column, name: of, found, thousands, comma } => format!(
+        Error::Table(TableError::NumberStyle { line, column, name: of, found, thousands, comma }) => format!(
             "{name}: line {line}, column {column}: found {found:?}, expected a finite number ({of}){}",
             match (thousands, comma) {
                 (true, true) =>
@@ -93,21 +94,21 @@ pub fn of_writing(name: impl fmt::Display, error: io::Error) -> Failure {
 pub fn of_columns(name: impl fmt::Display, names: &[String], error: Error) -> Failure {
     let named = |column: usize| names.get(column).map_or("", String::as_str);
     match error {
-        Error::ConstantColumn { column, value, rows } => Failure::Operation(format!(
+        Error::Data(DataError::ConstantColumn { column, value, rows }) => Failure::Operation(format!(
             "{name}: column {} holds {} in all {} to train on, and other values only in held-out rows: leave it out with \
              --columns, or hold out fewer rows",
             named(column),
             value as f32,
             counted(rows, "row"),
         )),
-        Error::NarrowColumn { column, sd, mean } => Failure::Operation(format!(
+        Error::Data(DataError::NarrowColumn { column, sd, mean }) => Failure::Operation(format!(
             "{name}: the standard deviation of column {} is {}, too small for f32 next to its mean {}: subtract a \
              constant from the column, or leave it out with --columns",
             named(column),
             sd as f32,
             mean as f32,
         )),
-        Error::Io { .. } | Error::Checkpoint { .. } => error.into(),
+        Error::File(FileError::Io { .. }) | Error::File(FileError::Checkpoint { .. }) => error.into(),
         other => of_file(name, other),
     }
 }

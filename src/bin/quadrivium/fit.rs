@@ -1,3 +1,4 @@
+use quadrivium::error::FileError;
 use std::env;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -13,6 +14,7 @@ use quadrivium::observe::{All, Bar, JsonLines};
 use quadrivium::persist::{self, Column, Persist, condition_kind};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
+use quadrivium::{Checkpoint, Error, LikelihoodKind, Step, Stop, TrainReport};
 
 use crate::condition;
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
@@ -27,8 +29,8 @@ use crate::values::{positive, share_or_none};
 /// Fit a model to rows, and save it.
 ///
 /// The size of the model and its training options follow from the numbers of rows and columns. A message states what
-/// was chosen, and options override any of it. By default some rows are held out, and the model that scored best on them
-/// is kept.
+/// was chosen, and options override any of it. By default some rows are held out, and the model that scored best on
+/// them is kept.
 ///
 /// Ctrl-C, SIGTERM or SIGHUP ends the training after the current step and saves the model; a second one quits at once.
 #[derive(clap::Args)]
@@ -187,7 +189,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     interrupt.saving();
     let report = trained.map_err(|error| match error {
         // A checkpoint could not be written. What was learned is not lost with it.
-        error @ Error::Io { .. } if done > 0 => {
+        error @ Error::File(FileError::Io { .. }) if done > 0 => {
             let saved = match save(model.as_ref(), &columns, &args.output) {
                 Ok(()) => {
                     format!("the model of {} is saved to {}", counted(done, "step"), args.output.display())
@@ -229,7 +231,7 @@ pub fn run(args: &Args) -> Outcome<()> {
 /// Saves the model, to another place if it cannot be written to that one: a training may have taken days.
 fn save(model: &dyn Persist, columns: &[Column], path: &Path) -> Outcome<()> {
     let error = match persist::save_with(model, columns, path) {
-        Err(error @ Error::Io { .. }) => of_file(path.display(), error).to_string(),
+        Err(error @ Error::File(FileError::Io { .. })) => of_file(path.display(), error).to_string(),
         saved => return saved.map_err(|error| of_file(path.display(), error)),
     };
     // A name that nobody can have planted a link under.

@@ -128,9 +128,9 @@ impl Observer for Watch {
     }
 }
 
-/// From here on the first Ctrl-C, SIGTERM or SIGHUP raises the flag. A second signal ends the program. So does the first
-/// if, outside a training, the work does not notice it in time; `lost` is the message then. A signal that the program
-/// was started to ignore, as by `nohup`, stays ignored.
+/// From here on the first Ctrl-C, SIGTERM or SIGHUP raises the flag. A second signal ends the program. So does the
+/// first if, outside a training, the work does not notice it in time; `lost` is the message then. A signal that the
+/// program was started to ignore, as by `nohup`, stays ignored.
 pub fn watch(lost: &'static str) -> Outcome<Watch> {
     let watch = Watch {
         raised: Arc::default(),

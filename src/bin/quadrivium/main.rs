@@ -26,12 +26,12 @@ use failure::{Failure, Outcome, say};
 
 /// Fit generative models to your rows, draw new rows, and score them.
 ///
-/// Rows come from a text file (cells separated by commas, tabs, semicolons, bars or spaces, with or without a header), an
-/// NPY or NPZ file, or standard input ("-"). Results go to standard output or to the file of -o, messages to standard
-/// error.
+/// Rows come from a text file (cells separated by commas, tabs, semicolons, bars or spaces, with or without a
+/// header), an NPY or NPZ file, or standard input ("-"). Results go to standard output or to the file of -o, messages
+/// to standard error.
 ///
-/// The exit code is 0 for success, 1 for failure, 2 for a command that was not understood, 141 if the reader of standard
-/// output has gone, and 128 plus the number of a signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+/// The exit code is 0 for success, 1 for failure, 2 for a command that was not understood, 141 if the reader of
+/// standard output has gone, and 128 plus the number of a signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 ///
 /// RAYON_NUM_THREADS sets the number of threads, which changes no result. QUADRIVIUM_SIMD (avx512, avx2 or scalar)
 /// chooses the instruction set, on which the last digits of results depend.

@@ -20,8 +20,8 @@ use crate::values::temperature;
 /// Rows have the columns of the training data, under the same header. Only a block of rows is in memory at a time, and
 /// the first rows do not depend on how many follow.
 ///
-/// Of a model with a condition, each row has the condition of --given or else, as often as the training data had it, one
-/// of theirs, and is written with it.
+/// Of a model with a condition, each row has the condition of --given or else, as often as the training data had it,
+/// one of theirs, and is written with it.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.

@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
-use quadrivium::error::ConditionError;
+use quadrivium::error::{ConditionError, TrainingError};
 use quadrivium::ndarray::{Array2, Axis, stack};
 use quadrivium::persist::condition_of;
 use quadrivium::prelude::*;
 use quadrivium::rand::RngCore;
 use quadrivium::tables::{Units, dequantize};
+use quadrivium::{Error, LikelihoodKind, LogLikelihood};
 
 use crate::columns::{Columns, load};
 use crate::condition::{score, values_of};
@@ -18,9 +19,9 @@ use crate::seed::Purpose;
 
 /// Score rows with a model: the log-likelihood of each, in nats, as a density in the units of the data.
 ///
-/// Writes a column `nats`, and a column `std_error` if the value is an estimate. A message says which kind of likelihood
-/// it is: exact, a lower bound, an estimate by an ODE or otherwise, or known up to a constant. Only a block of rows is in
-/// memory at a time.
+/// Writes a column `nats`, and a column `std_error` if the value is an estimate. A message says which kind of
+/// likelihood it is: exact, a lower bound, an estimate by an ODE or otherwise, or known up to a constant. Only a
+/// block of rows is in memory at a time.
 ///
 /// A model with a condition c scores log p(x|c): each row's condition is read from the columns that had it in training.
 #[derive(clap::Args)]
@@ -127,7 +128,9 @@ fn numbers(scored: &LogLikelihood) -> Outcome<Array2<f64>> {
 /// The error with its row counted from the start of the data.
 fn at(error: Error, before: usize) -> Error {
     match error {
-        Error::NotConverged { what, budget, row } => Error::NotConverged { what, budget, row: row + before },
+        Error::Training(TrainingError::NotConverged { what, budget, row }) => {
+            Error::Training(TrainingError::NotConverged { what, budget, row: row + before })
+        }
         Error::Condition(ConditionError::UnknownLabel { row, column, value, known }) => {
             let row = row.map(|row| row + before);
             ConditionError::UnknownLabel { row, column, value, known }.into()

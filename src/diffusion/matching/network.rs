@@ -3,7 +3,6 @@ use crate::diffusion::network::{Parametrization, PathNet};
 use crate::diffusion::path::Line;
 use crate::error::Result;
 use crate::nn::Moment;
-use crate::nn::timed::Timed;
 use crate::numeric::Real;
 
 /// The velocity v̂(x, t) of rows at a time each, which is what the network outputs. It is told the time as
@@ -23,19 +22,19 @@ pub(crate) struct Velocity {
 const RESOLUTION: f64 = 1e-3;
 
 /// v̂ starts at 0: an untrained model leaves every row where it is. From a Gaussian source every model does so with
-/// rows beyond 18 standard deviations, where v̂ has faded out; from others, which may be as wide as that, v̂ stays there
-/// what it is at 20.
+/// rows beyond 18 standard deviations, where v̂ has faded out; from others, which may be as wide as that, v̂ stays
+/// there what it is at 20.
 pub(crate) type VelocityNet<F = f32> = PathNet<F, Velocity>;
 
 impl<F: Real> VelocityNet<F> {
     /// The built-in network of a config.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
+    /// [`Error::Config`](crate::Error::Config) for a network that cannot be made.
     pub(crate) fn new(config: &FlowMatchingConfig) -> Result<Self> {
-        let FlowMatchingConfig { dim, hidden, activation, octaves, time_features, condition, .. } = config;
-        let field = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
-        Ok(PathNet::built_in(field.conditional(condition.width()), Self::fades(config), Self::how(config)))
+        let &FlowMatchingConfig { dim, ref network, time_features, condition, .. } = config;
+        let field = network.vector_field(dim, condition.width(), time_features)?;
+        Ok(PathNet::built_in(field, Self::fades(config), Self::how(config)))
     }
 
     pub(super) fn fades(config: &FlowMatchingConfig) -> bool {

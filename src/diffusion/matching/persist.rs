@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use super::{FlowMatching, FlowMatchingConfig, Source, VelocityNet};
 use crate::diffusion::Learned;
-use crate::diffusion::persist::{fits, savable};
+use crate::diffusion::persist::savable;
 use crate::engine::Fitted;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result};
 use crate::model::file::{Persist, Stored, Tensor, encode};
 
-/// The config in a file has no `source`: it is Gaussian. Saving any other is an [`Error::Format`].
+/// The config in a file has no `source`: it is Gaussian. Saving any other is an [`FileError::Format`].
 impl Persist for FlowMatching {
     fn kind() -> &'static str {
         "flow_matching"
@@ -22,7 +22,7 @@ impl Persist for FlowMatching {
         };
         if let Some(found) = found {
             let what = format!("a flow from {found}: only a Gaussian source can be saved");
-            return Err(Error::Format { what });
+            return Err(Error::File(FileError::Format { what }));
         }
         let Learned { parameters, fitted } = &*self.learned;
         encode(Self::kind(), &self.config, fitted, Tensor::parameters(&self.net.layout(), parameters))
@@ -33,11 +33,11 @@ impl Persist for FlowMatching {
         let (config, fitted): (FlowMatchingConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
-        let FlowMatchingConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
-        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
+        let &FlowMatchingConfig { dim, ref network, time_features, condition, .. } = &config;
+        stored.holds(network.vector_field_params(dim, condition.width(), time_features))?;
 
         let net = VelocityNet::new(&config)?;
-        let parameters = stored.parameters(&net.layout())?;
+        let parameters = stored.all_parameters(&net.layout())?;
         Ok(FlowMatching { learned: Arc::new(Learned { parameters, fitted }), guidance: None, net, config })
     }
 }

@@ -43,8 +43,8 @@ impl FlowMatching {
     /// [`sample`](crate::Distribution::sample) does to rows that it draws. Both are in the units of the data.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
-    /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity,
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity,
     /// [`Error::Condition`](crate::Error::Condition) of a model that was trained with conditions alone.
     pub fn transport(&self, x0: ArrayView2<f32>) -> Result<Array2<f32>> {
         let c = unconditional(self)?;
@@ -88,7 +88,7 @@ impl FlowMatching {
     /// [`Error::Config`](crate::Error::Config) for options out of range, or for more than fits into memory.
     ///
     /// ```
-    /// use quadrivium::{prelude::*, seeded};
+    /// use quadrivium::{*, seeded};
     ///
     /// let model = FlowMatching::new(FlowMatchingConfig::default(), &mut seeded(0))?;
     /// let path = model.sample_path(5, &SampleOptions::default(), &mut seeded(1))?;

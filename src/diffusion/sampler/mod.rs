@@ -77,10 +77,10 @@ pub enum Sampler {
 
 /// How a sampler takes the last of the noise away.
 ///
-/// A mode of width s is drawn as wide as s only if the sampler evaluates it at noise levels below s and does not remove
-/// more noise than there is. A mode hardly wider than `sigma_min` is drawn too narrow by an estimate and about as wide as
-/// it is by the flow; on a mode several times as wide the two agree. A single point is drawn as a point by an estimate,
-/// and with a spread of half of `sigma_min` by the flow.
+/// A mode of width s is drawn as wide as s only if the sampler evaluates it at noise levels below s and does not
+/// remove more noise than there is. A mode hardly wider than `sigma_min` is drawn too narrow by an estimate and about
+/// as wide as it is by the flow; on a mode several times as wide the two agree. A single point is drawn as a point by
+/// an estimate, and with a spread of half of `sigma_min` by the flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub enum Finish {

@@ -1,5 +1,6 @@
 //! Conditions, guidance and networks of one's own, in the whole family.
 
+use crate::nn::{Activation, NetworkSpec};
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, array};
@@ -11,8 +12,7 @@ use crate::diffusion::objective::{Drawn, Levels, NoiseMse};
 use crate::diffusion::path::{Line, Path};
 use crate::diffusion::*;
 use crate::engine::{Batch, Loss, Progress};
-use crate::error::Error;
-use crate::nn::timed::Timed;
+use crate::error::{Error, FileError};
 use crate::nn::{Direction, Inputs, VectorField, Weights, Workspace};
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
@@ -46,8 +46,7 @@ fn diffusion(condition: ConditionKind) -> Diffusion {
     let sampler = Sampler::DpmSolver { steps: 25 };
     let config = DiffusionConfig {
         dim: 1,
-        hidden: vec![32, 32],
-        octaves: 1,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 1),
         condition,
         sampler,
         ..Default::default()
@@ -56,14 +55,18 @@ fn diffusion(condition: ConditionKind) -> Diffusion {
 }
 
 fn matching(condition: ConditionKind) -> FlowMatching {
-    let config =
-        FlowMatchingConfig { dim: 1, hidden: vec![32, 32], octaves: 1, condition, ..Default::default() };
+    let config = FlowMatchingConfig {
+        dim: 1,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 1),
+        condition,
+        ..Default::default()
+    };
     FlowMatching::new(config, &mut seeded(2)).unwrap()
 }
 
 fn trained<M: Generative>(mut model: M, data: &Dataset, steps: usize) -> M {
     let options = TrainOptions { steps, batch: 128, ..Default::default() };
-    model.train(data, &options, &mut seeded(3), &mut Silent).unwrap();
+    model.train(data, &options, &mut seeded(3), &mut NoObserver).unwrap();
     model
 }
 
@@ -71,7 +74,8 @@ fn nats(model: &dyn Distribution, x: &Array2<f32>) -> Array1<f64> {
     model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap().nats().unwrap().clone()
 }
 
-/// p(x|c) = N(mean, sd²): it integrates to 1, its log-density is near the truth's, and draws have the moments of the density.
+/// p(x|c) = N(mean, sd²): it integrates to 1, its log-density is near the truth's, and draws have the moments of the
+/// density.
 fn is_normal(name: &str, model: &dyn Distribution, mean: f32, sd: f32) {
     let cell = 0.04;
     let lattice = Array2::from_shape_fn((300, 1), |(k, _)| cell * (k as f32 - 149.5));
@@ -151,7 +155,13 @@ fn rows_with_their_own_conditions_are_as_alone() {
         Box::new(trained(matching(CLASSES), &data, 30)),
         Box::new(trained(
             ScoreModel::new(
-                ScoreConfig { dim: 1, hidden: vec![8], levels: 3, condition: CLASSES, ..Default::default() },
+                ScoreConfig {
+                    dim: 1,
+                    network: NetworkSpec::mlp([8], Activation::Silu, 4),
+                    levels: 3,
+                    condition: CLASSES,
+                    ..Default::default()
+                },
                 &mut seeded(2),
             )
             .unwrap(),
@@ -298,7 +308,7 @@ fn guidance_has_no_likelihood_and_says_against_what_it_cannot_be() {
     // Against an earlier state something does.
     let mut later = model.clone();
     later
-        .train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut seeded(3), &mut Silent)
+        .train(&data, &TrainOptions { steps: 20, ..Default::default() }, &mut seeded(3), &mut NoObserver)
         .unwrap();
     let weaker = Guidance { against: Against::Weaker(model.clone()), ..Default::default() };
     assert_ne!(draw(&later.with_guidance(weaker).unwrap()), draw(&later));
@@ -337,10 +347,8 @@ fn matched_rows_have_no_condition() {
 #[test]
 fn a_network_of_ones_own_trains_draws_and_scores() {
     let data = by_class(300);
-    let DiffusionConfig { dim, hidden, activation, octaves, time_features, .. } =
-        diffusion(CLASSES).config().clone();
-    let network =
-        Arc::new(Timed::new(dim, &hidden, activation, octaves, time_features).unwrap().conditional(3));
+    let DiffusionConfig { dim, network, time_features, .. } = diffusion(CLASSES).config().clone();
+    let network = network.vector_field::<f32>(dim, 3, time_features).unwrap();
     let x = array![[0.2], [-1.0]];
     let answers = |model: &dyn Generative| {
         let given = model.given(&Condition::class(1)).unwrap();
@@ -357,10 +365,10 @@ fn a_network_of_ones_own_trains_draws_and_scores() {
     #[cfg(feature = "safetensors")]
     {
         use crate::persist::Persist;
-        assert!(matches!(own.to_bytes(), Err(Error::Format { .. })));
-        assert!(matches!(own_flow.to_bytes(), Err(Error::Format { .. })));
+        assert!(matches!(own.to_bytes(), Err(Error::File(FileError::Format { .. }))));
+        assert!(matches!(own_flow.to_bytes(), Err(Error::File(FileError::Format { .. }))));
         let guided = trained(diffusion(CLASSES), &data, 2).with_guidance(Guidance::default()).unwrap();
-        assert!(matches!(guided.to_bytes(), Err(Error::Format { .. })));
+        assert!(matches!(guided.to_bytes(), Err(Error::File(FileError::Format { .. }))));
     }
     let other = DiffusionConfig { dim: 2, ..config.clone() };
     let refused = Diffusion::with_network(other, network.clone(), &mut seeded(2));
@@ -374,8 +382,11 @@ fn a_network_of_ones_own_trains_draws_and_scores() {
 #[test]
 fn a_velocity_ends_at_20_standard_deviations() {
     let toy = crate::worlds::Toy::moons(0.1).unwrap();
-    let config =
-        FlowMatchingConfig { source: Source::Toy(toy), hidden: vec![8], octaves: 1, ..Default::default() };
+    let config = FlowMatchingConfig {
+        source: Source::Toy(toy),
+        network: NetworkSpec::mlp([8], Activation::Silu, 1),
+        ..Default::default()
+    };
     let net: VelocityNet<f64> = VelocityNet::new(&config).unwrap();
     let mut p = vec![0.0; net.num_params()];
     net.init(&mut p, &mut seeded(0));
@@ -386,8 +397,8 @@ fn a_velocity_ends_at_20_standard_deviations() {
     assert_ne!(at([20.0, -20.0]), at([19.0, -20.0]));
 }
 
-/// p(x|c) = N(0, 1) and p(x) = N(0, 2) in one column, whose predictions are known: E[v | x] of a diffusion (with α² + σ²
-/// = 1), or of straight lines.
+/// p(x|c) = N(0, 1) and p(x) = N(0, 2) in one column, whose predictions are known: E[v | x] of a diffusion (with α² +
+/// σ² = 1), or of straight lines.
 #[derive(Debug)]
 struct Known {
     lines: bool,
@@ -491,8 +502,7 @@ fn guidance_trades_diversity_for_adherence() {
     });
     let data = Dataset::new(x).unwrap().with_condition(Condition::Class(classes)).unwrap();
     let config = DiffusionConfig {
-        hidden: vec![48, 48],
-        octaves: 1,
+        network: NetworkSpec::mlp([48, 48], Activation::Silu, 1),
         condition: ConditionKind::Class { classes: 8 },
         sampler: Sampler::DpmSolver { steps: 12 },
         ..Default::default()

@@ -2,6 +2,7 @@ mod conditions;
 mod options;
 mod theory;
 
+use crate::nn::{Activation, NetworkSpec};
 use std::f64::consts::TAU;
 
 use approx::assert_relative_eq;
@@ -12,7 +13,7 @@ use super::objective::{Drawn, Ends as _};
 use super::*;
 use crate::engine::transport;
 use crate::engine::{Batch, Loss as _, Progress};
-use crate::model::{Silent, TraceEstimator};
+use crate::model::{NoObserver, TraceEstimator};
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
 use crate::testing::{assert_close, check_gradient, normals};
@@ -21,7 +22,12 @@ use crate::worlds::Toy;
 const START: Progress = Progress { step: 0, steps: 1 };
 
 pub(super) fn small() -> DiffusionConfig {
-    DiffusionConfig { hidden: vec![8, 6], octaves: 2, time_features: 4, timesteps: 20, ..Default::default() }
+    DiffusionConfig {
+        network: NetworkSpec::mlp([8, 6], Activation::Silu, 2),
+        time_features: 4,
+        timesteps: 20,
+        ..Default::default()
+    }
 }
 
 /// Parameters none of which is zero, so that every path carries something.
@@ -119,7 +125,7 @@ fn trained(config: DiffusionConfig, steps: usize) -> (Diffusion, Toy) {
     let data = Dataset::new(toy.sample(4_000, &mut seeded(10))).unwrap();
     let mut model = Diffusion::new(config, &mut seeded(11)).unwrap();
     let options = TrainOptions { steps, batch: 128, ..TrainOptions::default() };
-    model.train(&data, &options, &mut seeded(12), &mut Silent).unwrap();
+    model.train(&data, &options, &mut seeded(12), &mut NoObserver).unwrap();
     (model, toy)
 }
 
@@ -129,7 +135,10 @@ fn nats(model: &Diffusion, x: &Array2<f32>) -> ndarray::Array1<f64> {
 
 #[test]
 fn recovers_a_known_density() {
-    let config = DiffusionConfig { hidden: vec![64, 64], octaves: 3, ..DiffusionConfig::default() };
+    let config = DiffusionConfig {
+        network: NetworkSpec::mlp([64, 64], Activation::Silu, 3),
+        ..DiffusionConfig::default()
+    };
     let (model, toy) = trained(config, 1200);
     let test = toy.sample(500, &mut seeded(13));
     let truth = toy.log_density(test.view()).unwrap();
@@ -169,8 +178,7 @@ fn draws_as_likely_rows(model: &Diffusion, toy: &Toy) {
 #[test]
 fn an_exploding_process_trains_and_draws_too() {
     let config = DiffusionConfig {
-        hidden: vec![64, 64],
-        octaves: 3,
+        network: NetworkSpec::mlp([64, 64], Activation::Silu, 3),
         schedule: Schedule::Continuous(Sde::EXPLODING),
         ..DiffusionConfig::default()
     };
@@ -189,8 +197,13 @@ fn an_exploding_process_trains_and_draws_too() {
 fn an_untrained_model_draws_what_its_steps_say() {
     let spread = |reverse_variance, temperature: f64| {
         let (schedule, timesteps) = (Schedule::Cosine, 10);
-        let config =
-            DiffusionConfig { reverse_variance, schedule, timesteps, hidden: vec![2], ..Default::default() };
+        let config = DiffusionConfig {
+            reverse_variance,
+            schedule,
+            timesteps,
+            network: NetworkSpec::mlp([2], Activation::Silu, 4),
+            ..Default::default()
+        };
         let config = DiffusionConfig { finish: Finish::Estimate, ..config };
         let model = Diffusion::new(config, &mut seeded(0)).unwrap();
         let x = model.sample(3_000, &SampleOptions { temperature }, &mut seeded(1)).unwrap().x;
@@ -228,7 +241,11 @@ fn an_untrained_model_is_standard_normal() {
 
 #[test]
 fn the_seed_of_the_likelihood_moves_its_probes_alone() {
-    let config = |divergence| DiffusionConfig { hidden: vec![16], divergence, ..small() };
+    let config = |divergence| DiffusionConfig {
+        network: NetworkSpec::mlp([16], Activation::Silu, 2),
+        divergence,
+        ..small()
+    };
     let score = |divergence, seed, x: &Array2<f32>| {
         let (model, _) = trained(config(divergence), 30);
         match model.log_likelihood(x.view(), &LikelihoodOptions { seed }).unwrap() {
@@ -275,7 +292,7 @@ fn a_view_shares_the_parameters_until_one_trains() {
     let before = nats(&view, &x);
     let data = Dataset::new(toy.sample(100, &mut seeded(0))).unwrap();
     let options = TrainOptions { steps: 3, ..TrainOptions::default() };
-    model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
+    model.train(&data, &options, &mut seeded(0), &mut NoObserver).unwrap();
     assert_eq!(nats(&view, &x), before);
     assert_ne!(nats(&model, &x), before);
 }
@@ -310,7 +327,13 @@ fn paths_end_in_the_rows_that_are_drawn() {
 
 #[test]
 fn far_rows_score_low_and_the_farther_the_lower() {
-    let (model, _) = trained(DiffusionConfig { hidden: vec![32, 32], ..DiffusionConfig::default() }, 100);
+    let (model, _) = trained(
+        DiffusionConfig {
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 4),
+            ..DiffusionConfig::default()
+        },
+        100,
+    );
     let distances = [10.0, 30.0, 1e2, 1e3, 1e5, 1e9, f32::MAX];
     let scores = nats(&model, &Array2::from_shape_fn((7, 2), |(r, _)| distances[r]));
     assert!(scores[0] < -10.0, "{scores}");
@@ -326,7 +349,7 @@ fn beyond_the_reach_the_density_is_the_normal_one() {
     });
     let mut model = Diffusion::new(small(), &mut seeded(0)).unwrap();
     let options = TrainOptions { steps: 200, ..TrainOptions::default() };
-    model.train(&Dataset::new(data).unwrap(), &options, &mut seeded(2), &mut Silent).unwrap();
+    model.train(&Dataset::new(data).unwrap(), &options, &mut seeded(2), &mut NoObserver).unwrap();
     let units = &model.learned.fitted.standardizer;
     let far = [19.0, 21.0, -68.0, 150.0, 1e4, 2e6, -1e20];
     let mut x = Array2::from_shape_fn((7, 2), |(r, c)| if c == r % 2 { far[r] } else { 0.7 });

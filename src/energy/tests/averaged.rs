@@ -26,7 +26,7 @@ fn an_energy_uses_its_average() {
     };
     let options = wild(&mut config.optimizer);
     let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
-    let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+    let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
     let answers = |model: &EnergyModel| (drawn(model, 20), estimate(model, &moons(500, 0).x().to_owned()).0);
     let before = answers(&model);
 

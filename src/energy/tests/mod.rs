@@ -6,6 +6,7 @@ mod conditions;
 mod derivatives;
 mod options;
 
+use crate::nn::NetworkSpec;
 use ndarray::{Array1, Array2, array, s};
 
 use super::likelihood::RESOLVED;
@@ -22,7 +23,12 @@ const CHAINS: EnergyTraining =
 
 fn small(training: EnergyTraining) -> EnergyConfig {
     let langevin = Langevin { steps: 30, ..Default::default() };
-    EnergyConfig { hidden: vec![12, 10], octaves: 1, training, langevin, ..Default::default() }
+    EnergyConfig {
+        network: NetworkSpec::mlp([12, 10], Activation::Silu, 1),
+        training,
+        langevin,
+        ..Default::default()
+    }
 }
 
 fn options(steps: usize) -> TrainOptions {
@@ -31,7 +37,7 @@ fn options(steps: usize) -> TrainOptions {
 
 fn trained(config: EnergyConfig, data: &Dataset, options: &TrainOptions) -> EnergyModel {
     let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
-    model.train(data, options, &mut seeded(2), &mut Silent).unwrap();
+    model.train(data, options, &mut seeded(2), &mut NoObserver).unwrap();
     model
 }
 
@@ -66,8 +72,7 @@ fn chains_learn_a_known_density() {
     let data = Dataset::new(toy.sample(20_000, &mut seeded(0))).unwrap();
     let config = EnergyConfig {
         dim: 1,
-        hidden: vec![32, 32],
-        octaves: 2,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 2),
         normalization: Normalization::Quadrature { intervals: 512 },
         ..small(CHAINS)
     };
@@ -88,8 +93,7 @@ fn denoising_learns_the_blurred_density_not_the_sharp_one() {
     let data = Dataset::new(toy.sample(20_000, &mut seeded(0))).unwrap();
     let config = EnergyConfig {
         dim: 1,
-        hidden: vec![32, 32],
-        octaves: 2,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 2),
         normalization: Normalization::Quadrature { intervals: 512 },
         ..small(EnergyTraining::DenoisingScoreMatching { sigma })
     };
@@ -139,7 +143,15 @@ fn chains_have_the_moments_of_a_known_energy() {
 fn the_estimate_integrates_to_one_and_knows_its_error() {
     let data = Dataset::new(Toy::moons(0.1).unwrap().sample(2_000, &mut seeded(0))).unwrap();
     let normalization = Normalization::Quadrature { intervals: 256 };
-    let model = trained(EnergyConfig { normalization, octaves: 3, ..small(CHAINS) }, &data, &options(150));
+    let model = trained(
+        EnergyConfig {
+            normalization,
+            network: NetworkSpec::mlp([12, 10], Activation::Silu, 3),
+            ..small(CHAINS)
+        },
+        &data,
+        &options(150),
+    );
     // An even lattice in the units of the data, unlike the rule's.
     let (n, low, high) = (400, [-9.0, -6.0], [10.0, 6.5]);
     let at = |k: usize, c: usize| low[c] + (k as f64 + 0.5) / n as f64 * (high[c] - low[c]);
@@ -203,7 +215,7 @@ fn any_number_of_columns() {
         for training in [CHAINS, EnergyTraining::DenoisingScoreMatching { sigma: 0.2 }] {
             let rng = &mut seeded(0);
             let mut model = EnergyModel::new(EnergyConfig { dim, ..small(training) }, rng).unwrap();
-            model.train(&data, &options(3), rng, &mut Silent).unwrap();
+            model.train(&data, &options(3), rng, &mut NoObserver).unwrap();
             let x = drawn(&model, 60);
             assert!(x.dim() == (60, dim) && x.iter().all(|x| x.is_finite()));
             let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
@@ -225,7 +237,7 @@ fn threads_do_not_move_a_bit() {
             let mut model =
                 EnergyModel::new(EnergyConfig { normalization, ..small(training) }, &mut seeded(1)).unwrap();
             let options = TrainOptions { shards: 3, validation: 0.2, ..options(6) };
-            let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+            let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
             (report, drawn(&model, 130), estimate(&model, &moons(500, 0).x().to_owned()))
         })
     };
@@ -249,7 +261,7 @@ fn chains_go_on_from_step_to_step() {
         config.optimizer.lr = 1e-30;
         let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
         let options = TrainOptions { batch: 64, ..options(80) };
-        let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+        let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
         report.parts[1].1[40..].iter().sum::<f64>() / 40.0
     };
     // Started at N(0, I), E = ‖z‖²/2w² has the mean 1/w² = 11; in the end 1, were it not for the steps' bias.
@@ -295,7 +307,8 @@ fn wells_between_the_nodes_are_found_or_told() {
         terms.sum::<f64>().ln_1p()
     };
     for (dim, octaves, a, intervals) in [(1, 9, 40.0, 128), (2, 5, 12.0, 16)] {
-        let config = EnergyConfig { dim, hidden: vec![], octaves, ..small(CHAINS) };
+        let config =
+            EnergyConfig { dim, network: NetworkSpec::mlp([], Activation::Silu, octaves), ..small(CHAINS) };
         let mut model = EnergyModel::new(config, &mut seeded(0)).unwrap();
         // The weights of the last cosines, before the bias.
         let average = &mut model.parameters.average;

@@ -1,16 +1,20 @@
 //! What each option does, and the options that are refused.
 
 use super::*;
+use crate::error::TrainingError;
+use crate::nn::NetworkSpec;
+use crate::testing::residual;
 
 #[test]
 fn every_option_of_an_energy_matters() {
     type Change = fn(&mut EnergyConfig);
     let rows = |config| drawn(&trained(config, &moons(500, 0), &options(4)), 20);
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
-    let changes: [Change; 10] = [
-        |c| c.hidden = vec![12, 9],
-        |c| c.activation = Activation::Tanh,
-        |c| c.octaves = 2,
+    let changes: [Change; 11] = [
+        |c| c.network = residual(),
+        |c| c.network = NetworkSpec::mlp([12, 9], Activation::Silu, 1),
+        |c| c.network = NetworkSpec::mlp([12, 10], Activation::Tanh, 1),
+        |c| c.network = NetworkSpec::mlp([12, 10], Activation::Silu, 2),
         |c| c.width = 1.5,
         |c| c.langevin.steps = 31,
         |c| c.langevin.candidates = 0.5,
@@ -42,14 +46,14 @@ fn every_option_of_an_energy_matters() {
 fn held_out_rows_are_measured_and_patience_is_refused_where_it_means_nothing() {
     let held = TrainOptions { validation: 0.2, validate_every: 2, ..options(5) };
     let mut model = EnergyModel::new(small(CHAINS), &mut seeded(1)).unwrap();
-    let report = model.train(&moons(500, 0), &held, &mut seeded(2), &mut Silent).unwrap();
+    let report = model.train(&moons(500, 0), &held, &mut seeded(2), &mut NoObserver).unwrap();
     assert_eq!(report.validation.iter().map(|v| v.0).collect::<Vec<_>>(), [2, 4, 5]);
     let patient = TrainOptions { patience: Some(3), ..held };
-    let refused = model.train(&moons(500, 0), &patient, &mut seeded(2), &mut Silent);
+    let refused = model.train(&moons(500, 0), &patient, &mut seeded(2), &mut NoObserver);
     assert!(matches!(refused, Err(Error::Config { field: "TrainOptions::patience", .. })), "{refused:?}");
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
     let mut model = EnergyModel::new(small(denoising), &mut seeded(1)).unwrap();
-    assert!(model.train(&moons(500, 0), &patient, &mut seeded(2), &mut Silent).is_ok());
+    assert!(model.train(&moons(500, 0), &patient, &mut seeded(2), &mut NoObserver).is_ok());
 }
 
 #[test]
@@ -58,8 +62,8 @@ fn a_divergence_leaves_the_last_good_parameters() {
         let mut config = small(training);
         (config.optimizer.lr, config.optimizer.warmup) = (1e30, 0);
         let mut model = EnergyModel::new(config, &mut seeded(1)).unwrap();
-        let run = model.train(&moons(500, 0), &options(50), &mut seeded(2), &mut Silent);
-        assert!(matches!(run, Err(Error::Diverged { .. })), "{training:?}: {run:?}");
+        let run = model.train(&moons(500, 0), &options(50), &mut seeded(2), &mut NoObserver);
+        assert!(matches!(run, Err(Error::Training(TrainingError::Diverged { .. }))), "{training:?}: {run:?}");
         assert!(model.parameters.p.iter().chain(&model.parameters.average).all(|p| p.is_finite()));
         assert!(drawn(&model, 50).iter().all(|x| x.is_finite()));
     }
@@ -92,8 +96,8 @@ fn a_config_out_of_range_is_named() {
     }
     let bad: [(&str, Spoil); 14] = [
         ("EnergyConfig::dim", |c| c.dim = 0),
-        ("EnergyConfig::hidden", |c| c.hidden = vec![4, 0]),
-        ("EnergyConfig::octaves", |c| c.octaves = 15),
+        ("EnergyConfig::network", |c| c.network = NetworkSpec::mlp([4, 0], Activation::Silu, 5)),
+        ("EnergyConfig::network", |c| c.network = c.network.clone().with_octaves(15)),
         ("EnergyConfig::width", |c| c.width = 0.0),
         ("Langevin::steps", |c| c.langevin.steps = 0),
         ("Langevin::steps", |c| c.langevin.steps = usize::MAX - 1),
@@ -107,7 +111,9 @@ fn a_config_out_of_range_is_named() {
         ("EnergyConfig::normalization", |c| {
             (c.dim, c.normalization) = (3, Normalization::Quadrature { intervals: 8 })
         }),
-        ("Activation::LeakyRelu::slope", |c| c.activation = Activation::LeakyRelu { slope: f64::NAN }),
+        ("Activation::LeakyRelu::slope", |c| {
+            c.network = NetworkSpec::mlp([4], Activation::LeakyRelu { slope: f64::NAN }, 5)
+        }),
         ("OptimizerConfig::lr", |c| c.optimizer.lr = -1.0),
     ];
     for (name, spoil) in bad {

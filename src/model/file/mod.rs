@@ -17,13 +17,13 @@ pub(crate) use self::parts::{Composition, encode_parts};
 pub(crate) use self::read::read;
 use self::upgrade::upgraded;
 use crate::engine::Parameters;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result};
 use crate::file::{self, Digest};
 use crate::model::Generative;
 use crate::nn::Layout;
 
 /// The newest format that this version reads, and the one that it writes. It reads all from 1.
-pub const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 3;
 
 /// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
 pub trait Persist: Generative {
@@ -36,14 +36,14 @@ pub trait Persist: Generative {
     /// The bytes of the file. The same model gives the same.
     ///
     /// # Errors
-    /// [`Error::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching) whose source is not
-    /// Gaussian.
+    /// [`FileError::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching)
+    /// whose source is not Gaussian.
     fn to_bytes(&self) -> Result<Vec<u8>>;
 
     /// The model of such bytes.
     ///
     /// # Errors
-    /// [`Error::Format`] for bytes that are no file of this kind, or a damaged one; [`Error::FormatVersion`]
+    /// [`FileError::Format`] for bytes that are no file of this kind, or a damaged one; [`FileError::FormatVersion`]
     /// for a later format; [`Error::Config`] for a config that `new` would refuse.
     fn from_bytes(bytes: &[u8]) -> Result<Self>
     where
@@ -52,7 +52,7 @@ pub trait Persist: Generative {
     /// Writes the model to `path`, replacing what is there, all or nothing: see [`save`](crate::persist::save).
     ///
     /// # Errors
-    /// As [`to_bytes`](Persist::to_bytes), and [`Error::Io`].
+    /// As [`to_bytes`](Persist::to_bytes), and [`FileError::Io`].
     fn save(&self, path: impl AsRef<Path>) -> Result<()>
     where
         Self: Sized,
@@ -63,7 +63,7 @@ pub trait Persist: Generative {
     /// Reads a model of this kind from `path`.
     ///
     /// # Errors
-    /// As [`from_bytes`](Persist::from_bytes), and [`Error::Io`].
+    /// As [`from_bytes`](Persist::from_bytes), and [`FileError::Io`].
     fn load(path: impl AsRef<Path>) -> Result<Self>
     where
         Self: Sized,
@@ -82,7 +82,7 @@ pub(crate) const COLUMNS: &str = "quadrivium.columns";
 const TRAINING: &str = "training.";
 
 pub(crate) fn broken(what: impl Into<String>) -> Error {
-    Error::Format { what: what.into() }
+    Error::File(FileError::Format { what: what.into() })
 }
 
 pub(crate) fn bad_json(error: serde_json::Error) -> Error {
@@ -193,7 +193,7 @@ struct Said {
 /// The file of a model.
 ///
 /// # Errors
-/// [`Error::Format`] for a number that is not finite: such a model would not load.
+/// [`FileError::Format`] for a number that is not finite: such a model would not load.
 pub(crate) fn encode<C: Serialize, F: Serialize>(
     kind: &str,
     config: &C,
@@ -282,13 +282,13 @@ pub(crate) struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     /// # Errors
-    /// [`Error::Format`] for bytes that are not such a file, [`Error::FormatVersion`] for a newer one.
+    /// [`FileError::Format`] for bytes that are not such a file, [`FileError::FormatVersion`] for a newer one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let (mut header, data) = split(bytes)?;
         let envelope = header.metadata.remove(ENTRY).expect("a header of ours has it");
         let Version { format } = serde_json::from_str(&envelope).map_err(bad_json)?;
         if format > FORMAT {
-            return Err(Error::FormatVersion { found: format, newest: FORMAT });
+            return Err(Error::File(FileError::FormatVersion { found: format, newest: FORMAT }));
         }
         if format == 0 {
             return Err(broken("format 0: the first was 1"));
@@ -317,9 +317,10 @@ impl<'a> Stored<'a> {
         }
     }
 
-    /// Kind, library and config as they stand.
+    /// Kind, library and config, by the rules of the newest format.
     pub fn said(&self) -> Result<(String, String, String)> {
-        let Said { kind, library, config } = serde_json::from_str(self.model.get()).map_err(bad_json)?;
+        let model = upgraded(self.format, self.model.get())?;
+        let Said { kind, library, config } = serde_json::from_str(&model).map_err(bad_json)?;
         Ok((kind, library, config.get().to_string()))
     }
 
@@ -344,6 +345,17 @@ impl<'a> Stored<'a> {
     pub fn count(&self, expected: usize) -> Result<()> {
         let found = self.header.tensors.len();
         if found == expected { Ok(()) } else { Err(broken(format!("{found} tensors: expected {expected}"))) }
+    }
+
+    /// Refuses a config of networks that have not as many parameters as the file, where a model is nothing else, before
+    /// anything is made of its sizes.
+    pub fn holds(&self, params: usize) -> Result<()> {
+        // Of each there is the average and the one that training goes on from.
+        let found = self.data.len() / (2 * size_of::<f32>());
+        match params == found {
+            true => Ok(()),
+            false => Err(broken(format!("the config has {params} parameters, and the file {found}"))),
+        }
     }
 
     /// Refuses a config whose networks the file cannot hold, before anything is made of its sizes: `tensors`
@@ -395,6 +407,12 @@ impl<'a> Stored<'a> {
         let numbers: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         all_finite(name, numbers.iter().all(|v| v.is_finite()))?;
         Ok(numbers)
+    }
+
+    /// Both copies of the numbers of a network that is all that the file holds.
+    pub fn all_parameters(&self, layout: &Layout) -> Result<Parameters> {
+        self.count(2 * layout.tensors().len())?;
+        self.parameters(layout)
     }
 
     /// Both copies of a network's numbers. All shapes are compared before the first is read.

@@ -17,7 +17,7 @@ const DEEPEST: usize = 64;
 /// The file of a composition of parts, each by its name and the bytes of its own file.
 ///
 /// # Errors
-/// [`Error::Format`](crate::Error::Format) for a part that is no file.
+/// [`FileError::Format`](crate::error::FileError::Format) for a part that is no file.
 pub(crate) fn encode_parts<C: Serialize>(
     kind: &str,
     config: &C,
@@ -47,7 +47,7 @@ pub(crate) struct Composition<C> {
 
 impl<C: DeserializeOwned> Composition<C> {
     /// # Errors
-    /// [`Error::Format`](crate::Error::Format) for a file of another kind, a damaged one, tensors that belong to no part
+    /// [`FileError::Format`](crate::error::FileError::Format) for a file of another kind, a damaged one, tensors that belong to no part
     /// and parts too deep within each other.
     pub fn read(stored: &Stored, kind: &str) -> Result<Self> {
         let deepest = depth(stored.model.get());

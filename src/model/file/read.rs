@@ -3,12 +3,12 @@ use std::io::Read;
 use std::path::Path;
 
 use super::container::extent;
-use crate::error::{Error, Result};
+use crate::error::{Error, FileError, Result};
 
 /// The bytes of a model's file, and no more than one byte beyond what its header announces: a file of another
 /// kind, or an endless one, is not read through.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    let named = |source| Error::Io { path: path.display().to_string(), source };
+    let named = |source| Error::File(FileError::Io { path: path.display().to_string(), source });
     let file = File::open(path).map_err(named)?;
     let mut bytes = Vec::new();
     loop {

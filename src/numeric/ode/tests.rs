@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::TrainingError;
 
 /// y₁′ = y₂, y₂′ = −y₁ + t with y(0) = (1, 1): y = (cos t + t, 1 − sin t).
 fn forced(_: &[usize], t: &[f64], y: &[f64], dy: &mut [f64]) {
@@ -107,10 +108,13 @@ fn what_cannot_be_reached_is_an_error() {
     };
     let run = |end| integrate(solver, (0.0, end), 1, 3000, &mut [1.0, 1.0], &mut Scratch::default(), blows);
     assert!(run(0.9).is_ok());
-    assert!(matches!(run(1.5), Err(Error::NotConverged { budget: 3000, row: 1, .. })));
+    assert!(matches!(
+        run(1.5),
+        Err(Error::Training(TrainingError::NotConverged { budget: 3000, row: 1, .. }))
+    ));
     let nan = |_: &[usize], _: &[f64], _: &[f64], dy: &mut [f64]| dy.fill(f64::NAN);
     let lost = integrate(solver, (0.0, 1.0), 1, 500, &mut [1.0], &mut Scratch::default(), nan);
-    assert!(matches!(lost, Err(Error::NotConverged { row: 0, .. })));
+    assert!(matches!(lost, Err(Error::Training(TrainingError::NotConverged { row: 0, .. }))));
 }
 
 #[test]

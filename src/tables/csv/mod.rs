@@ -24,7 +24,7 @@ use records::Records;
 use super::reader::unreadable;
 use super::selection::Selection;
 use super::units::WHOLE_ANYWAY;
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result, TableError};
 
 /// Whether the first line of a text table names its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,7 +121,7 @@ impl<R: BufRead> TextRows<R> {
         text.set_position(comments.bytes as u64);
         let mut records = Records::new(text.chain(reader), separator, options.comment, comments.lines + 1);
         if !records.advance()? {
-            return Err(Error::TooFewRows { what: "the table", got: 0, least: 1 });
+            return Err(Error::Data(DataError::TooFewRows { what: "the table", got: 0, least: 1 }));
         }
         let first =
             First { cells: records.cells().map(text_of).collect(), quoted, options, line: records.line() };
@@ -222,17 +222,23 @@ impl<R: BufRead> TextRows<R> {
         let (sample, _) = self.records.reader().get_ref();
         let sample = &sample.get_ref()[self.first_at..];
         if let Some(columns) = survey::mixed(sample, self.headed, self.separator, &self.options, selection) {
-            return Error::MixedColumns { columns };
+            return Error::Table(TableError::MixedColumns { columns });
         }
         let (line, name) = (self.records.line(), selection.names()[column].clone());
         let (found, column) = (shortened(cell.trim()), column + 1);
         if is_missing(cell) {
-            return Error::MissingValue { line: Some(line), row: self.row, column, name, found };
+            return Error::Table(TableError::MissingValue {
+                line: Some(line),
+                row: self.row,
+                column,
+                name,
+                found,
+            });
         }
         let style = |decimal| self.options.decimal == Decimal::Plain && number(cell, decimal).is_some();
         let (thousands, comma) = (style(Decimal::Point), style(Decimal::Comma));
         if thousands || comma {
-            return Error::NumberStyle { line, column, name, found, thousands, comma };
+            return Error::Table(TableError::NumberStyle { line, column, name, found, thousands, comma });
         }
         // What reads as infinite and is not called so.
         let beyond = bare(cell).parse::<f64>().is_ok() && cell.contains(|c: char| c.is_ascii_digit());
@@ -241,7 +247,7 @@ impl<R: BufRead> TextRows<R> {
             true => format!("a number within ±1.8e308, the range of f64 ({name})"),
             false => format!("a finite number ({name}){hint}"),
         };
-        Error::Parse { line, column, found, expected }
+        Error::Table(TableError::Parse { line, column, found, expected })
     }
 }
 
@@ -295,7 +301,7 @@ impl First {
         let name = columns.clone().find(|&column| !is_value(column));
         if let (Some(column), true) = (name, columns.any(is_number)) {
             let (column, found) = (column + 1, shortened(&self.cells[column]));
-            return Err(Error::MixedHeader { line: self.line, column, found });
+            return Err(Error::Table(TableError::MixedHeader { line: self.line, column, found }));
         }
         if name.is_none() {
             let counts = |from: usize| {
@@ -337,7 +343,12 @@ fn cells_of(text: &str, separator: u8) -> Vec<String> {
 
 /// `column` counts from 0 here, from 1 in the message.
 fn parse(line: u64, column: usize, found: &str, expected: impl Into<String>) -> Error {
-    Error::Parse { line, column: column + 1, found: shortened(found), expected: expected.into() }
+    Error::Table(TableError::Parse {
+        line,
+        column: column + 1,
+        found: shortened(found),
+        expected: expected.into(),
+    })
 }
 
 /// A hostile cell is as long as its line.

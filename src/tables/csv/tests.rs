@@ -1,3 +1,4 @@
+use crate::error::{DataError, TableError};
 use ndarray::{Array2, array};
 
 use super::*;
@@ -34,7 +35,7 @@ fn a_first_line_of_numbers_is_a_row() {
     assert!(with(Header::Present).is_named() && !with(Header::Detect).is_named());
     assert_eq!(with(Header::Present).table(9).unwrap().x, array![[3.0, 4.0]]);
     let named = TableReader::new("a,b\n3,4\n".as_bytes(), Header::Absent).unwrap().table(9);
-    assert!(matches!(named, Err(Error::Parse { line: 1, column: 1, .. })));
+    assert!(matches!(named, Err(Error::Table(TableError::Parse { line: 1, column: 1, .. }))));
 }
 
 #[test]
@@ -57,7 +58,10 @@ fn names_that_look_like_values_are_quoted() {
 fn a_first_line_of_numbers_and_words_is_not_guessed_at() {
     for (text, at) in [("1,2x\n3,4\n", 2), ("a,2\n3,4\n", 1), ("\"1\",2\n", 1)] {
         let error = read(text).unwrap_err();
-        assert!(matches!(error, Error::MixedHeader { line: 1, column, .. } if column == at), "{error}");
+        assert!(
+            matches!(error, Error::Table(TableError::MixedHeader { line: 1, column, .. }) if column == at),
+            "{error}"
+        );
         assert!(TableReader::new(text.as_bytes(), Header::Present).unwrap().is_named());
         assert!(!TableReader::new(text.as_bytes(), Header::Absent).unwrap().is_named());
     }
@@ -77,9 +81,12 @@ fn a_name_twice_is_told_where_it_matters() {
     assert_eq!(reader().select(&["3", "2"]).unwrap().block(9).unwrap(), array![[3.0, 2.0]]);
     for wrong in [&["a"][..], &["1", "3"], &["b", "a"]] {
         let error = reader().select(wrong).and_then(|mut reader| reader.block(9)).unwrap_err();
-        assert!(matches!(error, Error::Parse { line: 1, column: 3, .. }), "{wrong:?}: {error}");
+        assert!(
+            matches!(error, Error::Table(TableError::Parse { line: 1, column: 3, .. })),
+            "{wrong:?}: {error}"
+        );
     }
-    assert!(matches!(reader().block(9), Err(Error::Parse { line: 1, column: 3, .. })));
+    assert!(matches!(reader().block(9), Err(Error::Table(TableError::Parse { line: 1, column: 3, .. }))));
 }
 
 #[test]
@@ -103,7 +110,7 @@ fn every_error_has_its_place() {
         ("a,b\n1,2\n# more\n3,4\n", (3, 1), "#", "a row: comments"),
     ] {
         match read(text).unwrap_err() {
-            Error::Parse { line, column, found, expected } => {
+            Error::Table(TableError::Parse { line, column, found, expected }) => {
                 assert_eq!(((line, column), found.as_str()), (at, what.trim_start_matches('"')), "{text:?}");
                 assert!(expected.contains(wants), "{text:?}: {expected}");
                 assert_eq!(expected.contains(';'), wants.contains(';'), "{text:?}: {expected}");
@@ -112,27 +119,35 @@ fn every_error_has_its_place() {
         }
     }
     for empty in ["", "\n\n", "a,b\n"] {
-        assert!(matches!(read(empty), Err(Error::TooFewRows { got: 0, least: 1, .. })), "{empty:?}");
+        assert!(
+            matches!(read(empty), Err(Error::Data(DataError::TooFewRows { got: 0, least: 1, .. }))),
+            "{empty:?}"
+        );
     }
     for text in [&b"a,b\n1,2\n3,\xe9\n"[..], b"\"a,\";b\n1;2\n3;\xe9\n"] {
         let latin = Table::from_reader(text).unwrap_err();
-        assert!(matches!(latin, Error::Parse { line: 3, column: 2, .. }), "{latin}");
+        assert!(matches!(latin, Error::Table(TableError::Parse { line: 3, column: 2, .. })), "{latin}");
     }
     let name = Table::from_reader(&b"a,\xe9\n1,2\n"[..]).unwrap_err();
-    assert!(matches!(name, Error::Parse { line: 1, column: 2, .. }), "{name}");
+    assert!(matches!(name, Error::Table(TableError::Parse { line: 1, column: 2, .. })), "{name}");
 }
 
 #[test]
 fn missing_values_are_told_by_row_and_column() {
     for cell in ["", "NA", "n/a", "NaN", "null", "None", "?", "\"\"", " "] {
         match read(&format!("a,b\n1,2\n\n3,{cell}\n")).unwrap_err() {
-            Error::MissingValue { line: Some(4), row: 2, column: 2, name, .. } => assert_eq!(name, "b"),
+            Error::Table(TableError::MissingValue { line: Some(4), row: 2, column: 2, name, .. }) => {
+                assert_eq!(name, "b")
+            }
             other => panic!("{cell:?}: {other}"),
         }
     }
     // A first line with a gap is a row all the same.
     let error = read("1,NA\n3,4\n").unwrap_err();
-    assert!(matches!(error, Error::MissingValue { line: Some(1), row: 1, column: 2, .. }), "{error}");
+    assert!(
+        matches!(error, Error::Table(TableError::MissingValue { line: Some(1), row: 1, column: 2, .. })),
+        "{error}"
+    );
 }
 
 /// A text, and its rows with the names a and b.
@@ -222,7 +237,9 @@ fn options_decide_how_a_text_is_written() {
         ("a;b\n1.000,5;2\n", (false, true)),
     ] {
         match read(text).unwrap_err() {
-            Error::NumberStyle { thousands, comma, .. } => assert_eq!((thousands, comma), styles, "{text:?}"),
+            Error::Table(TableError::NumberStyle { thousands, comma, .. }) => {
+                assert_eq!((thousands, comma), styles, "{text:?}")
+            }
             other => panic!("{text:?}: {other}"),
         }
     }
@@ -239,7 +256,10 @@ fn cells_that_are_not_read_may_hold_anything() {
     assert_eq!(reader.table(9).unwrap().x, array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]);
     // Lines are counted through them.
     let mut reader = TableReader::new(&text[..], Header::Detect).unwrap().select(&["a", "note"]).unwrap();
-    assert!(matches!(reader.block(9), Err(Error::MixedColumns { .. } | Error::Parse { line: 2, .. })));
+    assert!(matches!(
+        reader.block(9),
+        Err(Error::Table(TableError::MixedColumns { .. }) | Error::Table(TableError::Parse { line: 2, .. }))
+    ));
 }
 
 #[test]
@@ -274,7 +294,7 @@ fn columns_of_something_else_are_listed() {
         .collect();
     let text = format!("id,name,joined,country,active,orders,income\n{rows}");
     let error = read(&text).unwrap_err();
-    let Error::MixedColumns { columns } = &error else { panic!("{error}") };
+    let Error::Table(TableError::MixedColumns { columns }) = &error else { panic!("{error}") };
     let countries = ["DE", "FR", "IT"].map(String::from).to_vec();
     let expected = [
         ("id", Content::Numbers),
@@ -289,7 +309,10 @@ fn columns_of_something_else_are_listed() {
     assert!(error.to_string().contains("\n  income: numbers, missing in 5 of 40 rows"), "{error}");
     // Of one column with gaps, the first gap has its place.
     let one = TableReader::new(text.as_bytes(), Header::Detect).unwrap().select(&["id", "income"]).unwrap();
-    assert!(matches!(one.table(99), Err(Error::MissingValue { line: Some(2), row: 1, column: 7, .. })));
+    assert!(matches!(
+        one.table(99),
+        Err(Error::Table(TableError::MissingValue { line: Some(2), row: 1, column: 7, .. }))
+    ));
 }
 
 /// Whatever bytes there are, there is an answer.
@@ -334,7 +357,7 @@ fn an_endless_line_is_not_read_through() {
     for byte in *b"\0,1\"# " {
         let mut endless = Endless(byte, 0);
         let error = Table::from_reader(&mut endless).unwrap_err();
-        assert!(matches!(error, Error::Parse { line: 1.., .. }), "{error}");
+        assert!(matches!(error, Error::Table(TableError::Parse { line: 1.., .. })), "{error}");
         assert!(error.to_string().len() < 500 && endless.1 < 2 << 24, "{error}");
     }
 }

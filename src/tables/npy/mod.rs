@@ -15,7 +15,7 @@ use header::Description;
 use super::MOST_COLUMNS;
 use super::reader::{Values, unreadable};
 use super::selection::Selection;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TableError};
 
 /// What an NPY file begins with; no UTF-8 text does.
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
@@ -27,7 +27,7 @@ const LONGEST_HEADER: u32 = 1 << 14;
 const SINGLE: Stored = Stored { kind: b'f', bytes: 4, big_endian: false };
 
 fn broken(what: impl Into<String>) -> Error {
-    Error::Npy { what: what.into() }
+    Error::Table(TableError::Npy { what: what.into() })
 }
 
 /// How a number is stored.
@@ -236,8 +236,12 @@ impl<R: BufRead> NpyRows<R> {
         let (row, name) = (self.row + row as u64 + 1, selection.names()[column].clone());
         let column = column + 1;
         match found.is_nan() {
-            true => Error::MissingValue { line: None, row, column, name, found: "NaN".into() },
-            false => Error::Number { row, column, name, found, expected: "a finite number" },
+            true => {
+                Error::Table(TableError::MissingValue { line: None, row, column, name, found: "NaN".into() })
+            }
+            false => {
+                Error::Table(TableError::Number { row, column, name, found, expected: "a finite number" })
+            }
         }
     }
 

@@ -1,3 +1,4 @@
+use crate::error::TableError;
 use ndarray::{Array2, Axis, array, s};
 
 use super::write::header;
@@ -20,7 +21,7 @@ fn of(descr: &str, order: &str, shape: &str, data: &[u8]) -> Result<Table> {
 
 fn refused(result: Result<Table>) -> String {
     match result {
-        Err(error @ Error::Npy { .. }) => error.to_string(),
+        Err(error @ Error::Table(TableError::Npy { .. })) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -145,8 +146,14 @@ fn half_precision_is_read() {
     let values = [1.0, -2.0, 1365.0 / 4096.0, 65504.0, 2f32.powi(-24), 2f32.powi(-14), -0.0, 1024.0];
     let data: Vec<u8> = bits.iter().flat_map(|v| v.to_le_bytes()).collect();
     assert_eq!(of("<f2", "False", "(8,)", &data).unwrap().x.into_raw_vec_and_offset().0, values);
-    assert!(matches!(of("<f2", "False", "(1,)", &[0, 0x7C]), Err(Error::Number { row: 1, .. })));
-    assert!(matches!(of("<f2", "False", "(1,)", &[1, 0x7C]), Err(Error::MissingValue { row: 1, .. })));
+    assert!(matches!(
+        of("<f2", "False", "(1,)", &[0, 0x7C]),
+        Err(Error::Table(TableError::Number { row: 1, .. }))
+    ));
+    assert!(matches!(
+        of("<f2", "False", "(1,)", &[1, 0x7C]),
+        Err(Error::Table(TableError::MissingValue { row: 1, .. }))
+    ));
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn main() -> Result<()> {
     let data = Dataset::new(Toy::moons(0.1)?.sample(10_000, &mut rng))?;
     let sampler = Sampler::Ddim { steps: 50, eta: 0.0 };
     let mut model = Diffusion::new(DiffusionConfig { sampler, ..Default::default() }, &mut rng)?;
-    model.train(&data, &TrainOptions::default(), &mut rng, &mut Silent)?;
+    model.train(&data, &TrainOptions::default(), &mut rng, &mut NoObserver)?;
     let rows = model.sample(1_000, &SampleOptions::default(), &mut rng)?.x;
     println!("{:?}", rows.mean_axis(quadrivium::ndarray::Axis(0)));
     Ok(())

@@ -1,3 +1,4 @@
+use crate::error::DataError;
 use ndarray::ArrayView1;
 
 use super::*;
@@ -9,7 +10,7 @@ fn nats(distribution: &dyn Distribution, x: ArrayView2<f32>) -> Array1<f64> {
 fn trained(condition: ConditionKind, bandwidth: Bandwidth, data: &Dataset) -> KernelDensity {
     let config = KernelDensityConfig { dim: data.dim(), bandwidth, condition };
     let mut model = KernelDensity::new(config).unwrap();
-    model.train(data, &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
+    model.train(data, &TrainOptions::default(), &mut seeded(0), &mut NoObserver).unwrap();
     model
 }
 
@@ -165,7 +166,7 @@ fn kernel_density_conditions_that_do_not_fit_are_errors() {
     let train = |condition, data: &Dataset| {
         let mut model =
             KernelDensity::new(KernelDensityConfig { dim: 1, condition, ..Default::default() }).unwrap();
-        model.train(data, &TrainOptions::default(), &mut seeded(0), &mut Silent)
+        model.train(data, &TrainOptions::default(), &mut seeded(0), &mut NoObserver)
     };
     assert!(matches!(train(ONE_NUMBER, &bare), Err(Error::Condition(_))));
     assert!(matches!(train(ConditionKind::None, &data), Err(Error::Condition(_))));
@@ -173,7 +174,7 @@ fn kernel_density_conditions_that_do_not_fit_are_errors() {
     // Classes of one row each say nothing of a bandwidth.
     let alone = Dataset::new(array![[0.0], [1.0]]).unwrap().with_condition(Condition::Class(array![0, 1]));
     let kind = ConditionKind::Class { classes: 2 };
-    assert!(matches!(train(kind, &alone.unwrap()), Err(Error::TooFewRows { .. })));
+    assert!(matches!(train(kind, &alone.unwrap()), Err(Error::Data(DataError::TooFewRows { .. }))));
 }
 
 #[test]
@@ -186,7 +187,7 @@ fn kernel_density_is_validated_under_the_conditions() {
     })
     .unwrap();
     let options = TrainOptions { validation: 0.25, ..TrainOptions::default() };
-    let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
+    let report = model.train(&data, &options, &mut seeded(0), &mut NoObserver).unwrap();
     let (_, (x, condition), _) = engine::split(&data, &options, &mut seeded(0)).unwrap();
     let own = nats(&*model.given(&condition.unwrap()).unwrap(), x.view());
     assert_eq!(report.validation, [(1, -own.sum() / 100.0)]);

@@ -1,5 +1,6 @@
 mod conditional;
 
+use crate::error::DataError;
 use std::f64::consts::TAU;
 
 use ndarray::{Array2, array, s};
@@ -19,7 +20,7 @@ fn rows(toy: &Toy, n: usize, seed: u64) -> Dataset {
 fn fitted(bandwidth: Bandwidth, data: &Dataset) -> (KernelDensity, TrainReport) {
     let mut model =
         KernelDensity::new(KernelDensityConfig { dim: data.dim(), bandwidth, ..Default::default() }).unwrap();
-    let report = model.train(data, &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
+    let report = model.train(data, &TrainOptions::default(), &mut seeded(0), &mut NoObserver).unwrap();
     (model, report)
 }
 
@@ -84,7 +85,7 @@ fn leave_one_out_is_its_formula() {
         let mut model = KernelDensity::new(KernelDensityConfig { bandwidth, ..Default::default() }).unwrap();
         // All rows are scored: the batch holds them.
         let options = TrainOptions { batch: 300, ..TrainOptions::default() };
-        let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
+        let report = model.train(&data, &options, &mut seeded(0), &mut NoObserver).unwrap();
         let x = data.x().to_owned();
         if bandwidth != Bandwidth::Fixed(1e-4) {
             let want = -(0..300).map(|r| naive(&model, point(&x, r), Some(r))).sum::<f64>() / 300.0;
@@ -129,7 +130,7 @@ fn cross_validation_finds_the_best_of_a_fine_grid() {
             })
             .unwrap();
             let options = TrainOptions { batch: 1_200, ..TrainOptions::default() };
-            model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap().loss[0]
+            model.train(&data, &options, &mut seeded(0), &mut NoObserver).unwrap().loss[0]
         };
         assert_eq!(loss(width(best)), best);
         for i in -20..=20 {
@@ -186,7 +187,7 @@ fn held_out_rows_are_scored_once() {
         KernelDensity::new(KernelDensityConfig { bandwidth: Bandwidth::Scott, ..Default::default() })
             .unwrap();
     let options = TrainOptions { validation: 0.2, ..TrainOptions::default() };
-    let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
+    let report = model.train(&data, &options, &mut seeded(0), &mut NoObserver).unwrap();
     assert_eq!((model.rows().dim(), report.validation.len()), ((800, 2), 1));
     let (_, held_out, _) = engine::split(&data, &options, &mut seeded(0)).unwrap();
     assert_eq!(report.validation[0], (1, -model.score(held_out.0.view()).unwrap().sum() / 200.0));
@@ -210,13 +211,13 @@ fn degenerate_rows_are_errors_or_bounded() {
             KernelDensity::new(KernelDensityConfig { dim: x.ncols(), bandwidth, ..Default::default() })
                 .unwrap();
         let done =
-            model.train(&Dataset::new(x).unwrap(), &TrainOptions::default(), &mut seeded(0), &mut Silent);
+            model.train(&Dataset::new(x).unwrap(), &TrainOptions::default(), &mut seeded(0), &mut NoObserver);
         (model, done)
     };
     let train = |x| by_rule(x, Bandwidth::CrossValidated { rows: 1000 });
     let line = Array2::from_shape_fn((50, 3), |(r, c)| (r as f32) * (c as f32 + 1.0));
     match by_rule(line.clone(), Bandwidth::Scott) {
-        (model, Err(Error::SingularCovariance { sd })) => {
+        (model, Err(Error::Data(DataError::SingularCovariance { sd }))) => {
             assert!(sd.len() == 3 && (sd[1] / sd[0] - 2.0).abs() < 1e-12);
             assert_eq!(model.rows(), Array2::<f32>::zeros((1, 3)), "as it was");
         }
@@ -224,11 +225,11 @@ fn degenerate_rows_are_errors_or_bounded() {
     }
     let few = Toy::moons(0.1).unwrap().sample(2, &mut seeded(0));
     let scott = by_rule(few.clone(), Bandwidth::Scott).1;
-    assert!(matches!(scott, Err(Error::TooFewRows { got: 2, least: 3, .. })));
+    assert!(matches!(scott, Err(Error::Data(DataError::TooFewRows { got: 2, least: 3, .. }))));
     // Kernels along the axes need no more rows than two.
     assert!(train(line).1.is_ok() && train(few).1.is_ok());
     let constant = Array2::from_shape_fn((20, 2), |(r, c)| if c == 1 { 3.0 } else { r as f32 });
-    assert!(matches!(train(constant).1, Err(Error::ConstantColumn { column: 1, .. })));
+    assert!(matches!(train(constant).1, Err(Error::Data(DataError::ConstantColumn { column: 1, .. }))));
     // Each row twice: cross-validation ends at its narrowest, and nothing is infinite.
     let x = Toy::moons(0.1).unwrap().sample(100, &mut seeded(0));
     let (model, done) = train(ndarray::concatenate![ndarray::Axis(0), x, x]);
@@ -251,7 +252,7 @@ fn bad_settings_are_errors() {
     }
     let data = rows(&Toy::pinwheel(), 10, 0);
     let given = |covariance: &Array2<f64>| KernelDensity::from_parameters(&data, covariance.view());
-    assert!(matches!(given(&Array2::eye(3)), Err(Error::Shape { what: "covariance", .. })));
+    assert!(matches!(given(&Array2::eye(3)), Err(Error::Data(DataError::Shape { what: "covariance", .. }))));
     for bad in [array![[1.0, 2.0], [2.0, 1.0]], array![[1.0, 0.5], [0.4, 1.0]]] {
         assert!(matches!(given(&bad), Err(Error::Config { field: "covariance", .. })));
     }

@@ -1,3 +1,4 @@
+use crate::error::DataError;
 use std::f64::consts::TAU;
 
 use super::*;
@@ -87,7 +88,7 @@ fn mixture_given_a_class_without_rows_is_one_gaussian_of_all() {
     assert!((variance(drawn.view()) / variance(data.x()) - 1.0).abs() < 0.1);
     // Training goes on with each class as it is.
     let mut again = model.clone();
-    again.train(&data, &TrainOptions::default(), &mut seeded(1), &mut Silent).unwrap();
+    again.train(&data, &TrainOptions::default(), &mut seeded(1), &mut NoObserver).unwrap();
     assert!((mean_given(&again, &data) - mean_given(&model, &data)).abs() < 1e-3);
 }
 
@@ -188,7 +189,7 @@ fn mixture_conditions_that_do_not_fit_are_errors() {
     assert_eq!(error(Condition::vector(&[0.0, 1.0])), "the condition has 2 columns: expected 1");
     assert!(matches!(
         model.given(&Condition::vector(&[f32::NAN])).err().unwrap(),
-        Error::NonFinite { what: "condition", .. }
+        Error::Data(DataError::NonFinite { what: "condition", .. })
     ));
     let two = model.given(&Condition::Vector(Array2::zeros((2, 1)))).unwrap();
     let expected = "the condition has 2 rows: expected 1, or one for each of 3 rows";
@@ -201,7 +202,7 @@ fn mixture_conditions_that_do_not_fit_are_errors() {
             data,
             &TrainOptions::default(),
             &mut seeded(0),
-            &mut Silent,
+            &mut NoObserver,
         )
     };
     let bare = Dataset::new(data.x().to_owned()).unwrap();
@@ -222,7 +223,7 @@ fn mixture_is_validated_on_rows_of_each_class() {
     let (_, data) = ring(800, 0);
     let mut model = GaussianMixture::new(classes(8)).unwrap();
     let options = TrainOptions { validation: 0.2, ..Default::default() };
-    let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
+    let report = model.train(&data, &options, &mut seeded(0), &mut NoObserver).unwrap();
     let (_, (held_out, condition), _) = engine::split(&data, &options, &mut seeded(0)).unwrap();
     let own = nats(&*model.given(&condition.unwrap()).unwrap(), held_out.view()).mean().unwrap();
     // The classes' shares of the training rows weigh them.

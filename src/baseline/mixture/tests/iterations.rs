@@ -8,7 +8,7 @@ fn an_iteration_is_its_formula() {
     let (before, _) = fitted(config.clone(), &data, 0);
     let mut after = before.clone();
     after.config.max_iter = 1;
-    let report = after.train(&data, &TrainOptions::default(), &mut seeded(0), &mut Silent).unwrap();
+    let report = after.train(&data, &TrainOptions::default(), &mut seeded(0), &mut NoObserver).unwrap();
 
     let r = before.responsibilities(data.x()).unwrap();
     let x = data.x().mapv(f64::from);
@@ -99,7 +99,7 @@ fn held_out_rows_are_scored_and_patience_keeps_the_best() {
         let mut model = GaussianMixture::new(config.clone()).unwrap();
         let options =
             TrainOptions { validation: 0.3, validate_every: 2, patience, ..TrainOptions::default() };
-        let report = model.train(&data, &options, &mut seeded(0), &mut Silent).unwrap();
+        let report = model.train(&data, &options, &mut seeded(0), &mut NoObserver).unwrap();
         (model, report)
     };
     let (_, all) = run(None);
@@ -132,7 +132,7 @@ fn a_training_goes_on_from_given_parameters() {
     )
     .unwrap();
     let go_on = |model: &mut GaussianMixture| {
-        model.train(&data, &TrainOptions::default(), &mut seeded(9), &mut Silent).unwrap().loss
+        model.train(&data, &TrainOptions::default(), &mut seeded(9), &mut NoObserver).unwrap().loss
     };
     let second = go_on(&mut model);
     assert!(second[0] < first.loss[9]);

@@ -21,7 +21,7 @@ fn toy_rows(toy: &Toy, n: usize, seed: u64) -> Dataset {
 
 fn fitted(config: GaussianMixtureConfig, data: &Dataset, seed: u64) -> (GaussianMixture, TrainReport) {
     let mut model = GaussianMixture::new(config).unwrap();
-    let report = model.train(data, &TrainOptions::default(), &mut seeded(seed), &mut Silent).unwrap();
+    let report = model.train(data, &TrainOptions::default(), &mut seeded(seed), &mut NoObserver).unwrap();
     (model, report)
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::{DataError, TrainingError};
 
 #[test]
 fn every_option_matters() {
@@ -23,14 +24,20 @@ fn degenerate_rows_are_errors_or_bounded() {
     let train = |config, x: Array2<f32>| {
         let mut model = GaussianMixture::new(config).unwrap();
         let done =
-            model.train(&Dataset::new(x).unwrap(), &TrainOptions::default(), &mut seeded(0), &mut Silent);
+            model.train(&Dataset::new(x).unwrap(), &TrainOptions::default(), &mut seeded(0), &mut NoObserver);
         (model, done)
     };
     let few = Array2::from_shape_fn((4, 2), |(r, c)| ((r * r + c) as f32).sin());
-    assert!(matches!(train(fixed(5), few.clone()).1, Err(Error::TooFewRows { got: 4, least: 5, .. })));
+    assert!(matches!(
+        train(fixed(5), few.clone()).1,
+        Err(Error::Data(DataError::TooFewRows { got: 4, least: 5, .. }))
+    ));
     assert!(train(fixed(4), few).1.is_ok(), "as many components as rows");
     let constant = Array2::from_shape_fn((20, 2), |(r, c)| if c == 1 { 3.0 } else { r as f32 });
-    assert!(matches!(train(fixed(2), constant).1, Err(Error::ConstantColumn { column: 1, .. })));
+    assert!(matches!(
+        train(fixed(2), constant).1,
+        Err(Error::Data(DataError::ConstantColumn { column: 1, .. }))
+    ));
 
     // Three places only, each repeated: the ridge bounds the density.
     let repeated = Array2::from_shape_fn((60, 2), |(r, c)| [[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]][r % 3][c]);
@@ -43,7 +50,9 @@ fn degenerate_rows_are_errors_or_bounded() {
     // Without it the collapse is an error, and the model as it was.
     let (model, done) = train(GaussianMixtureConfig { reg_covar: 0.0, shrinkage: 0.0, ..fixed(3) }, repeated);
     match done {
-        Err(Error::Diverged { step: 0, what }) => assert!(what.contains("component"), "{what}"),
+        Err(Error::Training(TrainingError::Diverged { step: 0, what })) => {
+            assert!(what.contains("component"), "{what}")
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(model.score(array![[0.0, 0.0]].view()).unwrap()[0], -std::f64::consts::TAU.ln());
@@ -67,14 +76,23 @@ fn given_parameters_are_checked() {
             "{weights:?}"
         );
     }
-    assert!(matches!(make(&[1.0], &means, &good), Err(Error::Shape { what: "weights", .. })));
-    assert!(matches!(make(&[0.5, 0.5], &array![[0.0, 1.0]], &good), Err(Error::Shape { what: "means", .. })));
+    assert!(matches!(
+        make(&[1.0], &means, &good),
+        Err(Error::Data(DataError::Shape { what: "weights", .. }))
+    ));
+    assert!(matches!(
+        make(&[0.5, 0.5], &array![[0.0, 1.0]], &good),
+        Err(Error::Data(DataError::Shape { what: "means", .. }))
+    ));
     let flat = Array2::<f64>::eye(2).insert_axis(Axis(0));
-    assert!(matches!(make(&[0.5, 0.5], &means, &flat), Err(Error::Shape { what: "covariances", .. })));
+    assert!(matches!(
+        make(&[0.5, 0.5], &means, &flat),
+        Err(Error::Data(DataError::Shape { what: "covariances", .. }))
+    ));
     let infinite = array![[0.0, f64::INFINITY], [1.0, 1.0]];
     assert!(matches!(
         make(&[0.5, 0.5], &infinite, &good),
-        Err(Error::NonFinite { what: "means", row: 0, .. })
+        Err(Error::Data(DataError::NonFinite { what: "means", row: 0, .. }))
     ));
     for bad in [[[1.0, 2.0], [2.0, 1.0]], [[1.0, 0.5], [0.4, 1.0]], [[1.0, f64::NAN], [f64::NAN, 1.0]]] {
         let mut covariances = good.clone();

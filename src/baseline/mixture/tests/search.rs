@@ -61,7 +61,7 @@ fn the_family_and_the_number_are_those_of_the_rows() {
         assert_eq!((found, model.num_params()), (family, 8 + numbers));
         // A second training goes on in the same family.
         let mut again = model.clone();
-        again.train(&data, &TrainOptions::default(), &mut seeded(1), &mut Silent).unwrap();
+        again.train(&data, &TrainOptions::default(), &mut seeded(1), &mut NoObserver).unwrap();
         assert_eq!(again.covariance(), family);
         assert!((again.bic(data.x()).unwrap() - model.bic(data.x()).unwrap()).abs() < 1.0);
     }
@@ -117,7 +117,7 @@ fn no_component_sits_on_a_few_rows() {
         let config = GaussianMixtureConfig { dim: 13, covariance, components, ..Default::default() };
         let mut model = GaussianMixture::new(config).unwrap();
         let options = TrainOptions { validation, ..Default::default() };
-        model.train(&data, &options, &mut seeded(2), &mut Silent).unwrap();
+        model.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
         -mean_nats(&model, test.view())
     };
     let one = nll(Covariance::Full, ComponentCount::Fixed(1), 0.0);

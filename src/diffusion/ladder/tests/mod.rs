@@ -9,13 +9,12 @@ use super::*;
 use crate::engine::{Progress, mean_loss};
 use crate::error::Error;
 use crate::numeric::rng::seeded;
-use crate::testing::moons;
+use crate::testing::{moons, residual};
 use crate::worlds::Toy;
 
 fn small_score(training: ScoreTraining) -> ScoreConfig {
     ScoreConfig {
-        hidden: vec![12, 10],
-        octaves: 1,
+        network: NetworkSpec::mlp([12, 10], Activation::Silu, 1),
         levels: 4,
         steps_per_level: 2,
         training,
@@ -41,15 +40,14 @@ fn both_trainings_find_the_score_of_a_known_mixture() {
     let x = toy.sample(4_000, &mut seeded(9));
     for (training, bound) in [(ScoreTraining::Denoising, 0.03), (ScoreTraining::Sliced, 0.05)] {
         let config = ScoreConfig {
-            hidden: vec![32, 32],
-            octaves: 2,
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 2),
             sigma_min: 0.1,
             levels: 8,
             ..small_score(training)
         };
         let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
         // Nothing learned but the moments: the first step's learning rate is all but 0.
-        model.train(&data, &options(1), &mut seeded(2), &mut Silent).unwrap();
+        model.train(&data, &options(1), &mut seeded(2), &mut NoObserver).unwrap();
         // ∇ ln Σₖ N(x; μₖ, C), C diagonal: the noise is 0.1 standard deviations of each column.
         let variance: Vec<f64> = model
             .learned
@@ -74,7 +72,7 @@ fn both_trainings_find_the_score_of_a_known_mixture() {
             error / total
         };
         let before = fisher_error(&model);
-        model.train(&data, &options(2500), &mut seeded(2), &mut Silent).unwrap();
+        model.train(&data, &options(2500), &mut seeded(2), &mut NoObserver).unwrap();
         let after = fisher_error(&model);
         assert!(after < bound, "{training:?}: relative Fisher error {after}, bound {bound}");
         assert!(before > 10.0 * bound, "{training:?}: {before} before training");
@@ -105,7 +103,7 @@ fn any_number_of_columns() {
         for training in [ScoreTraining::Denoising, ScoreTraining::Sliced] {
             let rng = &mut seeded(0);
             let mut model = ScoreModel::new(ScoreConfig { dim, ..small_score(training) }, rng).unwrap();
-            model.train(&data, &options(3), rng, &mut Silent).unwrap();
+            model.train(&data, &options(3), rng, &mut NoObserver).unwrap();
             let x = drawn(&model, 60);
             assert!(x.dim() == (60, dim) && x.iter().all(|x| x.is_finite()));
             let score = model.log_likelihood(x.view(), &LikelihoodOptions::default()).unwrap();
@@ -133,13 +131,14 @@ fn every_option_matters() {
     type Change = fn(&mut ScoreConfig);
     let rows = |config| {
         let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
-        model.train(&moons(500, 0), &options(4), &mut seeded(2), &mut Silent).unwrap();
+        model.train(&moons(500, 0), &options(4), &mut seeded(2), &mut NoObserver).unwrap();
         drawn(&model, 20)
     };
-    let changes: [Change; 11] = [
-        |c| c.hidden = vec![12, 9],
-        |c| c.activation = Activation::Tanh,
-        |c| c.octaves = 2,
+    let changes: [Change; 12] = [
+        |c| c.network = residual(),
+        |c| c.network = NetworkSpec::mlp([12, 9], Activation::Silu, 1),
+        |c| c.network = NetworkSpec::mlp([12, 10], Activation::Tanh, 1),
+        |c| c.network = NetworkSpec::mlp([12, 10], Activation::Silu, 2),
         |c| c.time_features = 16,
         |c| c.training = ScoreTraining::Sliced,
         |c| c.sigma_max = 2.0,
@@ -163,8 +162,8 @@ fn a_config_out_of_range_is_named() {
     type Spoil = fn(&mut ScoreConfig);
     let bad: [(&str, Spoil); 9] = [
         ("ScoreConfig::dim", |c| c.dim = 0),
-        ("ScoreConfig::hidden", |c| c.hidden = vec![]),
-        ("ScoreConfig::octaves", |c| c.octaves = 14),
+        ("ScoreConfig::network", |c| c.network = NetworkSpec::mlp([], Activation::Silu, 4)),
+        ("ScoreConfig::network", |c| c.network = c.network.clone().with_octaves(14)),
         ("ScoreConfig::time_features", |c| c.time_features = 3),
         ("ScoreConfig::sigma_min", |c| c.sigma_min = 0.0),
         ("ScoreConfig::sigma_max", |c| c.sigma_max = 0.001),
@@ -189,7 +188,7 @@ fn draws_and_scores_use_the_average() {
     config.optimizer = OptimizerConfig { lr: 0.02, warmup: 0, ema: 0.9, ..Default::default() };
     let options = TrainOptions { validation: 0.3, validate_every: 6, ..options(6) };
     let mut model = ScoreModel::new(config, &mut seeded(1)).unwrap();
-    let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut Silent).unwrap();
+    let report = model.train(&moons(500, 0), &options, &mut seeded(2), &mut NoObserver).unwrap();
     let answers = |model: &ScoreModel| (drawn(model, 20), model.score(moons(500, 0).x()).unwrap());
     let before = answers(&model);
 

@@ -1,5 +1,6 @@
 //! The objective against differences, and its minimum against the velocity that is known.
 
+use crate::nn::{Activation, NetworkSpec};
 use approx::assert_relative_eq;
 use ndarray::array;
 
@@ -12,7 +13,7 @@ use crate::diffusion::objective::{Drawn, Regression};
 use crate::engine::Standardizer;
 use crate::engine::transport::{self, Tangents, Velocity, standard_normal};
 use crate::engine::{Batch, ConditionKind, Loss, Progress};
-use crate::model::{Dataset, Generative, Silent, TraceEstimator, TrainOptions};
+use crate::model::{Dataset, Generative, NoObserver, TraceEstimator, TrainOptions};
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::{Streams, seeded};
@@ -164,10 +165,14 @@ fn the_mean_velocity_of_the_lines_carries_source_to_data() {
 fn training_finds_the_mean_velocity_of_the_lines() {
     let truth = Correlated(0.8);
     let data = Dataset::new(truth.toy().sample(8_000, &mut seeded(1))).unwrap();
-    let config = FlowMatchingConfig { hidden: vec![32, 32], octaves: 0, whiten: false, ..Default::default() };
+    let config = FlowMatchingConfig {
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 0),
+        whiten: false,
+        ..Default::default()
+    };
     let mut model = FlowMatching::new(config, &mut seeded(2)).unwrap();
     let options = TrainOptions { steps: 1500, ..Default::default() };
-    model.train(&data, &options, &mut seeded(3), &mut Silent).unwrap();
+    model.train(&data, &options, &mut seeded(3), &mut NoObserver).unwrap();
     let (p, mut pass, mut rng) = (&model.learned.parameters.average, Default::default(), seeded(4));
     let (mut error, mut size) = (0.0, 0.0);
     let data = truth.toy().sample(2_000, &mut seeded(5));

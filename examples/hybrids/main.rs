@@ -76,7 +76,7 @@ fn main() -> Outcome<()> {
 
 /// Draws from a model and scores with it.
 fn measure(world: &World, trained: Trained, quick: bool, streams: Streams) -> Outcome<Row> {
-    let Trained { model, train_s, cell } = trained;
+    let Trained { model, train_s, cell, gain } = trained;
     let (card, options) = (model.card(), SampleOptions::default());
     let test = world.test.rows();
     // As many rows as are judged by, under their conditions.
@@ -137,6 +137,8 @@ fn measure(world: &World, trained: Trained, quick: bool, streams: Streams) -> Ou
         us_bulk,
         train_s,
         cell,
+        gain: gain
+            .map(|gain| (gain.mean().unwrap_or(f64::NAN), 1.96 * gain.std(1.0) / (gain.len() as f64).sqrt())),
         pictured,
     })
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use quadrivium::diffusion::Guidance;
 use quadrivium::hybrid::{Codec, Latent, LatentConfig, Pca, PcaConfig};
+use quadrivium::ndarray::{Array1, s};
 use quadrivium::numeric::rng::{Rng, Streams};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
@@ -17,6 +18,8 @@ pub struct Trained {
     pub model: Box<dyn Generative>,
     pub train_s: f64,
     pub cell: Option<(Option<Part>, Part)>,
+    /// What a prior adds to the bound of the codec's own N(0, I) on test rows, in nats; where it has a density.
+    pub gain: Option<Array1<f64>>,
 }
 
 /// Steps of a training, at most.
@@ -26,6 +29,9 @@ const GAME_STEPS: usize = 4_000;
 
 /// Scales of guidance at which a latent diffusion is asked for its class.
 const GUIDED: [f64; 4] = [1.5, 2.0, 3.0, 4.0];
+
+/// Test rows of a gain.
+const GAINED: usize = 150;
 
 pub struct Workshop<'a> {
     pub world: &'a World,
@@ -100,7 +106,12 @@ impl Workshop<'_> {
             let start = Instant::now();
             let mut model = recipe.build(&mut self.rng(6))?;
             model.train(&self.world.train, &recipe.options, &mut self.rng(7), &mut NoObserver)?;
-            each(Trained { model, train_s: start.elapsed().as_secs_f64(), cell: Some((None, part)) })?;
+            each(Trained {
+                model,
+                train_s: start.elapsed().as_secs_f64(),
+                cell: Some((None, part)),
+                gain: None,
+            })?;
         }
         let (vae, vae_s) = self.vae()?;
         self.priors_of(&vae, vae_s, Part::Latent, &mut each)?;
@@ -118,7 +129,14 @@ impl Workshop<'_> {
         )?;
         let (flow, _) = self.flow(&pca.latents(&self.world.train, 0)?, kind)?;
         let model = Box::new(pca.with_prior(flow)?);
-        each(Trained { model, train_s: start.elapsed().as_secs_f64(), cell: None })
+        each(Trained { model, train_s: start.elapsed().as_secs_f64(), cell: None, gain: None })
+    }
+
+    /// What the prior adds. A flow's N(0, I) is its own model, and a VAE's what the ELBO asks for.
+    fn gain<C: Codec, P: Generative>(&self, model: &Latent<C, P>) -> Result<Option<Array1<f64>>> {
+        let test = self.world.test.x();
+        let rows = test.nrows().min(if self.quick { 16 } else { GAINED });
+        model.prior_gain(test.slice(s![..rows, ..]), &LikelihoodOptions::default())
     }
 
     /// A codec with every prior that the table has for it.
@@ -141,16 +159,19 @@ impl Workshop<'_> {
                 if !self.world.kind().is_none() && outer == Part::Latent {
                     for scale in GUIDED {
                         let guided = model.prior().with_guidance(Guidance { scale, ..Default::default() })?;
-                        each(Trained { model: Box::new(model.with_prior(guided)?), train_s, cell: None })?;
+                        let model = Box::new(model.with_prior(guided)?);
+                        each(Trained { model, train_s, cell: None, gain: None })?;
                     }
                 }
-                each(Trained { model: Box::new(model), train_s, cell: place })?;
+                let gain = self.gain(&model)?;
+                each(Trained { model: Box::new(model), train_s, cell: place, gain })?;
                 continue;
             }
             let recipe = self.recipe(part.kind(), codec.latent_dim(), self.world.kind())?;
             let mut model = Latent::new(codec.clone(), recipe.build(&mut self.rng(11))?, self.config())?;
             model.train_prior(&self.world.train, &recipe.options, &mut self.rng(12), &mut NoObserver)?;
-            each(Trained { model: Box::new(model), train_s: took(start), cell: place })?;
+            let (train_s, gain) = (took(start), self.gain(&model)?);
+            each(Trained { model: Box::new(model), train_s, cell: place, gain })?;
         }
         Ok(())
     }
@@ -169,7 +190,8 @@ impl Workshop<'_> {
         let (flow, _) = self.flow(&Dataset::new(latents.x().to_owned())?, ConditionKind::None)?;
         let mut warp = Latent::new(flow, diffusion, LatentConfig::default())?;
         warp.train_prior(&latents, &options, &mut self.rng(13), &mut NoObserver)?;
-        let model = Box::new(outer.with_prior(warp)?);
-        each(Trained { model, train_s: vae_s + start.elapsed().as_secs_f64(), cell: None })
+        let (model, train_s) = (outer.with_prior(warp)?, vae_s + start.elapsed().as_secs_f64());
+        let gain = self.gain(&model)?;
+        each(Trained { model: Box::new(model), train_s, cell: None, gain })
     }
 }

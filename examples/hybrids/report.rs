@@ -30,6 +30,8 @@ pub struct Row {
     pub us_bulk: f64,
     pub train_s: f64,
     pub cell: Option<(Option<Part>, Part)>,
+    /// What the prior adds to the codec's own, and half the interval in which 19 of 20 means are.
+    pub gain: Option<(f64, f64)>,
     /// A digit of each class.
     pub pictured: Option<Array2<f32>>,
 }
@@ -65,6 +67,7 @@ pub fn table(world: &World, rows: &[Row]) -> String {
             format!("{:.1}", row.us_bulk),
             held(row.predicted == row.likelihood, row.likelihood.of_nll().into()),
             optional(row.gap.or(row.nll).map(|nats| format!("{nats:+.3}"))),
+            optional(row.gain.map(|(mean, half)| format!("{mean:+.3} ± {half:.3}"))),
             format!("{:.4}{at_floor}", row.energy_distance),
             judged,
             format!("{:.1}", row.train_s),
@@ -72,7 +75,18 @@ pub fn table(world: &World, rows: &[Row]) -> String {
     };
     let nats = if world.truth.is_some() { "gap, nats" } else { "NLL, nats" };
     let judged = if world.toy.is_some() { "fair modes, in 3σ" } else { "asked" };
-    let header = ["composition", "evals", "µs, one", "µs, bulk", "likelihood", nats, "distance", judged, "s"];
+    let header = [
+        "composition",
+        "evals",
+        "µs, one",
+        "µs, bulk",
+        "likelihood",
+        nats,
+        "prior adds",
+        "distance",
+        judged,
+        "s",
+    ];
     let lines = rows.iter().map(line).collect();
     format!(
         "## {}\n\nEnergy distance of a perfect sampler {:.4} ± {:.4}; * at this floor. ✗: not as the card predicts.\n\n{}",

@@ -475,7 +475,7 @@ mod files {
             persist::from_bytes(&bytes).err().unwrap().to_string()
         };
         let codec = ("codec", vae.clone());
-        assert!(what(&[codec.clone()]).contains("codec and prior"));
+        assert!(what(std::slice::from_ref(&codec)).contains("codec and prior"));
         assert!(what(&[("prior", flow.clone())]).contains("no part \"codec\""));
         assert!(
             what(&[codec.clone(), ("prior", flow.clone()), ("more", flow.clone())])

@@ -22,10 +22,14 @@ pub struct Trained {
     pub gain: Option<Array1<f64>>,
 }
 
-/// Steps of a training, at most.
-const STEPS: usize = 2_500;
-/// A game's.
-const GAME_STEPS: usize = 4_000;
+/// Steps of a training, at most: a flow's and a game's cost more, the more columns there are.
+fn most_steps(kind: Kind, dim: usize) -> usize {
+    match kind {
+        Kind::Flow => (30_000 / dim).min(2_500),
+        Kind::Gan => (32_000 / dim).min(4_000),
+        _ => 2_500,
+    }
+}
 
 /// Scales of guidance at which a latent diffusion is asked for its class.
 const GUIDED: [f64; 4] = [1.5, 2.0, 3.0, 4.0];
@@ -43,8 +47,7 @@ impl Workshop<'_> {
     /// The recipe of a kind for rows of `dim` columns.
     fn recipe(&self, kind: Kind, dim: usize, condition: ConditionKind) -> Result<Recipe> {
         let mut recipe = Recipe::of(kind, self.world.train.rows(), dim).with_condition(condition)?;
-        let most = if kind == Kind::Gan { GAME_STEPS } else { STEPS };
-        recipe.options.steps = recipe.options.steps.min(if self.quick { 60 } else { most });
+        recipe.options.steps = recipe.options.steps.min(if self.quick { 60 } else { most_steps(kind, dim) });
         if self.quick {
             recipe.options.patience = None;
         }

@@ -38,7 +38,8 @@
 //!
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(2_000, &mut rng))?;
-//! let vae = Vae::new(VaeConfig::default(), &mut rng)?;
+//! // With a small weight of its KL a VAE tells more about a row, and leaves the density of that to be learned.
+//! let vae = Vae::new(VaeConfig { beta: 0.1, ..Default::default() }, &mut rng)?;
 //! let flow = Flow::new(FlowConfig::default(), &mut rng)?;
 //! let mut model = Latent::new(vae, flow, LatentConfig::default())?;
 //! model.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut NoObserver)?;

@@ -289,24 +289,6 @@ fn normal_prior_gives_a_vae_its_own_bound_back() {
     assert!(gain.iter().all(|gain| gain.abs() < 1e-5), "{gain}");
 }
 
-#[test]
-fn more_draws_make_a_tighter_bound_below_the_truth() {
-    let toy = Toy::moons(0.1).unwrap();
-    let x = moons(500, 2);
-    let truth = toy.log_density(x.view()).unwrap().mean().unwrap();
-    let data = Dataset::new(moons(2_000, 3)).unwrap();
-    let flow = Flow::new(FlowConfig { network: mlp(16), ..Default::default() }, &mut seeded(0)).unwrap();
-    let mut model = Latent::new(vae(1), flow, LatentConfig::default()).unwrap();
-    model.train_prior(&data, &short(200), &mut seeded(0), &mut NoObserver).unwrap();
-    let bounds = [1, 5, 50].map(|draws| {
-        let model = model.clone().with_config(LatentConfig { draws, ..Default::default() }).unwrap();
-        nats(&model, &x).mean().unwrap()
-    });
-    assert!(bounds[0] < bounds[1] && bounds[1] < bounds[2] && bounds[2] < truth, "{bounds:?}, {truth}");
-    let gain = model.prior_gain(x.view(), &LikelihoodOptions::default()).unwrap().unwrap();
-    assert!(gain.mean().unwrap() > 0.0, "what the VAE leaves of its prior is not N(0, I)");
-}
-
 /// What the prior of an exact codec adds is the difference of two likelihoods.
 #[test]
 fn gain_of_a_prior_is_the_difference_of_likelihoods() {

@@ -101,6 +101,7 @@
 //! | [`energy`] | energy-based models, trained by chains or denoising |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
 //! | [`baseline`] | what a network has to beat: Gaussian mixture, kernel density |
+//! | [`hybrid`] | compositions: a prior of any paradigm in the latents of a VAE, a PCA or a flow |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions; networks of your own |
 //! | [`engine`] | rows and learning: datasets, units, losses, the sharded loop, Adam, checkpoints |
 //! | [`worlds`] | distributions whose density is known |
@@ -161,6 +162,7 @@ pub mod faq {}
 pub mod results {}
 pub mod file;
 pub mod flow;
+pub mod hybrid;
 pub mod latent;
 pub mod map;
 pub mod metrics;

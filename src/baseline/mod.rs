@@ -78,7 +78,7 @@ mod mixture;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::error::{ConditionError, Result, check};
+use crate::error::{Result, check};
 use crate::model::{Condition, ConditionKind};
 use crate::numeric::gemm::gram;
 
@@ -124,14 +124,6 @@ fn by_class(kind: ConditionKind, condition: Option<&Condition>, rows: usize) -> 
 /// The condition of row i, of which there is one for all rows or one for each.
 fn row_of(condition: &Condition, i: usize) -> usize {
     if condition.rows() == 1 { 0 } else { i }
-}
-
-/// That a condition has one row, or n.
-fn check_count(condition: &Condition, n: usize) -> Result<()> {
-    match condition.rows() {
-        got if got == 1 || got == n => Ok(()),
-        got => Err(ConditionError::Rows { got, expected: n }.into()),
-    }
 }
 
 /// Σ (x − μ)(x − μ)ᵀ/count over the rows of x, (n, d): (d, d).

@@ -10,6 +10,8 @@
 //! assert!(map::place(Objective::Minimax, Sampling::Sequential { dim: 2 }).is_none());
 //! ```
 
+mod composed;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -78,6 +80,8 @@ pub enum Paradigm {
     Energy,
     /// A density in closed form, without a network: what a network has to beat.
     Baseline,
+    /// Several of these: [`Card::parts`] names them.
+    Hybrid,
     /// None of these: a known truth, or an experiment that has no place on the map yet.
     OffTheMap,
 }
@@ -115,6 +119,10 @@ pub enum Objective {
     /// −ln of the mean of kernels centered on the training rows; their width is found by a rule or by
     /// cross-validation.
     KernelSmoothing,
+    /// −ln N(x; μ, Σ), Σ of a few directions and noise, in closed form.
+    PrincipalComponents,
+    /// That of each part, one after the other.
+    Staged,
     /// Nothing, or nothing that the map knows.
     OffTheMap,
 }
@@ -149,6 +157,11 @@ pub enum Sampling {
         /// Network evaluations.
         steps: usize,
     },
+    /// One part after the other, each in its own way.
+    Staged {
+        /// Evaluations of all parts.
+        evaluations: usize,
+    },
 }
 
 impl Objective {
@@ -163,9 +176,10 @@ impl Objective {
     /// ```
     pub fn loss_unit(self) -> &'static str {
         match self {
-            Objective::ChainRuleNll | Objective::ChangeOfVariables | Objective::Elbo => {
-                "nats per row, columns standardized"
-            }
+            Objective::ChainRuleNll
+            | Objective::ChangeOfVariables
+            | Objective::Elbo
+            | Objective::PrincipalComponents => "nats per row, columns standardized",
             Objective::ExpectationMaximization | Objective::KernelSmoothing => {
                 "nats per row, in the units of the data"
             }
@@ -177,6 +191,7 @@ impl Objective {
             Objective::SlicedScoreMatching => "squared error of noise, less a constant",
             Objective::FlowMatching => "squared error of velocity per column",
             Objective::ContrastiveDivergence => "difference of mean energies in nats",
+            Objective::Staged => "each part's own, in stages",
             Objective::OffTheMap => "unknown to the map",
         }
     }
@@ -203,7 +218,8 @@ impl Sampling {
             | Sampling::Denoising { steps }
             | Sampling::Flowing { steps }
             | Sampling::Langevin { steps }
-            | Sampling::AnnealedLangevin { steps } => steps,
+            | Sampling::AnnealedLangevin { steps }
+            | Sampling::Staged { evaluations: steps } => steps,
         }
     }
 }
@@ -253,6 +269,8 @@ pub enum LatencyLaw {
     LinearInDim,
     /// Linear in the number of steps.
     LinearInSteps,
+    /// Of parts one after the other: linear in the number of coordinates, and in the number of steps.
+    LinearInDimAndSteps,
 }
 
 /// How a model can fail.
@@ -392,6 +410,9 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
         (O::KernelSmoothing, S::OnePass) => {
             (Paradigm::Baseline, Divergence::ForwardKl, LikelihoodKind::Exact, &[Blur, CurseOfDimension])
         }
+        (O::PrincipalComponents, S::OnePass) => {
+            (Paradigm::Latent, Divergence::ForwardKl, LikelihoodKind::Exact, &[Blur])
+        }
         _ => return None,
     };
     Some(Place { paradigm, divergence, likelihood, latency: latency(sampling), failures })
@@ -404,7 +425,9 @@ fn latency(sampling: Sampling) -> LatencyLaw {
         Sampling::Denoising { .. }
         | Sampling::Flowing { .. }
         | Sampling::Langevin { .. }
-        | Sampling::AnnealedLangevin { .. } => LatencyLaw::LinearInSteps,
+        | Sampling::AnnealedLangevin { .. }
+        // A composition adds up those of its parts.
+        | Sampling::Staged { .. } => LatencyLaw::LinearInSteps,
     }
 }
 
@@ -428,7 +451,9 @@ pub struct Card {
     /// What `log_likelihood` returns.
     pub likelihood: LikelihoodKind,
     /// The most likely failures, the likeliest first.
-    pub failures: &'static [FailureMode],
+    pub failures: Cow<'static, [FailureMode]>,
+    /// Of a composition, the cards of its parts; else empty.
+    pub parts: Vec<Card>,
 }
 
 impl Card {
@@ -460,7 +485,8 @@ impl Card {
             nfe: sampling.nfe(),
             latency: place.latency,
             likelihood: place.likelihood,
-            failures: place.failures,
+            failures: place.failures.into(),
+            parts: Vec::new(),
         }
     }
 }
@@ -484,6 +510,7 @@ words!(Paradigm {
     Paradigm::Flow => "flow",
     Paradigm::Energy => "energy-based",
     Paradigm::Baseline => "baseline",
+    Paradigm::Hybrid => "hybrid",
     Paradigm::OffTheMap => "off the map",
 });
 
@@ -502,6 +529,8 @@ words!(Objective {
     Objective::ContrastiveDivergence => "contrastive divergence",
     Objective::ExpectationMaximization => "EM",
     Objective::KernelSmoothing => "kernel smoothing",
+    Objective::PrincipalComponents => "principal components",
+    Objective::Staged => "in stages",
     Objective::OffTheMap => "none on the map",
 });
 
@@ -522,6 +551,7 @@ words!(LatencyLaw {
     LatencyLaw::Constant => "constant",
     LatencyLaw::LinearInDim => "∝ dim",
     LatencyLaw::LinearInSteps => "∝ steps",
+    LatencyLaw::LinearInDimAndSteps => "∝ dim + steps",
 });
 
 words!(FailureMode {
@@ -549,6 +579,7 @@ impl fmt::Display for Sampling {
             Sampling::Flowing { steps } => f.pad(&format!("{steps} ODE evaluations")),
             Sampling::Langevin { steps } => f.pad(&format!("{steps} Langevin steps")),
             Sampling::AnnealedLangevin { steps } => f.pad(&format!("{steps} annealed steps")),
+            Sampling::Staged { evaluations } => f.pad(&format!("{evaluations} evaluations in stages")),
         }
     }
 }

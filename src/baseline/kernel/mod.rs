@@ -46,7 +46,7 @@ use self::likelihood::log_sums;
 use self::sphere::Sphere;
 use super::lanes::Lanes;
 use super::{MOST_COLUMNS, conditions, numbers};
-use crate::engine::tiles;
+use crate::engine::{RowStreams, tiles};
 use crate::error::{DataError, Error, Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
@@ -309,6 +309,10 @@ impl Distribution for KernelDensity {
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
         tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
+        tiles::draw_at(self, at, options, rows)
     }
 
     /// ln p(x), exact, in f64.

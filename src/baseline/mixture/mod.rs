@@ -53,7 +53,7 @@ pub use self::degenerate::DegenerateComponent;
 use self::gaussians::Gaussians;
 use self::likelihood::Scratch;
 use super::numbers;
-use crate::engine::tiles;
+use crate::engine::{RowStreams, tiles};
 use crate::error::{DataError, Error, Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
@@ -297,6 +297,10 @@ impl Distribution for GaussianMixture {
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
         tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
+        tiles::draw_at(self, at, options, rows)
     }
 
     /// ln p(x), exact, in f64.

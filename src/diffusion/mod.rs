@@ -105,6 +105,7 @@
 //! itself](https://arxiv.org/abs/2406.02507)
 
 mod config;
+pub mod flow_map;
 mod guidance;
 pub mod ladder;
 mod likelihood;
@@ -128,6 +129,7 @@ use ndarray::ArrayView2;
 use rand::RngCore;
 
 pub use self::config::{Beyond, DiffusionConfig, TrainingNoise};
+pub use self::flow_map::{FlowMap, FlowMapConfig, LearnedGuidance, MapObjective, Teacher};
 pub use self::guidance::{Against, Guidance};
 pub use self::ladder::{ScoreConfig, ScoreModel, ScoreTraining};
 pub use self::matching::{FlowMatching, FlowMatchingConfig, FlowSteps, Pairing, Source};
@@ -231,7 +233,7 @@ impl Diffusion {
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
         config.validate()?;
-        let shape = (config.dim, config.condition.width());
+        let shape = (config.dim, 1, config.condition.width());
         let net = NoiseNet::foreign(
             network,
             shape,

@@ -76,7 +76,7 @@ pub use self::columns::{Column, Role, condition_kind, condition_of, load_describ
 pub use crate::model::file::{FORMAT, Persist};
 use crate::model::file::{Stored, read};
 use crate::{
-    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMatching, Gan, GaussianMixture, KernelDensity,
+    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMap, FlowMatching, Gan, GaussianMixture, KernelDensity,
     Result, ScoreModel, Vae,
 };
 
@@ -108,6 +108,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
         reader::<Diffusion>(),
         reader::<EnergyModel>(),
         reader::<Flow>(),
+        reader::<FlowMap>(),
         reader::<FlowMatching>(),
         reader::<Gan>(),
         reader::<GaussianMixture>(),

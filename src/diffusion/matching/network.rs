@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::{FlowMatchingConfig, Pairing, Source};
 use crate::diffusion::network::{Parametrization, PathNet};
 use crate::diffusion::path::Line;
@@ -35,7 +37,11 @@ impl<F: Real> VelocityNet<F> {
     pub(crate) fn new(config: &FlowMatchingConfig) -> Result<Self> {
         let FlowMatchingConfig { dim, hidden, activation, octaves, time_features, condition, .. } = config;
         let field = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
-        Ok(PathNet::built_in(field.conditional(condition.width()), Self::fades(config), Self::how(config)))
+        Ok(PathNet::built_in(
+            Arc::new(field.conditional(condition.width())),
+            Self::fades(config),
+            Self::how(config),
+        ))
     }
 
     pub(super) fn fades(config: &FlowMatchingConfig) -> bool {
@@ -52,9 +58,9 @@ impl<F: Real> VelocityNet<F> {
 impl Parametrization for Velocity {
     type Path = Line;
 
-    fn moment(&self, t: f64) -> Moment {
+    fn tell(&self, t: f64, moments: &mut Vec<Moment>) {
         let time = 2.0 * ((t + RESOLUTION) / (1.0 - t + RESOLUTION)).ln();
-        Moment { time, blur: if self.blurs { 1.0 - t } else { 0.0 } }
+        moments.push(Moment { time, blur: if self.blurs { 1.0 - t } else { 0.0 } });
     }
 
     fn predict<F: Real>(&self, _: f64, _: &[F], _: &mut [F]) {}

@@ -26,7 +26,7 @@ pub const FORMAT: u64 = 2;
 /// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
 pub trait Persist: Generative {
     /// The name of the kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`,
-    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `score` or `vae`.
+    /// `flow_map`, `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `score` or `vae`.
     fn kind() -> &'static str
     where
         Self: Sized;

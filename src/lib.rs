@@ -97,6 +97,7 @@
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, diffusion as an SDE and its probability-flow ODE; guidance |
 //! | [`diffusion::matching`] | flow matching: continuous flows from any source, with optimal-transport pairings |
+//! | [`diffusion::flow_map`] | flow maps: jumps along a flow in one step or a few, learned or distilled; consistency models |
 //! | [`diffusion::ladder`] | score models: sliced and denoising score matching, annealed Langevin dynamics |
 //! | [`energy`] | energy-based models, trained by chains or denoising |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
@@ -148,7 +149,7 @@ pub mod error;
 ///
 /// ## Items on this page
 ///
-/// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMatching`], [`EnergyModel`],
+/// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMap`], [`FlowMatching`], [`EnergyModel`],
 /// [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a [`Card`].
 /// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`tables::Table`],
 /// [`observe::Interrupt`], [`observe::JsonLines`], [`engine::Loss`], [`engine::fit()`], [`nn::Network`],
@@ -194,6 +195,7 @@ pub use error::{Error, Result};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use model::*;
+pub use nn::{Activation, NetworkSpec};
 pub use numeric::rng::seeded;
 pub use numeric::simd::instruction_set;
 
@@ -227,14 +229,14 @@ pub use model as generative;
 /// What most programs need: the trait, its options and results, the models and their configs.
 pub mod prelude {
     pub use crate::{
-        AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card, Checkpoint,
-        ComponentCount, Condition, ConditionKind, Covariance, Dataset, Diffusion, DiffusionConfig,
-        Distribution, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow, FlowConfig, FlowMap, FlowMapConfig,
-        FlowMatching, FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative, Head,
-        KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, MapObjective, Mixing,
-        Observer, OptimizerConfig, Pairing, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig,
-        ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport, Transform,
-        Vae, VaeConfig,
+        Activation, AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card,
+        Checkpoint, ComponentCount, Condition, ConditionKind, Covariance, Dataset, Diffusion,
+        DiffusionConfig, Distribution, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow, FlowConfig,
+        FlowMap, FlowMapConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative,
+        Head, KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, MapObjective, Mixing,
+        NetworkSpec, Observer, OptimizerConfig, Pairing, Result, SampleOptions, Sampler, Samples, Schedule,
+        ScoreConfig, ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport,
+        Transform, Vae, VaeConfig,
     };
 }
 

@@ -5,11 +5,16 @@ use ndarray::{Array1, Array2, s};
 
 use crate::engine::{Batch, Loss, Progress};
 use crate::model::*;
-use crate::nn::Weights;
+use crate::nn::{Activation, NetworkSpec, Weights};
 use crate::numeric::Real;
 use crate::numeric::quadrature::trapezoid;
 use crate::numeric::rng::{Rng, seeded};
 use crate::worlds::Toy;
+
+/// A small residual network.
+pub(crate) fn residual() -> NetworkSpec {
+    NetworkSpec::Residual { width: 6, blocks: 2, activation: Activation::Silu, octaves: 1 }
+}
 
 pub(crate) fn normals<F: Real>(n: usize, rng: &mut Rng) -> Vec<F> {
     (0..n).map(|_| F::normal(rng)).collect()

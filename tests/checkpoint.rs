@@ -197,8 +197,11 @@ fn train(
     folder: &Folder,
     change: impl FnOnce(&mut VaeConfig, &mut TrainOptions, &mut u64, &mut u64),
 ) -> Result<TrainReport> {
-    let mut config =
-        VaeConfig { hidden: vec![4], encoder_octaves: 0, decoder_octaves: 0, ..Default::default() };
+    let mut config = VaeConfig {
+        encoder: NetworkSpec::mlp([4], Activation::Tanh, 0),
+        decoder: NetworkSpec::mlp([4], Activation::Tanh, 0),
+        ..Default::default()
+    };
     let mut options = options("small", 5, Some(folder.checkpoint(2)));
     let (mut start, mut seed) = (0, 1);
     change(&mut config, &mut options, &mut start, &mut seed);
@@ -334,8 +337,16 @@ fn forged_numbers_do_no_harm() {
     let path = folder.checkpoint(1).path;
     let options = TrainOptions { patience: Some(9), ..options("small", 6, Some(folder.checkpoint(3))) };
     let chains = EnergyTraining::PersistentChains { chains: 4, steps: 2, restart: 0.0, magnitude: 0.0 };
-    let energy = EnergyConfig { hidden: vec![2], octaves: 0, training: chains, ..Default::default() };
-    let vae = VaeConfig { hidden: vec![2], encoder_octaves: 0, decoder_octaves: 0, ..Default::default() };
+    let energy = EnergyConfig {
+        network: NetworkSpec::mlp([2], Activation::Silu, 0),
+        training: chains,
+        ..Default::default()
+    };
+    let vae = VaeConfig {
+        encoder: NetworkSpec::mlp([2], Activation::Tanh, 0),
+        decoder: NetworkSpec::mlp([2], Activation::Tanh, 0),
+        ..Default::default()
+    };
     let small = |patient: bool| -> Box<dyn Model> {
         match patient {
             true => Box::new(Vae::new(vae.clone(), &mut seeded(0)).unwrap()),

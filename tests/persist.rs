@@ -26,24 +26,74 @@ fn models() -> Vec<Box<dyn Persist>> {
     let rng = &mut rng;
     let hidden = || vec![6, 6];
     let head = Head::Bins { bins: 5 };
-    let autoregressive = AutoregressiveConfig { hidden: hidden(), head, ..Default::default() };
+    let autoregressive = AutoregressiveConfig {
+        network: NetworkSpec::mlp(hidden(), Activation::Silu, 3),
+        head,
+        ..Default::default()
+    };
     let (generator_hidden, critic_hidden) = (hidden(), hidden());
-    let gan = GanConfig { generator_hidden, critic_hidden, ..Default::default() };
-    let flow = FlowConfig { hidden: hidden(), mixing: Mixing::Permutation, ..Default::default() };
+    let gan = GanConfig {
+        generator: NetworkSpec::mlp(generator_hidden, Activation::Silu, 3),
+        critic: NetworkSpec::mlp(critic_hidden, Activation::LeakyRelu { slope: 0.2 }, 3),
+        ..Default::default()
+    };
+    let flow = FlowConfig {
+        network: NetworkSpec::mlp(hidden(), Activation::Silu, 2),
+        mixing: Mixing::Permutation,
+        ..Default::default()
+    };
     let sampler = Sampler::Ddim { steps: 4, eta: 0.0 };
-    let diffusion = DiffusionConfig { hidden: hidden(), sampler, ..Default::default() };
+    let diffusion = DiffusionConfig {
+        network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
+        sampler,
+        ..Default::default()
+    };
     let coupling = Pairing::OptimalTransport { rows: 16 };
-    let matching = FlowMatchingConfig { hidden: hidden(), coupling, ..Default::default() };
+    let map = FlowMapConfig { network: NetworkSpec::mlp([6, 6], Activation::Silu, 4), ..Default::default() };
+    let matching = FlowMatchingConfig {
+        network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
+        coupling,
+        ..Default::default()
+    };
     let components = ComponentCount::Fixed(3);
     let mixture = GaussianMixtureConfig { components, max_iter: 5, ..Default::default() };
     let mut models: Vec<Box<dyn Persist>> = vec![
         Box::new(Autoregressive::new(autoregressive, rng).unwrap()),
         Box::new(Flow::new(flow, rng).unwrap()),
-        Box::new(Vae::new(VaeConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
+        Box::new(
+            Vae::new(
+                VaeConfig {
+                    encoder: NetworkSpec::mlp(hidden(), Activation::Tanh, 4),
+                    decoder: NetworkSpec::mlp(hidden(), Activation::Tanh, 4),
+                    ..Default::default()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
         Box::new(Gan::new(gan, rng).unwrap()),
         Box::new(Diffusion::new(diffusion, rng).unwrap()),
-        Box::new(EnergyModel::new(EnergyConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
-        Box::new(ScoreModel::new(ScoreConfig { hidden: hidden(), ..Default::default() }, rng).unwrap()),
+        Box::new(
+            EnergyModel::new(
+                EnergyConfig {
+                    network: NetworkSpec::mlp(hidden(), Activation::Silu, 5),
+                    ..Default::default()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
+        Box::new(
+            ScoreModel::new(
+                ScoreConfig {
+                    network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
+                    ..Default::default()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
+        Box::new(FlowMap::new(map, rng).unwrap()),
         Box::new(FlowMatching::new(matching, rng).unwrap()),
         Box::new(GaussianMixture::new(mixture).unwrap()),
         Box::new(KernelDensity::new(KernelDensityConfig::default()).unwrap()),
@@ -63,14 +113,14 @@ fn conditioned() -> Vec<(Box<dyn Persist>, Condition)> {
     let autoregressive = |dim, condition| AutoregressiveConfig {
         dim,
         condition,
-        hidden: hidden.clone(),
+        network: NetworkSpec::mlp(hidden.clone(), Activation::Silu, 3),
         ..Default::default()
     };
     let flow = |dim, condition, architecture| FlowConfig {
         dim,
         condition,
         architecture,
-        hidden: hidden.clone(),
+        network: NetworkSpec::mlp(hidden.clone(), Activation::Silu, 2),
         ..Default::default()
     };
     let mut models: Vec<Box<dyn Persist>> = vec![
@@ -159,7 +209,15 @@ fn the_reference_implementation_reads_the_files() {
         let again = safetensors::serialize(file.iter(), metadata).unwrap();
         assert_eq!(drawn(load(&again).unwrap().as_ref()), drawn(model.as_ref()));
     }
-    let vae = Vae::new(VaeConfig { hidden: vec![5], ..Default::default() }, &mut seeded(0)).unwrap();
+    let vae = Vae::new(
+        VaeConfig {
+            encoder: NetworkSpec::mlp([5], Activation::Tanh, 4),
+            decoder: NetworkSpec::mlp([5], Activation::Tanh, 4),
+            ..Default::default()
+        },
+        &mut seeded(0),
+    )
+    .unwrap();
     let bytes = vae.to_bytes().unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     for prefix in ["", "training."] {
@@ -353,9 +411,9 @@ fn sizes_that_the_file_does_not_hold_take_no_memory() {
         }
         // Many layers of one unit: each would be a tensor.
         let deep = rewrite(&bytes, |_, entry| {
-            for (field, value) in entry["model"]["config"].as_object_mut().unwrap() {
-                if field.ends_with("hidden") {
-                    *value = json!(vec![1; 10_000]);
+            for network in ["network", "encoder", "decoder", "generator", "critic"] {
+                if let Some(hidden) = entry["model"]["config"].pointer_mut(&format!("/{network}/hidden")) {
+                    *hidden = json!(vec![1; 10_000]);
                 }
             }
         });
@@ -365,14 +423,22 @@ fn sizes_that_the_file_does_not_hold_take_no_memory() {
 
 #[test]
 fn a_hostile_header_is_refused_by_name() {
-    let vae = Vae::new(VaeConfig { hidden: vec![4], ..Default::default() }, &mut seeded(0)).unwrap();
+    let vae = Vae::new(
+        VaeConfig {
+            encoder: NetworkSpec::mlp([4], Activation::Tanh, 4),
+            decoder: NetworkSpec::mlp([4], Activation::Tanh, 4),
+            ..Default::default()
+        },
+        &mut seeded(0),
+    )
+    .unwrap();
     let bytes = vae.to_bytes().unwrap();
     let says = |change: &dyn Fn(&mut Value, &mut Value)| match load(&rewrite(&bytes, change)) {
         Ok(_) => panic!("loaded"),
         Err(error) => error.to_string(),
     };
     let newer = says(&|_, entry| *entry = json!({ "format": 7, "whatever": 1 }));
-    assert_eq!(newer, "the file has format 7, this version reads up to 2: update quadrivium");
+    assert_eq!(newer, "the file has format 7, this version reads up to 3: update quadrivium");
     assert!(says(&|_, entry| entry["format"] = json!(0)).contains("format 0"));
     assert!(says(&|_, entry| entry["model"]["kind"] = json!("vase")).contains("kind \"vase\""));
     assert!(says(&|_, entry| entry["model"]["config"]["betta"] = json!(1)).contains("unknown field `betta`"));
@@ -434,8 +500,17 @@ fn what_is_not_in_the_contract_s_list_comes_back_too() {
     let mut column = GaussianMixtureConfig { dim: 1, ..Default::default() };
     column.components = ComponentCount::Fixed(2);
     let (means, variances) = (array![[-1.0], [1.0]], array![[[0.5]], [[0.1]]]);
-    let one_column = AutoregressiveConfig { dim: 1, hidden: vec![4], ..Default::default() };
-    let flow = FlowConfig { dim: 3, hidden: vec![4], layers: 3, ..Default::default() };
+    let one_column = AutoregressiveConfig {
+        dim: 1,
+        network: NetworkSpec::mlp([4], Activation::Silu, 3),
+        ..Default::default()
+    };
+    let flow = FlowConfig {
+        dim: 3,
+        network: NetworkSpec::mlp([4], Activation::Silu, 2),
+        layers: 3,
+        ..Default::default()
+    };
     let rng = &mut seeded(4);
     let models: Vec<Box<dyn Persist>> = vec![
         Box::new(KernelDensity::from_parameters(&rows, array![[0.5, 0.1], [0.1, 0.3]].view()).unwrap()),
@@ -444,10 +519,36 @@ fn what_is_not_in_the_contract_s_list_comes_back_too() {
         ),
         Box::new(Autoregressive::new(one_column, rng).unwrap()),
         Box::new(Flow::new(FlowConfig { mixing: Mixing::Permutation, ..flow.clone() }, rng).unwrap()),
-        Box::new(Flow::new(FlowConfig { mixing: Mixing::Linear, octaves: 0, ..flow.clone() }, rng).unwrap()),
+        Box::new(
+            Flow::new(
+                FlowConfig {
+                    mixing: Mixing::Linear,
+                    network: NetworkSpec::mlp([64; 2], Activation::Silu, 0),
+                    ..flow.clone()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
         Box::new(Flow::new(FlowConfig { layers: 1, ..flow }, rng).unwrap()),
-        Box::new(Vae::new(VaeConfig { hidden: vec![], ..Default::default() }, rng).unwrap()),
-        Box::new(EnergyModel::new(EnergyConfig { hidden: vec![], ..Default::default() }, rng).unwrap()),
+        Box::new(
+            Vae::new(
+                VaeConfig {
+                    encoder: NetworkSpec::mlp([], Activation::Tanh, 4),
+                    decoder: NetworkSpec::mlp([], Activation::Tanh, 4),
+                    ..Default::default()
+                },
+                rng,
+            )
+            .unwrap(),
+        ),
+        Box::new(
+            EnergyModel::new(
+                EnergyConfig { network: NetworkSpec::mlp([], Activation::Silu, 5), ..Default::default() },
+                rng,
+            )
+            .unwrap(),
+        ),
     ];
     for model in models {
         let loaded = load(&model.to_bytes().unwrap()).unwrap();
@@ -477,7 +578,11 @@ fn conditions_travel_with_the_model() {
 fn of_continuous_flows_only_those_from_a_gaussian_are_saved() {
     let path = std::env::temp_dir().join(format!("quadrivium-source-{}", std::process::id()));
     let matching = |source| {
-        let config = FlowMatchingConfig { hidden: vec![4], source, ..Default::default() };
+        let config = FlowMatchingConfig {
+            network: NetworkSpec::mlp([4], Activation::Silu, 4),
+            source,
+            ..Default::default()
+        };
         FlowMatching::new(config, &mut seeded(0)).unwrap()
     };
     for source in [Source::Toy(Toy::moons(0.1).unwrap()), Source::Rows(moons().into())] {

@@ -193,7 +193,7 @@ fn timed_training(model: &mut dyn Generative, data: &Dataset, steps: usize, batc
 
 fn noise_predictor(sampler: Sampler) -> Diffusion {
     let config = DiffusionConfig {
-        octaves: 0,
+        network: NetworkSpec::mlp([128; 3], Activation::Silu, 0),
         training_noise: TrainingNoise::Timesteps,
         solver: Solver::Fixed { method: Method::Rk4, steps: 100 },
         sampler,
@@ -225,10 +225,8 @@ fn drawing(sampler: Sampler, n: usize) -> Run {
 
 fn decoding(n: usize) -> Run {
     let config = VaeConfig {
-        hidden: vec![128; 2],
-        activation: Activation::LeakyRelu { slope: 0.2 },
-        encoder_octaves: 0,
-        decoder_octaves: 0,
+        encoder: NetworkSpec::mlp([128; 2], Activation::LeakyRelu { slope: 0.2 }, 0),
+        decoder: NetworkSpec::mlp([128; 2], Activation::LeakyRelu { slope: 0.2 }, 0),
         decoder_variance: DecoderVariance::Shared,
         ..VaeConfig::default()
     };
@@ -251,10 +249,8 @@ fn critic_training() -> Run {
     const CRITIC_STEPS: usize = 50;
     let data = Dataset::new(rows(10_000)).expect("finite rows");
     let config = GanConfig {
-        generator_hidden: vec![],
-        generator_octaves: 0,
-        critic_hidden: vec![128; 3],
-        critic_octaves: 0,
+        generator: NetworkSpec::mlp([], Activation::Silu, 0),
+        critic: NetworkSpec::mlp([128; 3], Activation::LeakyRelu { slope: 0.2 }, 0),
         critic_steps: CRITIC_STEPS,
         ..GanConfig::default()
     };
@@ -269,9 +265,7 @@ fn couplings() -> Flow {
     let config = FlowConfig {
         transform: Transform::Affine,
         layers: 8,
-        hidden: vec![64; 2],
-        activation: Activation::Relu,
-        octaves: 0,
+        network: NetworkSpec::mlp([64; 2], Activation::Relu, 0),
         ..FlowConfig::default()
     };
     Flow::new(config, &mut seeded(0)).expect("a valid config")

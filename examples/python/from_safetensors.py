@@ -45,10 +45,11 @@ def mlp(h, weights, prefix, activation, first_is_active=False):
 
 def decode(z, config, fitted, weights):
     """m(z), the mean of p(x|z), in the units of the data."""
-    omega = 2.0 ** np.arange(config["decoder_octaves"])
+    decoder = config["decoder"]
+    omega = 2.0 ** np.arange(decoder["octaves"])
     near = np.clip(z, -10, 10)
     waves = [wave(w * near) for wave in (np.sin, np.cos) for w in omega]
-    y = mlp(np.hstack([z, *waves]), weights, "decoder.", ACTIVATIONS[config["activation"]])
+    y = mlp(np.hstack([z, *waves]), weights, "decoder.", ACTIVATIONS[decoder["activation"]])
     units = fitted["standardizer"]
     assert "tails" not in units, "columns with heavy tails take a map of their own"
     mean = y[:, : config["dim"]]
@@ -63,10 +64,11 @@ def decode(z, config, fitted, weights):
 
 def noise(z, alpha, sigma, log_snr, config, weights):
     """The noise in rows z at one level, both in standard units."""
-    activation = ACTIVATIONS[config["activation"]]
+    network = config["network"]
+    activation = ACTIVATIONS[network["activation"]]
     near = np.clip(z, -20, 20)
     features = [near]
-    for omega in 2.0 ** np.arange(config["octaves"]):
+    for omega in 2.0 ** np.arange(network["octaves"]):
         fade = np.exp(-((omega * sigma) ** 2) / 4)
         features += [fade * np.sin(omega * near), fade * np.cos(omega * near)]
     half = config["time_features"] // 2

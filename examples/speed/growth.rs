@@ -32,7 +32,11 @@ pub fn run(quick: bool) -> Result<()> {
 
     let dims = sizes(&[2, 4, 8, 16, 32, 64, 128, 256]);
     let of_dim = |&dim: &usize| -> Result<_> {
-        let config = AutoregressiveConfig { dim, hidden: vec![256; 2], ..Default::default() };
+        let config = AutoregressiveConfig {
+            dim,
+            network: NetworkSpec::mlp([256; 2], Activation::Silu, 3),
+            ..Default::default()
+        };
         let model = Autoregressive::new(config, &mut seeded(0))?;
         Ok((dim, measure(|| draw(&model, 200))))
     };
@@ -44,7 +48,10 @@ pub fn run(quick: bool) -> Result<()> {
     show("dimension, GAN", 1.0, dims.iter().map(of_dim).collect::<Result<_>>()?);
 
     let of_width = |&width: &usize| -> Result<_> {
-        let config = DiffusionConfig { hidden: vec![width; 3], octaves: 0, ..DiffusionConfig::default() };
+        let config = DiffusionConfig {
+            network: NetworkSpec::mlp([width; 3], Activation::Silu, 0),
+            ..DiffusionConfig::default()
+        };
         let model = Diffusion::new(config, &mut seeded(0))?;
         let model = model.with_sampler(Sampler::Ddim { steps: 10, eta: 0.0 })?;
         Ok((width, measure(|| draw(&model, 2000))))

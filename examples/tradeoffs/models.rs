@@ -95,8 +95,13 @@ pub fn candidates(
         _ => (AutoregressiveConfig::default().head, true),
     };
     let (ar, ddpm) = (AutoregressiveConfig::default(), DiffusionConfig::default());
-    let autoregressive =
-        AutoregressiveConfig { dim, head, whiten, octaves: rule.octaves(ar.octaves, 2), ..ar };
+    let autoregressive = AutoregressiveConfig {
+        dim,
+        head,
+        whiten,
+        network: ar.network.clone().with_octaves(rule.octaves(ar.network.octaves(), 2)),
+        ..ar
+    };
     let vae = VaeConfig { dim, ..Default::default() };
     let (gan, long) = wasserstein(dim, rule);
     // At the rates that suit the other games this one stalls at once; slower, it shows what it is known for.
@@ -106,7 +111,11 @@ pub fn candidates(
     let r1 = GanConfig { loss: AdversarialLoss::NonSaturatingR1 { gamma: 1.0 }, ..gan.clone() };
     let games =
         [(minimax, options(5000, 128, (1000, 128))), (r1, options(8000, 128, (1000, 128))), (gan, long)];
-    let diffusion = DiffusionConfig { dim, octaves: rule.octaves(ddpm.octaves, 1), ..ddpm };
+    let diffusion = DiffusionConfig {
+        dim,
+        network: ddpm.network.clone().with_octaves(rule.octaves(ddpm.network.octaves(), 1)),
+        ..ddpm
+    };
 
     let mut all: Vec<(Candidate, TrainOptions)> = vec![
         (Candidate::One(Box::new(Autoregressive::new(autoregressive, rng)?)), options(3000, 256, (30, 128))),

@@ -30,12 +30,17 @@ pub fn relatives(
         true => FlowConfig {
             dim,
             transform: Transform::AffineSpline { bins: 8, bound: 4.0 },
-            octaves: 1,
+            network: NetworkSpec::mlp([64; 2], Activation::Silu, 1),
             ..FlowConfig::default()
         },
         false => FlowConfig { dim, ..FlowConfig::default() },
     };
-    let affine = FlowConfig { transform: Transform::Affine, layers: 8, octaves: 0, ..spline.clone() };
+    let affine = FlowConfig {
+        transform: Transform::Affine,
+        layers: 8,
+        network: NetworkSpec::mlp([64; 2], Activation::Silu, 0),
+        ..spline.clone()
+    };
     let masked = FlowConfig { architecture: Architecture::MaskedAutoregressive, ..spline.clone() };
     for (config, steps) in [(affine, 4000), (spline, 3000), (masked, 3000)] {
         if dim > 1 || config.architecture == Architecture::MaskedAutoregressive {
@@ -43,7 +48,11 @@ pub fn relatives(
         }
     }
     let matching = match rule.small {
-        true => FlowMatchingConfig { dim, hidden: vec![64; 2], octaves: 1, ..Default::default() },
+        true => FlowMatchingConfig {
+            dim,
+            network: NetworkSpec::mlp([64; 2], Activation::Silu, 1),
+            ..Default::default()
+        },
         false => {
             let coupling = Pairing::OptimalTransport { rows: 64 };
             FlowMatchingConfig { dim, coupling, ..Default::default() }
@@ -67,7 +76,12 @@ pub fn relatives(
     add(one(EnergyModel::new(chains, rng)?), rule.options(3000, 256, (200, 128)));
     add(one(EnergyModel::new(denoised, rng)?), rule.options(4000, 256, (300, 128)));
     for training in [ScoreTraining::Denoising, ScoreTraining::Sliced] {
-        let config = ScoreConfig { dim, training, octaves: rule.octaves(4, 1), ..Default::default() };
+        let config = ScoreConfig {
+            dim,
+            training,
+            network: NetworkSpec::mlp([128; 3], Activation::Silu, rule.octaves(4, 1)),
+            ..Default::default()
+        };
         add(one(ScoreModel::new(config, rng)?), rule.options(5000, 256, (500, 128)));
     }
     Ok(all)

@@ -21,7 +21,7 @@ fn model(which: usize) -> Box<dyn Generative> {
         0 => {
             let (encoder_octaves, decoder_octaves) = (0, 0);
             let config =
-                VaeConfig { hidden: hidden(), encoder_octaves, decoder_octaves, ..Default::default() };
+                VaeConfig { encoder: NetworkSpec::mlp(hidden(), Activation::Tanh, encoder_octaves), decoder: NetworkSpec::mlp(hidden(), Activation::Tanh, decoder_octaves), ..Default::default()  };
             Box::new(Vae::new(config, rng).unwrap())
         }
         1 => {
@@ -29,13 +29,9 @@ fn model(which: usize) -> Box<dyn Generative> {
             let (generator_octaves, critic_octaves) = (0, 0);
             Box::new(
                 Gan::new(
-                    GanConfig {
-                        generator_hidden,
-                        critic_hidden,
-                        generator_octaves,
-                        critic_octaves,
+                    GanConfig { generator: NetworkSpec::mlp(generator_hidden, Activation::Silu, generator_octaves), critic: NetworkSpec::mlp(critic_hidden, Activation::LeakyRelu { slope: 0.2 }, critic_octaves),
                         ..Default::default()
-                    },
+                     },
                     rng,
                 )
                 .unwrap(),
@@ -44,7 +40,7 @@ fn model(which: usize) -> Box<dyn Generative> {
         _ => {
             let training =
                 EnergyTraining::PersistentChains { chains: 4, steps: 2, restart: 0.0, magnitude: 0.0 };
-            let config = EnergyConfig { hidden: hidden(), octaves: 0, training, ..Default::default() };
+            let config = EnergyConfig { network: NetworkSpec::mlp(hidden(), Activation::Silu, 0), training, ..Default::default()  };
             Box::new(EnergyModel::new(config, rng).unwrap())
         }
     }

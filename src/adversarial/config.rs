@@ -1,12 +1,11 @@
 #[cfg(doc)]
 use super::Gan;
-use super::network::MOST_OCTAVES;
 use crate::engine::{ConditionKind, OptimizerConfig};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
-use crate::nn::Activation;
-use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
+use crate::nn::limits::check_width;
+use crate::nn::{Activation, NetworkSpec};
 
 /// The game between generator and critic.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,21 +65,13 @@ pub struct GanConfig {
     pub loss: AdversarialLoss,
     /// Coordinates of z. 1 to 65,536; with fewer than `dim`, rows lie on a surface. Default 2.
     pub latent_dim: usize,
-    /// Units of the generator's hidden layers, each 1 to 65,536, with at most 2²⁸ parameters; none makes it
-    /// affine in its features. Default five layers of 64.
-    pub generator_hidden: Vec<usize>,
-    /// Activation between the generator's layers. Default [`Activation::Silu`].
-    pub generator_activation: Activation,
-    /// Fourier features of z: sin and cos of 2ᵏ rad per unit, k = 0 … octaves − 1, beside z itself. With more of
-    /// them G can change faster from mode to mode. At most 14. Default 3.
-    pub generator_octaves: usize,
-    /// Units of the critic's hidden layers, bounded likewise; none makes it affine in its features. Default
-    /// three layers of 64.
-    pub critic_hidden: Vec<usize>,
-    /// Activation between the critic's layers. Default [`Activation::LeakyRelu`] of slope 0.2 (Radford et al. 2016).
-    pub critic_activation: Activation,
-    /// Fourier features of x, at 2ᵏ rad per standard deviation, as for z. At most 14. Default 3.
-    pub critic_octaves: usize,
+    /// The generator's network: see [`NetworkSpec`]. With more octaves of z it can change faster from mode to mode;
+    /// without hidden layers it is affine in its features. At most 2²⁸ parameters. Default five layers of 64 with SiLU,
+    /// and 3 octaves.
+    pub generator: NetworkSpec,
+    /// The critic's network, likewise. Default three layers of 64 with a leaky ReLU of slope 0.2 (Radford et al. 2016),
+    /// and 3 octaves.
+    pub critic: NetworkSpec,
     /// Steps of the critic per step of the generator. 1 to 1000. Default 1; Gulrajani et al. use 5.
     pub critic_steps: usize,
     /// The critic's learning rate, with the schedule of `optimizer`. More than 0. Default 6e-3, twice the
@@ -104,12 +95,8 @@ impl Default for GanConfig {
             dim: 2,
             loss: AdversarialLoss::WassersteinGp { lambda: 0.1 },
             latent_dim: 2,
-            generator_hidden: vec![64; 5],
-            generator_activation: Activation::Silu,
-            generator_octaves: 3,
-            critic_hidden: vec![64; 3],
-            critic_activation: Activation::LeakyRelu { slope: 0.2 },
-            critic_octaves: 3,
+            generator: NetworkSpec::mlp([64; 5], Activation::Silu, 3),
+            critic: NetworkSpec::mlp([64; 3], Activation::LeakyRelu { slope: 0.2 }, 3),
             critic_steps: 1,
             critic_lr: 6e-3,
             condition: ConditionKind::None,
@@ -150,28 +137,11 @@ impl GanConfig {
             }
         }
         check_width("GanConfig::latent_dim", self.latent_dim)?;
-        check_hidden("GanConfig::generator_hidden", &self.generator_hidden)?;
         self.condition.validate("GanConfig::condition")?;
-        check(
-            self.generator_octaves <= MOST_OCTAVES,
-            "GanConfig::generator_octaves",
-            self.generator_octaves,
-            "0 to 14",
-        )?;
-        let inputs = self.latent_dim * (1 + 2 * self.generator_octaves) + self.condition.width();
-        let params = count_params(inputs, &self.generator_hidden, self.dim);
-        check_params("GanConfig::generator_hidden", &self.generator_hidden, params)?;
-        check_hidden("GanConfig::critic_hidden", &self.critic_hidden)?;
-        check(
-            self.critic_octaves <= MOST_OCTAVES,
-            "GanConfig::critic_octaves",
-            self.critic_octaves,
-            "0 to 14",
-        )?;
+        let given = self.condition.width();
+        self.generator.check_network("GanConfig::generator", (self.latent_dim, given, self.dim))?;
         let (joined, projected) = self.critics_condition();
-        let inputs = self.dim * (1 + 2 * self.critic_octaves) + joined;
-        let params = count_params(inputs, &self.critic_hidden, 1 + projected);
-        check_params("GanConfig::critic_hidden", &self.critic_hidden, params)?;
+        self.critic.check_network("GanConfig::critic", (self.dim, joined, 1 + projected))?;
         let steps = (1..=1000).contains(&self.critic_steps);
         check(steps, "GanConfig::critic_steps", self.critic_steps, "1 to 1000")?;
         check(
@@ -180,8 +150,6 @@ impl GanConfig {
             self.critic_lr,
             "more than 0, finite",
         )?;
-        self.generator_activation.validate()?;
-        self.critic_activation.validate()?;
         self.optimizer.validate()
     }
 

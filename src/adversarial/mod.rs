@@ -45,7 +45,7 @@
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(2_000, &mut rng))?;
 //! let small = vec![32, 32];
-//! let config = GanConfig { generator_hidden: small.clone(), critic_hidden: small, ..Default::default() };
+//! let config = GanConfig { generator: NetworkSpec::mlp(small.clone(), Activation::Silu, 3), critic: NetworkSpec::mlp(small, Activation::LeakyRelu { slope: 0.2 }, 3), ..Default::default()  };
 //! let mut gan = Gan::new(config, &mut rng)?;
 //! let options = TrainOptions { steps: 200, ..Default::default() };
 //! gan.train(&data, &options, &mut rng, &mut Silent)?;

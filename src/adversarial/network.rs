@@ -1,12 +1,6 @@
 use super::GanConfig;
-use crate::nn::{
-    Activation, Fourier, Layer, Network, REACH, Sequential, Tape, Weights, grow, join, mlp, most_octaves,
-    take_rows,
-};
+use crate::nn::{Fused, Network, Tape, Weights, grow, join, take_rows};
 use crate::numeric::Real;
-
-/// Octaves of Fourier features at most.
-pub(super) const MOST_OCTAVES: usize = most_octaves(REACH);
 
 /// A player's network f, of rows x: (n, dim) under conditions c: (n, width), or (1, width) for all rows. Its value is
 ///
@@ -16,7 +10,7 @@ pub(super) const MOST_OCTAVES: usize = most_octaves(REACH);
 ///   c, fⱼ(x) = ⟨eⱼ, h(x)⟩ + bⱼ for its inputs h, so that the sum is ⟨E·c, h⟩ + ⟨b, c⟩.
 #[derive(Debug, Clone)]
 pub(super) struct Player {
-    pub net: Sequential,
+    pub net: Fused,
     /// Columns of x, or of z.
     pub dim: usize,
     /// Columns of c that f reads behind x, and that are projected: one of the two is 0.
@@ -46,18 +40,15 @@ pub(super) struct Pass<F> {
 impl Player {
     /// G: z, c → x.
     pub fn generator(config: &GanConfig) -> Self {
-        let (hidden, activation) = (&config.generator_hidden, config.generator_activation);
         let joined = config.condition.width();
-        let net =
-            network(config.latent_dim, joined, config.generator_octaves, hidden, activation, config.dim);
+        let net = config.generator.build(config.latent_dim, joined, config.dim, 1.0);
         Player { net, dim: config.latent_dim, joined, projected: 0 }
     }
 
     /// D: x, c → a number.
     pub fn critic(config: &GanConfig) -> Self {
-        let (hidden, activation) = (&config.critic_hidden, config.critic_activation);
         let (joined, projected) = config.critics_condition();
-        let net = network(config.dim, joined, config.critic_octaves, hidden, activation, 1 + projected);
+        let net = config.critic.build(config.dim, joined, 1 + projected, 1.0);
         Player { net, dim: config.dim, joined, projected }
     }
 
@@ -167,18 +158,4 @@ impl Player {
         tape.jvp_backward_kept(&self.net, w, dy, dydot, dp);
         sum
     }
-}
-
-fn network(
-    dim: usize,
-    joined: usize,
-    octaves: usize,
-    hidden: &[usize],
-    activation: Activation,
-    outputs: usize,
-) -> Sequential {
-    let features = Fourier::octaves(dim, 1.0, octaves).passing(joined);
-    let sizes = [&[features.out_dim()], hidden, &[outputs]].concat();
-    let layers = mlp(&sizes, activation).layers().to_vec();
-    Sequential::new([vec![Layer::Fourier(features)], layers].concat())
 }

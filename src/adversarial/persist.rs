@@ -2,7 +2,7 @@ use super::network::Player;
 use super::{Gan, GanConfig};
 use crate::engine::Fitted;
 use crate::error::Result;
-use crate::model::file::{Persist, Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 use crate::nn::{Layout, Network};
 
 fn layout(name: &str, player: &Player) -> Layout {
@@ -28,20 +28,17 @@ impl Persist for Gan {
         let (config, fitted): (GanConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
-        let (generator, critic) = (&config.generator_hidden[..], &config.critic_hidden[..]);
-        let tensors = 2 * (generator.len() + 1 + critic.len() + 1);
-        let noise = features(config.latent_dim, config.generator_octaves);
-        let noise = noise.saturating_add(config.condition.width());
-        let generator = [&[noise], generator, &[config.dim]].concat();
-        let (joined, projected) = config.critics_condition();
-        let row = features(config.dim, config.critic_octaves).saturating_add(joined);
-        let critic = [&[row], critic, &[1 + projected]].concat();
-        stored.fits(tensors, &[&generator, &critic])?;
+        let (given, (joined, projected)) = (config.condition.width(), config.critics_condition());
+        let generator = config.generator.network_params(config.latent_dim, given, config.dim);
+        let critic = config.critic.network_params(config.dim, joined, 1 + projected);
+        stored.holds(generator.saturating_add(critic))?;
 
         let (generator, critic) = (Player::generator(&config), Player::critic(&config));
+        let layouts = [layout("generator.", &generator), layout("critic.", &critic)];
+        stored.count(2 * layouts.iter().map(|layout| layout.tensors().len()).sum::<usize>())?;
         Ok(Gan {
-            generator_parameters: stored.parameters(&layout("generator.", &generator))?,
-            critic_parameters: stored.parameters(&layout("critic.", &critic))?,
+            generator_parameters: stored.parameters(&layouts[0])?,
+            critic_parameters: stored.parameters(&layouts[1])?,
             generator,
             critic,
             fitted,

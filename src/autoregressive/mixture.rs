@@ -1,7 +1,7 @@
 use super::conditional::draw_index;
-use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::softmax::softmax;
+use crate::numeric::{Real, log_sum, log_sum_exp};
 
 /// The least standard deviation of a component, in standardized units. Measured data have finite resolution
 /// and f32 holds 7 digits, so without a floor the likelihood grows without limit on a repeated value.
@@ -62,7 +62,7 @@ impl Mixture {
         while parts > 0 {
             let mixture = equal_parts(column, parts);
             let log_density = |z: f64| {
-                log_sum_exp(mixture.iter().map(|(mean, sd)| -sd.ln() - 0.5 * ((z - mean) / sd).powi(2)))
+                log_sum(mixture.iter().map(|(mean, sd)| (1.0, -sd.ln() - 0.5 * ((z - mean) / sd).powi(2))))
             };
             let nats =
                 sample.iter().map(|&z| log_density(z)).sum::<f64>() / some as f64 - (parts as f64).ln();
@@ -168,7 +168,7 @@ impl Mixture {
         };
         let log_mass = |k: usize| power * f64::from(l[k]) + (1.0 - power) * f64::from(sd[k]).ln();
         let mut masses: Vec<f64> = (0..self.components).map(log_mass).collect();
-        let total = log_sum_exp(masses.iter().copied());
+        let total = log_sum_exp(&masses);
         masses.iter_mut().for_each(|mass| *mass -= total);
         let mut logits = vec![0.0; self.components];
         let mut proposals = [0.0; PROPOSALS];
@@ -177,19 +177,13 @@ impl Mixture {
             logits.iter_mut().zip(&masses).for_each(|(logit, mass)| *logit = *mass as f32);
             let (_, mean, sd) = component(draw_index(&mut logits, rng));
             *z = mean + temperature * sd * f64::normal(rng);
-            let log_p = log_sum_exp((0..self.components).map(|k| log_joint(k, *z)));
+            let log_p = log_sum((0..self.components).map(|k| (1.0, log_joint(k, *z))));
             // ln q: π^a σ^(1−a) N(z; μ, T²σ²) = (π N(z; μ, σ²))^a, up to a constant.
-            let log_q = log_sum_exp((0..self.components).map(|k| power * log_joint(k, *z)));
+            let log_q = log_sum((0..self.components).map(|k| (1.0, power * log_joint(k, *z))));
             *weight = (power * log_p - log_q) as f32;
         }
         proposals[draw_index(&mut weights, rng)] as f32
     }
-}
-
-/// ln Σ eᵃ of finite numbers.
-fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
-    let top = terms.clone().fold(f64::NEG_INFINITY, f64::max);
-    top + terms.map(|a| (a - top).exp()).sum::<f64>().ln()
 }
 
 /// Mean and spread of equal parts of the ascending column; where there are several, twice the spread, so that

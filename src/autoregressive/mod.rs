@@ -39,7 +39,7 @@
 //! // Rows of a narrow N(3, 0.01²).
 //! let mut rng = seeded(0);
 //! let x = Array2::from_shape_simple_fn((2_000, 1), || 3.0 + 0.01 * f32::normal(&mut rng));
-//! let config = AutoregressiveConfig { dim: 1, hidden: vec![16], ..Default::default() };
+//! let config = AutoregressiveConfig { dim: 1, network: NetworkSpec::mlp([16], Activation::Silu, 3), ..Default::default()  };
 //! let mut model = Autoregressive::new(config, &mut rng)?;
 //! let options = TrainOptions { steps: 200, ..Default::default() };
 //! model.train(&Dataset::new(x)?, &options, &mut rng, &mut Silent)?;
@@ -75,7 +75,7 @@
 //! let x = Array2::from_shape_fn((2_000, 1), |(row, _)| 3.0 * class[row] as f32 + f32::normal(&mut rng));
 //! let data = Dataset::new(x)?.with_condition(Condition::Class(class))?;
 //! let condition = ConditionKind::Class { classes: 2 };
-//! let config = AutoregressiveConfig { dim: 1, hidden: vec![16], condition, ..Default::default() };
+//! let config = AutoregressiveConfig { dim: 1, network: NetworkSpec::mlp([16], Activation::Silu, 3), condition, ..Default::default()  };
 //! let mut model = Autoregressive::new(config, &mut rng)?;
 //! model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut Silent)?;
 //!
@@ -136,7 +136,7 @@ use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 use crate::nn::limits::{check_params, check_some_hidden, check_width, count_params};
-use crate::nn::{Activation, REACH, most_octaves};
+use crate::nn::{Activation, NetworkSpec, Perceptron};
 use crate::numeric::rng::{Rng, Streams};
 
 /// What an [`Autoregressive`] model is made of and how it learns.
@@ -149,18 +149,12 @@ use crate::numeric::rng::{Rng, Streams};
 pub struct AutoregressiveConfig {
     /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// Units of each hidden layer, shared evenly among the coordinates: unit u of H sees the first 1 +
-    /// ⌊u (dim − 1)/H⌋ of them. With fewer than `dim − 1` units a conditional does not see the last few
-    /// coordinates before it, but for their linear part. At least one layer, in each 1 to 65,536 units, and
-    /// 2²⁸ parameters, the masked ones too. Default `[128, 128]`.
-    pub hidden: Vec<usize>,
-    /// Between the layers. Default [`Activation::Silu`].
-    pub activation: Activation,
-    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
-    /// 1, beside the coordinate itself. They sharpen how a conditional depends on the coordinates before it,
-    /// and overfit on few rows. At most
-    /// 14. Default 3.
-    pub octaves: usize,
+    /// The masked network, a perceptron with at least one hidden layer: see [`NetworkSpec::mlp`]. The units of a layer
+    /// are shared evenly among the coordinates: unit u of H sees the first 1 + ⌊u (dim − 1)/H⌋ of them. With fewer than
+    /// `dim − 1` units a conditional does not see the last few coordinates before it, but for their linear part. Octaves
+    /// sharpen how a conditional depends on the coordinates before it, and overfit on few rows. At most 2²⁸ parameters,
+    /// the masked ones too. Default two layers of 128 with SiLU, and 3 octaves.
+    pub network: NetworkSpec,
     /// The family of the conditionals. Default [`Head::Mixture`] of 16 components.
     pub head: Head,
     /// Whether the first training takes away the correlations of the columns
@@ -203,9 +197,7 @@ impl Default for AutoregressiveConfig {
     fn default() -> Self {
         AutoregressiveConfig {
             dim: 2,
-            hidden: vec![128, 128],
-            activation: Activation::Silu,
-            octaves: 3,
+            network: NetworkSpec::mlp([128, 128], Activation::Silu, 3),
             head: Head::Mixture { components: 16 },
             whiten: true,
             condition: ConditionKind::None,
@@ -219,8 +211,15 @@ impl AutoregressiveConfig {
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         check_width("AutoregressiveConfig::dim", self.dim)?;
-        check_some_hidden("AutoregressiveConfig::hidden", &self.hidden)?;
-        check(self.octaves <= most_octaves(REACH), "AutoregressiveConfig::octaves", self.octaves, "0 to 14")?;
+        self.network.check("AutoregressiveConfig::network")?;
+        check(
+            self.network.perceptron().is_some(),
+            "AutoregressiveConfig::network",
+            &self.network,
+            "a perceptron: the weights of the network are masked",
+        )?;
+        let Perceptron { hidden, octaves, .. } = self.perceptron();
+        check_some_hidden("AutoregressiveConfig::network", hidden)?;
         match self.head {
             Head::Mixture { components } => {
                 let sane = (1..=4096).contains(&components);
@@ -231,12 +230,15 @@ impl AutoregressiveConfig {
             }
         }
         self.condition.validate("AutoregressiveConfig::condition")?;
-        let inputs = self.condition.width() + (self.dim - 1) * (1 + 2 * self.octaves);
+        let inputs = self.condition.width() + (self.dim - 1) * (1 + 2 * octaves);
         let outputs = self.dim * Conditional::new(self.head).outputs();
-        let params = count_params(inputs, &self.hidden, outputs);
-        check_params("AutoregressiveConfig::hidden", &self.hidden, params)?;
-        self.activation.validate()?;
+        let params = count_params(inputs, hidden, outputs);
+        check_params("AutoregressiveConfig::network", &self.network, params)?;
         self.optimizer.validate()
+    }
+
+    fn perceptron(&self) -> Perceptron<'_> {
+        self.network.perceptron().expect("validate refuses other networks")
     }
 }
 

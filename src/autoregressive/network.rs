@@ -1,7 +1,10 @@
 use std::ops::Range;
 
 use super::AutoregressiveConfig;
-use crate::nn::{Activation, Fourier, Layer, Linear, Masked, Network, REACH, Sequential, Tape, Weights};
+use crate::nn::{
+    Activation, Fourier, Fused, Layer, Linear, Masked, Network, Perceptron, REACH, Sequential, Tape, Weights,
+    clamp,
+};
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
@@ -36,7 +39,7 @@ pub(super) struct Made {
     fourier: Fourier,
     activation: Activation,
     /// The hidden layers, unless nothing is seen.
-    trunk: Option<Sequential>,
+    trunk: Option<Fused>,
     /// Where the parameters of each head start, and where the last one ends.
     heads: Vec<usize>,
 }
@@ -72,24 +75,25 @@ pub(super) struct Drawn {
 
 impl Made {
     pub fn new(config: &AutoregressiveConfig, outputs: usize) -> Self {
-        let &AutoregressiveConfig { dim, octaves, activation, .. } = config;
+        let dim = config.dim;
+        let Perceptron { hidden, activation, octaves } = config.perceptron();
         let (given, fourier) = (config.condition.width(), Fourier::octaves(1, BASE_FREQUENCY, octaves));
         let sees = dim > 1 || given > 0;
         let widths = if sees {
-            [&[given + (dim - 1) * fourier.out_dim()], &config.hidden[..]].concat()
+            [&[given + (dim - 1) * fourier.out_dim()], hidden].concat()
         } else {
-            vec![0; config.hidden.len() + 1]
+            vec![0; hidden.len() + 1]
         };
         let mut made =
             Made { dim, outputs, given, widths, fourier, activation, trunk: None, heads: Vec::new() };
         if sees {
-            let mut layers = Vec::with_capacity(2 * config.hidden.len());
+            let mut layers = Vec::with_capacity(2 * hidden.len());
             for (below, pair) in made.widths.windows(2).enumerate() {
                 let connects = |from, to| made.degree(below, from) <= made.degree(below + 1, to);
                 layers.push(Layer::Masked(Masked::new(pair[0], pair[1], activation.gain(), connects)));
                 layers.push(activation.layer(pair[1]));
             }
-            made.trunk = Some(Sequential::new(layers));
+            made.trunk = Some(Sequential::new(layers).fused());
         }
         let mut end = made.trunk_params();
         made.heads.push(end);
@@ -340,7 +344,7 @@ impl Made {
 /// Beyond the reach a coordinate, or a number of the condition, looks to the network as if it stood there: the
 /// conditionals stay normalized for any finite row, and no activation overflows.
 fn within_reach<F: Real>(x: F) -> F {
-    x.max(F::of(-REACH)).min(F::of(REACH))
+    clamp(x, REACH)
 }
 
 /// The columns of `block`, (n, width), into those of `h`, (n, h_width), from `start` on.

@@ -7,6 +7,7 @@ use super::{Autoregressive, AutoregressiveConfig, Head};
 use crate::engine::{Conditions, Fitted, Standardizer};
 use crate::error::{Result, check};
 use crate::model::file::{Persist, Stored, Tensor, encode, features};
+use crate::nn::Perceptron;
 
 /// What the first training fixes.
 #[derive(Serialize, Deserialize)]
@@ -72,11 +73,12 @@ impl Persist for Autoregressive {
             .map(|((low, high), adapted)| adapted.map_or(Grid::Equal { low, high }, Grid::Adapted))
             .collect();
 
+        let Perceptron { hidden, octaves, .. } = config.perceptron();
         let conditional = Conditional::new(config.head);
         let outputs = conditional.outputs();
-        let inputs = features(dim - 1, config.octaves).saturating_add(config.condition.width());
+        let inputs = features(dim - 1, octaves).saturating_add(config.condition.width());
         // What sees nothing has no hidden layers.
-        let hidden = if inputs > 0 { &config.hidden[..] } else { &[] };
+        let hidden = if inputs > 0 { hidden } else { &[] };
         let trunk = [&[inputs], hidden].concat();
         let layers = hidden.len().saturating_add(dim).saturating_mul(2);
         stored.fits(layers, &[&trunk, &[dim, outputs]])?;

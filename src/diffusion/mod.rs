@@ -51,7 +51,7 @@
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
-//! let config = DiffusionConfig { hidden: vec![32, 32], timesteps: 200, ..Default::default() };
+//! let config = DiffusionConfig { network: NetworkSpec::mlp([32, 32], Activation::Silu, 4), timesteps: 200, ..Default::default()  };
 //! let mut ddpm = Diffusion::new(config, &mut rng)?;
 //! ddpm.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut Silent)?;
 //!

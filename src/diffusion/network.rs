@@ -6,7 +6,7 @@ use super::schedule::NoiseLevel;
 use super::{Beyond, DiffusionConfig};
 use crate::error::{Result, check};
 use crate::nn::fade::Fade;
-use crate::nn::timed::{Timed, clamp};
+use crate::nn::timed::clamp;
 use crate::nn::{Direction, Inputs, Moment, VectorField, Weights, Workspace, grow};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -136,15 +136,11 @@ impl<F: Real> NoiseNet<F> {
     /// The built-in network of a config.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
+    /// [`Error::Config`](crate::Error::Config) for a network that cannot be made.
     pub(crate) fn new(config: &DiffusionConfig) -> Result<Self> {
-        let DiffusionConfig { dim, hidden, activation, octaves, time_features, condition, .. } = config;
-        let field = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
-        Ok(PathNet::built_in(
-            Arc::new(field.conditional(condition.width())),
-            Self::fades(config),
-            Self::how(config),
-        ))
+        let &DiffusionConfig { dim, ref network, time_features, condition, .. } = config;
+        let field = network.vector_field(dim, condition.width(), time_features)?;
+        Ok(PathNet::built_in(field, Self::fades(config), Self::how(config)))
     }
 
     pub(crate) fn fades(config: &DiffusionConfig) -> bool {

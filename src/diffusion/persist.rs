@@ -4,7 +4,7 @@ use super::network::{NoiseNet, Parametrization, PathNet};
 use super::{Diffusion, DiffusionConfig, Guidance, Learned};
 use crate::engine::Fitted;
 use crate::error::{Error, Result};
-use crate::model::file::{Persist, Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 
 impl Persist for Diffusion {
     fn kind() -> &'static str {
@@ -22,28 +22,13 @@ impl Persist for Diffusion {
         let (config, fitted): (DiffusionConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
-        let DiffusionConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
-        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
+        let &DiffusionConfig { dim, ref network, time_features, condition, .. } = &config;
+        stored.holds(network.vector_field_params(dim, condition.width(), time_features))?;
 
         let net = NoiseNet::new(&config)?;
-        let parameters = stored.parameters(&net.layout())?;
+        let parameters = stored.all_parameters(&net.layout())?;
         Ok(Self::of(config, net, Arc::new(Learned { parameters, fitted })))
     }
-}
-
-/// Refuses a config whose network the file cannot hold.
-pub(super) fn fits(
-    stored: &Stored,
-    dim: usize,
-    hidden: &[usize],
-    octaves: usize,
-    time_features: usize,
-    condition: usize,
-) -> Result<()> {
-    let chain = [&[time_features], hidden, &[dim]].concat();
-    let features = features(dim, octaves).saturating_add(condition);
-    let tensors = 2 * (hidden.len() + 1) + 1 + usize::from(condition > 0);
-    stored.fits(tensors, &[&chain, &[features, hidden[0]]])
 }
 
 /// That a file can hold a model.

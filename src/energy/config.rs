@@ -5,8 +5,8 @@ use crate::engine::{ConditionKind, OptimizerConfig};
 use crate::error::{Result, check};
 #[cfg(doc)]
 use crate::model::LogLikelihood;
-use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
-use crate::nn::{Activation, REACH, most_octaves};
+use crate::nn::limits::check_width;
+use crate::nn::{Activation, NetworkSpec};
 
 /// How an [`EnergyModel`] learns. Lengths are in standard deviations of the columns.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,15 +63,10 @@ pub enum Normalization {
 pub struct EnergyConfig {
     /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// Units of each hidden layer, 1 to 65,536, with at most 2²⁸ parameters; none makes f affine in its
-    /// features. Default `[128, 128]`.
-    pub hidden: Vec<usize>,
-    /// Between the layers. It should be smooth: the slope of the energy moves the chains, and denoising
-    /// differentiates that slope once more. Default [`Activation::Silu`].
-    pub activation: Activation,
-    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
-    /// 1, beside the coordinate itself. At most 14. Default 5.
-    pub octaves: usize,
+    /// The network f: see [`NetworkSpec`]. A perceptron without hidden layers is affine in its features. Its activation
+    /// should be smooth: the slope of the energy moves the chains, and denoising differentiates that slope once more. At
+    /// most 2²⁸ parameters. Default two layers of 128 with SiLU, and 5 octaves.
+    pub network: NetworkSpec,
     /// w of the confinement ‖z‖²/2w², in standard deviations of the columns: the untrained model is
     /// N(0, w²I). 0.01 to 10. Default 1.
     pub width: f64,
@@ -95,9 +90,7 @@ impl Default for EnergyConfig {
     fn default() -> Self {
         EnergyConfig {
             dim: 2,
-            hidden: vec![128; 2],
-            activation: Activation::Silu,
-            octaves: 5,
+            network: NetworkSpec::mlp([128; 2], Activation::Silu, 5),
             width: 1.0,
             training: EnergyTraining::PersistentChains {
                 chains: 1024,
@@ -118,12 +111,8 @@ impl EnergyConfig {
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         check_width("EnergyConfig::dim", self.dim)?;
-        check_hidden("EnergyConfig::hidden", &self.hidden)?;
-        check(self.octaves <= most_octaves(REACH), "EnergyConfig::octaves", self.octaves, "0 to 14")?;
         self.condition.validate("EnergyConfig::condition")?;
-        let inputs = self.dim * (1 + 2 * self.octaves) + self.condition.width();
-        let params = count_params(inputs, &self.hidden, 1);
-        check_params("EnergyConfig::hidden", &self.hidden, params)?;
+        self.network.check_network("EnergyConfig::network", (self.dim, self.condition.width(), 1))?;
         check((0.01..=10.0).contains(&self.width), "EnergyConfig::width", self.width, "0.01 to 10")?;
         match self.training {
             EnergyTraining::PersistentChains { chains, steps, restart, magnitude } => {
@@ -170,7 +159,6 @@ impl EnergyConfig {
             )?;
         }
         self.langevin.validate()?;
-        self.activation.validate()?;
         self.optimizer.validate()
     }
 }

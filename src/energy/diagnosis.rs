@@ -55,7 +55,7 @@ impl EnergyModel {
     /// use quadrivium::{worlds::Toy, *};
     /// let (mut rng, toy) = (seeded(0), Toy::moons(0.1)?);
     /// let data = Dataset::new(toy.sample(2_000, &mut rng))?;
-    /// let config = EnergyConfig { hidden: vec![32, 32], ..Default::default() };
+    /// let config = EnergyConfig { network: NetworkSpec::mlp([32, 32], Activation::Silu, 5), ..Default::default()  };
     /// let mut model = EnergyModel::new(config, &mut rng)?;
     /// model.train(&data, &TrainOptions { steps: 30, ..Default::default() }, &mut rng, &mut Silent)?;
     /// let check = model.check_chains(500, &mut rng)?;

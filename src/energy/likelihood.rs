@@ -8,6 +8,7 @@ use super::network::Pass;
 use crate::engine::tiles;
 use crate::error::Result;
 use crate::nn::REACH;
+use crate::numeric::log_sum;
 use crate::numeric::quadrature::{Cell, gauss_legendre, ln_integral};
 
 /// ln Z(c) = ln ∫ exp(−E(z, c)) dz by quadrature.
@@ -98,12 +99,6 @@ fn tail(width: f64) -> f64 {
     let (nodes, weights) = gauss_legendre(64);
     let f = |t: f64| (-(a * REACH * t + 0.5 * a * a * t * t) / (width * width)).exp();
     a * nodes.iter().zip(weights).map(|(x, w)| 10.0 * w * f(10.0 * (x + 1.0))).sum::<f64>()
-}
-
-/// A sum of exponentials, the largest taken out: Σ wᵢ exp(aᵢ) = e^most · sum.
-fn log_sum(terms: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
-    let most = terms.clone().filter(|t| t.0 > 0.0).map(|t| t.1).fold(f64::NEG_INFINITY, f64::max);
-    most + terms.map(|(weight, a)| weight * (a - most).exp()).sum::<f64>().ln()
 }
 
 impl EnergyModel {

@@ -49,7 +49,7 @@
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
 //! let score = |normalization| -> Result<LogLikelihood> {
 //!     let mut rng = seeded(1);
-//!     let config = EnergyConfig { hidden: vec![32, 32], normalization, ..Default::default() };
+//!     let config = EnergyConfig { network: NetworkSpec::mlp([32, 32], Activation::Silu, 5), normalization, ..Default::default()  };
 //!     let mut model = EnergyModel::new(config, &mut rng)?;
 //!     model.train(&data, &TrainOptions { steps: 30, ..Default::default() }, &mut rng, &mut Silent)?;
 //!     model.log_likelihood(data.x(), &LikelihoodOptions::default())

@@ -1,7 +1,5 @@
 use super::EnergyConfig;
-use crate::nn::{
-    Fourier, Layer, Linear, Network, REACH, Sequential, Tape, Weights, grow, join, mlp, take_rows,
-};
+use crate::nn::{Fused, Network, REACH, Tape, Weights, clamp, grow, join, take_rows};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -13,7 +11,7 @@ use crate::numeric::rng::Rng;
 /// ‖z‖²/2w² makes exp(−E) integrable for any p, and the tails are those of a Gaussian. f starts at 0.
 #[derive(Debug, Clone)]
 pub(super) struct Energy {
-    net: Sequential,
+    net: Fused,
     /// Columns of z, and of c.
     dim: usize,
     condition: usize,
@@ -35,20 +33,10 @@ pub(super) struct Pass<F> {
     pub(super) g: Vec<F>,
 }
 
-fn clamp<F: Real>(z: F) -> F {
-    z.max(F::of(-REACH)).min(F::of(REACH))
-}
-
 impl Energy {
     pub(super) fn new(config: &EnergyConfig) -> Self {
         let condition = config.condition.width();
-        let features = Fourier::octaves(config.dim, 1.0, config.octaves).passing(condition);
-        let sizes = [&[features.out_dim()], config.hidden.as_slice(), &[1]].concat();
-        let mut layers = vec![Layer::Fourier(features)];
-        layers.extend_from_slice(mlp(&sizes, config.activation).layers());
-        layers.pop();
-        layers.push(Layer::Linear(Linear::new(sizes[sizes.len() - 2], 1, 0.0)));
-        let net = Sequential::new(layers);
+        let net = config.network.build(config.dim, condition, 1, 0.0);
         Energy { net, dim: config.dim, condition, pull: config.width.powi(-2) }
     }
 
@@ -89,7 +77,7 @@ impl Energy {
     /// What f takes.
     fn input<'a, F: Real>(&self, z: &[F], c: &[F], near: &'a mut Vec<F>, joined: &'a mut Vec<F>) -> &'a [F] {
         near.clear();
-        near.extend(z.iter().map(|&z| clamp(z)));
+        near.extend(z.iter().map(|&z| clamp(z, REACH)));
         join(near, self.dim, c, self.condition, joined)
     }
 

@@ -3,7 +3,7 @@ use super::network::Energy;
 use super::{EnergyConfig, EnergyModel};
 use crate::engine::Fitted;
 use crate::error::Result;
-use crate::model::file::{Persist, Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 
 impl Persist for EnergyModel {
     fn kind() -> &'static str {
@@ -20,12 +20,10 @@ impl Persist for EnergyModel {
         let (config, fitted): (EnergyConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
-        let inputs = features(config.dim, config.octaves).saturating_add(config.condition.width());
-        let chain = [&[inputs], &config.hidden[..], &[1]].concat();
-        stored.fits(2 * (config.hidden.len() + 1), &[&chain])?;
+        stored.holds(config.network.network_params(config.dim, config.condition.width(), 1))?;
 
         let energy = Energy::new(&config);
-        let parameters = stored.parameters(&energy.layout())?;
+        let parameters = stored.all_parameters(&energy.layout())?;
         let mut model = EnergyModel {
             transposed: parameters.average.clone(),
             partitions: Partitions::default(),

@@ -7,7 +7,7 @@ use super::mixing::Mixer;
 use super::{FlowConfig, Transform};
 use crate::engine::Parameters;
 use crate::engine::whitening::{MOST_COLUMNS, Whitening};
-use crate::nn::{Network, REACH, Weights, grow};
+use crate::nn::{Network, REACH, Weights, clamp, grow};
 use crate::numeric::Real;
 use crate::numeric::gemm::transpose;
 use crate::numeric::rng::Rng;
@@ -351,5 +351,5 @@ fn assign<F: Real>(v: &mut Vec<F>, x: &[F]) {
 /// Beyond the reach a coordinate, or a number of the condition, looks to a conditioner as if it stood there: θ is
 /// bounded, so that a row far outside is moved no further than a multiple of its distance.
 fn within_reach<F: Real>(x: F) -> F {
-    x.max(F::of(-REACH)).min(F::of(REACH))
+    clamp(x, REACH)
 }

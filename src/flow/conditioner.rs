@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::{Architecture, FlowConfig};
-use crate::nn::{Fourier, Layer, Linear, Masked, Sequential};
+use crate::nn::{Fourier, Fused, Layer, Masked, Perceptron, Sequential};
 
 /// Radians per standard deviation of the lowest Fourier feature.
 const BASE_FREQUENCY: f64 = 1.0;
@@ -11,7 +11,7 @@ const BASE_FREQUENCY: f64 = 1.0;
 #[derive(Debug, Clone)]
 pub(super) struct Conditioner {
     /// x_1 … x_sees, c → θ of the coordinates that move, one block each. Its last layer starts at zero.
-    pub net: Sequential,
+    pub net: Fused,
     /// How many coordinates, the first, the network looks at.
     pub sees: usize,
     /// Columns of the condition, which it sees behind them.
@@ -35,20 +35,13 @@ impl Conditioner {
 /// The first half passes, the rest moves. Of one column nothing passes: it moves as the condition says.
 fn coupling(config: &FlowConfig) -> Conditioner {
     let (sees, moves) = (config.dim / 2, config.dim / 2..config.dim);
-    let (mut layers, mut width) = features(sees, config);
-    for &units in &config.hidden {
-        layers.push(Layer::Linear(Linear::new(width, units, config.activation.gain())));
-        layers.push(config.activation.layer(units));
-        width = units;
-    }
-    layers.push(Layer::Linear(Linear::new(width, moves.len() * config.transform.params(), 0.0)));
-    Conditioner {
-        net: Sequential::new(layers),
-        sees,
-        given: config.condition.width(),
-        moves,
-        inverse_passes: 1,
-    }
+    let given = config.condition.width();
+    let outputs = moves.len() * config.transform.params();
+    let net = config.network.build(sees, given, outputs, 0.0);
+    // Without octaves the features are the coordinates themselves.
+    let first = usize::from(config.network.octaves() == 0);
+    let net = Sequential::new(net.layers()[first..].to_vec()).fused();
+    Conditioner { net, sees, given, moves, inverse_passes: 1 }
 }
 
 /// All move; block i of θ is a function of x_<i (MADE, Germain et al. 2015).
@@ -60,27 +53,28 @@ fn coupling(config: &FlowConfig) -> Conditioner {
 fn masked(config: &FlowConfig) -> Conditioner {
     let (dim, params) = (config.dim, config.transform.params());
     let (sees, given) = ((dim - 1).max(1), config.condition.width());
-    let (mut layers, width) = features(sees, config);
+    let Perceptron { hidden, activation, octaves } =
+        config.network.perceptron().expect("validate refuses other networks that are masked");
+    let (mut layers, width) = features(sees, given, octaves);
     // Features stand in blocks of `sees`, and the condition behind them: see [`Fourier`].
     let of_features = (0..width - given).map(|feature| 1 + feature % sees);
     let mut degrees: Vec<usize> = of_features.chain(std::iter::repeat_n(0, given)).collect();
     let least = usize::from(given == 0);
-    for &units in &config.hidden {
+    for &units in hidden {
         let next: Vec<usize> = (0..units).map(|unit| least + unit * (dim - least) / units).collect();
         let connects = |from: usize, to: usize| degrees[from] <= next[to];
-        layers.push(Layer::Masked(Masked::new(degrees.len(), units, config.activation.gain(), connects)));
-        layers.push(config.activation.layer(units));
+        layers.push(Layer::Masked(Masked::new(degrees.len(), units, activation.gain(), connects)));
+        layers.push(activation.layer(units));
         degrees = next;
     }
     let connects = |from: usize, to: usize| degrees[from] <= to / params;
     layers.push(Layer::Masked(Masked::new(degrees.len(), dim * params, 0.0, connects)));
-    Conditioner { net: Sequential::new(layers), sees, given, moves: 0..dim, inverse_passes: dim }
+    Conditioner { net: Sequential::new(layers).fused(), sees, given, moves: 0..dim, inverse_passes: dim }
 }
 
 /// The layer of Fourier features, if there is one, and the width behind it, the condition's columns with it.
-fn features(sees: usize, config: &FlowConfig) -> (Vec<Layer>, usize) {
-    let given = config.condition.width();
-    match config.octaves {
+fn features(sees: usize, given: usize, octaves: usize) -> (Vec<Layer>, usize) {
+    match octaves {
         0 => (Vec::new(), sees + given),
         octaves => {
             let fourier = Fourier::octaves(sees, BASE_FREQUENCY, octaves).passing(given);

@@ -41,7 +41,7 @@
 //! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
 //! let data = Dataset::new(moons.sample(5_000, &mut rng))?;
 //! let transform = Transform::AffineSpline { bins: 8, bound: 4.0 };
-//! let config = FlowConfig { transform, hidden: vec![32], ..Default::default() };
+//! let config = FlowConfig { transform, network: NetworkSpec::mlp([32], Activation::Silu, 2), ..Default::default()  };
 //! let mut flow = Flow::new(config, &mut rng)?;
 //!
 //! let test = moons.sample(2_000, &mut rng);
@@ -77,7 +77,7 @@
 //! let (across, height) = moons.view().split_at(quadrivium::ndarray::Axis(1), 1);
 //! let data = Dataset::new(across.to_owned())?.with_condition(Condition::Vector(height.to_owned()))?;
 //! let condition = ConditionKind::Vector { dim: 1 };
-//! let config = FlowConfig { condition, hidden: vec![32], ..FlowConfig::with_dim(1) };
+//! let config = FlowConfig { condition, network: NetworkSpec::mlp([32], Activation::Silu, 2), ..FlowConfig::with_dim(1)  };
 //! let mut flow = Flow::new(config, &mut rng)?;
 //! flow.train(&data, &TrainOptions { steps: 300, ..Default::default() }, &mut rng, &mut Silent)?;
 //!
@@ -133,8 +133,8 @@ use crate::engine::{self, Fitted, Given, OptimizerConfig, Parameters, RowStreams
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
-use crate::nn::limits::{check_params, check_some_hidden, check_width, count_params};
-use crate::nn::{Activation, REACH, most_octaves};
+use crate::nn::limits::{check_params, check_some_hidden, check_width};
+use crate::nn::{Activation, NetworkSpec, Perceptron};
 use crate::numeric::Real;
 use crate::numeric::rng::Streams;
 
@@ -156,18 +156,12 @@ pub struct FlowConfig {
     pub layers: usize,
     /// What happens to the coordinates between two layers. Default [`Mixing::Reverse`].
     pub mixing: Mixing,
-    /// Units of each hidden layer of a conditioner. At least one layer, and in each 1 to 65,536; for
-    /// [`Architecture::MaskedAutoregressive`] at least `dim − 1`, so that every coordinate is seen, and `dim` under a
-    /// condition, for the units that see it alone. All
-    /// conditioners and mixings together have at most 2²⁸ parameters. Default `[64, 64]`.
-    pub hidden: Vec<usize>,
-    /// Between the layers of a conditioner. Default [`Activation::Silu`].
-    pub activation: Activation,
-    /// Fourier features of each coordinate that a conditioner looks at: sin and cos of 2ᵏ rad per standard
-    /// deviation, k = 0 … octaves − 1, beside the coordinate itself. They sharpen how θ depends on it, as
-    /// narrow modes need, and overfit on few rows; affine layers, many in a row, do better without. At most
-    /// 14. Default 2.
-    pub octaves: usize,
+    /// The network of each conditioner: see [`NetworkSpec`]. Octaves sharpen how θ depends on the coordinates, as narrow
+    /// modes need, and overfit on few rows; affine layers, many in a row, do better without. For
+    /// [`Architecture::MaskedAutoregressive`], whose weights are masked, a perceptron with at least `dim − 1` units in
+    /// each layer, so that every coordinate is seen, and `dim` under a condition, for the units that see it alone. All
+    /// conditioners and mixings together have at most 2²⁸ parameters. Default two layers of 64 with SiLU, and 2 octaves.
+    pub network: NetworkSpec,
     /// Whether the base is N(0, Σ) with covariances Σ of its own, learned with the rest, in place of N(0, I).
     /// They start at the correlations of the first training's rows, where those are more than chance: before its
     /// layers have learned anything the flow is then one Gaussian. Rows of one column and of more than 512 have no
@@ -238,9 +232,7 @@ impl Default for FlowConfig {
             transform: Transform::AffineSpline { bins: 24, bound: 4.0 },
             layers: 4,
             mixing: Mixing::Reverse,
-            hidden: vec![64, 64],
-            activation: Activation::Silu,
-            octaves: 2,
+            network: NetworkSpec::mlp([64, 64], Activation::Silu, 2),
             correlated_base: true,
             condition: ConditionKind::None,
             optimizer: OptimizerConfig { lr: 3e-3, ..Default::default() },
@@ -282,7 +274,7 @@ impl FlowConfig {
             transform: Transform::AffineSpline { bins, bound: 4.0 },
             layers: if dim > 2 { (dim + 2).min(3072 / dim).clamp(2, 6) } else { default.layers },
             mixing: if mixed { Mixing::Linear } else { default.mixing },
-            octaves,
+            network: NetworkSpec::mlp([64; 2], Activation::Silu, octaves),
             optimizer: OptimizerConfig { weight_decay, ..default.optimizer.clone() },
             ..default
         }
@@ -302,14 +294,24 @@ impl FlowConfig {
             "at least 2 for Architecture::Coupling without a condition, which moves one half given the other",
         )?;
         check((1..=1024).contains(&self.layers), "FlowConfig::layers", self.layers, "1 to 1024")?;
-        check_some_hidden("FlowConfig::hidden", &self.hidden)?;
-        check(
-            !masked || self.hidden.iter().all(|&units| units + 1 >= self.dim + usize::from(given > 0)),
-            "FlowConfig::hidden",
-            &self.hidden,
-            "layers of at least dim − 1 units for Architecture::MaskedAutoregressive, dim under a condition",
-        )?;
-        check(self.octaves <= most_octaves(REACH), "FlowConfig::octaves", self.octaves, "0 to 14")?;
+        self.network.check("FlowConfig::network")?;
+        match self.network.perceptron() {
+            Some(Perceptron { hidden, .. }) => {
+                check_some_hidden("FlowConfig::network", hidden)?;
+                check(
+                    !masked || hidden.iter().all(|&units| units + 1 >= self.dim + usize::from(given > 0)),
+                    "FlowConfig::network",
+                    hidden,
+                    "layers of at least dim − 1 units for Architecture::MaskedAutoregressive, dim under a condition",
+                )?;
+            }
+            None => check(
+                !masked,
+                "FlowConfig::network",
+                &self.network,
+                "a perceptron for Architecture::MaskedAutoregressive, whose weights are masked",
+            )?,
+        }
         let spline = match self.transform {
             Transform::Affine => None,
             Transform::Spline { bins, bound } => {
@@ -327,13 +329,11 @@ impl FlowConfig {
             Architecture::Coupling => (self.dim / 2, self.dim.div_ceil(2)),
             Architecture::MaskedAutoregressive => ((self.dim - 1).max(1), self.dim),
         };
-        let inputs = sees * (1 + 2 * self.octaves) + given;
-        let conditioner = count_params(inputs, &self.hidden, moves * self.transform.params());
+        let conditioner = self.network.network_params(sees, given, moves * self.transform.params());
         let mixing = if self.mixing == Mixing::Linear { self.dim * self.dim } else { 0 };
         let base = if has_base(self) { self.dim * self.dim } else { 0 };
         let params = conditioner.saturating_add(mixing).saturating_mul(self.layers).saturating_add(base);
-        check_params("FlowConfig::hidden", &self.hidden, params)?;
-        self.activation.validate()?;
+        check_params("FlowConfig::network", &self.network, params)?;
         self.optimizer.validate()
     }
 }

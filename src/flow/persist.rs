@@ -4,7 +4,7 @@ use super::chain::{Chain, has_base};
 use super::{Architecture, Flow, FlowConfig, Mixing};
 use crate::engine::{Conditions, Fitted, Standardizer};
 use crate::error::{Result, check};
-use crate::model::file::{Persist, Stored, Tensor, encode, features};
+use crate::model::file::{Persist, Stored, Tensor, encode};
 use crate::numeric::rng::seeded;
 
 /// What construction by chance and the first training fix.
@@ -52,17 +52,14 @@ impl Persist for Flow {
             Architecture::MaskedAutoregressive => ((dim - 1).max(1), dim),
         };
         let outputs = moves.saturating_mul(config.transform.params());
-        let inputs = features(sees, config.octaves).saturating_add(config.condition.width());
-        let conditioner = [&[inputs], &config.hidden[..], &[outputs]].concat();
+        let conditioner = config.network.network_params(sees, config.condition.width(), outputs);
         let learned = if config.mixing == Mixing::Linear { layers - 1 } else { 0 };
-        let base = usize::from(has_base(&config));
-        let tensors = layers * 2 * (config.hidden.len() + 1) + learned + base;
-        let mixers = [(learned + base).saturating_mul(dim), dim];
-        stored.fits(tensors, &[&conditioner, &[layers, outputs], &mixers])?;
+        let squares = (learned + usize::from(has_base(&config))).saturating_mul(dim).saturating_mul(dim);
+        stored.holds(conditioner.saturating_mul(layers).saturating_add(squares))?;
 
         // The orders that are drawn here are replaced.
         let mut chain = Chain::new(&config, &mut seeded(0));
-        let parameters = stored.parameters(&chain.layout())?;
+        let parameters = stored.all_parameters(&chain.layout())?;
         chain.mixers_mut().zip(orders).try_for_each(|(mixer, order)| mixer.set_order(order))?;
         Ok(Flow { config, chain, parameters, fitted })
     }

@@ -35,7 +35,7 @@
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
 //! let mut kl_with = |beta| -> Result<f64> {
-//!     let config = VaeConfig { beta, hidden: vec![32, 32], ..Default::default() };
+//!     let config = VaeConfig { beta, encoder: NetworkSpec::mlp([32, 32], Activation::Tanh, 4), decoder: NetworkSpec::mlp([32, 32], Activation::Tanh, 4), ..Default::default()  };
 //!     let mut vae = Vae::new(config, &mut rng)?;
 //!     let options = TrainOptions { steps: 300, ..Default::default() };
 //!     let report = vae.train(&data, &options, &mut rng, &mut Silent)?;
@@ -96,8 +96,8 @@ use crate::error::Error;
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
-use crate::nn::limits::{check_hidden, check_params, check_width, count_params};
-use crate::nn::{Activation, REACH, most_octaves};
+use crate::nn::limits::{check_params, check_width};
+use crate::nn::{Activation, NetworkSpec};
 use crate::numeric::rng::Streams;
 
 /// What a [`Vae`] is made of and how it learns.
@@ -112,18 +112,13 @@ pub struct VaeConfig {
     pub dim: usize,
     /// Columns of z. 1 to 65,536. Default 2.
     pub latent_dim: usize,
-    /// Units of each hidden layer, in the encoder and in the decoder. Each 1 to 65,536, with at most 2²⁸
-    /// parameters in all; without a layer and without octaves both means are affine, and with
-    /// [`DecoderVariance::Shared`] the model is factor analysis. Default `[64, 64, 64]`.
-    pub hidden: Vec<usize>,
-    /// Between the layers. Default [`Activation::Tanh`], which makes the steepest decoder.
-    pub activation: Activation,
-    /// Fourier features of x in the encoder: sin and cos of 2ᵏ rad per standard deviation, k = 0 … octaves −
-    /// 1, beside x itself. At most 14. Default 4.
-    pub encoder_octaves: usize,
-    /// The same of z in the decoder: more make steeper steps between modes, too many make holes. At most 14.
-    /// Default 4.
-    pub decoder_octaves: usize,
+    /// The encoder's network: see [`NetworkSpec`]. Default three layers of 64 with tanh, and 4 octaves of x.
+    pub encoder: NetworkSpec,
+    /// The decoder's network. With more octaves of z its steps between modes are steeper, with too many it makes holes;
+    /// tanh makes the steepest. If both networks have neither hidden layers nor octaves, both means are affine, and
+    /// with [`DecoderVariance::Shared`] the model is factor analysis. The two have at most 2²⁸ parameters. Default as
+    /// the encoder.
+    pub decoder: NetworkSpec,
     /// What s depends on. Default [`DecoderVariance::Shared`].
     pub decoder_variance: DecoderVariance,
     /// The least standard deviation: s = min_sd + softplus(a), in standard deviations of the column, and σ
@@ -168,10 +163,8 @@ impl Default for VaeConfig {
         VaeConfig {
             dim: 2,
             latent_dim: 2,
-            hidden: vec![64, 64, 64],
-            activation: Activation::Tanh,
-            encoder_octaves: 4,
-            decoder_octaves: 4,
+            encoder: NetworkSpec::mlp([64, 64, 64], Activation::Tanh, 4),
+            decoder: NetworkSpec::mlp([64, 64, 64], Activation::Tanh, 4),
             decoder_variance: DecoderVariance::Shared,
             min_sd: 1e-3,
             beta: 1.0,
@@ -190,17 +183,11 @@ impl VaeConfig {
     pub fn validate(&self) -> Result<()> {
         check_width("VaeConfig::dim", self.dim)?;
         check_width("VaeConfig::latent_dim", self.latent_dim)?;
-        check_hidden("VaeConfig::hidden", &self.hidden)?;
-        let most = most_octaves(REACH);
-        check(self.encoder_octaves <= most, "VaeConfig::encoder_octaves", self.encoder_octaves, "0 to 14")?;
-        check(self.decoder_octaves <= most, "VaeConfig::decoder_octaves", self.decoder_octaves, "0 to 14")?;
         self.condition.validate("VaeConfig::condition")?;
-        let part = |inputs, octaves, outputs: usize| {
-            count_params(inputs * (1 + 2 * octaves) + self.condition.width(), &self.hidden, 2 * outputs)
-        };
-        let encoder = part(self.dim, self.encoder_octaves, self.latent_dim);
-        let decoder = part(self.latent_dim, self.decoder_octaves, self.dim);
-        check_params("VaeConfig::hidden", &self.hidden, encoder.saturating_add(decoder))?;
+        self.encoder.check("VaeConfig::encoder")?;
+        self.decoder.check("VaeConfig::decoder")?;
+        let networks = (&self.encoder, &self.decoder);
+        check_params("VaeConfig::decoder", networks, Networks::count_params(self))?;
         let positive = self.min_sd > 0.0 && self.min_sd.is_finite();
         check(positive, "VaeConfig::min_sd", self.min_sd, "more than 0, finite")?;
         let beta = self.beta >= 0.0 && self.beta.is_finite();
@@ -209,7 +196,6 @@ impl VaeConfig {
         check(share, "VaeConfig::beta_warmup", self.beta_warmup, "0 to 1")?;
         let draws = (1..=1 << 24).contains(&self.draws);
         check(draws, "VaeConfig::draws", self.draws, "1 to 16,777,216")?;
-        self.activation.validate()?;
         self.optimizer.validate()
     }
 }

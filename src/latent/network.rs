@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::{DecoderVariance, VaeConfig};
 use crate::nn::{
-    Fourier, Layer, Masked, Network, REACH, Sequential, Tape, Weights, grow, join, mlp, take_rows,
+    Fused, Layer, Linear, Masked, Network, NetworkSpec, REACH, Tape, Weights, clamp, grow, join, take_rows,
 };
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
@@ -20,20 +20,20 @@ pub(super) struct Networks {
 impl Networks {
     pub fn new(config: &VaeConfig) -> Self {
         let (dim, latent_dim) = (config.dim, config.latent_dim);
-        let encoder = GaussianNetwork::new(
-            config,
-            (dim, config.encoder_octaves, latent_dim),
-            DecoderVariance::PerRow,
-            0,
-        );
+        let encoder =
+            GaussianNetwork::new(config, &config.encoder, (dim, latent_dim), DecoderVariance::PerRow, 0);
         let start = encoder.range.end;
-        let decoder = GaussianNetwork::new(
-            config,
-            (latent_dim, config.decoder_octaves, dim),
-            config.decoder_variance,
-            start,
-        );
+        let variance = config.decoder_variance;
+        let decoder = GaussianNetwork::new(config, &config.decoder, (latent_dim, dim), variance, start);
         Networks { encoder, decoder }
+    }
+
+    /// How many parameters they have; a count beyond usize is the largest.
+    pub fn count_params(config: &VaeConfig) -> usize {
+        let VaeConfig { dim, latent_dim, encoder, decoder, .. } = config;
+        let width = config.condition.width();
+        let encoder = encoder.params_ending_in(*dim, width, 2 * latent_dim);
+        encoder.saturating_add(decoder.params_ending_in(*latent_dim, width, 2 * dim))
     }
 
     pub fn num_params(&self) -> usize {
@@ -63,9 +63,8 @@ impl Networks {
 
     /// The rows of x, as the encoder takes them: beyond the reach q(z|x) stays what it is there.
     pub fn within_reach<F: Real>(x: &[F], near: &mut Vec<F>) {
-        let reach = F::of(REACH);
         near.clear();
-        near.extend(x.iter().map(|&x| x.max(-reach).min(reach)));
+        near.extend(x.iter().map(|&x| clamp(x, REACH)));
     }
 }
 
@@ -73,7 +72,7 @@ impl Networks {
 /// softplus(a), which is positive, smooth, and grows no faster than a.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct GaussianNetwork {
-    net: Sequential,
+    net: Fused,
     /// Columns of a row, and of a condition.
     inputs: usize,
     width: usize,
@@ -100,25 +99,22 @@ pub(super) struct Gaussians<F> {
 }
 
 impl GaussianNetwork {
-    /// Of rows of `inputs` columns with conditions of `width`, their waves in `octaves`, with parameters from `start` on.
+    /// Of rows of `inputs` columns with conditions, with parameters from `start` on.
     fn new(
         config: &VaeConfig,
-        (inputs, octaves, outputs): (usize, usize, usize),
+        spec: &NetworkSpec,
+        (inputs, outputs): (usize, usize),
         variance: DecoderVariance,
         start: usize,
     ) -> Self {
         let width = config.condition.width();
-        let features = Fourier::octaves(inputs, 1.0, octaves).passing(width);
-        let sizes = [&[features.out_dim()], &config.hidden[..], &[2 * outputs]].concat();
-        let mut layers = mlp(&sizes, config.activation).layers().to_vec();
-        if let (DecoderVariance::Shared, [.., last, outputs]) = (variance, &sizes[..]) {
+        let net = spec.ending_in(inputs, width, |columns| match variance {
+            DecoderVariance::PerRow => Layer::Linear(Linear::new(columns, 2 * outputs, 1.0)),
             // a sees no input: its bias is one standard deviation per column, for all rows.
-            let masked = Masked::new(*last, *outputs, 1.0, |_, output| output < outputs / 2);
-            layers.pop();
-            layers.push(Layer::Masked(masked));
-        }
-        layers.insert(0, Layer::Fourier(features));
-        let net = Sequential::new(layers);
+            DecoderVariance::Shared => {
+                Layer::Masked(Masked::new(columns, 2 * outputs, 1.0, |_, output| output < outputs))
+            }
+        });
         GaussianNetwork { range: start..start + net.num_params(), net, inputs, width, floor: config.min_sd }
     }
 

@@ -7,14 +7,13 @@ use crate::nn::Activation::LeakyRelu;
 use crate::nn::Weights;
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
-use crate::testing::{check_gradient, moons, normals};
+use crate::testing::{check_gradient, moons, normals, residual};
 use crate::worlds::Toy;
 
 fn small(decoder_variance: DecoderVariance) -> VaeConfig {
     VaeConfig {
-        hidden: vec![7, 5],
-        encoder_octaves: 2,
-        decoder_octaves: 1,
+        encoder: NetworkSpec::mlp([7, 5], Activation::Tanh, 2),
+        decoder: NetworkSpec::mlp([7, 5], Activation::Tanh, 1),
         decoder_variance,
         ..Default::default()
     }
@@ -102,8 +101,12 @@ fn a_linear_model_finds_a_correlated_gaussian_and_its_bound_is_tight() {
     let (data, test) =
         (Dataset::new(toy.sample(20_000, &mut seeded(4))).unwrap(), toy.sample(4_000, &mut seeded(5)));
     let truth = -toy.log_density(test.view()).unwrap().mean().unwrap();
-    let config =
-        VaeConfig { hidden: vec![], encoder_octaves: 0, decoder_octaves: 0, draws: 1, ..Default::default() };
+    let config = VaeConfig {
+        encoder: NetworkSpec::mlp([], Activation::Tanh, 0),
+        decoder: NetworkSpec::mlp([], Activation::Tanh, 0),
+        draws: 1,
+        ..Default::default()
+    };
     let (model, _) = trained(config, &data, 3_000);
     let (elbo, iwae) = (-mean(&nats(&model, &test)), -mean(&nats(&with_draws(&model, 50), &test)));
     // One draw's noise: the mean over 4,000 rows is within 0.05 of the ELBO.
@@ -308,10 +311,14 @@ fn every_option_matters() {
     let optimizer = OptimizerConfig { lr: 1e-3, ..base.optimizer.clone() };
     for other in [
         VaeConfig { latent_dim: 1, ..base.clone() },
-        VaeConfig { hidden: vec![7], ..base.clone() },
-        VaeConfig { activation: Activation::Silu, ..base.clone() },
-        VaeConfig { encoder_octaves: 0, ..base.clone() },
-        VaeConfig { decoder_octaves: 0, ..base.clone() },
+        VaeConfig { encoder: NetworkSpec::mlp([7], Activation::Tanh, 2), ..base.clone() },
+        VaeConfig { decoder: NetworkSpec::mlp([7], Activation::Tanh, 1), ..base.clone() },
+        VaeConfig { encoder: NetworkSpec::mlp([7, 5], Activation::Silu, 2), ..base.clone() },
+        VaeConfig { decoder: NetworkSpec::mlp([7, 5], Activation::Silu, 1), ..base.clone() },
+        VaeConfig { encoder: base.encoder.clone().with_octaves(0), ..base.clone() },
+        VaeConfig { decoder: base.decoder.clone().with_octaves(0), ..base.clone() },
+        VaeConfig { encoder: residual(), ..base.clone() },
+        VaeConfig { decoder: residual(), ..base.clone() },
         VaeConfig { decoder_variance: DecoderVariance::PerRow, ..base.clone() },
         VaeConfig { min_sd: 0.1, ..base.clone() },
         VaeConfig { beta: 0.5, ..base.clone() },
@@ -326,7 +333,7 @@ fn every_option_matters() {
 #[test]
 fn the_farthest_causes_decode_to_numbers() {
     for activation in [Activation::Tanh, Activation::Silu, Activation::Gelu, Activation::Relu] {
-        let config = VaeConfig { activation, ..Default::default() };
+        let config = VaeConfig { decoder: NetworkSpec::mlp([64; 3], activation, 4), ..Default::default() };
         let model = Vae::new(config, &mut seeded(0)).unwrap();
         let x =
             model.decode(array![[f32::MAX, f32::MAX], [f32::MAX, f32::MIN], [f32::MIN, 0.0]].view()).unwrap();
@@ -340,10 +347,30 @@ fn a_config_out_of_range_is_an_error_that_names_the_field() {
     for (expected, config) in [
         ("VaeConfig::dim", VaeConfig { dim: 0, ..base() }),
         ("VaeConfig::latent_dim", VaeConfig { latent_dim: 0, ..base() }),
-        ("VaeConfig::hidden", VaeConfig { hidden: vec![8, 0], ..base() }),
-        ("VaeConfig::encoder_octaves", VaeConfig { encoder_octaves: 15, ..base() }),
-        ("VaeConfig::decoder_octaves", VaeConfig { decoder_octaves: 15, ..base() }),
-        ("Activation::LeakyRelu::slope", VaeConfig { activation: LeakyRelu { slope: f64::NAN }, ..base() }),
+        (
+            "VaeConfig::encoder",
+            VaeConfig {
+                encoder: NetworkSpec::mlp([8, 0], Activation::Tanh, 4),
+                decoder: NetworkSpec::mlp([8, 0], Activation::Tanh, 4),
+                ..base()
+            },
+        ),
+        (
+            "VaeConfig::encoder",
+            VaeConfig { encoder: NetworkSpec::mlp([64; 3], Activation::Tanh, 15), ..base() },
+        ),
+        (
+            "VaeConfig::decoder",
+            VaeConfig { decoder: NetworkSpec::mlp([64; 3], Activation::Tanh, 15), ..base() },
+        ),
+        (
+            "Activation::LeakyRelu::slope",
+            VaeConfig {
+                encoder: NetworkSpec::mlp([64; 3], LeakyRelu { slope: f64::NAN }, 4),
+                decoder: NetworkSpec::mlp([64; 3], LeakyRelu { slope: f64::NAN }, 4),
+                ..base()
+            },
+        ),
         ("VaeConfig::min_sd", VaeConfig { min_sd: 0.0, ..base() }),
         ("VaeConfig::min_sd", VaeConfig { min_sd: f64::NAN, ..base() }),
         ("VaeConfig::beta", VaeConfig { beta: -1.0, ..base() }),

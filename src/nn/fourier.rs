@@ -27,6 +27,11 @@ pub struct Fourier {
 /// Where the waves of [`Fourier::octaves`] end, in units of x: standardized data hardly go so far.
 pub(crate) const REACH: f64 = 10.0;
 
+/// x where it is within ±`reach`, else the nearest end.
+pub(crate) fn clamp<F: Real>(x: F, reach: f64) -> F {
+    x.max(F::of(-reach)).min(F::of(reach))
+}
+
 /// The octaves 1, 2, 4, … rad per unit that the sine of an f32 can follow up to ±`reach`: 2^(octaves − 1) ·
 /// reach ≤ 1e5.
 pub(crate) const fn most_octaves(reach: f64) -> usize {

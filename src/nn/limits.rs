@@ -1,5 +1,7 @@
 //! How large a network may be: what a config asks for is known, and refused, before anything is allocated.
 
+use std::fmt::Debug;
+
 use crate::error::{Result, check};
 
 /// The most columns of a row or of a latent variable, and the most units of a layer.
@@ -39,9 +41,9 @@ pub(crate) fn count_params(inputs: usize, hidden: &[usize], outputs: usize) -> u
     layers.fold(0, |sum, (from, to)| sum.saturating_add(from.saturating_add(1).saturating_mul(to)))
 }
 
-/// Refuses `hidden` if it makes more than 2²⁸ parameters; masked weights count.
-pub(crate) fn check_params(field: &'static str, hidden: &[usize], params: usize) -> Result<()> {
-    check(params <= MOST_PARAMS, field, hidden, "a network of at most 268,435,456 parameters")
+/// Refuses a network of more than 2²⁸ parameters; masked weights count.
+pub(crate) fn check_params(field: &'static str, network: impl Debug, params: usize) -> Result<()> {
+    check(params <= MOST_PARAMS, field, network, "a network of at most 268,435,456 parameters")
 }
 
 #[cfg(test)]
@@ -66,6 +68,6 @@ mod tests {
         assert!(check_hidden("", &[]).is_ok() && check_some_hidden("", &[]).is_err());
         assert!(check_time_features("", 65_536).is_ok() && check_time_features("", 65_538).is_err());
         assert!(check_time_features("", 3).is_err());
-        assert!(check_params("", &[], 268_435_456).is_ok() && check_params("", &[], 268_435_457).is_err());
+        assert!(check_params("", "", 268_435_456).is_ok() && check_params("", "", 268_435_457).is_err());
     }
 }

@@ -1,9 +1,8 @@
 use std::ops::Range;
 
 use super::activation::Elementwise;
-use super::{Activation, Fourier, Layout, Linear, Masked, Network, Primal, Residual, Weights};
+use super::{Activation, Fourier, Fused, Layout, Linear, Masked, Network, Primal, Residual, Weights};
 use crate::numeric::Real;
-use crate::numeric::gemm::Epilogue;
 use crate::numeric::rng::Rng;
 
 /// What a [`Sequential`] is made of.
@@ -32,24 +31,6 @@ impl Layer {
             Layer::Fourier(_) | Layer::Modulated(_) => false,
             Layer::Residual(inner) => inner.layers.iter().all(Layer::is_straight),
         }
-    }
-
-    /// The product of this layer and the slope of a (leaky) ReLU behind it, which is then done before the
-    /// product's sums leave their registers.
-    fn bent_by<F: Real>(&self, behind: &Layer) -> Option<(&Linear, F)> {
-        let product = match self {
-            Layer::Linear(linear) => linear,
-            Layer::Masked(masked) => masked.product(),
-            _ => return None,
-        };
-        let Layer::Activation(f) = behind else { return None };
-        Some((product, f.slope_below()?))
-    }
-
-    /// Whether this is a product above an activation, whose f′ then multiplies dx before it leaves its
-    /// registers.
-    fn bends_back(&self, below: &Layer) -> bool {
-        matches!((self, below), (Layer::Linear(_) | Layer::Masked(_), Layer::Activation(_)))
     }
 }
 
@@ -154,13 +135,15 @@ impl Network for Layer {
 
 /// Layers one after the other: h₀ = x, h_{i+1} = f_i(h_i), y = h_L. By the chain rule the backward functions
 /// run the layers' own in reverse, dh_i in place of dx, and the tangent runs forward beside the value.
+///
+/// This is the definition. [`fused`](Sequential::fused) is the same function in fewer passes over memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequential {
     layers: Vec<Layer>,
     // Where each layer's parameters stand in p.
     ranges: Vec<Range<usize>>,
     // The widest h_i between two layers.
-    widest: usize,
+    pub(super) widest: usize,
 }
 
 /// A multilayer perceptron through the widths `sizes`, `activation` between the layers and none behind the
@@ -208,6 +191,11 @@ impl Sequential {
         Sequential { layers, ranges, widest }
     }
 
+    /// The same function, with the same parameters and buffers, in fewer passes over memory.
+    pub fn fused(self) -> Fused {
+        Fused::new(self)
+    }
+
     /// The layers, the first first.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
@@ -221,24 +209,24 @@ impl Sequential {
     }
 
     /// Layers with their place in p.
-    fn parts(&self) -> impl DoubleEndedIterator<Item = (usize, &Layer, Range<usize>)> {
+    pub(super) fn parts(&self) -> impl DoubleEndedIterator<Item = (usize, &Layer, Range<usize>)> {
         self.layers.iter().zip(&self.ranges).enumerate().map(|(i, (layer, range))| (i, layer, range.clone()))
     }
 
-    fn last(&self) -> usize {
+    pub(super) fn last(&self) -> usize {
         self.layers.len() - 1
     }
 }
 
 /// Takes the parts of a buffer in order: the h between the layers and each layer's own part, laid out as own₀ h₁ own₁
 /// h₂ own₂ …
-struct Ascent<'a, F> {
-    buffer: &'a mut [F],
-    rows: usize,
+pub(super) struct Ascent<'a, F> {
+    pub(super) buffer: &'a mut [F],
+    pub(super) rows: usize,
 }
 
 impl<'a, F> Ascent<'a, F> {
-    fn take(&mut self, width: usize) -> &'a mut [F] {
+    pub(super) fn take(&mut self, width: usize) -> &'a mut [F] {
         let (part, rest) = std::mem::take(&mut self.buffer).split_at_mut(self.rows * width);
         self.buffer = rest;
         part
@@ -246,13 +234,13 @@ impl<'a, F> Ascent<'a, F> {
 }
 
 /// The reverse: takes the parts from the buffer's end.
-struct Descent<'a, F> {
-    buffer: &'a [F],
-    rows: usize,
+pub(super) struct Descent<'a, F> {
+    pub(super) buffer: &'a [F],
+    pub(super) rows: usize,
 }
 
 impl<'a, F> Descent<'a, F> {
-    fn take(&mut self, width: usize) -> &'a [F] {
+    pub(super) fn take(&mut self, width: usize) -> &'a [F] {
         let (rest, part) = self.buffer.split_at(self.buffer.len() - self.rows * width);
         self.buffer = rest;
         part
@@ -298,28 +286,11 @@ impl Network for Sequential {
         let rows = x.len() / self.in_dim();
         let (here, rest) = scratch.split_at_mut(rows * self.widest);
         let (next, inner) = rest.split_at_mut(rows * self.widest);
-        // `here` holds the h computed last; an activation works in it, any other layer moves to `next`.
         let (mut here, mut next) = (here, next);
-        let mut parts = self.parts().peekable();
-        while let Some((i, layer, range)) = parts.next() {
-            let bent = parts.peek().and_then(|(_, behind, _)| layer.bent_by(behind));
-            if bent.is_some() {
-                parts.next();
-            }
-            let (taken, given) = (rows * layer.in_dim(), rows * layer.out_dim());
-            let last = parts.peek().is_none();
-            if let (Layer::Activation(f), false, false) = (layer, i == 0, last) {
-                f.apply(&mut here[..taken]);
-                continue;
-            }
-            let input = if i == 0 { x } else { &here[..taken] };
-            let output = if last { &mut *y } else { &mut next[..given] };
-            match bent {
-                Some((product, slope)) => {
-                    product.infer_with(&p[range], input, Epilogue::Leaky { slope }, output)
-                }
-                None => layer.infer(&p[range], input, output, inner),
-            }
+        for (i, layer, range) in self.parts() {
+            let input = if i == 0 { x } else { &here[..rows * layer.in_dim()] };
+            let output = if i == self.last() { &mut *y } else { &mut next[..rows * layer.out_dim()] };
+            layer.infer(&p[range], input, output, inner);
             std::mem::swap(&mut here, &mut next);
         }
     }
@@ -327,25 +298,10 @@ impl Network for Sequential {
     fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
         let mut cache = Ascent { buffer: cache, rows: x.len() / self.in_dim() };
         let (mut input, mut y) = (x, y);
-        let mut parts = self.parts().peekable();
-        while let Some((_, layer, range)) = parts.next() {
+        for (i, layer, range) in self.parts() {
             let own = cache.take(layer.cache_width());
-            let bent = parts.peek().and_then(|(_, behind, _)| layer.bent_by(behind));
-            let slopes = bent.and_then(|_| {
-                // Nobody reads the h between: f″ = 0.
-                cache.take(layer.out_dim());
-                parts.next().map(|(_, f, _)| cache.take(f.cache_width()))
-            });
-            let output = match parts.peek() {
-                Some(_) => cache.take(layer.out_dim()),
-                None => std::mem::take(&mut y),
-            };
-            match bent.zip(slopes) {
-                Some(((product, slope), d)) => {
-                    product.infer_with(&p[range], input, Epilogue::LeakyWithSlopes { slope, d }, output)
-                }
-                None => layer.forward(&p[range], input, output, own),
-            }
+            let output = if i == self.last() { std::mem::take(&mut y) } else { cache.take(layer.out_dim()) };
+            layer.forward(&p[range], input, output, own);
             input = output;
         }
     }
@@ -365,25 +321,13 @@ impl Network for Sequential {
         let (next, inner) = rest.split_at_mut(rows * self.widest);
         let (mut here, mut next) = (here, next);
         let mut cache = Descent { buffer: &cache[..rows * self.cache_width()], rows };
-        let mut parts = self.parts().rev().peekable();
-        while let Some((i, layer, range)) = parts.next() {
+        for (i, layer, range) in self.parts().rev() {
             let own = cache.take(layer.cache_width());
             let input = if i == 0 { x } else { cache.take(layer.in_dim()) };
-            let dy = if i == self.last() { dy } else { &here[..rows * layer.out_dim()] };
-            // An activation below a product has no turn of its own: its f′ is the product's epilogue.
-            let below = parts.next_if(|(_, below, _)| layer.bends_back(below));
-            let slopes = below.as_ref().map(|(_, f, _)| cache.take(f.cache_width()));
-            let first = below.map_or(i, |(below, ..)| below);
-            if first > 0 && first < i {
-                cache.take(layer.in_dim());
-            }
-            let dx = if first == 0 { dx.take() } else { Some(&mut next[..rows * layer.in_dim()]) };
-            let (w, dp) = (w.slice(range.clone()), dp.as_deref_mut().map(|dp| &mut dp[range]));
-            match (layer, slopes) {
-                (Layer::Linear(f), Some(d)) => f.backward_with(w, input, dy, dp, dx, Epilogue::Times(d)),
-                (Layer::Masked(f), Some(d)) => f.backward_with(w, input, dy, dp, dx, Epilogue::Times(d)),
-                _ => layer.backward(w, input, own, dy, dp, dx, inner),
-            }
+            let dh = if i == self.last() { dy } else { &here[..rows * layer.out_dim()] };
+            let ds = if i == 0 { dx.take() } else { Some(&mut next[..rows * layer.in_dim()]) };
+            let dp = dp.as_deref_mut().map(|dp| &mut dp[range.clone()]);
+            layer.backward(w.slice(range), input, own, dh, dp, ds, inner);
             std::mem::swap(&mut here, &mut next);
         }
     }

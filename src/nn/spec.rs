@@ -3,7 +3,10 @@ use std::sync::Arc;
 use super::limits::{self, check_hidden, check_params, check_some_hidden, check_time_features, check_width};
 use super::residual::{self, ResidualField};
 use super::timed::{OCTAVES, Timed};
-use super::{Activation, Fourier, Layer, Linear, Residual, Sequential, VectorField};
+use super::{
+    Activation, Fourier, Fused, Layer, Linear, Network, REACH, Residual, Sequential, VectorField,
+    most_octaves,
+};
 use crate::error::{Result, check};
 use crate::numeric::Real;
 
@@ -28,7 +31,11 @@ const BLOCKS: usize = 1024;
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum NetworkSpec {
     /// A multilayer perceptron. Time and condition enter its first layer.
@@ -38,11 +45,12 @@ pub enum NetworkSpec {
         /// Between the layers.
         activation: Activation,
         /// Fourier features of each coordinate: sine and cosine of 2ᵏ rad, k = 0 … octaves − 1, beside the coordinate
-        /// itself. 0 (raw coordinates) to 13.
+        /// itself. Structure of width w needs 2ᵏ near 1/w. 0 (raw coordinates) to 14, in a vector field to 13.
         octaves: usize,
     },
     /// Residual blocks with layer normalization, modulated by time and condition (adaLN-zero, Peebles & Xie 2023): see
-    /// [`Residual`]. Deep networks of this kind train where deep perceptrons do not.
+    /// [`Residual`]. Deep networks of this kind train where deep perceptrons do not. The normalization hides how long a
+    /// row is but for the biases: one octave or more shows it, as a generator or an energy needs.
     Residual {
         /// Columns that pass from block to block, 1 to 65,536. The hidden layer of a block is twice as wide.
         width: usize,
@@ -55,25 +63,106 @@ pub enum NetworkSpec {
     },
 }
 
+/// The parts of [`NetworkSpec::Mlp`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Perceptron<'a> {
+    pub(crate) hidden: &'a [usize],
+    pub(crate) activation: Activation,
+    pub(crate) octaves: usize,
+}
+
 impl NetworkSpec {
+    /// [`NetworkSpec::Mlp`], written shortly.
+    ///
+    /// ```
+    /// use quadrivium::nn::{Activation, NetworkSpec};
+    /// use quadrivium::DiffusionConfig;
+    ///
+    /// let network = NetworkSpec::mlp([64; 3], Activation::Silu, 4);
+    /// let config = DiffusionConfig { network, ..Default::default() };
+    /// # assert!(config.validate().is_ok());
+    /// ```
+    pub fn mlp(hidden: impl Into<Vec<usize>>, activation: Activation, octaves: usize) -> Self {
+        NetworkSpec::Mlp { hidden: hidden.into(), activation, octaves }
+    }
+
+    /// The same with other Fourier features.
+    pub fn with_octaves(mut self, count: usize) -> Self {
+        let (NetworkSpec::Mlp { octaves, .. } | NetworkSpec::Residual { octaves, .. }) = &mut self;
+        *octaves = count;
+        self
+    }
+
+    /// Octaves of the Fourier features.
+    pub fn octaves(&self) -> usize {
+        let (NetworkSpec::Mlp { octaves, .. } | NetworkSpec::Residual { octaves, .. }) = self;
+        *octaves
+    }
+
+    /// What stands between its layers.
+    pub fn activation(&self) -> Activation {
+        let (NetworkSpec::Mlp { activation, .. } | NetworkSpec::Residual { activation, .. }) = self;
+        *activation
+    }
+
+    /// The perceptron that it is, if it is one: networks whose weights are masked are perceptrons.
+    pub(crate) fn perceptron(&self) -> Option<Perceptron<'_>> {
+        match self {
+            NetworkSpec::Mlp { hidden, activation, octaves } => {
+                Some(Perceptron { hidden, activation: *activation, octaves: *octaves })
+            }
+            NetworkSpec::Residual { .. } => None,
+        }
+    }
+
     /// Refuses what no network can be made of, whatever its columns.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    /// [`Error::Config`](crate::Error::Config) that names the specification and says what is out of range.
     pub fn validate(&self) -> Result<()> {
+        self.check("NetworkSpec")
+    }
+
+    /// [`validate`](NetworkSpec::validate) for the field of a config.
+    pub(crate) fn check(&self, field: &'static str) -> Result<()> {
         let (activation, octaves) = match self {
             NetworkSpec::Mlp { hidden, activation, octaves } => {
-                check_hidden("NetworkSpec::Mlp::hidden", hidden)?;
+                check_hidden(field, hidden)?;
                 (activation, octaves)
             }
             NetworkSpec::Residual { width, blocks, activation, octaves } => {
-                check_width("NetworkSpec::Residual::width", *width)?;
-                check((1..=BLOCKS).contains(blocks), "NetworkSpec::Residual::blocks", blocks, "1 to 1024")?;
+                check_width(field, *width)?;
+                check((1..=BLOCKS).contains(blocks), field, format_args!("{blocks} blocks"), "1 to 1024")?;
                 (activation, octaves)
             }
         };
-        check(*octaves <= OCTAVES, "NetworkSpec::octaves", octaves, "0 to 13")?;
+        check(*octaves <= most_octaves(REACH), field, format_args!("{octaves} octaves"), "0 to 14")?;
         activation.validate()
+    }
+
+    /// Refuses what [`vector_field`](NetworkSpec::vector_field) cannot build, for the field of a config.
+    pub(crate) fn check_vector_field(
+        &self,
+        field: &'static str,
+        (dim, condition, time_features): (usize, usize, usize),
+    ) -> Result<()> {
+        self.check(field)?;
+        if let Some(Perceptron { hidden, .. }) = self.perceptron() {
+            check_some_hidden(field, hidden)?;
+        }
+        let octaves = self.octaves();
+        check(octaves <= OCTAVES, field, format_args!("{octaves} octaves"), "0 to 13")?;
+        check_params(field, self, self.vector_field_params(dim, condition, time_features))
+    }
+
+    /// Refuses what [`network`](NetworkSpec::network) cannot build, for the field of a config.
+    pub(crate) fn check_network(
+        &self,
+        field: &'static str,
+        (inputs, condition, outputs): (usize, usize, usize),
+    ) -> Result<()> {
+        self.check(field)?;
+        check_params(field, self, self.network_params(inputs, condition, outputs))
     }
 
     /// The network of rows of `dim` columns, their moments, embedded in `time_features` columns, and a condition of
@@ -81,8 +170,8 @@ impl NetworkSpec {
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) as [`validate`](NetworkSpec::validate), for a perceptron without a hidden
-    /// layer, for columns beyond 1 to 65,536 (for the condition 0 to 65,536), for an odd number of time features, and
-    /// for more than 2²⁸ parameters.
+    /// layer or with more than 13 octaves, for columns beyond 1 to 65,536 (for the condition 0 to 65,536), for an odd
+    /// number of time features, and for more than 2²⁸ parameters.
     pub fn vector_field<F: Real>(
         &self,
         dim: usize,
@@ -121,21 +210,17 @@ impl NetworkSpec {
         times: usize,
         time_features: usize,
     ) -> Result<Arc<dyn VectorField<F>>> {
-        self.validate()?;
         check_width("dim", dim)?;
         check_condition(condition)?;
         check_time_features("time_features", time_features)?;
-        let params = self.vector_field_params(dim, condition, times * time_features);
+        self.check_vector_field("NetworkSpec", (dim, condition, times * time_features))?;
         Ok(match self {
             NetworkSpec::Mlp { hidden, activation, octaves } => {
-                check_some_hidden("NetworkSpec::Mlp::hidden", hidden)?;
-                check_params("NetworkSpec::Mlp::hidden", hidden, params)?;
                 let field = Timed::new(dim, hidden, *activation, *octaves, time_features)?;
                 let field = if times == 2 { field.of_two_times() } else { field };
                 Arc::new(field.conditional(condition))
             }
             &NetworkSpec::Residual { width, blocks, activation, octaves } => {
-                check_params("NetworkSpec::Residual::width", &[width], params)?;
                 let shape = (width, blocks);
                 Arc::new(ResidualField::new(dim, condition, shape, activation, octaves, (times, time_features))?)
             }
@@ -168,39 +253,60 @@ impl NetworkSpec {
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) as [`validate`](NetworkSpec::validate), for columns beyond 1 to 65,536
-    /// (for the condition 0 to 65,536), and for more than 2²⁸ parameters.
-    pub fn network(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Result<Sequential> {
-        self.validate()?;
-        check_width("inputs", inputs)?;
+    /// (for the condition, and beside one for the inputs, 0 to 65,536), and for more than 2²⁸ parameters.
+    pub fn network(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Result<Fused> {
+        if inputs > 0 || condition == 0 {
+            check_width("inputs", inputs)?;
+        }
         check_condition(condition)?;
         check_width("outputs", outputs)?;
-        let params = self.network_params(inputs, condition, outputs);
-        let mut layers = Vec::new();
-        let mut with_features = |octaves: usize| {
-            if octaves > 0 {
-                layers.push(Layer::Fourier(Fourier::octaves(inputs, 1.0, octaves).passing(condition)));
+        self.check_network("NetworkSpec", (inputs, condition, outputs))?;
+        Ok(self.build(inputs, condition, outputs, gain))
+    }
+
+    /// [`network`](NetworkSpec::network) of a specification that is known to be right for it.
+    pub(crate) fn build(&self, inputs: usize, condition: usize, outputs: usize, gain: f64) -> Fused {
+        match *self {
+            NetworkSpec::Mlp { .. } => {
+                self.ending_in(inputs, condition, |width| Layer::Linear(Linear::new(width, outputs, gain)))
             }
-            features(inputs, octaves)
-        };
-        match self {
-            NetworkSpec::Mlp { hidden, activation, octaves } => {
-                check_params("NetworkSpec::Mlp::hidden", hidden, params)?;
-                let mut width = with_features(*octaves) + condition;
-                for &units in hidden {
-                    layers.push(Layer::Linear(Linear::new(width, units, activation.gain())));
-                    layers.push(activation.layer(units));
-                    width = units;
-                }
-                layers.push(Layer::Linear(Linear::new(width, outputs, gain)));
-            }
-            &NetworkSpec::Residual { width, blocks, activation, octaves } => {
-                check_params("NetworkSpec::Residual::width", &[width], params)?;
-                let inputs = with_features(octaves);
+            NetworkSpec::Residual { width, blocks, activation, octaves } => {
+                let features = Fourier::octaves(inputs, 1.0, octaves).passing(condition);
+                let inputs = features.out_dim() - condition;
                 let net = Residual::new(inputs, condition, width, blocks, activation, outputs, gain);
-                layers.push(Layer::Modulated(Box::new(net)));
+                Sequential::new(vec![Layer::Fourier(features), Layer::Modulated(Box::new(net))]).fused()
             }
         }
-        Ok(Sequential::new(layers))
+    }
+
+    /// [`build`](NetworkSpec::build) with a last layer of another kind, made for the columns that come to it. A residual network has its
+    /// own last product before it.
+    pub(crate) fn ending_in(
+        &self,
+        inputs: usize,
+        condition: usize,
+        last: impl FnOnce(usize) -> Layer,
+    ) -> Fused {
+        let features = Fourier::octaves(inputs, 1.0, self.octaves()).passing(condition);
+        let mut columns = features.out_dim();
+        let mut layers = vec![Layer::Fourier(features)];
+        match *self {
+            NetworkSpec::Mlp { ref hidden, activation, .. } => {
+                for &units in hidden {
+                    layers.push(Layer::Linear(Linear::new(columns, units, activation.gain())));
+                    layers.push(activation.layer(units));
+                    columns = units;
+                }
+            }
+            NetworkSpec::Residual { width, blocks, activation, .. } => {
+                let inputs = columns - condition;
+                let net = Residual::new(inputs, condition, width, blocks, activation, width, 1.0);
+                layers.push(Layer::Modulated(Box::new(net)));
+                columns = width;
+            }
+        }
+        layers.push(last(columns));
+        Sequential::new(layers).fused()
     }
 
     /// How many parameters the network of [`network`](NetworkSpec::network) has; a count beyond usize is the largest.
@@ -211,6 +317,18 @@ impl NetworkSpec {
             }
             &NetworkSpec::Residual { width, blocks, octaves, .. } => {
                 residual::count_params(features(inputs, octaves), condition, (width, blocks), outputs)
+            }
+        }
+    }
+
+    /// How many that of [`ending_in`](NetworkSpec::ending_in) has, whose last layer has `outputs` columns of weights
+    /// and biases.
+    pub(crate) fn params_ending_in(&self, inputs: usize, condition: usize, outputs: usize) -> usize {
+        match *self {
+            NetworkSpec::Mlp { .. } => self.network_params(inputs, condition, outputs),
+            NetworkSpec::Residual { width, .. } => {
+                let last = width.saturating_add(1).saturating_mul(outputs);
+                self.network_params(inputs, condition, width).saturating_add(last)
             }
         }
     }
@@ -277,9 +395,20 @@ mod tests {
     }
 
     #[test]
-    fn spec_without_features_and_condition_is_the_plain_perceptron() {
-        let spec = NetworkSpec::Mlp { hidden: vec![8, 9], activation: Activation::Tanh, octaves: 0 };
-        assert_eq!(spec.network(3, 0, 2, 1.0).unwrap(), mlp(&[3, 8, 9, 2], Activation::Tanh));
+    fn spec_without_octaves_and_condition_is_the_plain_perceptron_of_the_coordinates() {
+        let spec = NetworkSpec::mlp([8, 9], Activation::Tanh, 0);
+        let (net, plain) = (spec.network(3, 0, 2, 1.0).unwrap(), mlp(&[3, 8, 9, 2], Activation::Tanh));
+        assert_eq!(net.layers()[0], Layer::Fourier(Fourier::octaves(3, 1.0, 0)));
+        assert_eq!(net.layers()[1..], *plain.layers());
+    }
+
+    #[test]
+    fn spec_counts_those_of_another_last_layer() {
+        for spec in specs() {
+            let net = spec.ending_in(3, 2, |width| Layer::Linear(Linear::new(width, 5, 1.0)));
+            assert_eq!(net.num_params(), spec.params_ending_in(3, 2, 5), "{spec:?}");
+            assert_eq!((net.in_dim(), net.out_dim()), (5, 5));
+        }
     }
 
     #[test]
@@ -289,34 +418,33 @@ mod tests {
             error => panic!("{error}"),
         };
         let activation = Activation::Silu;
-        let mlp = |hidden: &[usize]| NetworkSpec::Mlp { hidden: hidden.to_vec(), activation, octaves: 0 };
+        let mlp = |hidden: &[usize]| NetworkSpec::mlp(hidden, activation, 0);
         let residual = |width, blocks| NetworkSpec::Residual { width, blocks, activation, octaves: 0 };
+        let steep = NetworkSpec::mlp([8], Activation::LeakyRelu { slope: 2.0 }, 0);
         for (spec, want) in [
-            (mlp(&[8, 0]), "NetworkSpec::Mlp::hidden"),
-            (mlp(&[65_536; 3]), "NetworkSpec::Mlp::hidden"),
-            (residual(0, 1), "NetworkSpec::Residual::width"),
-            (residual(8, 0), "NetworkSpec::Residual::blocks"),
-            (residual(8, 1025), "NetworkSpec::Residual::blocks"),
-            (residual(65_536, 1), "NetworkSpec::Residual::width"),
-            (NetworkSpec::Residual { width: 8, blocks: 1, activation, octaves: 14 }, "NetworkSpec::octaves"),
-            (
-                NetworkSpec::Mlp {
-                    hidden: vec![8],
-                    activation: Activation::LeakyRelu { slope: 2.0 },
-                    octaves: 0,
-                },
-                "Activation::LeakyRelu::slope",
-            ),
+            (mlp(&[8, 0]), "NetworkSpec"),
+            (mlp(&[65_536; 3]), "NetworkSpec"),
+            (residual(0, 1), "NetworkSpec"),
+            (residual(8, 0), "NetworkSpec"),
+            (residual(8, 1025), "NetworkSpec"),
+            (residual(65_536, 1), "NetworkSpec"),
+            (residual(8, 1).with_octaves(15), "NetworkSpec"),
+            (steep, "Activation::LeakyRelu::slope"),
         ] {
             assert_eq!(field(spec.network(2, 0, 1, 1.0).unwrap_err()), want, "{spec:?}");
             assert_eq!(field(spec.vector_field::<f32>(2, 0, 4).unwrap_err()), want, "{spec:?}");
         }
-        // A plain network may be one product, a vector field may not.
-        assert!(mlp(&[]).network(2, 0, 1, 1.0).is_ok());
-        assert_eq!(field(mlp(&[]).vector_field::<f32>(2, 0, 4).unwrap_err()), "NetworkSpec::Mlp::hidden");
+        // A plain network may be one product, and follows finer waves; a vector field may not.
+        assert!(mlp(&[]).with_octaves(14).network(2, 0, 1, 1.0).is_ok());
+        assert_eq!(field(mlp(&[]).vector_field::<f32>(2, 0, 4).unwrap_err()), "NetworkSpec");
+        let fine = mlp(&[8]).with_octaves(14);
+        assert_eq!(field(fine.vector_field::<f32>(2, 0, 4).unwrap_err()), "NetworkSpec");
         assert_eq!(field(mlp(&[8]).vector_field::<f32>(2, 0, 5).unwrap_err()), "time_features");
         assert_eq!(field(mlp(&[8]).vector_field::<f32>(0, 0, 4).unwrap_err()), "dim");
         assert_eq!(field(mlp(&[8]).network(2, 65_537, 1, 1.0).unwrap_err()), "condition");
+        // Beside a condition there may be no inputs.
+        assert!(mlp(&[8]).network(0, 1, 1, 1.0).is_ok());
+        assert_eq!(field(mlp(&[8]).network(0, 0, 1, 1.0).unwrap_err()), "inputs");
     }
 
     #[cfg(feature = "safetensors")]
@@ -328,7 +456,7 @@ mod tests {
         }
         assert!(
             serde_json::from_str::<NetworkSpec>(
-                r#"{"Mlp":{"hidden":[2],"activation":"Silu","octaves":0,"depth":1}}"#
+                r#"{"kind":"Mlp","hidden":[2],"activation":"Silu","octaves":0,"depth":1}"#
             )
             .is_err()
         );

@@ -160,6 +160,7 @@ fn waves_are_right_up_to_the_reach_and_stand_still_beyond() {
 fn compositions() {
     for activation in ACTIVATIONS {
         check(mlp(&[3, 7, 5, 2], activation), |_| false);
+        check(mlp(&[3, 7, 5, 2], activation).fused(), |_| false);
     }
     let block = |activation: Activation| {
         Layer::Residual(Sequential::new(vec![
@@ -215,13 +216,12 @@ fn residual_starts_as_one_product_of_the_normalized_rows() {
     assert_eq!(value(&deep, 0.0), value(&deep, 1.0));
 }
 
-/// Activations that run as part of a product give what they give alone, to the bit: at both ends, on both sides,
-/// behind a mask, with a slope that changes the sign, and at widths around the vectors.
+/// At both ends, on both sides, behind a mask, with a slope that changes the sign, and at widths around the vectors.
 #[test]
-fn layers_together_are_layers_one_by_one() {
+fn fused_layers_are_the_chain_to_the_bit() {
     let mut rng = seeded(11);
     let leaky = |slope| Activation::LeakyRelu { slope };
-    let layers = vec![
+    let chain = Sequential::new(vec![
         leaky(-0.3).layer(5),
         Layer::Linear(Linear::new(5, 70, 1.0)),
         Activation::Relu.layer(70),
@@ -231,36 +231,23 @@ fn layers_together_are_layers_one_by_one() {
         Activation::Silu.layer(64),
         Layer::Linear(Linear::new(64, 33, 1.0)),
         leaky(-0.5).layer(33),
-    ];
-    let alone: Vec<Sequential> = layers.iter().map(|layer| Sequential::new(vec![layer.clone()])).collect();
-    let net = Sequential::new(layers);
-    let mut p = vec![0.0; net.num_params()];
-    net.init(&mut p, &mut rng);
+    ]);
+    let mut p = vec![0.0; chain.num_params()];
+    chain.init(&mut p, &mut rng);
     let mut t = p.clone();
-    net.transpose(&p, &mut t);
+    chain.transpose(&p, &mut t);
     for rows in [1, 6, 37] {
         let (x, dy) = (normals(rows * 5, &mut rng), normals(rows * 33, &mut rng));
-        let mut together = Tape::default();
-        together.forward(&net, &p, &x);
-        let (mut dp, mut dx) = (vec![0.5; p.len()], vec![f64::NAN; x.len()]);
-        together.backward(&net, Weights { p: &p, t: &t }, &dy, Some(&mut dp), Some(&mut dx));
-
-        let mut tapes = vec![Tape::default(); alone.len()];
-        let (mut h, mut start, mut ranges) = (x.clone(), 0, Vec::new());
-        for (layer, tape) in alone.iter().zip(&mut tapes) {
-            ranges.push(start..start + layer.num_params());
-            start += layer.num_params();
-            h = tape.forward(layer, &p[ranges[ranges.len() - 1].clone()], &h).to_vec();
+        fn run(net: &impl Network, w: Weights<f64>, x: &[f64], dy: &[f64]) -> [Vec<f64>; 4] {
+            let mut tape = Tape::default();
+            let inferred = tape.infer(net, w.p, x).to_vec();
+            let y = tape.forward(net, w.p, x).to_vec();
+            let (mut dp, mut dx) = (vec![0.5; w.p.len()], vec![f64::NAN; x.len()]);
+            tape.backward(net, w, dy, Some(&mut dp), Some(&mut dx));
+            [inferred, y, dp, dx]
         }
-        assert_eq!(together.y(), h, "{rows} rows");
-        let (mut one_by_one, mut dh) = (vec![0.5; p.len()], dy);
-        for ((layer, tape), range) in alone.iter().zip(&mut tapes).zip(ranges).rev() {
-            let mut below = vec![f64::NAN; rows * layer.in_dim()];
-            let w = Weights { p: &p, t: &t }.slice(range.clone());
-            tape.backward(layer, w, &dh, Some(&mut one_by_one[range]), Some(&mut below));
-            dh = below;
-        }
-        assert_eq!((dx, dp), (dh, one_by_one), "{rows} rows");
+        let w = Weights { p: &p, t: &t };
+        assert_eq!(run(&chain.clone().fused(), w, &x, &dy), run(&chain, w, &x, &dy), "{rows} rows");
     }
 }
 

@@ -4,8 +4,8 @@ use super::blurred::Blurred;
 use super::embedded::Embedded;
 use super::linear::add_sum_of_rows;
 use super::{
-    Activation, Direction, Fourier, Inputs, Layer, Layout, Linear, Network, Primal, SecondOrder, Sequential,
-    VectorField, Weights, Workspace, grow, limits, most_octaves,
+    Activation, Direction, Fourier, Fused, Inputs, Layer, Layout, Linear, Network, Primal, SecondOrder,
+    Sequential, VectorField, Weights, Workspace, grow, most_octaves,
 };
 use crate::error::Result;
 use crate::numeric::Real;
@@ -36,7 +36,7 @@ pub(crate) struct Timed {
     /// Moments of a row.
     times: usize,
     time: Linear,
-    rest: Sequential,
+    rest: Fused,
     condition: usize,
 }
 
@@ -72,13 +72,7 @@ struct Buffers<F> {
 
 /// x̃.
 pub(crate) fn clamp<F: Real>(x: F) -> F {
-    x.max(F::of(-REACH)).min(F::of(REACH))
-}
-
-/// How many parameters a [`Timed`] without a condition has; a count beyond usize is the largest.
-pub(crate) fn count_params(dim: usize, hidden: &[usize], octaves: usize, time_features: usize) -> usize {
-    // Both kinds of features go into the first layer.
-    limits::count_params(Blurred { dim, octaves }.count() + time_features, hidden, dim)
+    super::clamp(x, REACH)
 }
 
 impl Timed {
@@ -103,7 +97,7 @@ impl Timed {
             time: Linear::new(embedding.out_dim(), hidden[0], 1.0),
             embedding,
             times: 1,
-            rest: Sequential::new(layers),
+            rest: Sequential::new(layers).fused(),
             condition: 0,
         })
     }

@@ -19,21 +19,26 @@ pub const TILE: usize = 64;
 
 /// ln Σ eᵘ, the largest term taken out, so that neither tail under- or overflows; −∞ of nothing.
 pub fn log_sum_exp(u: &[f64]) -> f64 {
-    let (most, sum) = scaled_sum(u);
+    log_sum(u.iter().map(|&u| (1.0, u)))
+}
+
+/// ln Σ w eᵘ over pairs (w, u), w ≥ 0, likewise.
+pub(crate) fn log_sum(terms: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let (most, sum) = scaled_sum(terms);
     most + sum.ln()
 }
 
 /// ln (1/n) Σ eᵘ of n numbers, as [`log_sum_exp`].
 pub fn log_mean_exp(u: &[f64]) -> f64 {
-    let (most, sum) = scaled_sum(u);
+    let (most, sum) = scaled_sum(u.iter().map(|&u| (1.0, u)));
     most + (sum / u.len().max(1) as f64).ln()
 }
 
-/// The largest u, and Σ e^(u − largest); −∞ and 1 where every term is 0.
-fn scaled_sum(u: &[f64]) -> (f64, f64) {
-    let most = u.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+/// The largest u of a positive w, and Σ w e^(u − largest); −∞ and 1 where every term is 0.
+fn scaled_sum(terms: impl Iterator<Item = (f64, f64)> + Clone) -> (f64, f64) {
+    let most = terms.clone().filter(|term| term.0 > 0.0).map(|term| term.1).fold(f64::NEG_INFINITY, f64::max);
     if most == f64::NEG_INFINITY {
         return (most, 1.0);
     }
-    (most, u.iter().map(|u| (u - most).exp()).sum())
+    (most, terms.map(|(w, u)| w * (u - most).exp()).sum())
 }

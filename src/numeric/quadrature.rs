@@ -3,6 +3,7 @@
 
 use std::f64::consts::PI;
 
+use super::{log_sum, log_sum_exp};
 use crate::error::Result;
 
 /// Nodes and weights of the `n`-point Gauss–Legendre rule on [−1, 1], nodes ascending:
@@ -140,7 +141,7 @@ pub(crate) fn ln_integral(
         .collect();
     let mut before = f64::NEG_INFINITY;
     loop {
-        let total = ln_sum(leaves.iter().map(|leaf| leaf.nats));
+        let total = log_sum(leaves.iter().map(|leaf| (1.0, leaf.nats)));
         let error: f64 = leaves.iter().map(|leaf| (leaf.error - total).exp()).sum();
         if error <= tolerance || spent > budget {
             // Where the budget ends on a flank, the last climb says more than a share of what is known; and cells
@@ -155,7 +156,7 @@ pub(crate) fn ln_integral(
         let mut nats = measure(&halves.concat(), &rule, &mut spent, &mut f)?.into_iter();
         for (parent, halves) in split.iter().zip(halves) {
             let own: Vec<f64> = nats.by_ref().take(halves.len()).collect();
-            let sum = ln_sum(own.iter().copied());
+            let sum = log_sum_exp(&own);
             let change = sum.max(parent.nats) + (-(-(sum - parent.nats).abs()).exp()).ln_1p();
             let error = change - (halves.len() as f64).ln();
             kept.extend(halves.into_iter().zip(own).map(|(cell, nats)| Leaf { cell, nats, error }));
@@ -180,7 +181,7 @@ fn measure(
         let mut rest = &values[..];
         for weights in weights {
             let (own, others) = rest.split_at(weights.len());
-            integrals.push(ln_sum(own.iter().zip(&weights).map(|(value, weight)| value + weight.ln())));
+            integrals.push(log_sum(weights.iter().copied().zip(own.iter().copied())));
             rest = others;
         }
     }
@@ -216,16 +217,6 @@ fn tensor(cell: &Cell, (nodes, weights): &(Vec<f64>, Vec<f64>), points: &mut Vec
             weight
         })
         .collect()
-}
-
-/// ln Σ exp, of which the largest is taken out.
-fn ln_sum(nats: impl Iterator<Item = f64> + Clone) -> f64 {
-    let most = nats.clone().fold(f64::NEG_INFINITY, f64::max);
-    if most == f64::NEG_INFINITY {
-        most
-    } else {
-        most + nats.map(|nats| (nats - most).exp()).sum::<f64>().ln()
-    }
 }
 
 #[cfg(test)]

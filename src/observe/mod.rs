@@ -86,13 +86,18 @@ impl Observer for Interrupt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::{Activation, NetworkSpec};
     use crate::{Autoregressive, AutoregressiveConfig, Dataset, Generative, Stop, TrainOptions, seeded};
 
     #[test]
     fn one_that_breaks_ends_the_training_and_all_have_seen_it() {
         let mut rng = seeded(0);
         let data = Dataset::new(ndarray::Array2::from_shape_fn((50, 1), |(r, _)| (r * r) as f32)).unwrap();
-        let config = AutoregressiveConfig { dim: 1, hidden: vec![4], ..Default::default() };
+        let config = AutoregressiveConfig {
+            dim: 1,
+            network: NetworkSpec::mlp([4], Activation::Silu, 3),
+            ..Default::default()
+        };
         let mut model = Autoregressive::new(config, &mut rng).unwrap();
         let options = TrainOptions { steps: 10, ..Default::default() };
         let (interrupt, mut before, mut after) = (Interrupt::default(), 0, 0);

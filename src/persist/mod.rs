@@ -41,7 +41,7 @@
 //!
 //! | field | |
 //! | --- | --- |
-//! | `format` | version of these rules, now 2 |
+//! | `format` | version of these rules, now 3 |
 //! | `checksum` | of all that a reader uses: `format`, `model`, columns, tensors; a tool that changes any leaves it out |
 //! | `model.kind` | which model, as [`Persist::kind`] |
 //! | `model.library` | the version of this crate that wrote the file |
@@ -51,8 +51,9 @@
 //! A second entry, `quadrivium.columns`, may name the columns of the training's table, those of its condition among
 //! them: [`save_with`]. The names of other entries do not begin with `quadrivium`.
 //!
-//! Files of format 1 give the model that they gave to the versions that wrote them, bit by bit: a field that came
-//! later takes the value by which nothing changes. Three things differ in any file, as they were wrong: the
+//! Files of formats 1 and 2 give the model that they gave to the versions that wrote them, bit by bit: a field that came
+//! later takes the value by which nothing changes, and what format 3 calls a `network` (or `encoder`, `decoder`,
+//! `generator`, `critic`) is put together from the fields `hidden`, `activation` and `octaves`. Three things differ in any file, as they were wrong: the
 //! normalization of an energy model on a grid that does not resolve its density, draws of an autoregressive
 //! model at a temperature other than 1, and the densities of a flow matching beyond 12 standard deviations. Their checksum does not cover the columns.
 //!

@@ -26,8 +26,8 @@
 //! | bins of a spline | 8 (n/1000)^⅓/(1 + d/100), from 4 to 24, and at most those of [`FlowConfig::with_dim`], whose layers and weight decay a flow has |
 //! | columns of a VAE's z | d n/(n + 50 d) |
 //! | learning rate | the config's own · (n/20,000)^⅙, at most the config's own |
-//! | weight decay of a diffusion, a flow matching, a VAE | 10 d/n, at most 1 |
-//! | steps | 500 (n/100)^0.35/(1 + d/200), twice as many for a diffusion and a VAE, four times for a GAN, 0.6 times for an energy |
+//! | weight decay of a diffusion, a flow map, a flow matching, a VAE | 10 d/n, at most 1 |
+//! | steps | 500 (n/100)^0.35/(1 + d/200), twice as many for a diffusion, a flow map and a VAE, four times for a GAN, 0.6 times for an energy |
 //! | rows of a step | 128 (n/1000)^¼, in sixteens, at most n |
 //! | share held out | 0.15/(1 + n/10,000), from ten rows on |
 //! | patience | 15 validations of 50 |
@@ -100,6 +100,12 @@ impl Extent {
         round_to(8.0, 32.0 * (self.rows / 200.0).powf(0.25) + self.dim)
     }
 
+    /// A perceptron with that many layers, of the same activation.
+    fn network(&self, default: &NetworkSpec, layers: usize) -> NetworkSpec {
+        let octaves = self.octaves(default.octaves());
+        NetworkSpec::mlp(vec![self.width(); layers], default.activation(), octaves)
+    }
+
     fn octaves(&self, most: usize) -> usize {
         let octaves = 0.5 * (self.rows / 300.0).log2() - 0.75 * (self.dim / 2.0).log2();
         (octaves.round().max(0.0) as usize).min(most)
@@ -117,57 +123,54 @@ impl Extent {
             optimizer.lr *= (self.rows / 20_000.0).min(1.0).powf(1.0 / 6.0);
         }
         // In units without correlations, weights of 0 are one Gaussian: decay holds few rows to it.
-        if matches!(kind, Kind::Diffusion | Kind::FlowMatching | Kind::Vae)
+        if matches!(kind, Kind::Diffusion | Kind::FlowMap | Kind::FlowMatching | Kind::Vae)
             && let Some(optimizer) = config.optimizer_mut()
         {
             optimizer.weight_decay = (10.0 * self.dim / self.rows).min(1.0);
         }
-        let width = self.width();
         match &mut config {
             ModelConfig::Autoregressive(config) => {
-                config.hidden = vec![width; 2];
-                config.octaves = self.octaves(config.octaves);
+                config.network = self.network(&config.network, 2);
                 config.head = Head::Mixture { components: self.pieces(16.0, 5000.0, (3.0, 24.0)) };
             }
             ModelConfig::Diffusion(config) => {
-                config.hidden = vec![width; 3];
-                config.octaves = self.octaves(config.octaves);
+                config.network = self.network(&config.network, 3);
                 // Fifty steps of the same network, where the thousand of its training draw hardly better.
                 config.sampler = Sampler::Ddim { steps: 50, eta: 0.0 };
             }
             ModelConfig::Energy(config) => {
-                config.octaves = self.octaves(config.octaves);
+                let octaves = self.octaves(config.network.octaves());
+                config.network = config.network.clone().with_octaves(octaves);
                 if dim <= 2 {
                     // The constant is known where the plane can be summed over.
                     config.normalization = Normalization::Quadrature { intervals: 512 };
                 }
             }
             ModelConfig::Flow(config) => {
-                config.hidden = vec![width; 2];
-                config.octaves = self.octaves(config.octaves);
+                config.network = self.network(&config.network, 2);
                 let bins = self.pieces(8.0, 1000.0, (4.0, 24.0)).min(flow::most_bins(dim));
                 config.transform = Transform::AffineSpline { bins, bound: 4.0 };
             }
+            ModelConfig::FlowMap(config) => {
+                config.network = self.network(&config.network, 3);
+            }
             ModelConfig::FlowMatching(config) => {
-                config.hidden = vec![width; 3];
-                config.octaves = self.octaves(config.octaves);
+                config.network = self.network(&config.network, 3);
                 config.coupling = Pairing::OptimalTransport { rows: 64 };
             }
             // With fewer coordinates than columns, rows would lie on a surface.
             ModelConfig::Gan(config) => config.latent_dim = dim.max(2),
             ModelConfig::GaussianMixture(_) | ModelConfig::KernelDensity(_) => {}
             ModelConfig::Score(config) => {
-                config.hidden = vec![width; 3];
-                config.octaves = self.octaves(config.octaves);
+                config.network = self.network(&config.network, 3);
             }
             ModelConfig::Vae(config) => {
                 let latent = self.dim * self.rows / (self.rows + 50.0 * self.dim);
                 config.latent_dim = latent.round().max(1.0) as usize;
-                config.hidden = vec![width; 3];
+                (config.encoder, config.decoder) =
+                    (self.network(&config.encoder, 3), self.network(&config.decoder, 3));
                 // Noise that differs from place to place is what the linear part of most tables leaves over.
                 config.decoder_variance = DecoderVariance::PerRow;
-                config.encoder_octaves = self.octaves(config.encoder_octaves);
-                config.decoder_octaves = self.octaves(config.decoder_octaves);
             }
         }
         config
@@ -182,7 +185,7 @@ impl Extent {
             _ => {}
         }
         let length = match kind {
-            Kind::Diffusion | Kind::Vae => 1000.0,
+            Kind::Diffusion | Kind::FlowMap | Kind::Vae => 1000.0,
             Kind::Gan => 2000.0,
             // A step moves a thousand chains.
             Kind::Energy => 300.0,
@@ -251,11 +254,12 @@ mod tests {
             unreachable!()
         };
         let Head::Mixture { components } = autoregressive.head else { unreachable!() };
+        let network = autoregressive.network.perceptron().unwrap();
         let ModelConfig::Vae(vae) = config(Kind::Vae) else { unreachable!() };
         let options = Recipe::of(Kind::Diffusion, rows, dim).options;
         vec![
-            autoregressive.hidden[0] as f64 / 8.0,
-            autoregressive.octaves as f64,
+            network.hidden[0] as f64 / 8.0,
+            network.octaves as f64,
             components as f64,
             vae.latent_dim as f64,
             vae.optimizer.lr * 1e4,

@@ -1,5 +1,6 @@
 //! Rows under a condition: fitted, drawn, scored and compared, and what is said of a condition that makes no sense.
 
+use quadrivium::nn::{Activation, NetworkSpec};
 use std::fs;
 
 use quadrivium::persist;
@@ -253,8 +254,12 @@ fn bad_conditions_are_told_by_column_with_what_is_known() {
 #[test]
 fn a_model_whose_file_names_no_columns_is_asked_for_its_class() {
     let folder = Folder::new("unnamed-condition");
-    let config =
-        VaeConfig { hidden: vec![4], condition: ConditionKind::Class { classes: 3 }, ..Default::default() };
+    let config = VaeConfig {
+        encoder: NetworkSpec::mlp([4], Activation::Tanh, 4),
+        decoder: NetworkSpec::mlp([4], Activation::Tanh, 4),
+        condition: ConditionKind::Class { classes: 3 },
+        ..Default::default()
+    };
     let path = folder.path("model.safetensors");
     persist::save(&Vae::new(config, &mut quadrivium::seeded(0)).unwrap(), &path).unwrap();
     assert!(ok(&["info", &path]).contains("condition   a class from 0 to 2\n"));
@@ -278,6 +283,7 @@ fn every_kind_of_model_takes_a_condition() {
         "diffusion",
         "energy",
         "flow",
+        "flow_map",
         "flow_matching",
         "gan",
         "gaussian_mixture",

@@ -91,7 +91,7 @@ fn fit_info_sample_score() {
     let folder = Folder::new("trip");
     let model = folder.fit("vae", &["--seed", "3"]);
     let info = ok(&["info", &model]);
-    for word in ["vae", "eruptions, waiting", "lower bound", "posterior collapse", "format 2"] {
+    for word in ["vae", "eruptions, waiting", "lower bound", "posterior collapse", "format 3"] {
         assert!(info.contains(word), "{word}: {info}");
     }
     let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
@@ -132,6 +132,7 @@ fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
         ("diffusion", "ODE estimate"),
         ("energy", "estimate of the log-likelihood"),
         ("flow", "exact"),
+        ("flow_map", "ODE estimate"),
         ("flow_matching", "ODE estimate"),
         ("gaussian_mixture", "exact"),
         ("kernel_density", "exact"),
@@ -273,12 +274,13 @@ fn info_shows_the_components_of_a_mixture() {
 #[test]
 fn settings_reach_the_model() {
     let folder = Folder::new("settings");
-    let config = folder.write("config.json", r#"{"hidden": [8], "latent_dim": 1}"#);
+    let config = folder.write("config.json", r#"{"decoder": {"hidden": [8]}, "latent_dim": 1}"#);
     let model =
         folder.fit("vae", &["--config", &config, "--set", "latent_dim=3", "--set", "optimizer.lr=0.001"]);
     let json: serde_json::Value = serde_json::from_str(&ok(&["info", "--json", &model])).unwrap();
     let config = &json["config"];
-    assert_eq!((&config["hidden"], &config["latent_dim"]), (&serde_json::json!([8]), &serde_json::json!(3)));
+    let set = (&config["decoder"]["hidden"], &config["latent_dim"]);
+    assert_eq!(set, (&serde_json::json!([8]), &serde_json::json!(3)));
     assert_eq!(config["optimizer"]["lr"], 0.001);
     // The rest of an object that is named in part stays as the model's recipe has it.
     let part = folder.write("part.json", r#"{"optimizer": {"lr": 0.01}}"#);

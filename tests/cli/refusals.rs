@@ -104,7 +104,7 @@ fn bad_commands_are_told_before_work_is_done() {
         &["--validation", "1"],
         &["--patience", "3", "--validation", "0"],
         &["--validate-every", "3", "--validation", "0"],
-        &["--set", "hidden"],
+        &["--set", "draws"],
         &["--model", "other"],
         &["--rows", "0"],
     ] {
@@ -114,7 +114,8 @@ fn bad_commands_are_told_before_work_is_done() {
         (&["--set", "latent_dim=0"][..], "VaeConfig::latent_dim = 0"),
         (&["--set", "optimizer.lr=-1"], "lr = -1"),
         (&["--set", "dim=3"], "2 columns"),
-        (&["--set", "hidden=64"], "hidden = 64: invalid type"),
+        (&["--set", "decoder.hidden=64"], "decoder.hidden = 64: invalid type"),
+        (&["--set", "decoder={\"kind\":\"Conv\"}"], "unknown variant `Conv`"),
         (&["--config", FAITHFUL], "faithful.csv: "),
     ] {
         let message = fails(&[&fit[..], more].concat(), 1);

@@ -45,7 +45,13 @@ mod every_accepted_config_gives_numbers {
         ];
         for schedule in schedules {
             let (hidden, timesteps, sigma_min) = (vec![16, 16], 40, 1e-6);
-            let config = DiffusionConfig { schedule, hidden, timesteps, sigma_min, ..Default::default() };
+            let config = DiffusionConfig {
+                schedule,
+                network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+                timesteps,
+                sigma_min,
+                ..Default::default()
+            };
             let model = Diffusion::new(config, &mut seeded(0)).unwrap();
             samplers.into_iter().for_each(|sampler| gives_numbers(model.with_sampler(sampler).unwrap()));
         }
@@ -55,7 +61,13 @@ mod every_accepted_config_gives_numbers {
     fn score() {
         for (sigma_min, sigma_max) in [(1e-6, 1e6), (1e6, 1e6), (1e-6, 1e-6)] {
             let (hidden, levels) = (vec![16, 16], 4);
-            let config = ScoreConfig { hidden, sigma_min, sigma_max, levels, ..Default::default() };
+            let config = ScoreConfig {
+                network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+                sigma_min,
+                sigma_max,
+                levels,
+                ..Default::default()
+            };
             gives_numbers(ScoreModel::new(config, &mut seeded(0)).unwrap());
         }
     }
@@ -65,7 +77,12 @@ mod every_accepted_config_gives_numbers {
         for acceptance in [Acceptance::Always, Acceptance::Metropolis] {
             for (first, width) in [(100.0, 10.0), (1e-30, 0.01)] {
                 let langevin = Langevin { steps: 20, first, last: first, acceptance, ..Default::default() };
-                let config = EnergyConfig { hidden: vec![16, 16], langevin, width, ..Default::default() };
+                let config = EnergyConfig {
+                    network: NetworkSpec::mlp([16, 16], Activation::Silu, 5),
+                    langevin,
+                    width,
+                    ..Default::default()
+                };
                 gives_numbers(EnergyModel::new(config, &mut seeded(0)).unwrap());
             }
         }

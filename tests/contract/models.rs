@@ -142,28 +142,58 @@ macro_rules! network {
 }
 
 fn autoregressive(s: &Setting, head: Head) -> Box<dyn Model> {
-    Box::new(network!(s, Autoregressive, AutoregressiveConfig { head, hidden: vec![32, 32] }))
+    Box::new(network!(
+        s,
+        Autoregressive,
+        AutoregressiveConfig { head, network: NetworkSpec::mlp([32, 32], Activation::Silu, 3) }
+    ))
 }
 
 fn flow(s: &Setting, architecture: Architecture, transform: Transform) -> Box<dyn Model> {
-    Box::new(network!(s, Flow, FlowConfig { architecture, transform, hidden: vec![16, 16] }))
+    Box::new(network!(
+        s,
+        Flow,
+        FlowConfig { architecture, transform, network: NetworkSpec::mlp([16, 16], Activation::Silu, 2) }
+    ))
 }
 
 fn vae(s: &Setting) -> Box<dyn Model> {
-    Box::new(network!(s, Vae, VaeConfig { hidden: vec![16, 16], draws: 20 }))
+    Box::new(network!(
+        s,
+        Vae,
+        VaeConfig {
+            encoder: NetworkSpec::mlp([16, 16], Activation::Tanh, 4),
+            decoder: NetworkSpec::mlp([16, 16], Activation::Tanh, 4),
+            draws: 20
+        }
+    ))
 }
 
 fn gan(s: &Setting, loss: AdversarialLoss) -> Box<dyn Model> {
     let critic_lr = s.optimizer.as_ref().map_or(GanConfig::default().critic_lr, |optimizer| optimizer.lr);
     let [generator_hidden, critic_hidden] = [(); 2].map(|()| vec![16, 16]);
-    Box::new(network!(s, Gan, GanConfig { loss, generator_hidden, critic_hidden, critic_lr }))
+    Box::new(network!(
+        s,
+        Gan,
+        GanConfig {
+            loss,
+            generator: NetworkSpec::mlp(generator_hidden, Activation::Silu, 3),
+            critic: NetworkSpec::mlp(critic_hidden, Activation::LeakyRelu { slope: 0.2 }, 3),
+            critic_lr
+        }
+    ))
 }
 
 fn diffusion(s: &Setting, schedule: Schedule, sampler: Sampler) -> Box<dyn Model> {
     Box::new(network!(
         s,
         Diffusion,
-        DiffusionConfig { hidden: vec![32, 32], timesteps: 40, schedule, sampler }
+        DiffusionConfig {
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 4),
+            timesteps: 40,
+            schedule,
+            sampler
+        }
     ))
 }
 
@@ -171,23 +201,50 @@ fn probed_diffusion(s: &Setting) -> Box<dyn Model> {
     let divergence = Some(TraceEstimator::Hutchinson { probes: 2 });
     let solver = Solver::Fixed { method: Method::Rk4, steps: 20 };
     let (hidden, schedule) = (vec![32, 32], Schedule::Linear);
-    Box::new(network!(s, Diffusion, DiffusionConfig { hidden, timesteps: 40, schedule, divergence, solver }))
+    Box::new(network!(
+        s,
+        Diffusion,
+        DiffusionConfig {
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+            timesteps: 40,
+            schedule,
+            divergence,
+            solver
+        }
+    ))
 }
 
 fn energy(s: &Setting, training: EnergyTraining, acceptance: Acceptance, steps: usize) -> Box<dyn Model> {
     let langevin = Langevin { steps, acceptance, ..Default::default() };
-    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden: vec![16, 16], langevin }))
+    Box::new(network!(
+        s,
+        EnergyModel,
+        EnergyConfig { training, network: NetworkSpec::mlp([16, 16], Activation::Silu, 5), langevin }
+    ))
 }
 
 fn normalized_energy(s: &Setting) -> Box<dyn Model> {
     let normalization = Normalization::Quadrature { intervals: 200 };
     let (training, hidden) = (DENOISING, vec![16, 16]);
-    Box::new(network!(s, EnergyModel, EnergyConfig { training, hidden, normalization }))
+    Box::new(network!(
+        s,
+        EnergyModel,
+        EnergyConfig { training, network: NetworkSpec::mlp(hidden, Activation::Silu, 5), normalization }
+    ))
 }
 
 fn score(s: &Setting, training: ScoreTraining) -> Box<dyn Model> {
     let (hidden, levels, steps_per_level) = (vec![32, 32], 8, 3);
-    Box::new(network!(s, ScoreModel, ScoreConfig { training, hidden, levels, steps_per_level }))
+    Box::new(network!(
+        s,
+        ScoreModel,
+        ScoreConfig {
+            training,
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+            levels,
+            steps_per_level
+        }
+    ))
 }
 
 /// Runs that do not converge while a test watches.
@@ -216,7 +273,64 @@ fn matching(
     (method, steps): (Method, usize),
 ) -> Box<dyn Model> {
     let (hidden, sampler) = (vec![32, 32], FlowSteps { method, steps });
-    Box::new(network!(s, FlowMatching, FlowMatchingConfig { source, coupling, hidden, sampler }))
+    Box::new(network!(
+        s,
+        FlowMatching,
+        FlowMatchingConfig {
+            source,
+            coupling,
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
+            sampler
+        }
+    ))
+}
+
+/// Every model whose networks need not be perceptrons, with residual ones.
+mod residual {
+    use super::*;
+
+    fn network(octaves: usize) -> NetworkSpec {
+        NetworkSpec::Residual { width: 16, blocks: 2, activation: Activation::Silu, octaves }
+    }
+
+    pub fn flow(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, Flow, FlowConfig { network: network(1) }))
+    }
+
+    pub fn vae(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, Vae, VaeConfig { encoder: network(0), decoder: network(2), draws: 20 }))
+    }
+
+    pub fn gan(s: &Setting) -> Box<dyn Model> {
+        let critic_lr = s.optimizer.as_ref().map_or(1e-3, |optimizer| optimizer.lr);
+        Box::new(network!(s, Gan, GanConfig { generator: network(1), critic: network(1), critic_lr }))
+    }
+
+    pub fn diffusion(s: &Setting) -> Box<dyn Model> {
+        let sampler = Sampler::Ddim { steps: 7, eta: 0.0 };
+        Box::new(network!(s, Diffusion, DiffusionConfig { network: network(4), timesteps: 40, sampler }))
+    }
+
+    pub fn matching(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, FlowMatching, FlowMatchingConfig { network: network(4) }))
+    }
+
+    pub fn map(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, FlowMap, FlowMapConfig { network: network(4) }))
+    }
+
+    pub fn energy(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, EnergyModel, EnergyConfig { training: DENOISING, network: network(3) }))
+    }
+
+    pub fn score(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, ScoreModel, ScoreConfig { network: network(4), levels: 8, steps_per_level: 3 }))
+    }
+}
+
+fn flow_map(s: &Setting, objective: MapObjective, pairing: Pairing, steps: usize) -> Box<dyn Model> {
+    let network = NetworkSpec::mlp([32, 32], Activation::Silu, 4);
+    Box::new(network!(s, FlowMap, FlowMapConfig { network, objective, pairing, steps }))
 }
 
 const CHAINS: EnergyTraining =
@@ -260,11 +374,25 @@ contract! {
     energy_normalized: Network, Estimate, normalized_energy;
     score_denoising: Network, Unavailable, |s| score(s, ScoreTraining::Denoising);
     score_sliced: Network, Unavailable, |s| score(s, ScoreTraining::Sliced);
+    residual_flow: Network, Exact, residual::flow;
+    residual_vae: Network, LowerBound, residual::vae;
+    residual_gan: Network, Unavailable, residual::gan;
+    residual_diffusion: Network, OdeEstimate, residual::diffusion;
+    residual_flow_matching: Network, OdeEstimate, residual::matching;
+    residual_energy: Network, Unnormalized, residual::energy;
+    residual_score: Network, Unavailable, residual::score;
     gaussian_mixture: Baseline, Exact, |s| gaussian_mixture(s, ComponentCount::Fixed(5));
     gaussian_mixture_bic: Baseline, Exact, |s| gaussian_mixture(s, ComponentCount::Bic { max: 3 });
     kernel_density_scott: Baseline, Exact, |s| kernel_density(s, Bandwidth::Scott);
     kernel_density_cross_validated: Baseline, Exact,
         |s| kernel_density(s, Bandwidth::CrossValidated { rows: 50 });
+    flow_map_lagrangian: Network, OdeEstimate,
+        |s| flow_map(s, MapObjective::Lagrangian, Pairing::Independent, 1);
+    flow_map_eulerian: Network, OdeEstimate, |s| flow_map(s, MapObjective::Eulerian, Pairing::Independent, 3);
+    flow_map_progressive: Network, OdeEstimate, |s| flow_map(s, MapObjective::Progressive, MATCHED, 4);
+    flow_map_consistency: Network, Unavailable,
+        |s| flow_map(s, MapObjective::Consistency { stages: 4 }, Pairing::Independent, 2);
+    residual_flow_map: Network, OdeEstimate, residual::map;
     flow_matching: Network, OdeEstimate,
         |s| matching(s, Source::Gaussian, Pairing::Independent, (Method::Euler, 7));
     flow_matching_matched: Network, OdeEstimate,

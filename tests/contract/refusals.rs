@@ -94,67 +94,75 @@ mod huge_config_is_refused_at_once {
 
     const HUGE: usize = 1_000_000_000_000;
 
+    fn silu<const N: usize>(hidden: [usize; N]) -> NetworkSpec {
+        NetworkSpec::mlp(hidden, Activation::Silu, 4)
+    }
+
     macro_rules! refuses {
-        ($model:ident, $config:ident { $($field:ident: $value:expr),+ }, $refused:literal) => {{
+        ($model:ident, $config:ident { $($field:ident: $value:expr),+ }, $refused:tt) => {{
             let config = $config { $($field: $value,)+ ..Default::default() };
-            let expected = concat!(stringify!($config), "::", $refused);
+            let expected = concat!(stringify!($config), "::", stringify!($refused));
             assert_eq!(refused($model::new(config, &mut seeded(0))), expected);
         }};
     }
 
     // Each column count and each layer, alone and where a product of what is accepted is too much.
     macro_rules! refuses_each_size {
-        ($model:ident, $config:ident) => {{
+        ($model:ident, $config:ident, $network:ident) => {{
             for dim in [0, 65_537, HUGE, usize::MAX] {
-                refuses!($model, $config { dim: dim }, "dim");
+                refuses!($model, $config { dim: dim }, dim);
             }
             for units in [0, 65_537, HUGE, usize::MAX] {
-                refuses!($model, $config { hidden: vec![64, units] }, "hidden");
+                refuses!($model, $config { $network: silu([64, units]) }, $network);
             }
-            refuses!($model, $config { hidden: vec![65_536; 2] }, "hidden");
-            refuses!($model, $config { dim: 65_536, hidden: vec![65_536] }, "hidden");
+            refuses!($model, $config { $network: silu([65_536; 2]) }, $network);
+            refuses!($model, $config { dim: 65_536, $network: silu([65_536]) }, $network);
         }};
     }
 
     #[test]
     fn autoregressive() {
-        refuses_each_size!(Autoregressive, AutoregressiveConfig);
+        refuses_each_size!(Autoregressive, AutoregressiveConfig, network);
         let head = Head::Bins { bins: 65_536 };
-        refuses!(Autoregressive, AutoregressiveConfig { hidden: vec![8192], head: head }, "hidden");
+        refuses!(Autoregressive, AutoregressiveConfig { network: silu([8192]), head: head }, network);
     }
 
     #[test]
     fn flow() {
-        refuses_each_size!(Flow, FlowConfig);
-        refuses!(Flow, FlowConfig { layers: 1024, hidden: vec![512; 2] }, "hidden");
-        refuses!(Flow, FlowConfig { dim: 20_000, mixing: Mixing::Linear, hidden: vec![1] }, "hidden");
+        refuses_each_size!(Flow, FlowConfig, network);
+        refuses!(Flow, FlowConfig { layers: 1024, network: silu([512; 2]) }, network);
+        refuses!(Flow, FlowConfig { dim: 20_000, mixing: Mixing::Linear, network: silu([1]) }, network);
     }
 
     #[test]
     fn vae() {
-        refuses_each_size!(Vae, VaeConfig);
+        refuses_each_size!(Vae, VaeConfig, decoder);
         for units in [0, HUGE, usize::MAX] {
-            refuses!(Vae, VaeConfig { latent_dim: units }, "latent_dim");
-            refuses!(Vae, VaeConfig { draws: units }, "draws");
+            refuses!(Vae, VaeConfig { latent_dim: units }, latent_dim);
+            refuses!(Vae, VaeConfig { draws: units }, draws);
         }
-        refuses!(Vae, VaeConfig { dim: 65_536, latent_dim: 65_536, hidden: vec![] }, "hidden");
+        refuses!(
+            Vae,
+            VaeConfig { dim: 65_536, latent_dim: 65_536, encoder: silu([]), decoder: silu([]) },
+            decoder
+        );
     }
 
     #[test]
     fn gan() {
         for units in [0, HUGE, usize::MAX] {
-            refuses!(Gan, GanConfig { dim: units }, "dim");
-            refuses!(Gan, GanConfig { latent_dim: units }, "latent_dim");
-            refuses!(Gan, GanConfig { generator_hidden: vec![units] }, "generator_hidden");
-            refuses!(Gan, GanConfig { critic_hidden: vec![64, units] }, "critic_hidden");
+            refuses!(Gan, GanConfig { dim: units }, dim);
+            refuses!(Gan, GanConfig { latent_dim: units }, latent_dim);
+            refuses!(Gan, GanConfig { generator: silu([units]) }, generator);
+            refuses!(Gan, GanConfig { critic: silu([64, units]) }, critic);
         }
-        refuses!(Gan, GanConfig { generator_hidden: vec![65_536; 2] }, "generator_hidden");
-        refuses!(Gan, GanConfig { critic_hidden: vec![65_536; 2] }, "critic_hidden");
+        refuses!(Gan, GanConfig { generator: silu([65_536; 2]) }, generator);
+        refuses!(Gan, GanConfig { critic: silu([65_536; 2]) }, critic);
     }
 
     #[test]
     fn energy() {
-        refuses_each_size!(EnergyModel, EnergyConfig);
+        refuses_each_size!(EnergyModel, EnergyConfig, network);
         for (dim, chains) in [(2, 0), (2, HUGE), (2, usize::MAX), (1000, 1 << 20)] {
             let training =
                 EnergyTraining::PersistentChains { chains, steps: 20, restart: 0.0, magnitude: 0.0 };
@@ -165,27 +173,39 @@ mod huge_config_is_refused_at_once {
 
     #[test]
     fn score() {
-        refuses_each_size!(ScoreModel, ScoreConfig);
-        refuses!(ScoreModel, ScoreConfig { time_features: HUGE }, "time_features");
+        refuses_each_size!(ScoreModel, ScoreConfig, network);
+        refuses!(ScoreModel, ScoreConfig { time_features: HUGE }, time_features);
     }
 
     #[test]
     fn diffusion() {
-        refuses_each_size!(Diffusion, DiffusionConfig);
-        refuses!(Diffusion, DiffusionConfig { time_features: HUGE }, "time_features");
+        refuses_each_size!(Diffusion, DiffusionConfig, network);
+        refuses!(Diffusion, DiffusionConfig { time_features: HUGE }, time_features);
         for probes in [0, HUGE, usize::MAX] {
             let divergence = Some(TraceEstimator::Hutchinson { probes });
-            refuses!(Diffusion, DiffusionConfig { divergence: divergence }, "divergence");
+            refuses!(Diffusion, DiffusionConfig { divergence: divergence }, divergence);
+        }
+    }
+
+    #[test]
+    fn flow_map() {
+        refuses_each_size!(FlowMap, FlowMapConfig, network);
+        refuses!(FlowMap, FlowMapConfig { time_features: HUGE }, time_features);
+        for steps in [0, HUGE, usize::MAX] {
+            refuses!(FlowMap, FlowMapConfig { steps: steps }, steps);
+        }
+        for diagonal in [0.0, 1.0, f64::NAN] {
+            refuses!(FlowMap, FlowMapConfig { diagonal: diagonal }, diagonal);
         }
     }
 
     #[test]
     fn flow_matching() {
-        refuses_each_size!(FlowMatching, FlowMatchingConfig);
-        refuses!(FlowMatching, FlowMatchingConfig { time_features: HUGE }, "time_features");
+        refuses_each_size!(FlowMatching, FlowMatchingConfig, network);
+        refuses!(FlowMatching, FlowMatchingConfig { time_features: HUGE }, time_features);
         for probes in [0, HUGE, usize::MAX] {
             let divergence = Some(TraceEstimator::Hutchinson { probes });
-            refuses!(FlowMatching, FlowMatchingConfig { divergence: divergence }, "divergence");
+            refuses!(FlowMatching, FlowMatchingConfig { divergence: divergence }, divergence);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Rows under conditions: what the players are given, draw and judge.
 
+use crate::nn::NetworkSpec;
 use ndarray::Array1;
 
 use super::*;
@@ -49,8 +50,7 @@ fn one_condition_draws_and_judges_as_the_same_for_each_row() {
 #[test]
 fn generated_rows_have_the_conditions_of_the_real_ones() {
     let mut config = GanConfig {
-        critic_hidden: vec![],
-        critic_octaves: 0,
+        critic: NetworkSpec::mlp([], Activation::LeakyRelu { slope: 0.2 }, 0),
         condition: CLASSES,
         ..small(AdversarialLoss::WassersteinGp { lambda: 0.0 })
     };
@@ -94,8 +94,8 @@ fn conditional_draws_lie_in_the_asked_mode() {
     let asked = Array1::from_shape_fn(800, |row| (row % 8) as u32);
     for conditioning in [Conditioning::Concatenation, Conditioning::Projection] {
         let config = GanConfig {
-            generator_hidden: vec![32; 2],
-            critic_hidden: vec![32; 2],
+            generator: NetworkSpec::mlp([32; 2], Activation::Silu, 3),
+            critic: NetworkSpec::mlp([32; 2], Activation::LeakyRelu { slope: 0.2 }, 3),
             condition: ConditionKind::Class { classes: 8 },
             conditioning,
             ..Default::default()

@@ -1,5 +1,6 @@
 //! Each player's gradient, in f64, against central differences of its own loss, with the noise held fixed.
 
+use crate::nn::NetworkSpec;
 use ndarray::array;
 
 use super::{GAMES, small};
@@ -53,7 +54,10 @@ fn gan_critic_gradient_is_that_of_its_whole_loss() {
     // Smooth activations have a curvature, which the penalty's gradient needs.
     for loss in GAMES {
         for critic_activation in [Activation::Silu, Activation::Softplus, Activation::Tanh] {
-            for config in conditioned(GanConfig { critic_activation, ..small(loss) }) {
+            for config in conditioned(GanConfig {
+                critic: NetworkSpec::mlp([7, 5], critic_activation, 1),
+                ..small(loss)
+            }) {
                 let gan = Gan::new(config, &mut seeded(3)).unwrap();
                 let p = numbers(&gan.critic_parameters, 2);
                 let (critic, generator) = (&gan.critic, &gan.generator);
@@ -94,7 +98,10 @@ fn the_penalty_is_in_the_gradient() {
 #[test]
 fn the_penalty_of_an_affine_critic_is_known() {
     // D = w·x + b: ∇D = w everywhere.
-    let affine = |loss| GanConfig { critic_hidden: vec![], critic_octaves: 0, ..small(loss) };
+    let affine = |loss| GanConfig {
+        critic: NetworkSpec::mlp([], Activation::LeakyRelu { slope: 0.2 }, 0),
+        ..small(loss)
+    };
     let (n, w) = (4.0, [0.6, -0.8]);
     for scale in [0.5, 2.0] {
         let p = [scale * w[0], scale * w[1], 0.3];
@@ -116,7 +123,10 @@ fn the_penalty_of_an_affine_critic_is_known() {
 fn a_flat_critic_has_a_finite_gradient() {
     let p = [0.0, 0.0, 0.3];
     for loss in GAMES {
-        let config = GanConfig { critic_hidden: vec![], critic_octaves: 0, ..small(loss) };
+        let config = GanConfig {
+            critic: NetworkSpec::mlp([], Activation::LeakyRelu { slope: 0.2 }, 0),
+            ..small(loss)
+        };
         let gan = Gan::new(config, &mut seeded(0)).unwrap();
         let (total, parts, dp) = critic_at(&gan, &p, 1.0, 5);
         assert!(total.is_finite() && dp.iter().all(|dp| dp.is_finite()), "{loss:?}: {dp:?}");
@@ -148,8 +158,7 @@ fn projection_is_the_product_of_embedding_and_hidden_layer() {
     let config = GanConfig {
         condition: ConditionKind::Class { classes: 2 },
         conditioning: Conditioning::Projection,
-        critic_hidden: vec![],
-        critic_octaves: 0,
+        critic: NetworkSpec::mlp([], Activation::LeakyRelu { slope: 0.2 }, 0),
         ..small(GAMES[2])
     };
     let mut gan = Gan::new(config, &mut seeded(0)).unwrap();

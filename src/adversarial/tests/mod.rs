@@ -3,6 +3,7 @@
 mod conditions;
 mod derivatives;
 
+use crate::nn::NetworkSpec;
 use ndarray::{Array2, array};
 
 use super::*;
@@ -10,7 +11,7 @@ use crate::error::ConditionError;
 use crate::metrics::mode_coverage;
 use crate::nn::Activation::{self, LeakyRelu};
 use crate::numeric::Real;
-use crate::testing::moons;
+use crate::testing::{moons, residual};
 use crate::worlds::Toy;
 use crate::{Error, seeded};
 
@@ -25,10 +26,8 @@ type Change = fn(&mut GanConfig);
 fn small(loss: AdversarialLoss) -> GanConfig {
     GanConfig {
         loss,
-        generator_hidden: vec![6, 5],
-        generator_octaves: 1,
-        critic_hidden: vec![7, 5],
-        critic_octaves: 1,
+        generator: NetworkSpec::mlp([6, 5], Activation::Silu, 1),
+        critic: NetworkSpec::mlp([7, 5], Activation::LeakyRelu { slope: 0.2 }, 1),
         ..GanConfig::default()
     }
 }
@@ -45,11 +44,8 @@ fn against_a_fixed_generator(loss: AdversarialLoss, scale: f32, shift: f32) -> (
         dim: 1,
         latent_dim: 1,
         loss,
-        generator_hidden: vec![],
-        generator_octaves: 0,
-        critic_hidden: vec![32, 32],
-        critic_octaves: 0,
-        critic_activation: Activation::Silu,
+        generator: NetworkSpec::mlp([], Activation::Silu, 0),
+        critic: NetworkSpec::mlp([32, 32], Activation::Silu, 0),
         critic_lr: 1e-2,
         ..GanConfig::default()
     };
@@ -93,8 +89,8 @@ fn known_modes_are_recovered() {
     for loss in [AdversarialLoss::NonSaturatingR1 { gamma: 1.0 }, GanConfig::default().loss] {
         let config = GanConfig {
             loss,
-            generator_hidden: vec![32; 3],
-            critic_hidden: vec![32; 2],
+            generator: NetworkSpec::mlp([32; 3], Activation::Silu, 3),
+            critic: NetworkSpec::mlp([32; 2], Activation::LeakyRelu { slope: 0.2 }, 3),
             ..Default::default()
         };
         let mut gan = Gan::new(config, &mut seeded(1)).unwrap();
@@ -178,10 +174,8 @@ fn the_wasserstein_penalty_is_taken_between_real_and_generated_rows() {
         dim: 1,
         latent_dim: 1,
         loss: AdversarialLoss::WassersteinGp { lambda },
-        generator_hidden: vec![],
-        generator_octaves: 0,
-        critic_hidden: vec![1],
-        critic_octaves: 0,
+        generator: NetworkSpec::mlp([], Activation::Silu, 0),
+        critic: NetworkSpec::mlp([1], Activation::LeakyRelu { slope: 0.2 }, 0),
         ..GanConfig::default()
     };
     (config.optimizer.lr, config.critic_lr) = (1e-30, 1e-30);
@@ -214,14 +208,16 @@ fn each_move_has_rows_and_noise_of_its_own() {
 fn every_option_matters() {
     let rows = |config| drawn(&trained(config).0, 20);
     for base in GAMES.map(small) {
-        let changes: [Change; 10] = [
+        let changes: [Change; 12] = [
             |c| c.latent_dim = 3,
-            |c| c.generator_hidden = vec![6, 6],
-            |c| c.generator_activation = Activation::Tanh,
-            |c| c.generator_octaves = 2,
-            |c| c.critic_hidden = vec![7, 6],
-            |c| c.critic_activation = Activation::Tanh,
-            |c| c.critic_octaves = 2,
+            |c| c.generator = NetworkSpec::mlp([6, 6], Activation::Silu, 1),
+            |c| c.generator = residual(),
+            |c| c.critic = residual(),
+            |c| c.generator = NetworkSpec::mlp([6, 5], Activation::Tanh, 1),
+            |c| c.generator = c.generator.clone().with_octaves(2),
+            |c| c.critic = NetworkSpec::mlp([7, 6], c.critic.activation(), 1),
+            |c| c.critic = NetworkSpec::mlp([7, 5], Activation::Tanh, 1),
+            |c| c.critic = c.critic.clone().with_octaves(2),
             |c| c.critic_steps = 2,
             |c| c.critic_lr *= 2.0,
             |c| c.optimizer.lr *= 2.0,
@@ -330,19 +326,24 @@ fn a_config_out_of_range_is_named() {
         ("GanConfig::latent_dim", |c| c.latent_dim = 0),
         ("AdversarialLoss::gamma", |c| c.loss = AdversarialLoss::NonSaturatingR1 { gamma: -1.0 }),
         ("AdversarialLoss::lambda", |c| c.loss = AdversarialLoss::WassersteinGp { lambda: f64::NAN }),
-        ("GanConfig::generator_hidden", |c| c.generator_hidden = vec![4, 0]),
-        ("GanConfig::generator_octaves", |c| c.generator_octaves = 15),
-        ("Activation::LeakyRelu::slope", |c| c.generator_activation = LeakyRelu { slope: f64::NAN }),
-        ("Activation::LeakyRelu::slope", |c| c.critic_activation = LeakyRelu { slope: f64::NAN }),
-        ("GanConfig::critic_hidden", |c| c.critic_hidden = vec![0]),
-        ("GanConfig::critic_octaves", |c| c.critic_octaves = 15),
+        ("GanConfig::generator", |c| c.generator = NetworkSpec::mlp([4, 0], Activation::Silu, 3)),
+        ("GanConfig::generator", |c| c.generator = c.generator.clone().with_octaves(15)),
+        ("Activation::LeakyRelu::slope", |c| {
+            c.generator = NetworkSpec::mlp([4], LeakyRelu { slope: f64::NAN }, 3)
+        }),
+        ("Activation::LeakyRelu::slope", |c| {
+            c.critic = NetworkSpec::mlp([4], LeakyRelu { slope: f64::NAN }, 3)
+        }),
+        ("GanConfig::critic", |c| c.critic = NetworkSpec::mlp([0], Activation::Silu, 3)),
+        ("GanConfig::critic", |c| c.critic = c.critic.clone().with_octaves(15)),
         ("GanConfig::critic_steps", |c| c.critic_steps = 0),
         ("GanConfig::critic_lr", |c| c.critic_lr = 0.0),
         ("OptimizerConfig::lr", |c| c.optimizer.lr = -1.0),
         ("GanConfig::condition", |c| c.condition = ConditionKind::Class { classes: 0 }),
-        ("GanConfig::critic_hidden", |c| {
+        ("GanConfig::critic", |c| {
             (c.condition, c.conditioning) = (ConditionKind::Vector { dim: 65_536 }, Conditioning::Projection);
-            (c.generator_hidden, c.critic_hidden) = (vec![], vec![8_192]);
+            c.generator = NetworkSpec::mlp([], Activation::Silu, 3);
+            c.critic = NetworkSpec::mlp([8_192], Activation::Silu, 3);
         }),
     ];
     for (name, spoil) in bad {

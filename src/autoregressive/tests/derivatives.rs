@@ -22,7 +22,13 @@ pub(super) fn shaken(
     condition: ConditionKind,
 ) -> (Autoregressive, Vec<f64>, Vec<bool>) {
     let hidden = vec![13, 9];
-    let config = AutoregressiveConfig { dim, hidden, octaves: 2, head, condition, ..Default::default() };
+    let config = AutoregressiveConfig {
+        dim,
+        network: NetworkSpec::mlp(hidden, Activation::Silu, 2),
+        head,
+        condition,
+        ..Default::default()
+    };
     let mut model = Autoregressive::new(config, &mut seeded(0)).unwrap();
     let rng = &mut seeded(1);
     let start = &model.parameters.p;

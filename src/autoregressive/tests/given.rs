@@ -6,7 +6,13 @@ use crate::testing::{self, Ring};
 const NUMBERS: ConditionKind = ConditionKind::Vector { dim: 1 };
 
 fn small(dim: usize, head: Head, condition: ConditionKind) -> AutoregressiveConfig {
-    AutoregressiveConfig { dim, head, condition, hidden: vec![32, 32], ..Default::default() }
+    AutoregressiveConfig {
+        dim,
+        head,
+        condition,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 3),
+        ..Default::default()
+    }
 }
 
 /// ∫ p(x|c) over the plane, or the line.
@@ -95,9 +101,15 @@ fn conditions_out_of_range_are_refused_before_anything_is_made() {
     for (condition, hidden, expected) in [
         (ConditionKind::Class { classes: 0 }, vec![8], "AutoregressiveConfig::condition"),
         // Within bounds, but with too many parameters.
-        (ConditionKind::Class { classes: 65_536 }, wide, "AutoregressiveConfig::hidden"),
+        (ConditionKind::Class { classes: 65_536 }, wide, "AutoregressiveConfig::network"),
     ] {
-        match (AutoregressiveConfig { condition, hidden, ..Default::default() }).validate() {
+        match (AutoregressiveConfig {
+            condition,
+            network: NetworkSpec::mlp(hidden, Activation::Silu, 3),
+            ..Default::default()
+        })
+        .validate()
+        {
             Err(Error::Config { field, .. }) => assert_eq!(field, expected),
             other => panic!("{expected}: {other:?}"),
         }

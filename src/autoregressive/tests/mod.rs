@@ -156,7 +156,11 @@ fn a_model_starts_at_one_full_gaussian() {
 #[test]
 fn fewer_units_than_columns_still_train() {
     let (x, entropy) = correlated(1_000, 5);
-    let config = AutoregressiveConfig { dim: 6, hidden: vec![2, 3], ..Default::default() };
+    let config = AutoregressiveConfig {
+        dim: 6,
+        network: NetworkSpec::mlp([2, 3], Activation::Silu, 3),
+        ..Default::default()
+    };
     let model = trained(config, &Dataset::new(x).unwrap(), 20);
     assert!(mean_nll(&model, &correlated(1_000, 6).0) - entropy < 0.3);
     assert_eq!(draw(&model, 10, 1.0).dim(), (10, 6));
@@ -168,7 +172,10 @@ fn fewer_units_than_columns_still_train() {
 fn narrow_modes_are_not_lost() {
     let toy = Toy::ring(8, 1.0, 0.002).unwrap();
     let data = Dataset::new(toy.sample(10_000, &mut seeded(20))).unwrap();
-    let config = AutoregressiveConfig { hidden: vec![64, 64], ..Default::default() };
+    let config = AutoregressiveConfig {
+        network: NetworkSpec::mlp([64, 64], Activation::Silu, 3),
+        ..Default::default()
+    };
     let model = trained(config, &data, 600);
     let excess = mean_nll(&model, &toy.sample(4_000, &mut seeded(21))) - toy.entropy().unwrap();
     assert!((-0.05..0.3).contains(&excess), "{excess}");
@@ -260,12 +267,15 @@ fn temperature_scales_what_it_says() {
 fn every_option_matters() {
     let data = Dataset::new(Toy::moons(0.1).unwrap().sample(500, &mut seeded(17))).unwrap();
     let score = |config: AutoregressiveConfig| nats(&trained(config, &data, 5), &array![[0.3, 0.1]])[0];
-    let base = AutoregressiveConfig { hidden: vec![16, 16], ..Default::default() };
+    let base = AutoregressiveConfig {
+        network: NetworkSpec::mlp([16, 16], Activation::Silu, 3),
+        ..Default::default()
+    };
     let variants = [
-        AutoregressiveConfig { hidden: vec![16], ..base.clone() },
-        AutoregressiveConfig { hidden: vec![16, 17], ..base.clone() },
-        AutoregressiveConfig { activation: Activation::Tanh, ..base.clone() },
-        AutoregressiveConfig { octaves: 4, ..base.clone() },
+        AutoregressiveConfig { network: NetworkSpec::mlp([16], Activation::Silu, 3), ..base.clone() },
+        AutoregressiveConfig { network: NetworkSpec::mlp([16, 17], Activation::Silu, 3), ..base.clone() },
+        AutoregressiveConfig { network: NetworkSpec::mlp([16, 16], Activation::Tanh, 3), ..base.clone() },
+        AutoregressiveConfig { network: NetworkSpec::mlp([16, 16], Activation::Silu, 4), ..base.clone() },
         AutoregressiveConfig { whiten: false, ..base.clone() },
         AutoregressiveConfig { head: MIXTURE, ..base.clone() },
         AutoregressiveConfig { head: BINS, ..base.clone() },
@@ -289,12 +299,24 @@ fn a_config_out_of_range_is_named() {
     let base = AutoregressiveConfig::default;
     let bad = [
         ("AutoregressiveConfig::dim", AutoregressiveConfig { dim: 0, ..base() }),
-        ("AutoregressiveConfig::hidden", AutoregressiveConfig { hidden: vec![], ..base() }),
-        ("AutoregressiveConfig::hidden", AutoregressiveConfig { hidden: vec![8, 0], ..base() }),
-        ("AutoregressiveConfig::octaves", AutoregressiveConfig { octaves: 15, ..base() }),
+        (
+            "AutoregressiveConfig::network",
+            AutoregressiveConfig { network: NetworkSpec::mlp([], Activation::Silu, 3), ..base() },
+        ),
+        (
+            "AutoregressiveConfig::network",
+            AutoregressiveConfig { network: NetworkSpec::mlp([8, 0], Activation::Silu, 3), ..base() },
+        ),
+        (
+            "AutoregressiveConfig::network",
+            AutoregressiveConfig { network: NetworkSpec::mlp([128; 2], Activation::Silu, 15), ..base() },
+        ),
         (
             "Activation::LeakyRelu::slope",
-            AutoregressiveConfig { activation: LeakyRelu { slope: f64::INFINITY }, ..base() },
+            AutoregressiveConfig {
+                network: NetworkSpec::mlp([128; 2], LeakyRelu { slope: f64::INFINITY }, 3),
+                ..base()
+            },
         ),
         (
             "Head::Mixture::components",

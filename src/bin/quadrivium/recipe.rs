@@ -22,7 +22,7 @@ pub struct Settings {
     /// fields keep their values.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// One setting, its value in JSON: --set 'hidden=[64,64]' --set optimizer.lr=1e-3.
+    /// One setting, its value in JSON: --set 'network.hidden=[64,64]' --set optimizer.lr=1e-3.
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
 }
@@ -122,7 +122,7 @@ pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome
     Ok(made)
 }
 
-/// How a config differs from the defaults of its kind with the same condition, as `--set` takes it: `hidden=[48,48] optimizer.lr=0.001`.
+/// How a config differs from the defaults of its kind with the same condition, as `--set` takes it: `network.hidden=[48,48] optimizer.lr=0.001`.
 pub fn differences(config: &ModelConfig, dim: usize) -> String {
     fn compare(path: &str, default: &Value, value: &Value, out: &mut Vec<String>) {
         match (default, value) {

@@ -1,4 +1,3 @@
-use super::network::MapNet;
 use crate::diffusion::config::check_dropout;
 use crate::diffusion::matching::{Pairing, Source};
 use crate::engine::OptimizerConfig;
@@ -120,7 +119,7 @@ impl Default for FlowMapConfig {
     fn default() -> Self {
         FlowMapConfig {
             dim: 2,
-            network: NetworkSpec::Mlp { hidden: vec![128; 3], activation: Activation::Silu, octaves: 4 },
+            network: NetworkSpec::mlp([128; 3], Activation::Silu, 4),
             time_features: 32,
             source: Source::Gaussian,
             pairing: Pairing::Independent,
@@ -146,7 +145,8 @@ impl FlowMapConfig {
         check_time_features("FlowMapConfig::time_features", self.time_features)?;
         self.condition.validate("FlowMapConfig::condition")?;
         check_dropout("FlowMapConfig::condition_dropout", self.condition_dropout)?;
-        MapNet::<f32>::new(self)?;
+        let columns = (self.dim, self.condition_width(), 2 * self.time_features);
+        self.network.check_vector_field("FlowMapConfig::network", columns)?;
         check(
             self.source.dim().is_none_or(|dim| dim == self.dim),
             "FlowMapConfig::source",

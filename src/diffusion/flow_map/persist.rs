@@ -28,10 +28,11 @@ impl Persist for FlowMap {
         let (config, fitted): (FlowMapConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
+        let FlowMapConfig { dim, ref network, time_features, .. } = config;
+        stored.holds(network.two_time_field_params(dim, config.condition_width(), time_features))?;
+
         let net = MapNet::new(&config)?;
-        let layout = net.layout();
-        stored.fits(layout.tensors().len(), &[])?;
-        let parameters = stored.parameters(&layout)?;
+        let parameters = stored.all_parameters(&net.layout())?;
         let learned = Arc::new(Learned { parameters, fitted });
         Ok(FlowMap { config, net, guidance: None, teacher: None, learned })
     }

@@ -25,7 +25,7 @@
 //!
 //! let mut rng = seeded(0);
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
-//! let mut model = ScoreModel::new(ScoreConfig { hidden: vec![32, 32], ..Default::default() }, &mut rng)?;
+//! let mut model = ScoreModel::new(ScoreConfig { network: NetworkSpec::mlp([32, 32], Activation::Silu, 4), ..Default::default()  }, &mut rng)?;
 //! model.train(&data, &TrainOptions { steps: 50, ..Default::default() }, &mut rng, &mut Silent)?;
 //! // Fewer moves at each level, by the same network.
 //! let quick = model.with_moves(3, 0.5)?;
@@ -70,8 +70,8 @@ use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::check_rows;
 use crate::model::*;
-use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
-use crate::nn::{Activation, VectorField, timed};
+use crate::nn::limits::{check_time_features, check_width};
+use crate::nn::{Activation, NetworkSpec, VectorField};
 
 /// How a [`ScoreModel`] learns the score of the data blurred by each σ of its ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,12 +96,9 @@ pub enum ScoreTraining {
 pub struct ScoreConfig {
     /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// Units of each hidden layer. At least one layer, in each 1 to 65,536 units, with at most 2²⁸ parameters. Default `[128, 128, 128]`.
-    pub hidden: Vec<usize>,
-    /// Between the layers; for [`ScoreTraining::Sliced`] a smooth one. Default [`Activation::Silu`].
-    pub activation: Activation,
-    /// Fourier features of each coordinate, as [`DiffusionConfig::octaves`]. 0 to 13. Default 4.
-    pub octaves: usize,
+    /// The network, as [`DiffusionConfig::network`]; for [`ScoreTraining::Sliced`] with a smooth activation. Default a
+    /// perceptron of three layers of 128 with SiLU, and 4 octaves.
+    pub network: NetworkSpec,
     /// Sines and cosines that embed the noise level. Even, 2 to 65,536. Default 32.
     pub time_features: usize,
     /// How the score is learned. Default [`ScoreTraining::Denoising`].
@@ -136,9 +133,7 @@ impl Default for ScoreConfig {
     fn default() -> Self {
         ScoreConfig {
             dim: 2,
-            hidden: vec![128; 3],
-            activation: Activation::Silu,
-            octaves: 4,
+            network: NetworkSpec::mlp([128; 3], Activation::Silu, 4),
             time_features: 32,
             training: ScoreTraining::Denoising,
             sigma_max: 3.0,
@@ -158,14 +153,11 @@ impl ScoreConfig {
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         check_width("ScoreConfig::dim", self.dim)?;
-        check_some_hidden("ScoreConfig::hidden", &self.hidden)?;
-        check(self.octaves <= timed::OCTAVES, "ScoreConfig::octaves", self.octaves, "0 to 13")?;
         check_time_features("ScoreConfig::time_features", self.time_features)?;
         self.condition.validate("ScoreConfig::condition")?;
         check_dropout("ScoreConfig::condition_dropout", self.condition_dropout)?;
-        let features = self.time_features + self.condition.width();
-        let params = timed::count_params(self.dim, &self.hidden, self.octaves, features);
-        check_params("ScoreConfig::hidden", &self.hidden, params)?;
+        let columns = (self.dim, self.condition.width(), self.time_features);
+        self.network.check_vector_field("ScoreConfig::network", columns)?;
         let (least, most) = (self.sigma_min, self.sigma_max);
         check((1e-6..=1e6).contains(&least), "ScoreConfig::sigma_min", least, "1e-6 to 1e6")?;
         check(
@@ -183,7 +175,6 @@ impl ScoreConfig {
             self.step,
             "more than 0, less than 4",
         )?;
-        self.activation.validate()?;
         self.optimizer.validate()
     }
 
@@ -196,9 +187,7 @@ impl ScoreConfig {
     fn predictor(&self) -> DiffusionConfig {
         DiffusionConfig {
             dim: self.dim,
-            hidden: self.hidden.clone(),
-            activation: self.activation,
-            octaves: self.octaves,
+            network: self.network.clone(),
             time_features: self.time_features,
             condition: self.condition,
             // Beyond the reach the score points back to it, so that a chain that is far out returns.

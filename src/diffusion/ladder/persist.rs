@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{ScoreConfig, ScoreModel};
-use crate::diffusion::persist::{fits, savable};
+use crate::diffusion::persist::savable;
 use crate::diffusion::{Guidance, Learned};
 use crate::engine::Fitted;
 use crate::error::Result;
@@ -23,11 +23,11 @@ impl Persist for ScoreModel {
         let (config, fitted): (ScoreConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
-        let ScoreConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
-        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
+        let &ScoreConfig { dim, ref network, time_features, condition, .. } = &config;
+        stored.holds(network.vector_field_params(dim, condition.width(), time_features))?;
 
         let net = config.network()?;
-        let parameters = stored.parameters(&net.layout())?;
+        let parameters = stored.all_parameters(&net.layout())?;
         Ok(ScoreModel {
             levels: config.ladder(),
             learned: Arc::new(Learned { parameters, fitted }),

@@ -42,7 +42,7 @@
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
 //! let lost = |coupling| -> Result<f32> {
 //!     let mut rng = seeded(1);
-//!     let config = FlowMatchingConfig { hidden: vec![64, 64], coupling, ..Default::default() };
+//!     let config = FlowMatchingConfig { network: NetworkSpec::mlp([64, 64], Activation::Silu, 4), coupling, ..Default::default()  };
 //!     let mut model = FlowMatching::new(config, &mut rng)?;
 //!     model.train(&data, &TrainOptions { steps: 400, ..Default::default() }, &mut rng, &mut Silent)?;
 //!     let rows = |steps| -> Result<_> {
@@ -113,8 +113,8 @@ use crate::engine::{Fitted, Given, OptimizerConfig, RowStreams, Rows, Standardiz
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
-use crate::nn::limits::{check_params, check_some_hidden, check_time_features, check_width};
-use crate::nn::{Activation, VectorField, timed};
+use crate::nn::limits::{check_time_features, check_width};
+use crate::nn::{Activation, NetworkSpec, VectorField};
 use crate::numeric::Real;
 use crate::numeric::assignment::Assignment;
 use crate::numeric::rng::Rng;
@@ -130,13 +130,9 @@ use crate::numeric::rng::Rng;
 pub struct FlowMatchingConfig {
     /// Columns of a row. 1 to 65,536. Default 2.
     pub dim: usize,
-    /// Units of each hidden layer. At least one layer, in each 1 to 65,536 units, with at most 2²⁸ parameters. Default `[128, 128, 128]`.
-    pub hidden: Vec<usize>,
-    /// Between the layers. Default [`Activation::Silu`].
-    pub activation: Activation,
-    /// Fourier features of each coordinate: sin and cos of 2ᵏ rad, k = 0 … octaves − 1, beside the coordinate
-    /// itself. Structure of width w needs 2ᵏ near 1/w. 0 (raw coordinates) to 13. Default 4.
-    pub octaves: usize,
+    /// The network v: see [`NetworkSpec`]. At most 2²⁸ parameters. Default a perceptron of three layers of 128 with SiLU,
+    /// and 4 octaves.
+    pub network: NetworkSpec,
     /// Sines and cosines that embed the time. Even, 2 to 65,536. Default 32.
     pub time_features: usize,
     /// Where the flow starts. Default [`Source::Gaussian`], the only one that a file of a model can hold.
@@ -224,9 +220,7 @@ impl Default for FlowMatchingConfig {
     fn default() -> Self {
         FlowMatchingConfig {
             dim: 2,
-            hidden: vec![128; 3],
-            activation: Activation::Silu,
-            octaves: 4,
+            network: NetworkSpec::mlp([128; 3], Activation::Silu, 4),
             time_features: 32,
             source: Source::Gaussian,
             coupling: Pairing::Independent,
@@ -246,14 +240,11 @@ impl FlowMatchingConfig {
     /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
     pub fn validate(&self) -> Result<()> {
         check_width("FlowMatchingConfig::dim", self.dim)?;
-        check_some_hidden("FlowMatchingConfig::hidden", &self.hidden)?;
-        check(self.octaves <= timed::OCTAVES, "FlowMatchingConfig::octaves", self.octaves, "0 to 13")?;
         check_time_features("FlowMatchingConfig::time_features", self.time_features)?;
         self.condition.validate("FlowMatchingConfig::condition")?;
         check_dropout("FlowMatchingConfig::condition_dropout", self.condition_dropout)?;
-        let features = self.time_features + self.condition.width();
-        let params = timed::count_params(self.dim, &self.hidden, self.octaves, features);
-        check_params("FlowMatchingConfig::hidden", &self.hidden, params)?;
+        let columns = (self.dim, self.condition.width(), self.time_features);
+        self.network.check_vector_field("FlowMatchingConfig::network", columns)?;
         check(
             self.source.dim().is_none_or(|dim| dim == self.dim),
             "FlowMatchingConfig::source",
@@ -269,7 +260,6 @@ impl FlowMatchingConfig {
         )?;
         self.sampler.validate()?;
         self.solver.validate()?;
-        self.activation.validate()?;
         self.optimizer.validate()
     }
 }

@@ -1,11 +1,8 @@
-use std::sync::Arc;
-
 use super::{FlowMatchingConfig, Pairing, Source};
 use crate::diffusion::network::{Parametrization, PathNet};
 use crate::diffusion::path::Line;
 use crate::error::Result;
 use crate::nn::Moment;
-use crate::nn::timed::Timed;
 use crate::numeric::Real;
 
 /// The velocity v̂(x, t) of rows at a time each, which is what the network outputs. It is told the time as
@@ -33,15 +30,11 @@ impl<F: Real> VelocityNet<F> {
     /// The built-in network of a config.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for an odd or no number of time features.
+    /// [`Error::Config`](crate::Error::Config) for a network that cannot be made.
     pub(crate) fn new(config: &FlowMatchingConfig) -> Result<Self> {
-        let FlowMatchingConfig { dim, hidden, activation, octaves, time_features, condition, .. } = config;
-        let field = Timed::new(*dim, hidden, *activation, *octaves, *time_features)?;
-        Ok(PathNet::built_in(
-            Arc::new(field.conditional(condition.width())),
-            Self::fades(config),
-            Self::how(config),
-        ))
+        let &FlowMatchingConfig { dim, ref network, time_features, condition, .. } = config;
+        let field = network.vector_field(dim, condition.width(), time_features)?;
+        Ok(PathNet::built_in(field, Self::fades(config), Self::how(config)))
     }
 
     pub(super) fn fades(config: &FlowMatchingConfig) -> bool {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{FlowMatching, FlowMatchingConfig, Source, VelocityNet};
 use crate::diffusion::Learned;
-use crate::diffusion::persist::{fits, savable};
+use crate::diffusion::persist::savable;
 use crate::engine::Fitted;
 use crate::error::{Error, Result};
 use crate::model::file::{Persist, Stored, Tensor, encode};
@@ -38,11 +38,11 @@ impl Persist for FlowMatching {
         let (config, fitted): (FlowMatchingConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
         fitted.validate(config.dim, config.condition)?;
-        let FlowMatchingConfig { dim, ref hidden, octaves, time_features, condition, .. } = config;
-        fits(&stored, dim, hidden, octaves, time_features, condition.width())?;
+        let &FlowMatchingConfig { dim, ref network, time_features, condition, .. } = &config;
+        stored.holds(network.vector_field_params(dim, condition.width(), time_features))?;
 
         let net = VelocityNet::new(&config)?;
-        let parameters = stored.parameters(&net.layout())?;
+        let parameters = stored.all_parameters(&net.layout())?;
         Ok(FlowMatching { learned: Arc::new(Learned { parameters, fitted }), guidance: None, net, config })
     }
 }

@@ -1,5 +1,6 @@
 //! Conditions, guidance and networks of one's own, in the whole family.
 
+use crate::nn::{Activation, NetworkSpec};
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, array};
@@ -12,7 +13,6 @@ use crate::diffusion::path::{Line, Path};
 use crate::diffusion::*;
 use crate::engine::{Batch, Loss, Progress};
 use crate::error::Error;
-use crate::nn::timed::Timed;
 use crate::nn::{Direction, Inputs, VectorField, Weights, Workspace};
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
@@ -46,8 +46,7 @@ fn diffusion(condition: ConditionKind) -> Diffusion {
     let sampler = Sampler::DpmSolver { steps: 25 };
     let config = DiffusionConfig {
         dim: 1,
-        hidden: vec![32, 32],
-        octaves: 1,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 1),
         condition,
         sampler,
         ..Default::default()
@@ -56,8 +55,12 @@ fn diffusion(condition: ConditionKind) -> Diffusion {
 }
 
 fn matching(condition: ConditionKind) -> FlowMatching {
-    let config =
-        FlowMatchingConfig { dim: 1, hidden: vec![32, 32], octaves: 1, condition, ..Default::default() };
+    let config = FlowMatchingConfig {
+        dim: 1,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 1),
+        condition,
+        ..Default::default()
+    };
     FlowMatching::new(config, &mut seeded(2)).unwrap()
 }
 
@@ -151,7 +154,13 @@ fn rows_with_their_own_conditions_are_as_alone() {
         Box::new(trained(matching(CLASSES), &data, 30)),
         Box::new(trained(
             ScoreModel::new(
-                ScoreConfig { dim: 1, hidden: vec![8], levels: 3, condition: CLASSES, ..Default::default() },
+                ScoreConfig {
+                    dim: 1,
+                    network: NetworkSpec::mlp([8], Activation::Silu, 4),
+                    levels: 3,
+                    condition: CLASSES,
+                    ..Default::default()
+                },
                 &mut seeded(2),
             )
             .unwrap(),
@@ -337,10 +346,8 @@ fn matched_rows_have_no_condition() {
 #[test]
 fn a_network_of_ones_own_trains_draws_and_scores() {
     let data = by_class(300);
-    let DiffusionConfig { dim, hidden, activation, octaves, time_features, .. } =
-        diffusion(CLASSES).config().clone();
-    let network =
-        Arc::new(Timed::new(dim, &hidden, activation, octaves, time_features).unwrap().conditional(3));
+    let DiffusionConfig { dim, network, time_features, .. } = diffusion(CLASSES).config().clone();
+    let network = network.vector_field::<f32>(dim, 3, time_features).unwrap();
     let x = array![[0.2], [-1.0]];
     let answers = |model: &dyn Generative| {
         let given = model.given(&Condition::class(1)).unwrap();
@@ -374,8 +381,11 @@ fn a_network_of_ones_own_trains_draws_and_scores() {
 #[test]
 fn a_velocity_ends_at_20_standard_deviations() {
     let toy = crate::worlds::Toy::moons(0.1).unwrap();
-    let config =
-        FlowMatchingConfig { source: Source::Toy(toy), hidden: vec![8], octaves: 1, ..Default::default() };
+    let config = FlowMatchingConfig {
+        source: Source::Toy(toy),
+        network: NetworkSpec::mlp([8], Activation::Silu, 1),
+        ..Default::default()
+    };
     let net: VelocityNet<f64> = VelocityNet::new(&config).unwrap();
     let mut p = vec![0.0; net.num_params()];
     net.init(&mut p, &mut seeded(0));
@@ -491,8 +501,7 @@ fn guidance_trades_diversity_for_adherence() {
     });
     let data = Dataset::new(x).unwrap().with_condition(Condition::Class(classes)).unwrap();
     let config = DiffusionConfig {
-        hidden: vec![48, 48],
-        octaves: 1,
+        network: NetworkSpec::mlp([48, 48], Activation::Silu, 1),
         condition: ConditionKind::Class { classes: 8 },
         sampler: Sampler::DpmSolver { steps: 12 },
         ..Default::default()

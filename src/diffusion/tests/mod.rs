@@ -2,6 +2,7 @@ mod conditions;
 mod options;
 mod theory;
 
+use crate::nn::{Activation, Direction, NetworkSpec};
 use std::f64::consts::TAU;
 
 use approx::assert_relative_eq;
@@ -21,7 +22,12 @@ use crate::worlds::Toy;
 const START: Progress = Progress { step: 0, steps: 1 };
 
 pub(super) fn small() -> DiffusionConfig {
-    DiffusionConfig { hidden: vec![8, 6], octaves: 2, time_features: 4, timesteps: 20, ..Default::default() }
+    DiffusionConfig {
+        network: NetworkSpec::mlp([8, 6], Activation::Silu, 2),
+        time_features: 4,
+        timesteps: 20,
+        ..Default::default()
+    }
 }
 
 /// Parameters none of which is zero, so that every path carries something.
@@ -68,13 +74,14 @@ fn is_one_function(net: &NoiseNet<f64>) {
     (x[4], x[7], x[9], x[10]) = (-60.0, 15.0, -13.0, 14.5);
     let mut pass = Pass::default();
     let one = At { x: &x, c: &[], levels: &[level] };
+    let along = Direction { x: &xdot, moments: &[] };
     let eps = net.forward(&p, one, &mut pass).to_vec();
-    let epsdot = net.jvp(&p, one, &xdot, &mut pass).to_vec();
+    let epsdot = net.jvp(&p, one, along, &mut pass).to_vec();
     // A level for each row and a single one give the same bits, and so does `infer`.
     let each = vec![level; rows];
     let all = At { levels: &each, ..one };
     assert_eq!(eps, net.forward(&p, all, &mut pass));
-    assert_eq!(epsdot, net.jvp(&p, all, &xdot, &mut pass));
+    assert_eq!(epsdot, net.jvp(&p, all, along, &mut pass));
     assert_relative_eq!(eps[..], net.infer(&p, one, &mut pass)[..], max_relative = 1e-13);
     // The tangent is the slope along ẋ.
     let mut moved = |h: f64| {
@@ -129,7 +136,10 @@ fn nats(model: &Diffusion, x: &Array2<f32>) -> ndarray::Array1<f64> {
 
 #[test]
 fn recovers_a_known_density() {
-    let config = DiffusionConfig { hidden: vec![64, 64], octaves: 3, ..DiffusionConfig::default() };
+    let config = DiffusionConfig {
+        network: NetworkSpec::mlp([64, 64], Activation::Silu, 3),
+        ..DiffusionConfig::default()
+    };
     let (model, toy) = trained(config, 1200);
     let test = toy.sample(500, &mut seeded(13));
     let truth = toy.log_density(test.view()).unwrap();
@@ -169,8 +179,7 @@ fn draws_as_likely_rows(model: &Diffusion, toy: &Toy) {
 #[test]
 fn an_exploding_process_trains_and_draws_too() {
     let config = DiffusionConfig {
-        hidden: vec![64, 64],
-        octaves: 3,
+        network: NetworkSpec::mlp([64, 64], Activation::Silu, 3),
         schedule: Schedule::Continuous(Sde::EXPLODING),
         ..DiffusionConfig::default()
     };
@@ -189,8 +198,13 @@ fn an_exploding_process_trains_and_draws_too() {
 fn an_untrained_model_draws_what_its_steps_say() {
     let spread = |reverse_variance, temperature: f64| {
         let (schedule, timesteps) = (Schedule::Cosine, 10);
-        let config =
-            DiffusionConfig { reverse_variance, schedule, timesteps, hidden: vec![2], ..Default::default() };
+        let config = DiffusionConfig {
+            reverse_variance,
+            schedule,
+            timesteps,
+            network: NetworkSpec::mlp([2], Activation::Silu, 4),
+            ..Default::default()
+        };
         let config = DiffusionConfig { finish: Finish::Estimate, ..config };
         let model = Diffusion::new(config, &mut seeded(0)).unwrap();
         let x = model.sample(3_000, &SampleOptions { temperature }, &mut seeded(1)).unwrap().x;
@@ -228,7 +242,11 @@ fn an_untrained_model_is_standard_normal() {
 
 #[test]
 fn the_seed_of_the_likelihood_moves_its_probes_alone() {
-    let config = |divergence| DiffusionConfig { hidden: vec![16], divergence, ..small() };
+    let config = |divergence| DiffusionConfig {
+        network: NetworkSpec::mlp([16], Activation::Silu, 2),
+        divergence,
+        ..small()
+    };
     let score = |divergence, seed, x: &Array2<f32>| {
         let (model, _) = trained(config(divergence), 30);
         match model.log_likelihood(x.view(), &LikelihoodOptions { seed }).unwrap() {
@@ -310,7 +328,13 @@ fn paths_end_in_the_rows_that_are_drawn() {
 
 #[test]
 fn far_rows_score_low_and_the_farther_the_lower() {
-    let (model, _) = trained(DiffusionConfig { hidden: vec![32, 32], ..DiffusionConfig::default() }, 100);
+    let (model, _) = trained(
+        DiffusionConfig {
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 4),
+            ..DiffusionConfig::default()
+        },
+        100,
+    );
     let distances = [10.0, 30.0, 1e2, 1e3, 1e5, 1e9, f32::MAX];
     let scores = nats(&model, &Array2::from_shape_fn((7, 2), |(r, _)| distances[r]));
     assert!(scores[0] < -10.0, "{scores}");

@@ -3,10 +3,16 @@ use crate::engine::OptimizerConfig;
 use crate::error::Error;
 use crate::nn::Activation;
 use crate::nn::Activation::LeakyRelu;
+use crate::nn::NetworkSpec;
+use crate::testing::residual;
 
 #[test]
 fn every_option_changes_something() {
-    let base = DiffusionConfig { hidden: vec![16, 16], timesteps: 50, ..DiffusionConfig::default() };
+    let base = DiffusionConfig {
+        network: NetworkSpec::mlp([16, 16], Activation::Silu, 4),
+        timesteps: 50,
+        ..DiffusionConfig::default()
+    };
     let x = ndarray::array![[2.0, 0.1], [0.5, -0.3]];
     let outcome = |config: &DiffusionConfig| {
         let (model, _) = trained(config.clone(), 30);
@@ -21,9 +27,10 @@ fn every_option_changes_something() {
         config
     };
     let trains = [
-        with(&|c| c.hidden = vec![16]),
-        with(&|c| c.activation = Activation::Tanh),
-        with(&|c| c.octaves = 2),
+        with(&|c| c.network = NetworkSpec::mlp([16], Activation::Silu, 4)),
+        with(&|c| c.network = NetworkSpec::mlp([16, 16], Activation::Tanh, 4)),
+        with(&|c| c.network = NetworkSpec::mlp([16, 16], Activation::Silu, 2)),
+        with(&|c| c.network = residual()),
         with(&|c| c.time_features = 8),
         with(&|c| c.schedule = Schedule::Linear),
         with(&|c| c.schedule = Schedule::Continuous(Sde::PRESERVING)),
@@ -91,10 +98,22 @@ fn options_out_of_range_name_their_field() {
     let base = DiffusionConfig::default;
     let cases = [
         ("DiffusionConfig::dim", DiffusionConfig { dim: 0, ..base() }),
-        ("DiffusionConfig::hidden", DiffusionConfig { hidden: vec![], ..base() }),
-        ("DiffusionConfig::hidden", DiffusionConfig { hidden: vec![8, 0], ..base() }),
-        ("DiffusionConfig::octaves", DiffusionConfig { octaves: 14, ..base() }),
-        ("Activation::LeakyRelu::slope", DiffusionConfig { activation: LeakyRelu { slope: 1e39 }, ..base() }),
+        (
+            "DiffusionConfig::network",
+            DiffusionConfig { network: NetworkSpec::mlp([], Activation::Silu, 4), ..base() },
+        ),
+        (
+            "DiffusionConfig::network",
+            DiffusionConfig { network: NetworkSpec::mlp([8, 0], Activation::Silu, 4), ..base() },
+        ),
+        (
+            "DiffusionConfig::network",
+            DiffusionConfig { network: NetworkSpec::mlp([128; 3], Activation::Silu, 14), ..base() },
+        ),
+        (
+            "Activation::LeakyRelu::slope",
+            DiffusionConfig { network: NetworkSpec::mlp([128; 3], LeakyRelu { slope: 1e39 }, 4), ..base() },
+        ),
         ("DiffusionConfig::time_features", DiffusionConfig { time_features: 3, ..base() }),
         ("DiffusionConfig::time_features", DiffusionConfig { time_features: 0, ..base() }),
         ("DiffusionConfig::timesteps", DiffusionConfig { timesteps: 0, ..base() }),

@@ -1,6 +1,7 @@
 //! The chains of an energy model against what they have to do by hand: where they start, how they move, and what
 //! is said of them.
 
+use crate::nn::NetworkSpec;
 use std::f64::consts::TAU;
 use std::ops::ControlFlow;
 
@@ -11,8 +12,13 @@ use crate::numeric::quadrature::trapezoid;
 /// hills of about 2a between them.
 fn valleys(c: f32, a: f32, langevin: Langevin) -> EnergyModel {
     let normalization = Normalization::Quadrature { intervals: 256 };
-    let config =
-        EnergyConfig { dim: 1, hidden: vec![], octaves: 2, langevin, normalization, ..Default::default() };
+    let config = EnergyConfig {
+        dim: 1,
+        network: NetworkSpec::mlp([], Activation::Silu, 2),
+        langevin,
+        normalization,
+        ..Default::default()
+    };
     let mut model = EnergyModel::new(config, &mut seeded(0)).unwrap();
     // Of z, sin z, sin 2z, cos z, cos 2z, and the bias.
     model.parameters.average.copy_from_slice(&[c, 0.0, 0.0, 0.0, a, 0.3]);
@@ -146,7 +152,8 @@ fn candidates_are_a_share_of_the_evaluations_and_leave_a_move() {
 fn a_forged_turn_of_the_chains_is_refused() {
     let refusals = crate::engine::refusals_of_forgeries("chains", |checkpoint| {
         let training = EnergyTraining::PersistentChains { chains: 3, steps: 2, restart: 0.0, magnitude: 0.0 };
-        let config = EnergyConfig { dim: 1, hidden: vec![], octaves: 0, ..small(training) };
+        let config =
+            EnergyConfig { dim: 1, network: NetworkSpec::mlp([], Activation::Silu, 0), ..small(training) };
         let data = Dataset::new(Array2::from_shape_fn((20, 1), |(r, _)| (r as f32).sin())).unwrap();
         let options =
             TrainOptions { batch: 2, shards: 1, checkpoint: Some(checkpoint.clone()), ..options(4) };

@@ -1,5 +1,6 @@
 //! Energies under conditions: what they learn, draw and score.
 
+use crate::nn::NetworkSpec;
 use std::ops::ControlFlow;
 
 use super::*;
@@ -46,8 +47,7 @@ fn blurred(kind: ConditionKind, n: usize, seed: u64, blur: f64) -> Dataset {
 fn config(condition: ConditionKind, training: EnergyTraining) -> EnergyConfig {
     EnergyConfig {
         dim: 1,
-        hidden: vec![32, 32],
-        octaves: 2,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 2),
         condition,
         langevin: Langevin { steps: 100, ..Default::default() },
         normalization: Normalization::Quadrature { intervals: 512 },

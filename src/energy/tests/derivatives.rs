@@ -1,6 +1,7 @@
 //! Each objective's gradient, in f64, against central differences of its own loss with the noise held fixed,
 //! and against JAX (`tests/golden/energy.py`).
 
+use crate::nn::NetworkSpec;
 use std::collections::HashMap;
 
 use crate::energy::network::Pass;
@@ -19,8 +20,13 @@ fn energy(dim: usize, activation: Activation) -> Energy {
 
 fn under(condition: ConditionKind, dim: usize, activation: Activation) -> Energy {
     let hidden = vec![7, 5];
-    let config =
-        EnergyConfig { dim, hidden, activation, octaves: 2, width: 2.0, condition, ..Default::default() };
+    let config = EnergyConfig {
+        dim,
+        network: NetworkSpec::mlp(hidden, activation, 2),
+        width: 2.0,
+        condition,
+        ..Default::default()
+    };
     Energy::new(&config)
 }
 
@@ -129,7 +135,12 @@ fn agrees_with_an_independent_automatic_differentiation() {
     let (rows, dim) = (4, 3);
     let (x, eps) = (sines(rows * dim, 1.1, 1.0), sines(rows * dim, 2.3, 1.2));
 
-    let config = EnergyConfig { dim, hidden: vec![6, 5], octaves: 2, width: 1.5, ..Default::default() };
+    let config = EnergyConfig {
+        dim,
+        network: NetworkSpec::mlp([6, 5], Activation::Silu, 2),
+        width: 1.5,
+        ..Default::default()
+    };
     let energy = Energy::new(&config);
     let objective = DenoisingScore { energy: &energy, sigma: 0.3 };
     golden["denoising"].compare("denoising", &objective, &x, &eps);

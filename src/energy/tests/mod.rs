@@ -6,6 +6,7 @@ mod conditions;
 mod derivatives;
 mod options;
 
+use crate::nn::NetworkSpec;
 use ndarray::{Array1, Array2, array, s};
 
 use super::likelihood::RESOLVED;
@@ -22,7 +23,12 @@ const CHAINS: EnergyTraining =
 
 fn small(training: EnergyTraining) -> EnergyConfig {
     let langevin = Langevin { steps: 30, ..Default::default() };
-    EnergyConfig { hidden: vec![12, 10], octaves: 1, training, langevin, ..Default::default() }
+    EnergyConfig {
+        network: NetworkSpec::mlp([12, 10], Activation::Silu, 1),
+        training,
+        langevin,
+        ..Default::default()
+    }
 }
 
 fn options(steps: usize) -> TrainOptions {
@@ -66,8 +72,7 @@ fn chains_learn_a_known_density() {
     let data = Dataset::new(toy.sample(20_000, &mut seeded(0))).unwrap();
     let config = EnergyConfig {
         dim: 1,
-        hidden: vec![32, 32],
-        octaves: 2,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 2),
         normalization: Normalization::Quadrature { intervals: 512 },
         ..small(CHAINS)
     };
@@ -88,8 +93,7 @@ fn denoising_learns_the_blurred_density_not_the_sharp_one() {
     let data = Dataset::new(toy.sample(20_000, &mut seeded(0))).unwrap();
     let config = EnergyConfig {
         dim: 1,
-        hidden: vec![32, 32],
-        octaves: 2,
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 2),
         normalization: Normalization::Quadrature { intervals: 512 },
         ..small(EnergyTraining::DenoisingScoreMatching { sigma })
     };
@@ -139,7 +143,15 @@ fn chains_have_the_moments_of_a_known_energy() {
 fn the_estimate_integrates_to_one_and_knows_its_error() {
     let data = Dataset::new(Toy::moons(0.1).unwrap().sample(2_000, &mut seeded(0))).unwrap();
     let normalization = Normalization::Quadrature { intervals: 256 };
-    let model = trained(EnergyConfig { normalization, octaves: 3, ..small(CHAINS) }, &data, &options(150));
+    let model = trained(
+        EnergyConfig {
+            normalization,
+            network: NetworkSpec::mlp([12, 10], Activation::Silu, 3),
+            ..small(CHAINS)
+        },
+        &data,
+        &options(150),
+    );
     // An even lattice in the units of the data, unlike the rule's.
     let (n, low, high) = (400, [-9.0, -6.0], [10.0, 6.5]);
     let at = |k: usize, c: usize| low[c] + (k as f64 + 0.5) / n as f64 * (high[c] - low[c]);
@@ -295,7 +307,8 @@ fn wells_between_the_nodes_are_found_or_told() {
         terms.sum::<f64>().ln_1p()
     };
     for (dim, octaves, a, intervals) in [(1, 9, 40.0, 128), (2, 5, 12.0, 16)] {
-        let config = EnergyConfig { dim, hidden: vec![], octaves, ..small(CHAINS) };
+        let config =
+            EnergyConfig { dim, network: NetworkSpec::mlp([], Activation::Silu, octaves), ..small(CHAINS) };
         let mut model = EnergyModel::new(config, &mut seeded(0)).unwrap();
         // The weights of the last cosines, before the bias.
         let average = &mut model.parameters.average;

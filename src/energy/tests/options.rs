@@ -1,16 +1,19 @@
 //! What each option does, and the options that are refused.
 
 use super::*;
+use crate::nn::NetworkSpec;
+use crate::testing::residual;
 
 #[test]
 fn every_option_of_an_energy_matters() {
     type Change = fn(&mut EnergyConfig);
     let rows = |config| drawn(&trained(config, &moons(500, 0), &options(4)), 20);
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
-    let changes: [Change; 10] = [
-        |c| c.hidden = vec![12, 9],
-        |c| c.activation = Activation::Tanh,
-        |c| c.octaves = 2,
+    let changes: [Change; 11] = [
+        |c| c.network = residual(),
+        |c| c.network = NetworkSpec::mlp([12, 9], Activation::Silu, 1),
+        |c| c.network = NetworkSpec::mlp([12, 10], Activation::Tanh, 1),
+        |c| c.network = NetworkSpec::mlp([12, 10], Activation::Silu, 2),
         |c| c.width = 1.5,
         |c| c.langevin.steps = 31,
         |c| c.langevin.candidates = 0.5,
@@ -92,8 +95,8 @@ fn a_config_out_of_range_is_named() {
     }
     let bad: [(&str, Spoil); 14] = [
         ("EnergyConfig::dim", |c| c.dim = 0),
-        ("EnergyConfig::hidden", |c| c.hidden = vec![4, 0]),
-        ("EnergyConfig::octaves", |c| c.octaves = 15),
+        ("EnergyConfig::network", |c| c.network = NetworkSpec::mlp([4, 0], Activation::Silu, 5)),
+        ("EnergyConfig::network", |c| c.network = c.network.clone().with_octaves(15)),
         ("EnergyConfig::width", |c| c.width = 0.0),
         ("Langevin::steps", |c| c.langevin.steps = 0),
         ("Langevin::steps", |c| c.langevin.steps = usize::MAX - 1),
@@ -107,7 +110,9 @@ fn a_config_out_of_range_is_named() {
         ("EnergyConfig::normalization", |c| {
             (c.dim, c.normalization) = (3, Normalization::Quadrature { intervals: 8 })
         }),
-        ("Activation::LeakyRelu::slope", |c| c.activation = Activation::LeakyRelu { slope: f64::NAN }),
+        ("Activation::LeakyRelu::slope", |c| {
+            c.network = NetworkSpec::mlp([4], Activation::LeakyRelu { slope: f64::NAN }, 5)
+        }),
         ("OptimizerConfig::lr", |c| c.optimizer.lr = -1.0),
     ];
     for (name, spoil) in bad {

@@ -362,9 +362,7 @@ fn agrees_with_an_independent_automatic_differentiation() {
                 transform,
                 layers: 2,
                 mixing: Mixing::Linear,
-                hidden: vec![4],
-                activation: Activation::Tanh,
-                octaves: 1,
+                network: NetworkSpec::mlp([4], Activation::Tanh, 1),
                 correlated_base: second == "affine spline",
                 ..FlowConfig::default()
             };

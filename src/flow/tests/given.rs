@@ -9,7 +9,15 @@ const ARCHITECTURES: [Architecture; 2] = [Architecture::Coupling, Architecture::
 fn conditioned(dim: usize, architecture: Architecture, condition: ConditionKind) -> FlowConfig {
     let transform = Transform::AffineSpline { bins: 8, bound: 4.0 };
     let hidden = vec![32, 32];
-    FlowConfig { dim, architecture, condition, transform, hidden, layers: 2, ..FlowConfig::default() }
+    FlowConfig {
+        dim,
+        architecture,
+        condition,
+        transform,
+        network: NetworkSpec::mlp(hidden, Activation::Silu, 2),
+        layers: 2,
+        ..FlowConfig::default()
+    }
 }
 
 #[test]
@@ -122,11 +130,23 @@ fn conditions_out_of_range_are_refused_before_anything_is_made() {
     for (config, expected) in [
         (FlowConfig { condition: ConditionKind::Class { classes: 0 }, ..base() }, "FlowConfig::condition"),
         // The coordinates need a unit each, and the condition one of its own.
-        (FlowConfig { architecture: masked, dim: 4, hidden: vec![3], ..base() }, "FlowConfig::hidden"),
+        (
+            FlowConfig {
+                architecture: masked,
+                dim: 4,
+                network: NetworkSpec::mlp([3], Activation::Silu, 2),
+                ..base()
+            },
+            "FlowConfig::network",
+        ),
         // Within bounds, but with too many parameters.
         (
-            FlowConfig { condition: ConditionKind::Class { classes: 65_536 }, hidden: vec![4_096], ..base() },
-            "FlowConfig::hidden",
+            FlowConfig {
+                condition: ConditionKind::Class { classes: 65_536 },
+                network: NetworkSpec::mlp([4_096], Activation::Silu, 2),
+                ..base()
+            },
+            "FlowConfig::network",
         ),
     ] {
         match config.validate() {
@@ -134,6 +154,11 @@ fn conditions_out_of_range_are_refused_before_anything_is_made() {
             other => panic!("{expected}: {other:?}"),
         }
     }
-    let enough = FlowConfig { architecture: masked, dim: 4, hidden: vec![4], ..base() };
+    let enough = FlowConfig {
+        architecture: masked,
+        dim: 4,
+        network: NetworkSpec::mlp([4], Activation::Silu, 2),
+        ..base()
+    };
     assert!(enough.validate().is_ok());
 }

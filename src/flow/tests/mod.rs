@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::nn::Activation::LeakyRelu;
 use crate::numeric::Real;
 use crate::numeric::rng::{Rng, seeded};
-use crate::testing::{moons, normals};
+use crate::testing::{moons, normals, residual};
 use crate::worlds::Toy;
 
 const SPLINE: Transform = Transform::Spline { bins: 5, bound: 2.0 };
@@ -16,7 +16,13 @@ const AFFINE_SPLINE: Transform = Transform::AffineSpline { bins: 5, bound: 2.0 }
 const TRANSFORMS: [Transform; 3] = [Transform::Affine, SPLINE, AFFINE_SPLINE];
 
 fn small(dim: usize) -> FlowConfig {
-    FlowConfig { dim, layers: 3, hidden: vec![7, 6], octaves: 1, transform: SPLINE, ..FlowConfig::default() }
+    FlowConfig {
+        dim,
+        layers: 3,
+        network: NetworkSpec::mlp([7, 6], Activation::Silu, 1),
+        transform: SPLINE,
+        ..FlowConfig::default()
+    }
 }
 
 /// Each architecture with each transform and each mixing, where `dim` allows.
@@ -298,7 +304,7 @@ fn correlations_that_may_be_chance_leave_the_base_as_it_is() {
 #[test]
 fn the_averaged_parameters_draw_score_and_are_validated() {
     let data = moons(400, 8);
-    let config = FlowConfig { hidden: vec![16], ..FlowConfig::default() };
+    let config = FlowConfig { network: NetworkSpec::mlp([16], Activation::Silu, 2), ..FlowConfig::default() };
     let options = TrainOptions { steps: 6, validation: 0.25, validate_every: 6, ..Default::default() };
     let mut model = Flow::new(config, &mut seeded(0)).unwrap();
     let rows = Rows::prepare(&data, &model.fitted, &options, &mut seeded(1)).unwrap();
@@ -345,7 +351,8 @@ fn temperature_scales_the_base() {
 fn every_option_matters() {
     let data = moons(500, 8);
     let score = |config: FlowConfig| nats(&trained(config, &data, 5), &array![[0.3, 0.1]])[0];
-    let base = || FlowConfig { hidden: vec![16, 16], ..FlowConfig::default() };
+    let base =
+        || FlowConfig { network: NetworkSpec::mlp([16, 16], Activation::Silu, 2), ..FlowConfig::default() };
     let variants = [
         FlowConfig { architecture: Architecture::MaskedAutoregressive, ..base() },
         FlowConfig { transform: Transform::Affine, ..base() },
@@ -354,11 +361,12 @@ fn every_option_matters() {
         FlowConfig { transform: Transform::AffineSpline { bins: 24, bound: 3.0 }, ..base() },
         FlowConfig { layers: 3, ..base() },
         FlowConfig { mixing: Mixing::Linear, ..base() },
-        FlowConfig { hidden: vec![16], ..base() },
-        FlowConfig { hidden: vec![16, 17], ..base() },
-        FlowConfig { activation: Activation::Tanh, ..base() },
-        FlowConfig { octaves: 0, ..base() },
-        FlowConfig { octaves: 4, ..base() },
+        FlowConfig { network: NetworkSpec::mlp([16], Activation::Silu, 2), ..base() },
+        FlowConfig { network: NetworkSpec::mlp([16, 17], Activation::Silu, 2), ..base() },
+        FlowConfig { network: NetworkSpec::mlp([16, 16], Activation::Tanh, 2), ..base() },
+        FlowConfig { network: residual(), ..base() },
+        FlowConfig { network: NetworkSpec::mlp([16, 16], Activation::Silu, 0), ..base() },
+        FlowConfig { network: NetworkSpec::mlp([16, 16], Activation::Silu, 4), ..base() },
         FlowConfig { correlated_base: false, ..base() },
         FlowConfig { optimizer: OptimizerConfig { lr: 2e-3, ..Default::default() }, ..base() },
     ];
@@ -389,10 +397,24 @@ fn a_config_out_of_range_is_named() {
         ("FlowConfig::dim", FlowConfig { dim: 1, ..base() }),
         ("FlowConfig::layers", FlowConfig { layers: 0, ..base() }),
         ("FlowConfig::layers", FlowConfig { layers: usize::MAX, ..base() }),
-        ("FlowConfig::hidden", FlowConfig { hidden: vec![], ..base() }),
-        ("FlowConfig::hidden", FlowConfig { hidden: vec![8, 0], ..base() }),
-        ("FlowConfig::hidden", FlowConfig { hidden: vec![3], dim: 5, architecture: masked, ..base() }),
-        ("FlowConfig::octaves", FlowConfig { octaves: 15, ..base() }),
+        ("FlowConfig::network", FlowConfig { network: NetworkSpec::mlp([], Activation::Silu, 2), ..base() }),
+        (
+            "FlowConfig::network",
+            FlowConfig { network: NetworkSpec::mlp([8, 0], Activation::Silu, 2), ..base() },
+        ),
+        (
+            "FlowConfig::network",
+            FlowConfig {
+                network: NetworkSpec::mlp([3], Activation::Silu, 2),
+                dim: 5,
+                architecture: masked,
+                ..base()
+            },
+        ),
+        (
+            "FlowConfig::network",
+            FlowConfig { network: NetworkSpec::mlp([64; 2], Activation::Silu, 15), ..base() },
+        ),
         ("Transform::Spline::bins", spline(1, 4.0)),
         ("Transform::Spline::bins", spline(usize::MAX, 4.0)),
         ("Transform::Spline::bound", spline(8, 0.0)),
@@ -401,7 +423,10 @@ fn a_config_out_of_range_is_named() {
         ("Transform::AffineSpline::bound", affine_spline(8, 1e4)),
         (
             "Activation::LeakyRelu::slope",
-            FlowConfig { activation: LeakyRelu { slope: f64::INFINITY }, ..base() },
+            FlowConfig {
+                network: NetworkSpec::mlp([64; 2], LeakyRelu { slope: f64::INFINITY }, 2),
+                ..base()
+            },
         ),
     ];
     for (expected, config) in bad {

@@ -21,7 +21,7 @@ use crate::model::Generative;
 use crate::nn::Layout;
 
 /// The newest format that this version reads, and the one that it writes. It reads all from 1.
-pub const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 3;
 
 /// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
 pub trait Persist: Generative {
@@ -315,9 +315,10 @@ impl<'a> Stored<'a> {
         }
     }
 
-    /// Kind, library and config as they stand.
+    /// Kind, library and config, by the rules of the newest format.
     pub fn said(&self) -> Result<(String, String, String)> {
-        let Said { kind, library, config } = serde_json::from_str(self.model.get()).map_err(bad_json)?;
+        let model = upgraded(self.format, self.model.get())?;
+        let Said { kind, library, config } = serde_json::from_str(&model).map_err(bad_json)?;
         Ok((kind, library, config.get().to_string()))
     }
 
@@ -342,6 +343,17 @@ impl<'a> Stored<'a> {
     pub fn count(&self, expected: usize) -> Result<()> {
         let found = self.header.tensors.len();
         if found == expected { Ok(()) } else { Err(broken(format!("{found} tensors: expected {expected}"))) }
+    }
+
+    /// Refuses a config of networks that have not as many parameters as the file, where a model is nothing else, before
+    /// anything is made of its sizes.
+    pub fn holds(&self, params: usize) -> Result<()> {
+        // Of each there is the average and the one that training goes on from.
+        let found = self.data.len() / (2 * size_of::<f32>());
+        match params == found {
+            true => Ok(()),
+            false => Err(broken(format!("the config has {params} parameters, and the file {found}"))),
+        }
     }
 
     /// Refuses a config whose networks the file cannot hold, before anything is made of its sizes: `tensors`
@@ -393,6 +405,12 @@ impl<'a> Stored<'a> {
         let numbers: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         all_finite(name, numbers.iter().all(|v| v.is_finite()))?;
         Ok(numbers)
+    }
+
+    /// Both copies of the numbers of a network that is all that the file holds.
+    pub fn all_parameters(&self, layout: &Layout) -> Result<Parameters> {
+        self.count(2 * layout.tensors().len())?;
+        self.parameters(layout)
     }
 
     /// Both copies of a network's numbers. All shapes are compared before the first is read.

@@ -1,5 +1,5 @@
 //! What a file of an older format means: a field that came later is put in, with the value that does what the
-//! code did before it had the field.
+//! code did before it had the field, and fields that are now the parts of one are put together.
 
 use std::borrow::Cow;
 
@@ -41,14 +41,86 @@ const SINCE_2: &[Added] = &[
     Added { kinds: &["gaussian_mixture"], place: "/config", field: "shrinkage", value: || 0.0.into() },
 ];
 
+/// A perceptron whose parts were fields of the config before format 3.
+struct Gathered {
+    kinds: &'static [&'static str],
+    network: &'static str,
+    hidden: &'static str,
+    activation: &'static str,
+    octaves: &'static str,
+}
+
+/// The networks of format 3.
+const NETWORKS: &[Gathered] = &[
+    Gathered {
+        kinds: &["autoregressive", "diffusion", "energy", "flow", "flow_matching", "score"],
+        network: "network",
+        hidden: "hidden",
+        activation: "activation",
+        octaves: "octaves",
+    },
+    Gathered {
+        kinds: &["vae"],
+        network: "encoder",
+        hidden: "hidden",
+        activation: "activation",
+        octaves: "encoder_octaves",
+    },
+    Gathered {
+        kinds: &["vae"],
+        network: "decoder",
+        hidden: "hidden",
+        activation: "activation",
+        octaves: "decoder_octaves",
+    },
+    Gathered {
+        kinds: &["gan"],
+        network: "generator",
+        hidden: "generator_hidden",
+        activation: "generator_activation",
+        octaves: "generator_octaves",
+    },
+    Gathered {
+        kinds: &["gan"],
+        network: "critic",
+        hidden: "critic_hidden",
+        activation: "critic_activation",
+        octaves: "critic_octaves",
+    },
+];
+
 /// The text of a file's model, by the rules of the newest format.
 pub(super) fn upgraded(format: u64, model: &str) -> Result<Cow<'_, str>> {
-    if format > 1 {
+    if format > 2 {
         return Ok(Cow::Borrowed(model));
     }
     let mut model: Value = serde_json::from_str(model).map_err(bad_json)?;
-    insert(SINCE_2, &mut model);
+    if format == 1 {
+        insert(SINCE_2, &mut model);
+    }
+    gather(NETWORKS, &mut model);
     Ok(Cow::Owned(model.to_string()))
+}
+
+/// Makes networks of the fields that were their parts. All of them stood in every file.
+fn gather(networks: &[Gathered], model: &mut Value) {
+    let kind = model["kind"].as_str().unwrap_or_default().to_string();
+    let Some(config) = model.get_mut("config").and_then(Value::as_object_mut) else { return };
+    let of_kind = || networks.iter().filter(|network| network.kinds.contains(&kind.as_str()));
+    for Gathered { network, hidden, activation, octaves, .. } in of_kind() {
+        let mut made = serde_json::Map::from_iter([("kind".to_string(), "Mlp".into())]);
+        for (part, field) in [("hidden", hidden), ("activation", activation), ("octaves", octaves)] {
+            if let Some(value) = config.get(*field) {
+                made.insert(part.into(), value.clone());
+            }
+        }
+        config.insert((*network).into(), made.into());
+    }
+    for Gathered { hidden, activation, octaves, .. } in of_kind() {
+        for field in [hidden, activation, octaves] {
+            config.remove(*field);
+        }
+    }
 }
 
 fn insert(added: &[Added], model: &mut Value) {
@@ -104,8 +176,23 @@ mod tests {
     }
 
     #[test]
+    fn networks_are_gathered_from_their_parts() {
+        let config = |value: &str| -> Value { serde_json::from_str(value).unwrap() };
+        let text = r#"{"kind":"vae","config":{"dim":3,"hidden":[4,5],"activation":"Tanh","encoder_octaves":1,
+            "decoder_octaves":2}}"#;
+        let made = config(&upgraded(2, text).unwrap());
+        let network =
+            |octaves| json!({"kind": "Mlp", "hidden": [4, 5], "activation": "Tanh", "octaves": octaves});
+        assert_eq!(made["config"], json!({"dim": 3, "encoder": network(1), "decoder": network(2)}));
+        // A mixture has none.
+        let text = r#"{"kind":"gaussian_mixture","config":{"dim":3}}"#;
+        assert_eq!(config(&upgraded(2, text).unwrap()), config(text));
+    }
+
+    #[test]
     fn numbers_stay_to_the_bit() {
-        let text = r#"{"kind":"gan","config":{"a":0.1,"b":-0.0,"c":5e-324,"d":18446744073709551615}}"#;
+        let text =
+            r#"{"kind":"kernel_density","config":{"a":0.1,"b":-0.0,"c":5e-324,"d":18446744073709551615}}"#;
         let numbers = |text: &str| {
             let model: Value = serde_json::from_str(text).unwrap();
             let number = |name: &str| model["config"][name].as_f64().unwrap().to_bits();
@@ -113,6 +200,7 @@ mod tests {
         };
         assert_eq!(numbers(&upgraded(1, text).unwrap()), numbers(text));
         assert_eq!(numbers(text).1, Some(u64::MAX));
-        assert_eq!(upgraded(2, text).unwrap(), text);
+        assert_eq!(numbers(&upgraded(2, text).unwrap()), numbers(text));
+        assert_eq!(upgraded(3, text).unwrap(), text);
     }
 }

@@ -1,7 +1,7 @@
 use super::modulation::{
     Modulation, ModulationGradient, add_normalize_curvature, add_normalize_slope, normalize,
 };
-use crate::nn::{Activation, Layer, Layout, Linear, Network, Primal, Sequential, Weights};
+use crate::nn::{Activation, Fused, Layer, Layout, Linear, Network, Primal, Sequential, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -25,7 +25,7 @@ pub(super) struct Blocks {
     width: usize,
     count: usize,
     /// f.
-    body: Sequential,
+    body: Fused,
     out: Linear,
 }
 
@@ -61,7 +61,8 @@ impl Blocks {
             Layer::Linear(Linear::new(width, wide, activation.gain())),
             activation.layer(wide),
             Layer::Linear(Linear::new(wide, width, 1.0)),
-        ]);
+        ])
+        .fused();
         Blocks { width, count, body, out: Linear::new(width, outputs, gain) }
     }
 

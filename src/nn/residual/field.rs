@@ -8,8 +8,8 @@ use crate::nn::blurred::Blurred;
 use crate::nn::embedded::Embedded;
 use crate::nn::linear::add_sum_of_rows;
 use crate::nn::{
-    Activation, Direction, Fourier, Inputs, Layout, Linear, Network, Primal, SecondOrder, Sequential,
-    VectorField, Weights, Workspace, grow,
+    Activation, Direction, Fourier, Fused, Inputs, Layout, Linear, Network, Primal, SecondOrder, VectorField,
+    Weights, Workspace, grow,
 };
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
@@ -28,7 +28,7 @@ pub(crate) struct ResidualField {
     times: usize,
     condition: usize,
     input: Linear,
-    modulator: Sequential,
+    modulator: Fused,
     blocks: Blocks,
 }
 

@@ -9,16 +9,17 @@ pub(crate) use field::ResidualField;
 pub use rows::Residual;
 
 use self::blocks::Blocks;
-use super::{Activation, Layer, Linear, Sequential};
+use super::{Activation, Fused, Layer, Linear, Sequential};
 
 /// The network that makes the modulation of `blocks` from e: one hidden layer, and a last product that starts at
 /// zero, so that every block starts as the identity.
-fn modulator(inputs: usize, width: usize, activation: Activation, blocks: &Blocks) -> Sequential {
+fn modulator(inputs: usize, width: usize, activation: Activation, blocks: &Blocks) -> Fused {
     Sequential::new(vec![
         Layer::Linear(Linear::new(inputs, width, 1.0)),
         activation.layer(width),
         Layer::Linear(Linear::new(width, blocks.modulation(), 0.0)),
     ])
+    .fused()
 }
 
 /// Parameters of a residual network of `inputs` columns, modulated by `embedded` columns or, if there are none, by

@@ -3,7 +3,7 @@ use std::ops::Range;
 use super::blocks::{Blocks, cut, cut_mut};
 use super::modulation::{Modulation, ModulationGradient};
 use super::modulator;
-use crate::nn::{Activation, Layout, Linear, Network, Primal, Sequential, Weights};
+use crate::nn::{Activation, Fused, Layout, Linear, Network, Primal, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 
@@ -25,7 +25,7 @@ pub struct Residual {
     input: Linear,
     condition: usize,
     /// Of c, where there is one.
-    modulator: Option<Sequential>,
+    modulator: Option<Fused>,
     blocks: Blocks,
 }
 

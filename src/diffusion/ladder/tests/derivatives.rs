@@ -1,6 +1,7 @@
 //! The gradient of sliced score matching, in f64, against central differences of its own loss with the noise held
 //! fixed, and against JAX (`tests/golden/energy.py`).
 
+use crate::nn::NetworkSpec;
 use std::collections::HashMap;
 
 use crate::diffusion::network::NoiseNet;
@@ -34,8 +35,13 @@ fn score_sliced_gradient_is_that_of_its_loss() {
 
 fn small_score(dim: usize, activation: Activation, condition: ConditionKind) -> NoiseNet<f64> {
     let (hidden, octaves, time_features) = (vec![6, 5], 2, 4);
-    let config =
-        DiffusionConfig { dim, hidden, activation, octaves, time_features, condition, ..Default::default() };
+    let config = DiffusionConfig {
+        dim,
+        network: NetworkSpec::mlp(hidden, activation, octaves),
+        time_features,
+        condition,
+        ..Default::default()
+    };
     NoiseNet::new(&config).unwrap()
 }
 

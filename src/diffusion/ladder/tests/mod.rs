@@ -9,13 +9,12 @@ use super::*;
 use crate::engine::{Progress, mean_loss};
 use crate::error::Error;
 use crate::numeric::rng::seeded;
-use crate::testing::moons;
+use crate::testing::{moons, residual};
 use crate::worlds::Toy;
 
 fn small_score(training: ScoreTraining) -> ScoreConfig {
     ScoreConfig {
-        hidden: vec![12, 10],
-        octaves: 1,
+        network: NetworkSpec::mlp([12, 10], Activation::Silu, 1),
         levels: 4,
         steps_per_level: 2,
         training,
@@ -41,8 +40,7 @@ fn both_trainings_find_the_score_of_a_known_mixture() {
     let x = toy.sample(4_000, &mut seeded(9));
     for (training, bound) in [(ScoreTraining::Denoising, 0.03), (ScoreTraining::Sliced, 0.05)] {
         let config = ScoreConfig {
-            hidden: vec![32, 32],
-            octaves: 2,
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 2),
             sigma_min: 0.1,
             levels: 8,
             ..small_score(training)
@@ -136,10 +134,11 @@ fn every_option_matters() {
         model.train(&moons(500, 0), &options(4), &mut seeded(2), &mut Silent).unwrap();
         drawn(&model, 20)
     };
-    let changes: [Change; 11] = [
-        |c| c.hidden = vec![12, 9],
-        |c| c.activation = Activation::Tanh,
-        |c| c.octaves = 2,
+    let changes: [Change; 12] = [
+        |c| c.network = residual(),
+        |c| c.network = NetworkSpec::mlp([12, 9], Activation::Silu, 1),
+        |c| c.network = NetworkSpec::mlp([12, 10], Activation::Tanh, 1),
+        |c| c.network = NetworkSpec::mlp([12, 10], Activation::Silu, 2),
         |c| c.time_features = 16,
         |c| c.training = ScoreTraining::Sliced,
         |c| c.sigma_max = 2.0,
@@ -163,8 +162,8 @@ fn a_config_out_of_range_is_named() {
     type Spoil = fn(&mut ScoreConfig);
     let bad: [(&str, Spoil); 9] = [
         ("ScoreConfig::dim", |c| c.dim = 0),
-        ("ScoreConfig::hidden", |c| c.hidden = vec![]),
-        ("ScoreConfig::octaves", |c| c.octaves = 14),
+        ("ScoreConfig::network", |c| c.network = NetworkSpec::mlp([], Activation::Silu, 4)),
+        ("ScoreConfig::network", |c| c.network = c.network.clone().with_octaves(14)),
         ("ScoreConfig::time_features", |c| c.time_features = 3),
         ("ScoreConfig::sigma_min", |c| c.sigma_min = 0.0),
         ("ScoreConfig::sigma_max", |c| c.sigma_max = 0.001),

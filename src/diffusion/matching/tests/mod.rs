@@ -1,5 +1,6 @@
 mod objective;
 
+use crate::testing::residual;
 use approx::assert_relative_eq;
 use ndarray::{Array1, Array2, array};
 
@@ -14,7 +15,11 @@ use crate::worlds::Toy;
 const MATCHED: Pairing = Pairing::OptimalTransport { rows: 64 };
 
 fn small() -> FlowMatchingConfig {
-    FlowMatchingConfig { hidden: vec![8, 6], octaves: 2, time_features: 4, ..Default::default() }
+    FlowMatchingConfig {
+        network: NetworkSpec::mlp([8, 6], Activation::Silu, 2),
+        time_features: 4,
+        ..Default::default()
+    }
 }
 
 /// A quick training on two narrow modes.
@@ -37,7 +42,8 @@ fn draw(model: &FlowMatching, n: usize) -> Array2<f32> {
 
 #[test]
 fn recovers_a_known_density() {
-    let base = FlowMatchingConfig { hidden: vec![64, 64], octaves: 3, ..Default::default() };
+    let base =
+        FlowMatchingConfig { network: NetworkSpec::mlp([64, 64], Activation::Silu, 3), ..Default::default() };
     // From N(0, I), matched or not; and from a Gaussian beside the data.
     let (mean, covariance) = (array![[1.0, 0.0]], array![[[1.0, 0.0], [0.0, 0.09]]]);
     let beside = Source::Toy(Toy::mixture(&[1.0], mean.view(), covariance.view()).unwrap());
@@ -82,8 +88,7 @@ fn any_number_of_columns() {
         let data = Dataset::new(toy.sample(4_000, &mut seeded(1))).unwrap();
         let config = FlowMatchingConfig {
             dim,
-            hidden: vec![32, 32],
-            octaves: 0,
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 0),
             coupling: MATCHED,
             ..Default::default()
         };
@@ -101,7 +106,11 @@ fn any_number_of_columns() {
 #[test]
 fn a_matched_flow_needs_fewer_steps() {
     let bend = |coupling| {
-        let config = FlowMatchingConfig { hidden: vec![32, 32], octaves: 2, coupling, ..Default::default() };
+        let config = FlowMatchingConfig {
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 2),
+            coupling,
+            ..Default::default()
+        };
         let (model, _) = trained(config, 600);
         let end = |method, steps| draw(&model.with_sampler(FlowSteps { method, steps }).unwrap(), 500);
         let fine = end(Method::Rk4, 50);
@@ -187,7 +196,10 @@ fn ways_lead_from_the_source_to_the_rows_that_are_drawn() {
 
 #[test]
 fn every_option_changes_something() {
-    let base = FlowMatchingConfig { hidden: vec![16, 16], ..FlowMatchingConfig::default() };
+    let base = FlowMatchingConfig {
+        network: NetworkSpec::mlp([16, 16], Activation::Silu, 4),
+        ..FlowMatchingConfig::default()
+    };
     let x = array![[2.0, 0.1], [0.5, -0.3]];
     let outcome = |config: &FlowMatchingConfig| {
         let (model, _) = trained(config.clone(), 30);
@@ -201,9 +213,10 @@ fn every_option_changes_something() {
         config
     };
     for config in [
-        with(&|c| c.hidden = vec![16]),
-        with(&|c| c.activation = Activation::Tanh),
-        with(&|c| c.octaves = 2),
+        with(&|c| c.network = NetworkSpec::mlp([16], Activation::Silu, 4)),
+        with(&|c| c.network = NetworkSpec::mlp([16, 16], Activation::Tanh, 4)),
+        with(&|c| c.network = NetworkSpec::mlp([16, 16], Activation::Silu, 2)),
+        with(&|c| c.network = residual()),
         with(&|c| c.time_features = 8),
         with(&|c| c.source = Source::Toy(Toy::checkerboard())),
         with(&|c| c.coupling = MATCHED),
@@ -249,7 +262,10 @@ fn the_cost_is_as_the_card_says() {
 
 #[test]
 fn far_rows_score_low_and_the_farther_the_lower() {
-    let (model, _) = trained(FlowMatchingConfig { hidden: vec![32, 32], ..Default::default() }, 100);
+    let (model, _) = trained(
+        FlowMatchingConfig { network: NetworkSpec::mlp([32, 32], Activation::Silu, 4), ..Default::default() },
+        100,
+    );
     let distances = [10.0, 30.0, 1e2, 1e3, 1e5, 1e9, f32::MAX];
     let scores = nats(&model, &Array2::from_shape_fn((7, 2), |(r, _)| distances[r]));
     assert!(scores[0] < -10.0, "{scores}");
@@ -276,7 +292,14 @@ fn beyond_the_reach_the_density_is_the_normal_one() {
     // A wide source is carried from beyond, too.
     let toy = Toy::mixture(&[1.0], array![[40.0, 0.0]].view(), array![[[1.0, 0.0], [0.0, 1.0]]].view());
     let source = Source::Toy(toy.unwrap());
-    let (model, _) = trained(FlowMatchingConfig { source, hidden: vec![32, 32], ..Default::default() }, 300);
+    let (model, _) = trained(
+        FlowMatchingConfig {
+            source,
+            network: NetworkSpec::mlp([32, 32], Activation::Silu, 4),
+            ..Default::default()
+        },
+        300,
+    );
     let drawn = draw(&model, 200).column(0).mean().unwrap();
     assert!(drawn.abs() < 10.0, "{drawn}");
 }
@@ -289,9 +312,18 @@ fn options_out_of_range_name_their_field() {
     let no_steps = FlowSteps { method: Method::Euler, steps: 0 };
     let cases = [
         ("FlowMatchingConfig::dim", FlowMatchingConfig { dim: 0, ..base() }),
-        ("FlowMatchingConfig::hidden", FlowMatchingConfig { hidden: vec![], ..base() }),
-        ("FlowMatchingConfig::hidden", FlowMatchingConfig { hidden: vec![8, 0], ..base() }),
-        ("FlowMatchingConfig::octaves", FlowMatchingConfig { octaves: 14, ..base() }),
+        (
+            "FlowMatchingConfig::network",
+            FlowMatchingConfig { network: NetworkSpec::mlp([], Activation::Silu, 4), ..base() },
+        ),
+        (
+            "FlowMatchingConfig::network",
+            FlowMatchingConfig { network: NetworkSpec::mlp([8, 0], Activation::Silu, 4), ..base() },
+        ),
+        (
+            "FlowMatchingConfig::network",
+            FlowMatchingConfig { network: NetworkSpec::mlp([128; 3], Activation::Silu, 14), ..base() },
+        ),
         ("FlowMatchingConfig::time_features", FlowMatchingConfig { time_features: 3, ..base() }),
         ("FlowMatchingConfig::time_features", FlowMatchingConfig { time_features: 0, ..base() }),
         ("FlowMatchingConfig::source", FlowMatchingConfig { source: Source::Toy(line), ..base() }),
@@ -311,7 +343,10 @@ fn options_out_of_range_name_their_field() {
         ),
         (
             "Activation::LeakyRelu::slope",
-            FlowMatchingConfig { activation: LeakyRelu { slope: 1e39 }, ..base() },
+            FlowMatchingConfig {
+                network: NetworkSpec::mlp([128; 3], LeakyRelu { slope: 1e39 }, 4),
+                ..base()
+            },
         ),
         (
             "OptimizerConfig::lr",

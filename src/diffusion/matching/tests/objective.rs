@@ -1,5 +1,6 @@
 //! The objective against differences, and its minimum against the velocity that is known.
 
+use crate::nn::{Activation, NetworkSpec};
 use approx::assert_relative_eq;
 use ndarray::array;
 
@@ -164,7 +165,11 @@ fn the_mean_velocity_of_the_lines_carries_source_to_data() {
 fn training_finds_the_mean_velocity_of_the_lines() {
     let truth = Correlated(0.8);
     let data = Dataset::new(truth.toy().sample(8_000, &mut seeded(1))).unwrap();
-    let config = FlowMatchingConfig { hidden: vec![32, 32], octaves: 0, whiten: false, ..Default::default() };
+    let config = FlowMatchingConfig {
+        network: NetworkSpec::mlp([32, 32], Activation::Silu, 0),
+        whiten: false,
+        ..Default::default()
+    };
     let mut model = FlowMatching::new(config, &mut seeded(2)).unwrap();
     let options = TrainOptions { steps: 1500, ..Default::default() };
     model.train(&data, &options, &mut seeded(3), &mut Silent).unwrap();

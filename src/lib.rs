@@ -186,8 +186,8 @@ pub use baseline::{
     KernelDensityConfig,
 };
 pub use diffusion::{
-    Diffusion, DiffusionConfig, FlowMap, FlowMapConfig, FlowMatching, FlowMatchingConfig, MapObjective, Pairing,
-    Sampler, Schedule, ScoreConfig, ScoreModel, ScoreTraining, Sde, Source,
+    Diffusion, DiffusionConfig, FlowMap, FlowMapConfig, FlowMatching, FlowMatchingConfig, MapObjective,
+    Pairing, Sampler, Schedule, ScoreConfig, ScoreModel, ScoreTraining, Sde, Source,
 };
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining};
 pub use engine::OptimizerConfig;
@@ -232,11 +232,11 @@ pub mod prelude {
         Activation, AdversarialLoss, Architecture, Autoregressive, AutoregressiveConfig, Bandwidth, Card,
         Checkpoint, ComponentCount, Condition, ConditionKind, Covariance, Dataset, Diffusion,
         DiffusionConfig, Distribution, EnergyConfig, EnergyModel, EnergyTraining, Error, Flow, FlowConfig,
-        FlowMap, FlowMapConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative,
-        Head, KernelDensity, KernelDensityConfig, LikelihoodKind, LikelihoodOptions, LogLikelihood, MapObjective, Mixing,
-        NetworkSpec, Observer, OptimizerConfig, Pairing, Result, SampleOptions, Sampler, Samples, Schedule,
-        ScoreConfig, ScoreModel, ScoreTraining, Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport,
-        Transform, Vae, VaeConfig,
+        FlowMap, FlowMapConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig, GaussianMixture,
+        GaussianMixtureConfig, Generative, Head, KernelDensity, KernelDensityConfig, LikelihoodKind,
+        LikelihoodOptions, LogLikelihood, MapObjective, Mixing, NetworkSpec, Observer, OptimizerConfig,
+        Pairing, Result, SampleOptions, Sampler, Samples, Schedule, ScoreConfig, ScoreModel, ScoreTraining,
+        Sde, Silent, Source, Step, Stop, TrainOptions, TrainReport, Transform, Vae, VaeConfig,
     };
 }
 

@@ -6,8 +6,8 @@ use super::predictor::Trained;
 use crate::engine::transport::{self, Tangents, Velocity, divergence_for};
 use crate::engine::{Given, Standardizer};
 use crate::error::Result;
-use crate::nn::Direction;
 use crate::model::{LikelihoodOptions, LogLikelihood, TraceEstimator};
+use crate::nn::Direction;
 use crate::numeric::ode::Solver;
 use crate::numeric::rng::Streams;
 

@@ -222,7 +222,14 @@ impl NetworkSpec {
             }
             &NetworkSpec::Residual { width, blocks, activation, octaves } => {
                 let shape = (width, blocks);
-                Arc::new(ResidualField::new(dim, condition, shape, activation, octaves, (times, time_features))?)
+                Arc::new(ResidualField::new(
+                    dim,
+                    condition,
+                    shape,
+                    activation,
+                    octaves,
+                    (times, time_features),
+                )?)
             }
         })
     }

@@ -77,8 +77,8 @@ pub use self::columns::{Column, Role, condition_kind, condition_of, load_describ
 pub use crate::model::file::{FORMAT, Persist};
 use crate::model::file::{Stored, read};
 use crate::{
-    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMap, FlowMatching, Gan, GaussianMixture, KernelDensity,
-    Result, ScoreModel, Vae,
+    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMap, FlowMatching, Gan, GaussianMixture,
+    KernelDensity, Result, ScoreModel, Vae,
 };
 
 /// Writes a model to `path`, replacing what is there. The bytes go to a new file beside it that reaches the

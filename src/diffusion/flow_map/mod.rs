@@ -259,7 +259,8 @@ impl Paradigm for FlowMap {
         let mut extended = Vec::new();
         self.with_scale_column(c.rows(0, x.nrows()), &mut extended);
         let width = condition.width() + 1;
-        let c = Array2::from_shape_vec((extended.len() / width, width), extended).expect("rows of that width");
+        let c =
+            Array2::from_shape_vec((extended.len() / width, width), extended).expect("rows of that width");
         log_likelihood(network, integration, units, Given::of(&c), x, options, end)
     }
 

@@ -44,7 +44,7 @@ pub(super) struct Drawn<F> {
     pub(super) ends: Vec<F>,     // (n, d)
     /// What is left of their conditions, and behind it 1 − 1/w where scales w are learned.
     pub(super) c: Vec<F>, // (n, k)
-    given: Vec<F>, // what is left of their conditions alone
+    given: Vec<F>,               // what is left of their conditions alone
     row: Vec<f64>,
 }
 
@@ -72,10 +72,10 @@ pub(super) struct Scratch<F> {
 #[derive(Default)]
 struct Aim<F> {
     spans: Vec<Span>,
-    x: Vec<F>,       // (m, d)
-    y: Vec<F>,       // (m, d)
-    first: Vec<F>,   // of two stages of a step: (m, d)
-    none: Vec<F>,    // no conditions: (m, k)
+    x: Vec<F>,          // (m, d)
+    y: Vec<F>,          // (m, d)
+    first: Vec<F>,      // of two stages of a step: (m, d)
+    none: Vec<F>,       // no conditions: (m, k)
     rates: Vec<Moment>, // (m, 2)
     pass: Pass<F>,
     teacher: teacher::Scratch,
@@ -103,7 +103,15 @@ impl<F: Real> MapLoss<'_, F> {
     /// Of a teacher: v(x, ∅) + w (v(x, c) − v(x, ∅)). Of a line, from the network's own velocities û_w, guided, and û,
     /// without a condition: (x₁ − x₀) + (1 − 1/w)(û_w − û), whose mean is û_w exactly where û_w = û + w (v − û) for the
     /// conditional velocity v (Geng et al. 2025b, §4.2).
-    fn velocities(&self, p: &[F], x: &[F], times: impl Iterator<Item = f64>, c: &[F], lines: Option<&[F]>, aim: &mut Aim<F>) {
+    fn velocities(
+        &self,
+        p: &[F],
+        x: &[F],
+        times: impl Iterator<Item = f64>,
+        c: &[F],
+        lines: Option<&[F]>,
+        aim: &mut Aim<F>,
+    ) {
         let (d, k) = (self.net.dim(), self.net.width());
         let Aim { spans, y, none, pass, teacher, .. } = aim;
         spans.clear();
@@ -133,7 +141,15 @@ impl<F: Real> MapLoss<'_, F> {
     }
 
     /// Appends the targets of the rows off the diagonal: places x, lines x₁ − x₀ and jumps.
-    fn aim(&self, p: &[F], at: At<'_, F, Span>, lines: &[F], via: &[f64], aim: &mut Aim<F>, target: &mut Vec<F>) {
+    fn aim(
+        &self,
+        p: &[F],
+        at: At<'_, F, Span>,
+        lines: &[F],
+        via: &[f64],
+        aim: &mut Aim<F>,
+        target: &mut Vec<F>,
+    ) {
         let d = self.net.dim();
         let (x, c, spans) = (at.x, at.c, at.levels);
         let starts = || spans.iter().map(|span| span.from);
@@ -171,7 +187,10 @@ impl<F: Real> MapLoss<'_, F> {
                 let velocity = self.net.infer(p, At { levels: parts, ..at }, pass);
                 moved(d, x, velocity, |r| parts[r].length(), halfway);
                 moved_onto(d, velocity, |_| 0.5, target);
-                parts.iter_mut().zip(spans).for_each(|(part, span)| *part = Span { from: part.to, to: span.to });
+                parts
+                    .iter_mut()
+                    .zip(spans)
+                    .for_each(|(part, span)| *part = Span { from: part.to, to: span.to });
                 let velocity = self.net.infer(p, At { x: halfway, levels: parts, ..at }, pass);
                 target[first..].iter_mut().zip(velocity).for_each(|(target, &v)| *target += F::of(0.5) * v);
             }
@@ -320,7 +339,13 @@ impl<F: Real> MapLoss<'_, F> {
 }
 
 /// Where some of the rows are.
-fn part_of<'a, F>(d: usize, k: usize, place: &'a [F], drawn: &'a Drawn<F>, rows: Range<usize>) -> At<'a, F, Span> {
+fn part_of<'a, F>(
+    d: usize,
+    k: usize,
+    place: &'a [F],
+    drawn: &'a Drawn<F>,
+    rows: Range<usize>,
+) -> At<'a, F, Span> {
     At {
         x: &place[rows.start * d..rows.end * d],
         c: &drawn.c[rows.start * k..rows.end * k],

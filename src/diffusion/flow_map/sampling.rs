@@ -15,8 +15,8 @@ use crate::numeric::rng::Rng;
 #[derive(Debug, Default)]
 pub struct Workspace {
     rngs: Vec<Rng>,
-    c: Vec<f32>,     // (n, k)
-    row: Vec<f64>,   // (d)
+    c: Vec<f32>,   // (n, k)
+    row: Vec<f64>, // (d)
     predictor: guidance::Workspace,
 }
 

@@ -84,7 +84,12 @@ impl Teacher {
             Teacher::Diffusion(model) => model.guidance.is_some(),
             Teacher::FlowMatching(model) => model.guidance.is_some(),
         };
-        check(!guided, "Teacher", "guided", "the model without guidance: the flow map learns scales of its own")?;
+        check(
+            !guided,
+            "Teacher",
+            "guided",
+            "the model without guidance: the flow map learns scales of its own",
+        )?;
         check(self.fitted().standardizer.is_fitted(), "Teacher", "not trained", "a trained model")
     }
 
@@ -104,17 +109,18 @@ impl Teacher {
         let width = k - usize::from(folded);
         scratch.times.clear();
         scratch.times.extend(times.iter().map(|span| span.from));
-        let mut add = |under: &mut dyn FnMut(&[F], &mut Vec<f32>), weight: &dyn Fn(usize) -> f64, y: &mut [F]| {
-            scratch.c.clear();
-            if k > 0 {
-                c.chunks_exact(k).for_each(|c| under(&c[..width], &mut scratch.c));
-            }
-            self.alone(d, x, scratch);
-            for (r, (y, v)) in y.chunks_exact_mut(d).zip(scratch.velocity.chunks_exact(d)).enumerate() {
-                let weight = weight(r);
-                y.iter_mut().zip(v).for_each(|(y, &v)| *y += F::of(weight * f64::from(v)));
-            }
-        };
+        let mut add =
+            |under: &mut dyn FnMut(&[F], &mut Vec<f32>), weight: &dyn Fn(usize) -> f64, y: &mut [F]| {
+                scratch.c.clear();
+                if k > 0 {
+                    c.chunks_exact(k).for_each(|c| under(&c[..width], &mut scratch.c));
+                }
+                self.alone(d, x, scratch);
+                for (r, (y, v)) in y.chunks_exact_mut(d).zip(scratch.velocity.chunks_exact(d)).enumerate() {
+                    let weight = weight(r);
+                    y.iter_mut().zip(v).for_each(|(y, &v)| *y += F::of(weight * f64::from(v)));
+                }
+            };
         let first = y.len();
         y.resize(first + x.len(), F::zero());
         let y = &mut y[first..];
@@ -126,7 +132,12 @@ impl Teacher {
     }
 
     /// Fills the scratch's velocities under its conditions.
-    fn alone<F: Real>(&self, d: usize, x: &[F], Scratch { x: rows, c, levels, times, velocity, pass }: &mut Scratch) {
+    fn alone<F: Real>(
+        &self,
+        d: usize,
+        x: &[F],
+        Scratch { x: rows, c, levels, times, velocity, pass }: &mut Scratch,
+    ) {
         rows.clear();
         velocity.clear();
         match self {

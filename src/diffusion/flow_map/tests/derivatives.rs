@@ -99,17 +99,29 @@ fn map_gradients_are_those_of_their_losses() {
     for objective in OBJECTIVES {
         for activation in [Activation::Silu, Activation::Tanh] {
             let network = NetworkSpec::mlp([5, 4], activation, 1);
-            check(&format!("{objective:?}, {activation:?}"), &FlowMapConfig { network, ..tiny(objective) }, None);
+            check(
+                &format!("{objective:?}, {activation:?}"),
+                &FlowMapConfig { network, ..tiny(objective) },
+                None,
+            );
         }
         let pairing = Pairing::OptimalTransport { rows: 8 };
-        check(&format!("{objective:?}, matched"), &FlowMapConfig { dim: 3, pairing, ..tiny(objective) }, None);
+        check(
+            &format!("{objective:?}, matched"),
+            &FlowMapConfig { dim: 3, pairing, ..tiny(objective) },
+            None,
+        );
         let condition = ConditionKind::Vector { dim: 2 };
         check(&format!("{objective:?}, conditional"), &FlowMapConfig { condition, ..tiny(objective) }, None);
         if let MapObjective::Consistency { .. } = objective {
             continue;
         }
         let guidance = Some(LearnedGuidance { scales: (1.0, 3.0), scale: 1.0 });
-        check(&format!("{objective:?}, guided"), &FlowMapConfig { condition, guidance, ..tiny(objective) }, None);
+        check(
+            &format!("{objective:?}, guided"),
+            &FlowMapConfig { condition, guidance, ..tiny(objective) },
+            None,
+        );
     }
     let network = NetworkSpec::Residual { width: 4, blocks: 1, activation: Activation::Silu, octaves: 1 };
     check("residual", &FlowMapConfig { network, ..tiny(MapObjective::Lagrangian) }, None);

@@ -68,7 +68,9 @@ fn missed(model: &FlowMap, span: Span) -> f64 {
     for (x, v) in x.chunks_exact(2).zip(velocity.chunks_exact(2)) {
         let want = carried(span, x);
         let squares = x.iter().zip(v).zip(want);
-        sum += squares.map(|((&x, &v), want)| (f64::from(x) + span.length() * f64::from(v) - want).powi(2)).sum::<f64>();
+        sum += squares
+            .map(|((&x, &v), want)| (f64::from(x) + span.length() * f64::from(v) - want).powi(2))
+            .sum::<f64>();
     }
     (sum / 1000.0).sqrt()
 }
@@ -100,7 +102,9 @@ fn flow_map_is_distilled_from_either_teacher() {
     let mut matching = FlowMatching::new(config, &mut seeded(0)).unwrap();
     matching.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
     for teacher in [Teacher::from(&diffusion), Teacher::from(&matching)] {
-        for objective in [MapObjective::Lagrangian, MapObjective::Eulerian, MapObjective::Consistency { stages: 6 }] {
+        for objective in
+            [MapObjective::Lagrangian, MapObjective::Eulerian, MapObjective::Consistency { stages: 6 }]
+        {
             let model = FlowMap::distill(teacher.clone(), small(objective), &mut seeded(2)).unwrap();
             assert_eq!(&model.learned.fitted, teacher.fitted());
             let missed = missed(&trained(model, 600), Span { from: 0.0, to: 1.0 });
@@ -215,7 +219,10 @@ fn flow_map_options_out_of_range_name_their_field() {
                 ..base()
             },
         ),
-        ("FlowMapConfig::pairing", FlowMapConfig { pairing: super::Pairing::OptimalTransport { rows: 1 }, ..base() }),
+        (
+            "FlowMapConfig::pairing",
+            FlowMapConfig { pairing: super::Pairing::OptimalTransport { rows: 1 }, ..base() },
+        ),
     ] {
         match FlowMap::new(config, &mut seeded(0)) {
             Err(Error::Config { field, .. }) => assert_eq!(field, want),
@@ -226,6 +233,8 @@ fn flow_map_options_out_of_range_name_their_field() {
     let distilled = FlowMap::distill(&untrained, base(), &mut seeded(0));
     assert!(matches!(distilled, Err(Error::Config { field: "Teacher", .. })));
     let mut other = untrained.clone();
-    other.train(&moons(100, 0), &TrainOptions { steps: 1, ..Default::default() }, &mut seeded(0), &mut Silent).unwrap();
+    other
+        .train(&moons(100, 0), &TrainOptions { steps: 1, ..Default::default() }, &mut seeded(0), &mut Silent)
+        .unwrap();
     assert!(FlowMap::distill(&other, base(), &mut seeded(0)).is_ok());
 }

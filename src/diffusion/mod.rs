@@ -34,8 +34,9 @@
 //!
 //! **Networks**: any [`VectorField`] can take the place of the built-in perceptron: [`Diffusion::with_network`].
 //!
-//! **The family**: [flow matching](matching) and the [score ladder](ladder) share the networks, the losses and the
-//! solvers of this folder. They differ in the path from data to noise and in how they draw.
+//! **The family**: [flow matching](matching), [flow maps](flow_map) and the [score ladder](ladder) share the networks, the
+//! losses and the solvers of this folder. They differ in the path from data to noise and in how they draw. A flow map
+//! distills a diffusion into one step or a few.
 //!
 //! # Picture
 //!

@@ -80,7 +80,7 @@ pub enum MapObjective {
     },
 }
 
-/// Guidance whose scale w is an input of the network (Meng et al. 2023; Geng et al. 2025b, §4.2): what is learned is the
+/// Guidance whose scale w is an input of the network (Meng et al. 2023; Geng et al. 2025b): what is learned is the
 /// flow of û(x, ∅) + w (v(x, c) − û(x, ∅)).
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(

@@ -1,4 +1,115 @@
 //! Flow maps: learn the whole jump along a flow, and draw in one step or a few.
+//!
+//! A flow matching learns the velocity at each place and time, and drawing follows it in many small steps. A flow map
+//! learns where those steps lead: its network sees two times, and outputs the mean velocity between them. It learns this
+//! from data, beside the velocity itself, or from a trained diffusion or flow matching.
+//!
+//! # Formula
+//!
+//! ```text
+//! lines       x_s = (1 − s) x₀ + s x₁,   0 ≤ s ≤ 1
+//! map         X_{s→t}(x) = x + (t − s) û(x, s, t),   s ≤ t;   on the diagonal û(x, t, t) = v̂(x, t)
+//! velocity    E ‖û(x_s, s, s) − (x₁ − x₀)‖²
+//! Lagrangian  E ‖∂_t X_{s→t}(x_s) − sg û(X_{s→t}(x_s), t, t)‖²,   ∂_t X = û + (t − s) ∂û/∂t
+//! sampling    x ← X_{s→t}(x) over the steps 0 = t₀ < … < t_K = 1
+//! likelihood  that of a flow matching, along v̂(x, t) = û(x, t, t)
+//! ```
+//!
+//! x₀ is a row of the source, x₁ a row of the data, û the network, and what stands in sg(·) has no gradient. The flow from
+//! x at time s is X_{s→t}(x): its derivative in t is the velocity where it is, which is the Lagrangian condition (Boffi et
+//! al. 2025). A share of each minibatch learns the velocity, the others the condition; times are uniform, those of
+//! the condition over all s ≤ t. [`MapObjective`] has three other conditions:
+//!
+//! ```text
+//! Eulerian     û(x_s, s, t) = v + (t − s) dû/ds,   along (dx, ds, dt) = (v̂, 1, 0)
+//! progressive  û(x_s, s, t) = ½ û(x_s, s, r) + ½ û(X_{s→r}(x_s), r, t),   r = ½ (s + t)
+//! consistency  X_{s→1}(x_s) = X_{r→1}(x_r),   s < r on the same line
+//! ```
+//!
+//! The Eulerian one, by which mean flows learn, follows from d/ds [x_s + (t − s) û] = 0 along the flow. Geng et al. divide
+//! the loss of each row by its size. Where a row has few columns, that size is mostly the row's own noise x₁ − x₀, and
+//! the weights would bias the mean: here all rows count the same.
+//!
+//! # The gradient of the Lagrangian loss
+//!
+//! With the target y held fixed, a row's loss is ‖r‖²/d, r = û + (t − s) û̇ − y, where û̇ = ∂û/∂t is the tangent of the
+//! network along the direction (ẋ, ṡ, ṫ) = (0, 0, 1). So
+//!
+//! ```text
+//! ∂/∂p ‖r‖²/d = ∂/∂p (⟨g, û⟩ + ⟨(t − s) g, û̇⟩),   g = 2r/d fixed
+//! ```
+//!
+//! and that is what [`jvp_backward`](crate::nn::SecondOrder::jvp_backward) gives for the gradients g at û and (t − s) g at
+//! û̇. Through a layer y = f(x), ẏ = f′(x) ẋ it goes back as dẋ = f′(x) dẏ and dx = f′(x) dy + f″(x) ẋ dẏ, so the network
+//! has to be smooth: of a ReLU, f″ is nowhere seen. The network is told t as τ(t), and the chain rule puts dτ/dt into the
+//! tangent; x does not move, so there is no Jacobian in x, whatever the columns. The Eulerian loss needs the tangent, also
+//! in x, but as a target alone: no second derivative. The other two need neither.
+//!
+//! # Example
+//!
+//! One step of a flow matching leads everything to the mean; one jump of a map does not.
+//!
+//! ```
+//! use quadrivium::diffusion::matching::{FlowSteps, Method};
+//! use quadrivium::metrics::energy_distance;
+//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//!
+//! let mut rng = seeded(0);
+//! let moons = Toy::moons(0.1)?;
+//! let data = Dataset::new(moons.sample(4_000, &mut rng))?;
+//! let options = TrainOptions { steps: 500, ..Default::default() };
+//! let network = NetworkSpec::mlp([64, 64], Activation::Silu, 2);
+//! let config = FlowMapConfig { network: network.clone(), ..Default::default() };
+//! let mut map = FlowMap::new(config, &mut rng)?;
+//! map.train(&data, &options, &mut rng, &mut Silent)?;
+//! let mut flow = FlowMatching::new(FlowMatchingConfig { network, ..Default::default() }, &mut rng)?;
+//! flow.train(&data, &options, &mut rng, &mut Silent)?;
+//!
+//! let truth = moons.sample(1_000, &mut rng);
+//! let (jump, step) = (map.with_steps(1)?, flow.with_sampler(FlowSteps { method: Method::Euler, steps: 1 })?);
+//! assert_eq!((jump.card().nfe, step.card().nfe), (1, 1));
+//! let far = |model: &dyn Distribution| -> Result<f64> {
+//!     energy_distance(model.draw(1_000, &mut seeded(1))?.view(), truth.view())
+//! };
+//! assert!(10.0 * far(&jump)? < far(&step)?);
+//! // The same parameters have the likelihood of the flow.
+//! assert_eq!(jump.log_likelihood(truth.view(), &Default::default())?.kind(), LikelihoodKind::OdeEstimate);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! **Distillation**: [`FlowMap::distill`] takes the velocity from a [`Teacher`] instead of the lines, so the map leads
+//! where the teacher's ODE does. The probability flow of a diffusion is the flow along the line up to a change of scale
+//! and time: z = x_t/√(t² + (1 − t)²) has the noise-to-signal ratio (1 − t)/t, and the velocity is x̂₁ − ε̂.
+//!
+//! **Conditions** work as in a diffusion. Guidance comes in two kinds: [`FlowMapConfig::guidance`] makes its scale an input
+//! of the network, at one evaluation a step ([`FlowMap::with_scale`]), and [`FlowMap::with_guidance`] mixes two
+//! evaluations of the mean velocity, which is right for short steps alone.
+//!
+//! # What can go wrong
+//!
+//! - **One step is blurred where the flow parts.** Between modes the map is steep, and a network smooths it. *See*: the
+//!   distance to the data at 1, 2, 4, 8 steps, `examples/few_steps.rs`. *Change*: [`FlowMap::with_steps`], a longer
+//!   training, or [`Pairing::OptimalTransport`], which makes the flow straighter.
+//! - **A kinked network** has no second derivative for [`MapObjective::Lagrangian`] to learn by.
+//! - **The Eulerian loss is noisy**: its target has the noise of the line and the rate of a network in time.
+//! - **The likelihood is not that of few steps**: it is the density of the flow along the diagonal, which the map follows
+//!   up to its error. *See*: the distance of [`FlowMap::transport`] in 1 step and in 64.
+//! - **[`MapObjective::Consistency`] has no velocity,** so no likelihood, and more steps put noise back in: rows of the same
+//!   seed change with the steps.
+//! - **Bridges and far rows** are as of a [flow matching](super::matching).
+//!
+//! # Papers
+//!
+//! Boffi et al. 2024, [Flow map matching](https://arxiv.org/abs/2406.07507) · Boffi et al. 2025, [How to build a consistency
+//! model: learning flow maps via self-distillation](https://arxiv.org/abs/2505.18825) · Geng et al. 2025a, [Mean flows for
+//! one-step generative modeling](https://arxiv.org/abs/2505.13447) · Geng et al. 2025b, [Improved mean
+//! flows](https://arxiv.org/abs/2512.02012) · Frans et al. 2025, [One step diffusion via shortcut
+//! models](https://arxiv.org/abs/2410.12557) · Salimans & Ho 2022, [Progressive
+//! distillation](https://arxiv.org/abs/2202.00512) · Song et al. 2023, [Consistency
+//! models](https://arxiv.org/abs/2303.01469) · Song & Dhariwal 2024, [Improved techniques for training consistency
+//! models](https://arxiv.org/abs/2310.14189) · Geng et al. 2025, [Consistency models made
+//! easy](https://arxiv.org/abs/2406.14548) · Meng et al. 2023, [On distillation of guided diffusion
+//! models](https://arxiv.org/abs/2210.03142)
 
 mod config;
 mod network;
@@ -16,24 +127,39 @@ use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
 pub use self::config::{FlowMapConfig, LearnedGuidance, MapObjective};
-pub use self::sampling::Workspace;
 pub use self::teacher::Teacher;
 
 use self::network::{MapNet, MeanVelocity, Span};
 use self::objective::MapLoss;
+use self::sampling::Workspace;
 use super::guidance::{self, Guidance, Guided};
 use super::likelihood::{Integration, log_likelihood};
 use super::matching::{Lines, Source};
 use super::predictor::Trained;
 use super::{FlowMatching, Learned, Pairing};
 use crate::engine::{Fitted, Given, RowStreams, Rows, fit};
-use crate::error::{Result, check};
+use crate::error::{Error, Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 use crate::nn::VectorField;
 
 /// A flow map: one network that jumps from any time of a flow to any later one, so that rows are drawn in as few steps as
 /// wanted.
+///
+/// ```
+/// use quadrivium::{worlds::Toy, prelude::*};
+///
+/// let mut rng = quadrivium::seeded(0);
+/// let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
+/// let options = TrainOptions { steps: 20, ..Default::default() };
+/// let mut teacher = Diffusion::new(DiffusionConfig::default(), &mut rng)?;
+/// teacher.train(&data, &options, &mut rng, &mut Silent)?;
+/// // Its probability flow, in two jumps.
+/// let mut map = FlowMap::distill(&teacher, FlowMapConfig::default(), &mut rng)?;
+/// map.train(&data, &options, &mut rng, &mut Silent)?;
+/// assert_eq!(map.with_steps(2)?.sample(3, &SampleOptions::default(), &mut rng)?.nfe, 2);
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct FlowMap {
     config: FlowMapConfig,
@@ -143,10 +269,11 @@ impl FlowMap {
     /// [`Error::Config`](crate::Error::Config) for a model that learns no guidance, and a scale that it does not learn.
     pub fn with_scale(&self, scale: f64) -> Result<Self> {
         let needs = "a model whose config has FlowMapConfig::guidance";
-        let learned = self.config.guidance;
-        check(learned.is_some(), "LearnedGuidance::scale", scale, needs)?;
-        let guidance = learned.map(|guidance| LearnedGuidance { scale, ..guidance });
-        learned.map_or(Ok(()), |guidance| guidance.check_scale(scale))?;
+        let Some(learned) = self.config.guidance else {
+            return Err(Error::config("LearnedGuidance::scale", scale, needs));
+        };
+        learned.check_scale(scale)?;
+        let guidance = Some(LearnedGuidance { scale, ..learned });
         Ok(FlowMap { config: FlowMapConfig { guidance, ..self.config.clone() }, ..self.clone() })
     }
 

@@ -102,7 +102,7 @@ impl<F: Real> MapLoss<'_, F> {
     ///
     /// Of a teacher: v(x, ∅) + w (v(x, c) − v(x, ∅)). Of a line, from the network's own velocities û_w, guided, and û,
     /// without a condition: (x₁ − x₀) + (1 − 1/w)(û_w − û), whose mean is û_w exactly where û_w = û + w (v − û) for the
-    /// conditional velocity v (Geng et al. 2025b, §4.2).
+    /// conditional velocity v (Geng et al. 2025b).
     fn velocities(
         &self,
         p: &[F],
@@ -228,7 +228,7 @@ impl<F: Real> MapLoss<'_, F> {
     /// The loss of a prediction y whose residual is given, over a jump, and the factor of the residual in its gradient.
     ///
     /// Squares ‖r‖²/d, or for consistency, with Δ = (1 − s) r, (√(‖Δ‖² + κ²) − κ)/(t′ − s), where t′ is the later time of
-    /// its target: the pseudo-Huber loss (Song & Dhariwal 2024, §3.3), with κ = 0.01 √d.
+    /// its target: the pseudo-Huber loss (Song & Dhariwal 2024), with κ = 0.01 √d.
     fn price(&self, square: f64, span: Span, via: f64) -> (f64, f64) {
         let d = self.net.dim() as f64;
         match self.objective {
@@ -442,7 +442,7 @@ impl<F: Real> Loss<F> for MapLoss<'_, F> {
 }
 
 /// The later time with whose end that of time s is compared: of the noise share ν = 1 − s, max(0, 1 − n(ν)/2^(stage + 1))
-/// is left, n(ν) = 1 + 8/(1 + e^ν) (Geng et al. 2025, §3.3, in ν for their t). In the first stage it is the data's end.
+/// is left, n(ν) = 1 + 8/(1 + e^ν) (Geng et al. 2025, in ν for their t). In the first stage it is the data's end.
 fn later(s: f64, stages: usize, progress: Progress) -> f64 {
     let stage = progress.step * stages / progress.steps.max(1);
     let nu = 1.0 - s;

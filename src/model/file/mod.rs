@@ -34,8 +34,8 @@ pub trait Persist: Generative {
     /// The bytes of the file. The same model gives the same.
     ///
     /// # Errors
-    /// [`Error::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching) whose source is not
-    /// Gaussian.
+    /// [`Error::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching)
+    /// or a [`FlowMap`](crate::FlowMap) whose source is not Gaussian.
     fn to_bytes(&self) -> Result<Vec<u8>>;
 
     /// The model of such bytes.

@@ -55,6 +55,7 @@ impl<F> Default for Drawn<F> {
     }
 }
 
+/// Buffers, kept from call to call.
 #[derive(Default)]
 pub(super) struct Scratch<F> {
     place: Vec<F>,  // x_s: (n, d)
@@ -63,7 +64,8 @@ pub(super) struct Scratch<F> {
     assignment: Assignment,
     aim: Aim<F>,
     dy: Vec<F>,         // (n, d)
-    ydot: Vec<F>,       // (n, d)
+    dydot: Vec<F>,      // (n, d)
+    still: Vec<F>,      // zeros: (n, d)
     rates: Vec<Moment>, // (n, 2)
     pass: Pass<F>,
 }
@@ -255,7 +257,7 @@ impl<F: Real> MapLoss<'_, F> {
         scratch: &mut Scratch<F>,
     ) -> [f64; 2] {
         let (d, k, n) = (self.net.dim(), self.net.width(), drawn.spans.len());
-        let Scratch { place, target, dy, ydot, rates, pass, .. } = scratch;
+        let Scratch { place, target, dy, dydot, still, rates, pass, .. } = scratch;
         let mut losses = [0.0; 2];
         for (part, rows) in [0..drawn.on_diagonal, drawn.on_diagonal..n].into_iter().enumerate() {
             if rows.is_empty() {
@@ -265,14 +267,13 @@ impl<F: Real> MapLoss<'_, F> {
             let lagrangian = part == 1 && matches!(self.objective, MapObjective::Lagrangian);
             dy.clear();
             dy.extend_from_slice(self.net.forward(w.p, at, pass));
-            let still = &target[rows.start * d..rows.end * d];
-            dy.iter_mut().zip(still).for_each(|(y, &target)| *y -= target);
+            let target = &target[rows.start * d..rows.end * d];
+            dy.iter_mut().zip(target).for_each(|(y, &target)| *y -= target);
             if lagrangian {
                 rates.clear();
                 self.net.tell_rates(at.levels, (0.0, 1.0), rates);
-                ydot.clear();
-                ydot.resize(dy.len(), F::zero());
-                let udot = self.net.jvp(w.p, at, Direction { x: ydot, moments: rates }, pass);
+                still.resize(dy.len(), F::zero());
+                let udot = self.net.jvp(w.p, at, Direction { x: still, moments: rates }, pass);
                 for (r, (y, udot)) in dy.chunks_exact_mut(d).zip(udot.chunks_exact(d)).enumerate() {
                     let length = F::of(at.levels[r].length());
                     y.iter_mut().zip(udot).for_each(|(y, &udot)| *y += length * udot);
@@ -289,11 +290,10 @@ impl<F: Real> MapLoss<'_, F> {
             }
             let Some(dp) = dp.as_deref_mut() else { continue };
             if lagrangian {
-                let still = std::mem::take(ydot);
-                moved_onto(d, dy, |r| at.levels[r].length(), ydot);
-                let along = Direction { x: &still, moments: rates };
-                self.net.jvp_backward(w, at, along, (dy, ydot), dp, pass);
-                *ydot = still;
+                dydot.clear();
+                moved_onto(d, dy, |r| at.levels[r].length(), dydot);
+                let along = Direction { x: still, moments: rates };
+                self.net.jvp_backward(w, at, along, (dy, dydot), dp, pass);
             } else {
                 self.net.backward(w, at, dy, dp, pass);
             }

@@ -19,9 +19,9 @@ fn paradigms() -> [Paradigm; 9] {
     all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy, Baseline, Hybrid, OffTheMap)
 }
 
-fn objectives() -> [Objective; 17] {
+fn objectives() -> [Objective; 19] {
     all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, Relativistic, WassersteinGp,
-        NoisePrediction, FlowMatching, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence,
+        NoisePrediction, FlowMatching, FlowMap, Consistency, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence,
         ExpectationMaximization, KernelSmoothing, PrincipalComponents, Staged, OffTheMap)
 }
 
@@ -76,7 +76,7 @@ fn each_method_stands_where_the_field_puts_it() {
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
-    let methods: [(O, S, P, D, K, L, F); 19] = [
+    let methods: [(O, S, P, D, K, L, F); 23] = [
         (
             O::ChainRuleNll,
             Sequential { dim: 7 },
@@ -176,6 +176,42 @@ fn each_method_stands_where_the_field_puts_it() {
             P::Flow,
             D::Wasserstein2Bound,
             K::OdeEstimate,
+            L::LinearInSteps,
+            F::DiscretizationError,
+        ),
+        (
+            O::FlowMap,
+            Flowing { steps: 100 },
+            P::Flow,
+            D::Wasserstein2Bound,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::DiscretizationError,
+        ),
+        (
+            O::FlowMap,
+            Flowing { steps: 4 },
+            P::Flow,
+            D::Wasserstein2Bound,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::DiscretizationError,
+        ),
+        (
+            O::Consistency,
+            Flowing { steps: 100 },
+            P::Flow,
+            D::OffTheMap,
+            K::Unavailable,
+            L::LinearInSteps,
+            F::DiscretizationError,
+        ),
+        (
+            O::Consistency,
+            Flowing { steps: 4 },
+            P::Flow,
+            D::OffTheMap,
+            K::Unavailable,
             L::LinearInSteps,
             F::DiscretizationError,
         ),

@@ -108,6 +108,10 @@ pub enum Objective {
     NoisePrediction,
     /// E‖v̂(x_t, t) − (x₁ − x₀)‖².
     FlowMatching,
+    /// E‖v̂(x_t, t) − (x₁ − x₀)‖², and jumps that agree with v̂.
+    FlowMap,
+    /// The distance of where two places of a path lead.
+    Consistency,
     /// E‖s(x̃) − ∇ log q(x̃|x)‖².
     ScoreMatching,
     /// E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction: score matching that does not use the noise that was added.
@@ -189,7 +193,8 @@ impl Objective {
             Objective::WassersteinGp => "critic's loss in standard deviations",
             Objective::NoisePrediction | Objective::ScoreMatching => "squared error of noise per column",
             Objective::SlicedScoreMatching => "squared error of noise, less a constant",
-            Objective::FlowMatching => "squared error of velocity per column",
+            Objective::FlowMatching | Objective::FlowMap => "squared error of velocity per column",
+            Objective::Consistency => "distance per unit of time",
             Objective::ContrastiveDivergence => "difference of mean energies in nats",
             Objective::Staged => "each part's own, in stages",
             Objective::OffTheMap => "unknown to the map",
@@ -376,6 +381,18 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
                 &[SlowInSteps, DiscretizationError]
             },
         ),
+        (O::FlowMap, S::Flowing { .. }) => (
+            Paradigm::Flow,
+            Divergence::Wasserstein2Bound,
+            LikelihoodKind::OdeEstimate,
+            &[DiscretizationError, Bridges],
+        ),
+        (O::Consistency, S::Flowing { .. }) => (
+            Paradigm::Flow,
+            Divergence::OffTheMap,
+            LikelihoodKind::Unavailable,
+            &[DiscretizationError, Bridges],
+        ),
         (O::FlowMatching, S::Flowing { steps }) => (
             Paradigm::Flow,
             Divergence::Wasserstein2Bound,
@@ -524,6 +541,8 @@ words!(Objective {
     Objective::WassersteinGp => "Wasserstein + GP",
     Objective::NoisePrediction => "noise MSE",
     Objective::FlowMatching => "flow matching",
+    Objective::FlowMap => "flow map",
+    Objective::Consistency => "consistency",
     Objective::ScoreMatching => "score matching",
     Objective::SlicedScoreMatching => "sliced score matching",
     Objective::ContrastiveDivergence => "contrastive divergence",

@@ -83,8 +83,8 @@ use crate::hybrid::{Codec, Latent, Pca};
 use crate::model::file::{Composition, Stored, read};
 pub use crate::model::file::{FORMAT, Persist};
 use crate::{
-    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMatching, Gan, GaussianMixture, KernelDensity,
-    Result, ScoreModel, Vae,
+    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMap, FlowMatching, Gan, GaussianMixture,
+    KernelDensity, Result, ScoreModel, Vae,
 };
 
 /// Writes a model to `path`, replacing what is there. The bytes go to a new file beside it that reaches the
@@ -115,6 +115,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
         reader::<Diffusion>(),
         reader::<EnergyModel>(),
         reader::<Flow>(),
+        reader::<FlowMap>(),
         reader::<FlowMatching>(),
         reader::<Gan>(),
         reader::<GaussianMixture>(),

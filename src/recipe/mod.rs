@@ -26,8 +26,8 @@
 //! | bins of a spline | 8 (n/1000)^⅓/(1 + d/100), from 4 to 24, and at most those of [`FlowConfig::with_dim`], whose layers and weight decay a flow has |
 //! | columns of a VAE's z | d n/(n + 50 d) |
 //! | learning rate | the config's own · (n/20,000)^⅙, at most the config's own |
-//! | weight decay of a diffusion, a flow matching, a VAE | 10 d/n, at most 1 |
-//! | steps | 500 (n/100)^0.35/(1 + d/200), twice as many for a diffusion and a VAE, four times for a GAN, 0.6 times for an energy |
+//! | weight decay of a diffusion, a flow map, a flow matching, a VAE | 10 d/n, at most 1 |
+//! | steps | 500 (n/100)^0.35/(1 + d/200), twice as many for a diffusion, a flow map and a VAE, four times for a GAN, 0.6 times for an energy |
 //! | rows of a step | 128 (n/1000)^¼, in sixteens, at most n |
 //! | share held out | 0.15/(1 + n/10,000), from ten rows on |
 //! | patience | 15 validations of 50 |
@@ -123,7 +123,7 @@ impl Extent {
             optimizer.lr *= (self.rows / 20_000.0).min(1.0).powf(1.0 / 6.0);
         }
         // In units without correlations, weights of 0 are one Gaussian: decay holds few rows to it.
-        if matches!(kind, Kind::Diffusion | Kind::FlowMatching | Kind::Vae)
+        if matches!(kind, Kind::Diffusion | Kind::FlowMap | Kind::FlowMatching | Kind::Vae)
             && let Some(optimizer) = config.optimizer_mut()
         {
             optimizer.weight_decay = (10.0 * self.dim / self.rows).min(1.0);
@@ -150,6 +150,9 @@ impl Extent {
                 config.network = self.network(&config.network, 2);
                 let bins = self.pieces(8.0, 1000.0, (4.0, 24.0)).min(flow::most_bins(dim));
                 config.transform = Transform::AffineSpline { bins, bound: 4.0 };
+            }
+            ModelConfig::FlowMap(config) => {
+                config.network = self.network(&config.network, 3);
             }
             ModelConfig::FlowMatching(config) => {
                 config.network = self.network(&config.network, 3);
@@ -182,7 +185,7 @@ impl Extent {
             _ => {}
         }
         let length = match kind {
-            Kind::Diffusion | Kind::Vae => 1000.0,
+            Kind::Diffusion | Kind::FlowMap | Kind::Vae => 1000.0,
             Kind::Gan => 2000.0,
             // A step moves a thousand chains.
             Kind::Energy => 300.0,

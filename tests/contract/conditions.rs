@@ -107,6 +107,8 @@ conditional! {
     score_denoising: Unavailable, Marginal;
     gaussian_mixture: Exact, Joint;
     kernel_density_cross_validated: Exact, Joint;
+    flow_map_lagrangian: OdeEstimate, Marginal;
+    flow_map_consistency: Unavailable, Marginal;
     flow_matching: OdeEstimate, Marginal;
     latent_diffusion: LowerBound, Marginal;
     latent_warp: LowerBound, Marginal;

@@ -327,6 +327,10 @@ mod residual {
         Box::new(network!(s, FlowMatching, FlowMatchingConfig { network: network(4) }))
     }
 
+    pub fn map(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, FlowMap, FlowMapConfig { network: network(4) }))
+    }
+
     pub fn energy(s: &Setting) -> Box<dyn Model> {
         Box::new(network!(s, EnergyModel, EnergyConfig { training: DENOISING, network: network(3) }))
     }
@@ -398,6 +402,11 @@ fn latent_gan(s: &Setting) -> Box<dyn Model> {
     composed(small_vae(s), network!(s, Gan, GanConfig { generator: mlp(1), critic: mlp(1), critic_lr }))
 }
 
+fn flow_map(s: &Setting, objective: MapObjective, pairing: Pairing, steps: usize) -> Box<dyn Model> {
+    let network = NetworkSpec::mlp([32, 32], Activation::Silu, 4);
+    Box::new(network!(s, FlowMap, FlowMapConfig { network, objective, pairing, steps }))
+}
+
 const CHAINS: EnergyTraining =
     EnergyTraining::PersistentChains { chains: 128, steps: 5, restart: 0.05, magnitude: 1e-4 };
 const DENOISING: EnergyTraining = EnergyTraining::DenoisingScoreMatching { sigma: 0.2 };
@@ -452,6 +461,13 @@ contract! {
     kernel_density_scott: Baseline, Exact, |s| kernel_density(s, Bandwidth::Scott);
     kernel_density_cross_validated: Baseline, Exact,
         |s| kernel_density(s, Bandwidth::CrossValidated { rows: 50 });
+    flow_map_lagrangian: Network, OdeEstimate,
+        |s| flow_map(s, MapObjective::Lagrangian, Pairing::Independent, 1);
+    flow_map_eulerian: Network, OdeEstimate, |s| flow_map(s, MapObjective::Eulerian, Pairing::Independent, 3);
+    flow_map_progressive: Network, OdeEstimate, |s| flow_map(s, MapObjective::Progressive, MATCHED, 4);
+    flow_map_consistency: Network, Unavailable,
+        |s| flow_map(s, MapObjective::Consistency { stages: 4 }, Pairing::Independent, 2);
+    residual_flow_map: Network, OdeEstimate, residual::map;
     flow_matching: Network, OdeEstimate,
         |s| matching(s, Source::Gaussian, Pairing::Independent, (Method::Euler, 7));
     flow_matching_matched: Network, OdeEstimate,

@@ -28,7 +28,7 @@ pub const FORMAT: u64 = 3;
 /// A model that can be a file. Dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can be saved.
 pub trait Persist: Generative {
     /// The name of the kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`,
-    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `latent`, `pca`, `score` or `vae`.
+    /// `flow_map`, `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `latent`, `pca`, `score` or `vae`.
     fn kind() -> &'static str
     where
         Self: Sized;
@@ -37,7 +37,7 @@ pub trait Persist: Generative {
     ///
     /// # Errors
     /// [`FileError::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching)
-    /// whose source is not Gaussian.
+    /// or a [`FlowMap`](crate::FlowMap) whose source is not Gaussian.
     fn to_bytes(&self) -> Result<Vec<u8>>;
 
     /// The model of such bytes.

@@ -1,9 +1,10 @@
-//! Draws in one step or a few: flow maps by each objective on a checkerboard, maps distilled from a diffusion beside the
-//! diffusion's own samplers, and one step from eight Gaussians to two moons.
+//! Draws in one step or a few: flow maps by each objective on a checkerboard, maps distilled from a diffusion beside
+//! the diffusion's own samplers, and one step from eight Gaussians to two moons.
 //!
-//! `cargo run --release --example few_steps` (some minutes) · `-- --quick` · `-- --json FILE` · `-- --help` explains the
-//! options.
+//! `cargo run --release --example few_steps` (some minutes) · `-- --quick` · `-- --json FILE` · `-- --help` explains
+//! the options.
 
+use quadrivium::{MapObjective, Pairing, Sampler, Source};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -152,7 +153,7 @@ fn checkerboard(Size { steps, rows, seed }: Size) -> Result<Vec<Figure>> {
         MapObjective::Consistency { stages: 8 },
     ] {
         let mut model = FlowMap::new(FlowMapConfig { objective, ..Default::default() }, rng)?;
-        model.train(&data, &TrainOptions { steps, ..Default::default() }, rng, &mut Silent)?;
+        model.train(&data, &TrainOptions { steps, ..Default::default() }, rng, &mut NoObserver)?;
         for nfe in [1, 2, 4, 8, 16] {
             let view = model.with_steps(nfe)?;
             let name = view.card().name.rsplit_once('-').map_or(String::new(), |(name, _)| name.to_string());
@@ -179,9 +180,9 @@ fn teacher(Size { steps, rows, seed }: Size) -> Result<Vec<Figure>> {
         let floor = Floor::of(&distances?, 1)?;
         let options = TrainOptions { steps, ..Default::default() };
         let mut teacher = Diffusion::new(DiffusionConfig::default(), rng)?;
-        teacher.train(&train, &options, rng, &mut Silent)?;
+        teacher.train(&train, &options, rng, &mut NoObserver)?;
         let mut map = FlowMap::distill(&teacher, FlowMapConfig::default(), rng)?;
-        map.train(&train, &options, rng, &mut Silent)?;
+        map.train(&train, &options, rng, &mut NoObserver)?;
 
         let mut add = |method: String, nfe, measure, value, reference| {
             figures.push(Figure { data, method, nfe, measure, value, reference });
@@ -222,7 +223,8 @@ fn teacher(Size { steps, rows, seed }: Size) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Two moons as Tong et al. 2024 draw them: equispaced angles, one uniform number added to both coordinates, then 3x − 1.
+/// Two moons as Tong et al. 2024 draw them: equispaced angles, one uniform number added to both coordinates, then 3x
+/// − 1.
 fn their_moons(n: usize, rng: &mut Rng) -> Array2<f32> {
     let half = n / 2;
     let mut x = Array2::zeros((n, 2));
@@ -248,7 +250,7 @@ fn transport(Size { steps, rows, seed }: Size) -> Result<Vec<Figure>> {
         ..Default::default()
     };
     let mut model = FlowMap::new(config, rng)?;
-    model.train(&data, &TrainOptions { steps: steps / 2, ..Default::default() }, rng, &mut Silent)?;
+    model.train(&data, &TrainOptions { steps: steps / 2, ..Default::default() }, rng, &mut NoObserver)?;
     let mut figures = Vec::new();
     for nfe in [1, 2, 4] {
         let carried = model.with_steps(nfe)?.transport(start.view())?;

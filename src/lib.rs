@@ -150,11 +150,11 @@ pub mod error;
 ///
 /// ## Items on this page
 ///
-/// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMap`], [`FlowMatching`], [`EnergyModel`],
-/// [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a [`Card`].
-/// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`tables::Table`],
-/// [`observe::Interrupt`], [`observe::JsonLines`], [`engine::Loss`], [`engine::fit()`], [`nn::Network`],
-/// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
+/// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMap`], [`FlowMatching`],
+/// [`EnergyModel`], [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a
+/// [`Card`]. [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`],
+/// [`tables::Table`], [`observe::Interrupt`], [`observe::JsonLines`], [`engine::Loss`], [`engine::fit()`],
+/// [`nn::Network`], [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] are the rest.
 pub mod faq {}
 #[doc = include_str!("../docs/RESULTS.md")]
 ///
@@ -233,10 +233,10 @@ pub use model as generative;
 pub mod prelude {
     pub use crate::{
         Autoregressive, AutoregressiveConfig, Condition, Dataset, Diffusion, DiffusionConfig, Distribution,
-        EnergyConfig, EnergyModel, Flow, FlowConfig, FlowMap, FlowMapConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig,
-        GaussianMixture, GaussianMixtureConfig, Generative, KernelDensity, KernelDensityConfig,
-        LikelihoodOptions, LogLikelihood, NoObserver, Result, SampleOptions, ScoreConfig, ScoreModel,
-        TrainOptions, Vae, VaeConfig,
+        EnergyConfig, EnergyModel, Flow, FlowConfig, FlowMap, FlowMapConfig, FlowMatching,
+        FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative,
+        KernelDensity, KernelDensityConfig, LikelihoodOptions, LogLikelihood, NoObserver, Result,
+        SampleOptions, ScoreConfig, ScoreModel, TrainOptions, Vae, VaeConfig,
     };
 }
 

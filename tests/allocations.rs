@@ -1,5 +1,6 @@
 //! Steps do not allocate: a training and a sampler ask for memory as often for many steps as for few.
 
+use quadrivium::MapObjective;
 use quadrivium::diffusion::Method;
 use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::energy::{Acceptance, Langevin};

@@ -76,7 +76,7 @@ fn each_method_stands_where_the_field_puts_it() {
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
-    let methods: [(O, S, P, D, K, L, F); 23] = [
+    let methods: [(O, S, P, D, K, L, F); 24] = [
         (
             O::ChainRuleNll,
             Sequential { dim: 7 },

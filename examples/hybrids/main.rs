@@ -1,7 +1,8 @@
 //! Trains every composition of two paradigms that there is, and holds what its card predicts against what is measured:
 //! evaluations, the kind of likelihood, quality.
 //!
-//! `cargo run --release --example hybrids` · `-- --quick` checks that everything runs · `-- --help` explains the options.
+//! `cargo run --release --example hybrids` · `-- --quick` checks that everything runs · `-- --help` explains the
+//! options.
 
 mod cells;
 mod models;

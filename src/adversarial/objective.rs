@@ -10,8 +10,8 @@ use crate::numeric::rng::Rng;
 /// What a player pays at a row with D(x) = a, and its slope in a.
 type Value<F> = fn(AdversarialLoss, F) -> (F, F);
 
-/// The games' values. In the logistic ones D is the logit: the probability that a row is real is σ(D(x)), so
-/// −log σ(a) = softplus(−a) and −log(1 − σ(a)) = softplus(a). In the relativistic game a = D(x) − D(x̃) is the logit that
+/// The games' values. In the logistic ones D is the logit: the probability that a row is real is σ(D(x)), so −log
+/// σ(a) = softplus(−a) and −log(1 − σ(a)) = softplus(a). In the relativistic game a = D(x) − D(x̃) is the logit that
 /// of two rows the first is the real one; the generator pays for it with the sign reversed.
 impl AdversarialLoss {
     /// The critic, at a real row.
@@ -160,8 +160,8 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
 }
 
 impl<F: Real> Critic<'_, F> {
-    /// Σ on_real(D(x, c) − D(x̃, c)) over pairs of rows, and Σ P(∇ₓD(x, c)) + P(∇ₓD(x̃, c)); dp += weight · its gradient.
-    /// The value's slope in D(x̃) is that in D(x), reversed.
+    /// Σ on_real(D(x, c) − D(x̃, c)) over pairs of rows, and Σ P(∇ₓD(x, c)) + P(∇ₓD(x̃, c)); dp += weight · its
+    /// gradient. The value's slope in D(x̃) is that in D(x), reversed.
     fn pay_in_pairs(
         &self,
         w: Weights<F>,

@@ -30,17 +30,17 @@
 //!
 //! **Conditions**: with a [`condition`](DiffusionConfig::condition) the network sees c beside x and λ, and a share of
 //! the training rows has none, so that one network knows p(x|c) and p(x): [`Generative::given`], and without it p(x).
-//! [`Guidance`] draws rows that answer c more strongly: [`Diffusion::with_guidance`]. Here are four of eight classes on a
-//! ring, drawn by `examples/guidance.rs`:
+//! [`Guidance`] draws rows that answer c more strongly: [`Diffusion::with_guidance`]. Here are four of eight classes
+//! on a ring, drawn by `examples/guidance.rs`:
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/pictures/guidance.svg"))]
 //!
 //!
 //! **Networks**: any [`VectorField`] can take the place of the built-in perceptron: [`Diffusion::with_network`].
 //!
-//! **The family**: [flow matching](matching), [flow maps](flow_map) and the [score ladder](ladder) share the networks, the
-//! losses and the solvers of this folder. They differ in the path from data to noise and in how they draw. A flow map
-//! distills a diffusion into one step or a few.
+//! **The family**: [flow matching](matching), [flow maps](flow_map) and the [score ladder](ladder) share the
+//! networks, the losses and the solvers of this folder. They differ in the path from data to noise and in how they
+//! draw. A flow map distills a diffusion into one step or a few.
 //!
 //! # Picture
 //!

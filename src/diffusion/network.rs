@@ -290,8 +290,8 @@ impl<F: Real, P: Parametrization> PathNet<F, P> {
         dv
     }
 
-    /// The tangent of the prediction along a direction after `forward` at the same place. The moments of a network whose
-    /// output is not the prediction itself stay.
+    /// The tangent of the prediction along a direction after `forward` at the same place. The moments of a network
+    /// whose output is not the prediction itself stay.
     pub(crate) fn jvp<'a>(
         &self,
         p: &[F],

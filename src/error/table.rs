@@ -116,7 +116,8 @@ pub enum Content {
         /// Rows looked at.
         rows: usize,
     },
-    /// Numbers with a decimal comma, or with something between thousands: [`Decimal`](crate::tables::Decimal) reads them.
+    /// Numbers with a decimal comma, or with something between thousands: [`Decimal`](crate::tables::Decimal) reads
+    /// them.
     OtherStyle,
     /// Dates or times.
     Dates,

@@ -25,11 +25,12 @@ pub trait Codec: Generative + Clone + Debug + 'static {
     /// [`DataError::Shape`] for a wrong number of columns, [`DataError::NonFinite`] for a NaN or an infinity.
     fn explain(&self, x: ArrayView2<f32>, seed: u64) -> Result<Explanation>;
 
-    /// Fills `rows`, (n, dim) in the units of the data, with draws of p(x|z) for z: (n, latent_dim), row r with the noise
-    /// of stream r of `at`; the evaluations spent on each.
+    /// Fills `rows`, (n, dim) in the units of the data, with draws of p(x|z) for z: (n, latent_dim), row r with the
+    /// noise of stream r of `at`; the evaluations spent on each.
     ///
     /// # Errors
-    /// [`DataError::Shape`] for a wrong number of columns or rows, [`DataError::NonFinite`] for a NaN or an infinity in z.
+    /// [`DataError::Shape`] for a wrong number of columns or rows, [`DataError::NonFinite`] for a NaN or an infinity
+    /// in z.
     fn decode_at(
         &self,
         z: ArrayView2<f32>,

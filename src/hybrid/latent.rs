@@ -50,8 +50,8 @@ impl LatentConfig {
 /// Any model as the density of a codec's latents: p(x) = ∫ p(x|z) p(z) dz.
 ///
 /// It trains in two stages, the codec on the rows, then the prior on their latents, each with the options of the
-/// training ([`train_prior`](Latent::train_prior) is the second alone). Rows are drawn from the prior and decoded; no row
-/// is encoded for that. A condition goes to the prior alone: the codec describes all rows.
+/// training ([`train_prior`](Latent::train_prior) is the second alone). Rows are drawn from the prior and decoded; no
+/// row is encoded for that. A condition goes to the prior alone: the codec describes all rows.
 ///
 /// ```
 /// use quadrivium::{Activation, NetworkSpec, Sampler, hybrid::{Latent, LatentConfig}, prelude::*, worlds::Toy};
@@ -108,8 +108,8 @@ impl<C: Codec, P: Generative> Latent<C, P> {
     /// Of two models, trained or not.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a field out of range, for a prior that has not as many columns as the
-    /// codec has latents, and for a codec with a condition.
+    /// [`Error::Config`](crate::Error::Config) for a field out of range, for a prior that has not as many columns as
+    /// the codec has latents, and for a codec with a condition.
     pub fn new(codec: C, prior: P, config: LatentConfig) -> Result<Self> {
         Self::of(Arc::new(codec), prior, config)
     }

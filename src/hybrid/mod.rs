@@ -1,4 +1,5 @@
-//! Compositions: the model of one paradigm describes rows by latents, and a model of any paradigm describes the latents.
+//! Compositions: the model of one paradigm describes rows by latents, and a model of any paradigm describes the
+//! latents.
 //!
 //! A [`Codec`] says which latent z a row has and which row a latent: a [`Vae`](crate::Vae), the linear [`Pca`], or a
 //! [`Flow`](crate::Flow). Each comes with N(0, I) as the density of z, and leaves the latents of its rows unlike
@@ -21,9 +22,9 @@
 //! its latents, and a diffusion in the flow's base space are `Latent<Vae, Warp<Diffusion>>`.
 //!
 //! What a composition's [`Card`](crate::Card) predicts is composed, too ([`Card::composed`](crate::Card::composed)):
-//! evaluations and latency laws add up, the likelihood is the weakest kind of its parts, failures unite.
-//! Fifty guided steps of a diffusion are a hundred evaluations, and one more of the decoder is not felt. The encoder is not
-//! needed for sampling: the noise that a latent diffusion begins with is drawn, not encoded.
+//! evaluations and latency laws add up, the likelihood is the weakest kind of its parts, failures unite. Fifty guided
+//! steps of a diffusion are a hundred evaluations, and one more of the decoder is not felt. The encoder is not needed
+//! for sampling: the noise that a latent diffusion begins with is drawn, not encoded.
 //!
 //! **Conditions** go to the prior, and the codec describes all rows: as in latent diffusion, one codec serves every
 //! condition. A codec with a condition is refused.

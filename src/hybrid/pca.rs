@@ -52,8 +52,8 @@ impl PcaConfig {
 
 /// Principal components with a density: the linear codec.
 ///
-/// With the k directions uᵢ of largest variance λᵢ, in standard units y of the columns, and the mean σ² of the variances
-/// that are left,
+/// With the k directions uᵢ of largest variance λᵢ, in standard units y of the columns, and the mean σ² of the
+/// variances that are left,
 ///
 /// zᵢ = uᵢ·y/√λᵢ,  y = Σ √λᵢ zᵢ uᵢ + σ P ε,
 ///
@@ -62,8 +62,8 @@ impl PcaConfig {
 /// ln p(y) = ln N(z; 0, I) − ½ Σ ln λᵢ + ln N(P y; 0, σ² I),
 ///
 /// the Gaussian of maximum likelihood among those with k directions and noise (Tipping & Bishop 1999, eqs. 7 and 8),
-/// exactly. It is fitted in closed form, and any density of z in place of N(0, I) makes another exact one. Variances are
-/// at least 10⁻⁶.
+/// exactly. It is fitted in closed form, and any density of z in place of N(0, I) makes another exact one. Variances
+/// are at least 10⁻⁶.
 ///
 /// ```
 /// use quadrivium::{hybrid::{Codec, Pca, PcaConfig}, prelude::*, ndarray::Array2, seeded};

@@ -272,8 +272,8 @@ fn warp_of_a_normal_prior_is_its_flow() {
     assert!(scores[0] < -1e9 && scores[1].is_finite(), "{scores}");
 }
 
-/// The mean over draws of the weights' mean is e to the bound, whatever the noise: the VAE's own bound by the same number
-/// of draws, within chance.
+/// The mean over draws of the weights' mean is e to the bound, whatever the noise: the VAE's own bound by the same
+/// number of draws, within chance.
 #[test]
 fn normal_prior_gives_a_vae_its_own_bound_back() {
     let draws = 50;

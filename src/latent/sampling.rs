@@ -43,8 +43,8 @@ impl Vae {
         }
     }
 
-    /// Fills x: (n, dim), in the units of the data, with draws of p(x|z) of an unconditional model, row r with the noise
-    /// of stream r of `at`. Coordinates of z: (n, latent_dim) beyond ±1e6 count as that.
+    /// Fills x: (n, dim), in the units of the data, with draws of p(x|z) of an unconditional model, row r with the
+    /// noise of stream r of `at`. Coordinates of z: (n, latent_dim) beyond ±1e6 count as that.
     pub(crate) fn decode_rows_at(&self, z: &[f32], at: RowStreams, temperature: f64, x: &mut [f32]) {
         let (dim, latent_dim) = (self.config.dim, self.config.latent_dim);
         let decoded =

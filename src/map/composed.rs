@@ -6,9 +6,9 @@ use std::ops::Add;
 use super::{Card, Divergence, LatencyLaw, LikelihoodKind, Objective, Paradigm, Sampling};
 
 impl LikelihoodKind {
-    /// The kind of a sum: that of its weaker term. An exact number is the strongest, then one that a solver has to find,
-    /// then one with noise; a bound is weaker, for how far off it is stays unknown; then comes an unknown constant, and
-    /// last nothing at all.
+    /// The kind of a sum: that of its weaker term. An exact number is the strongest, then one that a solver has to
+    /// find, then one with noise; a bound is weaker, for how far off it is stays unknown; then comes an unknown
+    /// constant, and last nothing at all.
     ///
     /// ```
     /// use quadrivium::LikelihoodKind::*;
@@ -43,8 +43,8 @@ impl Add for LatencyLaw {
 }
 
 impl Card {
-    /// The card of parts that draw a row one after the other and score it by a sum: evaluations and latency laws add up,
-    /// the likelihood is the weakest kind, failures unite in the order of the parts.
+    /// The card of parts that draw a row one after the other and score it by a sum: evaluations and latency laws add
+    /// up, the likelihood is the weakest kind, failures unite in the order of the parts.
     ///
     /// ```
     /// use quadrivium::map::{Card, LatencyLaw, LikelihoodKind, Objective, Paradigm, Sampling};

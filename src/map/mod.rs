@@ -99,8 +99,8 @@ pub enum Objective {
     Minimax,
     /// The generator maximizes log D(G(z)); the discriminator pays (γ/2) E‖∇D(x)‖² on real rows.
     NonSaturatingR1,
-    /// −E log σ(D(x) − D(G(z))) for the discriminator, the reverse for the generator; the discriminator pays (γ/2) E‖∇D‖²
-    /// on real and on generated rows.
+    /// −E log σ(D(x) − D(G(z))) for the discriminator, the reverse for the generator; the discriminator pays (γ/2)
+    /// E‖∇D‖² on real and on generated rows.
     Relativistic,
     /// E[D(G(z))] − E[D(x)] + λ E(‖∇D(x̂)‖ − 1)².
     WassersteinGp,

@@ -59,14 +59,15 @@ pub trait Distribution<T = f32>: Send + Sync {
         sink: &mut dyn FnMut(ArrayView2<T>) -> ControlFlow<()>,
     ) -> Result<()>;
 
-    /// Fills `rows`, whole rows of [`dim`](Distribution::dim) numbers, row r from stream r of `at`; the evaluations spent
-    /// on each. A composition draws its parts by it: which other rows are drawn, and in what blocks, changes no bit.
-    /// Under a condition with a row for each, the row with the number of the stream holds.
+    /// Fills `rows`, whole rows of [`dim`](Distribution::dim) numbers, row r from stream r of `at`; the evaluations
+    /// spent on each. A composition draws its parts by it: which other rows are drawn, and in what blocks, changes no
+    /// bit. Under a condition with a row for each, the row with the number of the stream holds.
     ///
     /// The default draws row by row with [`sample`](Distribution::sample).
     ///
     /// # Errors
-    /// As [`sample`](Distribution::sample), and [`DataError::Shape`](crate::error::DataError::Shape) unless `rows` holds whole rows.
+    /// As [`sample`](Distribution::sample), and [`DataError::Shape`](crate::error::DataError::Shape) unless `rows`
+    /// holds whole rows.
     ///
     /// ```
     /// use quadrivium::{engine::RowStreams, numeric::rng::Streams, prelude::*};

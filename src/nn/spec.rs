@@ -249,8 +249,8 @@ impl NetworkSpec {
         }
     }
 
-    /// How many parameters the network of [`two_time_field`](NetworkSpec::two_time_field) has; a count beyond usize is the
-    /// largest.
+    /// How many parameters the network of [`two_time_field`](NetworkSpec::two_time_field) has; a count beyond usize
+    /// is the largest.
     pub fn two_time_field_params(&self, dim: usize, condition: usize, time_features: usize) -> usize {
         self.vector_field_params(dim, condition, time_features.saturating_mul(2))
     }

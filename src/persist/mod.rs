@@ -36,9 +36,10 @@
 //! | `decoder.1.weight`, … | the moving average of the parameters, which samples and scores |
 //! | `training.decoder.1.weight`, … | the parameters as the optimizer left them, from which training goes on |
 //!
-//! A model without networks has its own: `weights`, `means`, `covariances` of a mixture, `rows`, `shift`,
-//! `factor` of a kernel density, `directions` and `variances` of principal components. A composition has those of its
-//! parts, with the part's name before theirs, as `codec.decoder.1.weight`, and their `model` entries in its own `fitted`. The metadata has one entry, `quadrivium`, a text in JSON:
+//! A model without networks has its own: `weights`, `means`, `covariances` of a mixture, `rows`, `shift`, `factor` of
+//! a kernel density, `directions` and `variances` of principal components. A composition has those of its parts, with
+//! the part's name before theirs, as `codec.decoder.1.weight`, and their `model` entries in its own `fitted`. The
+//! metadata has one entry, `quadrivium`, a text in JSON:
 //!
 //! | field | |
 //! | --- | --- |

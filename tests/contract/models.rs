@@ -1,6 +1,7 @@
 //! The models that keep the contract: every one in a small size, with every objective, head and sampler.
 
 use super::*;
+use quadrivium::MapObjective;
 use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::diffusion::{Method, Solver};
 use quadrivium::energy::{Acceptance, Langevin, Normalization};
@@ -66,8 +67,8 @@ impl Subject {
 }
 
 /// A test for each promise of each model. Beside its name, a model has the class that it belongs to, as trained by
-/// gradients (`Network`), in stages of which the later learn from the earlier (`Composed`) or otherwise (`Baseline`), and
-/// the likelihood of its card.
+/// gradients (`Network`), in stages of which the later learn from the earlier (`Composed`) or otherwise (`Baseline`),
+/// and the likelihood of its card.
 macro_rules! contract {
     ($($name:ident: $class:ident, $likelihood:ident, $make:expr;)*) => { $(
         pub mod $name {

@@ -7,8 +7,8 @@ use crate::nn::limits::{check_time_features, check_width};
 use crate::nn::{Activation, NetworkSpec};
 use crate::numeric::ode::Solver;
 
-/// What a [`FlowMap`](super::FlowMap) is made of. Lengths are in standard deviations of the data's columns, on which the
-/// network works.
+/// What a [`FlowMap`](super::FlowMap) is made of. Lengths are in standard deviations of the data's columns, on which
+/// the network works.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -30,13 +30,15 @@ pub struct FlowMapConfig {
     pub pairing: Pairing,
     /// What is learned off the diagonal. Default [`MapObjective::Lagrangian`].
     pub objective: MapObjective,
-    /// The share of training rows on the diagonal, from which the velocity is learned. Consistency has none. 0 to 1, both
-    /// excluded. Default 0.5: on a checkerboard one to eight steps draw better than with the 0.75 of Boffi et al. 2025.
+    /// The share of training rows on the diagonal, from which the velocity is learned. Consistency has none. 0 to 1,
+    /// both excluded. Default 0.5: on a checkerboard one to eight steps draw better than with the 0.75 of Boffi et
+    /// al. 2025.
     pub diagonal: f64,
-    /// Jumps of equal length in time from the source to the data, and so evaluations of a row. 1 to 1,000,000. Default 4.
+    /// Jumps of equal length in time from the source to the data, and so evaluations of a row. 1 to 1,000,000.
+    /// Default 4.
     pub steps: usize,
-    /// Guidance that is learned: the network then has the scale as an input, and draws cost one evaluation a step. Needs
-    /// a condition and a `condition_dropout` above 0. Default `None`.
+    /// Guidance that is learned: the network then has the scale as an input, and draws cost one evaluation a step.
+    /// Needs a condition and a `condition_dropout` above 0. Default `None`.
     pub guidance: Option<LearnedGuidance>,
     /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5.
     pub solver: Solver,
@@ -48,8 +50,8 @@ pub struct FlowMapConfig {
     /// What rows are conditioned on. Default [`ConditionKind::None`].
     #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "ConditionKind::is_none"))]
     pub condition: ConditionKind,
-    /// The share of training rows whose condition is dropped. Without a condition it means nothing. 0 up to, not including,
-    /// 1. Default 0.1.
+    /// The share of training rows whose condition is dropped. Without a condition it means nothing. 0 up to, not
+    /// including, 1. Default 0.1.
     pub condition_dropout: f64,
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimizerConfig`].
     pub optimizer: OptimizerConfig,
@@ -70,12 +72,12 @@ pub enum MapObjective {
     /// (Frans et al. 2025; Salimans & Ho 2022).
     Progressive,
     /// The distance of X_{s→1}(x_s) and sg X_{r→1}(x_r), r > s on the same line, by a pseudo-Huber loss over r − s
-    /// (Song et al. 2023; easy consistency tuning: Geng et al. 2025). From a teacher, x_r is where a step of Heun's method
-    /// along its velocity leads. Jumps always go to the data, so several of them put noise back in between, and there is
-    /// no velocity: such a model has no likelihood.
+    /// (Song et al. 2023; easy consistency tuning: Geng et al. 2025). From a teacher, x_r is where a step of Heun's
+    /// method along its velocity leads. Jumps always go to the data, so several of them put noise back in between,
+    /// and there is no velocity: such a model has no likelihood.
     Consistency {
-        /// How often, in equal parts of a training, r comes nearer to s: by about a half each time. From one stage, in which
-        /// the target is the data, to 20.
+        /// How often, in equal parts of a training, r comes nearer to s: by about a half each time. From one stage,
+        /// in which the target is the data, to 20.
         stages: usize,
     },
 }

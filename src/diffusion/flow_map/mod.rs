@@ -1,8 +1,8 @@
 //! Flow maps: learn the whole jump along a flow, and draw in one step or a few.
 //!
 //! A flow matching learns the velocity at each place and time, and drawing follows it in many small steps. A flow map
-//! learns where those steps lead: its network sees two times, and outputs the mean velocity between them. It learns this
-//! from data, beside the velocity itself, or from a trained diffusion or flow matching.
+//! learns where those steps lead: its network sees two times, and outputs the mean velocity between them. It learns
+//! this from data, beside the velocity itself, or from a trained diffusion or flow matching.
 //!
 //! # Formula
 //!
@@ -15,10 +15,10 @@
 //! likelihood  that of a flow matching, along v̂(x, t) = û(x, t, t)
 //! ```
 //!
-//! x₀ is a row of the source, x₁ a row of the data, û the network, and what stands in sg(·) has no gradient. The flow from
-//! x at time s is X_{s→t}(x): its derivative in t is the velocity where it is, which is the Lagrangian condition (Boffi et
-//! al. 2025). A share of each minibatch learns the velocity, the others the condition; times are uniform, those of
-//! the condition over all s ≤ t. [`MapObjective`] has three other conditions:
+//! x₀ is a row of the source, x₁ a row of the data, û the network, and what stands in sg(·) has no gradient. The flow
+//! from x at time s is X_{s→t}(x): its derivative in t is the velocity where it is, which is the Lagrangian condition
+//! (Boffi et al. 2025). A share of each minibatch learns the velocity, the others the condition; times are uniform,
+//! those of the condition over all s ≤ t. [`MapObjective`] has three other conditions:
 //!
 //! ```text
 //! Eulerian     û(x_s, s, t) = v + (t − s) dû/ds,   along (dx, ds, dt) = (v̂, 1, 0)
@@ -26,9 +26,9 @@
 //! consistency  X_{s→1}(x_s) = X_{r→1}(x_r),   s < r on the same line
 //! ```
 //!
-//! The Eulerian one, by which mean flows learn, follows from d/ds [x_s + (t − s) û] = 0 along the flow. Geng et al. divide
-//! the loss of each row by its size. Where a row has few columns, that size is mostly the row's own noise x₁ − x₀, and
-//! the weights would bias the mean: here all rows count the same.
+//! The Eulerian one, by which mean flows learn, follows from d/ds [x_s + (t − s) û] = 0 along the flow. Geng et al.
+//! divide the loss of each row by its size. Where a row has few columns, that size is mostly the row's own noise x₁ −
+//! x₀, and the weights would bias the mean: here all rows count the same.
 //!
 //! # The gradient of the Lagrangian loss
 //!
@@ -39,11 +39,11 @@
 //! ∂/∂p ‖r‖²/d = ∂/∂p (⟨g, û⟩ + ⟨(t − s) g, û̇⟩),   g = 2r/d fixed
 //! ```
 //!
-//! and that is what [`jvp_backward`](crate::nn::SecondOrder::jvp_backward) gives for the gradients g at û and (t − s) g at
-//! û̇. Through a layer y = f(x), ẏ = f′(x) ẋ it goes back as dẋ = f′(x) dẏ and dx = f′(x) dy + f″(x) ẋ dẏ, so the network
-//! has to be smooth: of a ReLU, f″ is nowhere seen. The network is told t as τ(t), and the chain rule puts dτ/dt into the
-//! tangent; x does not move, so there is no Jacobian in x, whatever the columns. The Eulerian loss needs the tangent, also
-//! in x, but as a target alone: no second derivative. The other two need neither.
+//! and that is what [`jvp_backward`](crate::nn::SecondOrder::jvp_backward) gives for the gradients g at û and (t − s)
+//! g at û̇. Through a layer y = f(x), ẏ = f′(x) ẋ it goes back as dẋ = f′(x) dẏ and dx = f′(x) dy + f″(x) ẋ dẏ, so
+//! the network has to be smooth: of a ReLU, f″ is nowhere seen. The network is told t as τ(t), and the chain rule
+//! puts dτ/dt into the tangent; x does not move, so there is no Jacobian in x, whatever the columns. The Eulerian
+//! loss needs the tangent, also in x, but as a target alone: no second derivative. The other two need neither.
 //!
 //! # Example
 //!
@@ -61,9 +61,9 @@
 //! let network = NetworkSpec::mlp([64, 64], Activation::Silu, 2);
 //! let config = FlowMapConfig { network: network.clone(), ..Default::default() };
 //! let mut map = FlowMap::new(config, &mut rng)?;
-//! map.train(&data, &options, &mut rng, &mut Silent)?;
+//! map.train(&data, &options, &mut rng, &mut NoObserver)?;
 //! let mut flow = FlowMatching::new(FlowMatchingConfig { network, ..Default::default() }, &mut rng)?;
-//! flow.train(&data, &options, &mut rng, &mut Silent)?;
+//! flow.train(&data, &options, &mut rng, &mut NoObserver)?;
 //!
 //! let truth = moons.sample(1_000, &mut rng);
 //! let (jump, step) = (map.with_steps(1)?, flow.with_sampler(FlowSteps { method: Method::Euler, steps: 1 })?);
@@ -81,8 +81,8 @@
 //! where the teacher's ODE does. The probability flow of a diffusion is the flow along the line up to a change of scale
 //! and time: z = x_t/√(t² + (1 − t)²) has the noise-to-signal ratio (1 − t)/t, and the velocity is x̂₁ − ε̂.
 //!
-//! **Conditions** work as in a diffusion. Guidance comes in two kinds: [`FlowMapConfig::guidance`] makes its scale an input
-//! of the network, at one evaluation a step ([`FlowMap::with_scale`]), and [`FlowMap::with_guidance`] mixes two
+//! **Conditions** work as in a diffusion. Guidance comes in two kinds: [`FlowMapConfig::guidance`] makes its scale an
+//! input of the network, at one evaluation a step ([`FlowMap::with_scale`]), and [`FlowMap::with_guidance`] mixes two
 //! evaluations of the mean velocity, which is right for short steps alone.
 //!
 //! # What can go wrong
@@ -100,10 +100,10 @@
 //!
 //! # Papers
 //!
-//! Boffi et al. 2024, [Flow map matching](https://arxiv.org/abs/2406.07507) · Boffi et al. 2025, [How to build a consistency
-//! model: learning flow maps via self-distillation](https://arxiv.org/abs/2505.18825) · Geng et al. 2025a, [Mean flows for
-//! one-step generative modeling](https://arxiv.org/abs/2505.13447) · Geng et al. 2025b, [Improved mean
-//! flows](https://arxiv.org/abs/2512.02012) · Frans et al. 2025, [One step diffusion via shortcut
+//! Boffi et al. 2024, [Flow map matching](https://arxiv.org/abs/2406.07507) · Boffi et al. 2025, [How to build a
+//! consistency model: learning flow maps via self-distillation](https://arxiv.org/abs/2505.18825) · Geng et al.
+//! 2025a, [Mean flows for one-step generative modeling](https://arxiv.org/abs/2505.13447) · Geng et al. 2025b,
+//! [Improved mean flows](https://arxiv.org/abs/2512.02012) · Frans et al. 2025, [One step diffusion via shortcut
 //! models](https://arxiv.org/abs/2410.12557) · Salimans & Ho 2022, [Progressive
 //! distillation](https://arxiv.org/abs/2202.00512) · Song et al. 2023, [Consistency
 //! models](https://arxiv.org/abs/2303.01469) · Song & Dhariwal 2024, [Improved techniques for training consistency
@@ -143,8 +143,8 @@ use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 use crate::nn::VectorField;
 
-/// A flow map: one network that jumps from any time of a flow to any later one, so that rows are drawn in as few steps as
-/// wanted.
+/// A flow map: one network that jumps from any time of a flow to any later one, so that rows are drawn in as few
+/// steps as wanted.
 ///
 /// ```
 /// use quadrivium::{worlds::Toy, prelude::*};
@@ -153,10 +153,10 @@ use crate::nn::VectorField;
 /// let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut rng))?;
 /// let options = TrainOptions { steps: 20, ..Default::default() };
 /// let mut teacher = Diffusion::new(DiffusionConfig::default(), &mut rng)?;
-/// teacher.train(&data, &options, &mut rng, &mut Silent)?;
+/// teacher.train(&data, &options, &mut rng, &mut NoObserver)?;
 /// // Its probability flow, in two jumps.
 /// let mut map = FlowMap::distill(&teacher, FlowMapConfig::default(), &mut rng)?;
-/// map.train(&data, &options, &mut rng, &mut Silent)?;
+/// map.train(&data, &options, &mut rng, &mut NoObserver)?;
 /// assert_eq!(map.with_steps(2)?.sample(3, &SampleOptions::default(), &mut rng)?.nfe, 2);
 /// # Ok::<(), quadrivium::Error>(())
 /// ```
@@ -181,13 +181,13 @@ impl FlowMap {
         Self::of(config, net, rng)
     }
 
-    /// The same with a network of your own, of two [`times`](VectorField::times): it outputs the mean velocity of rows
-    /// x_s between the two. The config's `network` and `time_features` mean nothing here. The model cannot be saved to a
-    /// file.
+    /// The same with a network of your own, of two [`times`](VectorField::times): it outputs the mean velocity of
+    /// rows x_s between the two. The config's `network` and `time_features` mean nothing here. The model cannot be
+    /// saved to a file.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the first field out of range, or if the network has other columns,
-    /// times or conditions than the config, and for [`MapObjective::Lagrangian`] if it has no
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range, or if the network has other
+    /// columns, times or conditions than the config, and for [`MapObjective::Lagrangian`] if it has no
     /// [`second_order`](VectorField::second_order) function.
     pub fn with_network(
         config: FlowMapConfig,
@@ -218,13 +218,13 @@ impl FlowMap {
         Ok(FlowMap { config, net, guidance: None, teacher: None, learned })
     }
 
-    /// An untrained model that learns the flow of a teacher, in its units: [`train`](Generative::train) it on the rows
-    /// that the teacher was trained on, or on rows of the teacher. The config's columns, condition, source and pairing are
-    /// replaced by the teacher's.
+    /// An untrained model that learns the flow of a teacher, in its units: [`train`](Generative::train) it on the
+    /// rows that the teacher was trained on, or on rows of the teacher. The config's columns, condition, source and
+    /// pairing are replaced by the teacher's.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the first field out of range, and for a teacher that is not trained,
-    /// that is guided, or that has no prediction without a condition where scales are to be learned.
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range, and for a teacher that is not
+    /// trained, that is guided, or that has no prediction without a condition where scales are to be learned.
     pub fn distill(
         teacher: impl Into<Teacher>,
         config: FlowMapConfig,
@@ -277,12 +277,12 @@ impl FlowMap {
         Ok(FlowMap { config: FlowMapConfig { guidance, ..self.config.clone() }, ..self.clone() })
     }
 
-    /// The same model with [`Guidance`] in two evaluations a step, of mean velocities; its interval is in the time at which
-    /// a jump starts. It has no likelihood. It shares the parameters until one of the two trains on.
+    /// The same model with [`Guidance`] in two evaluations a step, of mean velocities; its interval is in the time at
+    /// which a jump starts. It has no likelihood. It shares the parameters until one of the two trains on.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a field out of range, and for guidance against what the model does not
-    /// know.
+    /// [`Error::Config`](crate::Error::Config) for a field out of range, and for guidance against what the model does
+    /// not know.
     pub fn with_guidance(&self, guidance: Guidance<FlowMap>) -> Result<Self> {
         let alone = self.knows_no_condition() && !self.config.condition.is_none();
         guidance.validate(alone, |weaker| {
@@ -305,9 +305,9 @@ impl FlowMap {
 
 /// A temperature T scales the source rows of a draw, in standard units T·x₀; of a Gaussian source that is N(0, T²I).
 ///
-/// ln p(x) is by the ODE of the velocity û(x, t, t), the density of rows drawn in many steps: as precise as the solver,
-/// whatever the steps. [`LogLikelihood::Unavailable`] for [`MapObjective::Consistency`], which learns no velocity, for a
-/// source of rows, and with guidance in two evaluations.
+/// ln p(x) is by the ODE of the velocity û(x, t, t), the density of rows drawn in many steps: as precise as the
+/// solver, whatever the steps. [`LogLikelihood::Unavailable`] for [`MapObjective::Consistency`], which learns no
+/// velocity, for a source of rows, and with guidance in two evaluations.
 impl Paradigm for FlowMap {
     type Workspace = Workspace;
 

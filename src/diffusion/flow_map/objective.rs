@@ -229,8 +229,8 @@ impl<F: Real> MapLoss<'_, F> {
 
     /// The loss of a prediction y whose residual is given, over a jump, and the factor of the residual in its gradient.
     ///
-    /// Squares ‖r‖²/d, or for consistency, with Δ = (1 − s) r, (√(‖Δ‖² + κ²) − κ)/(t′ − s), where t′ is the later time of
-    /// its target: the pseudo-Huber loss (Song & Dhariwal 2024), with κ = 0.01 √d.
+    /// Squares ‖r‖²/d, or for consistency, with Δ = (1 − s) r, (√(‖Δ‖² + κ²) − κ)/(t′ − s), where t′ is the later
+    /// time of its target: the pseudo-Huber loss (Song & Dhariwal 2024), with κ = 0.01 √d.
     fn price(&self, square: f64, span: Span, via: f64) -> (f64, f64) {
         let d = self.net.dim() as f64;
         match self.objective {
@@ -246,8 +246,8 @@ impl<F: Real> MapLoss<'_, F> {
 
     /// With `target` fixed, the losses on and off the diagonal and their gradient.
     ///
-    /// The prediction is û itself, or for a Lagrangian û + (t − s) û̇ with û̇ = ∂û/∂t, the velocity ∂_t X of the map X =
-    /// x + (t − s) û. A gradient g of it is g of û and (t − s) g of û̇, which `jvp_backward` takes back to p.
+    /// The prediction is û itself, or for a Lagrangian û + (t − s) û̇ with û̇ = ∂û/∂t, the velocity ∂_t X of the map
+    /// X = x + (t − s) û. A gradient g of it is g of û and (t − s) g of û̇, which `jvp_backward` takes back to p.
     fn regress(
         &self,
         w: Weights<F>,
@@ -383,8 +383,8 @@ impl<F: Real> Loss<F> for MapLoss<'_, F> {
         self.net.transpose(p, t);
     }
 
-    /// Times in even combs with a random shift, which leave no gap, as of a flow matching. The jumps are uniform over the
-    /// triangle 0 ≤ s ≤ t ≤ 1; those of consistency go to 1.
+    /// Times in even combs with a random shift, which leave no gap, as of a flow matching. The jumps are uniform over
+    /// the triangle 0 ≤ s ≤ t ≤ 1; those of consistency go to 1.
     fn draw(&self, rows: usize, c: &[F], progress: Progress, rng: &mut Rng, drawn: &mut Drawn<F>) {
         let Drawn { on_diagonal, spans, via, ends, c: left, given, row } = drawn;
         let share = if let MapObjective::Consistency { .. } = self.objective { 0.0 } else { self.diagonal };
@@ -441,8 +441,8 @@ impl<F: Real> Loss<F> for MapLoss<'_, F> {
     }
 }
 
-/// The later time with whose end that of time s is compared: of the noise share ν = 1 − s, max(0, 1 − n(ν)/2^(stage + 1))
-/// is left, n(ν) = 1 + 8/(1 + e^ν) (Geng et al. 2025, in ν for their t). In the first stage it is the data's end.
+/// The later time with whose end that of time s is compared: of the noise share ν = 1 − s, max(0, 1 − n(ν)/2^(stage +
+/// 1)) is left, n(ν) = 1 + 8/(1 + e^ν) (Geng et al. 2025, in ν for their t). In the first stage it is the data's end.
 fn later(s: f64, stages: usize, progress: Progress) -> f64 {
     let stage = progress.step * stages / progress.steps.max(1);
     let nu = 1.0 - s;

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::model::file::{Persist, Stored, Tensor, encode};
 
 /// The config in a file has no `source`: it is Gaussian. Saving any other is an
-/// [`Error::Format`](crate::Error::Format). A teacher stays behind: a distilled model that is loaded trains on from the
-/// data alone.
+/// [`FileError::Format`](crate::error::FileError::Format). A teacher stays behind: a distilled model that is loaded
+/// trains on from the data alone.
 impl Persist for FlowMap {
     fn kind() -> &'static str {
         "flow_map"

@@ -26,8 +26,8 @@ impl FlowMap {
     /// without a velocity, of [`MapObjective::Consistency`], takes them in one jump, whatever its steps.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) for a wrong number of columns,
-    /// [`Error::NonFinite`](crate::Error::NonFinite) for a NaN or an infinity,
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity,
     /// [`Error::Condition`](crate::Error::Condition) of a model that was trained with conditions alone.
     pub fn transport(&self, x0: ArrayView2<f32>) -> Result<Array2<f32>> {
         let c = unconditional(self)?;
@@ -129,8 +129,8 @@ impl FlowMap {
         spent
     }
 
-    /// Conditions as the network takes them: where scales are learned, with 1 − 1/w behind each, and 0 behind zeros, which
-    /// are no condition.
+    /// Conditions as the network takes them: where scales are learned, with 1 − 1/w behind each, and 0 behind zeros,
+    /// which are no condition.
     pub(super) fn with_scale_column<'a>(&self, c: &'a [f32], extended: &'a mut Vec<f32>) -> &'a [f32] {
         let Some(guidance) = self.config.guidance else { return c };
         extended.clear();

@@ -10,17 +10,19 @@ use crate::model::file::{Persist, Stored, Tensor, encode};
 /// That a file can hold a source.
 ///
 /// # Errors
-/// [`Error::Format`] for any but a Gaussian one.
+/// [`FileError::Format`] for any but a Gaussian one.
 pub(in crate::diffusion) fn check_source(source: &Source) -> Result<()> {
     let found = match source {
         Source::Gaussian => return Ok(()),
         Source::Toy(_) => "a toy distribution",
         Source::Rows(_) => "rows",
     };
-    Err(Error::Format { what: format!("a flow from {found}: only a Gaussian source can be saved") })
+    Err(Error::File(FileError::Format {
+        what: format!("a flow from {found}: only a Gaussian source can be saved"),
+    }))
 }
 
-/// The config in a file has no `source`: it is Gaussian. Saving any other is an [`Error::Format`].
+/// The config in a file has no `source`: it is Gaussian. Saving any other is an [`FileError::Format`].
 impl Persist for FlowMatching {
     fn kind() -> &'static str {
         "flow_matching"

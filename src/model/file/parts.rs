@@ -47,8 +47,8 @@ pub(crate) struct Composition<C> {
 
 impl<C: DeserializeOwned> Composition<C> {
     /// # Errors
-    /// [`FileError::Format`](crate::error::FileError::Format) for a file of another kind, a damaged one, tensors that belong to no part
-    /// and parts too deep within each other.
+    /// [`FileError::Format`](crate::error::FileError::Format) for a file of another kind, a damaged one, tensors that
+    /// belong to no part and parts too deep within each other.
     pub fn read(stored: &Stored, kind: &str) -> Result<Self> {
         let deepest = depth(stored.model.get());
         if deepest > DEEPEST {

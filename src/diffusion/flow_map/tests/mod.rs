@@ -54,7 +54,7 @@ fn carried(span: Span, x: &[f32]) -> [f64; 2] {
 fn trained(mut model: FlowMap, steps: usize) -> FlowMap {
     let options = TrainOptions { steps, ..Default::default() };
     let data = Dataset::new(correlated(5_000, 1)).unwrap();
-    model.train(&data, &options, &mut seeded(3), &mut Silent).unwrap();
+    model.train(&data, &options, &mut seeded(3), &mut NoObserver).unwrap();
     model
 }
 
@@ -97,10 +97,10 @@ fn flow_map_is_distilled_from_either_teacher() {
     let network = || NetworkSpec::mlp([32, 32], Activation::Silu, 0);
     let config = DiffusionConfig { network: network(), whiten: false, ..Default::default() };
     let mut diffusion = Diffusion::new(config, &mut seeded(0)).unwrap();
-    diffusion.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
+    diffusion.train(&data, &options, &mut seeded(1), &mut NoObserver).unwrap();
     let config = FlowMatchingConfig { network: network(), whiten: false, ..Default::default() };
     let mut matching = FlowMatching::new(config, &mut seeded(0)).unwrap();
-    matching.train(&data, &options, &mut seeded(1), &mut Silent).unwrap();
+    matching.train(&data, &options, &mut seeded(1), &mut NoObserver).unwrap();
     for teacher in [Teacher::from(&diffusion), Teacher::from(&matching)] {
         for objective in
             [MapObjective::Lagrangian, MapObjective::Eulerian, MapObjective::Consistency { stages: 6 }]
@@ -113,8 +113,9 @@ fn flow_map_is_distilled_from_either_teacher() {
     }
 }
 
-/// Its velocity on the straight line is that of the flow matching of the same data: of N(0, 1) from N(0, 1) the mean of
-/// x₁ − x₀ at x_t = x is (2t − 1) x/(t² + (1 − t)²), which an untrained diffusion, whose rows are standard normal, knows.
+/// Its velocity on the straight line is that of the flow matching of the same data: of N(0, 1) from N(0, 1) the mean
+/// of x₁ − x₀ at x_t = x is (2t − 1) x/(t² + (1 − t)²), which an untrained diffusion, whose rows are standard normal,
+/// knows.
 #[test]
 fn diffusion_teaches_the_velocity_of_the_line() {
     let config = DiffusionConfig { whiten: false, ..Default::default() };
@@ -162,7 +163,7 @@ fn learned_guidance_is_the_guided_velocity() {
     };
     let mut model = FlowMap::new(config, &mut seeded(2)).unwrap();
     let options = TrainOptions { steps: 1500, ..Default::default() };
-    model.train(&ring.data(), &options, &mut seeded(3), &mut Silent).unwrap();
+    model.train(&ring.data(), &options, &mut seeded(3), &mut NoObserver).unwrap();
     let guided = model.with_scale(3.0).unwrap();
     assert_eq!((guided.card().nfe, guided.card().name.as_ref()), (3, "Lagrangian map-3, w = 3"));
     let twice = model.with_guidance(Guidance { scale: 3.0, ..Default::default() }).unwrap();
@@ -234,7 +235,12 @@ fn flow_map_options_out_of_range_name_their_field() {
     assert!(matches!(distilled, Err(Error::Config { field: "Teacher", .. })));
     let mut other = untrained.clone();
     other
-        .train(&moons(100, 0), &TrainOptions { steps: 1, ..Default::default() }, &mut seeded(0), &mut Silent)
+        .train(
+            &moons(100, 0),
+            &TrainOptions { steps: 1, ..Default::default() },
+            &mut seeded(0),
+            &mut NoObserver,
+        )
         .unwrap();
     assert!(FlowMap::distill(&other, base(), &mut seeded(0)).is_ok());
 }

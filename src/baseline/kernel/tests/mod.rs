@@ -1,3 +1,4 @@
+mod adaptive;
 mod conditional;
 
 use std::f64::consts::TAU;

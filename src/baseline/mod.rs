@@ -7,8 +7,8 @@
 //!
 //! | model | p(x) | fitted by |
 //! | --- | --- | --- |
-//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | expectation–maximization from several starts; the number of components, and what their covariances share, by BIC |
-//! | [`KernelDensity`] | (1/n) Σⱼ N(x; xⱼ, H), H = h² Σ | a rule, or the leave-one-out likelihood, for h |
+//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | expectation–maximization from several starts; the number of components, and what their covariances share, by BIC or cross-validation |
+//! | [`KernelDensity`] | (1/n) Σⱼ N(x; xⱼ, Hⱼ), Hⱼ = h² λⱼ² Σ | a rule, or the likelihood of rows left out, for h, and λⱼ = 1 or by the nearest rows |
 //!
 //! wₖ, μₖ, Σₖ are the weight, mean and covariance of component k; xⱼ are the n training rows, Σ their
 //! covariance, h the bandwidth.
@@ -49,7 +49,7 @@
 //! - **One width for all places** is too wide for a peak and too narrow for a tail, and the rules are too
 //!   wide for everything with more than one mode. *See*: training rows that score far better than held-out ones
 //!   (too narrow), or held-out rows that score far better with half the width (too wide). *Change*:
-//!   [`Bandwidth::CrossValidated`].
+//!   [`Bandwidth::CrossValidated`], or [`Bandwidth::Adaptive`], whose kernels are wide where rows are sparse.
 //! - **The curse of dimension.** A kernel density's error falls as n^(−4/(d + 4)), d columns: each more
 //!   wants many times the rows.
 //! - **Repeated rows.** Cross-validation narrows the kernels without end, and a component on one repeated

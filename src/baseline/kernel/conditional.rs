@@ -85,7 +85,8 @@ impl KernelDensity {
     fn weights(&self, y: &[f64], running: &mut Vec<f64>) {
         let s = 0.5 / (self.bandwidth * self.bandwidth);
         let kernels = &self.given[0];
-        let square = |j| y.iter().zip(kernels.row(j)).map(|(y, kernel)| (y - kernel).powi(2)).sum::<f64>();
+        let square =
+            |j| y.iter().zip(kernels.lanes.row(j)).map(|(y, kernel)| (y - kernel).powi(2)).sum::<f64>();
         running.clear();
         running.extend((0..kernels.rows()).map(square));
         let nearest = running.iter().copied().fold(f64::INFINITY, f64::min);
@@ -148,10 +149,13 @@ impl DrawTile for Conditioned<'_> {
                     };
                     let target = rng.random::<f64>() * running.last().expect("at least one kernel");
                     let j = running.partition_point(|sum| *sum <= target).min(running.len() - 1);
-                    z.extend(self.y(row).iter().zip(model.given[0].row(j)).map(|(y, kernel)| y - kernel));
+                    z.extend(
+                        self.y(row).iter().zip(model.given[0].lanes.row(j)).map(|(y, kernel)| y - kernel),
+                    );
                     j
                 }
             };
+            let scale = scale * model.width(kernel);
             z.extend((0..x.len()).map(|_| scale * f64::normal(&mut rng)));
             let (numbers, width) = (z.len() - x.len(), z.len());
             for (i, x) in x.iter_mut().enumerate() {

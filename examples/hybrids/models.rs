@@ -8,7 +8,7 @@ use quadrivium::ndarray::{Array1, s};
 use quadrivium::numeric::rng::{Rng, Streams};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
-use quadrivium::{AdversarialLoss, ConditionKind};
+use quadrivium::{Activation, AdversarialLoss, ConditionKind, DecoderVariance, NetworkSpec};
 
 use crate::cells::{Cell, Part, cell};
 use crate::world::World;
@@ -32,7 +32,7 @@ fn most_steps(kind: Kind, dim: usize) -> usize {
 }
 
 /// Scales of guidance at which a latent diffusion is asked for its class.
-const GUIDED: [f64; 4] = [1.5, 2.0, 3.0, 4.0];
+const GUIDED: [f64; 4] = [2.0, 3.0, 4.0, 6.0];
 
 /// Test rows of a gain.
 const GAINED: usize = 150;
@@ -57,6 +57,12 @@ impl Workshop<'_> {
         Ok(recipe)
     }
 
+    /// So many steps on all rows.
+    fn to_the_end(&self, options: TrainOptions, steps: usize) -> TrainOptions {
+        let steps = if self.quick { options.steps } else { steps };
+        TrainOptions { steps, validation: 0.0, patience: None, ..options }
+    }
+
     fn rng(&self, index: u64) -> Rng {
         self.streams.stream(index)
     }
@@ -75,6 +81,15 @@ impl Workshop<'_> {
         let mut recipe = self.recipe(Kind::Vae, self.world.train.dim(), ConditionKind::None)?;
         let ModelConfig::Vae(config) = &mut recipe.config else { unreachable!("a VAE's recipe") };
         config.latent_dim = self.latent_dim();
+        if self.world.toy.is_none() {
+            // A recipe holds few rows to one Gaussian, which does not tell a digit from another; a codec has to, and
+            // what it leaves of N(0, I) is the prior's to learn.
+            let network = NetworkSpec::mlp([128, 128], Activation::Silu, 0);
+            (config.encoder, config.decoder, config.beta) = (network.clone(), network, 0.1);
+            config.decoder_variance = DecoderVariance::Shared;
+            (config.optimizer.lr, config.optimizer.weight_decay) = (2e-3, 0.01);
+            recipe.options = self.to_the_end(recipe.options, 1_500);
+        }
         let start = Instant::now();
         let mut vae = Vae::new(config.clone(), &mut self.rng(1))?;
         vae.train(&self.bare()?, &recipe.options, &mut self.rng(2), &mut NoObserver)?;
@@ -92,8 +107,13 @@ impl Workshop<'_> {
 
     fn diffusion(&self, dim: usize) -> Result<(Diffusion, TrainOptions)> {
         let recipe = self.recipe(Kind::Diffusion, dim, self.world.kind())?;
-        let ModelConfig::Diffusion(config) = recipe.config else { unreachable!("a diffusion's recipe") };
-        Ok((Diffusion::new(config, &mut self.rng(5))?, recipe.options))
+        let ModelConfig::Diffusion(mut config) = recipe.config else { unreachable!("a diffusion's recipe") };
+        let mut options = recipe.options;
+        if self.world.toy.is_none() {
+            config.optimizer.weight_decay = 0.006;
+            options = self.to_the_end(options, 4_000);
+        }
+        Ok((Diffusion::new(config, &mut self.rng(5))?, options))
     }
 
     /// How latents are drawn: of few rows often, so that they are not learned by heart.

@@ -57,11 +57,14 @@ struct Figure {
     reference: f64,
 }
 
+/// A part of the measurements.
+type Part = fn(Size) -> Result<Vec<Figure>>;
+
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     let (steps, rows) = if args.quick { (200, 2_000) } else { (args.steps, 200_000) };
     let size = Size { steps, rows, seed: args.seed };
-    let parts: [(&str, fn(Size) -> Result<Vec<Figure>>); 3] =
+    let parts: [(&str, Part); 3] =
         [("checkerboard", checkerboard), ("teacher", teacher), ("transport", transport)];
     let mut figures = Vec::new();
     for (name, part) in parts {

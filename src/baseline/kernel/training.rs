@@ -4,7 +4,7 @@ use ndarray::{Array2, Axis, s};
 use rand::RngCore;
 
 use super::objective::{CrossValidation, REFINEMENTS, TRIALS, scott, silverman};
-use super::widths::{self, EXPONENTS};
+use super::widths::{self, Best, EXPONENTS};
 use super::{Bandwidth, Conditioned, KernelDensity, Sphere};
 use crate::baseline::{by_class, covariance, joined, numbers};
 use crate::engine::{self, Standardizer};
@@ -112,8 +112,8 @@ impl KernelDensity {
                 None
             };
             let (nll, fitted, go_on) = match found {
-                Some((nll, h, exponent, go_on)) => {
-                    (nll, KernelDensity { bandwidth: h, ..on(sphere, exponent)? }, go_on)
+                Some(Best { nll, bandwidth, exponent, go_on }) => {
+                    (nll, KernelDensity { bandwidth, ..on(sphere, exponent)? }, go_on)
                 }
                 // The rows of a fold may span too few dimensions for a covariance, where all rows do not.
                 None if adaptive && shape == Shape::Covariance => {

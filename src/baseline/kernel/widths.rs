@@ -109,16 +109,26 @@ impl Fold {
     }
 }
 
+/// The best widths of a shape of kernels.
+pub(super) struct Best {
+    /// On the rows left out.
+    pub(super) nll: f64,
+    /// For all rows in place of a fold's.
+    pub(super) bandwidth: f64,
+    pub(super) exponent: f64,
+    /// Whether the training goes on.
+    pub(super) go_on: ControlFlow<()>,
+}
+
 /// The widths of a shape of kernels, tried on the folds: `observe` as for
-/// [`minimize`](CrossValidation::minimize). The least NLL with its h, for `rows` rows in place of a fold's, and a, and
-/// whether to go on; `None` where the rows span too few dimensions.
+/// [`minimize`](CrossValidation::minimize). A fold's rows stand for `rows`; `None` where the rows span too few dimensions.
 pub(super) fn minimize(
     config: &KernelDensityConfig,
     shape: Shape,
     folds: &[Fold],
     rows: usize,
     mut observe: impl FnMut(f64, f64) -> ControlFlow<()>,
-) -> Result<Option<(f64, f64, f64, ControlFlow<()>)>> {
+) -> Result<Option<Best>> {
     let mut best: Option<(f64, f64, f64)> = None;
     let mut go_on = ControlFlow::Continue(());
     for exponent in EXPONENTS {
@@ -140,5 +150,5 @@ pub(super) fn minimize(
     // Kernels on more rows are narrower, as Scott's rule has it.
     let of_a_fold = rows - rows / folds.len();
     let narrower = scott(rows, config.dim) / scott(of_a_fold.max(1), config.dim);
-    Ok(Some((nll, h * narrower, exponent, go_on)))
+    Ok(Some(Best { nll, bandwidth: h * narrower, exponent, go_on }))
 }

@@ -97,10 +97,12 @@
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, diffusion as an SDE and its probability-flow ODE; guidance |
 //! | [`diffusion::matching`] | flow matching: continuous flows from any source, with optimal-transport pairings |
+//! | [`diffusion::flow_map`] | flow maps: jumps along a flow in one step or a few, learned or distilled; consistency models |
 //! | [`diffusion::ladder`] | score models: sliced and denoising score matching, annealed Langevin dynamics |
 //! | [`energy`] | energy-based models, trained by chains or denoising |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
 //! | [`baseline`] | what a network has to beat: Gaussian mixture, kernel density |
+//! | [`hybrid`] | compositions: a prior of any paradigm in the latents of a VAE, a PCA or a flow |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions; networks of your own |
 //! | [`engine`] | data and training: datasets, units, losses, the sharded loop, Adam, checkpoints |
 //! | [`worlds`] | distributions whose density is known |
@@ -148,11 +150,11 @@ pub mod error;
 ///
 /// ## Items on this page
 ///
-/// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMatching`], [`EnergyModel`],
-/// [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a [`Card`].
-/// [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`], [`tables::Table`],
-/// [`observe::Interrupt`], [`observe::JsonLines`], [`engine::Loss`], [`engine::fit()`], [`nn::Network`],
-/// [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] also appear.
+/// The model types [`Autoregressive`], [`Vae`], [`Gan`], [`Diffusion`], [`Flow`], [`FlowMap`], [`FlowMatching`],
+/// [`EnergyModel`], [`ScoreModel`], [`GaussianMixture`] and [`KernelDensity`] implement [`Generative`] and have a
+/// [`Card`]. [`TrainOptions`], [`Observer`], [`LogLikelihood`], [`metrics::ModeReport`], [`metrics::Floor`],
+/// [`tables::Table`], [`observe::Interrupt`], [`observe::JsonLines`], [`engine::Loss`], [`engine::fit()`],
+/// [`nn::Network`], [`nn::Sequential`], [`diffusion::NoisePredictor`] and [`Error`] also appear.
 pub mod faq {}
 #[doc = include_str!("../docs/RESULTS.md")]
 ///
@@ -161,6 +163,7 @@ pub mod faq {}
 pub mod results {}
 pub mod file;
 pub mod flow;
+pub mod hybrid;
 pub mod latent;
 pub mod map;
 pub mod metrics;
@@ -185,8 +188,8 @@ pub use baseline::{
     KernelDensityConfig,
 };
 pub use diffusion::{
-    Diffusion, DiffusionConfig, FlowMatching, FlowMatchingConfig, Pairing, Sampler, Schedule, ScoreConfig,
-    ScoreModel, ScoreTraining, Sde, Source,
+    Diffusion, DiffusionConfig, FlowMap, FlowMapConfig, FlowMatching, FlowMatchingConfig, MapObjective,
+    Pairing, Sampler, Schedule, ScoreConfig, ScoreModel, ScoreTraining, Sde, Source,
 };
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining};
 pub use engine::OptimizerConfig;
@@ -230,10 +233,10 @@ pub use model as generative;
 pub mod prelude {
     pub use crate::{
         Autoregressive, AutoregressiveConfig, Condition, Dataset, Diffusion, DiffusionConfig, Distribution,
-        EnergyConfig, EnergyModel, Flow, FlowConfig, FlowMatching, FlowMatchingConfig, Gan, GanConfig,
-        GaussianMixture, GaussianMixtureConfig, Generative, KernelDensity, KernelDensityConfig,
-        LikelihoodOptions, LogLikelihood, NoObserver, Result, SampleOptions, ScoreConfig, ScoreModel,
-        TrainOptions, Vae, VaeConfig,
+        EnergyConfig, EnergyModel, Flow, FlowConfig, FlowMap, FlowMapConfig, FlowMatching,
+        FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative,
+        KernelDensity, KernelDensityConfig, LikelihoodOptions, LogLikelihood, NoObserver, Result,
+        SampleOptions, ScoreConfig, ScoreModel, TrainOptions, Vae, VaeConfig,
     };
 }
 

@@ -1,5 +1,6 @@
 //! Steps do not allocate: a training and a sampler ask for memory as often for many steps as for few.
 
+use quadrivium::MapObjective;
 use quadrivium::diffusion::Method;
 use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::energy::{Acceptance, Langevin};
@@ -54,6 +55,10 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(ScoreModel::new(score(ScoreTraining::Denoising), rng).unwrap()),
         Box::new(ScoreModel::new(score(ScoreTraining::Sliced), rng).unwrap()),
         Box::new(FlowMatching::new(FlowMatchingConfig { coupling, ..Default::default() }, rng).unwrap()),
+        Box::new(map(MapObjective::Lagrangian)),
+        Box::new(map(MapObjective::Eulerian)),
+        Box::new(map(MapObjective::Progressive)),
+        Box::new(map(MapObjective::Consistency { stages: 3 })),
     ]
 }
 
@@ -69,6 +74,10 @@ fn training_steps_do_not_allocate() {
             })
         });
     }
+}
+
+fn map(objective: MapObjective) -> FlowMap {
+    FlowMap::new(FlowMapConfig { objective, ..Default::default() }, &mut seeded(0)).unwrap()
 }
 
 /// Allocations of drawing rows with models of so many steps, which `make` makes.
@@ -103,6 +112,9 @@ fn sampling_steps_do_not_allocate() {
             let sampler = FlowSteps { method, steps };
             FlowMatching::new(FlowMatchingConfig { sampler, ..Default::default() }, &mut seeded(0))
         });
+    }
+    for objective in [MapObjective::Lagrangian, MapObjective::Consistency { stages: 3 }] {
+        assert_draws_are_free("flow map", |steps| map(objective).with_steps(steps));
     }
     for acceptance in [Acceptance::Always, Acceptance::Metropolis] {
         assert_draws_are_free("Langevin", |steps| {

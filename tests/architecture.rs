@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["worlds", "tables"],
     &["metrics", "observe"],
     &["adversarial", "autoregressive", "baseline", "diffusion", "energy", "flow", "latent"],
+    &["hybrid"],
     &["persist"],
     &["recipe", "report"],
 ];

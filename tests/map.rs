@@ -15,23 +15,23 @@ macro_rules! all {
     }};
 }
 
-fn paradigms() -> [Paradigm; 8] {
-    all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy, Baseline, OffTheMap)
+fn paradigms() -> [Paradigm; 9] {
+    all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy, Baseline, Hybrid, OffTheMap)
 }
 
-fn objectives() -> [Objective; 14] {
+fn objectives() -> [Objective; 19] {
     all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, Relativistic, WassersteinGp,
-        NoisePrediction, FlowMatching, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence,
-        ExpectationMaximization, KernelSmoothing, OffTheMap)
+        NoisePrediction, FlowMatching, FlowMap, Consistency, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence,
+        ExpectationMaximization, KernelSmoothing, PrincipalComponents, Staged, OffTheMap)
 }
 
-fn divergences() -> [Divergence; 9] {
+fn divergences() -> [Divergence; 10] {
     all!(Divergence: ForwardKl, ForwardKlBound, JensenShannon, ReverseKlLessJs, Relativistic, Wasserstein1, Fisher,
         FisherAtOneLevel, Wasserstein2Bound, OffTheMap)
 }
 
-fn latency_laws() -> [LatencyLaw; 3] {
-    all!(LatencyLaw: Constant, LinearInDim, LinearInSteps)
+fn latency_laws() -> [LatencyLaw; 4] {
+    all!(LatencyLaw: Constant, LinearInDim, LinearInSteps, LinearInDimAndSteps)
 }
 
 fn failure_modes() -> [FailureMode; 13] {
@@ -45,14 +45,15 @@ fn likelihood_kinds() -> [LikelihoodKind; 6] {
 }
 
 /// One of each, with numbers that differ, and a second diffusion with few steps.
-fn samplings() -> [Sampling; 8] {
+fn samplings() -> [Sampling; 9] {
     let whole = |s: Sampling| match s {
         Sampling::Sequential { .. }
         | Sampling::OnePass
         | Sampling::Denoising { .. }
         | Sampling::Flowing { .. }
         | Sampling::Langevin { .. }
-        | Sampling::AnnealedLangevin { .. } => s,
+        | Sampling::AnnealedLangevin { .. }
+        | Sampling::Staged { .. } => s,
     };
     [
         Sampling::Sequential { dim: 7 },
@@ -63,6 +64,7 @@ fn samplings() -> [Sampling; 8] {
         Sampling::Flowing { steps: 4 },
         Sampling::Langevin { steps: 60 },
         Sampling::AnnealedLangevin { steps: 101 },
+        Sampling::Staged { evaluations: 51 },
     ]
     .map(whole)
 }
@@ -74,7 +76,7 @@ fn each_method_stands_where_the_field_puts_it() {
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
-    let methods: [(O, S, P, D, K, L, F); 19] = [
+    let methods: [(O, S, P, D, K, L, F); 24] = [
         (
             O::ChainRuleNll,
             Sequential { dim: 7 },
@@ -178,6 +180,42 @@ fn each_method_stands_where_the_field_puts_it() {
             F::DiscretizationError,
         ),
         (
+            O::FlowMap,
+            Flowing { steps: 100 },
+            P::Flow,
+            D::Wasserstein2Bound,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::DiscretizationError,
+        ),
+        (
+            O::FlowMap,
+            Flowing { steps: 4 },
+            P::Flow,
+            D::Wasserstein2Bound,
+            K::OdeEstimate,
+            L::LinearInSteps,
+            F::DiscretizationError,
+        ),
+        (
+            O::Consistency,
+            Flowing { steps: 100 },
+            P::Flow,
+            D::OffTheMap,
+            K::Unavailable,
+            L::LinearInSteps,
+            F::DiscretizationError,
+        ),
+        (
+            O::Consistency,
+            Flowing { steps: 4 },
+            P::Flow,
+            D::OffTheMap,
+            K::Unavailable,
+            L::LinearInSteps,
+            F::DiscretizationError,
+        ),
+        (
             O::ScoreMatching,
             Langevin { steps: 60 },
             P::Energy,
@@ -264,16 +302,19 @@ fn losses_have_units() {
 fn every_paradigm_objective_and_prediction_is_on_the_map() {
     let pairs = objectives().into_iter().flat_map(|o| samplings().map(|s| (o, s)));
     let places: Vec<_> = pairs.filter_map(|(o, s)| Some((o, s, place(o, s)?))).collect();
-    for objective in objectives().into_iter().filter(|o| *o != Objective::OffTheMap) {
+    for objective in
+        objectives().into_iter().filter(|o| !matches!(o, Objective::Staged | Objective::OffTheMap))
+    {
         assert!(places.iter().any(|p| p.0 == objective), "{objective}");
     }
-    for paradigm in paradigms().into_iter().filter(|p| *p != Paradigm::OffTheMap) {
+    for paradigm in paradigms().into_iter().filter(|p| !matches!(p, Paradigm::Hybrid | Paradigm::OffTheMap)) {
         assert!(places.iter().any(|p| p.2.paradigm == paradigm), "{paradigm}");
     }
     for divergence in divergences().into_iter().filter(|d| *d != Divergence::OffTheMap) {
         assert!(places.iter().any(|p| p.2.divergence == divergence), "{divergence}");
     }
-    for latency in latency_laws() {
+    // A composition has no place of its own.
+    for latency in latency_laws().into_iter().filter(|law| *law != LatencyLaw::LinearInDimAndSteps) {
         assert!(places.iter().any(|p| p.2.latency == latency), "{latency}");
     }
     for failure in failure_modes() {
@@ -296,6 +337,30 @@ fn every_paradigm_objective_and_prediction_is_on_the_map() {
             (law, _) => panic!("{law} for {sampling}"),
         };
         assert_eq!(sampling.nfe(), expected, "{objective}, {sampling}");
+    }
+}
+
+#[test]
+fn latency_laws_add_up_to_what_grows_with_either() {
+    use LatencyLaw::*;
+    for law in latency_laws() {
+        assert_eq!((law + law, law + Constant, Constant + law), (law, law, law));
+        assert_eq!(law + LinearInDimAndSteps, LinearInDimAndSteps);
+    }
+    assert_eq!(
+        (LinearInDim + LinearInSteps, LinearInSteps + LinearInDim),
+        (LinearInDimAndSteps, LinearInDimAndSteps)
+    );
+}
+
+#[test]
+fn weaker_kind_of_likelihood_wins_in_a_sum() {
+    use LikelihoodKind::*;
+    let order = [Exact, OdeEstimate, Estimate, LowerBound, Unnormalized, Unavailable];
+    for (i, a) in order.into_iter().enumerate() {
+        for (j, b) in order.into_iter().enumerate() {
+            assert_eq!(a.weaker(b), order[i.max(j)], "{a} and {b}");
+        }
     }
 }
 

@@ -54,6 +54,7 @@ fn models() -> Vec<Box<dyn Persist>> {
         ..Default::default()
     };
     let coupling = Pairing::OptimalTransport { rows: 16 };
+    let map = FlowMapConfig { network: NetworkSpec::mlp([6, 6], Activation::Silu, 4), ..Default::default() };
     let matching = FlowMatchingConfig {
         network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
         coupling,
@@ -97,6 +98,7 @@ fn models() -> Vec<Box<dyn Persist>> {
             )
             .unwrap(),
         ),
+        Box::new(FlowMap::new(map, rng).unwrap()),
         Box::new(FlowMatching::new(matching, rng).unwrap()),
         Box::new(GaussianMixture::new(mixture).unwrap()),
         Box::new(KernelDensity::new(KernelDensityConfig::default()).unwrap()),

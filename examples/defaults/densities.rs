@@ -46,7 +46,9 @@ fn independent(
 }
 
 pub fn all() -> Vec<Density> {
-    vec![banana(), laplace(), student(), annulus(), mixture(), chain(), incomes(), edged()]
+    let chains = [chain("chain10", 10), chain("chain16", 16), chain("chain30", 30)];
+    let others = [banana(), laplace(), student(), annulus(), mixture(), incomes(), edged()];
+    others.into_iter().chain(chains).collect()
 }
 
 /// x₂ about the square of x₁.
@@ -159,12 +161,12 @@ fn mixture() -> Density {
     }
 }
 
-/// x_i = 0.9 x_{i−1} + noise, sixteen columns of variance 1.
-fn chain() -> Density {
+/// x_i = 0.9 x_{i−1} + noise, columns of variance 1.
+fn chain(name: &'static str, dim: usize) -> Density {
     let sd = (1f64 - 0.81).sqrt();
     Density {
-        name: "chain16",
-        dim: 16,
+        name,
+        dim,
         draw: Box::new(move |rng, x| {
             x[0] = normal(rng);
             for i in 1..x.len() {

@@ -17,6 +17,7 @@ fuzz_target!(|text: &str| -> Corpus {
         "diffusion" => check::<DiffusionConfig, _>(json, |c| c.validate(), |c| Diffusion::new(c, rng)),
         "energy" => check::<EnergyConfig, _>(json, |c| c.validate(), |c| EnergyModel::new(c, rng)),
         "flow" => check::<FlowConfig, _>(json, |c| c.validate(), |c| Flow::new(c, rng)),
+        "flow_map" => check::<FlowMapConfig, _>(json, |c| c.validate(), |c| FlowMap::new(c, rng)),
         "flow_matching" => {
             check::<FlowMatchingConfig, _>(json, |c| c.validate(), |c| FlowMatching::new(c, rng))
         }

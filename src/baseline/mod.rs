@@ -7,8 +7,8 @@
 //!
 //! | model | p(x) | fitted by |
 //! | --- | --- | --- |
-//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | expectation–maximization from several starts; the number of components, and what their covariances share, by BIC |
-//! | [`KernelDensity`] | (1/n) Σⱼ N(x; xⱼ, H), H = h² Σ | a rule, or the leave-one-out likelihood, for h |
+//! | [`GaussianMixture`] | Σₖ wₖ N(x; μₖ, Σₖ) | expectation–maximization from several starts; the number of components, and what their covariances share, by BIC or cross-validation |
+//! | [`KernelDensity`] | (1/n) Σⱼ N(x; xⱼ, Hⱼ), Hⱼ = h² λⱼ² Σ | a rule, or the likelihood of rows left out, for h, and λⱼ = 1 or by the nearest rows |
 //!
 //! wₖ, μₖ, Σₖ are the weight, mean and covariance of component k; xⱼ are the n training rows, Σ their
 //! covariance, h the bandwidth.
@@ -49,7 +49,7 @@
 //! - **One width for all places** is too wide for a peak and too narrow for a tail, and the rules are too
 //!   wide for everything with more than one mode. *See*: training rows that score far better than held-out ones
 //!   (too narrow), or held-out rows that score far better with half the width (too wide). *Change*:
-//!   [`Bandwidth::CrossValidated`].
+//!   [`Bandwidth::CrossValidated`], or [`Bandwidth::Adaptive`], whose kernels are wide where rows are sparse.
 //! - **The curse of dimension.** A kernel density's error falls as n^(−4/(d + 4)), d columns: each more
 //!   wants many times the rows.
 //! - **Repeated rows.** Cross-validation narrows the kernels without end, and a component on one repeated
@@ -78,7 +78,7 @@ mod mixture;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::error::{ConditionError, Result, check};
+use crate::error::{Result, check};
 use crate::model::{Condition, ConditionKind};
 use crate::numeric::gemm::gram;
 
@@ -124,14 +124,6 @@ fn by_class(kind: ConditionKind, condition: Option<&Condition>, rows: usize) -> 
 /// The condition of row i, of which there is one for all rows or one for each.
 fn row_of(condition: &Condition, i: usize) -> usize {
     if condition.rows() == 1 { 0 } else { i }
-}
-
-/// That a condition has one row, or n.
-fn check_count(condition: &Condition, n: usize) -> Result<()> {
-    match condition.rows() {
-        got if got == 1 || got == n => Ok(()),
-        got => Err(ConditionError::Rows { got, expected: n }.into()),
-    }
 }
 
 /// Σ (x − μ)(x − μ)ᵀ/count over the rows of x, (n, d): (d, d).

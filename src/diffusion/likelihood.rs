@@ -7,6 +7,7 @@ use crate::engine::transport::{self, Tangents, Velocity, divergence_for};
 use crate::engine::{Given, Standardizer};
 use crate::error::Result;
 use crate::model::{LikelihoodOptions, LogLikelihood, TraceEstimator};
+use crate::nn::Direction;
 use crate::numeric::ode::Solver;
 use crate::numeric::rng::Streams;
 
@@ -79,7 +80,8 @@ impl<P: Parametrization> Velocity for Trained<'_, f32, P> {
         for k in 0..tangents.count() {
             tangents.direction(k, &mut s.xdot);
             let at = At { x: &s.x, c: &s.c, levels: &s.levels };
-            let dot = self.net.jvp(self.p, at, &s.xdot, &mut s.pass);
+            let along = Direction { x: &s.xdot, moments: &[] };
+            let dot = self.net.jvp(self.p, at, along, &mut s.pass);
             tangents.add(&s.xdot, dot, divergence);
         }
         for (r, div) in divergence.iter_mut().enumerate() {

@@ -30,16 +30,17 @@
 //!
 //! **Conditions**: with a [`condition`](DiffusionConfig::condition) the network sees c beside x and λ, and a share of
 //! the training rows has none, so that one network knows p(x|c) and p(x): [`Generative::given`], and without it p(x).
-//! [`Guidance`] draws rows that answer c more strongly: [`Diffusion::with_guidance`]. Here are four of eight classes on a
-//! ring, drawn by `examples/guidance.rs`:
+//! [`Guidance`] draws rows that answer c more strongly: [`Diffusion::with_guidance`]. Here are four of eight classes
+//! on a ring, drawn by `examples/guidance.rs`:
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/pictures/guidance.svg"))]
 //!
 //!
 //! **Networks**: any [`VectorField`] can take the place of the built-in perceptron: [`Diffusion::with_network`].
 //!
-//! **The family**: [flow matching](matching) and the [score ladder](ladder) share the networks, the losses and the
-//! solvers of this folder. They differ in the path from data to noise and in how they draw.
+//! **The family**: [flow matching](matching), [flow maps](flow_map) and the [score ladder](ladder) share the
+//! networks, the losses and the solvers of this folder. They differ in the path from data to noise and in how they
+//! draw. A flow map distills a diffusion into one step or a few.
 //!
 //! # Picture
 //!
@@ -110,6 +111,7 @@
 //! itself](https://arxiv.org/abs/2406.02507)
 
 mod config;
+pub mod flow_map;
 mod guidance;
 pub mod ladder;
 mod likelihood;
@@ -133,6 +135,7 @@ use ndarray::ArrayView2;
 use rand::RngCore;
 
 pub use self::config::{Beyond, DiffusionConfig, TrainingNoise};
+pub use self::flow_map::{FlowMap, FlowMapConfig, LearnedGuidance, MapObjective, Teacher};
 pub use self::guidance::{Against, Guidance};
 pub use self::ladder::{ScoreConfig, ScoreModel, ScoreTraining};
 pub use self::matching::{FlowMatching, FlowMatchingConfig, FlowSteps, Pairing, Source};
@@ -236,7 +239,7 @@ impl Diffusion {
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
         config.validate()?;
-        let shape = (config.dim, config.condition.width());
+        let shape = (config.dim, 1, config.condition.width());
         let net = NoiseNet::foreign(
             network,
             shape,

@@ -15,8 +15,8 @@ use crate::numeric::rng::Rng;
 pub(crate) trait Parametrization: Debug + Clone + Send + Sync {
     type Path: Path;
 
-    /// What the network is told about a level.
-    fn moment(&self, level: Level<Self>) -> Moment;
+    /// Appends what the network is told about a level: a moment, or as many as it has times.
+    fn tell(&self, level: Level<Self>, moments: &mut Vec<Moment>);
 
     /// From v to the prediction at x, in place.
     fn predict<F: Real>(&self, level: Level<Self>, x: &[F], v: &mut [F]);
@@ -57,8 +57,8 @@ impl Noise {
 impl Parametrization for Noise {
     type Path = Noising;
 
-    fn moment(&self, level: NoiseLevel) -> Moment {
-        Moment { time: level.log_snr, blur: level.sigma }
+    fn tell(&self, level: NoiseLevel, moments: &mut Vec<Moment>) {
+        moments.push(Moment { time: level.log_snr, blur: level.sigma });
     }
 
     fn predict<F: Real>(&self, level: NoiseLevel, x: &[F], v: &mut [F]) {
@@ -92,7 +92,7 @@ pub(crate) struct PathNet<F, P> {
     built_in: bool,
     /// Whether v fades out from 12 to 18 standard deviations, where there are no data.
     fades: bool,
-    how: P,
+    pub(super) how: P,
 }
 
 /// A network of the noise in rows.
@@ -116,7 +116,7 @@ impl<F, L: Copy> At<'_, F, L> {
 /// The buffers of one batch of rows, sized on first use and kept: `forward` may be followed by the others.
 #[derive(Debug, Default)]
 pub(crate) struct Pass<F> {
-    moments: Vec<Moment>, // (n) or (1)
+    moments: Vec<Moment>, // (n) or (1), of two times (n, 2) or (1, 2)
     v: Vec<F>,            // v, then the prediction: (n, d)
     vdot: Vec<F>,         // and its tangent: (n, d)
     dv: Vec<F>,           // (n, d)
@@ -157,17 +157,19 @@ impl<F: Real, P: Parametrization> PathNet<F, P> {
         PathNet { field, built_in: true, fades, how }
     }
 
-    /// A user's network of rows of `dim` columns and conditions of `width`.
+    /// A user's network of rows of `dim` columns, `times` moments each, and conditions of `width`.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if it is for others.
     pub(crate) fn foreign(
         field: Arc<dyn VectorField<F>>,
-        (dim, width): (usize, usize),
+        (dim, times, width): (usize, usize, usize),
         fades: bool,
         how: P,
     ) -> Result<Self> {
         check(field.dim() == dim, "VectorField::dim", field.dim(), "the columns of the config")?;
+        let wanted = if times == 2 { "2: from where, and where to" } else { "1" };
+        check(field.times() == times, "VectorField::times", field.times(), wanted)?;
         let k = field.condition();
         check(k == width, "VectorField::condition", k, "the columns that the config's condition has")?;
         Ok(PathNet { field, built_in: false, fades, how })
@@ -229,7 +231,7 @@ impl<F: Real, P: Parametrization> PathNet<F, P> {
         run: impl FnOnce(Inputs<F>, &mut [F], &mut Workspace),
     ) -> &'a [F] {
         moments.clear();
-        moments.extend(at.levels.iter().map(|&level| self.how.moment(level)));
+        at.levels.iter().for_each(|&level| self.how.tell(level, moments));
         let (d, v) = (self.dim(), grow(v, at.x.len()));
         run(Inputs { x: at.x, moments, condition: at.c }, v, workspace);
         if self.fades {
@@ -256,8 +258,8 @@ impl<F: Real, P: Parametrization> PathNet<F, P> {
         self.field.backward(w, inputs, dv, Some(dp), None, workspace);
     }
 
-    /// dp += ∂(⟨dy, prediction⟩ + ⟨dẏ, its tangent along ẋ⟩)/∂p after `forward` and `jvp` at the same place. The
-    /// levels have no tangent.
+    /// dp += ∂(⟨dy, prediction⟩ + ⟨dẏ, its tangent⟩)/∂p after `forward` and `jvp` at the same place along the same
+    /// direction.
     ///
     /// # Panics
     /// If the network has no second-order function.
@@ -265,7 +267,7 @@ impl<F: Real, P: Parametrization> PathNet<F, P> {
         &self,
         w: Weights<F>,
         at: At<'_, F, Level<P>>,
-        xdot: &[F],
+        dot: Direction<F>,
         (dy, dydot): (&[F], &[F]),
         dp: &mut [F],
         pass: &mut Pass<F>,
@@ -275,7 +277,7 @@ impl<F: Real, P: Parametrization> PathNet<F, P> {
         let (dv, dvdot) = fade.jvp_backward(self.dim(), dv, dvdot);
         let inputs = Inputs { x: at.x, moments, condition: at.c };
         let field = self.field.second_order().expect("asked for before a training");
-        field.jvp_backward(w, inputs, Direction { x: xdot, moments: &[] }, dv, dvdot, dp, workspace);
+        field.jvp_backward(w, inputs, dot, dv, dvdot, dp, workspace);
     }
 
     /// What reaches v of a gradient at the prediction.
@@ -288,19 +290,20 @@ impl<F: Real, P: Parametrization> PathNet<F, P> {
         dv
     }
 
-    /// The tangent of the prediction along ẋ after `forward` at the same place.
+    /// The tangent of the prediction along a direction after `forward` at the same place. The moments of a network
+    /// whose output is not the prediction itself stay.
     pub(crate) fn jvp<'a>(
         &self,
         p: &[F],
         at: At<'_, F, Level<P>>,
-        xdot: &[F],
+        dot: Direction<F>,
         Pass { moments, vdot, fade, workspace, .. }: &'a mut Pass<F>,
     ) -> &'a [F] {
         let (d, vdot) = (self.dim(), grow(vdot, at.x.len()));
         let inputs = Inputs { x: at.x, moments, condition: at.c };
-        self.field.jvp(p, inputs, Direction { x: xdot, moments: &[] }, vdot, workspace);
-        fade.jvp(d, at.x, xdot, vdot);
-        let rows = at.x.chunks_exact(d).zip(xdot.chunks_exact(d)).zip(vdot.chunks_exact_mut(d));
+        self.field.jvp(p, inputs, dot, vdot, workspace);
+        fade.jvp(d, at.x, dot.x, vdot);
+        let rows = at.x.chunks_exact(d).zip(dot.x.chunks_exact(d)).zip(vdot.chunks_exact_mut(d));
         for (r, ((x, xdot), vdot)) in rows.enumerate() {
             self.how.tangent(at.level(r), x, xdot, vdot);
         }

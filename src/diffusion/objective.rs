@@ -6,8 +6,8 @@ use super::matching::Pairing;
 use super::network::{At, Level, Noise, Parametrization, Pass, PathNet};
 use super::path::{Noising, Path};
 use super::schedule::NoiseLevel;
-use crate::engine::{Batch, Loss, Progress, TILE};
-use crate::nn::Weights;
+use crate::engine::{Batch, Loss, Progress};
+use crate::nn::{Direction, Weights};
 use crate::numeric::Real;
 use crate::numeric::assignment::Assignment;
 use crate::numeric::rng::Rng;
@@ -40,6 +40,19 @@ pub(crate) trait Ends<L>: Debug + Sync {
     /// Which end goes with which row.
     fn pairing(&self) -> Pairing {
         Pairing::Independent
+    }
+}
+
+/// Fills `left` with the conditions c: (n, width), a share of them with zeros in their place.
+pub(crate) fn drop_conditions<F: Real>(c: &[F], width: usize, share: f64, rng: &mut Rng, left: &mut Vec<F>) {
+    left.clear();
+    left.extend_from_slice(c);
+    if !c.is_empty() {
+        for c in left.chunks_exact_mut(width) {
+            if rng.random::<f64>() < share {
+                c.fill(F::zero());
+            }
+        }
     }
 }
 
@@ -94,10 +107,7 @@ impl<F: Real, P: Parametrization, E: Ends<Level<P>>> Loss<F> for Regression<'_, 
     type Workspace = Scratch<F>;
 
     fn tile(&self) -> usize {
-        match self.ends.pairing() {
-            Pairing::Independent => TILE,
-            Pairing::OptimalTransport { rows } => rows,
-        }
+        self.ends.pairing().tile()
     }
 
     fn transpose(&self, p: &[F], t: &mut [F]) {
@@ -112,15 +122,7 @@ impl<F: Real, P: Parametrization, E: Ends<Level<P>>> Loss<F> for Regression<'_, 
         drawn.levels.extend((0..rows).map(|r| self.ends.level((shift + r as f64 / rows as f64).fract())));
         drawn.ends.resize(rows * self.net.dim(), F::zero());
         self.ends.draw(self.net.dim(), rng, &mut drawn.ends, &mut drawn.row);
-        drawn.c.clear();
-        drawn.c.extend_from_slice(c);
-        if !c.is_empty() {
-            for c in drawn.c.chunks_exact_mut(self.net.width()) {
-                if rng.random::<f64>() < self.dropout {
-                    c.fill(F::zero());
-                }
-            }
-        }
+        drop_conditions(c, self.net.width(), self.dropout, rng, &mut drawn.c);
     }
 
     /// With the residual r = ŷ − y: loss = Σ r²/d, dŷ = weight · 2r/d. Which end goes with which row does not
@@ -138,13 +140,7 @@ impl<F: Real, P: Parametrization, E: Ends<Level<P>>> Loss<F> for Regression<'_, 
         let d = self.net.dim();
         let Scratch { place, target, dy, assignment, pass } = scratch;
         let ends = &drawn.ends;
-        let partner = match self.ends.pairing() {
-            // A row too far for this format has no finite cost, and will make the loss infinite.
-            Pairing::OptimalTransport { .. } if ends.iter().chain(x).all(|x| x.is_finite()) => {
-                Some(assignment.solve_squares(d, x, ends))
-            }
-            _ => None,
-        };
+        let partner = self.ends.pairing().partners(d, x, ends, assignment);
         place.clear();
         target.clear();
         for (r, (x, &level)) in x.chunks_exact(d).zip(&drawn.levels).enumerate() {
@@ -237,14 +233,15 @@ impl<F: Real> Loss<F> for SlicedScore<'_, F> {
             slope * eps_hat
         }));
         depsdot.clear();
-        let epsdot = net.jvp(w.p, at, v, pass);
+        let along = Direction { x: v, moments: &[] };
+        let epsdot = net.jvp(w.p, at, along, pass);
         for (i, (&v, &epsdot)) in v.iter().zip(epsdot).enumerate() {
             let sigma = F::of(noisy.levels[i / d].sigma);
             loss -= (F::of(2.0) * sigma * v * epsdot).f64();
             depsdot.push(-slope * sigma * v);
         }
         if let Some(dp) = dp {
-            net.jvp_backward(w, at, v, (deps, depsdot), dp, pass);
+            net.jvp_backward(w, at, along, (deps, depsdot), dp, pass);
         }
         loss / d as f64
     }

@@ -60,6 +60,19 @@ impl Condition {
         }
     }
 
+    /// That it has one row, or n.
+    pub(crate) fn check_count(&self, n: usize) -> Result<()> {
+        match self.rows() {
+            got if got == 1 || got == n => Ok(()),
+            got => Err(ConditionError::Rows { got, expected: n }.into()),
+        }
+    }
+
+    /// That it has one row, or one for each of the first n.
+    pub(crate) fn check_reach(&self, n: usize) -> Result<()> {
+        if n <= self.rows() { Ok(()) } else { self.check_count(n) }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Condition::Class(_) => "classes",
@@ -387,6 +400,14 @@ impl<'a> Given<'a> {
             None | Some(1) => Ok(()),
             Some(got) if got == n => Ok(()),
             Some(got) => Err(ConditionError::Rows { got, expected: n }.into()),
+        }
+    }
+
+    /// Checks that there is one condition for all rows, or one for each of the first n.
+    pub(crate) fn check_reach(self, n: usize) -> Result<()> {
+        match self.c.len().checked_div(self.width) {
+            Some(got) if got != 1 && got < n => Err(ConditionError::Rows { got, expected: n }.into()),
+            _ => Ok(()),
         }
     }
 

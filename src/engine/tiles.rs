@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, Array3, ArrayView2};
 use rand::RngCore;
 
 use super::SampleOptions;
-use crate::error::{Error, Result};
+use crate::error::{DataError, Error, Result};
 pub use crate::numeric::TILE;
 use crate::numeric::rng::{Rng, Streams};
 
@@ -50,7 +50,10 @@ pub(crate) fn for_each_block<T: Send, S: Default>(
     out.chunks_mut(size).enumerate().try_for_each(|(t, tile)| work(&mut scratch, t * rows, tile))
 }
 
-/// The streams of the rows of a tile.
+/// Where the random numbers of some rows are: row r of them has the stream of its number among all rows.
+///
+/// So a row is the same bits whichever rows are drawn with it, and a model that is a part of another draws its share
+/// of a row from an address of its own ([`family`](RowStreams::family)).
 #[derive(Debug, Clone, Copy)]
 pub struct RowStreams {
     streams: Streams,
@@ -58,12 +61,17 @@ pub struct RowStreams {
 }
 
 impl RowStreams {
-    /// The streams of a tile whose first row has the index `first` among all rows.
-    pub(crate) fn new(streams: Streams, first: u64) -> Self {
+    /// The streams of rows whose first has the index `first` among all rows.
+    pub fn new(streams: Streams, first: u64) -> Self {
         RowStreams { streams, first }
     }
 
-    /// The index of the tile's first row among all rows.
+    /// The streams of the rows after the first `rows`.
+    pub fn skip(self, rows: usize) -> Self {
+        RowStreams { first: self.first.wrapping_add(rows as u64), ..self }
+    }
+
+    /// The index of the first row among all rows.
     pub fn first(self) -> usize {
         self.first as usize
     }
@@ -73,9 +81,9 @@ impl RowStreams {
         RowStreams { streams: self.streams.family(index), ..self }
     }
 
-    /// The stream of the tile's row `r`.
+    /// The stream of row `r` of these.
     pub fn row(self, r: usize) -> Rng {
-        self.streams.stream(self.first + r as u64)
+        self.streams.stream(self.first.wrapping_add(r as u64))
     }
 
     /// Refills `rngs` with the streams of `n` rows.
@@ -119,10 +127,24 @@ pub(crate) fn sample(
     options: &SampleOptions,
     rng: &mut dyn RngCore,
 ) -> Result<Samples> {
+    sample_by(model.columns(), n, options, rng, &|at, x| draw_at(model, at, options, x))
+}
+
+/// Fills rows with those of the streams from `at` on; the evaluations spent on each.
+pub(crate) type DrawRows<'a> = &'a dyn Fn(RowStreams, &mut [f32]) -> Result<usize>;
+
+/// n rows of `dim` columns, and the evaluations that `draw` counted.
+pub(crate) fn sample_by(
+    dim: usize,
+    n: usize,
+    options: &SampleOptions,
+    rng: &mut dyn RngCore,
+    draw: DrawRows,
+) -> Result<Samples> {
     options.validate()?;
-    let (dim, streams) = (model.columns(), Streams::from_rng(rng));
+    let at = RowStreams::new(Streams::from_rng(rng), 0);
     let mut x = zeroed(n, dim)?;
-    let nfe = draw(model, options, streams, 0, &mut x);
+    let nfe = draw(at, &mut x)?;
     Ok(Samples { x: Array2::from_shape_vec((n, dim), x).expect("n rows of dim columns"), nfe })
 }
 
@@ -171,16 +193,31 @@ pub(crate) fn sample_each(
     n: u64,
     options: &SampleOptions,
     rng: &mut dyn RngCore,
-    sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+    sink: Sink,
+) -> Result<()> {
+    sample_each_by(model.columns(), n, options, rng, &|at, x| draw_at(model, at, options, x), sink)
+}
+
+/// Takes blocks of rows, until it has enough.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>;
+
+/// The rows of [`sample_by`], handed to `sink` in blocks, in constant memory.
+pub(crate) fn sample_each_by(
+    dim: usize,
+    n: u64,
+    options: &SampleOptions,
+    rng: &mut dyn RngCore,
+    draw: DrawRows,
+    sink: Sink,
 ) -> Result<()> {
     options.validate()?;
-    let (dim, streams) = (model.columns(), Streams::from_rng(rng));
+    let streams = Streams::from_rng(rng);
     let mut x = vec![0.0; n.min(BLOCK) as usize * dim];
     let mut start = 0;
     while start < n {
         let rows = BLOCK.min(n - start);
         let x = &mut x[..rows as usize * dim];
-        draw(model, options, streams, start, x);
+        draw(RowStreams::new(streams, start), x)?;
         let block = ArrayView2::from_shape((rows as usize, dim), x).expect("rows of dim columns");
         if sink(block).is_break() {
             break;
@@ -190,22 +227,36 @@ pub(crate) fn sample_each(
     Ok(())
 }
 
-/// Fills x with the rows from `start` on. Returns the largest number of network evaluations that a row took.
-fn draw<M: DrawTile>(
+/// Fills x, which holds whole rows, with the rows of the streams from `at` on. Returns the largest number of network
+/// evaluations that a row took.
+pub(crate) fn draw_at<M: DrawTile>(
     model: &M,
+    at: RowStreams,
     options: &SampleOptions,
-    streams: Streams,
-    start: u64,
     x: &mut [f32],
-) -> usize {
+) -> Result<usize> {
+    options.validate()?;
+    check_whole(x, model.columns())?;
     let nfe = AtomicUsize::new(0);
-    let done = for_each_tile(x, model.columns(), |scratch: &mut M::Scratch, first, rows| {
-        let streams = RowStreams { streams, first: start + first as u64 };
+    for_each_tile(x, model.columns(), |scratch: &mut M::Scratch, first, rows| {
+        let streams = at.skip(first);
         nfe.fetch_max(model.draw_tile(options.temperature, streams, scratch, rows), Ordering::Relaxed);
         Ok(())
-    });
-    debug_assert!(done.is_ok(), "no tile fails");
-    nfe.into_inner()
+    })?;
+    Ok(nfe.into_inner())
+}
+
+/// That x holds whole rows of `dim` columns; how many.
+pub(crate) fn check_whole<T>(x: &[T], dim: usize) -> Result<usize> {
+    match x.len() % dim {
+        0 => Ok(x.len() / dim),
+        _ => Err(DataError::Shape {
+            what: "rows",
+            got: vec![x.len()],
+            expected: format!("whole rows of {dim}"),
+        }
+        .into()),
+    }
 }
 
 /// One number per row of x, (n, dim), computed by `tile(first, scratch, rows, nats)`.

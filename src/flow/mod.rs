@@ -115,6 +115,7 @@
 //! [Glow](https://arxiv.org/abs/1807.03039) · Durkan et al. 2019, [Neural spline
 //! flows](https://arxiv.org/abs/1906.04032)
 
+mod base;
 mod chain;
 mod conditioner;
 mod mixing;

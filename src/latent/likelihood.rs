@@ -9,10 +9,18 @@ use crate::numeric::{Real, log_mean_exp};
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    // The encoder's input: (n, dim)
-    near: Vec<f32>,
+    draws: Draws,
     // ln |dx′/dx| of the standardized rows x′: (n)
     constant: Vec<f64>,
+    // ln w of one row: (draws)
+    log_w: Vec<f64>,
+}
+
+/// The buffers of [`Vae::weigh_tile`].
+#[derive(Debug, Default)]
+pub(super) struct Draws {
+    // What the encoder sees of the rows: (n, dim)
+    near: Vec<f32>,
     q: Gaussians<f32>,
     // One stream per row.
     noise: Vec<Rng>,
@@ -23,37 +31,56 @@ pub(super) struct Scratch {
     likelihood: Gaussians<f32>,
     // ln p(z) − ln q(z|x): (t)
     ratio: Vec<f64>,
-    // ln w of one row: (draws)
-    log_w: Vec<f64>,
 }
 
 impl Vae {
-    /// Adds ln (1/K) Σₖ wₖ, wₖ = p(x|zₖ, c) p(zₖ) / q(zₖ|x, c), zₖ = μ + σ·εₖ, of each row to `nats`.
-    ///
-    /// The draws of all rows run through the decoder in full tiles; each row's noise has its own stream, keyed by the
-    /// row's content.
+    /// Adds ln (1/K) Σₖ wₖ of each row to `nats`.
     pub(super) fn bound_tile(
         &self,
         seed: u64,
         given: &[f32],
-        scratch: &mut Scratch,
-        Scored { x: rows, z: x }: Scored<'_>,
+        Scratch { draws: buffers, constant, log_w }: &mut Scratch,
+        rows: Scored<'_>,
         nats: &mut [f64],
     ) {
-        let (dim, latent_dim, draws) = (self.config.dim, self.config.latent_dim, self.config.draws);
+        let draws = self.config.draws;
+        constant.clear();
+        constant.extend_from_slice(nats);
+        log_w.clear();
+        self.weigh_tile((seed, draws), given, buffers, rows, constant, |r, _, weight| {
+            log_w.push(weight);
+            if log_w.len() == draws {
+                nats[r] = log_mean_exp(log_w);
+                log_w.clear();
+            }
+        });
+    }
+
+    /// Shows each draw zₖ = μ + σ·εₖ of each row r as `each(r, zₖ, ln wₖ)`, wₖ = p(x|zₖ, c) p(zₖ) / q(zₖ|x, c), row by
+    /// row; `constant` is ln |dx′/dx| of the rows.
+    ///
+    /// The draws of all rows run through the decoder in full tiles; a row's noise has a stream of its own,
+    /// keyed by its content.
+    pub(super) fn weigh_tile(
+        &self,
+        (seed, draws): (u64, usize),
+        given: &[f32],
+        buffers: &mut Draws,
+        Scored { x: rows, z: x }: Scored<'_>,
+        constant: &[f64],
+        mut each: impl FnMut(usize, &[f32], f64),
+    ) {
+        let (dim, latent_dim) = (self.config.dim, self.config.latent_dim);
         let width = self.config.condition.width();
         let (Networks { encoder, decoder }, p) = (&self.networks, &self.parameters.average);
-        let Scratch { near, constant, q, noise, z, c, likelihood, ratio, log_w } = scratch;
+        let Draws { near, q, noise, z, c, likelihood, ratio } = buffers;
         Networks::within_reach(x, near);
         encoder.infer(p, near, given, q);
 
         noise.clear();
         noise.extend(rows.chunks_exact(dim).map(|row| Streams::new(seed).of_row(row).stream(0)));
 
-        constant.clear();
-        constant.extend_from_slice(nats);
-        log_w.clear();
-        let total = nats.len() * draws;
+        let total = constant.len() * draws;
         for first in (0..total).step_by(TILE) {
             let tile = first..(first + TILE).min(total);
             z.clear();
@@ -77,18 +104,15 @@ impl Vae {
             }
             decoder.infer(p, z, if c.is_empty() { given } else { c }, likelihood);
             let gaussians = likelihood.mean.chunks_exact(dim).zip(likelihood.sd.chunks_exact(dim));
-            for ((draw, &log_ratio), (m, s)) in tile.zip(&*ratio).zip(gaussians) {
+            let drawn = z.chunks_exact(latent_dim).zip(&*ratio);
+            for ((draw, (z, &log_ratio)), (m, s)) in tile.zip(drawn).zip(gaussians) {
                 let r = draw / draws;
                 let mut log_p = constant[r] - 0.5 * TAU.ln() * dim as f64;
                 for ((&x, &m), &s) in x[r * dim..].iter().zip(m).zip(s) {
                     let e = (f64::from(x) - f64::from(m)) / f64::from(s);
                     log_p -= 0.5 * e * e + f64::from(s).ln();
                 }
-                log_w.push(log_p + log_ratio);
-                if log_w.len() == draws {
-                    nats[r] = log_mean_exp(log_w);
-                    log_w.clear();
-                }
+                each(r, z, log_p + log_ratio);
             }
         }
     }

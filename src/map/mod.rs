@@ -10,6 +10,8 @@
 //! assert!(map::place(Objective::Minimax, Sampling::Sequential { dim: 2 }).is_none());
 //! ```
 
+mod composed;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -78,6 +80,8 @@ pub enum Paradigm {
     Energy,
     /// A density in closed form, without a network, as a baseline for networks.
     Baseline,
+    /// Several of these: [`Card::parts`] names them.
+    Hybrid,
     /// None of these: a known truth, or an experiment that is not on the map yet.
     OffTheMap,
 }
@@ -104,6 +108,10 @@ pub enum Objective {
     NoisePrediction,
     /// E‖v̂(x_t, t) − (x₁ − x₀)‖².
     FlowMatching,
+    /// E‖v̂(x_t, t) − (x₁ − x₀)‖², and jumps that agree with v̂.
+    FlowMap,
+    /// The distance of where two places of a path lead.
+    Consistency,
     /// E‖s(x̃) − ∇ log q(x̃|x)‖².
     ScoreMatching,
     /// E[vᵀ(∂s/∂x)v + ½‖s‖²], v a random direction: score matching that does not use the noise that was added.
@@ -115,6 +123,10 @@ pub enum Objective {
     /// −ln of the mean of kernels centered on the training rows; their width is found by a rule or by
     /// cross-validation.
     KernelSmoothing,
+    /// −ln N(x; μ, Σ) with a Σ of a few directions and noise, in closed form.
+    PrincipalComponents,
+    /// The objective of each part, one after the other.
+    Staged,
     /// Nothing, or an objective that is not on the map.
     OffTheMap,
 }
@@ -149,6 +161,11 @@ pub enum Sampling {
         /// Network evaluations.
         steps: usize,
     },
+    /// One part after the other, each in its own way.
+    Staged {
+        /// Evaluations of all parts.
+        evaluations: usize,
+    },
 }
 
 impl Objective {
@@ -163,9 +180,10 @@ impl Objective {
     /// ```
     pub fn loss_unit(self) -> &'static str {
         match self {
-            Objective::ChainRuleNll | Objective::ChangeOfVariables | Objective::Elbo => {
-                "nats per row, columns standardized"
-            }
+            Objective::ChainRuleNll
+            | Objective::ChangeOfVariables
+            | Objective::Elbo
+            | Objective::PrincipalComponents => "nats per row, columns standardized",
             Objective::ExpectationMaximization | Objective::KernelSmoothing => {
                 "nats per row, in the units of the data"
             }
@@ -175,8 +193,10 @@ impl Objective {
             Objective::WassersteinGp => "critic's loss in standard deviations",
             Objective::NoisePrediction | Objective::ScoreMatching => "squared error of noise per column",
             Objective::SlicedScoreMatching => "squared error of noise, less a constant",
-            Objective::FlowMatching => "squared error of velocity per column",
+            Objective::FlowMatching | Objective::FlowMap => "squared error of velocity per column",
+            Objective::Consistency => "distance per unit of time",
             Objective::ContrastiveDivergence => "difference of mean energies in nats",
+            Objective::Staged => "each part's own, in stages",
             Objective::OffTheMap => "unknown to the map",
         }
     }
@@ -204,7 +224,8 @@ impl Sampling {
             | Sampling::Denoising { steps }
             | Sampling::Flowing { steps }
             | Sampling::Langevin { steps }
-            | Sampling::AnnealedLangevin { steps } => steps,
+            | Sampling::AnnealedLangevin { steps }
+            | Sampling::Staged { evaluations: steps } => steps,
         }
     }
 }
@@ -253,6 +274,8 @@ pub enum LatencyLaw {
     LinearInDim,
     /// Linear in the number of steps.
     LinearInSteps,
+    /// Of parts one after the other: linear in the number of coordinates, and in the number of steps.
+    LinearInDimAndSteps,
 }
 
 /// How a model can fail.
@@ -358,6 +381,18 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
                 &[SlowInSteps, DiscretizationError]
             },
         ),
+        (O::FlowMap, S::Flowing { .. }) => (
+            Paradigm::Flow,
+            Divergence::Wasserstein2Bound,
+            LikelihoodKind::OdeEstimate,
+            &[DiscretizationError, Bridges],
+        ),
+        (O::Consistency, S::Flowing { .. }) => (
+            Paradigm::Flow,
+            Divergence::OffTheMap,
+            LikelihoodKind::Unavailable,
+            &[DiscretizationError, Bridges],
+        ),
         (O::FlowMatching, S::Flowing { steps }) => (
             Paradigm::Flow,
             Divergence::Wasserstein2Bound,
@@ -392,6 +427,9 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
         (O::KernelSmoothing, S::OnePass) => {
             (Paradigm::Baseline, Divergence::ForwardKl, LikelihoodKind::Exact, &[Blur, CurseOfDimension])
         }
+        (O::PrincipalComponents, S::OnePass) => {
+            (Paradigm::Latent, Divergence::ForwardKl, LikelihoodKind::Exact, &[Blur])
+        }
         _ => return None,
     };
     Some(Place { paradigm, divergence, likelihood, latency: latency(sampling), failures })
@@ -404,7 +442,9 @@ fn latency(sampling: Sampling) -> LatencyLaw {
         Sampling::Denoising { .. }
         | Sampling::Flowing { .. }
         | Sampling::Langevin { .. }
-        | Sampling::AnnealedLangevin { .. } => LatencyLaw::LinearInSteps,
+        | Sampling::AnnealedLangevin { .. }
+        // A composition adds up those of its parts.
+        | Sampling::Staged { .. } => LatencyLaw::LinearInSteps,
     }
 }
 
@@ -428,7 +468,9 @@ pub struct Card {
     /// What `log_likelihood` returns.
     pub likelihood: LikelihoodKind,
     /// The most likely failures, the likeliest first.
-    pub failures: &'static [FailureMode],
+    pub failures: Cow<'static, [FailureMode]>,
+    /// Of a composition, the cards of its parts; else empty.
+    pub parts: Vec<Card>,
 }
 
 impl Card {
@@ -460,7 +502,8 @@ impl Card {
             nfe: sampling.nfe(),
             latency: place.latency,
             likelihood: place.likelihood,
-            failures: place.failures,
+            failures: place.failures.into(),
+            parts: Vec::new(),
         }
     }
 }
@@ -484,6 +527,7 @@ words!(Paradigm {
     Paradigm::Flow => "flow",
     Paradigm::Energy => "energy-based",
     Paradigm::Baseline => "baseline",
+    Paradigm::Hybrid => "hybrid",
     Paradigm::OffTheMap => "off the map",
 });
 
@@ -497,11 +541,15 @@ words!(Objective {
     Objective::WassersteinGp => "Wasserstein + GP",
     Objective::NoisePrediction => "noise MSE",
     Objective::FlowMatching => "flow matching",
+    Objective::FlowMap => "flow map",
+    Objective::Consistency => "consistency",
     Objective::ScoreMatching => "score matching",
     Objective::SlicedScoreMatching => "sliced score matching",
     Objective::ContrastiveDivergence => "contrastive divergence",
     Objective::ExpectationMaximization => "EM",
     Objective::KernelSmoothing => "kernel smoothing",
+    Objective::PrincipalComponents => "principal components",
+    Objective::Staged => "in stages",
     Objective::OffTheMap => "none on the map",
 });
 
@@ -522,6 +570,7 @@ words!(LatencyLaw {
     LatencyLaw::Constant => "constant",
     LatencyLaw::LinearInDim => "∝ dim",
     LatencyLaw::LinearInSteps => "∝ steps",
+    LatencyLaw::LinearInDimAndSteps => "∝ dim + steps",
 });
 
 words!(FailureMode {
@@ -549,6 +598,7 @@ impl fmt::Display for Sampling {
             Sampling::Flowing { steps } => f.pad(&format!("{steps} ODE evaluations")),
             Sampling::Langevin { steps } => f.pad(&format!("{steps} Langevin steps")),
             Sampling::AnnealedLangevin { steps } => f.pad(&format!("{steps} annealed steps")),
+            Sampling::Staged { evaluations } => f.pad(&format!("{evaluations} evaluations in stages")),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The contract that every model implements: [`Distribution`] and [`Generative`], with their inputs and results.
 
+mod boxed;
 #[cfg(feature = "safetensors")]
 pub mod file;
 mod shell;
@@ -9,7 +10,9 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2, ArrayView2};
 use rand::RngCore;
 
+use crate::engine::RowStreams;
 pub(crate) use crate::engine::check_rows;
+use crate::engine::tiles::check_whole;
 pub use crate::engine::{
     Checkpoint, Condition, ConditionKind, Dataset, HeldOut, LikelihoodOptions, NoObserver, Observer,
     SampleOptions, Samples, Step, Stop, Token, TraceEstimator, TrainOptions, TrainReport,
@@ -55,6 +58,41 @@ pub trait Distribution<T = f32>: Send + Sync {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<T>) -> ControlFlow<()>,
     ) -> Result<()>;
+
+    /// Fills `rows`, whole rows of [`dim`](Distribution::dim) numbers, row r from stream r of `at`; the evaluations
+    /// spent on each. A composition draws its parts by it: which other rows are drawn, and in what blocks, changes no
+    /// bit. Under a condition with a row for each, the row with the number of the stream holds.
+    ///
+    /// The default draws row by row with [`sample`](Distribution::sample).
+    ///
+    /// # Errors
+    /// As [`sample`](Distribution::sample), and [`DataError::Shape`](crate::error::DataError::Shape) unless `rows`
+    /// holds whole rows.
+    ///
+    /// ```
+    /// use quadrivium::{engine::RowStreams, numeric::rng::Streams, prelude::*};
+    ///
+    /// let model = Vae::new(VaeConfig::default(), &mut quadrivium::seeded(0))?;
+    /// let (at, options) = (RowStreams::new(Streams::new(7), 0), SampleOptions::default());
+    /// let (mut three, mut last) = ([0.0; 6], [0.0; 2]);
+    /// assert_eq!(model.draw_at(at, &options, &mut three)?, 1);
+    /// model.draw_at(at.skip(2), &options, &mut last)?;
+    /// assert_eq!(three[4..], last);
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [T]) -> Result<usize>
+    where
+        T: Clone,
+    {
+        let dim = self.dim();
+        let mut nfe = 0;
+        for r in 0..check_whole(rows, dim)? {
+            let drawn = self.sample(1, options, &mut at.row(r))?;
+            rows[r * dim..][..dim].iter_mut().zip(drawn.x).for_each(|(to, from)| *to = from);
+            nfe = nfe.max(drawn.nfe);
+        }
+        Ok(nfe)
+    }
 
     /// The log-likelihood of each row, in nats, as a density in the units of the data.
     ///
@@ -174,59 +212,6 @@ pub trait Generative<T = f32>: Distribution<T> {
     }
 }
 
-impl Distribution for Box<dyn Generative> {
-    fn card(&self) -> Card {
-        (**self).card()
-    }
-
-    fn dim(&self) -> usize {
-        (**self).dim()
-    }
-
-    fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        (**self).sample(n, options, rng)
-    }
-
-    fn sample_each(
-        &self,
-        n: u64,
-        options: &SampleOptions,
-        rng: &mut dyn RngCore,
-        sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        (**self).sample_each(n, options, rng, sink)
-    }
-
-    fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
-        (**self).log_likelihood(x, options)
-    }
-}
-
-/// A composition takes any model, as `Box<dyn Generative>`.
-impl Generative for Box<dyn Generative> {
-    fn num_params(&self) -> usize {
-        (**self).num_params()
-    }
-
-    fn condition(&self) -> ConditionKind {
-        (**self).condition()
-    }
-
-    fn train(
-        &mut self,
-        data: &Dataset,
-        options: &TrainOptions,
-        rng: &mut dyn RngCore,
-        observer: &mut dyn Observer,
-    ) -> Result<TrainReport> {
-        (**self).train(data, options, rng, observer)
-    }
-
-    fn given(&self, condition: &Condition) -> Result<Box<dyn Distribution + '_>> {
-        (**self).given(condition)
-    }
-}
-
 /// The log-likelihood of each row, in nats, as a density in the units of the data.
 ///
 /// The enum is exhaustive on purpose: an exact value, a bound and an estimate are different claims, and a
@@ -289,6 +274,27 @@ impl LogLikelihood {
             | LogLikelihood::Estimate { nats, .. } => Some(nats),
             LogLikelihood::Unnormalized(_) | LogLikelihood::Unavailable => None,
         }
+    }
+
+    /// The numbers, whatever kind they are of.
+    pub(crate) fn values(&self) -> Option<&Array1<f64>> {
+        match self {
+            LogLikelihood::Unnormalized(nats) => Some(nats),
+            other => other.nats(),
+        }
+    }
+
+    /// The same kind of likelihood with other numbers, which are these shifted by what is known exactly.
+    pub(crate) fn with_values(mut self, values: Array1<f64>) -> Self {
+        match &mut self {
+            LogLikelihood::Exact(nats)
+            | LogLikelihood::LowerBound { nats, .. }
+            | LogLikelihood::OdeEstimate { nats, .. }
+            | LogLikelihood::Estimate { nats, .. }
+            | LogLikelihood::Unnormalized(nats) => *nats = values,
+            LogLikelihood::Unavailable => {}
+        }
+        self
     }
 
     /// ln Σ wₖ pₖ(x), from parts with their ln wₖ. Unnormalized parts cannot be summed: each has its own unknown

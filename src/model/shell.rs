@@ -174,6 +174,11 @@ impl<P: Paradigm> Distribution for P {
         tiles::sample_each(&Draws { model: self, c: none.as_ref().map(Given::of) }, n, options, rng, sink)
     }
 
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
+        let none = no_condition(self);
+        tiles::draw_at(&Draws { model: self, c: none.as_ref().map(Given::of) }, at, options, rows)
+    }
+
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {
         check_rows("x", x, self.dim())?;
         if let Some(none) = no_condition(self) {
@@ -252,6 +257,11 @@ impl<P: Paradigm> Distribution for Conditioned<'_, P> {
     ) -> Result<()> {
         Given::of(&self.c).check_count(usize::try_from(n).unwrap_or(usize::MAX))?;
         tiles::sample_each(&Draws { model: self.model, c: Some(Given::of(&self.c)) }, n, options, rng, sink)
+    }
+
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
+        Given::of(&self.c).check_reach(at.first().saturating_add(rows.len() / self.dim()))?;
+        tiles::draw_at(&Draws { model: self.model, c: Some(Given::of(&self.c)) }, at, options, rows)
     }
 
     fn log_likelihood(&self, x: ArrayView2<f32>, options: &LikelihoodOptions) -> Result<LogLikelihood> {

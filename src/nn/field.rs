@@ -19,14 +19,15 @@ pub struct Moment {
 pub struct Inputs<'a, F> {
     /// x: (n, dim).
     pub x: &'a [F],
-    /// One moment for each row, or a single one that all rows share.
+    /// One moment for each row, or a single one that all rows share. A network of two times has two in their place, one
+    /// behind the other, and the blur of the first is the row's.
     pub moments: &'a [Moment],
     /// c: (n, k), or (1, k) where all rows share it; empty where k = 0. No gradient with respect to c is computed.
     pub condition: &'a [F],
 }
 
 impl<F> Inputs<'_, F> {
-    /// The moment of row r.
+    /// The moment of row r, of a network of one time.
     pub fn moment(&self, r: usize) -> Moment {
         self.moments[if self.moments.len() == 1 { 0 } else { r }]
     }
@@ -167,6 +168,11 @@ pub trait VectorField<F: Real = f32>: Debug + Send + Sync {
     /// Columns k of the condition; 0 if there is none.
     fn condition(&self) -> usize {
         0
+    }
+
+    /// Moments of a row: 2 for a network v(x, s, t, c) of two times, which a flow map asks for. Default 1.
+    fn times(&self) -> usize {
+        1
     }
 
     /// Length of p.

@@ -180,18 +180,58 @@ impl NetworkSpec {
         condition: usize,
         time_features: usize,
     ) -> Result<Arc<dyn VectorField<F>>> {
+        self.field(dim, condition, 1, time_features)
+    }
+
+    /// The network of rows and two moments each, from which and to which a flow map goes: otherwise as
+    /// [`vector_field`](NetworkSpec::vector_field). Each moment is embedded in `time_features` columns.
+    ///
+    /// # Errors
+    /// As [`vector_field`](NetworkSpec::vector_field).
+    ///
+    /// ```
+    /// use quadrivium::nn::{Activation, NetworkSpec};
+    /// let spec = NetworkSpec::Mlp { hidden: vec![64; 2], activation: Activation::Silu, octaves: 3 };
+    /// let field = spec.two_time_field::<f32>(2, 0, 16)?;
+    /// assert_eq!((field.times(), field.num_params()), (2, spec.two_time_field_params(2, 0, 16)));
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn two_time_field<F: Real>(
+        &self,
+        dim: usize,
+        condition: usize,
+        time_features: usize,
+    ) -> Result<Arc<dyn VectorField<F>>> {
+        self.field(dim, condition, 2, time_features)
+    }
+
+    fn field<F: Real>(
+        &self,
+        dim: usize,
+        condition: usize,
+        times: usize,
+        time_features: usize,
+    ) -> Result<Arc<dyn VectorField<F>>> {
         check_width("dim", dim)?;
         check_condition(condition)?;
         check_time_features("time_features", time_features)?;
-        self.check_vector_field("NetworkSpec", (dim, condition, time_features))?;
+        self.check_vector_field("NetworkSpec", (dim, condition, times * time_features))?;
         Ok(match self {
             NetworkSpec::Mlp { hidden, activation, octaves } => {
                 let field = Timed::new(dim, hidden, *activation, *octaves, time_features)?;
+                let field = if times == 2 { field.of_two_times() } else { field };
                 Arc::new(field.conditional(condition))
             }
             &NetworkSpec::Residual { width, blocks, activation, octaves } => {
                 let shape = (width, blocks);
-                Arc::new(ResidualField::new(dim, condition, shape, activation, octaves, time_features)?)
+                Arc::new(ResidualField::new(
+                    dim,
+                    condition,
+                    shape,
+                    activation,
+                    octaves,
+                    (times, time_features),
+                )?)
             }
         })
     }
@@ -209,6 +249,12 @@ impl NetworkSpec {
                 residual::count_params(features(dim, octaves), embedded, (width, blocks), dim)
             }
         }
+    }
+
+    /// How many parameters the network of [`two_time_field`](NetworkSpec::two_time_field) has; a count beyond usize
+    /// is the largest.
+    pub fn two_time_field_params(&self, dim: usize, condition: usize, time_features: usize) -> usize {
+        self.vector_field_params(dim, condition, time_features.saturating_mul(2))
     }
 
     /// Builds the network of rows (x, c) with `inputs` columns x, followed by `condition` columns c (0 for none), and
@@ -343,7 +389,11 @@ mod tests {
                 let field = spec.vector_field::<f64>(3, condition, 4).unwrap();
                 let count = spec.vector_field_params(3, condition, 4);
                 assert_eq!((field.num_params(), field.layout().num_params()), (count, count), "{spec:?}");
-                assert_eq!((field.dim(), field.condition()), (3, condition));
+                assert_eq!((field.dim(), field.condition(), field.times()), (3, condition, 1));
+                let field = spec.two_time_field::<f64>(3, condition, 4).unwrap();
+                let count = spec.two_time_field_params(3, condition, 4);
+                assert_eq!((field.num_params(), field.layout().num_params()), (count, count), "{spec:?}");
+                assert_eq!(field.times(), 2);
             }
         }
         let endless = NetworkSpec::Residual {

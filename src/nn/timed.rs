@@ -23,7 +23,7 @@ pub(crate) const OCTAVES: usize = most_octaves(REACH);
 ///
 /// With x̃ = clamp(x, ±REACH): h = b + T(time)·Wt + c·Wc + F(x̃, blur)·Wx, v = rest(h). T is a sinusoidal
 /// embedding, F the blurred Fourier features; for a one-hot c, c·Wc is a learned embedding of the class. v starts
-/// at 0.
+/// at 0. A network of two times embeds them side by side, T = (T(s), T(t)).
 ///
 /// Each input has its own product, and the products are added. So if all rows share a moment, b + T·Wt is computed
 /// once, and if they also share the condition, so is c·Wc. p = [Wt (ft, h), b (h), Wx (fx, h), rest, Wc (k, h)]:
@@ -32,6 +32,8 @@ pub(crate) const OCTAVES: usize = most_octaves(REACH);
 pub(crate) struct Timed {
     features: Blurred,
     embedding: Fourier,
+    /// Moments of a row.
+    times: usize,
     time: Linear,
     rest: Fused,
     condition: usize,
@@ -93,9 +95,16 @@ impl Timed {
             features: Blurred { dim, octaves },
             time: Linear::new(embedding.out_dim(), hidden[0], 1.0),
             embedding,
+            times: 1,
             rest: Sequential::new(layers).fused(),
             condition: 0,
         })
+    }
+
+    /// The same of two times.
+    pub(crate) fn of_two_times(self) -> Self {
+        let time = Linear::new(2 * self.embedding.out_dim(), self.width(), 1.0);
+        Timed { times: 2, time, ..self }
     }
 
     /// The same with a condition of k columns.
@@ -123,6 +132,11 @@ impl Timed {
         layout
     }
 
+    /// Rows of moments: as many as rows, or one that all share.
+    fn moments<F>(&self, at: Inputs<F>) -> usize {
+        at.moments.len() / self.times
+    }
+
     /// Columns of h.
     fn width(&self) -> usize {
         self.rest.in_dim()
@@ -143,10 +157,10 @@ impl Timed {
     /// The first layer: h.
     fn first_layer<F: Real>(&self, p: &[F], at: Inputs<F>, buffers: &mut Buffers<F>) {
         let Parts { time, inputs, condition: wc, .. } = self.parts();
-        let (n, m, k, width) = (at.x.len() / self.dim(), at.moments.len(), self.condition, self.width());
+        let (n, m, k, width) = (at.x.len() / self.dim(), self.moments(at), self.condition, self.width());
         let Buffers { moments, f, share, h, .. } = buffers;
-        moments.embed(&self.embedding, at.moments);
-        let t = &moments.t[..m * self.embedding.out_dim()];
+        moments.embed(&self.embedding, self.times, at.moments);
+        let t = &moments.t[..m * self.time.in_dim()];
         let h = grow(h, n * width);
         let one_condition = at.condition.len() < n * k;
         let c = if one_condition { Strided::repeated(at.condition) } else { Strided::rows(at.condition, k) };
@@ -191,11 +205,11 @@ impl Timed {
         dp: &mut [F],
     ) {
         let Parts { time, inputs, condition, .. } = self.parts();
-        let (m, k, width) = (at.moments.len(), self.condition, self.width());
+        let (m, k, width) = (self.moments(at), self.condition, self.width());
         let n = dh.len() / width;
         let m_c = at.condition.len().checked_div(k).unwrap_or(n);
         let sum = sum_where(m < n || m_c < n, dh, width, sum);
-        let t = &t[..m * self.embedding.out_dim()];
+        let t = &t[..m * self.time.in_dim()];
         let dh_m = if m == n { dh } else { sum };
         self.time.backward(w.slice(time.clone()), t, &[], dh_m, Some(&mut dp[time]), None, &mut []);
         if k > 0 {
@@ -233,6 +247,10 @@ impl<F: Real> VectorField<F> for Timed {
 
     fn condition(&self) -> usize {
         self.condition
+    }
+
+    fn times(&self) -> usize {
+        self.times
     }
 
     fn num_params(&self) -> usize {
@@ -311,16 +329,16 @@ impl<F: Real> VectorField<F> for Timed {
     fn jvp(&self, p: &[F], at: Inputs<F>, dot: Direction<F>, vdot: &mut [F], workspace: &mut Workspace) {
         let Buffers { moments, f, share, h, cache, fdot, hdot, tangents, .. } = workspace.of::<Buffers<F>>();
         let Parts { time, inputs, rest, .. } = self.parts();
-        let (n, m, width) = (vdot.len() / self.dim(), at.moments.len(), self.width());
+        let (n, m, width) = (vdot.len() / self.dim(), self.moments(at), self.width());
         let count = self.features.count();
         let (f, fdot, hdot) = (&f[..count * n], grow(fdot, count * n), grow(hdot, n * width));
         self.features.jvp(at.x, f, dot.x, fdot);
         let init = if dot.moments.is_empty() {
             Init::Zero
         } else {
-            moments.embed_rates(&self.embedding, dot.moments);
+            moments.embed_rates(&self.embedding, self.times, dot.moments);
             self.features.add_blur_tangent(&moments.blur, &moments.blurdot, f, fdot);
-            let t = &moments.tdot[..m * self.embedding.out_dim()];
+            let t = &moments.tdot[..m * self.time.in_dim()];
             if m == n {
                 self.time.jvp(&p[time], &[], &[], t, hdot, &mut []);
                 Init::Accumulate
@@ -357,7 +375,7 @@ impl<F: Real> SecondOrder<F> for Timed {
         let Buffers { moments, f, h, cache, dh, sum, dhdot, fdot, hdot, tangents, scratch, .. } =
             workspace.of::<Buffers<F>>();
         let Parts { time, inputs, rest, .. } = self.parts();
-        let (n, m, width) = (dv.len() / self.dim(), at.moments.len(), self.width());
+        let (n, m, width) = (dv.len() / self.dim(), self.moments(at), self.width());
         let (dh, dhdot) = (grow(dh, n * width), grow(dhdot, n * width));
         let scratch = grow(scratch, n * self.rest.scratch_width());
         let point = Primal {
@@ -372,7 +390,7 @@ impl<F: Real> SecondOrder<F> for Timed {
         self.add_first_layer(w, at, f, &moments.t, dh, sum, dp);
         self.add_inputs(fdot, dhdot, &mut dp[inputs]);
         if !dot.moments.is_empty() {
-            let embedded = self.embedding.out_dim();
+            let embedded = self.time.in_dim();
             let dhdot = if m == n { &*dhdot } else { sum_where(true, dhdot, width, sum) };
             let tdot = Strided::transposed(&moments.tdot[..m * embedded], embedded);
             gemm((embedded, width, m), tdot, dhdot, width, Init::Accumulate, &mut dp[time]);

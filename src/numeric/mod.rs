@@ -2,6 +2,7 @@
 
 pub mod assignment;
 pub(crate) mod cholesky;
+pub(crate) mod eigen;
 pub mod gemm;
 pub mod ode;
 pub mod quadrature;

@@ -36,8 +36,10 @@
 //! | `decoder.1.weight`, … | the moving average of the parameters, which is used to sample and score |
 //! | `training.decoder.1.weight`, … | the parameters as the optimizer left them, from which training continues |
 //!
-//! Models without networks have other tensors: `weights`, `means`, `covariances` of a mixture; `rows`, `shift`,
-//! `factor` of a kernel density. The metadata has one entry, `quadrivium`, which is JSON text:
+//! Models without networks have other tensors: `weights`, `means`, `covariances` of a mixture; `rows`, `shift`, `factor`
+//! of a kernel density; `directions` and `variances` of principal components. A composition has the tensors of its parts,
+//! with the part's name before theirs, as in `codec.decoder.1.weight`, and their `model` entries in its own `fitted`. The
+//! metadata has one entry, `quadrivium`, which is JSON text:
 //!
 //! | field | |
 //! | --- | --- |
@@ -75,12 +77,15 @@ mod columns;
 use crate::error::FileError;
 use std::path::Path;
 
+use serde::de::IgnoredAny;
+
 pub use self::columns::{Column, Role, condition_kind, condition_of, load_described, load_with, save_with};
+use crate::hybrid::{Codec, Latent, Pca};
+use crate::model::file::{Composition, Stored, read};
 pub use crate::model::file::{FORMAT, Persist};
-use crate::model::file::{Stored, read};
 use crate::{
-    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMatching, Gan, GaussianMixture, KernelDensity,
-    Result, ScoreModel, Vae,
+    Autoregressive, Diffusion, EnergyModel, Error, Flow, FlowMap, FlowMatching, Gan, GaussianMixture,
+    KernelDensity, Result, ScoreModel, Vae,
 };
 
 /// Writes a model to `path`, replacing an existing file. The bytes are first written to a new file in the same
@@ -112,10 +117,13 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
         reader::<Diffusion>(),
         reader::<EnergyModel>(),
         reader::<Flow>(),
+        reader::<FlowMap>(),
         reader::<FlowMatching>(),
         reader::<Gan>(),
         reader::<GaussianMixture>(),
         reader::<KernelDensity>(),
+        (<Latent<Vae, Box<dyn Persist>>>::kind(), latent),
+        reader::<Pca>(),
         reader::<ScoreModel>(),
         reader::<Vae>(),
     ];
@@ -161,6 +169,39 @@ fn describe_bytes(bytes: &[u8]) -> Result<Description> {
 }
 
 type Reader = fn(&[u8]) -> Result<Box<dyn Persist>>;
+
+/// A composition of any prior with one of the codecs.
+fn latent(bytes: &[u8]) -> Result<Box<dyn Persist>> {
+    let kinds = [composed::<Flow>(), composed::<Pca>(), composed::<Vae>()];
+    let parts = Composition::<IgnoredAny>::read(&Stored::parse(bytes)?, "latent")?;
+    let found = Stored::parse(parts.part("codec")?)?.kind()?;
+    match kinds.iter().find(|(kind, _)| *kind == found) {
+        Some((_, from_bytes)) => from_bytes(bytes),
+        None => Err(Error::File(FileError::Format {
+            what: format!("a codec of kind {found:?}: expected one of {:?}", kinds.map(|(kind, _)| kind)),
+        })),
+    }
+}
+
+fn composed<C: Codec + Persist>() -> (&'static str, Reader) {
+    (C::kind(), |bytes| Ok(Box::new(Latent::<C, Box<dyn Persist>>::from_bytes(bytes)?)))
+}
+
+/// The parts of a composition may be of any kind.
+impl Persist for Box<dyn Persist> {
+    /// Any.
+    fn kind() -> &'static str {
+        "any"
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        (**self).to_bytes()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        from_bytes(bytes)
+    }
+}
 
 fn reader<M: Persist + 'static>() -> (&'static str, Reader) {
     (M::kind(), |bytes| Ok(Box::new(M::from_bytes(bytes)?)))

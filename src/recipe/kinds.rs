@@ -127,6 +127,8 @@ kinds! {
         EnergyConfig, |config, rng| EnergyModel::new(config, rng);
     Flow, "flow", "A normalizing flow of splines: exact likelihood.",
         FlowConfig, |config, rng| Flow::new(config, rng);
+    FlowMap, "flow_map", "Jumps along a continuous flow, in few steps: likelihood by its ODE.",
+        FlowMapConfig, |config, rng| FlowMap::new(config, rng);
     FlowMatching, "flow_matching", "A continuous flow: likelihood by its ODE.",
         FlowMatchingConfig, |config, rng| FlowMatching::new(config, rng);
     Gan, "gan", "A Wasserstein GAN with gradient penalty: no likelihood.",
@@ -179,6 +181,7 @@ impl ModelConfig {
             | ModelConfig::Diffusion(DiffusionConfig { optimizer, .. })
             | ModelConfig::Energy(EnergyConfig { optimizer, .. })
             | ModelConfig::Flow(FlowConfig { optimizer, .. })
+            | ModelConfig::FlowMap(FlowMapConfig { optimizer, .. })
             | ModelConfig::FlowMatching(FlowMatchingConfig { optimizer, .. })
             | ModelConfig::Gan(GanConfig { optimizer, .. })
             | ModelConfig::Score(ScoreConfig { optimizer, .. })

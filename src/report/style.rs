@@ -56,7 +56,7 @@ pub(super) fn series_of(paradigm: Paradigm) -> usize {
         Paradigm::Diffusion => 3,
         Paradigm::Flow => 4,
         Paradigm::Energy => 5,
-        Paradigm::Baseline | Paradigm::OffTheMap => 6,
+        Paradigm::Baseline | Paradigm::Hybrid | Paradigm::OffTheMap => 6,
     }
 }
 

@@ -283,6 +283,7 @@ fn every_kind_of_model_takes_a_condition() {
         "diffusion",
         "energy",
         "flow",
+        "flow_map",
         "flow_matching",
         "gan",
         "gaussian_mixture",

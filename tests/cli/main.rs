@@ -132,6 +132,7 @@ fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
         ("diffusion", "ODE estimate"),
         ("energy", "estimate of the log-likelihood"),
         ("flow", "exact"),
+        ("flow_map", "ODE estimate"),
         ("flow_matching", "ODE estimate"),
         ("gaussian_mixture", "exact"),
         ("kernel_density", "exact"),

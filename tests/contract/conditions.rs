@@ -1,9 +1,11 @@
 //! The contract under conditions, of classes and of vectors: three conditions of each.
 
 use quadrivium::ConditionKind;
+use quadrivium::engine::RowStreams;
 use quadrivium::error::{ConditionError, DataError};
 use quadrivium::ndarray::Array1;
 use quadrivium::numeric::Real;
+use quadrivium::numeric::rng::Streams;
 
 use super::*;
 
@@ -105,7 +107,13 @@ conditional! {
     score_denoising: Unavailable, Marginal;
     gaussian_mixture: Exact, Joint;
     kernel_density_cross_validated: Exact, Joint;
+    flow_map_lagrangian: OdeEstimate, Marginal;
+    flow_map_consistency: Unavailable, Marginal;
     flow_matching: OdeEstimate, Marginal;
+    latent_diffusion: LowerBound, Marginal;
+    latent_warp: LowerBound, Marginal;
+    latent_line: Exact, Mixture;
+    warp_mixture: Exact, Joint;
 }
 
 /// A model of the contract that takes conditions of a kind.
@@ -196,6 +204,13 @@ pub fn first_rows_do_not_depend_on_how_many_follow(subject: &Conditional) {
     let model = subject.trained();
     let of_rows = |n: usize| sample(given(model, &subject.in_turn(n)).as_ref(), n, 5).x;
     let (all, without) = (of_rows(130), sample(model, 130, 5).x);
+    // From their address, under the conditions of their numbers, of which there are enough.
+    let at = RowStreams::new(Streams::from_rng(&mut seeded(5)), 60);
+    let (mut rows, options) = (vec![0.0; 2 * 50], SampleOptions::default());
+    given(model, &subject.in_turn(130)).draw_at(at, &options, &mut rows).unwrap();
+    assert_eq!(rows, all.slice(s![60..110, ..]).iter().copied().collect::<Vec<_>>());
+    let few = told(given(model, &subject.in_turn(109)).draw_at(at, &options, &mut rows));
+    assert!(matches!(few, ConditionError::Rows { got: 109, expected: 110 }));
     let shared = given(model, &subject.repeated(1, 1));
     let shared_all = sample(shared.as_ref(), 130, 5).x;
     for k in [1, 48, 49, 129] {

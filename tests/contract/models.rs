@@ -1,9 +1,11 @@
 //! The models that keep the contract: every one in a small size, with every objective, head and sampler.
 
 use super::*;
+use quadrivium::MapObjective;
 use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::diffusion::{Method, Solver};
 use quadrivium::energy::{Acceptance, Langevin, Normalization};
+use quadrivium::hybrid::{Codec, Latent, LatentConfig, Pca, PcaConfig};
 use quadrivium::{
     Activation, AdversarialLoss, Architecture, Bandwidth, ComponentCount, ConditionKind, EnergyTraining,
     Head, LikelihoodKind, NetworkSpec, Pairing, Sampler, Schedule, ScoreTraining, Sde, Source, Transform,
@@ -65,7 +67,8 @@ impl Subject {
 }
 
 /// A test for each promise of each model. Beside its name, a model has the class that it belongs to, as trained by
-/// gradients (`Network`) or not (`Baseline`), and the likelihood of its card.
+/// gradients (`Network`), in stages of which the later learn from the earlier (`Composed`) or otherwise (`Baseline`),
+/// and the likelihood of its card.
 macro_rules! contract {
     ($($name:ident: $class:ident, $likelihood:ident, $make:expr;)*) => { $(
         pub mod $name {
@@ -107,6 +110,12 @@ macro_rules! promises {
     (Network) => {
         kept! {
             training::averaged_parameters_draw_score_and_are_validated,
+            training::wild_learning_rate_is_an_error_that_leaves_a_usable_model,
+            tails::heavy_columns_train_draw_and_score,
+        }
+    };
+    (Composed) => {
+        kept! {
             training::wild_learning_rate_is_an_error_that_leaves_a_usable_model,
             tails::heavy_columns_train_draw_and_score,
         }
@@ -319,6 +328,10 @@ mod residual {
         Box::new(network!(s, FlowMatching, FlowMatchingConfig { network: network(4) }))
     }
 
+    pub fn map(s: &Setting) -> Box<dyn Model> {
+        Box::new(network!(s, FlowMap, FlowMapConfig { network: network(4) }))
+    }
+
     pub fn energy(s: &Setting) -> Box<dyn Model> {
         Box::new(network!(s, EnergyModel, EnergyConfig { training: DENOISING, network: network(3) }))
     }
@@ -326,6 +339,73 @@ mod residual {
     pub fn score(s: &Setting) -> Box<dyn Model> {
         Box::new(network!(s, ScoreModel, ScoreConfig { network: network(4), levels: 8, steps_per_level: 3 }))
     }
+}
+
+/// The network of a part of a composition.
+fn mlp(octaves: usize) -> NetworkSpec {
+    NetworkSpec::mlp([16, 16], Activation::Silu, octaves)
+}
+
+/// The rows' part of a composition, which has no condition.
+fn alone(s: &Setting) -> Setting {
+    Setting { condition: ConditionKind::None, ..s.clone() }
+}
+
+fn small_vae(s: &Setting) -> Vae {
+    let s = alone(s);
+    network!(s, Vae, VaeConfig { encoder: mlp(0), decoder: mlp(2) })
+}
+
+fn small_flow(s: &Setting) -> Flow {
+    network!(
+        s,
+        Flow,
+        FlowConfig { network: mlp(2), transform: Transform::AffineSpline { bins: 8, bound: 4.0 } }
+    )
+}
+
+fn small_diffusion(s: &Setting) -> Diffusion {
+    let sampler = Sampler::Ddim { steps: 7, eta: 0.0 };
+    network!(s, Diffusion, DiffusionConfig { network: mlp(2), timesteps: 40, sampler })
+}
+
+fn composed<C: Codec + Model, P: Model + 'static>(codec: C, prior: P) -> Box<dyn Model> {
+    let config = LatentConfig { draws: 3, ..Default::default() };
+    Box::new(Latent::new(codec, prior, config).unwrap())
+}
+
+/// One direction with a learned density, and noise around it.
+fn latent_line(s: &Setting) -> Box<dyn Model> {
+    let pca = Pca::new(PcaConfig { dim: s.dim, latent_dim: 1 }).unwrap();
+    let (s, head) = (Setting { dim: 1, ..s.clone() }, Head::Mixture { components: 5 });
+    composed(pca, network!(s, Autoregressive, AutoregressiveConfig { head, network: mlp(2) }))
+}
+
+fn warp_mixture(s: &Setting) -> Box<dyn Model> {
+    let config = GaussianMixtureConfig {
+        dim: s.dim,
+        condition: s.condition,
+        tol: 0.0,
+        max_iter: 10,
+        ..Default::default()
+    };
+    composed(small_flow(&alone(s)), GaussianMixture::new(config).unwrap())
+}
+
+/// A flow as the prior, and a diffusion in its base space.
+fn latent_warp(s: &Setting) -> Box<dyn Model> {
+    let warp = Latent::new(small_flow(&alone(s)), small_diffusion(s), LatentConfig::default()).unwrap();
+    composed(small_vae(s), warp)
+}
+
+fn latent_gan(s: &Setting) -> Box<dyn Model> {
+    let critic_lr = s.optimizer.as_ref().map_or(GanConfig::default().critic_lr, |optimizer| optimizer.lr);
+    composed(small_vae(s), network!(s, Gan, GanConfig { generator: mlp(1), critic: mlp(1), critic_lr }))
+}
+
+fn flow_map(s: &Setting, objective: MapObjective, pairing: Pairing, steps: usize) -> Box<dyn Model> {
+    let network = NetworkSpec::mlp([32, 32], Activation::Silu, 4);
+    Box::new(network!(s, FlowMap, FlowMapConfig { network, objective, pairing, steps }))
 }
 
 const CHAINS: EnergyTraining =
@@ -382,6 +462,13 @@ contract! {
     kernel_density_scott: Baseline, Exact, |s| kernel_density(s, Bandwidth::Scott);
     kernel_density_cross_validated: Baseline, Exact,
         |s| kernel_density(s, Bandwidth::CrossValidated { rows: 50 });
+    flow_map_lagrangian: Network, OdeEstimate,
+        |s| flow_map(s, MapObjective::Lagrangian, Pairing::Independent, 1);
+    flow_map_eulerian: Network, OdeEstimate, |s| flow_map(s, MapObjective::Eulerian, Pairing::Independent, 3);
+    flow_map_progressive: Network, OdeEstimate, |s| flow_map(s, MapObjective::Progressive, MATCHED, 4);
+    flow_map_consistency: Network, Unavailable,
+        |s| flow_map(s, MapObjective::Consistency { stages: 4 }, Pairing::Independent, 2);
+    residual_flow_map: Network, OdeEstimate, residual::map;
     flow_matching: Network, OdeEstimate,
         |s| matching(s, Source::Gaussian, Pairing::Independent, (Method::Euler, 7));
     flow_matching_matched: Network, OdeEstimate,
@@ -390,4 +477,12 @@ contract! {
         |s| matching(s, Source::Toy(Toy::concentric(&[1.0], 0.1).unwrap()), MATCHED, (Method::Heun, 5));
     flow_matching_from_rows: Network, Unavailable,
         |s| matching(s, Source::Rows(moons(40).into()), Pairing::Independent, (Method::Rk4, 5));
+    pca: Baseline, Exact, |s| Box::new(Pca::new(PcaConfig { dim: s.dim, latent_dim: 1 }).unwrap());
+    latent_diffusion: Composed, LowerBound, |s| composed(small_vae(s), small_diffusion(s));
+    latent_flow: Composed, LowerBound, |s| composed(small_vae(s), small_flow(s));
+    latent_warp: Composed, LowerBound, latent_warp;
+    latent_gan: Composed, Unavailable, latent_gan;
+    latent_line: Composed, Exact, latent_line;
+    warp_diffusion: Composed, OdeEstimate, |s| composed(small_flow(&alone(s)), small_diffusion(s));
+    warp_mixture: Composed, Exact, warp_mixture;
 }

@@ -195,6 +195,18 @@ mod huge_config_is_refused_at_once {
     }
 
     #[test]
+    fn flow_map() {
+        refuses_each_size!(FlowMap, FlowMapConfig, network);
+        refuses!(FlowMap, FlowMapConfig { time_features: HUGE }, time_features);
+        for steps in [0, HUGE, usize::MAX] {
+            refuses!(FlowMap, FlowMapConfig { steps: steps }, steps);
+        }
+        for diagonal in [0.0, 1.0, f64::NAN] {
+            refuses!(FlowMap, FlowMapConfig { diagonal: diagonal }, diagonal);
+        }
+    }
+
+    #[test]
     fn flow_matching() {
         refuses_each_size!(FlowMatching, FlowMatchingConfig, network);
         refuses!(FlowMatching, FlowMatchingConfig { time_features: HUGE }, time_features);

@@ -1,5 +1,7 @@
 //! What likelihoods promise.
 
+use quadrivium::hybrid::{Latent, LatentConfig};
+
 use super::*;
 
 pub fn batch_scores_as_its_rows(subject: &Subject) {
@@ -62,4 +64,27 @@ fn vae_elbo_is_below_iwae_is_below_the_truth() {
     };
     let (elbo, iwae_5, iwae_100) = (bound(1), bound(5), bound(100));
     assert!(elbo < iwae_5 && iwae_5 < iwae_100 && iwae_100 < truth, "{elbo} {iwae_5} {iwae_100} {truth}");
+}
+
+/// A VAE whose KL weighs little leaves latents that are not N(0, I), which a flow learns.
+#[test]
+fn latent_bound_tightens_and_stays_below_the_truth() {
+    let toy = Toy::moons(0.1).unwrap();
+    let data = Dataset::new(toy.sample(2_000, &mut seeded(11))).unwrap();
+    let test = toy.sample(500, &mut seeded(12));
+    let truth = toy.log_density(test.view()).unwrap().mean().unwrap();
+    let vae = Vae::new(VaeConfig { beta: 0.1, ..Default::default() }, &mut seeded(0)).unwrap();
+    let flow = Flow::new(FlowConfig::default(), &mut seeded(0)).unwrap();
+    let mut model = Latent::new(vae, flow, LatentConfig::default()).unwrap();
+    model.train(&data, &short(300), &mut seeded(1), &mut NoObserver).unwrap();
+    let [elbo, iwae_5, iwae_50] = [1, 5, 50].map(|draws| {
+        let model = model.clone().with_config(LatentConfig { draws, ..Default::default() }).unwrap();
+        let score = model.log_likelihood(test.view(), &LikelihoodOptions::default()).unwrap();
+        assert!(matches!(score, LogLikelihood::LowerBound { draws: found, .. } if found == draws));
+        score.nats().unwrap().mean().unwrap()
+    });
+    assert!(elbo < iwae_5 && iwae_5 < iwae_50 && iwae_50 < truth, "{elbo} {iwae_5} {iwae_50} {truth}");
+    let gain = model.prior_gain(test.view(), &LikelihoodOptions::default()).unwrap().unwrap();
+    let error = gain.std(1.0) / 500f64.sqrt();
+    assert!(gain.mean().unwrap() > 3.0 * error, "{} ± {error}", gain.mean().unwrap());
 }

@@ -7,7 +7,7 @@ use rand::{Rng as _, RngCore};
 
 use super::KernelDensity;
 use super::likelihood::log_sums;
-use crate::baseline::{check_count, numbers, row_of};
+use crate::baseline::{numbers, row_of};
 use crate::engine::tiles::{self, DrawTile, RowStreams};
 use crate::error::Result;
 use crate::map::Card;
@@ -85,7 +85,8 @@ impl KernelDensity {
     fn weights(&self, y: &[f64], running: &mut Vec<f64>) {
         let s = 0.5 / (self.bandwidth * self.bandwidth);
         let kernels = &self.given[0];
-        let square = |j| y.iter().zip(kernels.row(j)).map(|(y, kernel)| (y - kernel).powi(2)).sum::<f64>();
+        let square =
+            |j| y.iter().zip(kernels.lanes.row(j)).map(|(y, kernel)| (y - kernel).powi(2)).sum::<f64>();
         running.clear();
         running.extend((0..kernels.rows()).map(square));
         let nearest = running.iter().copied().fold(f64::INFINITY, f64::min);
@@ -148,10 +149,13 @@ impl DrawTile for Conditioned<'_> {
                     };
                     let target = rng.random::<f64>() * running.last().expect("at least one kernel");
                     let j = running.partition_point(|sum| *sum <= target).min(running.len() - 1);
-                    z.extend(self.y(row).iter().zip(model.given[0].row(j)).map(|(y, kernel)| y - kernel));
+                    z.extend(
+                        self.y(row).iter().zip(model.given[0].lanes.row(j)).map(|(y, kernel)| y - kernel),
+                    );
                     j
                 }
             };
+            let scale = scale * model.width(kernel);
             z.extend((0..x.len()).map(|_| scale * f64::normal(&mut rng)));
             let (numbers, width) = (z.len() - x.len(), z.len());
             for (i, x) in x.iter_mut().enumerate() {
@@ -175,7 +179,7 @@ impl Distribution for Conditioned<'_> {
     }
 
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        check_count(&self.condition, n)?;
+        self.condition.check_count(n)?;
         tiles::sample(self, n, options, rng)
     }
 
@@ -186,13 +190,18 @@ impl Distribution for Conditioned<'_> {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
-        check_count(&self.condition, usize::try_from(n).unwrap_or(usize::MAX))?;
+        self.condition.check_count(usize::try_from(n).unwrap_or(usize::MAX))?;
         tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
+        self.condition.check_reach(at.first().saturating_add(rows.len() / self.dim()))?;
+        tiles::draw_at(self, at, options, rows)
     }
 
     fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         check_rows("x", x, self.dim())?;
-        check_count(&self.condition, x.nrows())?;
+        self.condition.check_count(x.nrows())?;
         let nats = tiles::score(x, |first, buffers: &mut Buffers, x, nats| {
             self.score(first, x, buffers, nats);
             Ok(())

@@ -1,6 +1,7 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use super::widths::EXPONENTS;
 use super::{KernelDensity, KernelDensityConfig, Sphere, WIDTHS};
 use crate::baseline::numbers;
 use crate::error::{Error, FileError, Result, check};
@@ -12,9 +13,16 @@ use crate::numeric::cholesky::invert_lower;
 #[serde(deny_unknown_fields)]
 struct Fitted {
     bandwidth: f64,
+    /// By which widths differ.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    exponent: f64,
     /// How many rows each class has, if classes are the condition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     classes: Vec<usize>,
+}
+
+fn is_zero(exponent: &f64) -> bool {
+    *exponent == 0.0
 }
 
 /// Tensors: `rows` (n, d), and the L and the shift of y = L⁻¹ (x − shift), `factor` (d, d) and `shift` (d).
@@ -33,16 +41,19 @@ impl Persist for KernelDensity {
         encode(
             Self::kind(),
             &self.config,
-            &Fitted { bandwidth: self.bandwidth, classes: self.classes.clone() },
+            &Fitted { bandwidth: self.bandwidth, exponent: self.exponent, classes: self.classes.clone() },
             tensors,
         )
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
-        let (config, Fitted { bandwidth, classes }): (KernelDensityConfig, _) = stored.read(Self::kind())?;
+        let (config, Fitted { bandwidth, exponent, classes }): (KernelDensityConfig, _) =
+            stored.read(Self::kind())?;
         config.validate()?;
         check(WIDTHS.contains(&bandwidth), "bandwidth", bandwidth, "1e-100 to 1e100")?;
+        let sane = exponent == 0.0 || (EXPONENTS.contains(&exponent) && numbers(config.condition) == 0);
+        check(sane, "exponent", exponent, "0, ½ or 1, and 0 under a vector")?;
         stored.count(3)?;
         let d = config.dim + numbers(config.condition);
         let n = stored.shape("rows")?.first().copied().unwrap_or(0);
@@ -68,7 +79,8 @@ impl Persist for KernelDensity {
         let sphere = Sphere { whiten: invert_lower(&l, d), l, shift };
         let x = Array2::from_shape_vec((n, d), x).expect("as many numbers as the shape says");
         let what = "tensor factor has no marginal";
-        KernelDensity::on(config, x, classes, sphere, bandwidth)
-            .ok_or_else(|| Error::File(FileError::Format { what: what.into() }))
+        let fitted = KernelDensity::on(config, x, classes, sphere, exponent);
+        let fitted = fitted.ok_or_else(|| Error::File(FileError::Format { what: what.into() }))?;
+        Ok(KernelDensity { bandwidth, ..fitted })
     }
 }

@@ -12,13 +12,14 @@ impl DrawTile for KernelDensity {
         self.config.dim
     }
 
-    /// j uniform, z ~ N(0, I), x = xⱼ + T·h·L z.
+    /// j uniform, z ~ N(0, I), x = xⱼ + T·h·λⱼ·L z.
     fn draw_tile(&self, temperature: f64, streams: RowStreams, z: &mut Vec<f64>, x: &mut [f32]) -> usize {
         let d = self.config.dim;
-        let (scale, l, rows) = (temperature * self.bandwidth, &self.kernels.sphere.l, self.rows());
+        let (l, rows) = (&self.kernels.sphere.l, self.rows());
         for (r, x) in x.chunks_exact_mut(d).enumerate() {
             let mut rng = streams.row(r);
-            let center = rows.row(rng.random_range(0..rows.nrows()));
+            let kernel = rng.random_range(0..rows.nrows());
+            let (center, scale) = (rows.row(kernel), temperature * self.bandwidth * self.width(kernel));
             z.clear();
             z.extend((0..d).map(|_| f64::normal(&mut rng)));
             for (i, (x, &center)) in x.iter_mut().zip(center).enumerate() {

@@ -3,7 +3,8 @@ use std::ops::ControlFlow;
 use ndarray::{Array2, Axis, s};
 use rand::RngCore;
 
-use super::objective::{LeaveOneOut, TRIALS, scott, silverman};
+use super::objective::{CrossValidation, REFINEMENTS, TRIALS, scott, silverman};
+use super::widths::{self, Best, EXPONENTS};
 use super::{Bandwidth, Conditioned, KernelDensity, Sphere};
 use crate::baseline::{by_class, covariance, joined, numbers};
 use crate::engine::{self, Standardizer};
@@ -42,13 +43,10 @@ impl KernelDensity {
         let (n, width) = x.dim();
         let counts: Vec<usize> = groups.iter().map(Vec::len).collect();
         let (full, within) = spread(&x, &counts, &mean);
-        // Fewer rows span fewer dimensions, and their covariance has no inverse.
-        let sphered = if within > width { Sphere::new(mean.clone(), full.view()) } else { None };
+        let sphere = |shape: Shape| shape.sphere(mean.clone(), &full, within).map(|sphere| (shape, sphere));
         let (shapes, scored): (Vec<_>, _) = match config.bandwidth {
-            Bandwidth::CrossValidated { rows } => {
-                let sd = full.diag().mapv(f64::sqrt);
-                let axes = Sphere::axes(mean, sd.as_slice().expect("one row"));
-                (sphered.into_iter().chain([axes]).collect(), rows.min(n))
+            Bandwidth::CrossValidated { rows } | Bandwidth::Adaptive { rows } => {
+                (Shape::ALL.into_iter().filter_map(sphere).collect(), rows.min(n))
             }
             _ if within <= width => {
                 return Err(Error::Data(DataError::TooFewRows {
@@ -57,7 +55,7 @@ impl KernelDensity {
                     least: n + width + 1 - within,
                 }));
             }
-            _ => (Vec::from_iter(sphered), options.batch.min(n)),
+            _ => (Vec::from_iter(sphere(Shape::Covariance)), options.batch.min(n)),
         };
         let singular =
             || Error::Data(DataError::SingularCovariance { sd: full.diag().mapv(f64::sqrt).to_vec() });
@@ -68,9 +66,20 @@ impl KernelDensity {
         scored.sort_unstable();
 
         let numbers = numbers(config.condition);
-        let cross_validated = matches!(config.bandwidth, Bandwidth::CrossValidated { .. });
-        let stretches = if numbers > 0 && cross_validated { STRETCHES.len() } else { 0 };
-        let steps = if cross_validated { (2 + stretches) * TRIALS } else { 1 };
+        let rule = !matches!(config.bandwidth, Bandwidth::CrossValidated { .. } | Bandwidth::Adaptive { .. });
+        let stretches = if numbers > 0 && !rule { STRETCHES.len() } else { 0 };
+        // Under a vector all kernels are alike, and a single row has no neighbors.
+        let adaptive = matches!(config.bandwidth, Bandwidth::Adaptive { .. }) && numbers == 0 && n > 1;
+        let folds = if adaptive {
+            widths::folds(&x, &counts, scored.len(), &mut streams.stream(1))
+        } else {
+            Vec::new()
+        };
+        let steps = match (rule, adaptive) {
+            (true, _) => 1,
+            (_, true) => shapes.len() * (TRIALS + (EXPONENTS.len() - 1) * REFINEMENTS),
+            (_, false) => (shapes.len() + stretches) * TRIALS,
+        };
         let mut report = TrainReport {
             loss: Vec::new(),
             parts: vec![(BANDWIDTH[0], Vec::new())],
@@ -91,37 +100,59 @@ impl KernelDensity {
         let classes =
             if matches!(config.condition, ConditionKind::Class { .. }) { counts } else { Vec::new() };
         let of_a_class = n / classes.iter().filter(|&&rows| rows > 0).count().max(1);
+        let on = |sphere: Sphere, exponent: f64| {
+            KernelDensity::on(config.clone(), x.clone(), classes.clone(), sphere, exponent)
+                .ok_or_else(singular)
+        };
         let mut best: Option<(f64, KernelDensity)> = None;
-        let mut fit = |sphere: Sphere, best: &mut Option<(f64, KernelDensity)>| -> Result<ControlFlow<()>> {
-            let fitted = KernelDensity::on(config.clone(), x.clone(), classes.clone(), sphere, 1.0);
-            let mut fitted = fitted.ok_or_else(singular)?;
-            let leave_one_out = LeaveOneOut::new(&fitted, &scored, of_a_class)?;
-            let mut given = |h: f64| {
-                let nll = leave_one_out.nll(h);
-                (nll, h, observe(h, nll))
+        let mut fit = |shape: Shape, sphere: Sphere, best: &mut Option<(f64, KernelDensity)>| {
+            let found = if adaptive {
+                widths::minimize(config, shape, &folds, of_a_class, &mut observe)?
+            } else {
+                None
             };
-            let (nll, h, go_on) = match config.bandwidth {
-                Bandwidth::Scott => given(scott(of_a_class, width)),
-                Bandwidth::Silverman => given(silverman(of_a_class, width)),
-                Bandwidth::Fixed(h) => given(h),
-                Bandwidth::CrossValidated { .. } => leave_one_out.minimize(&mut observe),
+            let (nll, fitted, go_on) = match found {
+                Some(Best { nll, bandwidth, exponent, go_on }) => {
+                    (nll, KernelDensity { bandwidth, ..on(sphere, exponent)? }, go_on)
+                }
+                // The rows of a fold may span too few dimensions for a covariance, where all rows do not.
+                None if adaptive && shape == Shape::Covariance => {
+                    return Ok::<_, Error>(ControlFlow::Continue(()));
+                }
+                None => {
+                    let mut fitted = on(sphere, 0.0)?;
+                    let leave_one_out = CrossValidation::leave_one_out(&fitted, &scored, of_a_class)?;
+                    let mut given = |h: f64| {
+                        let nll = leave_one_out.nll(h);
+                        (nll, h, observe(h, nll))
+                    };
+                    let (nll, h, go_on) = match config.bandwidth {
+                        Bandwidth::Scott => given(scott(of_a_class, width)),
+                        Bandwidth::Silverman => given(silverman(of_a_class, width)),
+                        Bandwidth::Fixed(h) => given(h),
+                        Bandwidth::CrossValidated { .. } | Bandwidth::Adaptive { .. } => {
+                            leave_one_out.minimize(None, &mut observe)
+                        }
+                    };
+                    fitted.bandwidth = h;
+                    (nll, fitted, go_on)
+                }
             };
-            fitted.bandwidth = h;
             if best.as_ref().is_none_or(|(least, _)| nll < *least) {
                 *best = Some((nll, fitted));
             }
             Ok(go_on)
         };
         let mut go_on = ControlFlow::Continue(());
-        for sphere in shapes {
+        for (shape, sphere) in shapes {
             if go_on.is_continue() {
-                go_on = fit(sphere, &mut best)?;
+                go_on = fit(shape, sphere, &mut best)?;
             }
         }
-        let shape = best.as_ref().expect("at least one shape").1.sphere.clone();
+        let sphere = best.as_ref().expect("at least one shape").1.sphere.clone();
         for stretch in STRETCHES.into_iter().take(stretches) {
             if go_on.is_continue() {
-                go_on = fit(shape.stretched(numbers, stretch), &mut best)?;
+                go_on = fit(Shape::Axes, sphere.stretched(numbers, stretch), &mut best)?;
             }
         }
         let (_, fitted) = best.expect("at least one shape");
@@ -141,9 +172,36 @@ impl KernelDensity {
     }
 }
 
+/// What Σ is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// The covariance of the rows.
+    Covariance,
+    /// Its diagonal.
+    Axes,
+}
+
+impl Shape {
+    const ALL: [Shape; 2] = [Shape::Covariance, Shape::Axes];
+
+    /// The change of units in which Σ is I; `None` without an inverse: few rows span few dimensions. covariance: (d,
+    /// d), which rests on `rows` rows.
+    pub fn sphere(self, mean: Vec<f64>, covariance: &Array2<f64>, rows: usize) -> Option<Sphere> {
+        match self {
+            Shape::Covariance if rows > mean.len() => Sphere::new(mean, covariance.view()),
+            Shape::Covariance => None,
+            Shape::Axes => {
+                let sd: Vec<f64> = covariance.diag().iter().map(|variance| variance.sqrt()).collect();
+                let sane = sd.iter().all(|&sd| sd > 0.0 && sd.is_finite());
+                sane.then(|| Sphere::axes(mean, &sd))
+            }
+        }
+    }
+}
+
 /// The unbiased covariance of the rows, within their classes if there are several, and the rows' number that it rests
 /// on. x: (n, d), one class after the other, counts: rows of each class.
-fn spread(x: &Array2<f32>, counts: &[usize], mean: &[f64]) -> (Array2<f64>, usize) {
+pub(super) fn spread(x: &Array2<f32>, counts: &[usize], mean: &[f64]) -> (Array2<f64>, usize) {
     let n = x.nrows();
     if counts.len() == 1 {
         return (covariance(x.view(), mean, n as f64 - 1.0), n);

@@ -8,7 +8,7 @@ use rand::RngCore;
 use super::gaussians::Gaussians;
 use super::likelihood::Scratch;
 use super::{GaussianMixture, numbers};
-use crate::baseline::{check_count, row_of};
+use crate::baseline::row_of;
 use crate::engine::tiles::{self, DrawTile, RowStreams};
 use crate::error::Result;
 use crate::map::Card;
@@ -161,7 +161,7 @@ impl Distribution for Conditioned<'_> {
     }
 
     fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
-        check_count(&self.condition, n)?;
+        self.condition.check_count(n)?;
         tiles::sample(self, n, options, rng)
     }
 
@@ -172,13 +172,18 @@ impl Distribution for Conditioned<'_> {
         rng: &mut dyn RngCore,
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
-        check_count(&self.condition, usize::try_from(n).unwrap_or(usize::MAX))?;
+        self.condition.check_count(usize::try_from(n).unwrap_or(usize::MAX))?;
         tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
+        self.condition.check_reach(at.first().saturating_add(rows.len() / self.dim()))?;
+        tiles::draw_at(self, at, options, rows)
     }
 
     fn log_likelihood(&self, x: ArrayView2<f32>, _: &LikelihoodOptions) -> Result<LogLikelihood> {
         check_rows("x", x, self.dim())?;
-        check_count(&self.condition, x.nrows())?;
+        self.condition.check_count(x.nrows())?;
         if self.condition.rows() == 1 {
             return Ok(LogLikelihood::Exact(self.at(0, &mut Moved::default()).score(x)?));
         }

@@ -27,6 +27,7 @@ mod blocks;
 mod conditional;
 mod config;
 mod degenerate;
+mod folds;
 mod gaussians;
 mod likelihood;
 mod moments;
@@ -53,7 +54,7 @@ pub use self::degenerate::DegenerateComponent;
 use self::gaussians::Gaussians;
 use self::likelihood::Scratch;
 use super::numbers;
-use crate::engine::tiles;
+use crate::engine::{RowStreams, tiles};
 use crate::error::{DataError, Error, Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
@@ -101,6 +102,8 @@ struct Part {
     share: f64,
     /// What the covariances share: one of the four.
     family: Covariance,
+    /// λ of the prior that it was fitted with.
+    shrinkage: f64,
     gaussians: Arc<Gaussians>,
 }
 
@@ -115,7 +118,8 @@ impl GaussianMixture {
         let gaussians = Arc::new(Gaussians::equal(Array2::zeros((1, width)), &vec![1.0; width]));
         let parts = if let ConditionKind::Class { classes } = config.condition { classes } else { 1 };
         let family = config.covariance.candidates(width)[0];
-        let part = Part { share: 1.0 / f64::from(parts), family, gaussians };
+        let shrinkage = config.shrinkage;
+        let part = Part { share: 1.0 / f64::from(parts), family, shrinkage, gaussians };
         let parts = vec![part; parts as usize];
         Ok(GaussianMixture::of(config, parts, false, None).expect("the identity has a factor"))
     }
@@ -171,7 +175,7 @@ impl GaussianMixture {
         let (k, d) = (weights.len(), config.width());
         let fits = match config.components {
             ComponentCount::Fixed(count) => k == count,
-            ComponentCount::Bic { max } => (1..=max).contains(&k),
+            ComponentCount::Bic { max } | ComponentCount::CrossValidated { max } => (1..=max).contains(&k),
         };
         let shape = |what, got: &[usize], expected| {
             Err(Error::Data(DataError::Shape { what, got: got.to_vec(), expected }))
@@ -200,7 +204,8 @@ impl GaussianMixture {
         };
         let gaussians = Gaussians::new(weights, owned(means), covariances.to_owned()).map_err(refused)?;
         let family = config.covariance.candidates(d)[0];
-        let part = Part { share: 1.0, family, gaussians: gaussians.into() };
+        let shrinkage = config.shrinkage;
+        let part = Part { share: 1.0, family, shrinkage, gaussians: gaussians.into() };
         GaussianMixture::of(config, vec![part], true, None).map_err(refused)
     }
 
@@ -276,6 +281,7 @@ impl Distribution for GaussianMixture {
         let name = match self.config.components {
             ComponentCount::Fixed(_) => "Gaussian mixture",
             ComponentCount::Bic { .. } => "Gaussian mixture (BIC)",
+            ComponentCount::CrossValidated { .. } => "Gaussian mixture (CV)",
         };
         Card::new(name, Objective::ExpectationMaximization, Sampling::OnePass)
     }
@@ -297,6 +303,10 @@ impl Distribution for GaussianMixture {
         sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
     ) -> Result<()> {
         tiles::sample_each(self, n, options, rng, sink)
+    }
+
+    fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
+        tiles::draw_at(self, at, options, rows)
     }
 
     /// ln p(x), exact, in f64.

@@ -130,6 +130,8 @@ fn spread(variance: f64, of: f64) -> f64 {
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     pub family: Covariance,
+    /// λ of the prior.
+    pub shrinkage: f64,
     pub gaussians: Gaussians,
     /// Mean NLL of the training rows under them.
     pub nll: f64,
@@ -156,6 +158,9 @@ pub(super) struct Em<'a> {
 /// Iterations after which a run may be given up: from a start, EM often stands still before it gains.
 pub(super) const PLATEAU: usize = 10;
 
+/// The tolerance of a search, over that of the config.
+const COARSE: f64 = 10.0;
+
 /// Where a run ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -169,6 +174,11 @@ impl Limits {
     /// Those of the config.
     pub fn of(config: &GaussianMixtureConfig) -> Self {
         Limits { target: f64::INFINITY, tol: config.tol, max_iter: config.max_iter }
+    }
+
+    /// Those of a search.
+    pub fn coarse(self) -> Self {
+        Limits { tol: COARSE * self.tol, ..self }
     }
 }
 
@@ -254,6 +264,7 @@ impl Em<'_> {
             best.map_or(last, |(held_out, _, nll, gaussians)| (Some(held_out), nll, gaussians));
         Ok(Run {
             family,
+            shrinkage: self.prior.shrinkage,
             gaussians,
             nll,
             held_out,

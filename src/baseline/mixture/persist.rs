@@ -14,6 +14,9 @@ struct Fitted {
     /// The family of the covariances, which the first files did not name: theirs are full.
     #[serde(default = "full")]
     family: Covariance,
+    /// λ of its prior, where it is not the config's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shrinkage: Option<f64>,
     /// How many rows it was trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rows: Option<usize>,
@@ -27,6 +30,8 @@ struct Fitted {
 struct OfClass {
     share: f64,
     family: Covariance,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shrinkage: Option<f64>,
     components: usize,
 }
 
@@ -51,14 +56,17 @@ impl Persist for GaussianMixture {
             Tensor::f64("covariances", &[k, d, d], each(|g| g.covariances.iter().copied().collect())),
         ];
         let classes = matches!(self.config.condition, ConditionKind::Class { .. });
+        let shrinkage = |part: &Part| Some(part.shrinkage).filter(|&own| own != self.config.shrinkage);
         let of_class = |part: &Part| OfClass {
             share: part.share,
             family: part.family,
+            shrinkage: shrinkage(part),
             components: part.gaussians.len(),
         };
         let fitted = Fitted {
             started: self.started,
             family: self.parts[0].family,
+            shrinkage: shrinkage(&self.parts[0]).filter(|_| !classes),
             rows: self.rows,
             classes: if classes { self.parts.iter().map(of_class).collect() } else { Vec::new() },
         };
@@ -72,7 +80,7 @@ impl Persist for GaussianMixture {
         stored.count(3)?;
         let (d, most) = (config.width(), config.most_components());
         let k = stored.shape("weights")?.first().copied().unwrap_or(0);
-        let Fitted { started, family, rows, classes } = fitted;
+        let Fitted { started, family, shrinkage, rows, classes } = fitted;
         let classes = match config.condition {
             ConditionKind::Class { classes: count } => {
                 check(classes.len() == count as usize, "classes", classes.len(), "those of the config")?;
@@ -80,7 +88,7 @@ impl Persist for GaussianMixture {
             }
             _ => {
                 check(classes.is_empty(), "classes", classes.len(), "none without classes in the config")?;
-                vec![OfClass { share: 1.0, family, components: k }]
+                vec![OfClass { share: 1.0, family, shrinkage, components: k }]
             }
         };
         let counts: Vec<usize> = classes.iter().map(|class| class.components).collect();
@@ -95,7 +103,10 @@ impl Persist for GaussianMixture {
         let covariances = stored.f64("covariances", &[k, d, d])?;
 
         let (mut parts, mut first) = (Vec::new(), 0);
-        for OfClass { share, family, components } in classes {
+        for OfClass { share, family, shrinkage, components } in classes {
+            let shrinkage = shrinkage.unwrap_or(config.shrinkage);
+            let sane = shrinkage >= 0.0 && shrinkage.is_finite();
+            check(sane, "shrinkage", shrinkage, "0 or more, finite")?;
             let fits = family != Covariance::Best && [Covariance::Best, family].contains(&config.covariance);
             // A class without rows has the one Gaussian of all, whatever the others have.
             let fits = fits || (share == 0.0 && family == Covariance::Full);
@@ -109,7 +120,7 @@ impl Persist for GaussianMixture {
             let (means, covariances) = (means.expect(shape), covariances.expect(shape));
             let gaussians = Gaussians::new(Array1::from_vec(weights), means, covariances)
                 .map_err(|k| singular(first + k))?;
-            parts.push(Part { share, family, gaussians: gaussians.into() });
+            parts.push(Part { share, family, shrinkage, gaussians: gaussians.into() });
             first = last;
         }
         GaussianMixture::of(config, parts, started, rows).map_err(singular)

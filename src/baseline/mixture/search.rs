@@ -21,13 +21,10 @@ use crate::model::Stop;
 use crate::numeric::rng::Streams;
 
 /// Numbers of components without a gain after which a family ends.
-const PATIENCE: usize = 3;
+pub(super) const PATIENCE: usize = 3;
 
 /// Iterations that a split component gets before the splits are compared.
 const TRIAL: usize = 2;
-
-/// The tolerance of a search, over that of the config.
-const COARSE: f64 = 10.0;
 
 /// Rows on which splits are compared, about.
 pub(super) const TRIAL_ROWS: usize = 4096;
@@ -49,7 +46,7 @@ impl Search<'_, '_> {
     pub fn search(mut self) -> Result<Run> {
         let config = self.em.config;
         let exact = Limits::of(config);
-        let coarse = Limits { tol: COARSE * config.tol, ..exact };
+        let coarse = exact.coarse();
         for &family in config.covariance.candidates(self.em.rows.dim()) {
             match config.components {
                 ComponentCount::Fixed(k) => {
@@ -58,7 +55,7 @@ impl Search<'_, '_> {
                         self.run(family, from, exact)?;
                     }
                 }
-                ComponentCount::Bic { max } => {
+                ComponentCount::Bic { max } | ComponentCount::CrossValidated { max } => {
                     let max = max.min(self.em.rows.rows());
                     let shared = self.best.as_ref().map(|(_, best)| best.gaussians.clone());
                     if let Some(start) = shared.filter(|start| start.len() > 1) {
@@ -75,14 +72,19 @@ impl Search<'_, '_> {
             }
         }
         let (_, best) = self.best.clone().expect("a fit of one component");
-        if matches!(config.components, ComponentCount::Bic { .. }) {
+        if !matches!(config.components, ComponentCount::Fixed(_)) {
             self.go_on(best, exact)?;
         }
+        Ok(self.end())
+    }
+
+    /// The best run, at the end of a search.
+    pub(super) fn end(self) -> Run {
         let (_, mut best) = self.best.expect("a fit of one component");
         if self.course.stopped {
             best.stop = Stop::Interrupted;
         }
-        Ok(best)
+        best
     }
 
     /// From `last` to ever more components, until there is nothing to gain.
@@ -94,23 +96,7 @@ impl Search<'_, '_> {
             let k = last.gaussians.len() + 1;
             // What a run must reach to be the best of all.
             let target = self.best.as_ref().map_or(f64::INFINITY, |(best, _)| best - self.penalty(family, k));
-            let limits = Limits { target, ..coarse };
-            let few = Limits { max_iter: PLATEAU.min(coarse.max_iter), ..limits };
-            let mut starts = Vec::new();
-            for start in 0..self.em.config.restarts {
-                let from = if start == 0 { self.split(&last) } else { Some(self.spread(k, family)) };
-                let Some(from) = from else { continue };
-                starts.extend(self.run(family, from, few)?);
-            }
-            starts.sort_by(|a, b| self.criterion(a).total_cmp(&self.criterion(b)));
-            let mut next = None;
-            for run in starts {
-                next = self.go_on(run, limits)?;
-                if next.is_some() {
-                    break;
-                }
-            }
-            let Some(run) = next else { break };
+            let Some(run) = self.one_more(&last, Limits { target, ..coarse })? else { break };
             let criterion = self.criterion(&run);
             waited = if criterion < least { 0 } else { waited + 1 };
             least = least.min(criterion);
@@ -129,15 +115,40 @@ impl Search<'_, '_> {
         Ok(())
     }
 
+    /// A run with one component more, the best of several starts; `None` if all leave a component with too few rows.
+    pub(super) fn one_more(&mut self, last: &Run, limits: Limits) -> Result<Option<Run>> {
+        let few = Limits { max_iter: PLATEAU.min(limits.max_iter), ..limits };
+        let mut starts = Vec::new();
+        for start in 0..self.em.config.restarts {
+            let k = last.gaussians.len() + 1;
+            let from = if start == 0 { self.split(last) } else { Some(self.spread(k, last.family)) };
+            let Some(from) = from else { continue };
+            starts.extend(self.run(last.family, from, few)?);
+        }
+        starts.sort_by(|a, b| a.nll.total_cmp(&b.nll));
+        for run in starts {
+            let next = self.go_on(run, limits)?;
+            if next.is_some() {
+                return Ok(next);
+            }
+        }
+        Ok(None)
+    }
+
     /// One run of EM, which is kept if it is the best. `None` if a component is left with fewer rows than its
     /// family takes: it says nothing of the distribution.
-    fn run(&mut self, family: Covariance, from: (Gaussians, Sums), limits: Limits) -> Result<Option<Run>> {
+    pub(super) fn run(
+        &mut self,
+        family: Covariance,
+        from: (Gaussians, Sums),
+        limits: Limits,
+    ) -> Result<Option<Run>> {
         let run = self.iterate(family, from, limits)?;
         Ok(run.and_then(|run| self.keep(run)))
     }
 
     /// The run, continued.
-    fn go_on(&mut self, run: Run, limits: Limits) -> Result<Option<Run>> {
+    pub(super) fn go_on(&mut self, run: Run, limits: Limits) -> Result<Option<Run>> {
         let left = limits.max_iter.saturating_sub(run.loss.len());
         if left == 0 || run.stop != Stop::Completed {
             return Ok(Some(run));
@@ -184,7 +195,7 @@ impl Search<'_, '_> {
     }
 
     /// Whether a component has fewer rows than twice those that span its covariance.
-    fn is_starved(&self, run: &Run) -> bool {
+    pub(super) fn is_starved(&self, run: &Run) -> bool {
         let (rows, d, k) = (self.em.rows.rows(), run.gaussians.dim(), run.gaussians.len());
         let least = match run.family {
             Covariance::Best | Covariance::Full => 2 * (d + 1),
@@ -219,7 +230,7 @@ impl Search<'_, '_> {
     }
 
     /// A start from k-means++.
-    fn spread(&mut self, k: usize, family: Covariance) -> (Gaussians, Sums) {
+    pub(super) fn spread(&mut self, k: usize, family: Covariance) -> (Gaussians, Sums) {
         self.starts += 1;
         let rng = &mut self.streams.stream(self.starts - 1);
         start(k, family, self.em.rows, &self.em.prior, rng)

@@ -1,12 +1,12 @@
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, Axis};
 use rand::RngCore;
 
-use super::blocks::Blocks;
+use super::folds::{self, CrossValidation, Table};
 use super::gaussians::Gaussians;
-use super::objective::{Em, Limits, Prior, Run};
-use super::search::{Search, TRIAL_ROWS};
+use super::objective::{Limits, Prior, Run};
+use super::search::Search;
 use super::{ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, Part};
 use crate::baseline::{by_class, covariance, joined};
 use crate::engine::{self, Standardizer};
@@ -77,15 +77,16 @@ impl GaussianMixture {
             let share = training.len() as f64 / n as f64;
             if training.is_empty() {
                 // Of a class that is not known, what is known of all.
-                let (family, gaussians) = (Covariance::Full, prior.one_component());
-                parts.push(Part { share, family, gaussians: gaussians.into() });
+                let (family, shrinkage) = (Covariance::Full, config.shrinkage);
+                parts.push(Part { share, family, shrinkage, gaussians: prior.one_component().into() });
                 continue;
             }
             let rows =
                 Rows { training: all.select(Axis(0), training), held_out: held_out.select(Axis(0), held) };
             let streams = if config.condition.is_none() { streams } else { streams.family(class as u64) };
             let run = self.learn_part(class, &rows, &prior, options, streams, &mut course)?;
-            parts.push(Part { share, family: run.family, gaussians: run.gaussians.clone().into() });
+            let Run { family, shrinkage, ref gaussians, .. } = run;
+            parts.push(Part { share, family, shrinkage, gaussians: gaussians.clone().into() });
             runs.push((share, run));
         }
         let report = report(&runs);
@@ -120,25 +121,24 @@ impl GaussianMixture {
                 least,
             }));
         }
-        let blocks = |x: ArrayView2<f32>| {
-            Blocks::new(config.width(), x.as_standard_layout().as_slice().expect("standard layout"))
-        };
-        let held_out = blocks(held_out.view());
-        let stride = training.nrows().div_ceil(TRIAL_ROWS);
-        let tables = [training.view(), training.slice(s![..;stride, ..])]
-            .map(|x| (blocks(x), covariance(x, prior.center, x.nrows() as f64)));
-        let [em, trial] = tables.each_ref().map(|(rows, second)| Em {
-            config,
-            options,
-            rows,
-            second,
-            held_out: &held_out,
-            prior: *prior,
-        });
+        let all = Table::new(training.view(), held_out.view(), prior.center);
         if !self.started {
+            if let ComponentCount::CrossValidated { max } = config.components
+                && held_out.is_empty()
+            {
+                // Starts have the streams from 0 on, and held-out rows the last.
+                let folds = Table::folds(training.view(), prior.center, &mut streams.stream(u64::MAX - 1));
+                let (prior, all, folds) = (*prior, &all, &folds[..]);
+                let search = CrossValidation { config, options, prior, all, folds, max, streams };
+                if let Some(run) = search.run(course)? {
+                    return Ok(run);
+                }
+            }
+            let [em, trial] = all.em(config, options, *prior);
             return Search { em: &em, trial: &trial, streams, course, starts: 0, best: None }.search();
         }
-        let Part { family, gaussians, .. } = &self.parts[class];
+        let Part { family, shrinkage, gaussians, .. } = &self.parts[class];
+        let [em, _] = all.em(config, options, Prior { shrinkage: *shrinkage, ..*prior });
         let from = (Gaussians::clone(gaussians), em.expect(gaussians, *family));
         let done = course.done;
         em.run(*family, from, Limits::of(config), done, |loss, validation| course.show(loss, validation))
@@ -153,6 +153,7 @@ impl GaussianMixture {
             ComponentCount::Fixed(_) => families * restarts,
             // Each family once from one component on, and all but the first from the best so far; and the last run.
             ComponentCount::Bic { max } => (2 * families - 1) * max * restarts + 1,
+            ComponentCount::CrossValidated { max } => folds::most_runs(families * max * restarts),
         };
         runs.saturating_mul(max_iter).saturating_mul(parts)
     }

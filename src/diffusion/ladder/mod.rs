@@ -260,7 +260,7 @@ impl ScoreModel {
         rng: &mut dyn RngCore,
     ) -> Result<Self> {
         config.validate()?;
-        let (shape, predictor) = ((config.dim, config.condition.width()), config.predictor());
+        let (shape, predictor) = ((config.dim, 1, config.condition.width()), config.predictor());
         let (fades, how) = (NoiseNet::<f32>::fades(&predictor), NoiseNet::<f32>::how(&predictor));
         let net = NoiseNet::foreign(network, shape, fades, how)?;
         check(

@@ -84,9 +84,9 @@
 //! matching](https://arxiv.org/abs/2304.14772) · Chen et al. 2018, [Neural ordinary differential
 //! equations](https://arxiv.org/abs/1806.07366)
 
-mod network;
+pub(super) mod network;
 #[cfg(feature = "safetensors")]
-mod persist;
+pub(super) mod persist;
 mod sampling;
 mod source;
 #[cfg(test)]
@@ -110,13 +110,14 @@ use super::likelihood::{Integration, log_likelihood};
 use super::objective::{Ends, Regression};
 use super::predictor::Trained;
 use super::sampler::Scratch;
-use crate::engine::{Fitted, Given, OptimizerConfig, RowStreams, Rows, Standardizer, fit};
+use crate::engine::{Fitted, Given, OptimizerConfig, RowStreams, Rows, Standardizer, TILE, fit};
 use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 use crate::nn::limits::{check_time_features, check_width};
 use crate::nn::{Activation, NetworkSpec, VectorField};
 use crate::numeric::Real;
+use crate::numeric::assignment::Assignment;
 use crate::numeric::rng::Rng;
 
 /// What a [`FlowMatching`] is made of. Lengths are in standard deviations of the data's columns, on which the
@@ -180,6 +181,42 @@ pub enum Pairing {
     },
 }
 
+impl Pairing {
+    /// Refuses what cannot be matched, and a matching of rows with a condition.
+    pub(super) fn validate(self, field: &'static str, condition: ConditionKind) -> Result<()> {
+        let counts = !matches!(self, Pairing::OptimalTransport { rows: ..2 | 65_537.. });
+        check(counts, field, self, "2 to 65,536 rows")?;
+        // Matched across conditions, the source rows of one condition are no draws from the source.
+        let alone = condition.is_none() || self == Pairing::Independent;
+        check(alone, field, self, "Independent for rows with a condition")
+    }
+
+    /// Which of the far ends goes with each of the rows x, both (n, d); `None` where each has its own.
+    pub(super) fn partners<'a, F: Real>(
+        self,
+        d: usize,
+        x: &[F],
+        ends: &[F],
+        assignment: &'a mut Assignment,
+    ) -> Option<&'a [usize]> {
+        match self {
+            // A row too far for this format has no finite cost, and will make the loss infinite.
+            Pairing::OptimalTransport { .. } if ends.iter().chain(x).all(|x| x.is_finite()) => {
+                Some(assignment.solve_squares(d, x, ends))
+            }
+            _ => None,
+        }
+    }
+
+    /// Rows of a tile: those that are matched are seen together.
+    pub(super) fn tile(self) -> usize {
+        match self {
+            Pairing::Independent => TILE,
+            Pairing::OptimalTransport { rows } => rows,
+        }
+    }
+}
+
 impl Default for FlowMatchingConfig {
     fn default() -> Self {
         FlowMatchingConfig {
@@ -215,19 +252,7 @@ impl FlowMatchingConfig {
             format!("{:?} columns", self.source.dim()),
             "as many columns as FlowMatchingConfig::dim",
         )?;
-        check(
-            !matches!(self.coupling, Pairing::OptimalTransport { rows: ..2 | 65_537.. }),
-            "FlowMatchingConfig::coupling",
-            self.coupling,
-            "2 to 65,536 rows",
-        )?;
-        // Matched across conditions, the source rows of one condition are no draws from the source.
-        check(
-            self.condition.is_none() || self.coupling == Pairing::Independent,
-            "FlowMatchingConfig::coupling",
-            self.coupling,
-            "Independent for rows with a condition",
-        )?;
+        self.coupling.validate("FlowMatchingConfig::coupling", self.condition)?;
         check(
             !matches!(self.divergence, Some(TraceEstimator::Hutchinson { probes: 0 | 4097.. })),
             "FlowMatchingConfig::divergence",
@@ -269,18 +294,18 @@ impl FlowMatchingConfig {
 /// ```
 #[derive(Debug, Clone)]
 pub struct FlowMatching {
-    config: FlowMatchingConfig,
-    net: VelocityNet,
-    guidance: Option<Arc<Guidance<FlowMatching>>>,
-    learned: Arc<Learned>,
+    pub(super) config: FlowMatchingConfig,
+    pub(super) net: VelocityNet,
+    pub(super) guidance: Option<Arc<Guidance<FlowMatching>>>,
+    pub(super) learned: Arc<Learned>,
 }
 
 /// What a training draws: times, and source rows.
 #[derive(Debug)]
-struct Lines<'a> {
-    source: &'a Source,
-    units: &'a Standardizer,
-    pairing: Pairing,
+pub(super) struct Lines<'a> {
+    pub(super) source: &'a Source,
+    pub(super) units: &'a Standardizer,
+    pub(super) pairing: Pairing,
 }
 
 impl Ends<f64> for Lines<'_> {
@@ -326,7 +351,7 @@ impl FlowMatching {
     ) -> Result<Self> {
         config.validate()?;
         let (fades, how) = (VelocityNet::<f32>::fades(&config), VelocityNet::<f32>::how(&config));
-        let net = VelocityNet::foreign(network, (config.dim, config.condition.width()), fades, how)?;
+        let net = VelocityNet::foreign(network, (config.dim, 1, config.condition.width()), fades, how)?;
         Ok(FlowMatching { learned: Learned::new(&net, config.condition, rng), guidance: None, net, config })
     }
 

@@ -51,9 +51,9 @@ impl<F: Real> VelocityNet<F> {
 impl Parametrization for Velocity {
     type Path = Line;
 
-    fn moment(&self, t: f64) -> Moment {
+    fn tell(&self, t: f64, moments: &mut Vec<Moment>) {
         let time = 2.0 * ((t + RESOLUTION) / (1.0 - t + RESOLUTION)).ln();
-        Moment { time, blur: if self.blurs { 1.0 - t } else { 0.0 } }
+        moments.push(Moment { time, blur: if self.blurs { 1.0 - t } else { 0.0 } });
     }
 
     fn predict<F: Real>(&self, _: f64, _: &[F], _: &mut [F]) {}

@@ -7,6 +7,21 @@ use crate::engine::Fitted;
 use crate::error::{Error, FileError, Result};
 use crate::model::file::{Persist, Stored, Tensor, encode};
 
+/// That a file can hold a source.
+///
+/// # Errors
+/// [`FileError::Format`] for any but a Gaussian one.
+pub(in crate::diffusion) fn check_source(source: &Source) -> Result<()> {
+    let found = match source {
+        Source::Gaussian => return Ok(()),
+        Source::Toy(_) => "a toy distribution",
+        Source::Rows(_) => "rows",
+    };
+    Err(Error::File(FileError::Format {
+        what: format!("a flow from {found}: only a Gaussian source can be saved"),
+    }))
+}
+
 /// The config in a file has no `source`: it is Gaussian. Saving any other is an [`FileError::Format`].
 impl Persist for FlowMatching {
     fn kind() -> &'static str {
@@ -15,15 +30,7 @@ impl Persist for FlowMatching {
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
         savable(&self.net, self.guidance.as_deref())?;
-        let found = match &self.config.source {
-            Source::Gaussian => None,
-            Source::Toy(_) => Some("a toy distribution"),
-            Source::Rows(_) => Some("rows"),
-        };
-        if let Some(found) = found {
-            let what = format!("a flow from {found}: only a Gaussian source can be saved");
-            return Err(Error::File(FileError::Format { what }));
-        }
+        check_source(&self.config.source)?;
         let Learned { parameters, fitted } = &*self.learned;
         encode(Self::kind(), &self.config, fitted, Tensor::parameters(&self.net.layout(), parameters))
     }

@@ -27,7 +27,7 @@ pub enum Source {
 
 impl Source {
     /// Columns of a row; `None` if as many as wanted.
-    pub(super) fn dim(&self) -> Option<usize> {
+    pub(in crate::diffusion) fn dim(&self) -> Option<usize> {
         match self {
             Source::Gaussian => None,
             Source::Toy(toy) => Some(toy.dim()),
@@ -36,7 +36,7 @@ impl Source {
     }
 
     /// Draws a row z: (d) in standard units.
-    pub(super) fn draw(&self, units: &Standardizer, rng: &mut Rng, z: &mut [f64]) {
+    pub(in crate::diffusion) fn draw(&self, units: &Standardizer, rng: &mut Rng, z: &mut [f64]) {
         match self {
             Source::Gaussian => return z.fill_with(|| f64::normal(rng)),
             Source::Toy(toy) => toy.draw(rng, z),
@@ -49,12 +49,12 @@ impl Source {
     }
 
     /// Whether it has a density.
-    pub(super) fn has_density(&self) -> bool {
+    pub(in crate::diffusion) fn has_density(&self) -> bool {
         !matches!(self, Source::Rows(_))
     }
 
     /// ln p of a row z: (d) in standard units; `None` without a density.
-    pub(super) fn log_density(&self, units: &Standardizer, z: &[f64]) -> Option<f64> {
+    pub(in crate::diffusion) fn log_density(&self, units: &Standardizer, z: &[f64]) -> Option<f64> {
         match self {
             Source::Gaussian => Some(standard_normal(z)),
             Source::Toy(toy) => {

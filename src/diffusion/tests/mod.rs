@@ -2,7 +2,7 @@ mod conditions;
 mod options;
 mod theory;
 
-use crate::nn::{Activation, NetworkSpec};
+use crate::nn::{Activation, Direction, NetworkSpec};
 use std::f64::consts::TAU;
 
 use approx::assert_relative_eq;
@@ -74,13 +74,14 @@ fn is_one_function(net: &NoiseNet<f64>) {
     (x[4], x[7], x[9], x[10]) = (-60.0, 15.0, -13.0, 14.5);
     let mut pass = Pass::default();
     let one = At { x: &x, c: &[], levels: &[level] };
+    let along = Direction { x: &xdot, moments: &[] };
     let eps = net.forward(&p, one, &mut pass).to_vec();
-    let epsdot = net.jvp(&p, one, &xdot, &mut pass).to_vec();
+    let epsdot = net.jvp(&p, one, along, &mut pass).to_vec();
     // A level for each row and a single one give the same bits, and so does `infer`.
     let each = vec![level; rows];
     let all = At { levels: &each, ..one };
     assert_eq!(eps, net.forward(&p, all, &mut pass));
-    assert_eq!(epsdot, net.jvp(&p, all, &xdot, &mut pass));
+    assert_eq!(epsdot, net.jvp(&p, all, along, &mut pass));
     assert_relative_eq!(eps[..], net.infer(&p, one, &mut pass)[..], max_relative = 1e-13);
     // The tangent is the slope along ẋ.
     let mut moved = |h: f64| {

@@ -1,6 +1,7 @@
 //! What all model files have in common: a header in JSON, arrays, a checksum, and the rules of each version.
 
 mod container;
+mod parts;
 mod read;
 mod upgrade;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use self::container::{Dtype, Entry, Header, join, split};
+pub(crate) use self::parts::{Composition, encode_parts};
 pub(crate) use self::read::read;
 use self::upgrade::upgraded;
 use crate::engine::Parameters;
@@ -26,8 +28,8 @@ pub const FORMAT: u64 = 3;
 /// A model that can be saved to a file. The trait is dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can
 /// be saved.
 pub trait Persist: Generative {
-    /// The name of the model's kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`,
-    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `score` or `vae`.
+    /// The name of the model's kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`, `flow_map`,
+    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `latent`, `pca`, `score` or `vae`.
     fn kind() -> &'static str
     where
         Self: Sized;
@@ -36,7 +38,7 @@ pub trait Persist: Generative {
     ///
     /// # Errors
     /// [`FileError::Format`] for a parameter that is not finite, and for a [`FlowMatching`](crate::FlowMatching)
-    /// whose source is not Gaussian.
+    /// or a [`FlowMap`](crate::FlowMap) whose source is not Gaussian.
     fn to_bytes(&self) -> Result<Vec<u8>>;
 
     /// Reads a model from the bytes of its file.
@@ -96,13 +98,13 @@ pub(crate) struct Tensor<'a> {
 }
 
 enum Numbers<'a> {
-    F32(&'a [f32]),
+    F32(Cow<'a, [f32]>),
     F64(Cow<'a, [f64]>),
 }
 
 impl<'a> Tensor<'a> {
     pub fn f32(name: impl Into<String>, shape: &[usize], numbers: &'a [f32]) -> Self {
-        Tensor { name: name.into(), shape: shape.to_vec(), numbers: Numbers::F32(numbers) }
+        Tensor { name: name.into(), shape: shape.to_vec(), numbers: Numbers::F32(numbers.into()) }
     }
 
     pub fn f64(name: impl Into<String>, shape: &[usize], numbers: impl Into<Cow<'a, [f64]>>) -> Self {

@@ -25,6 +25,8 @@ use crate::numeric::rng::Rng;
 pub(crate) struct ResidualField {
     features: Blurred,
     embedding: Fourier,
+    /// Moments of a row.
+    times: usize,
     condition: usize,
     input: Linear,
     modulator: Fused,
@@ -72,16 +74,17 @@ impl ResidualField {
         (width, blocks): (usize, usize),
         activation: Activation,
         octaves: usize,
-        time_features: usize,
+        (times, time_features): (usize, usize),
     ) -> Result<Self> {
         let embedding = Fourier::time(time_features)?;
         let features = Blurred { dim, octaves };
         let blocks = Blocks::new(width, blocks, activation, dim, 0.0);
         Ok(ResidualField {
             input: Linear::new(features.count(), width, 1.0),
-            modulator: modulator(embedding.out_dim() + condition, width, activation, &blocks),
+            modulator: modulator(times * embedding.out_dim() + condition, width, activation, &blocks),
             features,
             embedding,
+            times,
             condition,
             blocks,
         })
@@ -103,13 +106,18 @@ impl ResidualField {
 
     /// Rows of e.
     fn embedded_rows<F>(&self, at: Inputs<F>) -> usize {
-        let shared = at.moments.len() == 1 && at.condition.len() == self.condition;
+        let shared = at.moments.len() == self.times && at.condition.len() == self.condition;
         if shared { 1 } else { at.x.len() / self.features.dim }
+    }
+
+    /// Columns of T.
+    fn time_features(&self) -> usize {
+        self.times * self.embedding.out_dim()
     }
 
     /// (T, c) of m rows, or of tangents (Ṫ, 0).
     fn join<F: Real>(&self, t: &[F], c: &[F], m: usize, e: &mut Vec<F>) {
-        let (ft, k) = (self.embedding.out_dim(), self.condition);
+        let (ft, k) = (self.time_features(), self.condition);
         e.clear();
         for r in 0..m {
             let row = |v: &[F], width: usize| if v.len() == width { 0 } else { r * width };
@@ -126,8 +134,8 @@ impl ResidualField {
         let Parts { input, .. } = self.parts();
         let (n, width, count) = (at.x.len() / self.features.dim, self.width(), self.features.count());
         let Buffers { moments, f, e, h, .. } = buffers;
-        moments.embed(&self.embedding, at.moments);
-        let t = &moments.t[..at.moments.len() * self.embedding.out_dim()];
+        moments.embed(&self.embedding, self.times, at.moments);
+        let t = &moments.t[..at.moments.len() / self.times * self.time_features()];
         self.join(t, at.condition, self.embedded_rows(at), e);
         let f = grow(f, count * n);
         self.features.evaluate(at.x, &moments.blur, f);
@@ -151,6 +159,10 @@ impl<F: Real> VectorField<F> for ResidualField {
 
     fn condition(&self) -> usize {
         self.condition
+    }
+
+    fn times(&self) -> usize {
+        self.times
     }
 
     fn num_params(&self) -> usize {
@@ -269,9 +281,9 @@ impl<F: Real> VectorField<F> for ResidualField {
         let rate = if dot.moments.is_empty() {
             None
         } else {
-            moments.embed_rates(&self.embedding, dot.moments);
+            moments.embed_rates(&self.embedding, self.times, dot.moments);
             self.features.add_blur_tangent(&moments.blur, &moments.blurdot, f, fdot);
-            let tdot = &moments.tdot[..dot.moments.len() * self.embedding.out_dim()];
+            let tdot = &moments.tdot[..dot.moments.len() / self.times * self.time_features()];
             self.join(tdot, &[], m, edot);
             let rows = grow(rate, m * columns);
             let embedded = &embedded[..m * self.modulator.cache_width()];

@@ -5,7 +5,7 @@ use crate::nn::timed::Timed;
 use crate::nn::*;
 use crate::numeric::rng::seeded;
 
-/// Rows, moments and conditions of a batch, and the direction in which they move.
+/// Rows, moments (as many rows of them as asked for) and conditions of a batch, and the direction in which they move.
 struct Batch {
     x: Vec<f64>,
     moments: Vec<Moment>,
@@ -24,6 +24,7 @@ impl Batch {
     ) -> Self {
         let mut moment =
             |blur: fn(f64) -> f64| Moment { time: f64::normal(rng), blur: blur(f64::normal(rng)) };
+        let moments = moments * net.times();
         let at = (0..moments).map(|_| moment(f64::abs)).collect();
         let rates = (0..moments).map(|_| moment(|rate| rate)).collect();
         Batch {
@@ -139,10 +140,10 @@ fn shared_is_repeated(net: &dyn VectorField<f64>, p: &[f64]) {
     let (rows, mut rng) = (5, seeded(3));
     let batch = Batch::new(net, rows, 1, 1, &mut rng);
     let zero = vec![0.0; batch.x.len()];
-    let (moments, condition) = (vec![batch.moments[0]; rows], batch.condition.repeat(rows));
-    let rates = vec![batch.rates[0]; rows];
+    let (moments, condition) = (batch.moments.repeat(rows), batch.condition.repeat(rows));
+    let rates = batch.rates.repeat(rows);
     let value = |moments: &[Moment], condition: &[f64]| {
-        let rates = if moments.len() == 1 { &batch.rates } else { &rates };
+        let rates = if moments.len() == net.times() { &batch.rates } else { &rates };
         let at = Inputs { x: &batch.x, moments, condition };
         values(net, p, at, Direction { x: &zero, moments: rates })
     };
@@ -176,6 +177,19 @@ fn residual_field_derivatives_match_differences() {
     for (condition, blocks, octaves) in [(0, 2, 1), (2, 1, 0), (1, 2, 2)] {
         let spec = NetworkSpec::Residual { width: 4, blocks, activation: Activation::Silu, octaves };
         check(&*spec.vector_field(2, condition, 4).unwrap());
+    }
+}
+
+#[test]
+fn two_time_derivatives_match_differences() {
+    let activation = Activation::Silu;
+    for condition in [0, 2] {
+        for spec in [
+            NetworkSpec::Mlp { hidden: vec![5, 4], activation, octaves: 2 },
+            NetworkSpec::Residual { width: 4, blocks: 1, activation, octaves: 1 },
+        ] {
+            check(&*spec.two_time_field(2, condition, 4).unwrap());
+        }
     }
 }
 

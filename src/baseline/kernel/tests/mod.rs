@@ -1,3 +1,4 @@
+mod adaptive;
 mod conditional;
 
 use crate::error::DataError;

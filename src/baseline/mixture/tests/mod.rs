@@ -1,6 +1,7 @@
 mod conditional;
 mod degenerate;
 mod density;
+mod folds;
 mod iterations;
 mod options;
 mod search;

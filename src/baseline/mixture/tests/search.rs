@@ -113,17 +113,18 @@ fn no_component_sits_on_a_few_rows() {
         x.mapv(|v| (4.0 * v).round() / 4.0)
     };
     let (data, test) = (Dataset::new(rows(120, 0)).unwrap(), rows(1_000, 1));
-    let nll = |covariance, components, validation| {
+    let nll = |covariance, components, validation| -> (f64, usize) {
         let config = GaussianMixtureConfig { dim: 13, covariance, components, ..Default::default() };
         let mut model = GaussianMixture::new(config).unwrap();
         let options = TrainOptions { validation, ..Default::default() };
         model.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
-        -mean_nats(&model, test.view())
+        (-mean_nats(&model, test.view()), model.degenerate().len())
     };
-    let one = nll(Covariance::Full, ComponentCount::Fixed(1), 0.0);
-    for validation in [0.0, 0.2] {
-        let best = nll(Covariance::Best, ComponentCount::Bic { max: 15 }, validation);
-        assert!(best < one + 0.1, "{best}, one Gaussian {one}");
+    let (one, _) = nll(Covariance::Full, ComponentCount::Fixed(1), 0.0);
+    let (bic, folds) = (ComponentCount::Bic { max: 15 }, ComponentCount::CrossValidated { max: 15 });
+    for (components, validation) in [(bic, 0.0), (bic, 0.2), (folds, 0.0)] {
+        let (best, degenerate) = nll(Covariance::Best, components, validation);
+        assert!(best < one + 0.1 && degenerate == 0, "{best}, one Gaussian {one}, {degenerate} degenerate");
     }
 }
 

@@ -68,9 +68,9 @@
 //!   of generated ones, as in the minimax game at the default learning rates on many narrow modes. *Change*: use
 //!   another game.
 //! - **The losses do not measure quality.** They are losses of a game, and may rise while the samples improve.
-//!   *See*: draw rows and measure them ([`metrics`](crate::metrics)). Only the negative loss of the Wasserstein
-//! critic   estimates a distance, in standard units, and only for large λ. A critic of constant slope c reaches cW₁ −
-//! λ(c   − 1)², at best W₁ + W₁²/4λ: at the default λ = 0.1 this is 1.125 for W₁ = 0.5.
+//!   *See*: draw rows and measure them ([`metrics`](crate::metrics)). Only the negative loss of the Wasserstein critic
+//!   estimates a distance, in standard units, and only for large λ. A critic of constant slope c reaches
+//!   cW₁ − λ(c − 1)², at best W₁ + W₁²/4λ: at the default λ = 0.1 this is 1.125 for W₁ = 0.5.
 //! - **Mode collapse.** Nothing draws the generator back to modes that it has left. *See*:
 //!   [`mode_coverage`](crate::metrics::mode_coverage) if the modes are known, otherwise the recall of
 //!   [`prdc`](crate::metrics::prdc()). On a grid of 25 modes, the minimax game misses most of the modes, even at

@@ -58,7 +58,7 @@
 //!   row, as in the example above. *Change*: use a smaller [`beta`](VaeConfig::beta), a longer
 //!   [`beta_warmup`](VaeConfig::beta_warmup) (Bowman et al. 2016), or more steps.
 //! - **A bound is not the value.** On average, the negative bound is never below the true negative log-likelihood,
-//! and   it may be well above. So a VAE that looks worse than an exact model need not be worse. *See*: raise
+//!   and it may be well above. So a VAE that looks worse than an exact model need not be worse. *See*: raise
 //!   [`draws`](VaeConfig::draws) and check whether the bound still rises.
 //! - **Blur.** m is continuous, so some z decode to points between two modes: on a grid of 25 modes,
 //!   far more rows lie outside 3σ of a mode than in the data ([measured](crate::results)). *Change*: use Fourier

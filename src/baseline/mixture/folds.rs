@@ -21,7 +21,7 @@ use crate::model::TrainOptions;
 use crate::numeric::rng::{Rng, Streams};
 
 /// Parts of the rows.
-const FOLDS: usize = 10;
+pub(super) const FOLDS: usize = 10;
 
 /// Rows that are measured on, at least, where there are as many.
 const MEASURED: usize = 1000;
@@ -176,6 +176,8 @@ impl CrossValidation<'_> {
         }
         search.best = None;
         likeliest.map_or(Ok(None), |run| {
+            // It stays where it is if the training was interrupted.
+            search.keep(run.clone());
             search.go_on(run, exact)?;
             Ok(Some(search.end()))
         })

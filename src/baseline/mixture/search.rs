@@ -10,6 +10,7 @@
 //! tolerance.
 
 use super::config::num_params;
+use super::folds::FOLDS;
 use super::gaussians::Gaussians;
 use super::moments::Sums;
 use super::objective::{Em, Limits, PLATEAU, Run};
@@ -56,7 +57,10 @@ impl Search<'_, '_> {
                     }
                 }
                 ComponentCount::Bic { max } | ComponentCount::CrossValidated { max } => {
-                    let max = max.min(self.em.rows.rows());
+                    let rows = self.em.rows.rows();
+                    // With too few rows to leave any out, nothing tells two components from one.
+                    let folded = matches!(config.components, ComponentCount::CrossValidated { .. });
+                    let max = if folded && rows < 2 * FOLDS { 1 } else { max.min(rows) };
                     let shared = self.best.as_ref().map(|(_, best)| best.gaussians.clone());
                     if let Some(start) = shared.filter(|start| start.len() > 1) {
                         let sums = self.em.expect(&start, family);
@@ -180,7 +184,7 @@ impl Search<'_, '_> {
     }
 
     /// Keeps the run if it is the best; the run, unless a component is left with too few rows.
-    fn keep(&mut self, run: Run) -> Option<Run> {
+    pub(super) fn keep(&mut self, run: Run) -> Option<Run> {
         let fixed = matches!(self.em.config.components, ComponentCount::Fixed(_));
         let starved = !fixed && self.is_starved(&run);
         if starved && self.best.is_some() {

@@ -444,8 +444,9 @@ impl<F: Real> Loss<F> for MapLoss<'_, F> {
 /// The later time with whose end that of time s is compared: of the noise share ν = 1 − s, max(0, 1 − n(ν)/2^(stage +
 /// 1)) is left, n(ν) = 1 + 8/(1 + e^ν) (Geng et al. 2025, in ν for their t). In the first stage it is the data's end.
 fn later(s: f64, stages: usize, progress: Progress) -> f64 {
-    let stage = progress.step * stages / progress.steps.max(1);
+    // In f64, as a training may have more steps than stages times a number of them can count.
+    let stage = (progress.step as f64 / progress.steps.max(1) as f64 * stages as f64).floor();
     let nu = 1.0 - s;
     let n = 1.0 + 8.0 / (1.0 + nu.exp());
-    1.0 - nu * (1.0 - n / 2f64.powi(stage as i32 + 1)).max(0.0)
+    1.0 - nu * (1.0 - n / (stage + 1.0).exp2()).max(0.0)
 }

@@ -98,7 +98,7 @@ fn adaptive_draws_are_as_wide_as_their_kernels() {
     let rng = &mut seeded(4);
     // A dense and a sparse half.
     let x = Array2::from_shape_fn((400, 2), |(r, _)| {
-        if r < 200 { 0.1 * f32::normal(rng) } else { 9.0 + f32::normal(rng) }
+        if r < 200 { 0.1 * f32::normal(rng) } else { 40.0 + f32::normal(rng) }
     });
     let (model, _) = fitted(ADAPTIVE, &Dataset::new(x).unwrap());
     let n = 40_000;
@@ -108,7 +108,7 @@ fn adaptive_draws_are_as_wide_as_their_kernels() {
         let own: Vec<f64> = drawn
             .rows()
             .into_iter()
-            .filter(|x| (x[0] > 4.0) == (half == 1))
+            .filter(|x| (x[0] > 20.0) == (half == 1))
             .map(|x| f64::from(x[0]))
             .collect();
         let spread = |x: &[f64]| {

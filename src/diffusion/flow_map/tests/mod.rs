@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::model::*;
 use crate::nn::{Activation, NetworkSpec};
 use crate::numeric::rng::seeded;
-use crate::testing::{Ring, moons};
+use crate::testing::{Ring, moons, normals};
 use crate::worlds::Toy;
 
 const OBJECTIVES: [MapObjective; 4] = [
@@ -58,12 +58,13 @@ fn trained(mut model: FlowMap, steps: usize) -> FlowMap {
     model
 }
 
-/// The root mean square of what a jump misses.
+/// The root mean square of what a jump misses, of rows as they are at the time it starts from.
 fn missed(model: &FlowMap, span: Span) -> f64 {
     let (mut pass, mut sum) = (Default::default(), 0.0);
-    let x = correlated(500, 7);
-    let x = x.as_slice().unwrap();
-    let at = At { x, c: &[], levels: &[span] };
+    let noise: Vec<f32> = normals(1000, &mut seeded(7));
+    let before = Span { from: 0.0, to: span.from };
+    let x: Vec<f32> = noise.chunks_exact(2).flat_map(|z| carried(before, z)).map(|x| x as f32).collect();
+    let at = At { x: &x, c: &[], levels: &[span] };
     let velocity = model.net.infer(&model.learned.parameters.average, at, &mut pass);
     for (x, v) in x.chunks_exact(2).zip(velocity.chunks_exact(2)) {
         let want = carried(span, x);
@@ -78,14 +79,16 @@ fn missed(model: &FlowMap, span: Span) -> f64 {
 #[test]
 fn flow_map_jumps_where_the_flow_leads() {
     for objective in OBJECTIVES {
-        let model = trained(FlowMap::new(small(objective), &mut seeded(2)).unwrap(), 1000);
+        let model = trained(FlowMap::new(small(objective), &mut seeded(2)).unwrap(), 4000);
         let mut spans = vec![Span { from: 0.0, to: 1.0 }, Span { from: 0.3, to: 1.0 }];
         if model.has_velocity() {
             spans.extend([Span { from: 0.2, to: 0.7 }, Span { from: 0.0, to: 0.5 }]);
         }
         for span in spans {
             let missed = missed(&model, span);
-            assert!(missed < 0.06, "{objective:?}, {span:?}: {missed}");
+            // Of unit rows; where nothing is learned a whole jump misses 0.46.
+            let most = if span.length() == 1.0 { 0.15 } else { 0.08 };
+            assert!(missed < most, "{objective:?}, {span:?}: {missed}");
         }
     }
 }
@@ -107,7 +110,7 @@ fn flow_map_is_distilled_from_either_teacher() {
         {
             let model = FlowMap::distill(teacher.clone(), small(objective), &mut seeded(2)).unwrap();
             assert_eq!(&model.learned.fitted, teacher.fitted());
-            let missed = missed(&trained(model, 600), Span { from: 0.0, to: 1.0 });
+            let missed = missed(&trained(model, 3000), Span { from: 0.0, to: 1.0 });
             assert!(missed < 0.1, "{teacher:?}, {objective:?}: {missed}");
         }
     }

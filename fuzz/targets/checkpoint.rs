@@ -7,40 +7,28 @@ use std::sync::OnceLock;
 use std::{env, fs, process};
 
 use libfuzzer_sys::fuzz_target;
-use quadrivium::prelude::*;
-use quadrivium::seeded;
 use quadrivium::worlds::Toy;
+use quadrivium::*;
 
 /// A VAE with validation, a game, chains.
 const MODELS: usize = 3;
 
 fn model(which: usize) -> Box<dyn Generative> {
     let rng = &mut seeded(0);
-    let hidden = || vec![2];
+    let tiny = || NetworkSpec::mlp([2], Activation::Tanh, 0);
     match which {
         0 => {
-            let (encoder_octaves, decoder_octaves) = (0, 0);
-            let config =
-                VaeConfig { encoder: NetworkSpec::mlp(hidden(), Activation::Tanh, encoder_octaves), decoder: NetworkSpec::mlp(hidden(), Activation::Tanh, decoder_octaves), ..Default::default()  };
+            let config = VaeConfig { encoder: tiny(), decoder: tiny(), ..Default::default() };
             Box::new(Vae::new(config, rng).unwrap())
         }
         1 => {
-            let (generator_hidden, critic_hidden) = (hidden(), hidden());
-            let (generator_octaves, critic_octaves) = (0, 0);
-            Box::new(
-                Gan::new(
-                    GanConfig { generator: NetworkSpec::mlp(generator_hidden, Activation::Silu, generator_octaves), critic: NetworkSpec::mlp(critic_hidden, Activation::LeakyRelu { slope: 0.2 }, critic_octaves),
-                        ..Default::default()
-                     },
-                    rng,
-                )
-                .unwrap(),
-            )
+            let config = GanConfig { generator: tiny(), critic: tiny(), ..Default::default() };
+            Box::new(Gan::new(config, rng).unwrap())
         }
         _ => {
             let training =
                 EnergyTraining::PersistentChains { chains: 4, steps: 2, restart: 0.0, magnitude: 0.0 };
-            let config = EnergyConfig { network: NetworkSpec::mlp(hidden(), Activation::Silu, 0), training, ..Default::default()  };
+            let config = EnergyConfig { network: tiny(), training, ..Default::default() };
             Box::new(EnergyModel::new(config, rng).unwrap())
         }
     }
@@ -101,7 +89,9 @@ fuzz_target!(|bytes: &[u8]| {
     file.extend(sum.to_le_bytes());
     fs::write(path, file).unwrap();
     match train(which, path, usize::MAX) {
-        Ok(_) | Err(Error::File(FileError::Checkpoint { .. }) | Error::Training(TrainingError::Diverged { .. })) => {}
+        Ok(_)
+        | Err(Error::File(FileError::Checkpoint { .. }) | Error::Training(TrainingError::Diverged { .. })) => {
+        }
         Err(other) => panic!("{other}"),
     }
     fs::remove_file(path).unwrap();

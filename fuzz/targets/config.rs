@@ -2,8 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use quadrivium::prelude::*;
-use quadrivium::seeded;
+use quadrivium::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -4,8 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use quadrivium::ndarray::Array2;
 use quadrivium::persist;
-use quadrivium::prelude::*;
-use quadrivium::seeded;
+use quadrivium::*;
 use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -402,7 +402,7 @@ fn two_trainings_do_not_share_a_file() {
         let mut other = Vae::new(VaeConfig::default(), &mut seeded(0)).unwrap();
         match other.train(&moons(), &options, &mut seeded(1), &mut NoObserver) {
             Err(Error::File(FileError::Io { source, .. })) => {
-                assert!(source.to_string().contains("another training"), "{source}");
+                assert!(source.to_string().contains("another running training"), "{source}");
                 refused += 1;
             }
             other => panic!("{other:?}"),

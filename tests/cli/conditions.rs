@@ -73,7 +73,7 @@ fn each_class_is_drawn_where_its_rows_lie() {
         message.contains("the condition is label, a class: 3, 5, 9; --condition-kind vector"),
         "{message}"
     );
-    assert!(message.contains("held-out rows, given their condition: "), "{message}");
+    assert!(message.contains("training rows, given their condition: "), "{message}");
     assert!(message.contains("2 columns (x, y)"), "{message}");
     let near = |rows: &[[f64; 3]]| {
         let near = |row: &&[f64; 3]| {

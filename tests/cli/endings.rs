@@ -68,7 +68,7 @@ fn interrupted_program_leaves_no_unfinished_file() {
     let files = || fs::read_dir(&folder.0).unwrap().count();
     let before = files();
     let score = ["score", &model, &rows, "-o", &folder.path("nats.csv")];
-    let child = command(&score).stderr(Stdio::piped()).spawn().unwrap();
+    let child = listening(&score).stderr(Stdio::piped()).spawn().unwrap();
     let mut writer = fs::File::options().write(true).open(&rows).unwrap();
     writer.write_all(b"eruptions,waiting\n").unwrap();
     // It opens its output when it has seen enough of the rows.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::path::Path;
 
+use quadrivium::TrainReport;
 use quadrivium::prelude::*;
 
 use crate::measure::{Effort, Figures};

@@ -156,6 +156,7 @@ pub struct KernelDensity {
     /// h
     bandwidth: f64,
     /// a
+    #[cfg_attr(not(feature = "safetensors"), allow(dead_code, reason = "files alone need it"))]
     exponent: f64,
     /// λ of each row, (n), or empty where all are 1.
     widths: Vec<f64>,

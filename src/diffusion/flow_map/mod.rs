@@ -174,7 +174,7 @@ impl FlowMap {
     /// An untrained model, whose rows are those of its source.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    /// [`Error::Config`] naming the first field out of range.
     pub fn new(config: FlowMapConfig, rng: &mut dyn RngCore) -> Result<Self> {
         config.validate()?;
         let net = MapNet::new(&config)?;
@@ -186,7 +186,7 @@ impl FlowMap {
     /// saved to a file.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the first field out of range, or if the network has other
+    /// [`Error::Config`] naming the first field out of range, or if the network has other
     /// columns, times or conditions than the config, and for [`MapObjective::Lagrangian`] if it has no
     /// [`second_order`](VectorField::second_order) function.
     pub fn with_network(
@@ -223,7 +223,7 @@ impl FlowMap {
     /// pairing are replaced by the teacher's.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) naming the first field out of range, and for a teacher that is not
+    /// [`Error::Config`] naming the first field out of range, and for a teacher that is not
     /// trained, that is guided, or that has no prediction without a condition where scales are to be learned.
     pub fn distill(
         teacher: impl Into<Teacher>,
@@ -256,7 +256,7 @@ impl FlowMap {
     /// The same model, drawn in another number of jumps. It shares the parameters until one of the two trains on.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for no steps.
+    /// [`Error::Config`] for no steps.
     pub fn with_steps(&self, steps: usize) -> Result<Self> {
         FlowMapConfig::check_steps(steps)?;
         Ok(FlowMap { config: FlowMapConfig { steps, ..self.config.clone() }, ..self.clone() })
@@ -266,7 +266,7 @@ impl FlowMap {
     /// parameters until one of the two trains on.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a model that learns no guidance, and a scale that it does not learn.
+    /// [`Error::Config`] for a model that learns no guidance, and a scale that it does not learn.
     pub fn with_scale(&self, scale: f64) -> Result<Self> {
         let needs = "a model whose config has FlowMapConfig::guidance";
         let Some(learned) = self.config.guidance else {
@@ -281,7 +281,7 @@ impl FlowMap {
     /// which a jump starts. It has no likelihood. It shares the parameters until one of the two trains on.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a field out of range, and for guidance against what the model does
+    /// [`Error::Config`] for a field out of range, and for guidance against what the model does
     /// not know.
     pub fn with_guidance(&self, guidance: Guidance<FlowMap>) -> Result<Self> {
         let alone = self.knows_no_condition() && !self.config.condition.is_none();

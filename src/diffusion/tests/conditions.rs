@@ -12,7 +12,7 @@ use crate::diffusion::objective::{Drawn, Levels, NoiseMse};
 use crate::diffusion::path::{Line, Path};
 use crate::diffusion::*;
 use crate::engine::{Batch, Loss, Progress};
-use crate::error::{Error, FileError};
+use crate::error::Error;
 use crate::nn::{Direction, Inputs, VectorField, Weights, Workspace};
 use crate::numeric::Real;
 use crate::numeric::rng::seeded;
@@ -365,10 +365,10 @@ fn a_network_of_ones_own_trains_draws_and_scores() {
     #[cfg(feature = "safetensors")]
     {
         use crate::persist::Persist;
-        assert!(matches!(own.to_bytes(), Err(Error::File(FileError::Format { .. }))));
-        assert!(matches!(own_flow.to_bytes(), Err(Error::File(FileError::Format { .. }))));
+        assert!(matches!(own.to_bytes(), Err(Error::File(crate::error::FileError::Format { .. }))));
+        assert!(matches!(own_flow.to_bytes(), Err(Error::File(crate::error::FileError::Format { .. }))));
         let guided = trained(diffusion(CLASSES), &data, 2).with_guidance(Guidance::default()).unwrap();
-        assert!(matches!(guided.to_bytes(), Err(Error::File(FileError::Format { .. }))));
+        assert!(matches!(guided.to_bytes(), Err(Error::File(crate::error::FileError::Format { .. }))));
     }
     let other = DiffusionConfig { dim: 2, ..config.clone() };
     let refused = Diffusion::with_network(other, network.clone(), &mut seeded(2));

@@ -23,7 +23,7 @@ def load(path):
     """The config, what training has fixed, and the averaged weights, with which models sample."""
     with safe_open(path, framework="numpy") as file:
         entry = json.loads(file.metadata()["quadrivium"])
-        assert entry["format"] == 2, f"format {entry['format']}"
+        assert entry["format"] == 3, f"format {entry['format']}"
         names = [name for name in file.keys() if not name.startswith("training.")]
         weights = {name: file.get_tensor(name).astype(np.float64) for name in names}
     return entry["model"]["config"], entry["model"]["fitted"], weights

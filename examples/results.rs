@@ -90,6 +90,8 @@ const BLOCKS: &[Block] = &[
     },
     Block { name: "conditional", file: RESULTS, source: Prints("cargo run --release --example conditional") },
     Block { name: "guidance", file: RESULTS, source: Prints("cargo run --release --example guidance") },
+    Block { name: "few steps", file: RESULTS, source: Prints("cargo run --release --example few_steps") },
+    Block { name: "hybrids", file: RESULTS, source: Prints("cargo run --release --example hybrids") },
     Block {
         name: "speed",
         file: RESULTS,

@@ -110,7 +110,7 @@ fn table(what: &str, data: &'static str, figures: &[Figure], measure: &str) {
         table.add_row([method.to_string()].into_iter().chain(columns.iter().map(cell)));
     }
     let reference = of_it().next().map_or(0.0, |figure| figure.reference);
-    println!("{table}\nFloor or target: {reference:.4}\n");
+    println!("{table}\n\nFloor or target: {reference:.4}\n");
 }
 
 /// Intervals of a side of the histogram, of which squares of the checkerboard are whole numbers.

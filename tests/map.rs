@@ -76,7 +76,7 @@ fn each_method_stands_where_the_field_puts_it() {
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
-    let methods: [(O, S, P, D, K, L, F); 24] = [
+    let methods: [(O, S, P, D, K, L, F); 25] = [
         (
             O::ChainRuleNll,
             Sequential { dim: 7 },
@@ -261,6 +261,7 @@ fn each_method_stands_where_the_field_puts_it() {
             F::LocalOptimum,
         ),
         (O::KernelSmoothing, OnePass, P::Baseline, D::ForwardKl, K::Exact, L::Constant, F::Blur),
+        (O::PrincipalComponents, OnePass, P::Latent, D::ForwardKl, K::Exact, L::Constant, F::Blur),
     ];
     for (objective, sampling, paradigm, divergence, likelihood, latency, failure) in methods {
         let found = place(objective, sampling).unwrap_or_else(|| panic!("{objective}, {sampling}: no place"));

@@ -52,7 +52,7 @@
 //! ```
 //! use quadrivium::diffusion::matching::{FlowSteps, Method};
 //! use quadrivium::metrics::energy_distance;
-//! use quadrivium::{worlds::Toy, prelude::*, seeded};
+//! use quadrivium::{worlds::Toy, *};
 //!
 //! let mut rng = seeded(0);
 //! let moons = Toy::moons(0.1)?;

@@ -81,13 +81,13 @@ const PAIRS: [(&str, Figure, Figure, [&str; 2]); 3] = [
 fn main() -> Result<()> {
     let Args { seeds, steps, rows, quick } = Args::parse();
     let (steps, rows) = if quick { (100, 500) } else { (steps, rows) };
-    let couplings = [
+    let pairings = [
         ("independent", Pairing::Independent),
         ("optimal transport", Pairing::OptimalTransport { rows: 256 }),
     ];
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
-    table.set_header(["", "coupling", "W₂, 100 Euler steps", "W₂, 5 Euler steps", "floor", "published"]);
+    table.set_header(["", "pairing", "W₂, 100 Euler steps", "W₂, 5 Euler steps", "floor", "published"]);
     for (name, source, data, published) in PAIRS {
         let mut floors = Vec::new();
         let mut distances: [[Vec<f64>; 2]; 2] = Default::default();
@@ -97,11 +97,11 @@ fn main() -> Result<()> {
             let source_rows = Dataset::new(source.draw(rows, rng)?)?;
             let (start, truth) = (source.draw(rows, rng)?, data.draw(rows, rng)?);
             floors.push(wasserstein2(data.draw(rows, rng)?.view(), truth.view())?);
-            for ((_, coupling), distances) in couplings.iter().zip(&mut distances) {
+            for ((_, pairing), distances) in pairings.iter().zip(&mut distances) {
                 let began = Instant::now();
                 let config = FlowMatchingConfig {
                     source: Source::Rows(source_rows.clone().into()),
-                    coupling: *coupling,
+                    pairing: *pairing,
                     ..Default::default()
                 };
                 let mut model = FlowMatching::new(config, rng)?;
@@ -111,17 +111,17 @@ fn main() -> Result<()> {
                     let view = model.with_sampler(FlowSteps { method: Method::Euler, steps })?;
                     distances.push(wasserstein2(view.transport(start.view())?.view(), truth.view())?);
                 }
-                eprintln!("{name}, seed {seed}, {coupling:?}: {:.0} s", began.elapsed().as_secs_f64());
+                eprintln!("{name}, seed {seed}, {pairing:?}: {:.0} s", began.elapsed().as_secs_f64());
             }
         }
-        for (((coupling, _), [fine, coarse]), published) in couplings.iter().zip(&distances).zip(published) {
+        for (((pairing, _), [fine, coarse]), published) in pairings.iter().zip(&distances).zip(published) {
             let cell = |distances: &[f64]| {
                 // One pair and one seed have no standard deviation to judge by.
                 let floor = Floor::of(&floors, distances.len());
                 let at = floor.is_ok_and(|floor| floor.holds(mean(distances)));
                 format!("{}{}", spread(distances), if at { " ✓" } else { "" })
             };
-            table.add_row([name, coupling, &cell(fine), &cell(coarse), &spread(&floors), published]);
+            table.add_row([name, pairing, &cell(fine), &cell(coarse), &spread(&floors), published]);
         }
     }
     println!(

@@ -35,7 +35,7 @@ fn models() -> Vec<Box<dyn Generative>> {
     let mut rng = seeded(0);
     let rng = &mut rng;
     let head = Head::Bins { bins: 16 };
-    let coupling = Pairing::OptimalTransport { rows: 64 };
+    let pairing = Pairing::OptimalTransport { rows: 64 };
     let gan = |loss| GanConfig { loss, ..GanConfig::default() };
     let denoising = EnergyTraining::DenoisingScoreMatching { sigma: 0.1 };
     let score = |training| ScoreConfig { training, ..ScoreConfig::default() };
@@ -54,7 +54,7 @@ fn models() -> Vec<Box<dyn Generative>> {
         Box::new(EnergyModel::new(EnergyConfig { training: denoising, ..Default::default() }, rng).unwrap()),
         Box::new(ScoreModel::new(score(ScoreTraining::Denoising), rng).unwrap()),
         Box::new(ScoreModel::new(score(ScoreTraining::Sliced), rng).unwrap()),
-        Box::new(FlowMatching::new(FlowMatchingConfig { coupling, ..Default::default() }, rng).unwrap()),
+        Box::new(FlowMatching::new(FlowMatchingConfig { pairing, ..Default::default() }, rng).unwrap()),
         Box::new(map(MapObjective::Lagrangian)),
         Box::new(map(MapObjective::Eulerian)),
         Box::new(map(MapObjective::Progressive)),

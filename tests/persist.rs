@@ -53,11 +53,11 @@ fn models() -> Vec<Box<dyn Persist>> {
         sampler,
         ..Default::default()
     };
-    let coupling = Pairing::OptimalTransport { rows: 16 };
+    let pairing = Pairing::OptimalTransport { rows: 16 };
     let map = FlowMapConfig { network: NetworkSpec::mlp([6, 6], Activation::Silu, 4), ..Default::default() };
     let matching = FlowMatchingConfig {
         network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
-        coupling,
+        pairing,
         ..Default::default()
     };
     let components = ComponentCount::Fixed(3);

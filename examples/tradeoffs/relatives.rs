@@ -58,8 +58,8 @@ pub fn relatives(
             ..Default::default()
         },
         false => {
-            let coupling = Pairing::OptimalTransport { rows: 64 };
-            FlowMatchingConfig { dim, coupling, ..Default::default() }
+            let pairing = Pairing::OptimalTransport { rows: 64 };
+            FlowMatchingConfig { dim, pairing, ..Default::default() }
         }
     };
     let matching = Candidate::FlowMatching(Box::new(FlowMatching::new(matching, rng)?));

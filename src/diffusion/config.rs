@@ -142,12 +142,7 @@ impl DiffusionConfig {
             self.sigma_min,
             "less than the noise at the schedule's end",
         )?;
-        check(
-            !matches!(self.divergence, Some(TraceEstimator::Hutchinson { probes: 0 | 4097.. })),
-            "DiffusionConfig::divergence",
-            self.divergence,
-            "1 to 4096 probes",
-        )?;
+        TraceEstimator::validate(self.divergence, "DiffusionConfig::divergence")?;
         self.check_sampler()?;
         self.solver.validate()?;
         self.optimizer.validate()

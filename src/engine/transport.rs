@@ -16,7 +16,7 @@ use ndarray::{Array1, ArrayView2};
 use rand::Rng as _;
 
 use super::tiles;
-use crate::error::{Error, Result, TrainingError};
+use crate::error::{Error, Result, TrainingError, check};
 use crate::numeric::ode::{self, Method, Solver};
 use crate::numeric::rng::Streams;
 
@@ -31,6 +31,14 @@ pub enum TraceEstimator {
         /// Random probes per row. 1 to 4096.
         probes: usize,
     },
+}
+
+impl TraceEstimator {
+    /// Checks a config's field, in which `None` leaves the choice to the number of columns.
+    pub(crate) fn validate(estimator: Option<Self>, field: &'static str) -> Result<()> {
+        let many = matches!(estimator, Some(TraceEstimator::Hutchinson { probes: 0 | 4097.. }));
+        check(!many, field, estimator, "1 to 4096 probes")
+    }
 }
 
 /// A velocity field v(x, t) of rows that each have their own time.

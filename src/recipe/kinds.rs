@@ -168,7 +168,7 @@ impl ModelConfig {
         if let ModelConfig::FlowMatching(config) = &mut self
             && !condition.is_none()
         {
-            config.coupling = Pairing::Independent;
+            config.pairing = Pairing::Independent;
         }
         *self.condition_mut() = condition;
         Ok(self)

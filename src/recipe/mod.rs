@@ -166,7 +166,7 @@ impl Extent {
             }
             ModelConfig::FlowMatching(config) => {
                 config.network = self.network(&config.network, 3);
-                config.coupling = Pairing::OptimalTransport { rows: 64 };
+                config.pairing = Pairing::OptimalTransport { rows: 64 };
             }
             // With fewer coordinates than columns, rows would lie on a surface.
             ModelConfig::Gan(config) => config.latent_dim = dim.max(2),

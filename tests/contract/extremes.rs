@@ -117,9 +117,9 @@ mod every_accepted_config_gives_numbers {
 #[test]
 fn flow_matching_source_beyond_numbers_is_an_error() {
     let far = Dataset::new(Array2::from_elem((20, 2), 3e38)).unwrap();
-    for coupling in [Pairing::Independent, Pairing::OptimalTransport { rows: 16 }] {
+    for pairing in [Pairing::Independent, Pairing::OptimalTransport { rows: 16 }] {
         let config =
-            FlowMatchingConfig { source: Source::Rows(far.clone().into()), coupling, ..Default::default() };
+            FlowMatchingConfig { source: Source::Rows(far.clone().into()), pairing, ..Default::default() };
         let mut model = FlowMatching::new(config, &mut seeded(0)).unwrap();
         let data = Dataset::new(moons(100).x().mapv(|x| 1e-6 * x)).unwrap();
         let error = model.train(&data, &short(3), &mut seeded(1), &mut NoObserver).unwrap_err();

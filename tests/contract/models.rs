@@ -282,7 +282,7 @@ fn kernel_density(s: &Setting, bandwidth: Bandwidth) -> Box<dyn Model> {
 fn matching(
     s: &Setting,
     source: Source,
-    coupling: Pairing,
+    pairing: Pairing,
     (method, steps): (Method, usize),
 ) -> Box<dyn Model> {
     let (hidden, sampler) = (vec![32, 32], FlowSteps { method, steps });
@@ -291,7 +291,7 @@ fn matching(
         FlowMatching,
         FlowMatchingConfig {
             source,
-            coupling,
+            pairing,
             network: NetworkSpec::mlp(hidden, Activation::Silu, 4),
             sampler
         }

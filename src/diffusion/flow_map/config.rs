@@ -168,14 +168,20 @@ impl FlowMapConfig {
             check(alone, "FlowMapConfig::guidance", guidance, needs)?;
             guidance.validate()?;
         }
-        check(
-            !matches!(self.divergence, Some(TraceEstimator::Hutchinson { probes: 0 | 4097.. })),
-            "FlowMapConfig::divergence",
-            self.divergence,
-            "1 to 4096 probes",
-        )?;
+        TraceEstimator::validate(self.divergence, "FlowMapConfig::divergence")?;
         self.solver.validate()?;
         self.optimizer.validate()
+    }
+
+    /// Refuses what cannot be learned without a teacher: the lines between rows say nothing of guidance to consistency.
+    pub(super) fn check_untaught(&self) -> Result<()> {
+        let consistency = matches!(self.objective, MapObjective::Consistency { .. });
+        check(
+            self.guidance.is_none() || !consistency,
+            "FlowMapConfig::guidance",
+            self.guidance,
+            "None for Consistency without a teacher",
+        )
     }
 
     pub(super) fn check_steps(steps: usize) -> Result<()> {

@@ -207,13 +207,7 @@ impl FlowMap {
     }
 
     fn of(config: FlowMapConfig, net: MapNet, rng: &mut dyn RngCore) -> Result<Self> {
-        let consistency = matches!(config.objective, MapObjective::Consistency { .. });
-        check(
-            config.guidance.is_none() || !consistency,
-            "FlowMapConfig::guidance",
-            config.guidance,
-            "None for Consistency without a teacher",
-        )?;
+        config.check_untaught()?;
         let learned = Learned::new(&net, config.condition, rng);
         Ok(FlowMap { config, net, guidance: None, teacher: None, learned })
     }
@@ -234,7 +228,7 @@ impl FlowMap {
         teacher.validate()?;
         let (source, pairing) = match &teacher {
             Teacher::Diffusion(_) => (Source::Gaussian, Pairing::Independent),
-            Teacher::FlowMatching(FlowMatching { config, .. }) => (config.source.clone(), config.coupling),
+            Teacher::FlowMatching(FlowMatching { config, .. }) => (config.source.clone(), config.pairing),
         };
         let (dim, condition) = (teacher.fitted().standardizer.dim(), teacher.condition());
         let config = FlowMapConfig { dim, condition, source, pairing, ..config };
@@ -345,6 +339,10 @@ impl Paradigm for FlowMap {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         let config = &self.config;
+        if self.teacher.is_none() {
+            // A distilled model that was loaded from a file has no teacher any more.
+            config.check_untaught()?;
+        }
         let rows = Rows::whitened(data, &self.learned.fitted, config.whiten, options, rng)?;
         let Learned { parameters, fitted } = Arc::make_mut(&mut self.learned);
         *fitted = rows.fitted.clone();

@@ -1,11 +1,9 @@
-use std::sync::Arc;
-
 use super::{ScoreConfig, ScoreModel};
-use crate::diffusion::persist::savable;
-use crate::diffusion::{Guidance, Learned};
+use crate::diffusion::Guidance;
+use crate::diffusion::persist::{load, store};
 use crate::engine::Fitted;
 use crate::error::Result;
-use crate::model::file::{Persist, Stored, Tensor, encode};
+use crate::model::file::{Persist, Stored};
 
 impl Persist for ScoreModel {
     fn kind() -> &'static str {
@@ -13,26 +11,16 @@ impl Persist for ScoreModel {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        savable(&self.net, None::<&Guidance<Self>>)?;
-        let Learned { parameters, fitted } = &*self.learned;
-        encode(Self::kind(), &self.config, fitted, Tensor::parameters(&self.net.layout(), parameters))
+        store(Self::kind(), &self.config, &self.net, &self.learned, None::<&Guidance<Self>>)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
         let (config, fitted): (ScoreConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        fitted.validate(config.dim, config.condition)?;
         let &ScoreConfig { dim, ref network, time_features, condition, .. } = &config;
-        stored.holds(network.vector_field_params(dim, condition.width(), time_features))?;
-
-        let net = config.network()?;
-        let parameters = stored.all_parameters(&net.layout())?;
-        Ok(ScoreModel {
-            levels: config.ladder(),
-            learned: Arc::new(Learned { parameters, fitted }),
-            net,
-            config,
-        })
+        let params = network.vector_field_params(dim, condition.width(), time_features);
+        let (net, learned) = load(&stored, fitted, (dim, condition), params, || config.network())?;
+        Ok(ScoreModel { levels: config.ladder(), learned, net, config })
     }
 }

@@ -40,10 +40,10 @@
 //! use quadrivium::{worlds::Toy, *, seeded};
 //!
 //! let data = Dataset::new(Toy::moons(0.1)?.sample(2_000, &mut seeded(0)))?;
-//! let lost = |coupling| -> Result<f32> {
+//! let lost = |pairing| -> Result<f32> {
 //!     let mut rng = seeded(1);
 //!     let network = NetworkSpec::mlp([64, 64], Activation::Silu, 4);
-//!     let config = FlowMatchingConfig { network, coupling, ..Default::default() };
+//!     let config = FlowMatchingConfig { network, pairing, ..Default::default() };
 //!     let mut model = FlowMatching::new(config, &mut rng)?;
 //!     model.train(&data, &TrainOptions { steps: 400, ..Default::default() }, &mut rng, &mut NoObserver)?;
 //!     let rows = |steps| -> Result<_> {
@@ -140,7 +140,7 @@ pub struct FlowMatchingConfig {
     #[cfg_attr(feature = "safetensors", serde(skip))]
     pub source: Source,
     /// Which source row goes with which row of the data. Default [`Pairing::Independent`].
-    pub coupling: Pairing,
+    pub pairing: Pairing,
     /// How rows are drawn.
     pub sampler: FlowSteps,
     /// How the likelihood's ODE is solved. Default Dormand–Prince with rtol = atol = 1e-5. With
@@ -224,7 +224,7 @@ impl Default for FlowMatchingConfig {
             network: NetworkSpec::mlp([128; 3], Activation::Silu, 4),
             time_features: 32,
             source: Source::Gaussian,
-            coupling: Pairing::Independent,
+            pairing: Pairing::Independent,
             sampler: FlowSteps::default(),
             solver: Solver::DormandPrince { rtol: 1e-5, atol: 1e-5 },
             divergence: None,
@@ -252,13 +252,8 @@ impl FlowMatchingConfig {
             format!("{:?} columns", self.source.dim()),
             "as many columns as FlowMatchingConfig::dim",
         )?;
-        self.coupling.validate("FlowMatchingConfig::coupling", self.condition)?;
-        check(
-            !matches!(self.divergence, Some(TraceEstimator::Hutchinson { probes: 0 | 4097.. })),
-            "FlowMatchingConfig::divergence",
-            self.divergence,
-            "1 to 4096 probes",
-        )?;
+        self.pairing.validate("FlowMatchingConfig::pairing", self.condition)?;
+        TraceEstimator::validate(self.divergence, "FlowMatchingConfig::divergence")?;
         self.sampler.validate()?;
         self.solver.validate()?;
         self.optimizer.validate()
@@ -278,7 +273,7 @@ impl FlowMatchingConfig {
 /// let data = Dataset::new(Toy::ffjord8().sample(2_000, &mut rng))?;
 /// let config = FlowMatchingConfig {
 ///     source: Source::Toy(moons.clone()),
-///     coupling: Pairing::OptimalTransport { rows: 64 },
+///     pairing: Pairing::OptimalTransport { rows: 64 },
 ///     ..Default::default()
 /// };
 /// let mut model = FlowMatching::new(config, &mut rng)?;
@@ -405,8 +400,8 @@ impl Paradigm for FlowMatching {
 
     /// Without a density of the source there is no likelihood.
     fn place(&self) -> Card {
-        let FlowMatchingConfig { source, coupling, sampler, .. } = &self.config;
-        let matching = match coupling {
+        let FlowMatchingConfig { source, pairing, sampler, .. } = &self.config;
+        let matching = match pairing {
             Pairing::Independent => "FM",
             Pairing::OptimalTransport { .. } => "OT-FM",
         };
@@ -433,11 +428,11 @@ impl Paradigm for FlowMatching {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let FlowMatchingConfig { source, coupling, condition_dropout, whiten, optimizer, .. } = &self.config;
+        let FlowMatchingConfig { source, pairing, condition_dropout, whiten, optimizer, .. } = &self.config;
         let rows = Rows::whitened(data, &self.learned.fitted, *whiten, options, rng)?;
         let Learned { parameters, fitted } = Arc::make_mut(&mut self.learned);
         *fitted = rows.fitted.clone();
-        let ends = Lines { source, units: &fitted.standardizer, pairing: *coupling };
+        let ends = Lines { source, units: &fitted.standardizer, pairing: *pairing };
         let loss = Regression { net: &self.net, ends, dropout: *condition_dropout };
         fit(loss, parameters, &rows, optimizer, options, observer)
     }

@@ -43,7 +43,7 @@ impl<F: Real> VelocityNet<F> {
 
     pub(super) fn how(config: &FlowMatchingConfig) -> Velocity {
         Velocity {
-            blurs: matches!((&config.source, config.coupling), (Source::Gaussian, Pairing::Independent)),
+            blurs: matches!((&config.source, config.pairing), (Source::Gaussian, Pairing::Independent)),
         }
     }
 }

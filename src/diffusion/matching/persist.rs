@@ -1,11 +1,8 @@
-use std::sync::Arc;
-
 use super::{FlowMatching, FlowMatchingConfig, Source, VelocityNet};
-use crate::diffusion::Learned;
-use crate::diffusion::persist::savable;
+use crate::diffusion::persist::{load, store};
 use crate::engine::Fitted;
 use crate::error::{Error, FileError, Result};
-use crate::model::file::{Persist, Stored, Tensor, encode};
+use crate::model::file::{Persist, Stored};
 
 /// That a file can hold a source.
 ///
@@ -29,22 +26,17 @@ impl Persist for FlowMatching {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        savable(&self.net, self.guidance.as_deref())?;
         check_source(&self.config.source)?;
-        let Learned { parameters, fitted } = &*self.learned;
-        encode(Self::kind(), &self.config, fitted, Tensor::parameters(&self.net.layout(), parameters))
+        store(Self::kind(), &self.config, &self.net, &self.learned, self.guidance.as_deref())
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let stored = Stored::parse(bytes)?;
         let (config, fitted): (FlowMatchingConfig, Fitted) = stored.read(Self::kind())?;
         config.validate()?;
-        fitted.validate(config.dim, config.condition)?;
         let &FlowMatchingConfig { dim, ref network, time_features, condition, .. } = &config;
-        stored.holds(network.vector_field_params(dim, condition.width(), time_features))?;
-
-        let net = VelocityNet::new(&config)?;
-        let parameters = stored.all_parameters(&net.layout())?;
-        Ok(FlowMatching { learned: Arc::new(Learned { parameters, fitted }), guidance: None, net, config })
+        let params = network.vector_field_params(dim, condition.width(), time_features);
+        let (net, learned) = load(&stored, fitted, (dim, condition), params, || VelocityNet::new(&config))?;
+        Ok(FlowMatching { learned, guidance: None, net, config })
     }
 }

@@ -332,13 +332,13 @@ fn guidance_has_no_likelihood_and_says_against_what_it_cannot_be() {
 #[test]
 fn matched_rows_have_no_condition() {
     let config = FlowMatchingConfig {
-        coupling: Pairing::OptimalTransport { rows: 64 },
+        pairing: Pairing::OptimalTransport { rows: 64 },
         condition: CLASSES,
         ..Default::default()
     };
     let refused = config.validate();
     assert!(
-        matches!(refused, Err(Error::Config { field: "FlowMatchingConfig::coupling", .. })),
+        matches!(refused, Err(Error::Config { field: "FlowMatchingConfig::pairing", .. })),
         "{refused:?}"
     );
 }

@@ -99,7 +99,18 @@ pub(super) fn upgraded(format: u64, model: &str) -> Result<Cow<'_, str>> {
         insert(SINCE_2, &mut model);
     }
     gather(NETWORKS, &mut model);
+    rename("flow_matching", "coupling", "pairing", &mut model);
     Ok(Cow::Owned(model.to_string()))
+}
+
+/// Gives a field of one kind's config its new name.
+fn rename(kind: &str, old: &str, new: &str, model: &mut Value) {
+    if model["kind"] == kind
+        && let Some(config) = model.get_mut("config").and_then(Value::as_object_mut)
+        && let Some(value) = config.remove(old)
+    {
+        config.insert(new.into(), value);
+    }
 }
 
 /// Builds the network specifications from the earlier separate fields, all of which every old file has.
@@ -176,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_gathered_from_their_parts() {
+    fn networks_are_gathered_and_fields_renamed() {
         let config = |value: &str| -> Value { serde_json::from_str(value).unwrap() };
         let text = r#"{"kind":"vae","config":{"dim":3,"hidden":[4,5],"activation":"Tanh","encoder_octaves":1,
             "decoder_octaves":2}}"#;
@@ -184,6 +195,9 @@ mod tests {
         let network =
             |octaves| json!({"kind": "Mlp", "hidden": [4, 5], "activation": "Tanh", "octaves": octaves});
         assert_eq!(made["config"], json!({"dim": 3, "encoder": network(1), "decoder": network(2)}));
+        // A field with a new name keeps its value.
+        let text = r#"{"kind":"flow_matching","config":{"coupling":"Independent"}}"#;
+        assert_eq!(config(&upgraded(2, text).unwrap())["config"]["pairing"], json!("Independent"));
         // A mixture has no such field.
         let text = r#"{"kind":"gaussian_mixture","config":{"dim":3}}"#;
         assert_eq!(config(&upgraded(2, text).unwrap()), config(text));

@@ -247,3 +247,34 @@ fn flow_map_options_out_of_range_name_their_field() {
         .unwrap();
     assert!(FlowMap::distill(&other, base(), &mut seeded(0)).is_ok());
 }
+
+/// A file keeps no teacher, and lines between rows say nothing of guidance to consistency.
+#[cfg(feature = "safetensors")]
+#[test]
+fn guided_consistency_from_a_file_draws_and_is_not_trained_on() {
+    use crate::model::file::Persist;
+
+    let condition = ConditionKind::Class { classes: 2 };
+    let x = correlated(200, 1);
+    let classes = Condition::Class((0..200).map(|row| row % 2).collect());
+    let data = Dataset::new(x).unwrap().with_condition(classes).unwrap();
+    let options = TrainOptions { steps: 2, ..Default::default() };
+    let network = NetworkSpec::mlp([8], Activation::Silu, 0);
+    let config = DiffusionConfig { network: network.clone(), condition, ..Default::default() };
+    let mut teacher = Diffusion::new(config, &mut seeded(0)).unwrap();
+    teacher.train(&data, &options, &mut seeded(1), &mut NoObserver).unwrap();
+    let config = FlowMapConfig {
+        network,
+        objective: MapObjective::Consistency { stages: 2 },
+        guidance: Some(LearnedGuidance { scales: (1.0, 4.0), scale: 2.0 }),
+        ..Default::default()
+    };
+    let mut map = FlowMap::distill(&teacher, config, &mut seeded(2)).unwrap();
+    map.train(&data, &options, &mut seeded(3), &mut NoObserver).unwrap();
+    let mut loaded = FlowMap::from_bytes(&map.to_bytes().unwrap()).unwrap();
+    let drawn = |map: &FlowMap| map.draw(5, &mut seeded(4)).unwrap();
+    assert_eq!(drawn(&loaded), drawn(&map));
+    let refused = loaded.train(&data, &options, &mut seeded(3), &mut NoObserver);
+    assert!(matches!(refused, Err(Error::Config { field: "FlowMapConfig::guidance", .. })), "{refused:?}");
+    assert_eq!(drawn(&loaded), drawn(&map));
+}

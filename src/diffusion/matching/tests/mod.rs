@@ -49,7 +49,7 @@ fn recovers_a_known_density() {
     let beside = Source::Toy(Toy::mixture(&[1.0], mean.view(), covariance.view()).unwrap());
     for config in [
         base.clone(),
-        FlowMatchingConfig { coupling: MATCHED, ..base.clone() },
+        FlowMatchingConfig { pairing: MATCHED, ..base.clone() },
         FlowMatchingConfig { source: beside, ..base },
     ] {
         let (model, toy) = trained(config, 1000);
@@ -89,7 +89,7 @@ fn any_number_of_columns() {
         let config = FlowMatchingConfig {
             dim,
             network: NetworkSpec::mlp([32, 32], Activation::Silu, 0),
-            coupling: MATCHED,
+            pairing: MATCHED,
             ..Default::default()
         };
         let mut model = FlowMatching::new(config, &mut seeded(2)).unwrap();
@@ -105,10 +105,10 @@ fn any_number_of_columns() {
 /// The matched flow's paths are straighter: where one Euler step ends, against the exact end.
 #[test]
 fn a_matched_flow_needs_fewer_steps() {
-    let bend = |coupling| {
+    let bend = |pairing| {
         let config = FlowMatchingConfig {
             network: NetworkSpec::mlp([32, 32], Activation::Silu, 2),
-            coupling,
+            pairing,
             ..Default::default()
         };
         let (model, _) = trained(config, 600);
@@ -225,8 +225,8 @@ fn every_option_changes_something() {
         with(&|c| c.network = residual()),
         with(&|c| c.time_features = 8),
         with(&|c| c.source = Source::Toy(Toy::checkerboard())),
-        with(&|c| c.coupling = MATCHED),
-        with(&|c| c.coupling = Pairing::OptimalTransport { rows: 8 }),
+        with(&|c| c.pairing = MATCHED),
+        with(&|c| c.pairing = Pairing::OptimalTransport { rows: 8 }),
         with(&|c| c.optimizer.lr = 1e-3),
     ] {
         let (other_drawn, other_scored) = outcome(&config);
@@ -335,8 +335,8 @@ fn options_out_of_range_name_their_field() {
         ("FlowMatchingConfig::source", FlowMatchingConfig { source: Source::Toy(line), ..base() }),
         ("FlowMatchingConfig::source", FlowMatchingConfig { source: Source::Rows(row.into()), ..base() }),
         (
-            "FlowMatchingConfig::coupling",
-            FlowMatchingConfig { coupling: Pairing::OptimalTransport { rows: 1 }, ..base() },
+            "FlowMatchingConfig::pairing",
+            FlowMatchingConfig { pairing: Pairing::OptimalTransport { rows: 1 }, ..base() },
         ),
         (
             "FlowMatchingConfig::divergence",

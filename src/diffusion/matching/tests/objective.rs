@@ -36,21 +36,21 @@ fn objective<'a>(
     config: &'a FlowMatchingConfig,
     units: &'a Standardizer,
 ) -> Regression<'a, f64, Speed, Lines<'a>> {
-    Regression { net, ends: Lines { source: &config.source, units, pairing: config.coupling }, dropout: 0.0 }
+    Regression { net, ends: Lines { source: &config.source, units, pairing: config.pairing }, dropout: 0.0 }
 }
 
 #[test]
 fn flow_matching_gradient_is_that_of_its_loss() {
-    for (dim, coupling) in [1, 2, 5].into_iter().flat_map(|d| [(d, Pairing::Independent), (d, MATCHED)]) {
+    for (dim, pairing) in [1, 2, 5].into_iter().flat_map(|d| [(d, Pairing::Independent), (d, MATCHED)]) {
         for condition in [ConditionKind::None, ConditionKind::Vector { dim: 2 }] {
-            let config = FlowMatchingConfig { dim, coupling, condition, ..small() };
+            let config = FlowMatchingConfig { dim, pairing, condition, ..small() };
             let (net, units) = (VelocityNet::new(&config).unwrap(), Standardizer::identity(dim));
             let loss = Regression { dropout: 0.3, ..objective(&net, &config, &units) };
             let (p, rng, rows) = (random_params(&net), &mut seeded(1), 5);
             let (mut x, c) = (normals(rows * dim, rng), normals(rows * condition.width(), rng));
             // A row out of reach, and one that is where the field fades out for part of its way.
             (x[0], x[2 * dim]) = (90.0, 24.0);
-            let what = format!("{dim} columns, {coupling:?}, {condition:?}");
+            let what = format!("{dim} columns, {pairing:?}, {condition:?}");
             check_gradient(&what, &loss, &p, rows, Batch { x: &x, c: &c }, |_| false);
         }
     }
@@ -59,8 +59,8 @@ fn flow_matching_gradient_is_that_of_its_loss() {
 /// At v̂ = 0 the loss is the mean square of the lines' lengths.
 #[test]
 fn matched_lines_are_shortest() {
-    let loss = |coupling, rows: usize| {
-        let config = FlowMatchingConfig { coupling, ..small() };
+    let loss = |pairing, rows: usize| {
+        let config = FlowMatchingConfig { pairing, ..small() };
         let (net, units) = (VelocityNet::new(&config).unwrap(), Standardizer::identity(2));
         let objective = objective(&net, &config, &units);
         let p = vec![0.0; net.num_params()];

@@ -29,75 +29,29 @@ fn drawn(model: &dyn Generative) -> Array2<f32> {
 fn models() -> Vec<Box<dyn Persist>> {
     let mut rng = seeded(3);
     let rng = &mut rng;
-    let hidden = || vec![6, 6];
+    let network = || NetworkSpec::mlp([6, 6], Activation::Silu, 3);
     let head = Head::Bins { bins: 5 };
-    let autoregressive = AutoregressiveConfig {
-        network: NetworkSpec::mlp(hidden(), Activation::Silu, 3),
-        head,
-        ..Default::default()
-    };
-    let (generator_hidden, critic_hidden) = (hidden(), hidden());
-    let gan = GanConfig {
-        generator: NetworkSpec::mlp(generator_hidden, Activation::Silu, 3),
-        critic: NetworkSpec::mlp(critic_hidden, Activation::LeakyRelu { slope: 0.2 }, 3),
-        ..Default::default()
-    };
-    let flow = FlowConfig {
-        network: NetworkSpec::mlp(hidden(), Activation::Silu, 2),
-        mixing: Mixing::Permutation,
-        ..Default::default()
-    };
+    let autoregressive = AutoregressiveConfig { network: network(), head, ..Default::default() };
+    let gan = GanConfig { generator: network(), critic: network(), ..Default::default() };
+    let flow = FlowConfig { network: network(), mixing: Mixing::Permutation, ..Default::default() };
+    let vae = VaeConfig { encoder: network(), decoder: network(), ..Default::default() };
     let sampler = Sampler::Ddim { steps: 4, eta: 0.0 };
-    let diffusion = DiffusionConfig {
-        network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
-        sampler,
-        ..Default::default()
-    };
+    let diffusion = DiffusionConfig { network: network(), sampler, ..Default::default() };
+    let energy = EnergyConfig { network: network(), ..Default::default() };
+    let score = ScoreConfig { network: network(), ..Default::default() };
+    let map = FlowMapConfig { network: network(), ..Default::default() };
     let pairing = Pairing::OptimalTransport { rows: 16 };
-    let map = FlowMapConfig { network: NetworkSpec::mlp([6, 6], Activation::Silu, 4), ..Default::default() };
-    let matching = FlowMatchingConfig {
-        network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
-        pairing,
-        ..Default::default()
-    };
+    let matching = FlowMatchingConfig { network: network(), pairing, ..Default::default() };
     let components = ComponentCount::Fixed(3);
     let mixture = GaussianMixtureConfig { components, max_iter: 5, ..Default::default() };
     let mut models: Vec<Box<dyn Persist>> = vec![
         Box::new(Autoregressive::new(autoregressive, rng).unwrap()),
         Box::new(Flow::new(flow, rng).unwrap()),
-        Box::new(
-            Vae::new(
-                VaeConfig {
-                    encoder: NetworkSpec::mlp(hidden(), Activation::Tanh, 4),
-                    decoder: NetworkSpec::mlp(hidden(), Activation::Tanh, 4),
-                    ..Default::default()
-                },
-                rng,
-            )
-            .unwrap(),
-        ),
+        Box::new(Vae::new(vae, rng).unwrap()),
         Box::new(Gan::new(gan, rng).unwrap()),
         Box::new(Diffusion::new(diffusion, rng).unwrap()),
-        Box::new(
-            EnergyModel::new(
-                EnergyConfig {
-                    network: NetworkSpec::mlp(hidden(), Activation::Silu, 5),
-                    ..Default::default()
-                },
-                rng,
-            )
-            .unwrap(),
-        ),
-        Box::new(
-            ScoreModel::new(
-                ScoreConfig {
-                    network: NetworkSpec::mlp(hidden(), Activation::Silu, 4),
-                    ..Default::default()
-                },
-                rng,
-            )
-            .unwrap(),
-        ),
+        Box::new(EnergyModel::new(energy, rng).unwrap()),
+        Box::new(ScoreModel::new(score, rng).unwrap()),
         Box::new(FlowMap::new(map, rng).unwrap()),
         Box::new(FlowMatching::new(matching, rng).unwrap()),
         Box::new(GaussianMixture::new(mixture).unwrap()),

@@ -14,7 +14,6 @@ mod composed;
 mod words;
 
 use std::borrow::Cow;
-use std::fmt;
 
 /// Which [`LogLikelihood`](crate::LogLikelihood) a model returns, as its [`Card`] predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

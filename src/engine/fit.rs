@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use rand::Rng as _;
 
 use super::checkpoint::Carry;
@@ -44,6 +46,11 @@ pub(crate) struct Trainee {
 impl Trainee {
     pub(crate) fn new(start: &Parameters) -> Self {
         Trainee { now: start.clone(), before: start.clone(), best: None, adam: Adam::new(start.p.len()) }
+    }
+
+    /// See [`Adam::without_decay`].
+    fn without_decay(self, undecayed: Vec<Range<usize>>) -> Self {
+        Trainee { adam: self.adam.without_decay(undecayed), ..self }
     }
 
     pub(crate) fn now(&self) -> &Parameters {
@@ -138,8 +145,8 @@ pub fn fit<T: Row, L: Loss<f32, Row = T>>(
     observer: &mut dyn Observer,
 ) -> Result<TrainReport> {
     let gradient = Gradient::new(&loss, parameters.p.len(), options.batch, options.shards_of_batch());
-    let mut descent =
-        Descent { loss, optimizer, rows: &rows.training, trainee: Trainee::new(parameters), gradient };
+    let trainee = Trainee::new(parameters).without_decay(loss.undecayed());
+    let mut descent = Descent { loss, optimizer, rows: &rows.training, trainee, gradient };
     let ran = run(&mut descent, rows, options, observer);
     let Descent { trainee, .. } = descent;
     *parameters = if ran.is_ok() { trainee.finish() } else { trainee.last_good() };

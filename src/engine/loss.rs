@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::ops::Range;
 
 use super::checkpoint::Carry;
 use crate::engine::tiles::TILE;
@@ -51,6 +52,12 @@ pub trait Loss<F: Real = f32>: Sync + Debug {
     /// needs more at once.
     fn tile(&self) -> usize {
         TILE
+    }
+
+    /// The parameters that [weight decay](super::OptimizerConfig::weight_decay) leaves alone, such as gains whose
+    /// neutral value is not 0: ranges in order.
+    fn undecayed(&self) -> Vec<Range<usize>> {
+        Vec::new()
     }
 
     /// Receives the parameters with which the next minibatch, or the next measurement, is computed, for noise that

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::Progress;
 use super::checkpoint::Carry;
 use crate::error::{Result, check};
@@ -118,12 +120,19 @@ pub struct Adam {
     m: Vec<f32>,
     v: Vec<f32>,
     step: i32,
+    /// The parameters without weight decay, in order.
+    undecayed: Vec<Range<usize>>,
 }
 
 impl Adam {
     /// Creates an optimizer for `num_params` numbers, with moments of zero.
     pub fn new(num_params: usize) -> Self {
-        Adam { m: vec![0.0; num_params], v: vec![0.0; num_params], step: 0 }
+        Adam { m: vec![0.0; num_params], v: vec![0.0; num_params], step: 0, undecayed: Vec::new() }
+    }
+
+    /// The same without weight decay of these parameters: ranges in order.
+    pub fn without_decay(self, undecayed: Vec<Range<usize>>) -> Self {
+        Adam { undecayed, ..self }
     }
 
     pub(crate) fn carry(&mut self, carry: &mut Carry) -> Result<()> {
@@ -161,21 +170,33 @@ impl Adam {
         // random start for that many steps, longer than most trainings take.
         let t = f64::from(self.step);
         let keep = config.ema.min(t / (t + 1.0 / config.ema_share)) as f32;
-        let moments = self.m.iter_mut().zip(&mut self.v);
-        let before = g.iter().zip(p).zip(average);
-        let after = next.iter_mut().zip(next_average);
-        vectorize(
-            #[inline(always)]
-            || {
-                for ((((&g, &p), &average), (m, v)), (next, next_average)) in before.zip(moments).zip(after) {
-                    let g = clip * g;
-                    *m = b1.mul_add(*m - g, g);
-                    *v = b2.mul_add(*v - g * g, g * g);
-                    *next = shrink * p - rate * *m / (root * v.sqrt() + eps);
-                    *next_average = keep.mul_add(average - *next, *next);
-                }
-            },
-        );
+        let (m, v) = (&mut self.m, &mut self.v);
+        let mut part = |range: Range<usize>, shrink: f32| {
+            let moments = m[range.clone()].iter_mut().zip(&mut v[range.clone()]);
+            let before = g[range.clone()].iter().zip(&p[range.clone()]).zip(&average[range.clone()]);
+            let after = next[range.clone()].iter_mut().zip(&mut next_average[range]);
+            vectorize(
+                #[inline(always)]
+                || {
+                    for ((((&g, &p), &average), (m, v)), (next, next_average)) in
+                        before.zip(moments).zip(after)
+                    {
+                        let g = clip * g;
+                        *m = b1.mul_add(*m - g, g);
+                        *v = b2.mul_add(*v - g * g, g * g);
+                        *next = shrink * p - rate * *m / (root * v.sqrt() + eps);
+                        *next_average = keep.mul_add(average - *next, *next);
+                    }
+                },
+            );
+        };
+        let mut done = 0;
+        for range in &self.undecayed {
+            part(done..range.start, shrink);
+            part(range.clone(), 1.0);
+            done = range.end;
+        }
+        part(done..g.len(), shrink);
         norm
     }
 }
@@ -238,6 +259,17 @@ mod tests {
         for i in 0..37 {
             assert!((f64::from(p[i]) - q[i]).abs() < 1e-4, "{} {}", p[i], q[i]);
             assert!((f64::from(average[i]) - q_average[i]).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn weight_decay_leaves_out_what_it_is_told_to() {
+        let config = OptimizerConfig { weight_decay: 0.5, ..Default::default() };
+        let mut adam = Adam::new(70).without_decay(vec![0..3, 40..41]);
+        let (p, mut next, mut average) = ([1.0; 70], [0.0; 70], [0.0; 70]);
+        adam.step(&config, 0.1, &[0.0; 70], (&p, &p), (&mut next, &mut average));
+        for (i, next) in next.into_iter().enumerate() {
+            assert_eq!(next, if i < 3 || i == 40 { 1.0 } else { 0.95 }, "{i}");
         }
     }
 

@@ -23,6 +23,7 @@
 
 mod activation;
 mod blurred;
+mod causal;
 mod embedded;
 pub(crate) mod fade;
 mod field;
@@ -39,6 +40,7 @@ mod tape;
 pub(crate) mod timed;
 
 pub use activation::Activation;
+pub use causal::{CausalNetwork, CausalWorkspace, Decoding};
 pub use field::{Direction, Inputs, Moment, SecondOrder, VectorField, Workspace};
 pub use fourier::Fourier;
 pub(crate) use fourier::{REACH, clamp, most_octaves};

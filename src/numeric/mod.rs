@@ -4,6 +4,7 @@ pub mod assignment;
 pub(crate) mod cholesky;
 pub(crate) mod eigen;
 pub mod gemm;
+pub(crate) mod lanes;
 pub mod ode;
 pub mod quadrature;
 pub mod real;

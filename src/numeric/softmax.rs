@@ -30,6 +30,35 @@ pub(crate) fn softmax<F: Real>(x: &mut [F], log_sum: &mut [F], sum: &mut [F]) {
     }
 }
 
+/// The row x becomes its softmax; returns ln Σ eˣ. Numbers of −∞ become 0 and change no bit of the others' shares,
+/// however many follow at the end of the row.
+#[inline(always)]
+pub(crate) fn softmax_row<F: Real>(x: &mut [F]) -> F {
+    // Number i counts in sum i mod LANES, whatever the length of the row.
+    const LANES: usize = 16;
+    let mut tops = [F::min_value(); LANES];
+    for x in x.chunks(LANES) {
+        tops.iter_mut().zip(x).for_each(|(top, &x)| *top = if x > *top { x } else { *top });
+    }
+    let top = tops.iter().fold(F::min_value(), |top, &x| if x > top { x } else { top });
+    let mut sums = [F::zero(); LANES];
+    let (whole, rest) = x.as_chunks_mut::<LANES>();
+    for x in whole {
+        for (x, sum) in x.iter_mut().zip(&mut sums) {
+            *x = (*x - top).fast_exp();
+            *sum += *x;
+        }
+    }
+    for (x, sum) in rest.iter_mut().zip(&mut sums) {
+        *x = (*x - top).fast_exp();
+        *sum += *x;
+    }
+    let sum = sums.iter().fold(F::zero(), |total, &sum| total + sum);
+    let share = sum.recip();
+    x.iter_mut().for_each(|x| *x *= share);
+    top + sum.fast_ln()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +75,24 @@ mod tests {
         assert_eq!((x[1], x[4], log_sum[1]), (0.0, 0.0, -inf));
         assert_eq!((x[2], x[5], log_sum[2]), (1.0, 0.0, 0.0));
     }
+
+    #[test]
+    fn softmax_of_a_row_is_that_of_its_column() {
+        let mut rng = crate::numeric::rng::seeded(2);
+        for n in [1, 3, 16, 66, 200] {
+            let x: Vec<f64> = (0..n).map(|_| 5.0 * f64::normal(&mut rng)).collect();
+            let (mut column, mut log_sum, mut sum) = (x.clone(), [0.0], [0.0]);
+            softmax(&mut column, &mut log_sum, &mut sum);
+            let mut row = x.clone();
+            assert!((softmax_row(&mut row) - log_sum[0]).abs() < 1e-14);
+            assert!(row.iter().zip(&column).all(|(a, b)| (a - b).abs() < 1e-15));
+            let mut longer = [x, vec![f64::NEG_INFINITY; 21]].concat();
+            softmax_row(&mut longer);
+            assert_eq!(longer[..n], row);
+            assert!(longer[n..].iter().all(|&share| share == 0.0));
+        }
+    }
+
     fn assert_bound<F: Real>(bound: f64) {
         let mut rng = crate::numeric::rng::seeded(1);
         for (k, spread) in [(1, 1.0), (2, 1e-3), (7, 10.0), (100, 1.0), (100, 300.0)] {

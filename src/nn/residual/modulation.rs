@@ -1,4 +1,5 @@
 use crate::numeric::Real;
+use crate::numeric::lanes::{dot, sum};
 use crate::numeric::simd::vectorize;
 
 /// Added to the variance of a row before its root is taken.
@@ -155,31 +156,4 @@ pub(super) fn add_normalize_curvature<F: Real>(
             }
         },
     );
-}
-
-/// Σᵢ f(aᵢ, bᵢ), in as many partial sums as the widest vector has lanes.
-#[inline(always)]
-fn total<F: Real>(a: &[F], b: &[F], f: impl Fn(F, F) -> F) -> F {
-    const LANES: usize = 16;
-    let mut lanes = [F::zero(); LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += f(a, b);
-        }
-    }
-    let rest = a_rest.iter().zip(b_rest).fold(F::zero(), |sum, (&a, &b)| sum + f(a, b));
-    lanes.iter().fold(rest, |sum, &lane| sum + lane)
-}
-
-/// ⟨a, b⟩.
-#[inline(always)]
-fn dot<F: Real>(a: &[F], b: &[F]) -> F {
-    total(a, b, |a, b| a * b)
-}
-
-/// Σᵢ aᵢ.
-#[inline(always)]
-fn sum<F: Real>(a: &[F]) -> F {
-    total(a, a, |a, _| a)
 }

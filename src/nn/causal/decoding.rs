@@ -1,0 +1,146 @@
+use super::attention::padded;
+use super::norm::{normalize, normalize_parts, scale};
+use super::{CausalNetwork, EXPANSION, Rotary, half_square};
+use crate::numeric::Real;
+use crate::numeric::gemm::{Epilogue, Init, Strided, gemm, gemm_with};
+use crate::numeric::simd::vectorize;
+use crate::numeric::softmax::softmax_row;
+
+/// Several sequences that grow in step, with the keys and values of all their symbols: a next symbol costs one pass
+/// of one place, and gives the same bits as [`CausalNetwork::infer`] on the whole sequence.
+#[derive(Debug, Clone)]
+pub struct Decoding<F> {
+    sequences: usize,
+    len: usize,
+    /// Places for which there is room, padded as scores are.
+    room: usize,
+    rotary: Rotary<F>,
+    /// For each block k̂ᵀ, (sequences, heads, size, room), and v, (sequences, room, width).
+    keys: Vec<Vec<F>>,
+    values: Vec<Vec<F>>,
+    h: Vec<F>,
+    u: Vec<F>,
+    s: Vec<F>,
+    y: Vec<F>,
+    qkv: Vec<F>,
+    norms: Vec<F>,
+    q: Vec<F>,
+    k: Vec<F>,
+    scores: Vec<F>,
+    wide: Vec<F>,
+    hidden: Vec<F>,
+    logits: Vec<F>,
+}
+
+impl<F: Real> Decoding<F> {
+    /// Empty sequences for `network`, with room for `places` symbols each.
+    pub fn new(network: &CausalNetwork, sequences: usize, places: usize) -> Self {
+        let (d, size, n) = (network.width(), network.attention.size, sequences);
+        let (room, wide) = (padded(places), EXPANSION * d);
+        let mut rotary = Rotary::default();
+        rotary.reach(places, size);
+        let zeros = |len: usize| vec![F::zero(); len];
+        let cache = || (0..network.blocks).map(|_| zeros(n * d * room)).collect();
+        Decoding {
+            sequences,
+            len: 0,
+            room,
+            rotary,
+            keys: cache(),
+            values: cache(),
+            h: zeros(n * d),
+            u: zeros(n * d),
+            s: zeros(n),
+            y: zeros(n * d),
+            qkv: zeros(3 * n * d),
+            norms: zeros(2 * n * network.attention.heads),
+            q: zeros(size),
+            k: zeros(size),
+            scores: zeros(room),
+            wide: zeros(n * wide),
+            hidden: zeros(n * wide),
+            logits: zeros(n * network.symbols),
+        }
+    }
+
+    /// Symbols in each sequence.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets all symbols behind the first `len`.
+    pub fn rewind(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+}
+
+impl CausalNetwork {
+    /// Appends one symbol to each sequence; logits of the next ones, (sequences, symbols).
+    ///
+    /// # Panics
+    /// If there is no room for another symbol, or unless there is one symbol per sequence.
+    pub fn push<'a, F: Real>(&self, p: &[F], inputs: &[u32], state: &'a mut Decoding<F>) -> &'a [F] {
+        let (n, d, wide) = (state.sequences, self.width(), EXPANSION * self.width());
+        assert!(inputs.len() == n && state.len < state.room, "no room for another symbol");
+        let symbols = self.symbols;
+        self.embed(p, inputs, &mut state.h);
+        for b in 0..self.blocks {
+            let parts = self.block(b);
+            normalize(d, &state.h, &mut state.u, &mut state.s);
+            scale(&state.u, &p[parts.norm], &mut state.y);
+            let (y, qkv) = (Strided::rows(&state.y, d), &mut state.qkv);
+            gemm((n, 3 * d, d), y, &p[parts.qkv], 3 * d, Init::Zero, qkv);
+            self.attend(&p[parts.gains], b, state);
+            gemm((n, d, d), Strided::rows(&state.y, d), &p[parts.out], d, Init::Accumulate, &mut state.h);
+            normalize(d, &state.h, &mut state.u, &mut state.s);
+            scale(&state.u, &p[parts.norm_mlp], &mut state.y);
+            let (y, relu) = (Strided::rows(&state.y, d), Epilogue::Leaky { slope: F::zero() });
+            gemm_with((n, wide, d), y, &p[parts.up], wide, Init::Zero, relu, &mut state.wide);
+            half_square(&state.wide, &mut state.hidden);
+            let hidden = Strided::rows(&state.hidden, wide);
+            gemm((n, d, wide), hidden, &p[parts.down], d, Init::Accumulate, &mut state.h);
+        }
+        normalize(d, &state.h, &mut state.u, &mut state.s);
+        scale(&state.u, &p[self.last_norm()], &mut state.y);
+        let (y, head) = (Strided::rows(&state.y, d), &p[self.embedding()]);
+        gemm((n, symbols, d), y, head, symbols, Init::Zero, &mut state.logits);
+        state.len += 1;
+        &state.logits
+    }
+
+    /// The attention of block b at the newest place: from `qkv` to `y`.
+    fn attend<F: Real>(&self, gains: &[F], b: usize, state: &mut Decoding<F>) {
+        let Decoding { len: place, room, rotary, keys, values, y, qkv, norms, q, k, scores, .. } = state;
+        let (place, room, d, size) = (*place, *room, self.width(), self.attention.size);
+        let seen = padded(place + 1);
+        let (keys, values, scale) = (&mut keys[b], &mut values[b], self.attention.scale());
+        normalize_parts(size, (2 * d, 3 * d), qkv, norms);
+        for (sequence, (qkv, y)) in qkv.chunks_exact(3 * d).zip(y.chunks_exact_mut(d)).enumerate() {
+            let keys = &mut keys[sequence * d * room..][..d * room];
+            let values = &mut values[sequence * d * room..][..d * room];
+            values[place * d..][..d].copy_from_slice(&qkv[2 * d..]);
+            for h in 0..self.attention.heads {
+                let columns = h * size..(h + 1) * size;
+                let keys = &mut keys[h * size * room..][..size * room];
+                rotary.turn(place, scale, &qkv[columns.clone()], &gains[columns.clone()], q);
+                let of_keys = d + columns.start..d + columns.end;
+                rotary.turn(place, F::one(), &qkv[of_keys.clone()], &gains[of_keys], k);
+                keys[place..].iter_mut().step_by(room).zip(&*k).for_each(|(to, &k)| *to = k);
+                let scores = &mut scores[..seen];
+                gemm((1, seen, size), Strided::rows(q, size), keys, room, Init::Zero, scores);
+                scores[place + 1..].fill(F::neg_infinity());
+                vectorize(
+                    #[inline(always)]
+                    || softmax_row(scores),
+                );
+                let (shares, v) = (Strided::rows(scores, seen), &values[columns.start..]);
+                gemm((1, size, place + 1), shares, v, d, Init::Zero, &mut y[columns]);
+            }
+        }
+    }
+}

@@ -165,8 +165,9 @@ impl Attention {
             #[inline(always)]
             move || {
                 for (r, row) in scores.chunks_exact_mut(seen).enumerate() {
-                    row[if causal { start + r + 1 } else { places }..].fill(F::neg_infinity());
+                    let (row, unseen) = row.split_at_mut(if causal { start + r + 1 } else { places });
                     softmax_row(row);
+                    unseen.fill(F::zero());
                 }
             },
         );

@@ -26,6 +26,7 @@ pub struct Decoding<F> {
     norms: Vec<F>,
     q: Vec<F>,
     k: Vec<F>,
+    /// Of one sequence: (heads, room)
     scores: Vec<F>,
     wide: Vec<F>,
     hidden: Vec<F>,
@@ -56,7 +57,7 @@ impl<F: Real> Decoding<F> {
             norms: zeros(2 * n * network.attention.heads),
             q: zeros(size),
             k: zeros(size),
-            scores: zeros(room),
+            scores: zeros(network.attention.heads * room),
             wide: zeros(n * wide),
             hidden: zeros(n * wide),
             logits: zeros(n * network.symbols),
@@ -131,16 +132,33 @@ impl CausalNetwork {
                 let of_keys = d + columns.start..d + columns.end;
                 rotary.turn(place, F::one(), &qkv[of_keys.clone()], &gains[of_keys], k);
                 keys[place..].iter_mut().step_by(room).zip(&*k).for_each(|(to, &k)| *to = k);
-                let scores = &mut scores[..seen];
+                let scores = &mut scores[h * room..][..seen];
                 gemm((1, seen, size), Strided::rows(q, size), keys, room, Init::Zero, scores);
-                scores[place + 1..].fill(F::neg_infinity());
                 vectorize(
                     #[inline(always)]
-                    || softmax_row(scores),
+                    || softmax_row(&mut scores[..=place]),
                 );
-                let (shares, v) = (Strided::rows(scores, seen), &values[columns.start..]);
-                gemm((1, size, place + 1), shares, v, d, Init::Zero, &mut y[columns]);
             }
+            weigh((size, room), scores, &values[..(place + 1) * d], y);
         }
     }
+}
+
+/// y = P·v of all heads side by side: (heads · size). A row of `shares`, (heads, room), belongs to each head, and rows
+/// v: (places, heads · size). The sums are those of one product per head, whose long chains of additions would wait
+/// for each other.
+fn weigh<F: Real>((size, room): (usize, usize), shares: &[F], v: &[F], y: &mut [F]) {
+    let width = y.len();
+    vectorize(
+        #[inline(always)]
+        move || {
+            y.fill(F::zero());
+            for (place, v) in v.chunks_exact(width).enumerate() {
+                let heads = y.chunks_exact_mut(size).zip(v.chunks_exact(size));
+                for ((y, v), share) in heads.zip(shares[place..].iter().step_by(room)) {
+                    y.iter_mut().zip(v).for_each(|(y, &v)| *y = share.mul_add(v, *y));
+                }
+            }
+        },
+    );
 }

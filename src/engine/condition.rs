@@ -3,8 +3,8 @@ use std::fmt;
 use ndarray::{Array1, Array2, Axis};
 use rand::Rng as _;
 
-use super::dataset::Token;
 use super::standardize::Standardizer;
+use super::token::Token;
 use crate::error::{ConditionError, Result, check};
 use crate::numeric::rng::Rng;
 
@@ -39,6 +39,11 @@ impl Condition {
         Condition::Vector(Array2::from_shape_fn((1, numbers.len()), |(_, i)| numbers[i]))
     }
 
+    /// The same sequence of tokens for all rows: a prompt.
+    pub fn tokens(tokens: &[Token]) -> Self {
+        Condition::Tokens(Array2::from_shape_fn((1, tokens.len()), |(_, i)| tokens[i]))
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         match self {
@@ -62,24 +67,35 @@ impl Condition {
 
     /// That it has one row, or n.
     pub(crate) fn check_count(&self, n: usize) -> Result<()> {
-        match self.rows() {
-            got if got == 1 || got == n => Ok(()),
-            got => Err(ConditionError::Rows { got, expected: n }.into()),
-        }
+        check_count(self.rows(), n)
     }
 
     /// That it has one row, or one for each of the first n.
     pub(crate) fn check_reach(&self, n: usize) -> Result<()> {
-        if n <= self.rows() { Ok(()) } else { self.check_count(n) }
+        check_reach(self.rows(), n)
     }
 
-    fn name(&self) -> &'static str {
+    /// What it holds: classes, vectors or tokens.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Condition::Class(_) => "classes",
             Condition::Vector(_) => "vectors",
             Condition::Tokens(_) => "tokens",
         }
     }
+}
+
+/// That `got` conditions are one for all n rows, or one for each.
+pub(crate) fn check_count(got: usize, n: usize) -> Result<()> {
+    match got == 1 || got == n {
+        true => Ok(()),
+        false => Err(ConditionError::Rows { got, expected: n }.into()),
+    }
+}
+
+/// That `got` conditions are one for all rows, or reach the first n.
+pub(crate) fn check_reach(got: usize, n: usize) -> Result<()> {
+    if n <= got { Ok(()) } else { check_count(got, n) }
 }
 
 /// What a model is conditioned on: part of its config.
@@ -396,19 +412,12 @@ impl<'a> Given<'a> {
 
     /// Checks that there is one condition for all n rows, or one per row.
     pub(crate) fn check_count(self, n: usize) -> Result<()> {
-        match self.c.len().checked_div(self.width) {
-            None | Some(1) => Ok(()),
-            Some(got) if got == n => Ok(()),
-            Some(got) => Err(ConditionError::Rows { got, expected: n }.into()),
-        }
+        self.c.len().checked_div(self.width).map_or(Ok(()), |got| check_count(got, n))
     }
 
     /// Checks that there is one condition for all rows, or one for each of the first n.
     pub(crate) fn check_reach(self, n: usize) -> Result<()> {
-        match self.c.len().checked_div(self.width) {
-            Some(got) if got != 1 && got < n => Err(ConditionError::Rows { got, expected: n }.into()),
-            _ => Ok(()),
-        }
+        self.c.len().checked_div(self.width).map_or(Ok(()), |got| check_reach(got, n))
     }
 
     /// The conditions of `n` rows from `first` on: (n, width), or (1, width) if all rows share one.

@@ -20,7 +20,8 @@ pub trait Row: Copy + PartialEq + std::fmt::Debug + Send + Sync + 'static {
     /// Checks that a model can learn from all elements of x, (n, dim).
     ///
     /// # Errors
-    /// [`DataError::NonFinite`] with the place of the first element that is not finite.
+    /// [`DataError::NonFinite`] with the place of the first number that is not finite, [`DataError::AfterEnd`] with
+    /// that of the first token after a row's [`END`](super::Token::END).
     fn check(what: &'static str, x: ArrayView2<Self>) -> Result<()>;
 
     /// The element's bytes, which identify it.
@@ -34,21 +35,6 @@ impl Row for f32 {
 
     fn bytes(self) -> [u8; 4] {
         self.to_le_bytes()
-    }
-}
-
-/// A symbol of a text: its index in a vocabulary, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
-pub struct Token(pub u32);
-
-impl Row for Token {
-    fn check(_: &'static str, _: ArrayView2<Token>) -> Result<()> {
-        Ok(())
-    }
-
-    fn bytes(self) -> [u8; 4] {
-        self.0.to_le_bytes()
     }
 }
 
@@ -74,7 +60,8 @@ impl<T: Row> Dataset<T> {
     ///
     /// # Errors
     /// [`DataError::TooFewRows`] for no rows, [`DataError::Shape`] for no columns, [`DataError::NonFinite`] with the
-    /// place of the first NaN or infinity.
+    /// place of the first NaN or infinity, [`DataError::AfterEnd`] with that of the first token after a row's
+    /// [`END`](super::Token::END).
     ///
     /// ```
     /// use quadrivium::{Dataset, ndarray::array};

@@ -19,6 +19,7 @@ mod run;
 mod standardize;
 mod tail;
 pub(crate) mod tiles;
+mod token;
 pub mod transport;
 pub(crate) mod whitening;
 
@@ -26,10 +27,11 @@ pub(crate) use checkpoint::Carry;
 #[cfg(test)]
 pub(crate) use checkpoint::refusals_of_forgeries;
 pub use condition::{Condition, ConditionKind, Conditions, Given};
+pub(crate) use condition::{check_count, check_reach};
 #[cfg(feature = "plot")]
 pub(crate) use dataset::check_finite;
 pub(crate) use dataset::check_rows;
-pub use dataset::{Dataset, HeldOut, Row, Token};
+pub use dataset::{Dataset, HeldOut, Row};
 pub use fit::{Parameters, fit};
 pub(crate) use fit::{Trainee, mean_loss, random_rows};
 pub use loss::{Batch, Gradient, Loss, Progress};
@@ -43,6 +45,8 @@ pub(crate) use run::{Training, run};
 pub use standardize::Standardizer;
 pub use tail::Tail;
 pub use tiles::{RowStreams, Samples, TILE};
+pub use token::Token;
+pub(crate) use token::check_tokens;
 pub use transport::TraceEstimator;
 
 #[deprecated(note = "use `OptimizerConfig`")]

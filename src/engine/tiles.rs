@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::{Array1, Array2, Array3, ArrayView2};
 use rand::RngCore;
 
-use super::SampleOptions;
+use super::{Row, SampleOptions};
 use crate::error::{DataError, Error, Result};
 pub use crate::numeric::TILE;
 use crate::numeric::rng::{Rng, Streams};
@@ -93,21 +93,26 @@ impl RowStreams {
     }
 }
 
-/// A model that draws rows tile by tile.
-pub(crate) trait DrawTile: Sync {
+/// A model that draws rows of elements `T` tile by tile.
+pub(crate) trait DrawTile<T = f32>: Sync {
     /// Buffers that a thread keeps from tile to tile.
     type Scratch: Default;
 
     /// Columns of a row.
     fn columns(&self) -> usize;
 
-    /// Fills rows: (at most TILE, columns), in the units of the data. Returns how often the network ran on each row.
+    /// The most rows of a tile: [`TILE`], unless the model says otherwise.
+    fn tile(&self) -> usize {
+        TILE
+    }
+
+    /// Fills rows: (at most a tile, columns), in the units of the data. Returns how often the network ran on each row.
     fn draw_tile(
         &self,
         temperature: f64,
         streams: RowStreams,
         scratch: &mut Self::Scratch,
-        rows: &mut [f32],
+        rows: &mut [T],
     ) -> usize;
 }
 
@@ -121,26 +126,26 @@ pub struct Samples<T = f32> {
 }
 
 /// n rows drawn from `model`, with the network evaluations that its tiles counted.
-pub(crate) fn sample(
-    model: &impl DrawTile,
+pub(crate) fn sample<T: Row + Default>(
+    model: &impl DrawTile<T>,
     n: usize,
     options: &SampleOptions,
     rng: &mut dyn RngCore,
-) -> Result<Samples> {
+) -> Result<Samples<T>> {
     sample_by(model.columns(), n, options, rng, &|at, x| draw_at(model, at, options, x))
 }
 
 /// Fills rows with those of the streams from `at` on; the evaluations spent on each.
-pub(crate) type DrawRows<'a> = &'a dyn Fn(RowStreams, &mut [f32]) -> Result<usize>;
+pub(crate) type DrawRows<'a, T = f32> = &'a dyn Fn(RowStreams, &mut [T]) -> Result<usize>;
 
 /// n rows of `dim` columns, and the evaluations that `draw` counted.
-pub(crate) fn sample_by(
+pub(crate) fn sample_by<T: Row + Default>(
     dim: usize,
     n: usize,
     options: &SampleOptions,
     rng: &mut dyn RngCore,
-    draw: DrawRows,
-) -> Result<Samples> {
+    draw: DrawRows<T>,
+) -> Result<Samples<T>> {
     options.validate()?;
     let at = RowStreams::new(Streams::from_rng(rng), 0);
     let mut x = zeroed(n, dim)?;
@@ -149,10 +154,10 @@ pub(crate) fn sample_by(
 }
 
 /// n rows of `width` zeros.
-fn zeroed(n: usize, width: usize) -> Result<Vec<f32>> {
+fn zeroed<T: Row + Default>(n: usize, width: usize) -> Result<Vec<T>> {
     let mut x = Vec::new();
     let len = n.checked_mul(width).filter(|&len| x.try_reserve_exact(len).is_ok());
-    x.resize(len.ok_or_else(|| Error::config("n", n, "rows that fit into memory"))?, 0.0);
+    x.resize(len.ok_or_else(|| Error::config("n", n, "rows that fit into memory"))?, T::default());
     Ok(x)
 }
 
@@ -188,31 +193,31 @@ pub(crate) fn note_state(ways: &mut [f32], state: usize, columns: usize, x: &[f3
 }
 
 /// The rows of [`sample`], handed to `sink` in blocks, in constant memory.
-pub(crate) fn sample_each(
-    model: &impl DrawTile,
+pub(crate) fn sample_each<T: Row + Default>(
+    model: &impl DrawTile<T>,
     n: u64,
     options: &SampleOptions,
     rng: &mut dyn RngCore,
-    sink: Sink,
+    sink: Sink<T>,
 ) -> Result<()> {
     sample_each_by(model.columns(), n, options, rng, &|at, x| draw_at(model, at, options, x), sink)
 }
 
 /// Takes blocks of rows, until it has enough.
-pub(crate) type Sink<'a> = &'a mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>;
+pub(crate) type Sink<'a, T = f32> = &'a mut dyn FnMut(ArrayView2<T>) -> ControlFlow<()>;
 
 /// The rows of [`sample_by`], handed to `sink` in blocks, in constant memory.
-pub(crate) fn sample_each_by(
+pub(crate) fn sample_each_by<T: Row + Default>(
     dim: usize,
     n: u64,
     options: &SampleOptions,
     rng: &mut dyn RngCore,
-    draw: DrawRows,
-    sink: Sink,
+    draw: DrawRows<T>,
+    sink: Sink<T>,
 ) -> Result<()> {
     options.validate()?;
     let streams = Streams::from_rng(rng);
-    let mut x = vec![0.0; n.min(BLOCK) as usize * dim];
+    let mut x = vec![T::default(); n.min(BLOCK) as usize * dim];
     let mut start = 0;
     while start < n {
         let rows = BLOCK.min(n - start);
@@ -229,16 +234,16 @@ pub(crate) fn sample_each_by(
 
 /// Fills x, which holds whole rows, with the rows of the streams from `at` on. Returns the largest number of network
 /// evaluations that a row took.
-pub(crate) fn draw_at<M: DrawTile>(
+pub(crate) fn draw_at<T: Row, M: DrawTile<T>>(
     model: &M,
     at: RowStreams,
     options: &SampleOptions,
-    x: &mut [f32],
+    x: &mut [T],
 ) -> Result<usize> {
     options.validate()?;
     check_whole(x, model.columns())?;
     let nfe = AtomicUsize::new(0);
-    for_each_tile(x, model.columns(), |scratch: &mut M::Scratch, first, rows| {
+    for_each_block(x, model.tile(), model.columns(), |scratch: &mut M::Scratch, first, rows| {
         let streams = at.skip(first);
         nfe.fetch_max(model.draw_tile(options.temperature, streams, scratch, rows), Ordering::Relaxed);
         Ok(())
@@ -260,18 +265,18 @@ pub(crate) fn check_whole<T>(x: &[T], dim: usize) -> Result<usize> {
 }
 
 /// One number per row of x, (n, dim), computed by `tile(first, scratch, rows, nats)`.
-pub(crate) fn score<S: Default>(
-    x: ArrayView2<f32>,
-    tile: impl Fn(usize, &mut S, &[f32], &mut [f64]) -> Result<()> + Sync,
+pub(crate) fn score<T: Row, S: Default>(
+    x: ArrayView2<T>,
+    tile: impl Fn(usize, &mut S, &[T], &mut [f64]) -> Result<()> + Sync,
 ) -> Result<Array1<f64>> {
     score_blocks(TILE, x, tile)
 }
 
 /// [`score`] in blocks of `rows` rows, for a method that forms its own tiles.
-pub(crate) fn score_blocks<S: Default>(
+pub(crate) fn score_blocks<T: Row, S: Default>(
     rows: usize,
-    x: ArrayView2<f32>,
-    block: impl Fn(usize, &mut S, &[f32], &mut [f64]) -> Result<()> + Sync,
+    x: ArrayView2<T>,
+    block: impl Fn(usize, &mut S, &[T], &mut [f64]) -> Result<()> + Sync,
 ) -> Result<Array1<f64>> {
     let (n, dim) = x.dim();
     let x = x.as_standard_layout();

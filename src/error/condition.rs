@@ -60,6 +60,14 @@ pub enum ConditionError {
         /// Number of tokens.
         vocabulary: usize,
     },
+    /// A prompt that leaves no column to a sequence.
+    #[error("the prompt has {got} tokens: expected at most {most}")]
+    LongPrompt {
+        /// Tokens of the prompt.
+        got: usize,
+        /// The most that leave a column.
+        most: usize,
+    },
     /// A vector or a sequence of the wrong length.
     #[error("the condition has {got} columns: expected {expected}")]
     Width {

@@ -34,6 +34,32 @@ pub enum DataError {
         /// The value found there.
         value: f64,
     },
+    /// A token that is neither a symbol of the vocabulary nor [`Token::END`](crate::Token::END).
+    #[error("{what}, row {row}, column {column}: token {token}: expected one from 0 to {}", vocabulary - 1)]
+    UnknownToken {
+        /// Which rows.
+        what: &'static str,
+        /// Row, from 0.
+        row: usize,
+        /// Column, from 0.
+        column: usize,
+        /// The token.
+        token: u32,
+        /// Number of symbols.
+        vocabulary: usize,
+    },
+    /// A token after the [`Token::END`](crate::Token::END) of its row.
+    #[error("{what}, row {row}, column {column}: token {token} after the end of the row")]
+    AfterEnd {
+        /// Which rows.
+        what: &'static str,
+        /// Row, from 0.
+        row: usize,
+        /// Column, from 0.
+        column: usize,
+        /// The token.
+        token: u32,
+    },
     /// A column holds only one value, so it has no density and cannot be standardized.
     #[error(
         "column {column} is constant ({value} in all {rows} rows): drop it, or add noise of a stated width"

@@ -11,8 +11,8 @@ use super::*;
 use crate::engine::RowStreams;
 
 macro_rules! boxed {
-    ($model:ident) => {
-        impl Distribution for Box<dyn $model> {
+    ($model:ty, $element:ty) => {
+        impl Distribution<$element> for Box<$model> {
             fn card(&self) -> Card {
                 (**self).card()
             }
@@ -21,7 +21,7 @@ macro_rules! boxed {
                 (**self).dim()
             }
 
-            fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples> {
+            fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples<$element>> {
                 (**self).sample(n, options, rng)
             }
 
@@ -30,25 +30,25 @@ macro_rules! boxed {
                 n: u64,
                 options: &SampleOptions,
                 rng: &mut dyn RngCore,
-                sink: &mut dyn FnMut(ArrayView2<f32>) -> ControlFlow<()>,
+                sink: &mut dyn FnMut(ArrayView2<$element>) -> ControlFlow<()>,
             ) -> Result<()> {
                 (**self).sample_each(n, options, rng, sink)
             }
 
-            fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [f32]) -> Result<usize> {
+            fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [$element]) -> Result<usize> {
                 (**self).draw_at(at, options, rows)
             }
 
             fn log_likelihood(
                 &self,
-                x: ArrayView2<f32>,
+                x: ArrayView2<$element>,
                 options: &LikelihoodOptions,
             ) -> Result<LogLikelihood> {
                 (**self).log_likelihood(x, options)
             }
         }
 
-        impl Generative for Box<dyn $model> {
+        impl Generative<$element> for Box<$model> {
             fn num_params(&self) -> usize {
                 (**self).num_params()
             }
@@ -59,7 +59,7 @@ macro_rules! boxed {
 
             fn train(
                 &mut self,
-                data: &Dataset,
+                data: &Dataset<$element>,
                 options: &TrainOptions,
                 rng: &mut dyn RngCore,
                 observer: &mut dyn Observer,
@@ -67,13 +67,14 @@ macro_rules! boxed {
                 (**self).train(data, options, rng, observer)
             }
 
-            fn given(&self, condition: &Condition) -> Result<Box<dyn Distribution + '_>> {
+            fn given(&self, condition: &Condition) -> Result<Box<dyn Distribution<$element> + '_>> {
                 (**self).given(condition)
             }
         }
     };
 }
 
-boxed!(Generative);
+boxed!(dyn Generative, f32);
+boxed!(dyn Generative<Token>, Token);
 #[cfg(feature = "safetensors")]
-boxed!(Persist);
+boxed!(dyn Persist, f32);

@@ -182,7 +182,7 @@ mod testing;
 pub mod worlds;
 
 pub use adversarial::{AdversarialLoss, Conditioning, Gan, GanConfig};
-pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
+pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head, Transformer, TransformerConfig};
 pub use baseline::{
     Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity,
     KernelDensityConfig,

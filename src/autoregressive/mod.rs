@@ -128,6 +128,9 @@ mod objective;
 mod persist;
 #[cfg(test)]
 mod tests;
+mod transformer;
+
+pub use self::transformer::{Transformer, TransformerConfig, TransformerDecoder};
 
 use ndarray::ArrayView2;
 use rand::RngCore;

@@ -35,43 +35,60 @@ const LANES: usize = 16;
 
 /// The lanes combined in pairs, halves at a time, which takes a few vector operations.
 #[inline(always)]
-fn in_pairs<F: Real>(mut lanes: [F; LANES], f: impl Fn(F, F) -> F) -> F {
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] = f(lanes[i], lanes[i + half]);
-        }
+fn in_pairs<F: Real>(lanes: [F; LANES], f: impl Fn(F, F) -> F) -> F {
+    let (mut eight, mut four) = ([F::zero(); 8], [F::zero(); 4]);
+    for i in 0..8 {
+        eight[i] = f(lanes[i], lanes[i + 8]);
     }
-    lanes[0]
+    for i in 0..4 {
+        four[i] = f(eight[i], eight[i + 4]);
+    }
+    f(f(four[0], four[2]), f(four[1], four[3]))
 }
 
-/// The row x becomes its softmax; returns ln Σ eˣ.
+/// The first n numbers of the row x become their softmax, and the others 0; returns ln Σ eˣ.
 ///
-/// Number i counts in sum i mod LANES, so zeros may stand for the shares behind the row's end, and change no bit.
+/// Number i counts in sum i mod LANES, so the length of the row changes no bit.
 #[inline(always)]
-pub(crate) fn softmax_row<F: Real>(x: &mut [F]) -> F {
-    let (whole, rest) = x.as_chunks_mut::<LANES>();
+pub(crate) fn softmax_row<F: Real>(n: usize, x: &mut [F]) -> F {
+    let (inside, outside) = x.split_at_mut(n.next_multiple_of(LANES).min(x.len()));
+    outside.fill(F::zero());
+    let (whole, rest) = inside.as_chunks_mut::<LANES>();
+    let mut last = [F::zero(); LANES];
+    last.iter_mut().zip(&*rest).for_each(|(last, &x)| *last = x);
+    // The last chunk that holds any of them, with lanes that do not count.
+    let (whole, last_of_whole) = whole.split_at_mut(n / LANES);
+    let (partial, count) = (last_of_whole.first_mut().unwrap_or(&mut last), n % LANES);
     let mut tops = [F::min_value(); LANES];
     for x in &*whole {
         tops.iter_mut().zip(x).for_each(|(top, &x)| *top = if x > *top { x } else { *top });
     }
-    tops.iter_mut().zip(&*rest).for_each(|(top, &x)| *top = if x > *top { x } else { *top });
+    for (i, (top, &x)) in tops.iter_mut().zip(&*partial).enumerate() {
+        *top = if i < count && x > *top { x } else { *top };
+    }
     let top = in_pairs(tops, |a, b| if b > a { b } else { a });
     let mut sums = [F::zero(); LANES];
-    for x in whole {
+    for x in &mut *whole {
         for (x, sum) in x.iter_mut().zip(&mut sums) {
             *x = (*x - top).fast_exp();
             *sum += *x;
         }
     }
-    // A whole vector of them, too: the lanes behind the end are 1 until they are left out.
-    let mut last = [F::zero(); LANES];
-    last.iter_mut().zip(&*rest).for_each(|(last, &x)| *last = x - top);
-    last.iter_mut().for_each(|last| *last = last.fast_exp());
-    sums.iter_mut().zip(&last).take(rest.len()).for_each(|(sum, &last)| *sum += last);
-    rest.iter_mut().zip(&last).for_each(|(x, &last)| *x = last);
+    for (i, (x, sum)) in partial.iter_mut().zip(&mut sums).enumerate() {
+        // e⁰ until it is left out: an exponential that underflows would take long.
+        let share = if i < count { *x - top } else { F::zero() }.fast_exp();
+        *x = if i < count { share } else { F::zero() };
+        *sum += *x;
+    }
     let sum = in_pairs(sums, |a, b| a + b);
     let share = sum.recip();
-    x.iter_mut().for_each(|x| *x *= share);
+    for x in whole {
+        x.iter_mut().for_each(|x| *x *= share);
+    }
+    partial.iter_mut().for_each(|x| *x *= share);
+    if !rest.is_empty() {
+        rest.iter_mut().zip(&last).for_each(|(x, &last)| *x = last);
+    }
     top + sum.fast_ln()
 }
 
@@ -100,8 +117,15 @@ mod tests {
             let (mut column, mut log_sum, mut sum) = (x.clone(), [0.0], [0.0]);
             softmax(&mut column, &mut log_sum, &mut sum);
             let mut row = x.clone();
-            assert!((softmax_row(&mut row) - log_sum[0]).abs() < 1e-14);
+            assert!((softmax_row(n, &mut row) - log_sum[0]).abs() < 1e-14);
             assert!(row.iter().zip(&column).all(|(a, b)| (a - b).abs() < 1e-15));
+            // In longer rows, whole vectors or not, with anything behind.
+            for more in [1, 7, 64usize.saturating_sub(n)] {
+                let mut longer = [x.clone(), vec![1e9; more]].concat();
+                softmax_row(n, &mut longer);
+                assert_eq!(longer[..n], row);
+                assert!(longer[n..].iter().all(|&share| share == 0.0));
+            }
         }
     }
 

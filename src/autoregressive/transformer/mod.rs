@@ -2,6 +2,9 @@
 
 mod objective;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use ndarray::Array2;

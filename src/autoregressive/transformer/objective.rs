@@ -65,7 +65,7 @@ fn take_log_prob<F: Real>(logits: &mut [F], symbol: u32) -> f64 {
     let at = logits[symbol as usize];
     let log_sum = vectorize(
         #[inline(always)]
-        || softmax_row(logits),
+        || softmax_row(logits.len(), logits),
     );
     (at - log_sum).f64()
 }

@@ -165,9 +165,7 @@ impl Attention {
             #[inline(always)]
             move || {
                 for (r, row) in scores.chunks_exact_mut(seen).enumerate() {
-                    let (row, unseen) = row.split_at_mut(if causal { start + r + 1 } else { places });
-                    softmax_row(row);
-                    unseen.fill(F::zero());
+                    softmax_row(if causal { start + r + 1 } else { places }, row);
                 }
             },
         );

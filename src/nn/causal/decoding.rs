@@ -136,7 +136,7 @@ impl CausalNetwork {
                 gemm((1, seen, size), Strided::rows(q, size), keys, room, Init::Zero, scores);
                 vectorize(
                     #[inline(always)]
-                    || softmax_row(&mut scores[..=place]),
+                    || softmax_row(place + 1, scores),
                 );
             }
             weigh((size, room), scores, &values[..(place + 1) * d], y);

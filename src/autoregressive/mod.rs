@@ -128,9 +128,9 @@ mod objective;
 mod persist;
 #[cfg(test)]
 mod tests;
-mod transformer;
+pub mod transformer;
 
-pub use self::transformer::{Transformer, TransformerConfig, TransformerDecoder};
+pub use self::transformer::{Transformer, TransformerConfig};
 
 use ndarray::ArrayView2;
 use rand::RngCore;

@@ -1,6 +1,74 @@
-//! A causal transformer: a language model of rows of tokens.
+//! A language model: the chain rule over the tokens of a text.
+//!
+//! A causal transformer reads the tokens of a row from left to right and gives the probabilities of the next one at
+//! every place. The likelihood of a row is exact and takes one evaluation; a row is drawn token by token.
+//!
+//! # Formula
+//!
+//! ```text
+//! model       p(x) = Πᵢ p(xᵢ | x<ᵢ), p(· | x<ᵢ) = softmax(logits of place i)
+//! objective   −ln p(x) = −Σᵢ ln p(xᵢ | x<ᵢ): next-token cross-entropy, here per place of a row
+//! ```
+//!
+//! A row has room for `len` tokens. One that ends earlier holds [`Token::END`] from there on; END is predicted like
+//! any other token, so rows of all lengths together have probability 1. The network and its derivatives are in
+//! [`CausalNetwork`].
+//!
+//! **Sampling**: x₁ ~ p(x₁), x₂ ~ p(x₂ | x₁), … A [`Decoder`] keeps the keys and values of the tokens so far, so one
+//! more token costs one pass of one place: 2N + 4·blocks·width·p operations at place p, N the number of weights. That
+//! is about constant up to p = N/(2·blocks·width) ≈ 6·width and grows linearly from there on. Without the cache, a
+//! token costs a pass over all places before it.
+//!
+//! **Prompts**: [`given`](Generative::given) takes [`Condition::tokens`], the beginning of a row, and is p(rest |
+//! prompt), which is also exact.
+//!
+//! # Example
+//!
+//! ```
+//! use quadrivium::{*, ndarray::Array2};
+//!
+//! // "ababab…" or "bababa…", and one symbol in ten is wrong.
+//! let mut rng = seeded(0);
+//! let x = Array2::from_shape_fn((2_000, 12), |_| Token(0));
+//! let x = Array2::from_shape_fn(x.dim(), |(row, place)| {
+//!     let wrong = (row * 7 + place * 13) % 10 == 0;
+//!     Token(((row + place + usize::from(wrong)) % 2) as u32)
+//! });
+//! let config = TransformerConfig { vocabulary: 2, len: 12, width: 16, heads: 2, blocks: 1, ..Default::default() };
+//! let mut model = Transformer::new(config, &mut rng)?;
+//! let options = TrainOptions { steps: 200, batch: 32, ..Default::default() };
+//! model.train(&Dataset::new(x)?, &options, &mut rng, &mut NoObserver)?;
+//!
+//! // The most probable continuation of a prompt.
+//! let greedy = model.with_truncation(Truncation::GREEDY)?;
+//! let prompt = Condition::tokens(&[Token(0), Token(1), Token(0), Token(1)]);
+//! let drawn = greedy.given(&prompt)?.draw(1, &mut rng)?;
+//! assert_eq!((drawn[(0, 0)], drawn[(0, 1)]), (Token(0), Token(1)));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # What can go wrong
+//!
+//! - **Errors add up.** Each token is drawn as if all tokens before it had been read, not drawn. *See*: the share of
+//!   wrong tails grows with the length. *Change*: a lower [`temperature`](SampleOptions::temperature), or a
+//!   [`Truncation`], at the cost of variety.
+//! - **Few tokens are memorized.** *See*: a loss on held-out rows that rises. *Change*: use
+//!   [`validation`](TrainOptions::validation) with [`patience`](TrainOptions::patience), or a smaller network.
+//! - **Perplexity depends on the tokens.** Compare it at one vocabulary only; across vocabularies, compare bits per
+//!   byte.
+//! - **The context ends.** Nothing before the `len` tokens of a row counts. Longer texts are scored and drawn in
+//!   windows that overlap.
+//!
+//! # Papers
+//!
+//! Vaswani et al. 2017, [Attention is all you need](https://arxiv.org/abs/1706.03762) · Radford et al. 2019, Language
+//! models are unsupervised multitask learners · Su et al. 2021, [RoFormer](https://arxiv.org/abs/2104.09864) · Zhang &
+//! Sennrich 2019, [RMSNorm](https://arxiv.org/abs/1910.07467) · Henry et al. 2020, [Query-key
+//! normalization](https://arxiv.org/abs/2010.04245) · So et al. 2021, [Primer](https://arxiv.org/abs/2109.08668)
 
 mod objective;
+#[cfg(feature = "safetensors")]
+mod persist;
 
 #[cfg(test)]
 mod tests;
@@ -78,7 +146,7 @@ impl TransformerConfig {
     }
 }
 
-/// A causal transformer on rows of tokens.
+/// A causal transformer on rows of tokens: see the [module](self).
 #[derive(Debug, Clone)]
 pub struct Transformer {
     config: TransformerConfig,

@@ -30,7 +30,7 @@ pub const FORMAT: u64 = 3;
 pub trait Persist<T = f32>: Generative<T> {
     /// The name of the model's kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`, `flow_map`,
     /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `latent`, `pca`, `score` or `vae`, and of tokens
-    /// `n_gram`.
+    /// `n_gram` or `transformer`.
     fn kind() -> &'static str
     where
         Self: Sized;

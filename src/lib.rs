@@ -185,7 +185,7 @@ pub use adversarial::{AdversarialLoss, Conditioning, Gan, GanConfig};
 pub use autoregressive::{Autoregressive, AutoregressiveConfig, Head};
 pub use baseline::{
     Bandwidth, ComponentCount, Covariance, GaussianMixture, GaussianMixtureConfig, KernelDensity,
-    KernelDensityConfig,
+    KernelDensityConfig, NGram, NGramConfig,
 };
 pub use diffusion::{
     Diffusion, DiffusionConfig, FlowMap, FlowMapConfig, FlowMatching, FlowMatchingConfig, MapObjective,

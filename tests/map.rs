@@ -19,10 +19,10 @@ fn paradigms() -> [Paradigm; 9] {
     all!(Paradigm: Autoregressive, Latent, Adversarial, Diffusion, Flow, Energy, Baseline, Hybrid, OffTheMap)
 }
 
-fn objectives() -> [Objective; 19] {
+fn objectives() -> [Objective; 20] {
     all!(Objective: ChainRuleNll, ChangeOfVariables, Elbo, Minimax, NonSaturatingR1, Relativistic, WassersteinGp,
         NoisePrediction, FlowMatching, FlowMap, Consistency, ScoreMatching, SlicedScoreMatching, ContrastiveDivergence,
-        ExpectationMaximization, KernelSmoothing, PrincipalComponents, Staged, OffTheMap)
+        ExpectationMaximization, KernelSmoothing, Counting, PrincipalComponents, Staged, OffTheMap)
 }
 
 fn divergences() -> [Divergence; 10] {
@@ -76,7 +76,7 @@ fn each_method_stands_where_the_field_puts_it() {
         Paradigm as P,
     };
     use {Sampling as S, Sampling::*};
-    let methods: [(O, S, P, D, K, L, F); 25] = [
+    let methods: [(O, S, P, D, K, L, F); 26] = [
         (
             O::ChainRuleNll,
             Sequential { dim: 7 },
@@ -261,6 +261,15 @@ fn each_method_stands_where_the_field_puts_it() {
             F::LocalOptimum,
         ),
         (O::KernelSmoothing, OnePass, P::Baseline, D::ForwardKl, K::Exact, L::Constant, F::Blur),
+        (
+            O::Counting,
+            Sequential { dim: 7 },
+            P::Baseline,
+            D::ForwardKl,
+            K::Exact,
+            L::LinearInDim,
+            F::CurseOfDimension,
+        ),
         (O::PrincipalComponents, OnePass, P::Latent, D::ForwardKl, K::Exact, L::Constant, F::Blur),
     ];
     for (objective, sampling, paradigm, divergence, likelihood, latency, failure) in methods {

@@ -13,6 +13,8 @@
 //! wₖ, μₖ, Σₖ are the weight, mean and covariance of component k; xⱼ are the n training rows, Σ their
 //! covariance, h the bandwidth.
 //!
+//! [`NGram`] is the reference for rows of tokens: p(x) = Π p(xᵢ | the n − 1 tokens before it), from counts.
+//!
 //! # Picture
 //!
 #![cfg_attr(doc, doc = include_str!("../../docs/pictures/baseline_density.svg"))]
@@ -70,11 +72,13 @@
 //! estimates of a density function](https://doi.org/10.1214/aoms/1177728190) · Parzen 1962, [On estimation
 //! of a probability density function and mode](https://doi.org/10.1214/aoms/1177704472) · Silverman 1986,
 //! [Density estimation for statistics and data analysis](https://doi.org/10.1007/978-1-4899-3324-9) · Scott
-//! 1992, [Multivariate density estimation](https://doi.org/10.1002/9780470316849)
+//! 1992, [Multivariate density estimation](https://doi.org/10.1002/9780470316849) · Witten & Bell 1991, [The
+//! zero-frequency problem](https://doi.org/10.1109/18.87000)
 
 mod kernel;
 mod lanes;
 mod mixture;
+mod ngram;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -139,3 +143,4 @@ fn covariance(x: ArrayView2<f32>, mean: &[f64], count: f64) -> Array2<f64> {
 
 pub use kernel::{Bandwidth, KernelDensity, KernelDensityConfig};
 pub use mixture::{ComponentCount, Covariance, DegenerateComponent, GaussianMixture, GaussianMixtureConfig};
+pub use ngram::{NGram, NGramConfig, NGramDecoder};

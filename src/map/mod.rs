@@ -123,6 +123,8 @@ pub enum Objective {
     /// −ln of the mean of kernels centered on the training rows; their width is found by a rule or by
     /// cross-validation.
     KernelSmoothing,
+    /// −ln of the smoothed relative frequency of each token after those before it, in closed form.
+    Counting,
     /// −ln N(x; μ, Σ) with a Σ of a few directions and noise, in closed form.
     PrincipalComponents,
     /// The objective of each part, one after the other.
@@ -187,6 +189,7 @@ impl Objective {
             Objective::ExpectationMaximization | Objective::KernelSmoothing => {
                 "nats per row, in the units of the data"
             }
+            Objective::Counting => "nats per row",
             Objective::Minimax | Objective::NonSaturatingR1 | Objective::Relativistic => {
                 "critic's loss in nats per row"
             }
@@ -427,6 +430,12 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
         (O::KernelSmoothing, S::OnePass) => {
             (Paradigm::Baseline, Divergence::ForwardKl, LikelihoodKind::Exact, &[Blur, CurseOfDimension])
         }
+        (O::Counting, S::Sequential { .. }) => (
+            Paradigm::Baseline,
+            Divergence::ForwardKl,
+            LikelihoodKind::Exact,
+            &[CurseOfDimension, ErrorAccumulation],
+        ),
         (O::PrincipalComponents, S::OnePass) => {
             (Paradigm::Latent, Divergence::ForwardKl, LikelihoodKind::Exact, &[Blur])
         }

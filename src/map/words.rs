@@ -44,6 +44,7 @@ words!(Objective {
     Objective::ContrastiveDivergence => "contrastive divergence",
     Objective::ExpectationMaximization => "EM",
     Objective::KernelSmoothing => "kernel smoothing",
+    Objective::Counting => "counts",
     Objective::PrincipalComponents => "principal components",
     Objective::Staged => "in stages",
     Objective::OffTheMap => "none on the map",

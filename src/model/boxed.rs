@@ -78,3 +78,5 @@ boxed!(dyn Generative, f32);
 boxed!(dyn Generative<Token>, Token);
 #[cfg(feature = "safetensors")]
 boxed!(dyn Persist, f32);
+#[cfg(feature = "safetensors")]
+boxed!(dyn Persist<Token>, Token);

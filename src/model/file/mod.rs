@@ -25,11 +25,12 @@ use crate::nn::Layout;
 /// The format that this version writes, and the newest that it reads. It reads every format from 1 on.
 pub const FORMAT: u64 = 3;
 
-/// A model that can be saved to a file. The trait is dyn-safe: `Box<dyn Persist>` is a `Box<dyn Generative>` that can
-/// be saved.
-pub trait Persist: Generative {
+/// A model of rows of `T` that can be saved to a file. The trait is dyn-safe: `Box<dyn Persist>` is a
+/// `Box<dyn Generative>` that can be saved, and `Box<dyn Persist<Token>>` a `Box<dyn Generative<Token>>`.
+pub trait Persist<T = f32>: Generative<T> {
     /// The name of the model's kind in a file: `autoregressive`, `diffusion`, `energy`, `flow`, `flow_map`,
-    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `latent`, `pca`, `score` or `vae`.
+    /// `flow_matching`, `gan`, `gaussian_mixture`, `kernel_density`, `latent`, `pca`, `score` or `vae`, and of tokens
+    /// `n_gram`.
     fn kind() -> &'static str
     where
         Self: Sized;

@@ -1,0 +1,247 @@
+//! The n-gram: p(x) = Π p(xᵢ | xᵢ₋ₙ … xᵢ₋₁), counted and smoothed in closed form (Witten & Bell 1991, method C).
+//!
+//! **Objective.** A context h that was followed N times, by T different tokens, gives a token that followed it c times
+//! p(x|h) = (c + T p(x|h′))/(N + T), h′ being h without its first token. A context that was often followed by something
+//! new thus leaves more to shorter ones. Below the empty context all tokens are equally probable. Nothing is tuned but
+//! the length of the context.
+//!
+//! **Sampling.** Token by token, with a look-up for each token of the context.
+//!
+//! **Likelihood.** Exact.
+//!
+//! **What goes wrong.** *The curse of dimension*: the number of contexts grows exponentially with their length, so a
+//! longer one helps only with more text; beyond four or five characters of context a text of 400 kB gets worse.
+//! Nothing is shared between contexts that differ in one token, and nothing farther away is seen.
+
+mod counts;
+#[cfg(feature = "safetensors")]
+mod persist;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use rand::RngCore;
+
+use self::counts::Counts;
+use crate::engine;
+use crate::error::{Result, check};
+use crate::map::{Card, Objective, Sampling};
+use crate::model::*;
+
+/// The shape of an [`NGram`].
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct NGramConfig {
+    /// Number of symbols. 1 to 65,536. Default 256, for bytes.
+    pub vocabulary: usize,
+    /// Tokens on which the next one depends: n − 1. 0 to 16. Default 4.
+    pub context: usize,
+    /// Columns of a row. 1 to 16,777,216. It costs nothing. Default 1024.
+    pub max_len: usize,
+}
+
+impl Default for NGramConfig {
+    fn default() -> Self {
+        NGramConfig { vocabulary: 256, context: 4, max_len: 1024 }
+    }
+}
+
+impl NGramConfig {
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    pub fn validate(&self) -> Result<()> {
+        let NGramConfig { vocabulary, context, max_len } = *self;
+        check((1..=65_536).contains(&vocabulary), "NGramConfig::vocabulary", vocabulary, "1 to 65,536")?;
+        check(context <= 16, "NGramConfig::context", context, "0 to 16")?;
+        check((1..=1 << 24).contains(&max_len), "NGramConfig::max_len", max_len, "1 to 16,777,216")
+    }
+}
+
+/// Counts of what follows each context, smoothed: the yardstick for models of token sequences.
+///
+/// Each training adds the counts of its rows. The first context of a row is [`Token::END`].
+///
+/// ```
+/// use quadrivium::ndarray::{Array2, array};
+/// use quadrivium::*;
+///
+/// // a b a b a b …
+/// let data = Dataset::new(Array2::from_shape_fn((10, 20), |(_, i)| Token(i as u32 % 2)))?;
+/// let mut model = NGram::new(NGramConfig { vocabulary: 2, context: 1, max_len: 20 })?;
+/// model.fit(&data, &mut seeded(0))?;
+/// let score = model.log_likelihood(array![[Token(0), Token(1)], [Token(0), Token(0)]].view(), &Default::default())?;
+/// let nats = score.nats().unwrap();
+/// assert!(nats[0] > -0.1 && nats[1] < -4.0);
+///
+/// // What follows "b b a"?
+/// let prompt = Condition::tokens(&[1, 1, 0].map(Token));
+/// let greedy = model.with_truncation(Truncation::GREEDY)?;
+/// assert_eq!(greedy.given(&prompt)?.draw(1, &mut seeded(0))?[[0, 0]], Token(1));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct NGram {
+    config: NGramConfig,
+    counts: Arc<Counts>,
+    truncation: Truncation,
+}
+
+impl NGram {
+    /// A model that draws all tokens, and the end of the sequence, with the same probability until its first training.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) naming the first field out of range.
+    pub fn new(config: NGramConfig) -> Result<Self> {
+        config.validate()?;
+        Ok(NGram { config, counts: Arc::default(), truncation: Truncation::default() })
+    }
+
+    /// Its config.
+    pub fn config(&self) -> &NGramConfig {
+        &self.config
+    }
+
+    /// The same model, which draws only some of the tokens. It shares the counts until one of the two trains on.
+    ///
+    /// # Errors
+    /// As [`Truncation::validate`].
+    pub fn with_truncation(&self, truncation: Truncation) -> Result<Self> {
+        truncation.validate()?;
+        Ok(NGram { truncation, ..self.clone() })
+    }
+
+    /// The end of a sequence on which the next token depends.
+    fn context<'a>(&self, tokens: &'a [Token]) -> &'a [Token] {
+        &tokens[tokens.len().saturating_sub(self.config.context)..]
+    }
+
+    /// The probability of every token where nothing has been seen.
+    fn base(&self) -> f64 {
+        1.0 / (self.config.vocabulary + 1) as f64
+    }
+
+    /// Calls `each` with every token of a row, the first END included, and the context before it. `sequence` is a
+    /// buffer.
+    fn walk(&self, row: &[Token], sequence: &mut Vec<Token>, mut each: impl FnMut(usize, &[Token], Token)) {
+        sequence.clear();
+        sequence.push(Token::END);
+        for (column, &token) in row.iter().enumerate() {
+            each(column, self.context(sequence), token);
+            if token == Token::END {
+                break;
+            }
+            sequence.push(token);
+        }
+    }
+}
+
+/// The histories of some sequences.
+#[derive(Debug)]
+pub struct NGramDecoder<'a> {
+    model: &'a NGram,
+    /// One per sequence.
+    histories: Vec<Vec<Token>>,
+    /// (vocabulary + 1)
+    p: Vec<f64>,
+    /// (sequences, vocabulary + 1)
+    logits: Vec<f32>,
+}
+
+impl Decoder for NGramDecoder<'_> {
+    fn push(&mut self, tokens: &[Token]) -> &[f32] {
+        let all = self.histories.iter_mut().zip(tokens).zip(self.logits.chunks_exact_mut(self.p.len()));
+        for ((history, &token), logits) in all {
+            history.push(token);
+            self.model.counts.fill(self.model.context(history), self.model.base(), &mut self.p);
+            logits.iter_mut().zip(&self.p).for_each(|(logit, p)| *logit = p.ln() as f32);
+        }
+        &self.logits
+    }
+
+    fn len(&self) -> usize {
+        self.histories.first().map_or(0, Vec::len)
+    }
+
+    fn rewind(&mut self, len: usize) {
+        self.histories.iter_mut().for_each(|history| history.truncate(len));
+    }
+}
+
+impl Sequences for NGram {
+    type Decoder<'a> = NGramDecoder<'a>;
+    type Workspace = Vec<Token>;
+
+    fn place(&self) -> Card {
+        let name = format!("{}-gram", self.config.context + 1);
+        Card::new(name, Objective::Counting, Sampling::Sequential { dim: self.config.max_len })
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.config.vocabulary
+    }
+
+    fn max_len(&self) -> usize {
+        self.config.max_len
+    }
+
+    fn truncation(&self) -> Truncation {
+        self.truncation
+    }
+
+    fn decoder(&self, sequences: usize) -> NGramDecoder<'_> {
+        let width = self.config.vocabulary + 1;
+        let logits = vec![0.0; sequences * width];
+        NGramDecoder { model: self, histories: vec![Vec::new(); sequences], p: vec![0.0; width], logits }
+    }
+
+    fn score_tile(&self, x: &[Token], from: usize, sequence: &mut Vec<Token>, nats: &mut [f64]) {
+        for (row, nats) in x.chunks_exact(x.len() / nats.len()).zip(nats) {
+            self.walk(row, sequence, |column, context, token| {
+                if column >= from {
+                    *nats += self.counts.p(context, token, self.base()).ln();
+                }
+            });
+        }
+    }
+}
+
+impl SequenceParadigm for NGram {
+    /// The counts.
+    fn count_params(&self) -> usize {
+        self.counts.len()
+    }
+
+    fn learn(
+        &mut self,
+        data: &Dataset<Token>,
+        options: &TrainOptions,
+        rng: &mut dyn RngCore,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainReport> {
+        let ((x, _), (held_out, _), _) = engine::split(data, options, rng)?;
+        let (mut counts, mut sequence) = (Counts::clone(&self.counts), Vec::new());
+        for row in x.rows() {
+            let row = row.as_slice().expect("row-major");
+            self.walk(row, &mut sequence, |_, context, token| counts.add(context, token, 1.0));
+        }
+        self.counts = Arc::new(counts);
+        let loss = |x: &ndarray::Array2<Token>| -> Result<Option<f64>> {
+            let score = self.log_likelihood(x.view(), &LikelihoodOptions::default())?;
+            Ok(score.nats().and_then(|nats| nats.mean()).map(|mean| -mean))
+        };
+        let (training, validation) = (loss(&x)?.unwrap_or(f64::NAN), loss(&held_out)?);
+        let step = Step { step: 0, steps: 1, loss: training, part_names: &[], parts: &[], validation };
+        let stop = match observer.step(&step) {
+            ControlFlow::Break(()) => Stop::Interrupted,
+            ControlFlow::Continue(()) => Stop::Completed,
+        };
+        let validation = validation.map(|loss| (1, loss)).into_iter().collect();
+        Ok(TrainReport { loss: vec![training], parts: Vec::new(), validation, stop })
+    }
+}

@@ -1,0 +1,3 @@
+use super::*;
+use crate::Error;
+use crate::numeric::rng::seeded;

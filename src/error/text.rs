@@ -6,13 +6,17 @@ pub enum TextError {
     #[error("the text is empty")]
     Empty,
     /// Bytes that are no text in UTF-8, for a tokenizer of characters.
-    #[error("byte {at} of the text is not UTF-8: characters need a text in UTF-8, bytes and byte pairs take any")]
+    #[error(
+        "byte {at} of the text is not UTF-8: characters need a text in UTF-8, bytes and byte pairs take any"
+    )]
     NotUtf8 {
         /// The first wrong byte, from 0.
         at: usize,
     },
     /// A character that the tokenizer does not know.
-    #[error("line {line}, column {column}: the character {symbol:?} is not among the {known} that the tokenizer knows")]
+    #[error(
+        "line {line}, column {column}: the character {symbol:?} is not among the {known} that the tokenizer knows"
+    )]
     UnknownSymbol {
         /// The character.
         symbol: char,

@@ -33,7 +33,13 @@ impl Pairs {
         let mut bytes: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
         let mut joined = HashMap::new();
         for &(left, right) in &merges {
-            let wrong = || Error::config("merges", (left, right), "pairs of earlier tokens, each once, of at most 64 bytes");
+            let wrong = || {
+                Error::config(
+                    "merges",
+                    (left, right),
+                    "pairs of earlier tokens, each once, of at most 64 bytes",
+                )
+            };
             let part = |token: u32| bytes.get(token as usize).ok_or_else(wrong);
             let both = [&part(left)?[..], part(right)?].concat();
             let new = bytes.len() as u32;
@@ -77,6 +83,7 @@ impl Pairs {
         Pairs::of(found)
     }
 
+    #[cfg(feature = "safetensors")]
     pub fn merges(&self) -> &[Pair] {
         &self.merges
     }

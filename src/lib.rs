@@ -179,6 +179,7 @@ pub mod report;
 pub mod tables;
 #[cfg(test)]
 mod testing;
+pub mod text;
 pub mod worlds;
 
 pub use adversarial::{AdversarialLoss, Conditioning, Gan, GanConfig};
@@ -194,7 +195,7 @@ pub use diffusion::{
 pub use energy::{EnergyConfig, EnergyModel, EnergyTraining};
 pub use engine::OptimizerConfig;
 pub use engine::Silent;
-pub use error::{ConditionError, DataError, Error, FileError, Result, TableError, TrainingError};
+pub use error::{ConditionError, DataError, Error, FileError, Result, TableError, TextError, TrainingError};
 pub use flow::{Architecture, Flow, FlowConfig, Mixing, Transform};
 pub use latent::{DecoderVariance, Posterior, Vae, VaeConfig};
 pub use model::*;

@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["engine"],
     &["map"],
     &["model"],
+    &["text"],
     &["worlds", "tables"],
     &["metrics", "observe"],
     &["adversarial", "autoregressive", "baseline", "diffusion", "energy", "flow", "latent"],

@@ -143,4 +143,4 @@ fn covariance(x: ArrayView2<f32>, mean: &[f64], count: f64) -> Array2<f64> {
 
 pub use kernel::{Bandwidth, KernelDensity, KernelDensityConfig};
 pub use mixture::{ComponentCount, Covariance, DegenerateComponent, GaussianMixture, GaussianMixtureConfig};
-pub use ngram::{NGram, NGramConfig, NGramDecoder};
+pub use ngram::{NGram, NGramConfig};

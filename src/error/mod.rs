@@ -16,12 +16,14 @@ mod condition;
 mod data;
 mod file;
 mod table;
+mod text;
 mod training;
 
 pub use self::condition::ConditionError;
 pub use self::data::DataError;
 pub use self::file::FileError;
 pub use self::table::{Content, TableError};
+pub use self::text::TextError;
 pub use self::training::TrainingError;
 
 /// [`std::result::Result`] with this crate's [`Error`] as the default error type.
@@ -59,6 +61,9 @@ pub enum Error {
     /// A table cannot be read.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// A text cannot become tokens, or tokens a text.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// The file of a model or of a training run cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),

@@ -21,7 +21,12 @@ macro_rules! boxed {
                 (**self).dim()
             }
 
-            fn sample(&self, n: usize, options: &SampleOptions, rng: &mut dyn RngCore) -> Result<Samples<$element>> {
+            fn sample(
+                &self,
+                n: usize,
+                options: &SampleOptions,
+                rng: &mut dyn RngCore,
+            ) -> Result<Samples<$element>> {
                 (**self).sample(n, options, rng)
             }
 
@@ -35,7 +40,12 @@ macro_rules! boxed {
                 (**self).sample_each(n, options, rng, sink)
             }
 
-            fn draw_at(&self, at: RowStreams, options: &SampleOptions, rows: &mut [$element]) -> Result<usize> {
+            fn draw_at(
+                &self,
+                at: RowStreams,
+                options: &SampleOptions,
+                rows: &mut [$element],
+            ) -> Result<usize> {
                 (**self).draw_at(at, options, rows)
             }
 

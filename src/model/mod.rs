@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::error::{ConditionError, Result};
 pub use crate::map::{Card, LikelihoodKind};
 use crate::numeric::log_sum_exp;
-pub use sequence::{Continuation, Decoder, SequenceParadigm, Sequences, Truncation};
+pub use sequence::{Continuation, Decoder, Histories, NextToken, SequenceParadigm, Sequences, Truncation};
 pub use shell::Paradigm;
 pub(crate) use shell::{Draws, Scored, log_prob, no_condition};
 

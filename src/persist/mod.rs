@@ -37,7 +37,7 @@
 //! | `training.decoder.1.weight`, … | the parameters as the optimizer left them, from which training continues |
 //!
 //! Models without networks have other tensors: `weights`, `means`, `covariances` of a mixture; `rows`, `shift`, `factor`
-//! of a kernel density; `directions` and `variances` of principal components. A composition has the tensors of its parts,
+//! of a kernel density; `grams` and `counts` of an n-gram; `directions` and `variances` of principal components. A composition has the tensors of its parts,
 //! with the part's name before theirs, as in `codec.decoder.1.weight`, and their `model` entries in its own `fitted`. The
 //! metadata has one entry, `quadrivium`, which is JSON text:
 //!
@@ -51,7 +51,8 @@
 //! | `model.fitted` | what the first training fixes: the units, with tails and whitening; bins, orders of coordinates, a mixture's family |
 //!
 //! A second entry, `quadrivium.columns`, may name the columns of the training table, including those of the
-//! condition: [`save_with`]. The names of other entries must not begin with `quadrivium`.
+//! condition: [`save_with`]. A model of tokens may have its tokenizer in the entry `quadrivium.tokenizer`:
+//! [`save_text`]. The names of other entries must not begin with `quadrivium`.
 //!
 //! Files of formats 1 and 2 give the same model, bit for bit, as in the versions that wrote them. A field that was
 //! added later gets the value that changes nothing, and what format 3 calls a `network` (or `encoder`, `decoder`,
@@ -73,6 +74,7 @@
 //! begins with `quadrivium`. A missing field takes its default.
 
 mod columns;
+mod text;
 
 use crate::error::FileError;
 use std::path::Path;
@@ -80,6 +82,7 @@ use std::path::Path;
 use serde::de::IgnoredAny;
 
 pub use self::columns::{Column, Role, condition_kind, condition_of, load_described, load_with, save_with};
+pub use self::text::{load_text, save_text, text_from_bytes};
 use crate::hybrid::{Codec, Latent, Pca};
 use crate::model::file::{Composition, Stored, read};
 pub use crate::model::file::{FORMAT, Persist};
@@ -113,27 +116,33 @@ pub fn load(path: impl AsRef<Path>) -> Result<Box<dyn Persist>> {
 /// As [`Persist::from_bytes`].
 pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
     let kinds = [
-        reader::<Autoregressive>(),
-        reader::<Diffusion>(),
-        reader::<EnergyModel>(),
-        reader::<Flow>(),
-        reader::<FlowMap>(),
-        reader::<FlowMatching>(),
-        reader::<Gan>(),
-        reader::<GaussianMixture>(),
-        reader::<KernelDensity>(),
+        reader::<f32, Autoregressive>(),
+        reader::<f32, Diffusion>(),
+        reader::<f32, EnergyModel>(),
+        reader::<f32, Flow>(),
+        reader::<f32, FlowMap>(),
+        reader::<f32, FlowMatching>(),
+        reader::<f32, Gan>(),
+        reader::<f32, GaussianMixture>(),
+        reader::<f32, KernelDensity>(),
         (<Latent<Vae, Box<dyn Persist>>>::kind(), latent),
-        reader::<Pca>(),
-        reader::<ScoreModel>(),
-        reader::<Vae>(),
+        reader::<f32, Pca>(),
+        reader::<f32, ScoreModel>(),
+        reader::<f32, Vae>(),
     ];
+    reader_of(bytes, &kinds)?(bytes)
+}
+
+/// The reader of the kind of model that a file holds.
+fn reader_of<T>(bytes: &[u8], kinds: &[(&'static str, Reader<T>)]) -> Result<Reader<T>> {
     let found = Stored::parse(bytes)?.kind()?;
-    match kinds.iter().find(|(kind, _)| *kind == found) {
-        Some((_, from_bytes)) => from_bytes(bytes),
-        None => Err(Error::File(FileError::Format {
-            what: format!("a model of kind {found:?}: expected one of {:?}", kinds.map(|(kind, _)| kind)),
-        })),
-    }
+    let reader = kinds.iter().find(|(kind, _)| *kind == found).map(|(_, reader)| *reader);
+    reader.ok_or_else(|| {
+        let kinds: Vec<&str> = kinds.iter().map(|(kind, _)| *kind).collect();
+        Error::File(FileError::Format {
+            what: format!("a model of kind {found:?}: expected one of {kinds:?}"),
+        })
+    })
 }
 
 /// What a model's file says about itself.
@@ -168,7 +177,7 @@ fn describe_bytes(bytes: &[u8]) -> Result<Description> {
     Ok(Description { kind, format: stored.format, library, bytes: bytes.len(), config })
 }
 
-type Reader = fn(&[u8]) -> Result<Box<dyn Persist>>;
+type Reader<T = f32> = fn(&[u8]) -> Result<Box<dyn Persist<T>>>;
 
 /// A composition of any prior with one of the codecs.
 fn latent(bytes: &[u8]) -> Result<Box<dyn Persist>> {
@@ -203,6 +212,6 @@ impl Persist for Box<dyn Persist> {
     }
 }
 
-fn reader<M: Persist + 'static>() -> (&'static str, Reader) {
+fn reader<T, M: Persist<T> + 'static>() -> (&'static str, Reader<T>) {
     (M::kind(), |bytes| Ok(Box::new(M::from_bytes(bytes)?)))
 }

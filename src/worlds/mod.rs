@@ -4,6 +4,7 @@ mod curves;
 mod diffused;
 mod mixture;
 mod pinwheel;
+mod sequences;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use ndarray::{Array1, Array2, ArrayView2, ArrayView3};
 use rand::{Rng as _, RngCore};
 
 pub use self::diffused::DiffusedMixture;
+pub use self::sequences::{Grammar, Lexicon, MarkovChain, Rule};
 
 use self::curves::{Curves, Path};
 use self::mixture::Mixture;

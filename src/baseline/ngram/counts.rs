@@ -1,4 +1,6 @@
-use std::collections::{BTreeMap, HashMap};
+#[cfg(any(test, feature = "safetensors"))]
+use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::model::Token;
 
@@ -66,14 +68,16 @@ impl Counts {
     /// The ends of a context that have been seen, from the empty one to the longest.
     fn seen<'a>(&'a self, context: &'a [Token]) -> impl Iterator<Item = &'a Context> {
         let mut before = context.iter().rev();
-        let ends = std::iter::successors(Some(0), move |&at| self.longer.get(&(at, *before.next()?)).copied());
+        let ends =
+            std::iter::successors(Some(0), move |&at| self.longer.get(&(at, *before.next()?)).copied());
         // Untrained, even the empty context has not been seen.
         ends.map(|at| &self.contexts[at as usize]).filter(|seen| seen.total > 0.0)
     }
 
     /// p(token | context), `base` the probability of every token where nothing has been seen.
     pub fn p(&self, context: &[Token], token: Token, base: f64) -> f64 {
-        self.seen(context).fold(base, |p, seen| (seen.count(token) + seen.types() * p) / (seen.total + seen.types()))
+        self.seen(context)
+            .fold(base, |p, seen| (seen.count(token) + seen.types() * p) / (seen.total + seen.types()))
     }
 
     /// As [`p`](Counts::p), of all tokens by their columns: `p`, (vocabulary + 1).
@@ -93,9 +97,11 @@ impl Counts {
     }
 
     /// What was [added](Counts::add), each context with each token once, in ascending order.
+    #[cfg(any(test, feature = "safetensors"))]
     pub fn grams(&self) -> BTreeMap<(Vec<Token>, Token), f64> {
         // What a context adds to the shorter one behind it is not that one's own.
-        let mut own: Vec<Vec<(Token, f64)>> = self.contexts.iter().map(|context| context.next.clone()).collect();
+        let mut own: Vec<Vec<(Token, f64)>> =
+            self.contexts.iter().map(|context| context.next.clone()).collect();
         let mut texts: Vec<Vec<Token>> = vec![Vec::new(); self.contexts.len()];
         let mut parents = vec![(0, Token::END); self.contexts.len()];
         self.longer.iter().for_each(|(&(parent, token), &child)| parents[child as usize] = (parent, token));
@@ -140,7 +146,9 @@ mod tests {
         let empty = (6.0 + 2.0 * 0.25) / (11.0 + 2.0);
         let one = (4.0 + 2.0 * empty) / (9.0 + 2.0);
         let two = (1.0 + 2.0 * one) / (6.0 + 2.0);
-        for (context, expected) in [(&[][..], empty), (&[t(0)], one), (&[t(1), t(0)], one), (&[t(2), t(0)], two)] {
+        for (context, expected) in
+            [(&[][..], empty), (&[t(0)], one), (&[t(1), t(0)], one), (&[t(2), t(0)], two)]
+        {
             assert!((counts.p(context, t(1), 0.25) - expected).abs() < 1e-15);
         }
         let mut p = [0.0; 4];

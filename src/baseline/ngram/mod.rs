@@ -30,6 +30,9 @@ use crate::error::{Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 
+/// Tokens of the longest context.
+const LONGEST: usize = 16;
+
 /// The shape of an [`NGram`].
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
@@ -58,7 +61,7 @@ impl NGramConfig {
     pub fn validate(&self) -> Result<()> {
         let NGramConfig { vocabulary, context, max_len } = *self;
         check((1..=65_536).contains(&vocabulary), "NGramConfig::vocabulary", vocabulary, "1 to 65,536")?;
-        check(context <= 16, "NGramConfig::context", context, "0 to 16")?;
+        check(context <= LONGEST, "NGramConfig::context", context, "0 to 16")?;
         check((1..=1 << 24).contains(&max_len), "NGramConfig::max_len", max_len, "1 to 16,777,216")
     }
 }
@@ -116,67 +119,32 @@ impl NGram {
         Ok(NGram { truncation, ..self.clone() })
     }
 
-    /// The end of a sequence on which the next token depends.
-    fn context<'a>(&self, tokens: &'a [Token]) -> &'a [Token] {
-        &tokens[tokens.len().saturating_sub(self.config.context)..]
+    /// The same counts for rows of another length.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a length out of range.
+    pub fn with_max_len(&self, max_len: usize) -> Result<Self> {
+        let config = NGramConfig { max_len, ..self.config.clone() };
+        config.validate()?;
+        Ok(NGram { config, ..self.clone() })
+    }
+
+    /// The end of a sequence on which the next token depends, written to `context`. END is before the first token.
+    fn context<'a>(&self, tokens: &[Token], context: &'a mut [Token; LONGEST]) -> &'a [Token] {
+        let len = self.config.context.min(tokens.len() + 1);
+        let (context, known) = (&mut context[..len], len.min(tokens.len()));
+        context.fill(Token::END);
+        context[len - known..].copy_from_slice(&tokens[tokens.len() - known..]);
+        context
     }
 
     /// The probability of every token where nothing has been seen.
     fn base(&self) -> f64 {
         1.0 / (self.config.vocabulary + 1) as f64
     }
-
-    /// Calls `each` with every token of a row, the first END included, and the context before it. `sequence` is a
-    /// buffer.
-    fn walk(&self, row: &[Token], sequence: &mut Vec<Token>, mut each: impl FnMut(usize, &[Token], Token)) {
-        sequence.clear();
-        sequence.push(Token::END);
-        for (column, &token) in row.iter().enumerate() {
-            each(column, self.context(sequence), token);
-            if token == Token::END {
-                break;
-            }
-            sequence.push(token);
-        }
-    }
 }
 
-/// The histories of some sequences.
-#[derive(Debug)]
-pub struct NGramDecoder<'a> {
-    model: &'a NGram,
-    /// One per sequence.
-    histories: Vec<Vec<Token>>,
-    /// (vocabulary + 1)
-    p: Vec<f64>,
-    /// (sequences, vocabulary + 1)
-    logits: Vec<f32>,
-}
-
-impl Decoder for NGramDecoder<'_> {
-    fn push(&mut self, tokens: &[Token]) -> &[f32] {
-        let all = self.histories.iter_mut().zip(tokens).zip(self.logits.chunks_exact_mut(self.p.len()));
-        for ((history, &token), logits) in all {
-            history.push(token);
-            self.model.counts.fill(self.model.context(history), self.model.base(), &mut self.p);
-            logits.iter_mut().zip(&self.p).for_each(|(logit, p)| *logit = p.ln() as f32);
-        }
-        &self.logits
-    }
-
-    fn len(&self) -> usize {
-        self.histories.first().map_or(0, Vec::len)
-    }
-
-    fn rewind(&mut self, len: usize) {
-        self.histories.iter_mut().for_each(|history| history.truncate(len));
-    }
-}
-
-impl Sequences for NGram {
-    type Decoder<'a> = NGramDecoder<'a>;
-    type Workspace = Vec<Token>;
-
+impl NextToken for NGram {
     fn place(&self) -> Card {
         let name = format!("{}-gram", self.config.context + 1);
         Card::new(name, Objective::Counting, Sampling::Sequential { dim: self.config.max_len })
@@ -194,20 +162,12 @@ impl Sequences for NGram {
         self.truncation
     }
 
-    fn decoder(&self, sequences: usize) -> NGramDecoder<'_> {
-        let width = self.config.vocabulary + 1;
-        let logits = vec![0.0; sequences * width];
-        NGramDecoder { model: self, histories: vec![Vec::new(); sequences], p: vec![0.0; width], logits }
+    fn predict(&self, tokens: &[Token], p: &mut [f64]) {
+        self.counts.fill(self.context(tokens, &mut [Token::END; LONGEST]), self.base(), p);
     }
 
-    fn score_tile(&self, x: &[Token], from: usize, sequence: &mut Vec<Token>, nats: &mut [f64]) {
-        for (row, nats) in x.chunks_exact(x.len() / nats.len()).zip(nats) {
-            self.walk(row, sequence, |column, context, token| {
-                if column >= from {
-                    *nats += self.counts.p(context, token, self.base()).ln();
-                }
-            });
-        }
+    fn probability(&self, tokens: &[Token], token: Token, _: &mut [f64]) -> f64 {
+        self.counts.p(self.context(tokens, &mut [Token::END; LONGEST]), token, self.base())
     }
 }
 
@@ -225,10 +185,14 @@ impl SequenceParadigm for NGram {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         let ((x, _), (held_out, _), _) = engine::split(data, options, rng)?;
-        let (mut counts, mut sequence) = (Counts::clone(&self.counts), Vec::new());
+        let mut counts = Counts::clone(&self.counts);
         for row in x.rows() {
             let row = row.as_slice().expect("row-major");
-            self.walk(row, &mut sequence, |_, context, token| counts.add(context, token, 1.0));
+            let end = row.iter().position(|&token| token == Token::END).map_or(row.len(), |end| end + 1);
+            for column in 0..end {
+                let context = self.context(&row[..column], &mut [Token::END; LONGEST]).to_vec();
+                counts.add(&context, row[column], 1.0);
+            }
         }
         self.counts = Arc::new(counts);
         let loss = |x: &ndarray::Array2<Token>| -> Result<Option<f64>> {

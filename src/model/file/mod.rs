@@ -80,6 +80,9 @@ pub(crate) const ENTRY: &str = "quadrivium";
 /// The metadata entry that names the columns.
 pub(crate) const COLUMNS: &str = "quadrivium.columns";
 
+/// The metadata entry that holds the tokenizer of a model of tokens.
+pub(crate) const TOKENIZER: &str = "quadrivium.tokenizer";
+
 /// Prefix of the names of the parameters that the optimizer updates; their average has the plain names.
 const TRAINING: &str = "training.";
 
@@ -297,9 +300,12 @@ impl<'a> Stored<'a> {
         if format == 0 {
             return Err(broken("format 0: the first format was 1"));
         }
-        let unknown = |entry: &&String| entry.starts_with(ENTRY) && *entry != COLUMNS;
+        let notes = [COLUMNS, TOKENIZER];
+        let unknown = |entry: &&String| entry.starts_with(ENTRY) && !notes.contains(&entry.as_str());
         if let Some(entry) = header.metadata.keys().find(unknown) {
-            return Err(broken(format!("the metadata's entry {entry:?} is unknown: expected {COLUMNS:?}")));
+            return Err(broken(format!(
+                "the metadata's entry {entry:?} is unknown: expected one of {notes:?}"
+            )));
         }
         let Envelope { checksum, model, .. } = serde_json::from_str(&envelope).map_err(bad_json)?;
         Ok(Stored { format, model, checksum, header, data })

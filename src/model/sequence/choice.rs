@@ -118,7 +118,10 @@ mod tests {
 
     fn assert_shares(found: [f64; 4], expected: [f64; 4]) {
         // sd at most 0.0025.
-        assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 0.012), "{found:?}, not {expected:?}");
+        assert!(
+            found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 0.012),
+            "{found:?}, not {expected:?}"
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The shell around models of token sequences: prompts, streams, choice of tokens, and the checks of the arguments,
-//! written once. Each [`Sequences`] adds its decoder and its score, and what learns is a [`SequenceParadigm`].
+//! written once. Each [`Sequences`] adds its decoder and its score, or as a [`NextToken`] its predictions alone; what
+//! learns is a [`SequenceParadigm`].
 
 mod choice;
+mod next;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,7 @@ use rand::RngCore;
 
 use self::choice::Chooser;
 pub use self::choice::Truncation;
+pub use self::next::{Histories, NextToken};
 use super::{Distribution, Generative, LogLikelihood};
 use crate::engine::tiles::{self, DrawTile};
 use crate::engine::{

@@ -14,43 +14,12 @@ struct Counts {
 
 const MAX_LEN: usize = 5;
 
-fn logits(tokens: &[Token]) -> [f32; 3] {
-    let count = |symbol| tokens.iter().filter(|token| token.0 == symbol).count() as f32;
-    [0.5 * count(1) - 0.3, 0.2 - count(0), 0.4 * tokens.len() as f32 - 1.5]
+fn logits(tokens: &[Token]) -> [f64; 3] {
+    let count = |symbol| tokens.iter().filter(|token| token.0 == symbol).count() as f64;
+    [0.5 * count(1) - 0.3, 0.2 - count(0), 0.4 * tokens.len() as f64 - 1.1]
 }
 
-struct Histories {
-    /// One per sequence.
-    tokens: Vec<Vec<Token>>,
-    logits: Vec<f32>,
-}
-
-impl Decoder for Histories {
-    fn push(&mut self, tokens: &[Token]) -> &[f32] {
-        assert_eq!(tokens.len(), self.tokens.len());
-        self.logits.clear();
-        for (history, &token) in self.tokens.iter_mut().zip(tokens) {
-            assert!(!history.is_empty() || token == Token::END, "END begins a sequence");
-            history.push(token);
-            assert!(history.len() <= MAX_LEN);
-            self.logits.extend(logits(history));
-        }
-        &self.logits
-    }
-
-    fn len(&self) -> usize {
-        self.tokens[0].len()
-    }
-
-    fn rewind(&mut self, len: usize) {
-        self.tokens.iter_mut().for_each(|tokens| tokens.truncate(len));
-    }
-}
-
-impl Sequences for Counts {
-    type Decoder<'a> = Histories;
-    type Workspace = ();
-
+impl NextToken for Counts {
     fn place(&self) -> Card {
         Card::new("counts", Objective::ChainRuleNll, Sampling::Sequential { dim: MAX_LEN })
     }
@@ -67,29 +36,10 @@ impl Sequences for Counts {
         self.truncation
     }
 
-    fn decoder(&self, sequences: usize) -> Histories {
-        Histories { tokens: vec![Vec::new(); sequences], logits: Vec::new() }
-    }
-
-    fn score_tile(&self, x: &[Token], from: usize, (): &mut (), nats: &mut [f64]) {
-        let columns = x.len() / nats.len();
-        for (x, nats) in x.chunks_exact(columns).zip(nats) {
-            let mut before = vec![Token::END];
-            for (column, &token) in x.iter().enumerate() {
-                let logits = logits(&before).map(f64::from);
-                if column >= from {
-                    *nats += logits[token.column(2)] - log_sum_exp(&logits);
-                }
-                if token == Token::END {
-                    break;
-                }
-                before.push(token);
-            }
-        }
-    }
-
-    fn tile(&self) -> usize {
-        7
+    fn predict(&self, tokens: &[Token], p: &mut [f64]) {
+        assert!(tokens.len() < MAX_LEN);
+        let logits = logits(tokens);
+        p.iter_mut().zip(logits).for_each(|(p, logit)| *p = (logit - log_sum_exp(&logits)).exp());
     }
 }
 
@@ -101,7 +51,8 @@ fn all_rows(columns: usize) -> Array2<Token> {
     for _ in 0..columns {
         let longer = |row: Vec<Token>| {
             let ended = row.last() == Some(&Token::END);
-            let next = [Token(0), Token(1), Token::END].into_iter().filter(move |t| !ended || *t == Token::END);
+            let next =
+                [Token(0), Token(1), Token::END].into_iter().filter(move |t| !ended || *t == Token::END);
             next.map(move |token| [&row[..], &[token]].concat()).collect::<Vec<_>>()
         };
         rows = rows.into_iter().flat_map(longer).collect();
@@ -180,14 +131,14 @@ fn evaluations_are_the_tokens_of_the_longest_row() {
 #[test]
 fn greedy_rows_are_the_most_probable_tokens_whatever_the_seed() {
     let greedy = Counts { truncation: Truncation::GREEDY };
-    let mut row = vec![Token::END];
+    let mut row = Vec::new();
     for _ in 0..MAX_LEN {
         let logits = logits(&row);
         let best = (0..3).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
         row.push(if best == 2 { Token::END } else { Token(best as u32) });
     }
     for drawn in draw(&greedy, 30).x.rows() {
-        assert!(drawn.iter().eq(&row[1..]));
+        assert!(drawn.iter().eq(&row));
     }
 }
 
@@ -204,18 +155,40 @@ fn wrong_rows_and_prompts_are_refused() {
     assert!(matches!(after, DataError::AfterEnd { row: 0, column: 2, token: 1, .. }));
     assert!(matches!(told(Array2::default((2, 6))), DataError::Shape { .. }));
     assert!(matches!(told(Array2::default((2, 0))), DataError::Shape { .. }));
-    assert!(matches!(Dataset::new(array![[Token::END, Token(0)]]), Err(Error::Data(DataError::AfterEnd { .. }))));
+    assert!(matches!(
+        Dataset::new(array![[Token::END, Token(0)]]),
+        Err(Error::Data(DataError::AfterEnd { .. }))
+    ));
 
     let told = |prompt: Condition| match MODEL.after(&prompt) {
         Err(Error::Condition(error)) => error,
         other => panic!("{:?}", other.map(|p| p.card())),
     };
     assert!(matches!(told(Condition::class(0)), ConditionError::Kind { got: "classes", .. }));
-    assert!(matches!(told(Condition::tokens(&[Token(0); 5])), ConditionError::LongPrompt { got: 5, most: 4 }));
+    assert!(matches!(
+        told(Condition::tokens(&[Token(0); 5])),
+        ConditionError::LongPrompt { got: 5, most: 4 }
+    ));
     let ended = told(Condition::tokens(&[Token(0), Token::END]));
     assert!(matches!(ended, ConditionError::UnknownToken { row: 0, .. }));
     let two = MODEL.after(&Condition::Tokens(array![[Token(0)], [Token(1)]])).unwrap();
     for drawn in [two.draw(3, &mut seeded(0)).err(), two.log_likelihood(all_rows(1).view(), &options).err()] {
         assert!(matches!(drawn, Some(Error::Condition(ConditionError::Rows { got: 2, expected: 3 }))));
     }
+}
+
+#[test]
+fn rewound_decoder_goes_on_as_if_nothing_had_been_pushed() {
+    let push =
+        |decoder: &mut Histories<'_, Counts>, a: u32, b: u32| decoder.push(&[Token(a), Token(b)]).to_vec();
+    let (mut decoder, end) = (MODEL.decoder(2), Token::END.0);
+    assert!(decoder.is_empty());
+    let first = push(&mut decoder, end, end);
+    push(&mut decoder, 0, 1);
+    let expected = push(&mut decoder, 1, 1);
+    push(&mut decoder, 0, 0);
+    decoder.rewind(2);
+    assert_eq!((decoder.len(), push(&mut decoder, 1, 1)), (3, expected));
+    decoder.rewind(0);
+    assert_eq!(push(&mut decoder, end, end), first);
 }

@@ -206,7 +206,8 @@ impl Attention {
                 let ds = grow(ds, rows * seen);
                 gemm((rows, seen, size), Strided::rows(g, width), across, keys, Init::Zero, ds);
                 center(seen, shares, ds);
-                let (at_q, to_q) = (&q[start * size..][..rows * size], &mut dq[start * size..][..rows * size]);
+                let (at_q, to_q) =
+                    (&q[start * size..][..rows * size], &mut dq[start * size..][..rows * size]);
                 gemm((rows, size, seen), Strided::rows(ds, seen), k, size, Init::Zero, to_q);
                 let across = Strided::transposed(ds, seen);
                 gemm((seen, size, rows), across, at_q, size, Init::Accumulate, &mut dk[..seen * size]);

@@ -9,8 +9,8 @@ mod tests;
 
 use std::ops::Range;
 
-pub use self::decoding::Decoding;
 use self::attention::{Attention, Scratch};
+pub use self::decoding::Decoding;
 use self::norm::{add_slope, normalize, scale};
 use self::rotary::Rotary;
 use super::tape::grow;
@@ -255,7 +255,8 @@ impl CausalNetwork {
         workspace: &'a mut CausalWorkspace<F>,
         keep: bool,
     ) -> &'a mut [F] {
-        let (n, d, heads, wide) = (inputs.len(), self.width(), self.attention.heads, EXPANSION * self.width());
+        let (n, d, heads, wide) =
+            (inputs.len(), self.width(), self.attention.heads, EXPANSION * self.width());
         let CausalWorkspace { rotary, scratch, blocks, h, y, wide: hidden, u, s, logits, .. } = workspace;
         rotary.reach(len, self.attention.size);
         let (h, y, hidden) = (grow(h, n * d), grow(y, n * d), grow(hidden, n * wide));
@@ -311,7 +312,8 @@ impl CausalNetwork {
         dp: &mut [F],
         workspace: &mut CausalWorkspace<F>,
     ) {
-        let (n, d, heads, wide) = (inputs.len(), self.width(), self.attention.heads, EXPANSION * self.width());
+        let (n, d, heads, wide) =
+            (inputs.len(), self.width(), self.attention.heads, EXPANSION * self.width());
         let CausalWorkspace { rotary, scratch, blocks, y, wide: hidden, u, s, logits, dh, dy, dwide, .. } =
             workspace;
         let (y, hidden, dwide) = (grow(y, n * d), grow(hidden, n * wide), grow(dwide, n * wide));

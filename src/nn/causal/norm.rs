@@ -61,13 +61,7 @@ pub(super) fn scale<F: Real>(u: &[F], g: &[F], y: &mut [F]) {
 /// The reverse of y = u⊙g, u = [`normalize`]`(x)`: dg += u⊙dy, and dx += s(du − u·mean(u⊙du)) with du = g⊙dy.
 ///
 /// Since ∂s/∂x = −s³x/width, ⟨du, ∂u⟩ = s⟨du, ∂x⟩ − s²⟨du, x⟩⟨u, ∂x⟩/width, where s·x = u. dy is overwritten by du.
-pub(super) fn add_slope<F: Real>(
-    (u, s): (&[F], &[F]),
-    g: &[F],
-    dy: &mut [F],
-    dg: &mut [F],
-    dx: &mut [F],
-) {
+pub(super) fn add_slope<F: Real>((u, s): (&[F], &[F]), g: &[F], dy: &mut [F], dg: &mut [F], dx: &mut [F]) {
     let width = g.len();
     let share = F::of((width as f64).recip());
     vectorize(

@@ -236,8 +236,8 @@ pub mod prelude {
         Autoregressive, AutoregressiveConfig, Condition, Dataset, Diffusion, DiffusionConfig, Distribution,
         EnergyConfig, EnergyModel, Flow, FlowConfig, FlowMap, FlowMapConfig, FlowMatching,
         FlowMatchingConfig, Gan, GanConfig, GaussianMixture, GaussianMixtureConfig, Generative,
-        KernelDensity, KernelDensityConfig, LikelihoodOptions, LogLikelihood, NoObserver, Result,
-        SampleOptions, ScoreConfig, ScoreModel, TrainOptions, Vae, VaeConfig,
+        KernelDensity, KernelDensityConfig, LikelihoodOptions, LogLikelihood, NGram, NGramConfig, NoObserver,
+        Result, SampleOptions, ScoreConfig, ScoreModel, TrainOptions, Vae, VaeConfig,
     };
 }
 

@@ -168,6 +168,9 @@ fn expected(parts: &[Vec<Rule>]) -> Option<Vec<f64>> {
         let change: f64 = next.iter().zip(&often).map(|(a, b)| (a - b).abs()).sum();
         let size: f64 = next.iter().sum();
         often = next;
+        if !size.is_finite() {
+            return None;
+        }
         if change <= 1e-13 * size {
             return Some(often);
         }

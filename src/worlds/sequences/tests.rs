@@ -121,6 +121,7 @@ fn impossible_worlds_are_refused() {
     let grammar = |rules: Vec<Rule>| named(Grammar::new(vec![rules], 2, 5).err());
     // Two sentences within each, half of the time: the mean length has no limit.
     assert_eq!(grammar(vec![rule(0.5, 0, &[0, 0]), rule(0.5, 1, &[])]), "rules");
+    assert_eq!(grammar(vec![rule(0.9, 0, &[0, 0, 0]), rule(0.1, 1, &[])]), "rules");
     assert_eq!(grammar(vec![rule(0.5, 0, &[]), rule(0.5, 0, &[])]), "rules");
     assert_eq!(grammar(vec![rule(0.5, 0, &[]), rule(0.4, 1, &[])]), "rules");
     assert_eq!(grammar(vec![rule(1.0, 2, &[])]), "rules");

@@ -1,5 +1,5 @@
 //! What a row costs: alone and in bulk for each paradigm, the autoregressive cost against dimension, the
-//! diffusion's against steps; W2, W3, W4 and W8-sample of `workloads`. Latency depends on shapes alone, so the models are
+//! diffusion's against steps; W2, W3, W4, W7g and W8-sample of `workloads`. Latency depends on shapes alone, so the models are
 //! untrained.
 //!
 //! `cargo bench --bench sampling` · `-- one_row` for a part · `-- --quick` for a glance.
@@ -110,7 +110,7 @@ fn relatives(c: &mut Criterion) {
 }
 
 fn by_name(c: &mut Criterion) {
-    workloads::bench(c, &["W2", "W3", "W3-1", "W4", "W4-1", "W8-sample"]);
+    workloads::bench(c, &["W2", "W3", "W3-1", "W4", "W4-1", "W7g", "W8-sample"]);
 }
 
 criterion_group!(sampling, autoregressive, flow, latent, adversarial, diffusion, relatives, by_name);

@@ -28,16 +28,16 @@ struct Args {
     #[arg(long)]
     text: Option<PathBuf>,
     /// Steps of the training.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 1_500)]
     steps: usize,
     /// Windows of the text in a step.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 12)]
     batch: usize,
     /// Characters of a window: the longest context.
     #[arg(long, default_value_t = 128)]
     context: usize,
     /// Columns of the network.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 96)]
     width: usize,
     /// Blocks of the network.
     #[arg(long, default_value_t = 4)]
@@ -45,6 +45,9 @@ struct Args {
     /// The learning rate after its warm-up.
     #[arg(long, default_value_t = 2e-3)]
     lr: f64,
+    /// Weight decay, which keeps a small text from being memorized.
+    #[arg(long, default_value_t = 0.3)]
+    weight_decay: f64,
     /// The seed of the training and of the samples.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -173,7 +176,11 @@ fn transformer(args: &Args, tokenizer: &Tokenizer, learned: &str, held_out: &str
         len: context,
         width,
         blocks,
-        optimizer: OptimizerConfig { lr: args.lr, ..defaults.optimizer.clone() },
+        optimizer: OptimizerConfig {
+            lr: args.lr,
+            weight_decay: args.weight_decay,
+            ..defaults.optimizer.clone()
+        },
         ..defaults
     };
     // Short trainings first, to see it learn.

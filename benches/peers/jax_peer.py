@@ -209,6 +209,96 @@ def coupling_step(state, batch=512):
     return optax.apply_updates(params, update), moments, key
 
 
+# The causal transformer: RMS norms, rotary positions, normalized queries and keys, half the squared ReLU, a tied head.
+BLOCKS, WIDTH, HEADS, SYMBOLS, PLACES, GENERATED = 4, 64, 4, 66, 128, 256
+SIZE = WIDTH // HEADS
+TURN = jnp.exp(1j * jnp.arange(GENERATED)[:, None] * 10_000.0 ** (-jnp.arange(SIZE // 2) / (SIZE // 2)))
+TEXT = random.randint(KEY, (1_000, PLACES), 0, SYMBOLS - 1)
+
+
+def transformer_init():
+    normal = lambda i, *shape: shape[0] ** -0.5 * random.normal(random.fold_in(KEY, i), shape)
+    ones = jnp.ones
+    block = lambda i: dict(
+        norm=ones(WIDTH), qkv=normal(2 * i, WIDTH, 3 * WIDTH), gains=ones((2, HEADS, SIZE)), out=jnp.zeros((WIDTH, WIDTH)),
+        mlp_norm=ones(WIDTH), up=normal(2 * i + 1, WIDTH, 4 * WIDTH), down=jnp.zeros((4 * WIDTH, WIDTH)),
+    )
+    embedding = 0.02 * random.normal(KEY, (SYMBOLS, WIDTH))
+    return dict(embedding=embedding, blocks=[block(i) for i in range(BLOCKS)], norm=ones(WIDTH))
+
+
+def rms_norm(x):
+    return x * lax.rsqrt(jnp.mean(x**2, -1, keepdims=True) + 1e-6)
+
+
+def turned(x, turn):
+    cos, sin = jnp.real(turn), jnp.imag(turn)
+    a, b = jnp.split(x, 2, -1)
+    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+def projected(block, h, turn):
+    """Queries, keys and values: (…, heads, size); `turn`: (…, 1, size / 2)."""
+    qkv = (rms_norm(h) * block["norm"]) @ block["qkv"]
+    q, k, v = (part.reshape(*h.shape[:-1], HEADS, SIZE) for part in jnp.split(qkv, 3, -1))
+    q, k = rms_norm(q) * block["gains"][0], rms_norm(k) * block["gains"][1]
+    return turned(q, turn) * SIZE**-0.5, turned(k, turn), v
+
+
+def after_attention(block, h, o):
+    h = h + o.reshape(h.shape) @ block["out"]
+    r = jax.nn.relu((rms_norm(h) * block["mlp_norm"]) @ block["up"])
+    return h + 0.5 * r**2 @ block["down"]
+
+
+def transformer_logits(params, inputs):
+    h = params["embedding"][inputs]
+    places = inputs.shape[1]
+    seen = jnp.tril(jnp.ones((places, places), bool))
+    for block in params["blocks"]:
+        q, k, v = projected(block, h, TURN[:places, None])
+        scores = jnp.where(seen, jnp.einsum("nihc,njhc->nhij", q, k), -jnp.inf)
+        h = after_attention(block, h, jnp.einsum("nhij,njhc->nihc", jax.nn.softmax(scores), v))
+    return (rms_norm(h) * params["norm"]) @ params["embedding"].T
+
+
+ADAM_W = optax.adamw(3e-3, b2=0.95, weight_decay=0.1)
+
+
+def transformer_step(state, batch=16):
+    params, moments, average, key = state
+    key, rows = random.split(key)
+    x = TEXT[random.randint(rows, (batch,), 0, len(TEXT))]
+    inputs = jnp.concatenate([jnp.full((batch, 1), SYMBOLS - 1), x[:, :-1]], 1)
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+    gradient = jax.grad(lambda p: jnp.mean(cross_entropy(transformer_logits(p, inputs), x)))(params)
+    update, moments = ADAM_W.update(gradient, moments, params)
+    params = optax.apply_updates(params, update)
+    average = jax.tree.map(lambda a, p: 0.999 * a + 0.001 * p, average, params)
+    return params, moments, average, key
+
+
+def transformer_decode(symbols):
+    """Logits behind each of some symbols, one by one, with a cache of keys and values."""
+    params = TRANSFORMER
+
+    def push(caches, at):
+        h, new = params["embedding"][symbols[at]], []
+        for block, (keys, values) in zip(params["blocks"], caches):
+            q, k, v = projected(block, h, TURN[at])
+            keys, values = keys.at[:, at].set(k), values.at[:, at].set(v)
+            scores = jnp.where(jnp.arange(GENERATED) <= at, jnp.einsum("hc,hjc->hj", q, keys), -jnp.inf)
+            h = after_attention(block, h, jnp.einsum("hj,hjc->hc", jax.nn.softmax(scores), values))
+            new.append((keys, values))
+        return new, (rms_norm(h) * params["norm"]) @ params["embedding"].T
+
+    empty = [(jnp.zeros((HEADS, GENERATED, SIZE)),) * 2 for _ in range(BLOCKS)]
+    return lax.scan(push, empty, jnp.arange(GENERATED))[1]
+
+
+TRANSFORMER = transformer_init()
+
+
 def calls(function, *arguments):
     """One workload: run(k) calls a jitted function k times and waits for each result."""
     compiled = jax.jit(function)
@@ -248,6 +338,8 @@ WORKLOADS = {
     "W4-1": lambda: calls(lambda z: mlp(DECODER, z, leaky_relu), DATA[:1]),
     "W5": lambda: calls(ode_log_likelihood, DATA[:1000]),
     "W6": lambda: steps(critic_step, (CRITIC, CRITIC_ADAM.init(CRITIC), KEY)),
+    "W7": lambda: steps(transformer_step, (TRANSFORMER, ADAM_W.init(TRANSFORMER), TRANSFORMER, KEY)),
+    "W7g": lambda: calls(transformer_decode, jnp.concatenate([TEXT[0], TEXT[1]])),
     "W8": lambda: steps(coupling_step, (COUPLINGS, ADAM.init(COUPLINGS), KEY)),
     "W8-score": lambda: calls(coupling_log_density, COUPLINGS, DATA),
     "W8-sample": lambda: calls(coupling_sample, KEY),

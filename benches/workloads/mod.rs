@@ -11,11 +11,12 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use quadrivium::diffusion::{Method, Solver, TrainingNoise};
+use quadrivium::model::{Decoder, Sequences};
 use quadrivium::ndarray::Array2;
 use quadrivium::nn::Activation;
 use quadrivium::prelude::*;
 use quadrivium::{DecoderVariance, seeded};
-use quadrivium::{NetworkSpec, Sampler, Step, Transform};
+use quadrivium::{Generative, NetworkSpec, Sampler, Step, Token, Transform, Transformer, TransformerConfig};
 
 /// Runs a workload so many times; the time that took, without what prepares it.
 pub type Run = Box<dyn FnMut(usize) -> Duration + Send>;
@@ -35,7 +36,7 @@ pub struct Workload {
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     pub flops: f64,
-    /// SiLU values and slopes.
+    /// SiLU values and slopes, and other exponentials.
     pub silu: f64,
     /// ReLU values and slopes.
     pub relu: f64,
@@ -58,6 +59,15 @@ const DECODER: f64 = mlp(&[2, 128, 128, 2]);
 const CRITIC: f64 = mlp(&[2, 128, 128, 128, 1]);
 /// The eight couplings of a RealNVP on the plane.
 const COUPLINGS: f64 = 8.0 * mlp(&[1, 64, 64, 2]);
+/// The causal transformer: its blocks, columns, heads, symbols with END, and places.
+const BLOCKS: f64 = 4.0;
+const WIDTH: f64 = 64.0;
+const HEADS: f64 = 4.0;
+const SYMBOLS: f64 = 66.0;
+const PLACES: f64 = 128.0;
+/// Its weights.
+const WEIGHTS: f64 = 12.0 * BLOCKS * WIDTH * WIDTH + WIDTH * SYMBOLS;
+const GENERATED: f64 = 256.0;
 const FREE: Cost = Cost { flops: 0.0, silu: 0.0, relu: 0.0, bytes: 0.0 };
 
 /// A training step is three products per weight, less the gradient in x.
@@ -131,6 +141,29 @@ pub const WORKLOADS: &[Workload] = &[
         prepare: critic_training,
     },
     Workload {
+        name: "W7",
+        what: "causal transformer, 4 blocks, 4 heads, width 64: a training step of 16 rows of 128 tokens, AdamW, EMA",
+        // A place sees half of the row in the mean: a product with the keys, and one with the values.
+        cost: Cost {
+            flops: 16.0 * PLACES * 3.0 * (2.0 * WEIGHTS + 4.0 * BLOCKS * WIDTH * PLACES / 2.0),
+            silu: 16.0 * PLACES * (BLOCKS * HEADS * PLACES / 2.0 + SYMBOLS),
+            relu: 16.0 * PLACES * BLOCKS * 4.0 * WIDTH,
+            ..FREE
+        },
+        prepare: transformer_training,
+    },
+    Workload {
+        name: "W7g",
+        what: "the same: 256 tokens one by one, with the cache",
+        cost: Cost {
+            flops: GENERATED * (2.0 * WEIGHTS + 4.0 * BLOCKS * WIDTH * GENERATED / 2.0),
+            silu: GENERATED * BLOCKS * HEADS * GENERATED / 2.0,
+            bytes: GENERATED * 4.0 * (WEIGHTS + 2.0 * BLOCKS * WIDTH * GENERATED / 2.0),
+            ..FREE
+        },
+        prepare: transformer_drawing,
+    },
+    Workload {
         name: "W8",
         what: "RealNVP, 8 couplings of 1 → 64 → 64 → 2: a training step of 512 rows, Adam, EMA",
         cost: Cost {
@@ -180,7 +213,12 @@ pub fn rows(n: usize) -> Array2<f32> {
 }
 
 /// The time of `steps` training steps: from the end of the first, which allocates, to the end of the last.
-fn timed_training(model: &mut dyn Generative, data: &Dataset, steps: usize, batch: usize) -> Duration {
+fn timed_training<T>(
+    model: &mut dyn Generative<T>,
+    data: &Dataset<T>,
+    steps: usize,
+    batch: usize,
+) -> Duration {
     let (mut first, mut last) = (None, Instant::now());
     let mut observer = |_: &Step<'_>| {
         last = Instant::now();
@@ -259,6 +297,35 @@ fn critic_training() -> Run {
         let mut model = Gan::new(config.clone(), &mut seeded(0)).expect("a valid config");
         let rounds = steps.div_ceil(CRITIC_STEPS);
         timed_training(&mut model, &data, rounds, 256).mul_f64(steps as f64 / (rounds * CRITIC_STEPS) as f64)
+    })
+}
+
+fn transformer(len: usize) -> Transformer {
+    let (vocabulary, width, heads, blocks) =
+        (SYMBOLS as usize - 1, WIDTH as usize, HEADS as usize, BLOCKS as usize);
+    let config = TransformerConfig { vocabulary, len, width, heads, blocks, ..TransformerConfig::default() };
+    Transformer::new(config, &mut seeded(0)).expect("a valid config")
+}
+
+/// Symbols without a pattern.
+fn symbol(at: usize) -> Token {
+    Token((at * at % 251 % 65) as u32)
+}
+
+fn transformer_training() -> Run {
+    let (rows, places) = (1_000, PLACES as usize);
+    let tokens = Array2::from_shape_fn((rows, places), |(row, place)| symbol(row * places + place));
+    let data = Dataset::new(tokens).expect("tokens");
+    Box::new(move |steps| timed_training(&mut transformer(places), &data, steps, 16))
+}
+
+fn transformer_drawing() -> Run {
+    let model = transformer(GENERATED as usize);
+    repeat(move || {
+        let mut decoder = model.decoder(1);
+        for at in 0..GENERATED as usize {
+            std::hint::black_box(decoder.push(&[symbol(at)]));
+        }
     })
 }
 

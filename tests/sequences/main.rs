@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use quadrivium::prelude::*;
 use quadrivium::worlds::{Grammar, Lexicon, MarkovChain, Rule};
-use quadrivium::{NGram, NGramConfig, Token, seeded};
+use quadrivium::{NGram, NGramConfig, OptimizerConfig, Token, Transformer, TransformerConfig, seeded};
 
 // With files, every model can be one.
 #[cfg(not(feature = "safetensors"))]
@@ -107,10 +107,17 @@ fn n_gram(context: usize) -> NGram {
     NGram::new(NGramConfig { vocabulary: VOCABULARY, context, max_len: MAX_LEN }).unwrap()
 }
 
+fn transformer() -> Transformer {
+    let optimizer = OptimizerConfig { lr: 1e-2, ..TransformerConfig::default().optimizer };
+    let sizes = TransformerConfig { vocabulary: VOCABULARY, len: MAX_LEN, optimizer, ..Default::default() };
+    Transformer::new(TransformerConfig { width: 16, heads: 2, blocks: 2, ..sizes }, &mut seeded(3)).unwrap()
+}
+
 models! {
     unigram: || Box::new(n_gram(0));
     trigram: || Box::new(n_gram(2));
     long_gram: || Box::new(n_gram(9));
+    transformer: || Box::new(super::transformer());
 }
 
 worlds! {

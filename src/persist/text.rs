@@ -62,7 +62,8 @@ pub fn load_text(path: impl AsRef<Path>) -> Result<(Box<dyn Persist<Token>>, Opt
 /// # Errors
 /// As [`Persist::from_bytes`].
 pub fn text_from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist<Token>>> {
-    let kinds: [(&'static str, Reader<Token>); 2] = [reader::<Token, NGram>(), reader::<Token, Transformer>()];
+    let kinds: [(&'static str, Reader<Token>); 2] =
+        [reader::<Token, NGram>(), reader::<Token, Transformer>()];
     reader_of(bytes, &kinds)?(bytes)
 }
 

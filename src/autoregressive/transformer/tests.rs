@@ -134,7 +134,13 @@ fn transformer_learns_a_chain_of_order_two() {
                 let before = |k: usize| if i < k { 0 } else { row[i - k].0 as usize };
                 let p = next(before(2), before(1));
                 let u: f64 = rand::Rng::random(&mut rng);
-                let symbol = if u < p[0] { 0 } else if u < p[0] + p[1] { 1 } else { 2 };
+                let symbol = if u < p[0] {
+                    0
+                } else if u < p[0] + p[1] {
+                    1
+                } else {
+                    2
+                };
                 truth -= p[symbol].ln();
                 row[i] = Token(symbol as u32);
             }

@@ -22,8 +22,9 @@ use crate::files::{distinct, in_a_folder, writable};
 use crate::info::components;
 use crate::input::{Data, Prepared, Treatment, prepare};
 use crate::interrupt::{self, Signal};
-use crate::recipe::{Settings, differences, kind, with_settings};
+use crate::recipe::{Model, Settings, differences, model, with_settings};
 use crate::seed::Purpose;
+use crate::text;
 use crate::values::{positive, share_or_none};
 
 /// Fit a model to rows, and save it.
@@ -37,26 +38,29 @@ use crate::values::{positive, share_or_none};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    data: Data,
-    /// Kind of model.
-    #[arg(short, long, value_name = "KIND", value_parser = kind())]
-    model: Kind,
+    pub data: Data,
+    /// Kind of model. `transformer` and `n_gram` are language models: the data are then a text.
+    #[arg(short, long, value_name = "KIND", value_parser = model())]
+    model: Model,
+    /// Tokens of a text: `characters`, `bytes`, or `pairs:N` for N byte pairs. Default: characters.
+    #[arg(long, value_name = "KIND", value_parser = text::Tokens::parse)]
+    pub tokens: Option<text::Tokens>,
     /// File for the model, in safetensors format.
     #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    pub output: PathBuf,
     /// Maximum number of training steps. Default: by the kind of model and the number of rows.
     #[arg(long, value_name = "N", value_parser = positive)]
-    steps: Option<usize>,
+    pub steps: Option<usize>,
     /// Rows per step. Default: by the kind of model and the number of rows.
     #[arg(long, value_name = "N", value_parser = positive)]
-    batch: Option<usize>,
+    pub batch: Option<usize>,
     /// Seed: the same seed gives the same model, bit for bit.
     #[arg(long, default_value_t = 0)]
-    seed: u64,
+    pub seed: u64,
     /// Share of the rows held out to validate the model; 0 trains on all rows, for all steps. Default: by the kind of
     /// model and the number of rows.
     #[arg(long, value_name = "SHARE", value_parser = share_or_none)]
-    validation: Option<f64>,
+    pub validation: Option<f64>,
     /// Stop after this many validations without a new best, and keep the best model. Default: 15 if rows are held
     /// out.
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -73,20 +77,43 @@ pub struct Args {
     checkpoint_every: usize,
     /// Log file, to which a line of JSON is appended for every tenth step.
     #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
+    pub log: Option<PathBuf>,
     #[command(flatten)]
     condition: condition::Asked,
     #[command(flatten)]
     treatment: Treatment,
     #[command(flatten)]
-    settings: Settings,
+    pub settings: Settings,
 }
 
 impl Args {
+    /// Refuses flags that would do nothing for a language model.
+    pub fn takes_a_text(&self, kind: text::Kind) -> Outcome<()> {
+        let (rows, counts) =
+            ("a language model learns from a text, not from rows", "counts are not trained in steps");
+        let counted = kind == text::Kind::NGram;
+        let refused = [
+            ("--patience", self.patience.is_some(), "the end of the text is held out, and not watched"),
+            (
+                "--validate-every",
+                self.validate_every.is_some(),
+                "the end of the text is held out, and not watched",
+            ),
+            ("--condition", !self.condition.condition.is_empty(), rows),
+            ("--dequantize", self.treatment.spreads(), rows),
+            ("--drop-constant", self.treatment.drops(), rows),
+            ("--steps", self.steps.is_some() && counted, counts),
+            ("--batch", self.batch.is_some() && counted, counts),
+            ("--checkpoint", self.checkpoint.is_some() && counted, counts),
+        ];
+        refuse(refused)?;
+        self.data.takes_a_text()
+    }
+
     /// Refuses flags that would do nothing.
-    fn model_takes_flags(&self) -> Outcome<()> {
-        let in_one_go = self.model.in_one_go();
-        let kernels = self.model == Kind::KernelDensity;
+    fn model_takes_flags(&self, model: Kind) -> Outcome<()> {
+        let in_one_go = model.in_one_go();
+        let kernels = model == Kind::KernelDensity;
         let whole = "this model is fitted to all rows at once";
         let by_no_steps = "a kernel density is not trained in steps";
         let refused = [
@@ -95,11 +122,14 @@ impl Args {
             ("--checkpoint", self.checkpoint.is_some() && in_one_go, whole),
             ("--patience", self.patience.is_some() && kernels, by_no_steps),
             ("--validate-every", self.validate_every.is_some() && kernels, by_no_steps),
+            ("--tokens", self.tokens.is_some(), "this model is fitted to rows of numbers"),
         ];
-        match refused.into_iter().find(|(_, given, _)| *given) {
-            Some((flag, _, why)) => Err(Failure::Usage(format!("{flag}: {why}"))),
-            None => Ok(()),
-        }
+        refuse(refused)
+    }
+
+    /// The file from which an interrupted training resumes.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.checkpoint.clone().map(|path| Checkpoint { path, every: self.checkpoint_every })
     }
 
     /// The training options of a recipe, with those of the command line.
@@ -122,12 +152,12 @@ impl Args {
             validation,
             validate_every: self.validate_every.unwrap_or(every),
             patience: self.patience.or(recipe.patience).filter(|_| validation > 0.0),
-            checkpoint: self.checkpoint.clone().map(|path| Checkpoint { path, every: self.checkpoint_every }),
+            checkpoint: self.checkpoint(),
         })
     }
 
     /// The files to be written, and their contents.
-    fn files(&self) -> Vec<(&'static str, &Path)> {
+    pub fn files(&self) -> Vec<(&'static str, &Path)> {
         let mut files = vec![("the model", self.output.as_path())];
         files.extend(self.checkpoint.as_deref().map(|path| ("the checkpoint", path)));
         files.extend(self.log.as_deref().map(|path| ("the log", path)));
@@ -135,9 +165,25 @@ impl Args {
     }
 }
 
+/// Refuses the first of these flags that is given, with the reason.
+fn refuse<const N: usize>(flags: [(&str, bool, &str); N]) -> Outcome<()> {
+    match flags.into_iter().find(|(_, given, _)| *given) {
+        Some((flag, _, why)) => Err(Failure::Usage(format!("{flag}: {why}"))),
+        None => Ok(()),
+    }
+}
+
 pub fn run(args: &Args) -> Outcome<()> {
+    match args.model {
+        Model::Text(kind) => text::fit(args, kind),
+        Model::Rows(kind) => fit(args, kind),
+    }
+}
+
+/// Fits a model of rows of numbers.
+fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let mut interrupt = interrupt::watch("nothing is saved")?;
-    args.model_takes_flags()?;
+    args.model_takes_flags(kind)?;
     let fields = args.settings.read()?;
     let files = args.files();
     files.iter().try_for_each(|(what, path)| takes(what, path))?;
@@ -152,7 +198,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         prepare(&args.data, &args.condition, &args.treatment, args.seed)?;
     let name = args.data.name();
     let (rows, dim) = (data.rows(), data.dim());
-    let recipe = Recipe::of(args.model, rows, dim).with_condition(condition_kind(&columns))?;
+    let recipe = Recipe::of(kind, rows, dim).with_condition(condition_kind(&columns))?;
     let config = with_settings(recipe.config, &fields)?;
     let options = args.options(recipe.options)?;
     let choice = choice(&config, &options, rows, dim);
@@ -175,7 +221,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         ControlFlow::Continue(())
     };
     // A kernel density's bandwidth is found without asking an observer.
-    if args.model != Kind::KernelDensity {
+    if kind != Kind::KernelDensity {
         interrupt.training(match args.checkpoint {
             Some(_) => "what it learned since the last checkpoint",
             None => "what it learned",
@@ -210,7 +256,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     // The model is saved, so a likelihood that fails is no reason to end with an error.
     let measured = measured(model.as_ref(), &data, &options, log_scale, before)
         .unwrap_or_else(|failure| format!("likelihood not measured: {failure}"));
-    if args.model == Kind::GaussianMixture {
+    if kind == Kind::GaussianMixture {
         let mixture = GaussianMixture::from_bytes(&model.to_bytes()?)?;
         say(format_args!("{}", components(&mixture)));
         mixture.degenerate().iter().for_each(|found| say(format_args!("note: {found}")));
@@ -221,7 +267,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         counted(rows, "row"),
         counted(dim, "column"),
         names.join(", "),
-        course(args, &report, interrupt.signal()),
+        course(kind, &report, interrupt.signal()),
     ));
     say(format_args!("saved to {}", args.output.display()));
     match interrupt.signal() {
@@ -245,13 +291,13 @@ fn save(model: &dyn Persist, columns: &[Column], path: &Path) -> Outcome<()> {
     }))
 }
 
-fn open_log(path: &Path) -> Outcome<JsonLines<File>> {
+pub fn open_log(path: &Path) -> Outcome<JsonLines<File>> {
     let file = File::options().create(true).append(true).open(path);
     let file = file.map_err(|error| of_writing(path.display(), error))?;
     Ok(JsonLines::new(file, 10))
 }
 
-fn takes(what: &str, path: &Path) -> Outcome<()> {
+pub fn takes(what: &str, path: &Path) -> Outcome<()> {
     if path == Path::new("-") {
         return Err(Failure::Usage(format!("{what} goes to a file, not to standard output")));
     }
@@ -278,7 +324,7 @@ fn choice(config: &ModelConfig, options: &TrainOptions, rows: usize, dim: usize)
 }
 
 /// How the training went.
-fn course(args: &Args, report: &TrainReport, signal: Option<Signal>) -> String {
+fn course(kind: Kind, report: &TrainReport, signal: Option<Signal>) -> String {
     let steps = report.loss.len();
     let best = report.validation.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
     let stop = match (report.stop, best) {
@@ -287,7 +333,7 @@ fn course(args: &Args, report: &TrainReport, signal: Option<Signal>) -> String {
         (Stop::Patience, None) => " until patience ran out".into(),
         (Stop::Patience, Some((at, _))) => format!(" until patience ran out, keeping the model of step {at}"),
     };
-    if args.model.in_one_go() { String::new() } else { format!("{}{stop}, ", counted(steps, "step")) }
+    if kind.in_one_go() { String::new() } else { format!("{}{stop}, ", counted(steps, "step")) }
 }
 
 /// The most rows on which a fitted model is measured, because likelihoods by an ODE are slow.

@@ -93,6 +93,22 @@ impl Data {
         self.data == Path::new("-")
     }
 
+    /// Refuses the flags of tables.
+    pub fn takes_a_text(&self) -> Outcome<()> {
+        let given = [
+            ("--columns", !self.columns.is_empty()),
+            ("--header", !matches!(self.header, HeaderLine::Auto)),
+            ("--separator", self.separator.is_some()),
+            ("--decimal", self.decimal.is_some()),
+            ("--comment", self.comment.is_some()),
+            ("--rows", self.rows.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(Failure::Usage(format!("{flag}: a text has no rows and columns"))),
+            None => Ok(()),
+        }
+    }
+
     /// The most rows to read.
     pub fn most(&self) -> usize {
         self.rows.map_or(usize::MAX, |rows| rows.try_into().unwrap_or(usize::MAX))
@@ -186,6 +202,16 @@ pub struct Treatment {
 }
 
 impl Treatment {
+    /// Whether rounded columns are spread.
+    pub fn spreads(&self) -> bool {
+        self.dequantize
+    }
+
+    /// Whether constant columns are left out.
+    pub fn drops(&self) -> bool {
+        self.drop_constant
+    }
+
     /// The same, with rounded columns spread.
     pub fn spreading(&self) -> Self {
         Treatment { dequantize: true, by_default: !self.dequantize, ..*self }

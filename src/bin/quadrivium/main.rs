@@ -15,6 +15,7 @@ mod recipe;
 mod sample;
 mod score;
 mod seed;
+mod text;
 mod values;
 
 use std::env;

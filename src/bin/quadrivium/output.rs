@@ -53,6 +53,16 @@ impl Output {
         (!self.is_stdout()).then_some(self.output.as_path())
     }
 
+    /// Where the result goes; "-" is standard output.
+    pub fn target(&self) -> &Path {
+        &self.output
+    }
+
+    /// Whether a format was asked for.
+    pub fn has_format(&self) -> bool {
+        self.format.is_some()
+    }
+
     /// Opens the output for rows of these columns; `rows` is their number, if it is known in advance. A file takes
     /// its name only when everything is written.
     pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {

@@ -2,17 +2,38 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use quadrivium::Sampler;
 use quadrivium::recipe::{Kind, ModelConfig};
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, Outcome};
+use crate::text;
 
 /// Reads the name of a kind of model.
 pub fn kind() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(Kind::ALL.iter().map(|kind| PossibleValue::new(kind.name()).help(kind.about())))
         .try_map(|name| name.parse())
+}
+
+/// What can be fitted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Model {
+    /// A model of rows of numbers.
+    Rows(Kind),
+    /// A language model.
+    Text(text::Kind),
+}
+
+/// Reads the name of a kind of model, of rows or of texts.
+pub fn model() -> impl TypedValueParser<Value = Model> {
+    let rows = Kind::ALL.iter().map(|kind| PossibleValue::new(kind.name()).help(kind.about()));
+    let texts = text::Kind::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(rows.chain(texts)).try_map(|name| match text::Kind::from_str(&name, false) {
+        Ok(kind) => Ok(Model::Text(kind)),
+        Err(_) => name.parse().map(Model::Rows),
+    })
 }
 
 /// The settings of a model's config that differ from those of its recipe.
@@ -55,7 +76,7 @@ impl Settings {
 }
 
 /// Sets `value` at a path of names separated by dots.
-fn replace(config: &mut Value, field: &str, value: Value) -> Outcome<()> {
+pub fn replace(config: &mut Value, field: &str, value: Value) -> Outcome<()> {
     let mut place = config;
     for name in field.split('.') {
         let names = place.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>().join(", "));

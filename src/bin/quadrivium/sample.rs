@@ -13,6 +13,7 @@ use crate::input::block_rows;
 use crate::interrupt;
 use crate::output::{Number, Output};
 use crate::seed::Purpose;
+use crate::text;
 use crate::values::temperature;
 
 /// Draw rows from a model.
@@ -25,16 +26,16 @@ use crate::values::temperature;
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
-    model: PathBuf,
-    /// Number of rows.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1000)]
-    count: u64,
+    pub model: PathBuf,
+    /// Number of rows, or of texts. Default: 1000 rows, or one text.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub count: Option<u64>,
     /// Seed: the same seed gives the same rows, bit for bit.
     #[arg(long, default_value_t = 0)]
-    seed: u64,
+    pub seed: u64,
     /// Scale of the randomness: smaller values give less varied samples.
     #[arg(long, value_parser = temperature, allow_negative_numbers = true, default_value_t = 1.0)]
-    temperature: f64,
+    pub temperature: f64,
     /// Draw rows under this condition, a value for each of its columns: --given label=3, --given angle=0.5,speed=2.
     #[arg(long, value_name = "COLUMN=VALUE,…", value_delimiter = ',')]
     given: Vec<String>,
@@ -42,7 +43,32 @@ pub struct Args {
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
-    output: Output,
+    pub output: Output,
+    #[command(flatten)]
+    pub text: text::Asked,
+}
+
+impl Args {
+    fn rows(&self) -> u64 {
+        self.count.unwrap_or(1000)
+    }
+
+    /// Refuses flags that would do nothing for a language model.
+    pub fn takes_a_text(&self) -> Outcome<()> {
+        let flags = [
+            ("--given", !self.given.is_empty()),
+            ("--raw", self.raw),
+            ("--format", self.output.has_format()),
+        ];
+        refuse(flags, "the model draws texts, not rows")
+    }
+}
+
+fn refuse<const N: usize>(flags: [(&str, bool); N], why: &str) -> Outcome<()> {
+    match flags.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Failure::Usage(format!("{flag}: {why}"))),
+        None => Ok(()),
+    }
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
@@ -50,6 +76,10 @@ pub fn run(args: &Args) -> Outcome<()> {
         &[("the model", Some(&args.model))],
         &args.output.path().map_or(vec![], |path| vec![("the rows", path)]),
     )?;
+    if let Some(loaded) = text::load(&args.model)? {
+        return text::sample(args, &loaded);
+    }
+    refuse(args.text.given(), "the model draws rows, not texts")?;
     let (model, columns) = load(&args.model)?;
     let given = match args.given.is_empty() {
         true => None,
@@ -88,7 +118,7 @@ impl Draws<'_> {
         let args = self.args;
         let interrupt = interrupt::watch("the output is incomplete")?;
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
-        let mut rows = args.output.create(&names, Some(args.count))?;
+        let mut rows = args.output.create(&names, Some(args.rows()))?;
         let mut failure = None;
         let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
             let x = self.rows(x, condition).mapv(&number);
@@ -110,7 +140,7 @@ impl Draws<'_> {
     /// Draws rows in blocks, each with its condition or, if it is the same for all, with one: (n or 1, columns of the
     /// condition).
     fn each(&self, sink: &mut Sink<'_>) -> Result<()> {
-        let (model, count, all) = (self.model, self.args.count, &self.columns.all);
+        let (model, count, all) = (self.model, self.args.rows(), &self.columns.all);
         let options = SampleOptions { temperature: self.args.temperature };
         let rng = &mut Purpose::Drawing.stream(self.args.seed);
         if self.columns.condition().next().is_none() {

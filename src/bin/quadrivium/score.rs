@@ -16,6 +16,7 @@ use crate::input::{Data, block_rows, tell_rounded};
 use crate::interrupt;
 use crate::output::Output;
 use crate::seed::Purpose;
+use crate::text;
 
 /// Score rows with a model: the log-likelihood of each, in nats, as a density in the units of the data.
 ///
@@ -30,7 +31,7 @@ pub struct Args {
     /// The model's file.
     model: PathBuf,
     #[command(flatten)]
-    data: Data,
+    pub data: Data,
     /// Columns of the condition, by names or by numbers starting at 1, if they have other names than in training.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     condition: Vec<String>,
@@ -42,13 +43,28 @@ pub struct Args {
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
-    output: Output,
+    pub output: Output,
+}
+
+impl Args {
+    /// Refuses flags that would do nothing for a language model.
+    pub fn takes_a_text(&self) -> Outcome<()> {
+        for (flag, given) in [("--condition", !self.condition.is_empty()), ("--raw", self.raw)] {
+            if given {
+                return Err(Failure::Usage(format!("{flag}: the model scores a text, not rows")));
+            }
+        }
+        self.data.takes_a_text()
+    }
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
     let interrupt = interrupt::watch("the output is incomplete")?;
     let read = [("the model", Some(args.model.as_path())), ("the rows", args.data.path())];
     distinct(&read, &args.output.path().map_or(vec![], |path| vec![("the scores", path)]))?;
+    if let Some(loaded) = text::load(&args.model)? {
+        return text::score(args, &loaded);
+    }
     let (model, columns) = load(&args.model)?;
     let kind = model.card().likelihood;
     if kind == LikelihoodKind::Unavailable {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::condition::{listed, of_condition};
 use crate::failure::{Failure, Outcome, counted, of_file, of_writing, printable};
+use crate::text;
 
 /// Describe a model file.
 #[derive(clap::Args)]
@@ -21,6 +22,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome<()> {
     if args.model == Path::new("-") {
         return Err(Failure::Usage("a model is read from a file, not from standard input".into()));
+    }
+    if let Some(loaded) = text::load(&args.model)? {
+        return text::info(&args.model, args.json, &loaded);
     }
     let loaded = persist::load_described(&args.model);
     let (model, columns, stored) = loaded.map_err(|error| of_file(args.model.display(), error))?;
@@ -81,10 +85,15 @@ pub fn run(args: &Args) -> Outcome<()> {
             ),
             ("config", stored.config),
         ];
-        let told = lines.iter().filter(|(_, text)| !text.is_empty());
-        told.map(|(what, text)| format!("{what:<12}{}\n", printable(text))).collect()
+        page(&lines)
     };
     io::stdout().write_all(text.as_bytes()).map_err(|error| of_writing("standard output", error))
+}
+
+/// Lines of what is told and its text, but for those without a text.
+pub fn page(lines: &[(&str, String)]) -> String {
+    let told = lines.iter().filter(|(_, text)| !text.is_empty());
+    told.map(|(what, text)| format!("{what:<12}{}\n", printable(text))).collect()
 }
 
 /// A mixture's number of components, kind of covariances, and weights, the largest first.

@@ -1,10 +1,11 @@
 use std::time::Instant;
 
+use quadrivium::numeric::rng::Rng;
 use quadrivium::observe::{All, Bar};
 use quadrivium::persist::{Persist, save_text};
 use quadrivium::prelude::*;
 use quadrivium::text::{Tokenizer, windows};
-use quadrivium::{NGram, NGramConfig, Stop, Token, Transformer, TransformerConfig};
+use quadrivium::{NGram, NGramConfig, Stop, Token, TrainReport, Transformer, TransformerConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -40,44 +41,40 @@ pub fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let tokens = tokenizer.encode(learned).map_err(|error| of_file(&name, error))?;
     let vocabulary = tokenizer.vocabulary();
     let mut rng = Purpose::Training.stream(args.seed);
-    let (mut model, data, options): (Box<dyn Persist<Token>>, _, _) = match kind {
+    let mut log = args.log.as_deref().map(open_log).transpose()?;
+    let start = Instant::now();
+    let mut learn =
+        |model: &mut dyn Persist<Token>, data: &Dataset<Token>, options: &TrainOptions, rng: &mut Rng| {
+            let mut bar = Bar::new(&model.card().name);
+            interrupt.training("what it learned");
+            let mut observers = All(vec![&mut bar, &mut interrupt]);
+            if let Some(log) = &mut log {
+                observers.0.push(log);
+            }
+            let trained = model.train(data, options, rng, &mut observers);
+            interrupt.saving();
+            trained.map_err(|error| of_file(&name, error))
+        };
+    let (model, report): (Box<dyn Persist<Token>>, TrainReport) = match kind {
         Kind::NGram => {
-            let config = NGramConfig { vocabulary, ..NGramConfig::default() };
-            let config: NGramConfig = with_settings(config, &fields)?;
-            let model = NGram::new(NGramConfig { max_len: tokens.len().max(config.max_len), ..config })?;
+            let config: NGramConfig =
+                with_settings(NGramConfig { vocabulary, ..NGramConfig::default() }, &fields)?;
+            // The text is one row, which has no borders within.
+            let mut model = NGram::new(NGramConfig { max_len: tokens.len(), ..config.clone() })?;
             let data = windows(&tokens, tokens.len(), tokens.len())?;
-            (Box::new(model.with_max_len(config.max_len)?), data, TrainOptions::default())
+            let report = learn(&mut model, &data, &TrainOptions::default(), &mut rng)?;
+            (Box::new(model.with_max_len(config.max_len)?), report)
         }
         Kind::Transformer => {
             let config = with_settings(recipe(vocabulary, tokens.len()), &fields)?;
             let data = windows(&tokens, config.len, (config.len / 8).max(1))?;
             let options = options(args, tokens.len(), config.len);
-            say(format_args!(
-                "transformer for {} of {} kinds: width {}, {} of {}; {} of {} windows of {} tokens",
-                counted(tokens.len(), "token"),
-                vocabulary,
-                config.width,
-                counted(config.blocks, "block"),
-                counted(config.heads, "head"),
-                counted(options.steps, "step"),
-                options.batch,
-                config.len
-            ));
-            (Box::new(Transformer::new(config, &mut rng)?), data, options)
+            say(format_args!("{}", choice(&config, &options, tokens.len())));
+            let mut model = Transformer::new(config, &mut rng)?;
+            let report = learn(&mut model, &data, &options, &mut rng)?;
+            (Box::new(model), report)
         }
     };
-    let mut log = args.log.as_deref().map(open_log).transpose()?;
-    let mut bar = Bar::new(&model.card().name);
-    interrupt.training("what it learned");
-    let mut observers = All(vec![&mut bar, &mut interrupt]);
-    if let Some(log) = &mut log {
-        observers.0.push(log);
-    }
-    let start = Instant::now();
-    let trained = model.train(&data, &options, &mut rng, &mut observers);
-    drop(bar);
-    interrupt.saving();
-    let report = trained.map_err(|error| of_file(&name, error))?;
     save_text(model.as_ref(), &tokenizer, &args.output)
         .map_err(|error| of_file(args.output.display(), error))?;
     if let (Some(log), Some(path)) = (log, &args.log) {
@@ -98,6 +95,19 @@ pub fn fit(args: &Args, kind: Kind) -> Outcome<()> {
         Some(signal) if report.stop == Stop::Interrupted => Err(Failure::Interrupted(signal)),
         _ => Ok(()),
     }
+}
+
+/// What the recipe chose.
+fn choice(config: &TransformerConfig, options: &TrainOptions, tokens: usize) -> String {
+    let &TransformerConfig { vocabulary, len, width, heads, blocks, .. } = config;
+    format!(
+        "transformer for {} of {vocabulary} kinds: width {width}, {} of {}; {} of {} of {len} tokens",
+        counted(tokens, "token"),
+        counted(blocks, "block"),
+        counted(heads, "head"),
+        counted(options.steps, "step"),
+        counted(options.batch, "window"),
+    )
 }
 
 /// A text and its end, of about this share, cut where a character of UTF-8 begins.

@@ -1,6 +1,7 @@
 //! Language models of texts: the commands of the program for models of tokens.
 
 mod fit;
+mod info;
 mod sample;
 mod score;
 
@@ -17,6 +18,7 @@ use crate::failure::{Failure, Outcome, of_file};
 use crate::input::Data;
 
 pub use self::fit::fit;
+pub use self::info::info;
 pub use self::sample::{Asked, sample};
 pub use self::score::score;
 

@@ -5,6 +5,7 @@ mod conditions;
 mod endings;
 mod files;
 mod refusals;
+mod texts;
 
 use std::fs;
 use std::io::Write;

@@ -92,6 +92,8 @@ const BLOCKS: &[Block] = &[
     Block { name: "guidance", file: RESULTS, source: Prints("cargo run --release --example guidance") },
     Block { name: "few steps", file: RESULTS, source: Prints("cargo run --release --example few_steps") },
     Block { name: "hybrids", file: RESULTS, source: Prints("cargo run --release --example hybrids") },
+    Block { name: "sequences", file: RESULTS, source: Prints("cargo run --release --example sequences") },
+    Block { name: "text", file: RESULTS, source: Prints("cargo run --release --example text") },
     Block {
         name: "speed",
         file: RESULTS,

@@ -93,6 +93,7 @@
 //! | [`model`] | the contract: [`Distribution`] and [`Generative`], their inputs and results; conditions |
 //! | [`map`] | paradigms, objectives and sampling procedures as data; [`Card`] |
 //! | [`autoregressive`] | the chain rule with one masked network |
+//! | [`autoregressive::transformer`] | the chain rule over the tokens of a text: a causal transformer |
 //! | [`latent`] | the variational autoencoder |
 //! | [`adversarial`] | GANs: minimax, non-saturating with R1, Wasserstein with gradient penalty |
 //! | [`diffusion`] | DDPM, DDIM, diffusion as an SDE and its probability-flow ODE; guidance |
@@ -101,11 +102,12 @@
 //! | [`diffusion::ladder`] | score models: sliced and denoising score matching, annealed Langevin dynamics |
 //! | [`energy`] | energy-based models, trained by chains or denoising |
 //! | [`flow`] | normalizing flows: couplings and masked autoregressive, affine and spline |
-//! | [`baseline`] | what a network has to beat: Gaussian mixture, kernel density |
+//! | [`baseline`] | what a network has to beat: Gaussian mixture, kernel density, n-grams |
 //! | [`hybrid`] | compositions: a prior of any paradigm in the latents of a VAE, a PCA or a flow |
 //! | [`nn`] | networks: a shape, a flat parameter slice, four functions; networks of your own |
 //! | [`engine`] | data and training: datasets, units, losses, the sharded loop, Adam, checkpoints |
 //! | [`worlds`] | distributions whose density is known |
+//! | [`text`] | texts as tokens, and their score under a language model |
 //! | [`tables`] | reading and writing tables of your own data |
 //! | [`metrics`] | mode coverage, distances and their floors, the gap to the entropy |
 //! | [`numeric`] | number types, random streams, kernels, solvers |

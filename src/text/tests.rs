@@ -3,7 +3,7 @@ use rand::Rng as _;
 use super::*;
 use crate::error::TextError;
 use crate::numeric::rng::seeded;
-use crate::{Distribution as _, Error, NGram, NGramConfig, Truncation};
+use crate::{Distribution as _, NGram, NGramConfig, Truncation};
 
 const PROSE: &str = "The rain in Spain stays mainly in the plain,\nand in Maine the rain remains the same.\n";
 

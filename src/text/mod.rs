@@ -38,15 +38,15 @@ use ndarray::{Array2, ArrayView2};
 use rand::RngCore;
 
 pub use self::tokenizer::Tokenizer;
-use crate::error::{Result, TextError, check};
-use crate::model::{Condition, Dataset, Generative, LikelihoodOptions, SampleOptions, Token};
+use crate::error::{Error, Result, TextError, check};
+use crate::model::{Condition, Dataset, Generative, LikelihoodOptions, LogLikelihood, SampleOptions, Token};
 
 /// The windows of a text as rows to learn from: `len` tokens each, the next one `hop` tokens farther, the last one at
 /// the text's end. A shorter text is one shorter row. No row has an [`END`](Token::END): a window is a part of a text
 /// that goes on.
 ///
 /// # Errors
-/// [`TextError::Empty`] for no tokens; [`Error::Config`](crate::Error::Config) for a `len` or a `hop` of 0.
+/// [`TextError::Empty`] for no tokens; [`Error::Config`] for a `len` or a `hop` of 0.
 ///
 /// ```
 /// use quadrivium::{Token, text};
@@ -78,15 +78,15 @@ fn start(at: usize, len: usize) -> usize {
 ///
 /// # Errors
 /// [`TextError::Empty`] for no tokens, and those of [`log_likelihood`](crate::Distribution::log_likelihood), whose rows
-/// are the windows of the text. [`Error::NoLikelihood`](crate::Error::NoLikelihood) for a model without one.
+/// are the windows of the text. [`Error::NoLikelihood`] for a model without one.
 pub fn score(model: &dyn Generative<Token>, tokens: &[Token]) -> Result<f64> {
     if tokens.is_empty() {
         return Err(TextError::Empty.into());
     }
     let (len, options) = (model.dim(), LikelihoodOptions::default());
-    let total = |score: crate::LogLikelihood| {
+    let total = |score: LogLikelihood| {
         let nats = score.nats().map(|nats| nats.sum());
-        nats.ok_or_else(|| crate::Error::NoLikelihood { model: model.card().name.into_owned() })
+        nats.ok_or_else(|| Error::NoLikelihood { model: model.card().name.into_owned() })
     };
     let first = &tokens[..len.min(tokens.len())];
     let mut nats = total(model.log_likelihood(row(first), &options)?)?;

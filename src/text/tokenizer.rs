@@ -67,7 +67,7 @@ impl From<Tokenizer> for Description {
 
 #[cfg(feature = "safetensors")]
 impl TryFrom<Description> for Tokenizer {
-    type Error = crate::Error;
+    type Error = crate::error::Error;
 
     fn try_from(description: Description) -> Result<Self> {
         match description {

@@ -77,7 +77,7 @@ macro_rules! models {
             promises!(of_distributions, SUBJECT.trained();
                 rows_of_any_number_of_columns_sum_to_one, draws_have_the_probabilities_that_are_scored,
                 rows_do_not_depend_on_others_blocks_or_threads, evaluations_are_at_most_those_of_the_card,
-                wrong_rows_and_options_are_refused, lower_temperature_draws_more_probable_rows,
+                wrong_rows_and_options_are_refused, lower_temperature_draws_more_probable_tokens,
             );
             promises!(of_models, &SUBJECT;
                 continuations_have_the_conditional_probabilities, prompts_of_rows_are_their_own,
@@ -97,7 +97,7 @@ macro_rules! worlds {
             promises!(of_distributions, &$make;
                 rows_of_any_number_of_columns_sum_to_one, draws_have_the_probabilities_that_are_scored,
                 rows_do_not_depend_on_others_blocks_or_threads, evaluations_are_at_most_those_of_the_card,
-                wrong_rows_and_options_are_refused, lower_temperature_draws_more_probable_rows,
+                wrong_rows_and_options_are_refused, lower_temperature_draws_more_probable_tokens,
             );
         }
     )* };

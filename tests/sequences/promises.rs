@@ -132,13 +132,14 @@ pub mod of_distributions {
         assert!(matches!(many, Err(Error::Config { field: "n", .. })));
     }
 
-    pub fn lower_temperature_draws_more_probable_rows(p: &dyn Distribution<Token>) {
+    /// Of first tokens: a row of probable tokens may be a long one, and then it is less probable than a short one.
+    pub fn lower_temperature_draws_more_probable_tokens(p: &dyn Distribution<Token>) {
         let mean = |temperature| {
             let x = p.sample(2_000, &SampleOptions { temperature }, &mut seeded(1)).unwrap().x;
-            nats(p, &x).iter().sum::<f64>() / 2_000.0
+            nats(p, &x.slice(s![.., ..1]).to_owned()).iter().sum::<f64>() / 2_000.0
         };
         let (cold, warm) = (mean(0.3), mean(1.0));
-        assert!(cold > warm + 0.1, "{cold} at 0.3, {warm} at 1");
+        assert!(cold > warm + 0.03, "{cold} at 0.3, {warm} at 1");
     }
 }
 

@@ -16,7 +16,7 @@ const MAX_LEN: usize = 5;
 
 fn logits(tokens: &[Token]) -> [f64; 3] {
     let count = |symbol| tokens.iter().filter(|token| token.0 == symbol).count() as f64;
-    [0.5 * count(1) - 0.3, 0.2 - count(0), 0.4 * tokens.len() as f64 - 1.1]
+    [0.5 * count(1) - 0.3, 0.3 - count(0), 0.4 * tokens.len() as f64 - 1.1]
 }
 
 impl NextToken for Counts {
@@ -188,7 +188,8 @@ fn rewound_decoder_goes_on_as_if_nothing_had_been_pushed() {
     let expected = push(&mut decoder, 1, 1);
     push(&mut decoder, 0, 0);
     decoder.rewind(2);
-    assert_eq!((decoder.len(), push(&mut decoder, 1, 1)), (3, expected));
+    assert_eq!(push(&mut decoder, 1, 1), expected);
+    assert_eq!(decoder.len(), 3);
     decoder.rewind(0);
     assert_eq!(push(&mut decoder, end, end), first);
 }

@@ -40,7 +40,7 @@ pub struct Grammar {
 }
 
 /// The words of [`Grammar::english`], in the order of their tokens.
-const WORDS: [&str; 16] = [
+pub(super) const WORDS: [&str; 16] = [
     "a", "some", "old", "cat", "dog", "fox", "cats", "dogs", "foxes", "sleeps", "sees", "thinks", "sleep",
     "see", "think", "that",
 ];

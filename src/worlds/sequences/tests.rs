@@ -91,7 +91,7 @@ fn words_are_drawn_by_their_weights() {
     let lexicon = Lexicon::new(table, 2, 4).unwrap();
     assert_eq!(lexicon.len(), 3);
     let x = lexicon.draw(20_000, &mut seeded(0)).unwrap();
-    let mut counts = HashMap::new();
+    let mut counts: HashMap<Vec<Token>, f64> = HashMap::new();
     x.rows().into_iter().for_each(|row| *counts.entry(row.to_vec()).or_insert(0.0) += 1.0 / 20_000.0);
     assert_eq!(counts.len(), 3);
     for (symbols, share) in [(&[0, 1][..], 0.1), (&[0], 0.6), (&[1, 1, 1], 0.3)] {

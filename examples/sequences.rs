@@ -45,6 +45,9 @@ struct Args {
     /// Write all figures to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Draw the cost of a row to this SVG file; needs the feature `plot`.
+    #[arg(long, value_name = "FILE", hide = cfg!(not(feature = "plot")))]
+    plot: Option<PathBuf>,
 }
 
 /// How much a part may spend.
@@ -60,6 +63,10 @@ type Part = fn(Size) -> Outcome<(&'static str, Table, Vec<Value>)>;
 
 fn main() -> Outcome<()> {
     let args = Args::parse();
+    if cfg!(not(feature = "plot")) && args.plot.is_some() {
+        let command = "cargo run --release --features plot --example sequences";
+        return Err(format!("--plot draws a picture: run with `{command}`").into());
+    }
     let size = Size { steps: if args.quick { 60 } else { args.steps }, quick: args.quick, seed: args.seed };
     let parts: [(&str, Part); 5] = [
         ("cost", cost),
@@ -76,10 +83,30 @@ fn main() -> Outcome<()> {
             figures.insert(name.into(), rows.into());
         }
     }
+    #[cfg(feature = "plot")]
+    if let (Some(path), Some(rows)) = (&args.plot, figures.get("cost")) {
+        picture(rows)?.save(path)?;
+    }
     if let Some(path) = args.json {
         fs::write(path, serde_json::to_string_pretty(&figures)?)?;
     }
     Ok(())
+}
+
+/// The time of a row with the cache and without.
+#[cfg(feature = "plot")]
+fn picture(rows: &Value) -> Outcome<quadrivium::report::Picture> {
+    use quadrivium::report::{Curve, growth};
+    let curve = |name: &str, field: &str| {
+        let points = rows
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|row| Some((row["tokens"].as_f64()?, 1e3 * row[field].as_f64()?)));
+        Curve { name: name.into(), points: points.collect() }
+    };
+    let curves = [curve("without a cache", "uncached_s"), curve("with the cache", "cached_s")];
+    Ok(growth("The time of a row of tokens", ("tokens of a row", "milliseconds"), &curves)?)
 }
 
 fn table(header: &[&str]) -> Table {

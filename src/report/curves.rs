@@ -7,12 +7,12 @@ use crate::map::Objective;
 use crate::metrics::Floor;
 use crate::model::{Stop, TrainReport};
 
-/// A line in the chart of [`steps_vs_quality`].
+/// A line in the chart of [`steps_vs_quality`] or [`growth`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// Its name.
     pub name: String,
-    /// Pairs (network evaluations, distance from the truth), all more than 0.
+    /// Pairs (x, y), all more than 0: network evaluations and the distance from the truth.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -28,12 +28,43 @@ pub fn steps_vs_quality(
     curves: &[Curve],
     floor: Option<Floor>,
 ) -> Result<Picture> {
+    let axes = ("network evaluations per row", &*format!("{measure} (lower is better)"));
+    let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
+    let description = format!("Lines of {measure} against {}: {}.", axes.0, names.join(", "));
+    lines(title, axes, description, curves, floor)
+}
+
+/// How something grows: a line with marks for each curve, both axes logarithmic, so that a power is a straight line.
+/// `axes` names what is along x and along y.
+///
+/// ```
+/// use quadrivium::report::{Curve, growth};
+/// let square = Curve { name: "a square".into(), points: vec![(1.0, 1.0), (2.0, 4.0), (4.0, 16.0)] };
+/// let picture = growth("Areas", ("side, m", "area, m²"), &[square])?;
+/// assert!(picture.description().contains("area, m²"));
+/// # Ok::<(), quadrivium::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`steps_vs_quality`].
+pub fn growth(title: &str, axes: (&str, &str), curves: &[Curve]) -> Result<Picture> {
+    let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
+    let description = format!("Lines of {} against {}: {}.", axes.1, axes.0, names.join(", "));
+    lines(title, axes, description, curves, None)
+}
+
+fn lines(
+    title: &str,
+    axes: (&str, &str),
+    description: String,
+    curves: &[Curve],
+    floor: Option<Floor>,
+) -> Result<Picture> {
     let mut draft = Draft::new(title, 480.0);
     let points = || curves.iter().flat_map(|curve| curve.points.iter().copied());
-    let (log, nfe) = (Scale::Logarithmic, points().map(|point| point.0));
-    let x = Axis::around("network evaluations per row", "Curve::points", log, nfe)?;
-    let quality = points().map(|point| point.1).chain(levels(floor));
-    let y = Axis::around(&format!("{measure} (lower is better)"), "Curve::points", log, quality)?;
+    let x = Axis::around(axes.0, "Curve::points", Scale::Logarithmic, points().map(|point| point.0))?;
+    let values = points().map(|point| point.1).chain(levels(floor));
+    let y = Axis::around(axes.1, "Curve::points", Scale::Logarithmic, values)?;
 
     let keys: Vec<_> = (0..curves.len()).map(line_key).collect();
     let mut entries: Vec<Entry<'_>> = Vec::new();
@@ -57,9 +88,7 @@ pub fn steps_vs_quality(
             mark_key(series)(&mut draft.svg, frame.at(point));
         }
     }
-    let names: Vec<&str> = curves.iter().map(|curve| curve.name.as_str()).collect();
-    draft.description =
-        format!("Lines of {measure} against network evaluations per row: {}.", names.join(", "));
+    draft.description = description;
     draft.height = frame.corner.1 + frame.size.1 + BELOW;
     Ok(draft.finish())
 }

@@ -9,6 +9,7 @@
 //! | [`training_curves`] | the losses in a [`TrainReport`](crate::TrainReport) |
 //! | [`tradeoffs`] | quality against latency, a labeled mark for each model |
 //! | [`steps_vs_quality`] | quality against network evaluations, a line for each sampler |
+//! | [`growth`] | how something grows with a size, a line for each way to do it |
 //!
 //! ```
 //! use quadrivium::report::{DensityMap, Window, heat_map, scatter};
@@ -52,7 +53,7 @@ mod tradeoff;
 
 use std::path::Path;
 
-pub use self::curves::{Curve, steps_vs_quality, training_curves};
+pub use self::curves::{Curve, growth, steps_vs_quality, training_curves};
 pub use self::density::{DensityMap, Window, heat_map};
 pub use self::plane::{scatter, snapshots, trajectories};
 pub use self::tradeoff::{Tradeoff, tradeoffs};

@@ -4,13 +4,15 @@ use quadrivium::MapObjective;
 use quadrivium::diffusion::Method;
 use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::energy::{Acceptance, Langevin};
+use quadrivium::model::{Decoder, Sequences};
+use quadrivium::ndarray::Array2;
 use quadrivium::prelude::*;
 use quadrivium::seeded;
 use quadrivium::tables::{Header, TableReader};
 use quadrivium::worlds::Toy;
 use quadrivium::{
     AdversarialLoss, Architecture, EnergyTraining, Head, Pairing, Sampler, Schedule, ScoreTraining, Sde,
-    Transform,
+    Token, Transform, Transformer, TransformerConfig,
 };
 
 /// Allocations of `work` on one thread, the second time: the first may fill what is kept for good.
@@ -74,6 +76,39 @@ fn training_steps_do_not_allocate() {
             })
         });
     }
+}
+
+/// Rows of tokens that end early, so that steps see sequences of other lengths.
+fn words(n: usize) -> Dataset<Token> {
+    let token = |row: usize, place: usize| if place > row % 7 { Token::END } else { Token(row as u32 % 5) };
+    Dataset::new(Array2::from_shape_fn((n, 8), |(row, place)| token(row, place))).unwrap()
+}
+
+fn transformer(len: usize) -> Transformer {
+    let sizes = TransformerConfig { width: 16, heads: 2, blocks: 2, ..TransformerConfig::default() };
+    Transformer::new(TransformerConfig { vocabulary: 5, len, ..sizes }, &mut seeded(0)).unwrap()
+}
+
+#[test]
+fn training_steps_on_tokens_do_not_allocate() {
+    let (data, mut model) = (words(500), transformer(8));
+    assert_steps_are_free("transformer", |steps| {
+        let options = TrainOptions { steps, batch: 150, ..TrainOptions::default() };
+        allocations(|| {
+            model.train(&data, &options, &mut seeded(2), &mut NoObserver).unwrap();
+        })
+    });
+}
+
+#[test]
+fn decoded_tokens_do_not_allocate() {
+    let model = transformer(60);
+    assert_steps_are_free("decoder", |tokens| {
+        allocations(|| {
+            let mut decoder = model.decoder(3);
+            (0..tokens).for_each(|at| assert_eq!(decoder.push(&[Token(at as u32 % 5); 3]).len(), 18));
+        })
+    });
 }
 
 fn map(objective: MapObjective) -> FlowMap {

@@ -11,7 +11,7 @@ use crate::numeric::softmax::softmax_row;
 const QUERIES: usize = 32;
 
 /// Keys are padded to a multiple of the widest vector, so that a score is the same sum in a sequence of any length.
-const KEYS: usize = 16;
+pub(super) const KEYS: usize = 16;
 
 /// The number of keys for which there is room behind `keys` keys.
 pub(super) fn padded(keys: usize) -> usize {

@@ -1,4 +1,4 @@
-use super::attention::padded;
+use super::attention::{KEYS, padded};
 use super::norm::{normalize, normalize_parts, scale};
 use super::{CausalNetwork, EXPANSION, Rotary, half_square};
 use crate::numeric::Real;
@@ -139,7 +139,16 @@ impl CausalNetwork {
                     || softmax_row(place + 1, scores),
                 );
             }
-            weigh((size, room), scores, &values[..(place + 1) * d], y);
+            let values = &values[..(place + 1) * d];
+            // Columns that do not fill vectors are summed in another order by the product, which is then taken.
+            if size.is_multiple_of(KEYS) {
+                weigh((size, room), scores, values, y);
+                continue;
+            }
+            for (h, y) in y.chunks_exact_mut(size).enumerate() {
+                let shares = Strided::rows(&scores[h * room..][..place + 1], place + 1);
+                gemm((1, size, place + 1), shares, &values[h * size..], d, Init::Zero, y);
+            }
         }
     }
 }

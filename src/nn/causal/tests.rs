@@ -88,8 +88,13 @@ fn rotary_products_depend_on_the_distance() {
 
 #[test]
 fn decoding_gives_the_bits_of_whole_sequences() {
-    let (net, p) = network();
-    let p: Vec<f32> = p.iter().map(|&p| p as f32).collect();
+    // Heads of 4, 16, 20 and 32 columns: parts of vectors, whole ones, and both.
+    [8, 32, 40, 64].into_iter().for_each(assert_decoding_gives_the_bits);
+}
+
+fn assert_decoding_gives_the_bits(width: usize) {
+    let net = CausalNetwork::new(5, width, 2, 2);
+    let p: Vec<f32> = normals::<f32>(net.num_params(), &mut seeded(1)).iter().map(|p| 0.3 * p).collect();
     let (len, sequences) = (37, 3);
     let inputs = symbols(len * sequences);
     let mut workspace = CausalWorkspace::default();

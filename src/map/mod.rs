@@ -11,6 +11,7 @@
 //! ```
 
 mod composed;
+pub mod read;
 mod words;
 
 use std::borrow::Cow;
@@ -435,7 +436,7 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     Some(Place { paradigm, divergence, likelihood, latency: latency(sampling), failures })
 }
 
-fn latency(sampling: Sampling) -> LatencyLaw {
+pub(crate) fn latency(sampling: Sampling) -> LatencyLaw {
     match sampling {
         Sampling::OnePass => LatencyLaw::Constant,
         Sampling::Sequential { .. } => LatencyLaw::LinearInDim,

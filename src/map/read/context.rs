@@ -66,7 +66,7 @@ fn ahead(words: &[Word], from: usize) -> usize {
 }
 
 // Both in the form by which words are compared.
-const RELATIVE: [&str; 4] = ["which", "whose", "that", "who"];
+const RELATIVE: [&str; 5] = ["which", "whose", "that", "who", "as"];
 /// Words that begin another thought.
 const STOPS: [&str; 20] = [
     "but", "while", "although", "though", "so", "because", "since", "we", "our", "it", "is", "are", "was", "were", "by",

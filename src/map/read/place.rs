@@ -40,7 +40,9 @@ impl<'a> Said<'a> {
         let (first, last) = (found.words[0], found.words[found.words.len() - 1]);
         let tone = found.words.iter().map(|&word| tones[word]).max().unwrap_or(Tone::Asserted);
         let begins = (first.saturating_sub(1)..=first).any(|word| words[word].before == Break::Sentence);
-        let general = tone == Tone::Asserted && begins && words[last].plural;
+        let is_name = |sign: &Sign| matches!(sign, Sign::Component { aim: None, procedure: None, .. });
+        let named = rules.rule(found.rule).signs.iter().any(is_name);
+        let general = tone == Tone::Asserted && named && begins && words[last].plural;
         let evidence = Evidence {
             span: words[first].span.start..words[last].span.end,
             rule: Arc::clone(rules.rule(found.rule)),
@@ -344,7 +346,9 @@ impl Findings<'_> {
         let mut sum = Sum::default();
         for &(sign, weight) in &self.weights {
             let Sign::Component { paradigm, aim, procedure, codec, guidance } = sign else { continue };
-            if paradigm != of {
+            // "No iterative denoising" or "no codebook" says how, not that there is no diffusion or no encoder.
+            let of_another_kind = procedure.is_some() || aim.is_some_and(|aim| aim != Aim::implied(paradigm));
+            if paradigm != of || weight < 0.0 && of_another_kind {
                 continue;
             }
             sum.weight += weight;

@@ -127,7 +127,7 @@ pub struct RuleError {
 }
 
 /// Rules as data: a table of lines `pattern | evidence | weight`, with the source of a group of lines after `@` above it,
-/// and comments after `#` at the start of a line.
+/// and comments after `//` at the start of a line.
 ///
 /// **Patterns** are words, compared without regard to case, plural, hyphens, line breaks, and -ise or -ize. `denois*` is any word
 /// that begins so, `(a / b c)` one of several, `[a / b]` one of several or nothing, `…` or `...` up to five words of the same sentence,
@@ -325,9 +325,7 @@ impl std::str::FromStr for Rules {
         let mut source: Arc<str> = "".into();
         for (line, text) in (1..).zip(table.lines()) {
             let text = text.trim();
-            // A pattern may begin with a number.
-            let comment = text.starts_with('#') && !text.contains('|');
-            if text.is_empty() || comment {
+            if text.is_empty() || text.starts_with("//") {
                 continue;
             }
             if let Some(named) = text.strip_prefix('@') {
@@ -431,6 +429,9 @@ fn sequences(pattern: &str) -> Result<Vec<Vec<Element>>, &'static str> {
                 let close = if open == '(' { ')' } else { ']' };
                 let (inside, after) = rest[1..].split_once(close).ok_or("a parenthesis is not closed")?;
                 rest = after.trim_start();
+                if inside.contains(['(', '[']) {
+                    return Err("parentheses within parentheses");
+                }
                 let mut choices = inside.split('/').map(plain).collect::<Result<Vec<_>, _>>()?;
                 if open == '[' {
                     choices.push(Vec::new());

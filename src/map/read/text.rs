@@ -61,6 +61,11 @@ pub fn words(text: &str) -> Vec<Word> {
                 break;
             }
             chars.next();
+            let owns = |rest: &str| rest.starts_with(['s', 'S']) && !rest[1..].starts_with(char::is_alphanumeric);
+            if matches!(c, '\'' | '’') && owns(&text[at + c.len_utf8()..]) {
+                chars.next();
+                break;
+            }
             if c.is_alphanumeric() || c == '.' {
                 letters.push(c);
                 last = c;
@@ -132,21 +137,20 @@ fn abbreviated(word: &Word) -> bool {
 ///
 /// `Normalising`, `normalizing` → `normalising`; `distilled`, `distiled` → `distiled`; `losses` → `loss`.
 pub fn canonical(word: &str) -> String {
-    let mut form = String::with_capacity(word.len());
-    for c in word.chars().flat_map(char::to_lowercase) {
+    let lower = word.to_lowercase();
+    let singular = match is_plural(&lower) {
+        true if lower.ends_with("ies") && lower.len() > 4 => format!("{}y", &lower[..lower.len() - 3]),
+        true if ["sses", "shes", "ches", "xes"].iter().any(|end| lower.ends_with(end)) => {
+            lower[..lower.len() - 2].to_string()
+        }
+        true => lower[..lower.len() - 1].to_string(),
+        false => lower,
+    };
+    let mut form = String::with_capacity(singular.len());
+    for c in singular.chars() {
         let c = if c == 'z' { 's' } else { c };
-        // "l" of "ll".
         if !(c == 'l' && form.ends_with('l')) {
             form.push(c);
-        }
-    }
-    if is_plural(&form) {
-        let sibilant = ["sses", "shes", "ches", "xes"].iter().any(|end| form.ends_with(end));
-        if form.ends_with("ies") && form.len() > 4 {
-            form.truncate(form.len() - 3);
-            form.push('y');
-        } else {
-            form.truncate(form.len() - if sibilant { 2 } else { 1 });
         }
     }
     form

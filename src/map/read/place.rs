@@ -143,8 +143,8 @@ impl Sum {
         if has(NonSaturatingR1, 0.5) {
             return Some(NonSaturatingR1);
         }
-        if has(Consistency, 1.0) {
-            return Some(Consistency);
+        if let Some(distilled) = [Consistency, DensityDistillation].into_iter().find(|aim| has(*aim, 0.8)) {
+            return Some(distilled);
         }
         let best = |vague: bool| {
             let of_kind = self.aims.iter().filter(|(aim, weight)| aim.is_vague() == vague && **weight >= 0.3);
@@ -236,7 +236,7 @@ impl Findings<'_> {
         // An encoder and a decoder draw nothing unless something draws latents.
         let drawn = [ar, flow, energy, diffusion].iter().any(|&at| sums[at].is_enough())
             || enough(Outside::MaskedPrediction, &outside);
-        if !drawn && sums[latent].beyond_codec < 0.5 && sums[latent].aim(Aim::ReconstructionCodebook) < 0.8 {
+        if !drawn && sums[latent].beyond_codec < 0.5 && sums[latent].aim(Aim::ReconstructionCodebook) < 0.5 {
             sums[latent].weight = 0.0;
         }
 

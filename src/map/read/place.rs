@@ -41,7 +41,7 @@ impl<'a> Said<'a> {
         let tone = found.words.iter().map(|&word| tones[word]).max().unwrap_or(Tone::Asserted);
         let begins = (first.saturating_sub(1)..=first).any(|word| words[word].before == Break::Sentence);
         let is_name = |sign: &Sign| matches!(sign, Sign::Component { aim: None, procedure: None, .. });
-        let named = rules.rule(found.rule).signs.iter().any(is_name);
+        let named = found.is_consecutive() && rules.rule(found.rule).signs.iter().any(is_name);
         let general = tone == Tone::Asserted && named && begins && words[last].plural;
         let evidence = Evidence {
             span: words[first].span.start..words[last].span.end,
@@ -76,8 +76,7 @@ fn visible(found: Vec<Match>, rules: &Rules) -> Vec<Match> {
     let signs = |found: &Match| &rules.rule(found.rule).signs;
     let hides = |found: &Match| {
         let claims = |sign: &Sign| matches!(sign, Sign::Component { .. } | Sign::Outside(_) | Sign::Nothing);
-        let consecutive = found.words.windows(2).all(|pair| pair[1] == pair[0] + 1);
-        consecutive && signs(found).iter().any(claims)
+        found.is_consecutive() && signs(found).iter().any(claims)
     };
     // Of each word, the longest match that hides others and has it.
     let mut longest: BTreeMap<usize, usize> = BTreeMap::new();
@@ -265,11 +264,13 @@ impl Findings<'_> {
             };
             let single = at == diffusion && !many && (one_step.is_some() || steps == Some((1, 1)));
             let counted = matches!(paradigm, Paradigm::Diffusion | Paradigm::Energy) || aim == Aim::VelocityMse;
-            let procedure = if single { Procedure::OnePass } else { implied };
+            // A flow's density says how it is trained, not whether it is a chain of layers or an ODE.
+            let told = best.filter(|_| paradigm == Paradigm::Flow);
+            let procedure = if single { Procedure::OnePass } else { told.unwrap_or(implied) };
             let stage = match paradigm {
                 Paradigm::Diffusion if distilled || aim == Aim::Consistency => Stage::Distilled,
                 Paradigm::Flow if aim == Aim::DensityDistillation => Stage::Distilled,
-                Paradigm::Adversarial => self.stage_of_game(&sums, [ar, flow, latent, diffusion]),
+                Paradigm::Adversarial => self.stage_of_game(&sums, [ar, flow, latent, diffusion], distilled),
                 _ => Stage::Training,
             };
             let in_one_pass = self.has(Sign::GuidanceInOnePass);
@@ -403,7 +404,7 @@ impl Findings<'_> {
     }
 
     /// Whether a game is the training, tunes what is trained otherwise, or helps a codec.
-    fn stage_of_game(&self, sums: &[Sum], others: [usize; 4]) -> Stage {
+    fn stage_of_game(&self, sums: &[Sum], others: [usize; 4], distilled: bool) -> Stage {
         let [ar, flow, latent, diffusion] = others;
         let another = [ar, flow, diffusion].iter().any(|&at| sums[at].is_enough());
         let is_game = |sign: &Sign| matches!(sign, Sign::Component { paradigm: Paradigm::Adversarial, .. });
@@ -414,7 +415,8 @@ impl Findings<'_> {
             return Stage::FineTuning;
         }
         let codec = sums[latent].is_enough() && sums[latent].beyond_codec < sums[latent].weight;
-        if codec && another { Stage::Auxiliary } else { Stage::Training }
+        // A student that is judged against its teacher is no codec.
+        if codec && another && !distilled { Stage::Auxiliary } else { Stage::Training }
     }
 
     /// That of the weakest component, which draw one after the other.
@@ -511,6 +513,10 @@ fn predicted(paradigm: Paradigm, aim: Aim, procedure: Procedure, stage: Stage, s
     place.paradigm = paradigm;
     if !aim.is_on_the_map() {
         place.divergence = Divergence::OffTheMap;
+    }
+    // By the instantaneous change of variables.
+    if paradigm == Paradigm::Flow && procedure == Procedure::MultiStep {
+        place.likelihood = LikelihoodKind::OdeEstimate;
     }
     // A jump to the data is no velocity, whose divergence could be integrated.
     if paradigm == Paradigm::Diffusion && (stage == Stage::Distilled || procedure == Procedure::OnePass) {

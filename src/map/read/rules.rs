@@ -200,6 +200,13 @@ pub struct Match {
     pub number: Option<(f64, f64)>,
 }
 
+impl Match {
+    /// Whether no other word stands between its words.
+    pub fn is_consecutive(&self) -> bool {
+        self.words.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    }
+}
+
 impl Rules {
     /// The table of the crate.
     pub fn standard() -> &'static Rules {

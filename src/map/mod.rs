@@ -11,10 +11,13 @@
 //! ```
 
 mod composed;
+mod questions;
 pub mod read;
 mod words;
 
 use std::borrow::Cow;
+
+pub use questions::{Question, questions};
 
 /// Which [`LogLikelihood`](crate::LogLikelihood) a model returns, as its [`Card`] predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -13,7 +13,8 @@ pub struct Case {
 }
 
 /// What is compared; the first decides whether a text is placed.
-pub const FIELDS: [&str; 7] = ["components", "objectives", "sampling", "stages", "likelihood", "passes", "outside"];
+pub const FIELDS: [&str; 7] =
+    ["components", "objectives", "sampling", "stages", "likelihood", "passes", "outside"];
 
 /// One field of a text: what is right, and what was read. A field is not judged where the label leaves it open.
 pub struct Judged {
@@ -64,7 +65,8 @@ impl Case {
 
     pub fn judge(&self, reading: &Reading) -> Vec<Judged> {
         // By paradigm, so that the order of components does not matter.
-        let with_stage: Vec<String> = self.listed("components").into_iter().filter(|part| part != "none").collect();
+        let with_stage: Vec<String> =
+            self.listed("components").into_iter().filter(|part| part != "none").collect();
         let paradigms: Vec<String> =
             with_stage.iter().map(|part| part.split(" (").next().unwrap_or_default().to_string()).collect();
         let stages = with_stage.iter().map(|part| match part.split_once(" (") {
@@ -97,9 +99,14 @@ impl Case {
             });
             judge("passes", self.label("passes").to_string(), total);
         }
-        judge("outside", self.label("outside").to_string(), reading.outside.map_or("-".to_string(), |why| why.to_string()));
+        judge(
+            "outside",
+            self.label("outside").to_string(),
+            reading.outside.map_or("-".to_string(), |why| why.to_string()),
+        );
         if self.labels.contains_key("unusual") {
-            let claims: Vec<String> = reading.unusual.iter().map(|unusual| unusual.claim.to_string()).collect();
+            let claims: Vec<String> =
+                reading.unusual.iter().map(|unusual| unusual.claim.to_string()).collect();
             judge("unusual", self.label("unusual").to_string(), claims.join(", "));
         }
         judged

@@ -12,7 +12,10 @@ fuzz_target!(|bytes: &[u8]| {
     for evidence in parts.chain(&reading.outside_evidence).chain(&reading.set_aside) {
         assert!(text.get(evidence.span.clone()).is_some_and(|quote| !quote.is_empty()));
     }
-    assert_eq!(reading.components.is_empty(), reading.likelihood.is_none() && reading.passes.terms.is_empty());
+    assert_eq!(
+        reading.components.is_empty(),
+        reading.likelihood.is_none() && reading.passes.terms.is_empty()
+    );
     assert!(!reading.components.is_empty() || reading.outside.is_some());
     assert!(!reading.card(&text).is_empty());
     // The part before an empty line, as rules of its own for the rest.

@@ -35,11 +35,21 @@ const HYBRIDS: &str = "cargo run --release --example hybrids";
 const GUIDANCE: &str = "cargo run --release --example guidance";
 const READING: &str = "cargo run --release --example reading";
 
-const fn question(asks: &'static str, answer: &'static str, measured: &'static [&'static str], command: &'static str) -> Question {
+const fn question(
+    asks: &'static str,
+    answer: &'static str,
+    measured: &'static [&'static str],
+    command: &'static str,
+) -> Question {
     Question { is_card: false, asks, answer, measured, command }
 }
 
-const fn card(asks: &'static str, answer: &'static str, measured: &'static [&'static str], command: &'static str) -> Question {
+const fn card(
+    asks: &'static str,
+    answer: &'static str,
+    measured: &'static [&'static str],
+    command: &'static str,
+) -> Question {
     Question { is_card: true, asks, answer, measured, command }
 }
 
@@ -87,7 +97,12 @@ const QUESTIONS: &[Question] = &[
         &["reading"],
         READING,
     ),
-    card("Which paradigm samples sequentially?", "Autoregressive: one pass for each element.", &["growth"], GROWTH),
+    card(
+        "Which paradigm samples sequentially?",
+        "Autoregressive: one pass for each element.",
+        &["growth"],
+        GROWTH,
+    ),
     card("Which paradigm has no likelihood?", "Adversarial.", &["grid"], TRADEOFFS),
     card(
         "DDIM in 50 steps: which share of DDPM-1000's quality and cost?",
@@ -115,8 +130,18 @@ const QUESTIONS: &[Question] = &[
         &["reading"],
         READING,
     ),
-    card("Which paradigms sample in one pass?", "Latent-variable and adversarial; flows of couplings as well.", &["grid", "all grid"], ALL),
-    card("What does classifier-free guidance cost?", "Twice the evaluations, and diversity.", &["guidance"], GUIDANCE),
+    card(
+        "Which paradigms sample in one pass?",
+        "Latent-variable and adversarial; flows of couplings as well.",
+        &["grid", "all grid"],
+        ALL,
+    ),
+    card(
+        "What does classifier-free guidance cost?",
+        "Twice the evaluations, and diversity.",
+        &["guidance"],
+        GUIDANCE,
+    ),
     card(
         "What does the critic of a WGAN estimate?",
         "The Wasserstein-1 distance, as far as its slope is kept at 1.",

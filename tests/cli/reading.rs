@@ -11,7 +11,12 @@ fn description_is_read_as_a_card_with_quotes() {
     let folder = Folder::new("read");
     let path = folder.write("release.md", TEXT);
     let card = ok(&["read", &path]);
-    for line in ["component   latent-variable", "component   diffusion", "“DDIM”", "passes      50 steps × 2 (guidance) + 1 decoder pass = 101"] {
+    for line in [
+        "component   latent-variable",
+        "component   diffusion",
+        "“DDIM”",
+        "passes      50 steps × 2 (guidance) + 1 decoder pass = 101",
+    ] {
         assert!(card.contains(line), "{line}: {card}");
     }
     assert!(card.contains("“GANs” is said of another system"), "{card}");
@@ -51,14 +56,26 @@ fn further_rules_are_read_from_a_file() {
     assert!(ok(&["read", &text]).contains("cannot tell"));
     assert!(ok(&["read", &text, "--rules", &rules]).contains("objective: hinge"));
     let faulty = folder.write("faulty.txt", "\nfrobnicator | sharp | 1");
-    assert!(fails(&["read", &text, "--rules", &faulty], 1).contains("line 2 of the rules: unknown evidence: \"sharp\""));
+    assert!(
+        fails(&["read", &text, "--rules", &faulty], 1)
+            .contains("line 2 of the rules: unknown evidence: \"sharp\"")
+    );
     assert!(fails(&["read", &folder.path("absent")], 1).contains("absent"));
 }
 
 #[test]
 fn map_has_every_paradigm() {
     let map = ok(&["map"]);
-    for word in ["autoregressive", "latent-variable", "adversarial", "diffusion", "flow", "energy-based", "lower bound", "∝ steps"] {
+    for word in [
+        "autoregressive",
+        "latent-variable",
+        "adversarial",
+        "diffusion",
+        "flow",
+        "energy-based",
+        "lower bound",
+        "∝ steps",
+    ] {
         assert!(map.contains(word), "{word}: {map}");
     }
 }

@@ -30,22 +30,34 @@ fn practice_is_read_without_a_mistake() {
         let reading = read(&case.text);
         check_spans(&case.text, &reading);
         for judged in case.judge(&reading) {
-            assert!(judged.holds(), "{}, {}: {}; right is {}", case.name, judged.field, judged.read, judged.right);
+            assert!(
+                judged.holds(),
+                "{}, {}: {}; right is {}",
+                case.name,
+                judged.field,
+                judged.read,
+                judged.right
+            );
         }
     }
 }
 
-/// The floor is what the rules reach, so that a change for one text does not spoil another unseen.
+/// What the rules reach is held, so that a change for one text does not spoil another unseen.
 #[test]
 fn texts_of_known_models_are_placed() {
     for set in ["tuning", "validation", "second"] {
         let cases = load(set);
         let wrong: Vec<&str> = cases
             .iter()
-            .filter(|case| case.judge(&read(&case.text)).iter().any(|judged| judged.field == FIELDS[0] && !judged.holds()))
+            .filter(|case| {
+                case.judge(&read(&case.text))
+                    .iter()
+                    .any(|judged| judged.field == FIELDS[0] && !judged.holds())
+            })
             .map(|case| case.name.as_str())
             .collect();
         assert!(wrong.is_empty(), "{set}: {wrong:?}");
+        assert!(cases.iter().filter(|case| case.is_outside()).count() >= 4, "{set}");
     }
 }
 
@@ -72,7 +84,16 @@ fn text_outside_the_map_gets_no_paradigm() {
         ("It is trained to fill in masked words.", Outside::MaskedPrediction),
         ("We bake bread.", Outside::CannotTell),
         ("", Outside::CannotTell),
-        ("Heat diffusion in steel, optical flow, and a diesel generator under adversarial attacks.", Outside::CannotTell),
+        (
+            "Heat diffusion in steel, optical flow, and a diesel generator under adversarial attacks.",
+            Outside::CannotTell,
+        ),
+        (
+            "We survey GANs, VAEs, normalizing flows, autoregressive and diffusion models.",
+            Outside::CannotTell,
+        ),
+        ("A tool that helps to write prompts for Stable Diffusion.", Outside::CannotTell),
+        ("A classifier that tells diffusion images from GAN images.", Outside::Classifier),
         ("The cash flow of the company improved by 3 % in 50 steps.", Outside::CannotTell),
     ] {
         let reading = read(text);
@@ -86,7 +107,10 @@ fn denial_comparison_and_history_are_no_evidence() {
     for (text, expected) in [
         ("A VAE without a discriminator.", Paradigm::Latent),
         ("Unlike diffusion models, our GAN needs one pass.", Paradigm::Adversarial),
-        ("Unlike GANs, VAEs and flows, which are hard to train, we predict the noise that was added.", Paradigm::Diffusion),
+        (
+            "Unlike GANs, VAEs and flows, which are hard to train, we predict the noise that was added.",
+            Paradigm::Diffusion,
+        ),
         ("Earlier versions used a GAN; this one is a denoising diffusion model.", Paradigm::Diffusion),
         ("A normalizing flow that outperforms GANs and diffusion models.", Paradigm::Flow),
         ("No VAE, no discriminator, only next-token prediction.", Paradigm::Autoregressive),
@@ -96,8 +120,11 @@ fn denial_comparison_and_history_are_no_evidence() {
     ] {
         assert_eq!(paradigms(text), [expected], "{text}");
     }
-    let tones: Vec<Tone> =
-        read("Unlike GANs, we use no VAE. Our previous model was a diffusion model.").set_aside.iter().map(|said| said.tone).collect();
+    let tones: Vec<Tone> = read("Unlike GANs, we use no VAE. Our previous model was a diffusion model.")
+        .set_aside
+        .iter()
+        .map(|said| said.tone)
+        .collect();
     assert_eq!(tones, [Tone::Other, Tone::Denied, Tone::Past]);
 }
 
@@ -130,9 +157,15 @@ fn passes_follow_the_numbers_of_the_text() {
         ("A VAE.", "1 pass"),
         ("A large language model.", "tokens × 1"),
         ("A large language model writes 300 tokens.", "300 tokens × 1"),
-        ("A latent diffusion model in 4 denoising steps with guidance distillation and CFG.", "4 steps + 1 decoder pass = 5"),
+        (
+            "A latent diffusion model in 4 denoising steps with guidance distillation and CFG.",
+            "4 steps + 1 decoder pass = 5",
+        ),
         ("An energy-based model sampled by 60 steps of Langevin dynamics.", "60 steps"),
-        ("A diffusion model with Heun's second-order Heun solver in 18 steps.", "18 steps × 2 (two evaluations a step) = 36"),
+        (
+            "A diffusion model with Heun's second-order Heun solver in 18 steps.",
+            "18 steps × 2 (two evaluations a step) = 36",
+        ),
     ] {
         assert_eq!(read(text).passes.to_string(), passes, "{text}");
     }
@@ -152,11 +185,16 @@ fn unusual_claims_are_reported_with_what_they_probably_are() {
 fn what_is_implied_is_not_stated() {
     let reading = read("A diffusion model.");
     assert_eq!((reading.components[0].aim, reading.components[0].aim_stated), (Aim::NoiseMse, false));
-    assert_eq!((reading.components[0].procedure, reading.components[0].procedure_stated), (Procedure::MultiStep, false));
+    assert_eq!(
+        (reading.components[0].procedure, reading.components[0].procedure_stated),
+        (Procedure::MultiStep, false)
+    );
     for missing in ["objective", "sampling", "number of steps", "conditioned", "likelihood"] {
         assert!(reading.not_stated.iter().any(|said| said.contains(missing)), "{missing}");
     }
-    let full = read("A text-conditional network predicts the noise; 20 DDIM steps; log-densities by the probability-flow ODE.");
+    let full = read(
+        "A text-conditional network predicts the noise; 20 DDIM steps; log-densities by the probability-flow ODE.",
+    );
     assert_eq!(full.not_stated, Vec::<String>::new());
     assert_eq!(full.likelihood, Some(LikelihoodKind::OdeEstimate));
 }
@@ -192,7 +230,8 @@ fn every_rule_of_the_table_can_be_met() {
             words += &format!(" {group} ");
         }
         let text = words.replace("...", " ").replace('#', "7").replace("* ", " ");
-        let alone: Rules = format!("{} | outside = simulation | 1", rule.pattern).parse().expect("it stands in the table");
+        let alone: Rules =
+            format!("{} | outside = simulation | 1", rule.pattern).parse().expect("it stands in the table");
         assert_eq!(alone.read(&text).outside, Some(Outside::Simulation), "{}: {text}", rule.pattern);
     }
 }
@@ -233,7 +272,19 @@ fn any_bytes_are_read() {
         check_spans(&text, &reading);
         assert!(!reading.card(&text).is_empty());
     }
-    for text in ["'", "s's", "1.", "1,0", "1,000,", "-–—", "\u{200b}", "a\u{301}'s", "İ", "9".repeat(400).as_str(), "1e999 steps DDIM"] {
+    for text in [
+        "'",
+        "s's",
+        "1.",
+        "1,0",
+        "1,000,",
+        "-–—",
+        "\u{200b}",
+        "a\u{301}'s",
+        "İ",
+        "9".repeat(400).as_str(),
+        "1e999 steps DDIM",
+    ] {
         check_spans(text, &read(text));
     }
 }
@@ -245,7 +296,12 @@ fn questions_name_measurements_that_exist() {
         for block in question.measured {
             assert!(results.contains(&format!("<!-- {block}: begin -->")), "{}: {block}", question.asks);
         }
-        let example = question.command.split("--example ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an example");
+        let example = question
+            .command
+            .split("--example ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next())
+            .expect("an example");
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
         assert!(folder.join("main.rs").exists() || folder.with_extension("rs").exists(), "{example}");
     }

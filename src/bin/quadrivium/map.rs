@@ -28,7 +28,16 @@ pub fn run(_: &Args) -> Outcome<()> {
     ];
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["model", "paradigm", "minimizes", "measures", "samples by", "latency", "likelihood", "can fail by"]);
+    table.set_header([
+        "model",
+        "paradigm",
+        "minimizes",
+        "measures",
+        "samples by",
+        "latency",
+        "likelihood",
+        "can fail by",
+    ]);
     for (name, objective, sampling) in places {
         let card = Card::new(name, objective, sampling);
         let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();

@@ -18,7 +18,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<()> {
-    let asked: Vec<&Question> = questions().iter().filter(|question| question.is_card || !args.cards).collect();
+    let asked: Vec<&Question> =
+        questions().iter().filter(|question| question.is_card || !args.cards).collect();
     let mut out = io::stdout().lock();
     let mut answers = io::stdin().lock().lines();
     let mut ask = |at: usize, question: &Question| -> io::Result<bool> {

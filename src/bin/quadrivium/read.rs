@@ -28,7 +28,9 @@ pub fn run(args: &Args) -> Outcome<()> {
     let reading = match &args.rules {
         None => Rules::standard().read(&text),
         Some(path) => {
-            let own = text_of(path)?.parse().map_err(|error| Failure::Operation(format!("{}: {error}", path.display())))?;
+            let own = text_of(path)?
+                .parse()
+                .map_err(|error| Failure::Operation(format!("{}: {error}", path.display())))?;
             Rules::standard().extended(own).read(&text)
         }
     };
@@ -59,9 +61,7 @@ fn text_of(path: &Path) -> Outcome<String> {
 }
 
 fn as_json(reading: &Reading) -> Value {
-    let evidence = |evidence: &Evidence| {
-        json!({ "start": evidence.span.start, "end": evidence.span.end, "rule": evidence.rule.pattern })
-    };
+    let evidence = |evidence: &Evidence| json!({ "start": evidence.span.start, "end": evidence.span.end, "rule": evidence.rule.pattern });
     let component = |part: &Component| {
         json!({
             "paradigm": part.paradigm.to_string(),
@@ -71,7 +71,8 @@ fn as_json(reading: &Reading) -> Value {
             "evidence": part.evidence.iter().map(evidence).collect::<Vec<_>>(),
         })
     };
-    let unusual = reading.unusual.iter().map(|unusual| format!("{}: probably {}", unusual.claim, unusual.probably));
+    let unusual =
+        reading.unusual.iter().map(|unusual| format!("{}: probably {}", unusual.claim, unusual.probably));
     json!({
         "components": reading.components.iter().map(component).collect::<Vec<_>>(),
         "likelihood": reading.likelihood.map(|kind| kind.to_string()),

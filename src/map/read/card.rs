@@ -42,7 +42,9 @@ pub fn tradeoffs(components: &[Component], clips: bool) -> Vec<&'static str> {
             _ => (),
         }
         if part.guided {
-            said.push("guidance: samples adhere to the condition more and differ less, at twice the evaluations");
+            said.push(
+                "guidance: samples adhere to the condition more and differ less, at twice the evaluations",
+            );
         }
     }
     if clips && components.iter().any(|part| part.procedure == Procedure::MultiStep) {
@@ -56,11 +58,19 @@ pub fn tradeoffs(components: &[Component], clips: bool) -> Vec<&'static str> {
 }
 
 /// What a reader would want to know and the text does not say.
-pub fn not_stated(components: &[Component], conditions: &[&str], passes: &Passes, likelihood: bool) -> Vec<String> {
+pub fn not_stated(
+    components: &[Component],
+    conditions: &[&str],
+    passes: &Passes,
+    likelihood: bool,
+) -> Vec<String> {
     let mut missing = Vec::new();
     for part in components {
         if !part.aim_stated {
-            missing.push(format!("objective of the {} component (its paradigm implies {})", part.paradigm, part.aim));
+            missing.push(format!(
+                "objective of the {} component (its paradigm implies {})",
+                part.paradigm, part.aim
+            ));
         } else if part.aim.is_vague() {
             missing.push(format!("which game the {} component plays", part.paradigm));
         }
@@ -98,7 +108,8 @@ impl Reading {
     pub fn card(&self, text: &str) -> String {
         let mut card = Card { text, lines: String::new() };
         for part in &self.components {
-            let stage = if part.stage == Stage::Training { String::new() } else { format!(" ({})", part.stage) };
+            let stage =
+                if part.stage == Stage::Training { String::new() } else { format!(" ({})", part.stage) };
             card.line("component", format_args!("{}{stage}", part.paradigm));
             let implied = |stated| if stated { "" } else { ", implied" };
             card.line("", format_args!("objective: {}{}", part.aim, implied(part.aim_stated)));

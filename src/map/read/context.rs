@@ -69,8 +69,8 @@ fn ahead(words: &[Word], from: usize) -> usize {
 const RELATIVE: [&str; 5] = ["which", "whose", "that", "who", "as"];
 /// Words that begin another thought.
 const STOPS: [&str; 20] = [
-    "but", "while", "although", "though", "so", "because", "since", "we", "our", "it", "is", "are", "was", "were", "by",
-    "has", "have", "they", "wherea", "yet",
+    "but", "while", "although", "though", "so", "because", "since", "we", "our", "it", "is", "are", "was",
+    "were", "by", "has", "have", "they", "wherea", "yet",
 ];
 
 fn is_one_of(word: &Word, forms: &[&str]) -> bool {
@@ -83,11 +83,12 @@ fn continues(words: &[Word], at: usize) -> bool {
     if is_one_of(first, &RELATIVE) {
         return true;
     }
-    let item = words[at..].iter().skip(1).take_while(|word| word.before == Break::None).take(2 * ITEM).count() + 1;
+    let item =
+        words[at..].iter().skip(1).take_while(|word| word.before == Break::None).take(2 * ITEM).count() + 1;
     let joined = is_one_of(first, &["and", "or", "nor"]);
     let next = words.get(at + item);
     let goes_on = next.is_some_and(|word| word.before == Break::Comma);
     let ends_in_a_pair = words[at..].iter().take(item).any(|word| is_one_of(word, &["and", "or", "nor"]));
     let verb = words[at..].iter().take(item).any(|word| is_one_of(word, &STOPS));
-    !verb && (joined && item <= ITEM + 2 || item <= ITEM && (goes_on || ends_in_a_pair))
+    !verb && ((joined || ends_in_a_pair) && item <= ITEM + 2 || goes_on && item <= ITEM)
 }

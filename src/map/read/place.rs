@@ -90,13 +90,21 @@ fn visible(found: Vec<Match>, rules: &Rules) -> Vec<Match> {
     }
     let is_hidden = |one: &Match| {
         let Some(longer) = longest.get(&one.words[0]).map(|&at| &found[at]) else { return false };
-        let within = longer.words.len() > one.words.len() && one.words.iter().all(|word| longer.words.contains(word));
+        let within =
+            longer.words.len() > one.words.len() && one.words.iter().all(|word| longer.words.contains(word));
         let by_nothing = signs(longer).contains(&Sign::Nothing);
         let beside = |sign: &Sign| {
             matches!(
                 sign,
-                Sign::Steps | Sign::Tokens | Sign::Claim(_) | Sign::Stage(_) | Sign::Condition(_) | Sign::Likelihood(_)
-                    | Sign::GuidanceInOnePass | Sign::TwoEvaluations | Sign::Clips
+                Sign::Steps
+                    | Sign::Tokens
+                    | Sign::Claim(_)
+                    | Sign::Stage(_)
+                    | Sign::Condition(_)
+                    | Sign::Likelihood(_)
+                    | Sign::GuidanceInOnePass
+                    | Sign::TwoEvaluations
+                    | Sign::Clips
             )
         };
         // What is no evidence for a paradigm stands beside it: "50 DDIM steps" is a number and a sampler.
@@ -192,7 +200,8 @@ impl Findings<'_> {
             Paradigm::Diffusion,
         ]
         .map(of);
-        let enough = |reason, outside: &BTreeMap<Outside, f64>| outside.get(&reason).is_some_and(|sum| *sum >= ENOUGH);
+        let enough =
+            |reason, outside: &BTreeMap<Outside, f64>| outside.get(&reason).is_some_and(|sum| *sum >= ENOUGH);
 
         let masked = enough(Outside::MaskedPrediction, &outside);
         // A language model that fills in masked words has no chain rule.
@@ -227,7 +236,8 @@ impl Findings<'_> {
         ];
         if let Some(reason) = judged.into_iter().find(|reason| enough(*reason, &outside)) {
             let kept = |at: usize| at == ar && reason == Outside::Policy;
-            let explained = sums.iter().enumerate().any(|(at, sum)| sum.is_enough() && (sum.is_explained() || kept(at)));
+            let explained =
+                sums.iter().enumerate().any(|(at, sum)| sum.is_enough() && (sum.is_explained() || kept(at)));
             if !explained {
                 sums.iter_mut().for_each(|sum| sum.weight = 0.0);
             }
@@ -252,7 +262,8 @@ impl Findings<'_> {
             if !sum.is_enough() {
                 continue;
             }
-            let stated = if at == diffusion && discrete { Some(Aim::MaskedCrossEntropy) } else { sum.stated() };
+            let stated =
+                if at == diffusion && discrete { Some(Aim::MaskedCrossEntropy) } else { sum.stated() };
             let aim = stated.unwrap_or(Aim::implied(paradigm));
             let best = sum.procedures.iter().filter(|(_, weight)| **weight >= 0.3);
             let best = best.max_by(|a, b| a.1.total_cmp(b.1)).map(|(procedure, _)| *procedure);
@@ -263,7 +274,8 @@ impl Findings<'_> {
                 _ => Procedure::OnePass,
             };
             let single = at == diffusion && !many && (one_step.is_some() || steps == Some((1, 1)));
-            let counted = matches!(paradigm, Paradigm::Diffusion | Paradigm::Energy) || aim == Aim::VelocityMse;
+            let counted =
+                matches!(paradigm, Paradigm::Diffusion | Paradigm::Energy) || aim == Aim::VelocityMse;
             // A flow's density says how it is trained, not whether it is a chain of layers or an ODE.
             let told = best.filter(|_| paradigm == Paradigm::Flow);
             let procedure = if single { Procedure::OnePass } else { told.unwrap_or(implied) };
@@ -285,11 +297,13 @@ impl Findings<'_> {
                 guided: guidance >= 0.5 && !in_one_pass,
                 place: predicted(paradigm, aim, procedure, stage, steps.map_or(USUAL_STEPS, |steps| steps.1)),
                 weight: sum.weight,
-                evidence: self.evidence(|sign| matches!(sign, Sign::Component { paradigm: of, .. } if *of == paradigm)),
+                evidence: self
+                    .evidence(|sign| matches!(sign, Sign::Component { paradigm: of, .. } if *of == paradigm)),
             });
         }
         // A game that tunes a network leaves its sampling as it is.
-        let tuned = components.iter().find(|part| part.paradigm == Paradigm::Diffusion).map(|part| part.procedure);
+        let tuned =
+            components.iter().find(|part| part.paradigm == Paradigm::Diffusion).map(|part| part.procedure);
         for part in components.iter_mut().filter(|part| part.stage == Stage::FineTuning) {
             part.procedure = tuned.unwrap_or(part.procedure);
         }
@@ -298,7 +312,9 @@ impl Findings<'_> {
         let outside = match (components.is_empty(), reason) {
             (true, reason) => Some(reason.map_or(Outside::CannotTell, |(reason, _)| *reason)),
             // The codes of an encoder, filled in where they are masked.
-            (false, Some((Outside::MaskedPrediction, _))) if components.iter().all(|part| part.paradigm == Paradigm::Latent) => {
+            (false, Some((Outside::MaskedPrediction, _)))
+                if components.iter().all(|part| part.paradigm == Paradigm::Latent) =>
+            {
                 Some(Outside::MaskedPrediction)
             }
             _ => None,
@@ -312,17 +328,27 @@ impl Findings<'_> {
                 failures.push(*failure);
             }
         }
-        let conditioning: BTreeSet<&'static str> = self.said.iter().filter(|said| said.is_asserted()).flat_map(|said| {
-            said.signs().iter().filter_map(|sign| match sign {
-                Sign::Condition(of) => Some(*of),
-                _ => None,
+        let conditioning: BTreeSet<&'static str> = self
+            .said
+            .iter()
+            .filter(|said| said.is_asserted())
+            .flat_map(|said| {
+                said.signs().iter().filter_map(|sign| match sign {
+                    Sign::Condition(of) => Some(*of),
+                    _ => None,
+                })
             })
-        }).collect();
+            .collect();
         let conditioning: Vec<_> = conditioning.into_iter().collect();
         let is_claim = |sign: &Sign| matches!(sign, Sign::Component { .. });
         Reading {
             tradeoffs: super::card::tradeoffs(&components, self.has(Sign::Clips)),
-            not_stated: super::card::not_stated(&components, &conditioning, &passes, self.states_likelihood()),
+            not_stated: super::card::not_stated(
+                &components,
+                &conditioning,
+                &passes,
+                self.states_likelihood(),
+            ),
             conditioning,
             likelihood,
             passes,
@@ -356,7 +382,9 @@ impl Findings<'_> {
             sum.beyond_codec += if codec { 0.0 } else { weight };
             sum.guidance += if guidance { weight } else { 0.0 };
             aim.into_iter().for_each(|aim| *sum.aims.entry(aim).or_default() += weight);
-            procedure.into_iter().for_each(|procedure| *sum.procedures.entry(procedure).or_default() += weight);
+            procedure
+                .into_iter()
+                .for_each(|procedure| *sum.procedures.entry(procedure).or_default() += weight);
         }
         sum
     }
@@ -371,7 +399,9 @@ impl Findings<'_> {
     }
 
     fn states_likelihood(&self) -> bool {
-        self.said.iter().any(|said| said.is_asserted() && said.signs().iter().any(|sign| matches!(sign, Sign::Likelihood(_))))
+        self.said.iter().any(|said| {
+            said.is_asserted() && said.signs().iter().any(|sign| matches!(sign, Sign::Likelihood(_)))
+        })
     }
 
     /// Where this is claimed; in a sentence that speaks of the paradigm, if another could be meant.
@@ -382,20 +412,24 @@ impl Findings<'_> {
                 said.sentence == sentence && said.signs().iter().any(names)
             })
         };
-        let claims = self.said.iter().filter(|said| said.is_asserted() && said.signs().contains(&Sign::Claim(claim)));
+        let claims =
+            self.said.iter().filter(|said| said.is_asserted() && said.signs().contains(&Sign::Claim(claim)));
         claims.into_iter().find(|said| !ambiguous || speaks(said.sentence)).map(|said| said.evidence.clone())
     }
 
     /// The number that has the most weight; of equals, the first, or the smallest.
     fn number(&self, of: Sign, smallest: bool) -> Option<(usize, usize)> {
         let mut best: Option<(f64, (usize, usize))> = None;
-        for said in self.said.iter().filter(|said| said.evidence.tone == Tone::Asserted && said.signs().contains(&of)) {
+        for said in
+            self.said.iter().filter(|said| said.evidence.tone == Tone::Asserted && said.signs().contains(&of))
+        {
             let Some((low, high)) = said.found.number else { continue };
             if !(1.0..=1e5).contains(&low) || low.fract() != 0.0 || high.fract() != 0.0 || high > 1e5 {
                 continue;
             }
             let (weight, number) = (said.evidence.rule.weight, (low as usize, high as usize));
-            let better = best.is_none_or(|(other, known)| weight > other || weight == other && smallest && number < known);
+            let better = best
+                .is_none_or(|(other, known)| weight > other || weight == other && smallest && number < known);
             if better {
                 best = Some((weight, number));
             }
@@ -408,9 +442,11 @@ impl Findings<'_> {
         let [ar, flow, latent, diffusion] = others;
         let another = [ar, flow, diffusion].iter().any(|&at| sums[at].is_enough());
         let is_game = |sign: &Sign| matches!(sign, Sign::Component { paradigm: Paradigm::Adversarial, .. });
-        let tunes = |said: &&Said| said.is_asserted() && said.signs().contains(&Sign::Stage(Stage::FineTuning));
+        let tunes =
+            |said: &&Said| said.is_asserted() && said.signs().contains(&Sign::Stage(Stage::FineTuning));
         let tuned: BTreeSet<usize> = self.said.iter().filter(tunes).map(|said| said.sentence).collect();
-        let mut games = self.said.iter().filter(|said| said.is_asserted() && said.signs().iter().any(is_game));
+        let mut games =
+            self.said.iter().filter(|said| said.is_asserted() && said.signs().iter().any(is_game));
         if another && games.any(|said| tuned.contains(&said.sentence)) {
             return Stage::FineTuning;
         }
@@ -431,13 +467,17 @@ impl Findings<'_> {
     fn passes(&self, components: &[Component], steps: Option<(usize, usize)>) -> Passes {
         let mut terms = Vec::new();
         let mut decoder = None;
+        let has_diffusion = components.iter().any(|part| part.paradigm == Paradigm::Diffusion);
         for part in components {
             let term = |number, unit| Term { number, unit, factor: 1, because: "" };
             match part.paradigm {
                 Paradigm::Autoregressive => terms.push(term(self.number(Sign::Tokens, false), "token")),
-                Paradigm::Latent => decoder = Some(term(Some((1, 1)), if components.len() > 1 { "decoder pass" } else { "pass" })),
-                // A game shares the network that it tunes or helps.
-                Paradigm::Adversarial if part.stage != Stage::Training => (),
+                Paradigm::Latent => {
+                    decoder =
+                        Some(term(Some((1, 1)), if components.len() > 1 { "decoder pass" } else { "pass" }))
+                }
+                // A game shares the network that it tunes, helps, or distills into.
+                Paradigm::Adversarial if part.stage != Stage::Training || has_diffusion => (),
                 Paradigm::Adversarial => terms.push(term(Some((1, 1)), "pass")),
                 Paradigm::Flow if part.aim != Aim::VelocityMse => terms.push(term(Some((1, 1)), "pass")),
                 _ => {
@@ -462,13 +502,18 @@ impl Findings<'_> {
         let mut unusual = Vec::new();
         if let Some(part) = find(Paradigm::Diffusion).filter(|part| part.procedure == Procedure::OnePass) {
             let probably = match part.stage {
-                Stage::Distilled => "a distilled sampler, as the text says: some quality and the likelihood are lost",
-                _ => "a distilled sampler, a consistency model or a flow map; else a generator that was trained by a game",
+                Stage::Distilled => {
+                    "a distilled sampler, as the text says: some quality and the likelihood are lost"
+                }
+                _ => {
+                    "a distilled sampler, a consistency model or a flow map; else a generator that was trained by a game"
+                }
             };
             unusual.push(Unusual { claim: Claim::OneStep, probably, evidence: one_step });
         }
         if find(Paradigm::Autoregressive).is_some()
-            && let Some(evidence) = self.claim(Claim::Parallel, Paradigm::Autoregressive, components.len() > 1)
+            && let Some(evidence) =
+                self.claim(Claim::Parallel, Paradigm::Autoregressive, components.len() > 1)
         {
             let probably = "drafts that are verified in one pass (speculative or Jacobi decoding), several elements that are drawn \
                             as if independent, or masked prediction";

@@ -280,11 +280,14 @@ fn follow(elements: &[Element], words: &[Word], at: usize, found: &mut Match, co
     let Some((element, rest)) = elements.split_first() else { return true };
     *compared += 1;
     if let Element::Gap = element {
-        return (0..=GAP).map_while(|more| {
-            // A gap ends where the sentence does.
-            let inside = (at..=at + more).all(|word| words.get(word).is_some_and(|word| word.before < Sentence));
-            inside.then_some(at + more)
-        }).any(|next| follow(rest, words, next, found, compared));
+        return (0..=GAP)
+            .map_while(|more| {
+                // A gap ends where the sentence does.
+                let inside =
+                    (at..=at + more).all(|word| words.get(word).is_some_and(|word| word.before < Sentence));
+                inside.then_some(at + more)
+            })
+            .any(|next| follow(rest, words, next, found, compared));
     }
     let Some(word) = words.get(at) else { return false };
     if !found.words.is_empty() && word.before == Sentence {
@@ -296,7 +299,9 @@ fn follow(elements: &[Element], words: &[Word], at: usize, found: &mut Match, co
         Element::Start(start) => word.form.starts_with(start.as_str()),
         Element::Number => {
             if let Some(low) = word.number {
-                let high = |at: usize| words.get(at).filter(|word| word.before < Sentence).and_then(|word| word.number);
+                let high = |at: usize| {
+                    words.get(at).filter(|word| word.before < Sentence).and_then(|word| word.number)
+                };
                 let is_to = words.get(at + 1).is_some_and(|word| matches!(word.form.as_str(), "to" | "or"));
                 let range = match high(at + 1).filter(|_| words[at + 1].joined) {
                     Some(high) => Some((high, 2)),
@@ -350,7 +355,12 @@ impl std::str::FromStr for Rules {
             let signs = signs.collect::<Result<_, _>>().map_err(|sign| wrong("unknown evidence", sign))?;
             let sequences = sequences(pattern).map_err(|problem| wrong(problem, pattern))?;
             let number = rules.rules.len();
-            rules.rules.push(Arc::new(Rule { pattern: pattern.into(), signs, weight, source: source.clone() }));
+            rules.rules.push(Arc::new(Rule {
+                pattern: pattern.into(),
+                signs,
+                weight,
+                source: source.clone(),
+            }));
             sequences.into_iter().for_each(|elements| rules.add(elements, number));
         }
         Ok(rules)
@@ -358,7 +368,9 @@ impl std::str::FromStr for Rules {
 }
 
 fn sign_of(text: &str) -> Option<Sign> {
-    let after = |name: &str| text.strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('=')).map(str::trim);
+    let after = |name: &str| {
+        text.strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('=')).map(str::trim)
+    };
     let plain = match text {
         "steps" => Some(Sign::Steps),
         "tokens" => Some(Sign::Tokens),
@@ -388,15 +400,22 @@ fn sign_of(text: &str) -> Option<Sign> {
     };
     let of_kind = || {
         let sign = match after("outside") {
-            Some(reason) => Sign::Outside(Outside::ALL.into_iter().find(|other| other.to_string() == reason)?),
+            Some(reason) => {
+                Sign::Outside(Outside::ALL.into_iter().find(|other| other.to_string() == reason)?)
+            }
             None => match (after("claim"), after("stage"), after("condition"), after("likelihood")) {
-                (Some(claim), ..) => Sign::Claim(Claim::ALL.into_iter().find(|other| other.to_string() == claim)?),
-                (_, Some(stage), ..) => Sign::Stage(Stage::ALL.into_iter().find(|other| other.to_string() == stage)?),
+                (Some(claim), ..) => {
+                    Sign::Claim(Claim::ALL.into_iter().find(|other| other.to_string() == claim)?)
+                }
+                (_, Some(stage), ..) => {
+                    Sign::Stage(Stage::ALL.into_iter().find(|other| other.to_string() == stage)?)
+                }
                 (_, _, Some(condition), _) => {
                     Sign::Condition(CONDITIONS.into_iter().find(|other| *other == condition)?)
                 }
                 (.., Some(kind)) => {
-                    let kinds = [LikelihoodKind::Exact, LikelihoodKind::LowerBound, LikelihoodKind::OdeEstimate];
+                    let kinds =
+                        [LikelihoodKind::Exact, LikelihoodKind::LowerBound, LikelihoodKind::OdeEstimate];
                     Sign::Likelihood(kinds.into_iter().find(|other| other.to_string() == kind)?)
                 }
                 _ => return None,
@@ -406,13 +425,16 @@ fn sign_of(text: &str) -> Option<Sign> {
     };
     let component = || {
         let (head, aim) = match text.split_once('=') {
-            Some((head, aim)) => (head.trim(), Some(Aim::ALL.into_iter().find(|other| other.to_string() == aim.trim())?)),
+            Some((head, aim)) => {
+                (head.trim(), Some(Aim::ALL.into_iter().find(|other| other.to_string() == aim.trim())?))
+            }
             None => (text, None),
         };
         let (head, procedure) = match head.split_once('~') {
-            Some((head, found)) => {
-                (head.trim(), Some(Procedure::ALL.into_iter().find(|other| other.to_string() == found.trim())?))
-            }
+            Some((head, found)) => (
+                head.trim(),
+                Some(Procedure::ALL.into_iter().find(|other| other.to_string() == found.trim())?),
+            ),
             None => (head, None),
         };
         let (head, codec) = head.strip_suffix(" codec").map_or((head, false), |head| (head, true));
@@ -460,7 +482,9 @@ fn sequences(pattern: &str) -> Result<Vec<Vec<Element>>, &'static str> {
         }
     }
     all.retain(|sequence| !sequence.is_empty());
-    let at_the_end = |sequence: &Vec<Element>| sequence.first() == Some(&Element::Gap) || sequence.last() == Some(&Element::Gap);
+    let at_the_end = |sequence: &Vec<Element>| {
+        sequence.first() == Some(&Element::Gap) || sequence.last() == Some(&Element::Gap)
+    };
     match all.iter().any(at_the_end) || all.is_empty() {
         true => Err("a pattern begins and ends with a word or a number"),
         false => Ok(all),
@@ -482,7 +506,9 @@ fn plain(text: &str) -> Result<Vec<Element>, &'static str> {
                     let last = elements.pop();
                     let Some(Element::Word(form)) = last else { return Err("a start needs three letters") };
                     match form.strip_suffix('x') {
-                        Some(form) if form.chars().count() >= START => elements.push(Element::Start(form.into())),
+                        Some(form) if form.chars().count() >= START => {
+                            elements.push(Element::Start(form.into()))
+                        }
                         _ => return Err("a start needs three letters"),
                     }
                 }

@@ -89,7 +89,16 @@ impl Aim {
     /// Whether [`objective`](Aim::objective) is the very one, with its divergence.
     pub(super) fn is_on_the_map(self) -> bool {
         use Aim::*;
-        !matches!(self, AdversarialGame | Hinge | LeastSquares | NonSaturating | Wasserstein | MaskedCrossEntropy | DensityDistillation)
+        !matches!(
+            self,
+            AdversarialGame
+                | Hinge
+                | LeastSquares
+                | NonSaturating
+                | Wasserstein
+                | MaskedCrossEntropy
+                | DensityDistillation
+        )
     }
 
     /// What a component of this paradigm minimizes if nothing is said.
@@ -179,7 +188,9 @@ impl Outside {
     pub fn reason(self) -> &'static str {
         match self {
             Outside::Classifier => "classifier: it predicts labels of an input, and draws nothing",
-            Outside::Contrastive => "contrastive: it moves similar inputs near each other, for retrieval, and draws nothing",
+            Outside::Contrastive => {
+                "contrastive: it moves similar inputs near each other, for retrieval, and draws nothing"
+            }
             Outside::MaskedPrediction => {
                 "masked prediction: it fills in what is hidden, from all sides, which is no factor of a chain rule"
             }
@@ -190,7 +201,9 @@ impl Outside {
             }
             Outside::Representation => "representation learning: it computes features, and draws nothing",
             Outside::Simulation => "simulation: it solves equations, and learns no distribution",
-            Outside::CannotTell => "cannot tell: the text names no objective and no sampling procedure of the map",
+            Outside::CannotTell => {
+                "cannot tell: the text names no objective and no sampling procedure of the map"
+            }
         }
     }
 }

@@ -61,7 +61,8 @@ pub fn words(text: &str) -> Vec<Word> {
                 break;
             }
             chars.next();
-            let owns = |rest: &str| rest.starts_with(['s', 'S']) && !rest[1..].starts_with(char::is_alphanumeric);
+            let owns =
+                |rest: &str| rest.starts_with(['s', 'S']) && !rest[1..].starts_with(char::is_alphanumeric);
             if matches!(c, '\'' | '’') && owns(&text[at + c.len_utf8()..]) {
                 chars.next();
                 break;
@@ -162,7 +163,8 @@ fn is_plural(word: &str) -> bool {
 
 fn number_word(form: &str) -> Option<f64> {
     const NAMES: [&str; 13] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+        "twelve",
     ];
     const TENS: [(&str, f64); 13] = [
         ("single", 1.0),
@@ -194,7 +196,14 @@ mod tests {
     #[test]
     fn spellings_of_one_word_have_one_form() {
         for same in [
-            &["next-token", "Next Token", "next‑token", "next\ntokens", "**next** _token_", "next\u{2013}token"][..],
+            &[
+                "next-token",
+                "Next Token",
+                "next‑token",
+                "next\ntokens",
+                "**next** _token_",
+                "next\u{2013}token",
+            ][..],
             &["normalizing", "Normalising", "NORMALIZING"],
             &["distilled", "distiled"],
             &["GANs", "gan", "GAN's"],
@@ -230,7 +239,8 @@ mod tests {
 
     #[test]
     fn numbers_are_read_in_digits_and_words() {
-        let numbers: Vec<f64> = words("1,500 and 7.5 or fifty, 25–50; 3.").into_iter().filter_map(|word| word.number).collect();
+        let numbers: Vec<f64> =
+            words("1,500 and 7.5 or fifty, 25–50; 3.").into_iter().filter_map(|word| word.number).collect();
         assert_eq!(numbers, [1500.0, 7.5, 50.0, 25.0, 50.0, 3.0]);
         assert!(words("25–50")[1].joined);
     }

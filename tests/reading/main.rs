@@ -45,7 +45,7 @@ fn practice_is_read_without_a_mistake() {
 /// What the rules reach is held, so that a change for one text does not spoil another unseen.
 #[test]
 fn texts_of_known_models_are_placed() {
-    for set in ["tuning", "validation", "second"] {
+    for set in ["tuning", "validation", "second", "third"] {
         let cases = load(set);
         let wrong: Vec<&str> = cases
             .iter()
@@ -57,7 +57,7 @@ fn texts_of_known_models_are_placed() {
             .map(|case| case.name.as_str())
             .collect();
         assert!(wrong.is_empty(), "{set}: {wrong:?}");
-        assert!(cases.iter().filter(|case| case.is_outside()).count() >= 4, "{set}");
+        assert!(cases.iter().filter(|case| case.is_outside()).count() >= 3, "{set}");
     }
 }
 
@@ -77,7 +77,7 @@ fn validation_is_every_second_text_of_the_first_set() {
 #[test]
 fn text_outside_the_map_gets_no_paradigm() {
     for (text, reason) in [
-        ("A linear classifier on frozen features.", Outside::Classifier),
+        ("A linear classifier of tumors.", Outside::Classifier),
         ("The policy is trained with PPO to maximize reward.", Outside::Policy),
         ("Samples are scored by an energy score; no likelihood and no adversary.", Outside::ScoringRule),
         ("A dual encoder for retrieval, trained with InfoNCE.", Outside::Contrastive),

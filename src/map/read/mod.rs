@@ -113,9 +113,12 @@
 //! sentences and figures in pictures are beyond it, and it knows no language but English.
 
 mod card;
+mod conclude;
 mod context;
+mod evidence;
 mod place;
 mod rules;
+mod table;
 mod terms;
 #[cfg(test)]
 mod tests;

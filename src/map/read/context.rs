@@ -5,8 +5,9 @@ use super::text::{Break, Word};
 
 /// The most words that a cue reaches.
 const FAR: usize = 14;
-/// The most words of an item that continues a list: "no critic, no encoder or chain".
+/// The most words of an item that continues a list, and of its last two: "no critic, no encoder or chain".
 const ITEM: usize = 3;
+const LAST_ITEMS: usize = 8;
 
 /// The tone of each word, by the cues of the text. Work is at most [`FAR`] words for each cue.
 pub fn tones(words: &[Word], matches: &[Match], rules: &Rules) -> Vec<Tone> {
@@ -53,9 +54,7 @@ fn ahead(words: &[Word], from: usize) -> usize {
                 relative = is_one_of(word, &RELATIVE);
                 false
             }
-            // What follows a cue at once belongs to it, after a comma or a parenthesis too.
-            Break::Comma | Break::Clause => at > from,
-            Break::Sentence => true,
+            Break::Comma | Break::Clause | Break::Sentence => true,
         };
         if separated || at - from >= FAR || (!relative && is_one_of(word, &STOPS)) {
             break;
@@ -68,9 +67,9 @@ fn ahead(words: &[Word], from: usize) -> usize {
 // Both in the form by which words are compared.
 const RELATIVE: [&str; 5] = ["which", "whose", "that", "who", "as"];
 /// Words that begin another thought.
-const STOPS: [&str; 20] = [
+const STOPS: [&str; 21] = [
     "but", "while", "although", "though", "so", "because", "since", "we", "our", "it", "is", "are", "was",
-    "were", "by", "has", "have", "they", "wherea", "yet",
+    "were", "by", "has", "have", "they", "wherea", "yet", "with",
 ];
 
 fn is_one_of(word: &Word, forms: &[&str]) -> bool {
@@ -84,11 +83,11 @@ fn continues(words: &[Word], at: usize) -> bool {
         return true;
     }
     let item =
-        words[at..].iter().skip(1).take_while(|word| word.before == Break::None).take(2 * ITEM).count() + 1;
+        words[at..].iter().skip(1).take_while(|word| word.before == Break::None).take(LAST_ITEMS).count() + 1;
     let joined = is_one_of(first, &["and", "or", "nor"]);
     let next = words.get(at + item);
     let goes_on = next.is_some_and(|word| word.before == Break::Comma);
     let ends_in_a_pair = words[at..].iter().take(item).any(|word| is_one_of(word, &["and", "or", "nor"]));
     let verb = words[at..].iter().take(item).any(|word| is_one_of(word, &STOPS));
-    !verb && ((joined || ends_in_a_pair) && item <= ITEM + 2 || goes_on && item <= ITEM)
+    !verb && ((joined || ends_in_a_pair) && item <= LAST_ITEMS || goes_on && item <= ITEM)
 }

@@ -292,7 +292,8 @@ impl Findings<'_> {
         claimed.map(|said| said.evidence.clone())
     }
 
-    /// The number that has the most weight; of equals, the first, or the smallest.
+    /// The number that has the most weight, of equals the first; or the smallest, since a student takes fewer steps than
+    /// its teacher.
     pub fn number(&self, of: Sign, smallest: bool) -> Option<(usize, usize)> {
         let mut best: Option<(f64, (usize, usize))> = None;
         for said in
@@ -303,8 +304,8 @@ impl Findings<'_> {
                 continue;
             }
             let (weight, number) = (said.evidence.rule.weight, (low as usize, high as usize));
-            let better = best
-                .is_none_or(|(other, known)| weight > other || weight == other && smallest && number < known);
+            let better = |(other, known)| if smallest { number < known } else { weight > other };
+            let better = best.is_none_or(better);
             if better {
                 best = Some((weight, number));
             }

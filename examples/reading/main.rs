@@ -1,6 +1,7 @@
 //! Reads the labeled texts of `tests/reading` and prints how often each field is right, and each mistake.
 //!
-//! `cargo run --release --example reading` · `-- --set validation` reads one set · `-- --cards NAME` prints a text's card
+//! `cargo run --release --example reading` · `-- --set validation` reads one set · `-- --cards NAME` prints a
+//! text's card
 
 mod cases;
 

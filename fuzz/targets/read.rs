@@ -1,5 +1,5 @@
-//! Descriptions of models, and tables of rules before them. Whatever is read, evidence lies in the text and what is said
-//! of the components is complete.
+//! Descriptions of models, and tables of rules before them. Whatever is read, evidence lies in the text and what is
+//! said of the components is complete.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -10,8 +10,8 @@
 //! assert!(map::place(Objective::Minimax, Sampling::Sequential { dim: 2 }).is_none());
 //! ```
 //!
-//! [`read()`] finds the place of a description in words; the page of the module [`mod@read`] teaches how. [`questions`] asks
-//! about the map, and names the measurement behind each answer.
+//! [`read()`] finds the place of a description in words; the page of the module [`mod@read`] teaches how.
+//! [`questions`] asks about the map, and names the measurement behind each answer.
 //!
 //! ```
 //! let reading = quadrivium::map::read("Portraits by a generator that is trained against a critic, WGAN-GP.");

@@ -9,8 +9,8 @@ use crate::failure::{Failure, Outcome, of_writing, printable};
 
 /// Read a description of a model: its paradigms, with evidence.
 ///
-/// The description is a release note, an abstract, a model card: text or Markdown, in English. The card quotes the words on which each conclusion rests,
-/// and lists what the text does not say.
+/// The description is a release note, an abstract, a model card: text or Markdown, in English. The card quotes the
+/// words on which each conclusion rests, and lists what the text does not say.
 #[derive(clap::Args)]
 pub struct Args {
     /// The description; "-" is standard input.

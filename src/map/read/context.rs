@@ -42,8 +42,8 @@ fn clauses(words: &[Word]) -> Vec<usize> {
     starts.collect()
 }
 
-/// Where the reach of a cue ends that stands before the word `from`: at the clause's end or at a word that begins another
-/// thought, but not at the commas of a list or before a relative clause.
+/// Where the reach of a cue ends that stands before the word `from`: at the clause's end or at a word that begins
+/// another thought, but not at the commas of a list or before a relative clause.
 fn ahead(words: &[Word], from: usize) -> usize {
     let mut at = from;
     let mut relative = false;

@@ -1,4 +1,5 @@
-//! What the rules found, weighed: which matches count, how the text speaks of each, and what is said for each paradigm.
+//! What the rules found, weighed: which matches count, how the text speaks of each, and what is said for each
+//! paradigm.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -173,8 +174,8 @@ impl Sum {
     }
 }
 
-/// The signs of each rule that is met, once, however often it is, with the largest weight that it has somewhere; what is
-/// asserted in one place is not denied by another.
+/// The signs of each rule that is met, once, however often it is, with the largest weight that it has somewhere;
+/// what is asserted in one place is not denied by another.
 pub fn weights(said: &[Said], rules: &Rules) -> Vec<(Sign, f64)> {
     let mut of_rule: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
     for said in said {

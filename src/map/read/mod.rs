@@ -5,24 +5,25 @@
 //!
 //! A release note or an abstract is read in four steps:
 //!
-//! 1. **Find the objective.** What does training minimize? It decides the paradigm, whatever the name: a "diffusion transformer" that regresses a
-//!    velocity is a flow, and a "policy" that predicts noise is a diffusion.
-//! 2. **Find the sampling procedure.** Element after element, one pass, or many steps? Where the objective is not stated, the procedure
-//!    often gives it away: nobody has a DDIM sampler without a noise predictor.
-//! 3. **Predict the trade-offs**: the likelihood, how latency grows, how it fails. They follow from the first two, by [`place`](super::place).
+//! 1. **Find the objective.** What does training minimize? It decides the paradigm, whatever the name: a "diffusion
+//!    transformer" that regresses a velocity is a flow, and a "policy" that predicts noise is a diffusion.
+//! 2. **Find the sampling procedure.** Element after element, one pass, or many steps? Where the objective is not
+//!    stated, the procedure often gives it away: nobody has a DDIM sampler without a noise predictor.
+//! 3. **Predict the trade-offs**: the likelihood, how latency grows, how it fails. They follow from the first two,
+//!    by [`place`](super::place).
 //! 4. **Place it**, or name the combination, with the parts in their stages.
 //!
-//! Beware of what is not said of the system: "unlike diffusion models", "without a discriminator", "earlier versions used a
-//! VAE", "detects images that were made by a GAN". And of what has no place on the map: a classifier, a retriever, a policy
-//! for rewards, a network that fills in masked words.
+//! Beware of what is not said of the system: "unlike diffusion models", "without a discriminator", "earlier
+//! versions used a VAE", "detects images that were made by a GAN". And of what has no place on the map: a
+//! classifier, a retriever, a policy for rewards, a network that fills in masked words.
 //!
-//! [`read`] does this by [`Rules`], a table that can be read and extended. Each conclusion names its evidence, and what the text does not say
-//! is listed as not stated.
+//! [`read`] does this by [`Rules`], a table that can be read and extended. Each conclusion names its evidence, and
+//! what the text does not say is listed as not stated.
 //!
 //! ```
-//! use quadrivium::map::{Paradigm, read::{self, Aim}};
+//! use quadrivium::map::{Paradigm, read};
 //! let text = "Text to image: a VAE at an eighth of the resolution, then 50 DDIM steps with classifier-free guidance.";
-//! let reading = read::read(text);
+//! let reading = read(text);
 //! let paradigms: Vec<Paradigm> = reading.components.iter().map(|part| part.paradigm).collect();
 //! assert_eq!(paradigms, [Paradigm::Latent, Paradigm::Diffusion]);
 //! assert_eq!(reading.passes.to_string(), "50 steps × 2 (guidance) + 1 decoder pass = 101");
@@ -32,9 +33,9 @@
 //!
 //! # Worked readings
 //!
-//! **A.** A causal transformer learns to predict the next token. *Objective:* next-token cross-entropy, so autoregressive. *Sampling:*
-//! sequential, a pass for each token. *Predicted:* latency grows with the length, a token costs about the same at each place if keys and values are
-//! cached, the likelihood is exact.
+//! **A.** A causal transformer learns to predict the next token. *Objective:* next-token cross-entropy, so
+//! autoregressive. *Sampling:* sequential, a pass for each token. *Predicted:* latency grows with the length, a
+//! token costs about the same at each place if keys and values are cached, the likelihood is exact.
 //!
 //! ```
 //! use quadrivium::{LikelihoodKind, map::{LatencyLaw, read::{Aim, Procedure, read}}};
@@ -45,10 +46,12 @@
 //! assert_eq!((part.place.latency, a.passes.to_string()), (LatencyLaw::LinearInDim, "tokens × 1".into()));
 //! ```
 //!
-//! **B.** A learned encoder and decoder, and DDIM with guidance in the latents: two components, trained one after the other. *Predicted:* 50 × 2 passes and one
-//! of the decoder; a lower bound at best, since a sum of parts has the weakest likelihood of its parts; no detail that the decoder cannot draw.
+//! **B.** A learned encoder and decoder, and DDIM with guidance in the latents: two components, trained one after
+//! the other. *Predicted:* 50 × 2 passes and one of the decoder; a lower bound at best, since a sum of parts has
+//! the weakest likelihood of its parts; no detail that the decoder cannot draw.
 //!
-//! **C.** A generator against a critic with the Wasserstein loss and a gradient penalty. *Objective:* a game, so adversarial. *Predicted:* one pass, sharp, no likelihood.
+//! **C.** A generator against a critic with the Wasserstein loss and a gradient penalty. *Objective:* a game, so
+//! adversarial. *Predicted:* one pass, sharp, no likelihood.
 //!
 //! ```
 //! use quadrivium::{LikelihoodKind, map::read::{Aim, read}};
@@ -57,8 +60,9 @@
 //! assert_eq!(c.passes.total(), Some((1, 1)));
 //! ```
 //!
-//! **D.** "A transformer denoises spatio-temporal latents in 25–50 DDIM steps." The sampler gives the objective away: noise prediction. An encoder is not
-//! mentioned, so that no latent-variable component is claimed. *Predicted:* latency grows with steps and with the size of the clip.
+//! **D.** "A transformer denoises spatio-temporal latents in 25–50 DDIM steps." The sampler gives the objective
+//! away: noise prediction. An encoder is not mentioned, so that no latent-variable component is claimed.
+//! *Predicted:* latency grows with steps and with the size of the clip.
 //!
 //! ```
 //! use quadrivium::map::read::read;
@@ -109,8 +113,9 @@
 //!
 //! # How well it reads
 //!
-//! [`results`](crate::results) has its figures on texts that its rules were not written for, and each of its mistakes. It reads words, not arguments: irony, pronouns across
-//! sentences and figures in pictures are beyond it, and it knows no language but English.
+//! [`results`](crate::results) has its figures on texts that its rules were not written for, and each of its
+//! mistakes. It reads words, not arguments: irony, pronouns across sentences and figures in pictures are beyond it,
+//! and it knows no language but English.
 
 mod card;
 mod conclude;
@@ -142,8 +147,8 @@ const PARADIGMS: [Paradigm; 6] = [
     Paradigm::Adversarial,
 ];
 
-/// Reads a description by [`Rules::standard`]: the model's paradigms, with evidence. Time is linear in the length of the text; no text makes it
-/// panic.
+/// Reads a description by [`Rules::standard`]: the model's paradigms, with evidence. Time is linear in the length
+/// of the text; no text makes it panic.
 ///
 /// ```
 /// use quadrivium::map::read::{Outside, read};
@@ -164,7 +169,8 @@ impl Rules {
 /// What a description says of a model, and what follows from it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// The parts of the model, in the order in which samples pass through them where the text tells.
+    /// The parts of the model, in the order autoregressive, flow, latent-variable, energy-based, diffusion,
+    /// adversarial.
     pub components: Vec<Component>,
     /// What samples are conditioned on: "text", "class", "image", "sound", "attributes".
     pub conditioning: Vec<&'static str>,

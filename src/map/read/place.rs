@@ -292,8 +292,8 @@ impl Findings<'_> {
         claimed.map(|said| said.evidence.clone())
     }
 
-    /// The number that has the most weight, of equals the first; or the smallest, since a student takes fewer steps than
-    /// its teacher.
+    /// The number that has the most weight, of equals the first; or the smallest, since a student takes fewer steps
+    /// than its teacher.
     pub fn number(&self, of: Sign, smallest: bool) -> Option<(usize, usize)> {
         let mut best: Option<(f64, (usize, usize))> = None;
         for said in

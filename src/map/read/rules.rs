@@ -126,12 +126,13 @@ pub struct RuleError {
     pub found: String,
 }
 
-/// Rules as data: a table of lines `pattern | evidence | weight`, with the source of a group of lines after `@` above it,
-/// and comments after `//` at the start of a line.
+/// Rules as data: a table of lines `pattern | evidence | weight`, with the source of a group of lines after `@`
+/// above it, and comments after `//` at the start of a line.
 ///
-/// **Patterns** are words, compared without regard to case, plural, hyphens, line breaks, and -ise or -ize. `denois*` is any word
-/// that begins so, `(a / b c)` one of several, `[a / b]` one of several or nothing, `…` or `...` up to five words of the same sentence,
-/// `#` a number or a range. Where one match contains another, the longer one counts: "masked language model" is no language model.
+/// **Patterns** are words, compared without regard to case, plural, hyphens, line breaks, and -ise or -ize.
+/// `denois*` is any word that begins so, `(a / b c)` one of several, `[a / b]` one of several or nothing, `…` or
+/// `...` up to five words of the same sentence, `#` a number or a range. Where one match contains another, the
+/// longer one counts: "masked language model" is no language model.
 ///
 /// **Evidence** is, by commas if there are several:
 ///
@@ -249,8 +250,8 @@ impl Rules {
         self.sequences.push((elements, rule));
     }
 
-    /// All places where a rule is met, in the order of their first words, and the number of words that were compared to
-    /// find them, which is at most a constant of the table times the number of words.
+    /// All places where a rule is met, in the order of their first words, and the number of words that were
+    /// compared to find them, which is at most a constant of the table times the number of words.
     pub(super) fn matches(&self, words: &[Word]) -> (Vec<Match>, usize) {
         let (mut found, mut compared) = (Vec::new(), 0);
         for (at, word) in words.iter().enumerate() {

@@ -25,7 +25,8 @@ macro_rules! words {
 }
 
 words! {
-    /// What a text says that training minimizes. Finer than [`Objective`] where texts are, coarser where they are vague.
+    /// What a text says that training minimizes. Finer than [`Objective`] where texts are, coarser where they are
+    /// vague.
     Aim {
         /// −Σ log p(xᵢ | x₁…xᵢ₋₁).
         NextToken = "next-token cross-entropy",

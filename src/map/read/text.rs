@@ -29,8 +29,8 @@ pub struct Word {
     pub plural: bool,
 }
 
-/// The words of a text. `StyleGAN2` is three: a change from a small letter to a capital one, or from letters to digits,
-/// separates, and so does a hyphen, so that `next-token` and `next token` are the same.
+/// The words of a text. `StyleGAN2` is three: a change from a small letter to a capital one, or from letters to
+/// digits, separates, and so does a hyphen, so that `next-token` and `next token` are the same.
 pub fn words(text: &str) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let mut chars = text.char_indices().peekable();

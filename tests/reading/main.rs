@@ -129,6 +129,27 @@ fn denial_comparison_and_history_are_no_evidence() {
 }
 
 #[test]
+fn a_few_words_are_enough() {
+    use Paradigm::{Adversarial, Autoregressive, Diffusion, Flow, Latent};
+    for (text, expected) in [
+        (
+            "A flow as the prior of a VAE's latents, with a diffusion in that space.",
+            &[Flow, Latent, Diffusion][..],
+        ),
+        ("A trained diffusion, tuned against a discriminator.", &[Diffusion, Adversarial]),
+        ("VAE and diffusion together.", &[Latent, Diffusion]),
+        ("A language model conditioning a diffusion.", &[Autoregressive, Diffusion]),
+        ("A GLIDE.", &[Diffusion]),
+        ("A diffusion in one step.", &[Diffusion]),
+        ("A VQ-VAE, and a GPT over its codes.", &[Autoregressive, Latent]),
+        // Alone, the words are those of physics as well.
+        ("It is slowed down by diffusion of ions, and by the flow.", &[]),
+    ] {
+        assert_eq!(paradigms(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn spelling_and_markup_do_not_change_a_reading() {
     let plain = "A normalizing flow prior for a variational autoencoder. A diffusion model is distilled for next-token models.";
     let expected = paradigms(plain);

@@ -1,7 +1,7 @@
 //! What the rules found, weighed: which matches count, how the text speaks of each, and what is said for each
 //! paradigm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Evidence;
@@ -71,7 +71,7 @@ pub fn visible(found: Vec<Match>, rules: &Rules) -> Vec<Match> {
         found.is_consecutive() && signs(found).iter().any(claims)
     };
     // Of each word, the longest match that hides others and has it.
-    let mut longest: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut longest: HashMap<usize, usize> = HashMap::new();
     for (at, one) in found.iter().enumerate().filter(|(_, one)| hides(one)) {
         for &word in &one.words {
             let other = longest.entry(word).or_insert(at);

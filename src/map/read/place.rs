@@ -1,6 +1,6 @@
 //! From evidence to components: what contradicts itself is settled, and what is left is a reading.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::conclude::{likelihood, predicted};
 use super::context::tones;
@@ -13,6 +13,9 @@ use crate::map::Paradigm;
 
 /// Steps that are assumed for the order of failures if the text gives none.
 const USUAL_STEPS: usize = 50;
+
+/// The weight of a word that is a paradigm's name only beside another paradigm.
+const NAMED: f64 = 0.69;
 
 /// The reading, and the number of words that were compared with the rules.
 pub fn reading(rules: &Rules, text: &str) -> (Reading, usize) {
@@ -52,6 +55,7 @@ impl Settled {
         let mut settled = Settled { sums, outside, discrete: false, flow_guidance: 0.0 };
         settled.masked_prediction_or_diffusion();
         settled.velocity_or_noise();
+        settled.named_in_company();
         settled.model_or_subject();
         settled.codec_or_autoencoder();
         settled
@@ -94,6 +98,18 @@ impl Settled {
         self.flow_guidance = diffusion.guidance;
         if by_name {
             self.drop(Paradigm::Diffusion);
+        }
+    }
+
+    /// "Diffusion" and "flow" are words of physics too; beside another paradigm they are names of models.
+    fn named_in_company(&mut self) {
+        for paradigm in [Paradigm::Diffusion, Paradigm::Flow] {
+            let mut others = PARADIGMS.iter().filter(|other| **other != paradigm);
+            let company = others.any(|other| self.of(*other).is_enough());
+            let sum = &mut self.sums[at(paradigm)];
+            if company && sum.weight >= NAMED {
+                sum.weight = sum.weight.max(1.0);
+            }
         }
     }
 
@@ -252,7 +268,7 @@ impl Findings<'_> {
     fn stage_of_game(&self, settled: &Settled, distilled: bool) -> Stage {
         let others = [Paradigm::Autoregressive, Paradigm::Flow, Paradigm::Diffusion];
         let another = others.iter().any(|other| settled.of(*other).is_enough());
-        let tuned: BTreeSet<usize> = self
+        let tuned: HashSet<usize> = self
             .asserted()
             .filter(|said| said.signs().contains(&Sign::Stage(Stage::FineTuning)))
             .map(|said| said.sentence)
@@ -285,7 +301,7 @@ impl Findings<'_> {
 
     /// Where this is claimed; in a sentence that speaks of the paradigm, if another could be meant.
     pub fn claim(&self, claim: Claim, of: Paradigm, ambiguous: bool) -> Option<Evidence> {
-        let sentences: BTreeSet<usize> =
+        let sentences: HashSet<usize> =
             self.said.iter().filter(|said| said.speaks_of(of)).map(|said| said.sentence).collect();
         let mut claims = self.asserted().filter(|said| said.signs().contains(&Sign::Claim(claim)));
         let claimed = claims.find(|said| !ambiguous || sentences.contains(&said.sentence));

@@ -81,10 +81,14 @@ pub fn visible(found: Vec<Match>, rules: &Rules) -> Vec<Match> {
         }
     }
     let is_hidden = |one: &Match| {
-        let Some(longer) = longest.get(&one.words[0]).map(|&at| &found[at]) else { return false };
-        let within =
-            longer.words.len() > one.words.len() && one.words.iter().all(|word| longer.words.contains(word));
-        let by_nothing = signs(longer).contains(&Sign::Nothing);
+        let longer = |word: &usize| {
+            longest.get(word).map(|&at| &found[at]).filter(|other| other.words.len() > one.words.len())
+        };
+        let within = longer(&one.words[0])
+            .is_some_and(|other| one.words.iter().all(|word| other.words.contains(word)));
+        // "By diffusion of ions": what is nothing hides also what reaches into it.
+        let by_nothing =
+            one.words.iter().filter_map(longer).any(|other| signs(other).contains(&Sign::Nothing));
         let beside = |sign: &Sign| {
             matches!(
                 sign,
@@ -100,7 +104,7 @@ pub fn visible(found: Vec<Match>, rules: &Rules) -> Vec<Match> {
             )
         };
         // What is no evidence for a paradigm stands beside it: "50 DDIM steps" is a number and a sampler.
-        within && (by_nothing || !signs(one).iter().any(beside))
+        by_nothing || within && !signs(one).iter().any(beside)
     };
     let kept: Vec<bool> = found.iter().map(|one| !is_hidden(one)).collect();
     found.into_iter().zip(kept).filter_map(|(one, kept)| kept.then_some(one)).collect()

@@ -91,7 +91,7 @@
 //! | module | |
 //! | --- | --- |
 //! | [`model`] | the contract: [`Distribution`] and [`Generative`], their inputs and results; conditions |
-//! | [`map`] | paradigms, objectives and sampling procedures as data; [`Card`] |
+//! | [`map`] | paradigms, objectives and sampling procedures as data; [`Card`]; [`map::read()`], which reads descriptions of models |
 //! | [`autoregressive`] | the chain rule with one masked network |
 //! | [`autoregressive::transformer`] | the chain rule over the tokens of a text: a causal transformer |
 //! | [`latent`] | the variational autoencoder |
@@ -137,7 +137,7 @@
 //!
 //! `progress`: a progress bar for training (`observe::Bar`).
 //!
-//! `cli`: the program `quadrivium`, which fits, draws, scores and compares on the command line.
+//! `cli`: the program `quadrivium`, which fits, draws, scores, compares and reads on the command line.
 //!
 //! `plot`: pictures of samples, densities, training curves and trade-offs as SVG and PNG (`report`).
 

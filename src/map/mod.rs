@@ -9,11 +9,24 @@
 //! // A GAN does not draw coordinate by coordinate.
 //! assert!(map::place(Objective::Minimax, Sampling::Sequential { dim: 2 }).is_none());
 //! ```
+//!
+//! [`read()`] finds the place of a description in words; the page of the module [`mod@read`] teaches how.
+//! [`questions`] asks about the map, and names the measurement behind each answer.
+//!
+//! ```
+//! let reading = quadrivium::map::read("Portraits by a generator that is trained against a critic, WGAN-GP.");
+//! assert_eq!(reading.components[0].paradigm.to_string(), "adversarial");
+//! ```
 
 mod composed;
+mod questions;
+pub mod read;
 mod words;
 
 use std::borrow::Cow;
+
+pub use questions::{Question, questions};
+pub use read::{Reading, read};
 
 /// Which [`LogLikelihood`](crate::LogLikelihood) a model returns, as its [`Card`] predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -444,7 +457,7 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
     Some(Place { paradigm, divergence, likelihood, latency: latency(sampling), failures })
 }
 
-fn latency(sampling: Sampling) -> LatencyLaw {
+pub(crate) fn latency(sampling: Sampling) -> LatencyLaw {
     match sampling {
         Sampling::OnePass => LatencyLaw::Constant,
         Sampling::Sequential { .. } => LatencyLaw::LinearInDim,

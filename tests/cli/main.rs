@@ -4,6 +4,7 @@ mod columns;
 mod conditions;
 mod endings;
 mod files;
+mod reading;
 mod refusals;
 mod texts;
 

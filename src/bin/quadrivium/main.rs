@@ -1,5 +1,5 @@
-//! Generative models from the command line: fit one to a file of rows, draw from it, score rows with it, and
-//! compare all models on your data.
+//! Generative models from the command line: fit one to a file of rows, draw from it, score rows with it,
+//! compare all models on your data, and read what others say of theirs.
 
 mod columns;
 mod compare;
@@ -10,7 +10,10 @@ mod fit;
 mod info;
 mod input;
 mod interrupt;
+mod map;
 mod output;
+mod quiz;
+mod read;
 mod recipe;
 mod sample;
 mod score;
@@ -25,7 +28,7 @@ use clap::{Parser, Subcommand};
 
 use failure::{Failure, Outcome, say};
 
-/// Fit generative models to your rows, draw new rows, and score them.
+/// Fit generative models to your rows, draw new rows, and score them; read descriptions of models.
 ///
 /// Rows come from a text file (cells separated by commas, tabs, semicolons, bars or spaces, with or without a
 /// header), an NPY or NPZ file, or standard input ("-"). Results go to standard output or to the file given by -o,
@@ -50,6 +53,9 @@ enum Command {
     Score(score::Args),
     Compare(compare::Args),
     Info(info::Args),
+    Read(read::Args),
+    Map(map::Args),
+    Quiz(quiz::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +66,9 @@ fn main() -> ExitCode {
         Command::Score(args) => score::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Read(args) => read::run(&args),
+        Command::Map(args) => map::run(&args),
+        Command::Quiz(args) => quiz::run(&args),
     });
     exit_code(outcome)
 }

@@ -9,6 +9,7 @@
 //! | [`training_curves`] | the losses in a [`TrainReport`](crate::TrainReport) |
 //! | [`tradeoffs`] | quality against latency, a labeled mark for each model |
 //! | [`steps_vs_quality`] | quality against network evaluations, a line for each sampler |
+//! | [`images`] | rows as gray images, a line of them for each model |
 //!
 //! ```
 //! use quadrivium::report::{DensityMap, Window, heat_map, scatter};
@@ -41,6 +42,7 @@
 mod axis;
 mod curves;
 mod density;
+mod images;
 mod labels;
 mod plane;
 mod png;
@@ -54,6 +56,7 @@ use std::path::Path;
 
 pub use self::curves::{Curve, steps_vs_quality, training_curves};
 pub use self::density::{DensityMap, Window, heat_map};
+pub use self::images::images;
 pub use self::plane::{scatter, snapshots, trajectories};
 pub use self::tradeoff::{Tradeoff, tradeoffs};
 

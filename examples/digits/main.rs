@@ -41,11 +41,10 @@ struct Args {
     plot: Option<PathBuf>,
 }
 
-/// Draws of a model over which its Fréchet distance is the mean, each of as many rows as are held out.
-const DRAWS: usize = 5;
-
-/// Pairs of samples of the digits that the floor is found by.
-const FLOOR_PAIRS: usize = 20;
+/// Draws of a model over which its figures are means, each of as many rows as are held out; and pairs of samples of the
+/// digits by which the floor is found.
+const DRAWS_AND_PAIRS: (usize, usize) = (5, 20);
+const QUICK: (usize, usize) = (1, 2);
 
 /// What was measured of a model.
 struct Row {
@@ -77,7 +76,7 @@ fn main() -> Outcome<()> {
     }
     let started = Instant::now();
     let streams = Streams::new(args.seed);
-    let judge = Judge::new(Digits::read(&mut streams.stream(0))?, &mut streams.stream(1))?;
+    let judge = Judge::new(Digits::read(&mut streams.stream(0))?, args.quick, &mut streams.stream(1))?;
     let workshop = Workshop { digits: &judge.digits, quick: args.quick, streams: streams.family(1) };
     let mut rows = Vec::new();
     workshop.models(&mut |name, model, train_s| {
@@ -97,14 +96,15 @@ fn main() -> Outcome<()> {
 }
 
 impl Judge {
-    fn new(digits: Digits, rng: &mut Rng) -> Outcome<Self> {
+    fn new(digits: Digits, quick: bool, rng: &mut Rng) -> Outcome<Self> {
+        let (draws, pairs) = if quick { QUICK } else { DRAWS_AND_PAIRS };
         let (mut pool, n) = (digits.train.x().to_owned(), digits.test.rows());
         let pair = |_| {
             shuffle_rows(&mut pool, rng);
             let (one, rest) = pool.view().split_at(Axis(0), n);
             frechet_distance(one, rest.slice(s![..n, ..]))
         };
-        let floor = Floor::of(&(0..FLOOR_PAIRS).map(pair).collect::<Result<Vec<_>>>()?, DRAWS)?;
+        let floor = Floor::of(&(0..pairs).map(pair).collect::<Result<Vec<_>>>()?, draws)?;
         Ok(Judge { digits, floor })
     }
 
@@ -115,7 +115,7 @@ impl Judge {
         let given = model.given(asked)?;
         let (mut frechet, mut asked_share, mut nearest, mut us) = (0.0, 0.0, 0.0, 0.0);
         let mut nfe = 0;
-        for draw in 0..DRAWS {
+        for draw in 0..self.floor.draws {
             let start = Instant::now();
             let drawn =
                 given.sample(test.rows(), &SampleOptions::default(), &mut streams.stream(draw as u64))?;
@@ -125,7 +125,7 @@ impl Judge {
             asked_share += self.digits.asked_share(&drawn.x, asked).expect("classes");
             nearest += self.nearest(drawn.x.view());
         }
-        let mean = |sum: f64| sum / DRAWS as f64;
+        let mean = |sum: f64| sum / self.floor.draws as f64;
         let classes = Condition::Class((0..10).collect());
         Ok(Row {
             name: name.into(),
@@ -135,7 +135,7 @@ impl Judge {
             nearest: mean(nearest),
             us: mean(us),
             train_s,
-            pictured: model.given(&classes)?.draw(10, &mut streams.stream(DRAWS as u64))?,
+            pictured: model.given(&classes)?.draw(10, &mut streams.stream(u64::MAX))?,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::*;
 ///
 /// ```
 /// use quadrivium::recipe::{LatentDiffusionConfig, ModelConfig};
-/// use quadrivium::{Generative, seeded};
+/// use quadrivium::seeded;
 ///
 /// let config = LatentDiffusionConfig { dim: 3, ..Default::default() };
 /// // Columns of the rows are columns of the codec.

@@ -1,10 +1,10 @@
 //! Draws in one step or a few: flow maps by each objective on a checkerboard, maps distilled from a diffusion beside
-//! the diffusion's own samplers, and one step from eight Gaussians to two moons.
+//! the diffusion's own samplers, and one step from eight Gaussians to two moons. On the checkerboard all that draws in a
+//! few evaluations stands side by side, games of one evaluation and the samplers of a diffusion, too.
 //!
 //! `cargo run --release --example few_steps` (some minutes) · `-- --quick` · `-- --json FILE` · `-- --help` explains
 //! the options.
 
-use quadrivium::{MapObjective, Pairing, Sampler, Source};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,8 +16,10 @@ use quadrivium::metrics::{Floor, energy_distance, wasserstein2};
 use quadrivium::ndarray::{Array2, ArrayView2, Axis, array};
 use quadrivium::numeric::rng::Rng;
 use quadrivium::rand::Rng as _;
+#[cfg(feature = "plot")]
+use quadrivium::report;
 use quadrivium::worlds::Toy;
-use quadrivium::{prelude::*, seeded};
+use quadrivium::{AdversarialLoss, MapObjective, Pairing, Sampler, Source, prelude::*, seeded};
 
 /// Quality of flow maps against their steps.
 #[derive(Parser)]
@@ -37,6 +39,9 @@ struct Args {
     /// Write all figures to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Draw the checkerboard's figures against evaluations to this file, as SVG or PNG.
+    #[arg(long, value_name = "FILE", hide = cfg!(not(feature = "plot")))]
+    plot: Option<PathBuf>,
 }
 
 /// How much a part may spend.
@@ -62,6 +67,10 @@ type Part = fn(Size) -> Result<Vec<Figure>>;
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
+    if cfg!(not(feature = "plot")) && args.plot.is_some() {
+        let command = "cargo run --release --features plot --example few_steps";
+        return Err(format!("--plot draws a picture: run with `{command}`").into());
+    }
     let (steps, rows) = if args.quick { (200, 2_000) } else { (args.steps, 200_000) };
     let size = Size { steps, rows, seed: args.seed };
     let parts: [(&str, Part); 3] =
@@ -83,6 +92,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         };
         let rows: Vec<String> = figures.iter().map(row).collect();
         fs::write(path, format!("{{\"rows\": [{}]}}\n", rows.join(",\n")))?;
+    }
+    #[cfg(feature = "plot")]
+    if let Some(path) = args.plot {
+        atlas(&figures, kl_floor(rows, args.seed)?)?.save(path)?;
     }
     Ok(())
 }
@@ -140,15 +153,25 @@ fn kl_of_histogram(x: ArrayView2<f32>) -> Result<f64> {
 /// Third-party figures of a Lagrangian map on a checkerboard in 1, 2, 4, 8 and 16 steps.
 const PUBLISHED: [f64; 5] = [0.458, 0.430, 0.352, 0.265, 0.251];
 
+/// The divergence of a perfect sampler, whose histogram has the noise of its rows.
+fn kl_floor(rows: usize, seed: u64) -> Result<Floor> {
+    let rng = &mut seeded(seed + 2);
+    let values: Result<Vec<f64>> =
+        (0..5).map(|_| kl_of_histogram(Toy::checkerboard().sample(rows, rng).view())).collect();
+    Floor::of(&values?, 1)
+}
+
 fn checkerboard(Size { steps, rows, seed }: Size) -> Result<Vec<Figure>> {
     let (toy, rng) = (Toy::checkerboard(), &mut seeded(seed));
     let data = Dataset::new(toy.sample(100_000, rng))?;
-    let floor = kl_of_histogram(toy.sample(rows, rng).view())?;
+    let floor = kl_floor(rows, seed)?.mean;
     let mut figures = Vec::new();
     let mut add = |method: &str, nfe, value| {
         let (data, measure, reference) = ("checkerboard", "KL(data || model)", floor);
         figures.push(Figure { data, method: method.into(), nfe, measure, value, reference });
     };
+    let options = TrainOptions { steps, ..Default::default() };
+    let kl_of = |model: &dyn Distribution| kl_of_histogram(model.draw(rows, &mut seeded(seed + 1))?.view());
     for objective in [
         MapObjective::Lagrangian,
         MapObjective::Eulerian,
@@ -156,18 +179,55 @@ fn checkerboard(Size { steps, rows, seed }: Size) -> Result<Vec<Figure>> {
         MapObjective::Consistency { stages: 8 },
     ] {
         let mut model = FlowMap::new(FlowMapConfig { objective, ..Default::default() }, rng)?;
-        model.train(&data, &TrainOptions { steps, ..Default::default() }, rng, &mut NoObserver)?;
+        model.train(&data, &options, rng, &mut NoObserver)?;
         for nfe in [1, 2, 4, 8, 16] {
             let view = model.with_steps(nfe)?;
             let name = view.card().name.rsplit_once('-').map_or(String::new(), |(name, _)| name.to_string());
-            add(&name, nfe, kl_of_histogram(view.draw(rows, &mut seeded(seed + 1))?.view())?);
+            add(&name, nfe, kl_of(&view)?);
         }
+    }
+    let mut diffusion = Diffusion::new(DiffusionConfig::default(), rng)?;
+    diffusion.train(&data, &options, rng, &mut NoObserver)?;
+    for steps in [2, 4, 8, 16, 50] {
+        let ddim = diffusion.with_sampler(Sampler::Ddim { steps, eta: 0.0 })?;
+        add("DDIM", steps, kl_of(&ddim)?);
+        add("DPM-Solver++", steps, kl_of(&diffusion.with_sampler(Sampler::DpmSolver { steps })?)?);
+    }
+    let base = GanConfig::default();
+    let r1 = GanConfig { loss: AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, ..base.clone() };
+    for config in [base, r1, GanConfig::relativistic()] {
+        let mut gan = Gan::new(config, rng)?;
+        gan.train(&data, &options, rng, &mut NoObserver)?;
+        add(&gan.card().name, 1, kl_of(&gan)?);
     }
     for (nfe, published) in [1, 2, 4, 8, 16].into_iter().zip(PUBLISHED) {
         add("Lagrangian map, third party", nfe, published);
     }
     table("KL(data‖model)", "checkerboard", &figures, "KL(data || model)");
     Ok(figures)
+}
+
+/// Quality against evaluations on the checkerboard. The games have one evaluation each, and share a line upward.
+#[cfg(feature = "plot")]
+fn atlas(figures: &[Figure], floor: Floor) -> Result<report::Picture> {
+    let mut curves: Vec<report::Curve> = Vec::new();
+    let mut games: Vec<&Figure> = Vec::new();
+    for figure in figures.iter().filter(|figure| figure.data == "checkerboard") {
+        let point = (figure.nfe as f64, figure.value);
+        match curves.iter_mut().find(|curve| curve.name == figure.method) {
+            Some(curve) => curve.points.push(point),
+            None if figure.method.contains("third party") => {}
+            None if figure.method.contains("GAN") => games.push(figure),
+            None => curves.push(report::Curve { name: figure.method.clone(), points: vec![point] }),
+        }
+    }
+    games.sort_by(|a, b| a.value.total_cmp(&b.value));
+    let names: Vec<&str> = games.iter().map(|game| game.method.as_str()).collect();
+    curves.push(report::Curve {
+        name: format!("games, from the best: {}", names.join(", ")),
+        points: games.iter().map(|game| (1.0, game.value)).collect(),
+    });
+    report::steps_vs_quality("Few steps on a checkerboard", "KL(data‖model)", &curves, Some(floor))
 }
 
 fn teacher(Size { steps, rows, seed }: Size) -> Result<Vec<Figure>> {

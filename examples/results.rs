@@ -90,10 +90,23 @@ const BLOCKS: &[Block] = &[
     },
     Block { name: "conditional", file: RESULTS, source: Prints("cargo run --release --example conditional") },
     Block { name: "guidance", file: RESULTS, source: Prints("cargo run --release --example guidance") },
-    Block { name: "few steps", file: RESULTS, source: Prints("cargo run --release --example few_steps") },
+    Block {
+        name: "few steps",
+        file: RESULTS,
+        source: Prints(
+            "cargo run --release --features plot --example few_steps -- --plot docs/pictures/few_steps.svg",
+        ),
+    },
     Block { name: "hybrids", file: RESULTS, source: Prints("cargo run --release --example hybrids") },
     Block { name: "sequences", file: RESULTS, source: Prints("cargo run --release --example sequences") },
     Block { name: "text", file: RESULTS, source: Prints("cargo run --release --example text") },
+    Block {
+        name: "digits",
+        file: RESULTS,
+        source: Prints(
+            "cargo run --release --features plot --example digits -- --plot docs/pictures/digits.svg",
+        ),
+    },
     Block {
         name: "speed",
         file: RESULTS,

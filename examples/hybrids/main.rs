@@ -5,6 +5,8 @@
 //! options.
 
 mod cells;
+#[path = "../digits/data.rs"]
+mod digits;
 mod models;
 mod report;
 mod world;

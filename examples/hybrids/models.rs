@@ -83,9 +83,11 @@ impl Workshop<'_> {
         config.latent_dim = self.latent_dim();
         if self.world.toy.is_none() {
             // A recipe holds few rows to one Gaussian, which does not tell a digit from another; a codec has to, and
-            // what it leaves of N(0, I) is the prior's to learn.
+            // what it leaves of N(0, I) is the prior's to learn. In whitened units all directions of the pixels would
+            // count the same, and few latents describe arbitrary ones instead of the largest.
             let network = NetworkSpec::mlp([128, 128], Activation::Silu, 0);
             (config.encoder, config.decoder, config.beta) = (network.clone(), network, 0.1);
+            config.whiten = false;
             config.decoder_variance = DecoderVariance::Shared;
             (config.optimizer.lr, config.optimizer.weight_decay) = (2e-3, 0.01);
             recipe.options = self.to_the_end(recipe.options, 1_500);

@@ -1,17 +1,14 @@
 //! Rows to learn from and to judge by.
 
-use std::io::Read;
-
 use quadrivium::engine::Standardizer;
 use quadrivium::metrics::{self, Floor};
-use quadrivium::ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use quadrivium::ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use quadrivium::numeric::rng::Rng;
-use quadrivium::tables::{self, Table, shuffle_rows};
+use quadrivium::tables::shuffle_rows;
 use quadrivium::worlds::Toy;
-use quadrivium::{ConditionKind, HeldOut, prelude::*};
+use quadrivium::{ConditionKind, prelude::*};
 
-/// Neighbors that a digit's class is found by.
-const NEIGHBORS: usize = 5;
+use crate::digits::Digits;
 
 /// Pairs of samples of the truth that a floor is found by.
 const FLOOR_PAIRS: usize = 8;
@@ -36,6 +33,7 @@ pub struct World {
     /// ln p of the test rows, where it is known.
     pub truth: Option<Array1<f64>>,
     pub toy: Option<Toy>,
+    digits: Option<Digits>,
     /// The energy distance of a perfect sampler.
     pub floor: Floor,
     units: Standardizer,
@@ -58,21 +56,12 @@ impl World {
         };
         let floor = Floor::of(&(0..FLOOR_PAIRS).map(pair).collect::<Result<Vec<_>>>()?, 1)?;
         let truth = Some(toy.log_density(test.x())?);
-        Ok(World { name, train, test, truth, toy: Some(toy), floor, units })
+        Ok(World { name, train, test, truth, toy: Some(toy), digits: None, floor, units })
     }
 
-    /// A quarter of the rows is held out. Pixels are whole numbers, spread over their width.
     fn digits(name: String, rng: &mut Rng) -> Outcome<Self> {
-        let packed =
-            std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/digits.csv.gz"))?;
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(packed).read_to_string(&mut text)?;
-        let table = Table::from_reader(text.as_bytes())?;
-        let (pixels, labels) = table.x.view().split_at(Axis(1), 64);
-        let pixels = tables::dequantize(pixels, &[1.0; 64], rng)?;
-        let labels = labels.column(0).mapv(|label| label as u32);
-        let data = Dataset::new(pixels)?.with_condition(Condition::Class(labels))?;
-        let (train, test) = data.hold_out(HeldOut::Share(0.25), rng)?;
+        let digits = Digits::read(rng)?;
+        let (train, test) = (digits.train.clone(), digits.test.clone());
         let units = Standardizer::identity(64).fitted(train.x())?;
         let mut pool = units.apply(train.x().to_owned());
         let pair = |_| {
@@ -81,7 +70,7 @@ impl World {
             metrics::energy_distance(one, rest.slice(s![..test.rows(), ..]))
         };
         let floor = Floor::of(&(0..FLOOR_PAIRS).map(pair).collect::<Result<Vec<_>>>()?, 1)?;
-        Ok(World { name, train, test, truth: None, toy: None, floor, units })
+        Ok(World { name, train, test, truth: None, toy: None, digits: Some(digits), floor, units })
     }
 
     pub fn kind(&self) -> ConditionKind {
@@ -94,28 +83,8 @@ impl World {
         metrics::energy_distance(in_units(drawn).view(), in_units(self.test.x()).view())
     }
 
-    /// The digit that the nearest held-out digits are.
-    fn classify(&self, x: ArrayView1<f32>, labels: &Array1<u32>) -> u32 {
-        let distance = |row: ArrayView1<f32>| row.iter().zip(x).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-        let rows = self.test.x();
-        let mut near: Vec<(f32, u32)> =
-            rows.rows().into_iter().zip(labels).map(|(row, &label)| (distance(row), label)).collect();
-        near.sort_by(|a, b| a.0.total_cmp(&b.0));
-        // The nearest decides between classes of as many.
-        let votes = |class: u32| -> f64 {
-            let of_class = near[..NEIGHBORS].iter().enumerate().filter(|(_, n)| n.1 == class);
-            of_class.map(|(i, _)| 1.0 - 0.01 * i as f64).sum()
-        };
-        (0..10).max_by(|&a, &b| votes(a).total_cmp(&votes(b))).expect("ten digits")
-    }
-
     /// The share of rows that the classifier gives the class that was asked for.
     pub fn asked_share(&self, x: &Array2<f32>, asked: &Condition) -> Option<f64> {
-        let (Some(Condition::Class(labels)), Condition::Class(asked)) = (self.test.condition(), asked) else {
-            return None;
-        };
-        let rows = x.rows().into_iter().zip(asked);
-        let right = rows.filter(|(x, asked)| self.classify(*x, labels) == **asked).count();
-        Some(right as f64 / x.nrows() as f64)
+        self.digits.as_ref()?.asked_share(x, asked)
     }
 }

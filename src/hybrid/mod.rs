@@ -60,6 +60,13 @@
 //! - **The codec bounds the quality.** No prior makes a row that the decoder cannot draw. *See*: rows that are encoded and
 //!   decoded again ([`Vae::reconstruct`](crate::Vae::reconstruct)), and their distance to the data. *Change*: the codec, not
 //!   the prior; more latents, a smaller [`beta`](crate::VaeConfig::beta).
+//! - **A whitened codec** of many columns. In units without correlations all directions of the rows count the same, and a
+//!   few latents describe arbitrary ones. *See*: on handwritten digits, rows that are encoded, decoded and given the decoder's
+//!   noise are no longer told apart ([measured](crate::results)). *Change*: [`whiten`](crate::VaeConfig::whiten) off, so
+//!   that latents describe the largest directions.
+//! - **Guidance that is too strong** leads latents to where no row was, and a decoder makes something of any latent. *See*:
+//!   a few rows far away from all others, at scales of 3 and more. *Change*: a smaller scale, or guidance in the middle of
+//!   the path alone ([`interval`](crate::diffusion::Guidance::interval)).
 //! - **A collapsed codec** has latents that are N(0, I) already: [`prior_gain`](Latent::prior_gain) is 0, and the best
 //!   prior changes nothing. *Change*: a smaller `beta`. The bound stays a bound for any.
 //! - **A prior that learns latents by heart.** A few hundred rows are a few hundred points in latent space. *See*: a bound

@@ -1,5 +1,5 @@
-//! How far samples are from the truth: mode coverage, energy distance, MMD, Wasserstein, precision and
-//! recall, NLL gap.
+//! How far samples are from the truth: mode coverage, energy distance, MMD, Fréchet distance, Wasserstein,
+//! precision and recall, NLL gap.
 //!
 //! A distance between finite samples is never 0. Report its [`Floor`] with it: the same distance between two fresh
 //! samples of the truth, of the same sizes. Distances are computed between the rows as given, so standardize columns
@@ -10,6 +10,7 @@
 //! | which modes are covered, and how sharp are they? | [`mode_coverage`] | n · modes |
 //! | one number, no parameter | [`energy_distance`] | n² |
 //! | one number at a chosen length scale | [`mmd_squared`] | n² |
+//! | the same for the means and covariances alone | [`frechet_distance`] | n, and columns³ |
 //! | how far must mass travel? | [`wasserstein_1d`], [`sliced_wasserstein2`] | n log n |
 //! | the same, exactly | [`wasserstein2`] | n² to n³ |
 //! | fidelity and diversity, separately | [`prdc`] | n² |
@@ -18,6 +19,7 @@
 
 mod energy;
 mod floor;
+mod frechet;
 mod mmd;
 mod modes;
 mod nll;
@@ -27,6 +29,7 @@ mod wasserstein;
 
 pub use energy::energy_distance;
 pub use floor::Floor;
+pub use frechet::frechet_distance;
 pub use mmd::{median_distance, mmd_squared};
 pub use modes::{ModeReport, mode_coverage};
 pub use nll::Nll;

@@ -3,6 +3,7 @@ use std::str::FromStr;
 
 use rand::RngCore;
 
+use super::LatentDiffusionConfig;
 use crate::error::{Error, Result};
 #[cfg(feature = "safetensors")]
 use crate::persist::Persist;
@@ -12,7 +13,7 @@ use crate::*;
 /// the constructor of the model.
 macro_rules! kinds {
     ($($kind:ident, $name:literal, $about:literal, $config:ident, |$made:ident, $rng:pat_param| $new:expr;)*) => {
-        /// The kinds of model, named as in a model's file.
+        /// The kinds of model, named as in a model's file; in that of a latent diffusion, `latent` with its parts.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Kind {
             $(#[doc = $about] $kind,)*
@@ -22,7 +23,7 @@ macro_rules! kinds {
             /// All kinds, by name.
             pub const ALL: &[Kind] = &[$(Kind::$kind),*];
 
-            /// `autoregressive`, `diffusion`, …: the name in a model's file, which [`FromStr`] reads.
+            /// `autoregressive`, `diffusion`, …: the name that [`FromStr`] reads.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Kind::$kind => $name,)*
@@ -50,10 +51,14 @@ macro_rules! kinds {
 
         impl ModelConfig {
             /// The defaults of a kind's own config, for `dim` columns: a flow's are those of
-            /// [`FlowConfig::with_dim`].
+            /// [`FlowConfig::with_dim`], a latent diffusion's those of [`LatentDiffusionConfig::with_dim`].
             pub fn defaults(kind: Kind, dim: usize) -> Self {
-                if kind == Kind::Flow {
-                    return ModelConfig::Flow(FlowConfig::with_dim(dim));
+                match kind {
+                    Kind::Flow => return ModelConfig::Flow(FlowConfig::with_dim(dim)),
+                    Kind::LatentDiffusion => {
+                        return ModelConfig::LatentDiffusion(LatentDiffusionConfig::with_dim(dim));
+                    }
+                    _ => {}
                 }
                 match kind {
                     $(Kind::$kind => ModelConfig::$kind($config { dim, ..$config::default() }),)*
@@ -137,6 +142,8 @@ kinds! {
         GaussianMixtureConfig, |config, _| GaussianMixture::new(config);
     KernelDensity, "kernel_density", "A kernel on each row: exact likelihood, no network.",
         KernelDensityConfig, |config, _| KernelDensity::new(config);
+    LatentDiffusion, "latent_diffusion", "A diffusion of a VAE's latents: a lower bound on the likelihood.",
+        LatentDiffusionConfig, |config, rng| config.build(rng);
     Score, "score", "A score network on a ladder of noise: no likelihood.",
         ScoreConfig, |config, rng| ScoreModel::new(config, rng);
     Vae, "vae", "A variational autoencoder: a lower bound on the likelihood.",
@@ -165,6 +172,9 @@ impl ModelConfig {
     /// ```
     pub fn with_condition(mut self, condition: ConditionKind) -> Result<Self> {
         condition.validate("condition")?;
+        if let ModelConfig::LatentDiffusion(config) = self {
+            return Ok(ModelConfig::LatentDiffusion(config.with_condition(condition)));
+        }
         if let ModelConfig::FlowMatching(config) = &mut self
             && !condition.is_none()
         {
@@ -174,7 +184,8 @@ impl ModelConfig {
         Ok(self)
     }
 
-    /// How the parameters move; `None` for the baselines, which have no network.
+    /// How the parameters move, of a latent diffusion those of the prior; `None` for the baselines, which have no
+    /// network.
     pub fn optimizer_mut(&mut self) -> Option<&mut OptimizerConfig> {
         match self {
             ModelConfig::Autoregressive(AutoregressiveConfig { optimizer, .. })
@@ -184,6 +195,10 @@ impl ModelConfig {
             | ModelConfig::FlowMap(FlowMapConfig { optimizer, .. })
             | ModelConfig::FlowMatching(FlowMatchingConfig { optimizer, .. })
             | ModelConfig::Gan(GanConfig { optimizer, .. })
+            | ModelConfig::LatentDiffusion(LatentDiffusionConfig {
+                prior: DiffusionConfig { optimizer, .. },
+                ..
+            })
             | ModelConfig::Score(ScoreConfig { optimizer, .. })
             | ModelConfig::Vae(VaeConfig { optimizer, .. }) => Some(optimizer),
             ModelConfig::GaussianMixture(_) | ModelConfig::KernelDensity(_) => None,

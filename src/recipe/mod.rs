@@ -24,10 +24,10 @@
 //! | octaves of Fourier features | ½ log₂(n/300) − ¾ log₂(d/2), from 0 to the config's own |
 //! | components of an autoregressive conditional | 16 (n/5000)^⅓/(1 + d/100), from 3 to 24 |
 //! | bins of a spline | 8 (n/1000)^⅓/(1 + d/100), from 4 to 24, and at most those of [`FlowConfig::with_dim`], whose layers and weight decay a flow has |
-//! | columns of a VAE's z | d n/(n + 50 d) |
+//! | columns of a VAE's z | d n/(n + 50 d); of a latent diffusion d, at most 16 |
 //! | learning rate | the config's own · (n/20,000)^⅙, at most the config's own |
 //! | weight decay of a diffusion, a flow map and a flow matching | 10 d/n, at most 1; of a VAE 60 (d/n)^1.3, at most 3 |
-//! | steps | 500 (n/100)^0.35/(1 + d/200), twice as many for a diffusion and a flow map, four times for a GAN, 0.6 times for an energy; for a VAE 1000 (n/100)^0.58/(1 + d/200) |
+//! | steps | 500 (n/100)^0.35/(1 + d/200), twice as many for a diffusion and a flow map, four times for a GAN, 0.6 times for an energy; for a VAE, and for each part of a latent diffusion, 1000 (n/100)^0.58/(1 + d/200) |
 //! | rows of a step | 128 (n/1000)^¼, in sixteens, at most n |
 //! | share held out | 0.15/(1 + n/10,000), from ten rows on |
 //! | patience | 15 validations of 50 |
@@ -40,8 +40,10 @@
 //! all rows; with fewer than ten rows the Bayesian information criterion chooses the mixture.
 
 mod kinds;
+mod latent_diffusion;
 
 pub use self::kinds::{Kind, ModelConfig};
+pub use self::latent_diffusion::LatentDiffusionConfig;
 
 use rand::RngCore;
 
@@ -98,6 +100,11 @@ fn round_to(unit: f64, value: f64) -> usize {
 }
 
 impl Extent {
+    /// The share of a config's own learning rate.
+    fn pace(&self) -> f64 {
+        (self.rows / 20_000.0).min(1.0).powf(1.0 / 6.0)
+    }
+
     fn width(&self) -> usize {
         round_to(8.0, 32.0 * (self.rows / 200.0).powf(0.25) + self.dim)
     }
@@ -122,7 +129,7 @@ impl Extent {
     fn config(&self, kind: Kind, dim: usize) -> ModelConfig {
         let mut config = ModelConfig::defaults(kind, dim);
         if let Some(optimizer) = config.optimizer_mut() {
-            optimizer.lr *= (self.rows / 20_000.0).min(1.0).powf(1.0 / 6.0);
+            optimizer.lr *= self.pace();
         }
         // In units without correlations, weights of 0 are one Gaussian: decay holds few rows to it.
         let decay = match kind {
@@ -174,6 +181,7 @@ impl Extent {
                 config.components = ComponentCount::CrossValidated { max: 25 };
             }
             ModelConfig::KernelDensity(config) => config.bandwidth = Bandwidth::Adaptive { rows: 1000 },
+            ModelConfig::LatentDiffusion(config) => *config = self.latent_diffusion(dim),
             ModelConfig::Score(config) => {
                 config.network = self.network(&config.network, 3);
             }
@@ -201,7 +209,7 @@ impl Extent {
         let (length, growth) = match kind {
             Kind::Diffusion | Kind::FlowMap => (1000.0, 0.35),
             // What z says of a row takes long to learn, where there is much to say.
-            Kind::Vae => (1000.0, 0.58),
+            Kind::LatentDiffusion | Kind::Vae => (1000.0, 0.58),
             Kind::Gan => (2000.0, 0.35),
             // A step moves a thousand chains.
             Kind::Energy => (300.0, 0.35),

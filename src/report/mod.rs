@@ -10,6 +10,7 @@
 //! | [`tradeoffs`] | quality against latency, a labeled mark for each model |
 //! | [`steps_vs_quality`] | quality against network evaluations, a line for each sampler |
 //! | [`growth`] | how something grows with a size, a line for each way to do it |
+//! | [`images`] | rows as gray images, a line of them for each model |
 //!
 //! ```
 //! use quadrivium::report::{DensityMap, Window, heat_map, scatter};
@@ -42,6 +43,7 @@
 mod axis;
 mod curves;
 mod density;
+mod images;
 mod labels;
 mod plane;
 mod png;
@@ -55,6 +57,7 @@ use std::path::Path;
 
 pub use self::curves::{Curve, growth, steps_vs_quality, training_curves};
 pub use self::density::{DensityMap, Window, heat_map};
+pub use self::images::images;
 pub use self::plane::{scatter, snapshots, trajectories};
 pub use self::tradeoff::{Tradeoff, tradeoffs};
 

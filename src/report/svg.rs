@@ -87,6 +87,15 @@ impl Path {
         self.d.push_str("h0");
     }
 
+    /// A line from there to the right.
+    pub(super) fn level(&mut self, at: (f64, f64), length: f64) {
+        self.move_to(at);
+        let end = tenths(at.0 + length);
+        self.d.push('h');
+        push_tenths(&mut self.d, end - self.at.0);
+        self.at.0 = end;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.d.is_empty()
     }
@@ -143,6 +152,16 @@ impl Svg {
     pub(super) fn region(&mut self, fill: &str, path: &Path) {
         if !path.is_empty() {
             self.push(format_args!(r#"<path fill="{fill}" fill-rule="evenodd" d="{}"/>"#, path.d));
+        }
+    }
+
+    /// Lines of a color that is the same in light and dark, whose ends are not blurred.
+    pub(super) fn strokes(&mut self, stroke: &str, width: f64, path: &Path) {
+        if !path.is_empty() {
+            let (width, d) = (num(width), &path.d);
+            self.push(format_args!(
+                r#"<path fill="none" stroke="{stroke}" stroke-width="{width}" shape-rendering="crispEdges" d="{d}"/>"#
+            ));
         }
     }
 

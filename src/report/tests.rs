@@ -65,7 +65,15 @@ fn album() -> Vec<(&'static str, Picture)> {
         ("tradeoffs", tradeoffs("trade-offs", "distance", &points(7), Some(floor(0.0007))).unwrap()),
         ("many tradeoffs", tradeoffs("trade-offs", "distance", &points(24), None).unwrap()),
         ("steps", steps_vs_quality("steps", "distance", &curves, Some(floor(0.005))).unwrap()),
+        ("images", diagonals()),
     ]
+}
+
+/// A diagonal and the other, of two pixels each.
+fn diagonals() -> Picture {
+    let x = array![[-3.0, 1.0, 9.0, 0.0], [1.0, 0.0, 0.0, 1.0]];
+    let lines = [("a model", x.view()), ("the other", x.slice(ndarray::s![..;-1, ..]))];
+    images("diagonals", &["up", "down"], &lines, (2, 2), (0.0, 1.0)).unwrap()
 }
 
 /// How often each class is drawn, and how many subpaths its paths have.
@@ -156,6 +164,26 @@ fn a_png_has_the_size_asked_for_and_shows_the_picture() {
         let dark = rgba.chunks_exact(4).filter(|pixel| pixel[..3].iter().all(|&v| v < 190)).count();
         assert!(dark > 150, "{name}: {dark} dark pixels");
     }
+}
+
+#[test]
+fn images_ink_each_pixel_that_has_ink() {
+    let picture = diagonals();
+    let (_, pixels) = pixels(&picture.png(picture.size().0 as u32).unwrap());
+    // Nothing else is quite black: four images with two pixels of four by four.
+    let black = pixels.chunks_exact(4).filter(|pixel| pixel[..3] == [0, 0, 0]).count();
+    assert_eq!(black, 4 * 2 * 16);
+    let x = array![[0.0, 0.25, 0.5, 1.0f32]];
+    let line = |side, ink| images("grays", &["one"], &[("a row", x.view())], side, ink);
+    let svg = line((1, 4), (0.0, 1.0)).unwrap();
+    for gray in ["#c0c0c0", "#808080", "#000000"] {
+        assert!(svg.svg().contains(gray), "{gray} in {}", svg.svg());
+    }
+    assert!(matches!(line((2, 3), (0.0, 1.0)), Err(Error::Data(DataError::Shape { .. }))));
+    assert!(matches!(line((1, 4), (1.0, 1.0)), Err(Error::Config { field: "ink", .. })));
+    assert!(matches!(line((0, 4), (0.0, 1.0)), Err(Error::Config { field: "side", .. })));
+    let two = images("grays", &["one", "two"], &[("a row", x.view())], (2, 2), (0.0, 1.0));
+    assert!(matches!(two, Err(Error::Config { field: "a line's rows", .. })));
 }
 
 #[test]

@@ -288,6 +288,7 @@ fn every_kind_of_model_takes_a_condition() {
         "gan",
         "gaussian_mixture",
         "kernel_density",
+        "latent_diffusion",
         "score",
         "vae",
     ] {

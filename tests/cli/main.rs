@@ -138,6 +138,7 @@ fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
         ("flow_matching", "ODE estimate"),
         ("gaussian_mixture", "exact"),
         ("kernel_density", "exact"),
+        ("latent_diffusion", "lower bound"),
     ] {
         let model = folder.fit(kind, &[]);
         assert_eq!(ok(&["sample", &model, "-n", "3"]).lines().count(), 4, "{kind}");
@@ -151,6 +152,9 @@ fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
         let model = folder.fit(kind, &[]);
         assert!(fails(&["score", &model, FAITHFUL], 1).contains("no likelihood"), "{kind}");
     }
+    // A composition says so in its file.
+    let info = ok(&["info", &folder.path("latent_diffusion.safetensors")]);
+    assert!(info.contains("VAE + DDIM-50 (hybrid)"), "{info}");
     // One column: a coupling flow is no choice.
     folder.fit("flow", &["--columns", "waiting"]);
 }

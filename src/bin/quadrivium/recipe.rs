@@ -140,6 +140,11 @@ pub fn with_settings(config: ModelConfig, fields: &[(String, Value)]) -> Outcome
     {
         *steps = (*steps).min(config.timesteps);
     }
+    if let ModelConfig::LatentDiffusion(config) = &mut made
+        && fields.iter().all(|(field, _)| field != "prior.dim")
+    {
+        config.prior.dim = config.codec.latent_dim;
+    }
     Ok(made)
 }
 
@@ -216,6 +221,23 @@ mod tests {
         let fields =
             [("timesteps".into(), json!(10)), ("sampler".into(), json!({"Ddim": {"steps": 50, "eta": 0.0}}))];
         assert!(with_settings(recipe, &fields).unwrap().build(&mut quadrivium::seeded(0)).is_err());
+    }
+
+    #[test]
+    fn prior_has_the_columns_of_the_codecs_latents() {
+        let ModelConfig::LatentDiffusion(config) =
+            set(Kind::LatentDiffusion, "codec.latent_dim", json!(1)).unwrap()
+        else {
+            panic!("another kind")
+        };
+        assert_eq!((config.codec.latent_dim, config.prior.dim), (1, 1));
+        assert!(config.validate().is_ok());
+        // What was asked for stays, and is refused.
+        let ModelConfig::LatentDiffusion(config) = set(Kind::LatentDiffusion, "prior.dim", json!(1)).unwrap()
+        else {
+            panic!("another kind")
+        };
+        assert!(config.validate().is_err());
     }
 
     #[test]

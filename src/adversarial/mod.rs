@@ -115,7 +115,9 @@ use rand::RngCore;
 
 pub use self::config::{AdversarialLoss, Conditioning, GanConfig};
 
-use self::network::Player;
+pub(crate) use self::network::{Pass, Player};
+pub(crate) use self::objective::{Pairs, pay_in_pairs};
+pub(crate) use self::players::{Match, Opposed};
 use self::sampling::Buffers;
 use crate::engine::{Fitted, Given, Parameters, RowStreams, Rows, tiles};
 #[cfg(doc)]

@@ -1,5 +1,5 @@
 use super::GanConfig;
-use crate::nn::{Fused, Network, Tape, Weights, grow, join, take_rows};
+use crate::nn::{Fused, Network, NetworkSpec, Tape, Weights, grow, join, take_rows};
 use crate::numeric::Real;
 
 /// A player's network f of rows x: (n, dim) under conditions c: (n, width), or (1, width) for all rows. Its value is
@@ -9,10 +9,10 @@ use crate::numeric::Real;
 /// - ⟨(1, c), f(x)⟩ = f₀(x) + Σⱼ cⱼ fⱼ(x), where it is projected: the last layer has one more output for each column
 ///   of c, fⱼ(x) = ⟨eⱼ, h(x)⟩ + bⱼ for its inputs h, so that the sum is ⟨E·c, h⟩ + ⟨b, c⟩.
 #[derive(Debug, Clone)]
-pub(super) struct Player {
-    pub net: Fused,
+pub(crate) struct Player {
+    pub(crate) net: Fused,
     /// Columns of x, or of z.
-    pub dim: usize,
+    pub(crate) dim: usize,
     /// Columns of c that f reads after x, and columns that are projected: one of the two is 0.
     joined: usize,
     projected: usize,
@@ -20,7 +20,7 @@ pub(super) struct Player {
 
 /// The buffers of a player for some rows.
 #[derive(Debug, Default)]
-pub(super) struct Pass<F> {
+pub(crate) struct Pass<F> {
     // [x | c]: (n, dim + joined), and its gradient
     joined: Vec<F>,
     djoined: Vec<F>,
@@ -38,11 +38,14 @@ pub(super) struct Pass<F> {
 }
 
 impl Player {
+    /// A network of rows of `dim` columns, with conditions of `joined` columns as an input.
+    pub(crate) fn joined(spec: &NetworkSpec, (dim, joined): (usize, usize), outputs: usize) -> Self {
+        Player { net: spec.build(dim, joined, outputs, 1.0), dim, joined, projected: 0 }
+    }
+
     /// G: z, c → x.
     pub fn generator(config: &GanConfig) -> Self {
-        let joined = config.condition.width();
-        let net = config.generator.build(config.latent_dim, joined, config.dim, 1.0);
-        Player { net, dim: config.latent_dim, joined, projected: 0 }
+        Self::joined(&config.generator, (config.latent_dim, config.condition.width()), config.dim)
     }
 
     /// D: x, c → a number.

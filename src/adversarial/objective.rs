@@ -2,6 +2,7 @@ use rand::Rng as _;
 
 use super::AdversarialLoss;
 use super::network::{Pass, Player};
+use super::players::Opposed;
 use crate::engine::{Batch, Loss, Progress};
 use crate::nn::{Network, Weights};
 use crate::numeric::Real;
@@ -31,7 +32,7 @@ impl AdversarialLoss {
     }
 
     /// The generator's loss at a generated row.
-    pub(super) fn on_generated<F: Real>(self, a: F) -> (F, F) {
+    pub(crate) fn on_generated<F: Real>(self, a: F) -> (F, F) {
         match self {
             // log(1 − σ(a)): the critic's gain is the generator's loss.
             AdversarialLoss::Minimax => (-a.fast_softplus(), -a.fast_sigmoid()),
@@ -99,8 +100,7 @@ pub(super) struct CriticScratch<F> {
     between: Vec<F>, // (n, dim)
     slopes: Vec<F>,  // (n)
     pass: Pass<F>,
-    // The slopes of the generated rows, if they are paired with the real ones.
-    fake: Pass<F>,
+    pairs: Pairs<F>,
 }
 
 impl<F: Real> Loss<F> for Critic<'_, F> {
@@ -139,7 +139,8 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
         scratch: &mut CriticScratch<F>,
     ) -> f64 {
         if self.loss.pairs() {
-            return self.pay_in_pairs(w, Batch { x, c }, &noise.x, weight, dp, parts, scratch);
+            let (rows, pairs) = (Batch { x, c }, &mut scratch.pairs);
+            return pay_in_pairs((self.loss, self.critic), w, rows, &noise.x, weight, dp, parts, pairs);
         }
         let CriticScratch { between, slopes, pass, .. } = scratch;
         let mut pay = |x: &[F], value, penalized| {
@@ -159,38 +160,53 @@ impl<F: Real> Loss<F> for Critic<'_, F> {
     }
 }
 
-impl<F: Real> Critic<'_, F> {
-    /// Σ on_real(D(x, c) − D(x̃, c)) over pairs of rows, and Σ P(∇ₓD(x, c)) + P(∇ₓD(x̃, c)); dp += weight · its
-    /// gradient. The loss's derivative in D(x̃) is the negative of that in D(x).
-    fn pay_in_pairs(
-        &self,
-        w: Weights<F>,
-        Batch { x, c }: Batch<F>,
-        generated: &[F],
-        weight: F,
-        dp: Option<&mut [F]>,
-        parts: &mut [f64],
-        CriticScratch { slopes, pass, fake, .. }: &mut CriticScratch<F>,
-    ) -> f64 {
-        let real = self.critic.forward(w.p, x, c, pass);
-        let fakes = self.critic.forward(w.p, generated, c, fake);
-        let mut loss = 0.0;
-        slopes.clear();
-        for (&real, &fake) in real.iter().zip(fakes) {
-            let (pays, slope) = self.loss.on_real(real - fake);
-            loss += pays.f64();
-            slopes.push(weight * slope);
-        }
-        parts[0] += loss;
-        let Some(dp) = dp else { return loss };
-        let penalty = |g: &mut [F]| self.loss.penalty(g);
-        let r1 = self.critic.penalized_backward(w, c, Some(slopes), weight, penalty, dp, pass);
-        slopes.iter_mut().for_each(|slope| *slope = -*slope);
-        let r2 = self.critic.penalized_backward(w, c, Some(slopes), weight, penalty, dp, fake);
-        parts[1] += r1 + r2;
-        loss + r1 + r2
+impl Opposed for Critic<'_, f32> {
+    fn face(&mut self, generator: &[f32]) {
+        self.opponent.clear();
+        self.opponent.extend_from_slice(generator);
     }
+}
 
+/// The buffers of [`pay_in_pairs`].
+#[derive(Default)]
+pub(crate) struct Pairs<F> {
+    slopes: Vec<F>, // (n)
+    real: Pass<F>,
+    fake: Pass<F>,
+}
+
+/// Σ on_real(D(x, c) − D(x̃, c)) over pairs of rows, and Σ P(∇ₓD(x, c)) + P(∇ₓD(x̃, c)), without the penalty if there
+/// is no dp; dp += weight · its gradient. The loss's derivative in D(x̃) is the negative of that in D(x).
+pub(crate) fn pay_in_pairs<F: Real>(
+    (loss, critic): (AdversarialLoss, &Player),
+    w: Weights<F>,
+    Batch { x, c }: Batch<F>,
+    generated: &[F],
+    weight: F,
+    dp: Option<&mut [F]>,
+    parts: &mut [f64],
+    Pairs { slopes, real, fake }: &mut Pairs<F>,
+) -> f64 {
+    let reals = critic.forward(w.p, x, c, real);
+    let fakes = critic.forward(w.p, generated, c, fake);
+    let mut pays = 0.0;
+    slopes.clear();
+    for (&real, &fake) in reals.iter().zip(fakes) {
+        let (pair, slope) = loss.on_real(real - fake);
+        pays += pair.f64();
+        slopes.push(weight * slope);
+    }
+    parts[0] += pays;
+    let Some(dp) = dp else { return pays };
+    let penalty = |g: &mut [F]| loss.penalty(g);
+    let r1 = critic.penalized_backward(w, c, Some(slopes), weight, penalty, dp, real);
+    slopes.iter_mut().for_each(|slope| *slope = -*slope);
+    let r2 = critic.penalized_backward(w, c, Some(slopes), weight, penalty, dp, fake);
+    parts[1] += r1 + r2;
+    pays + r1 + r2
+}
+
+impl<F: Real> Critic<'_, F> {
     /// Σ value(D(x, c)) over some rows, if there is a value, and, if they are `penalized`, Σ P(∇ₓD(x, c)); dp +=
     /// weight · its gradient.
     fn pay(
@@ -296,6 +312,16 @@ impl<F: Real> Loss<F> for Generator<'_, F> {
             self.generator.backward(w, c, dx, dp, None, generator);
         }
         loss
+    }
+}
+
+impl Opposed for Generator<'_, f32> {
+    fn face(&mut self, critic: &[f32]) {
+        let (p, t) = &mut self.opponent;
+        p.clear();
+        p.extend_from_slice(critic);
+        t.resize(p.len(), 0.0);
+        self.critic.net.transpose(p, t);
     }
 }
 

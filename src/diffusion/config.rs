@@ -2,6 +2,7 @@ use super::sampler::MOST_STEPS;
 use super::{Finish, Grid, ReverseVariance, Sampler, Schedule, Solver};
 use crate::engine::OptimizerConfig;
 use crate::error::{Result, check};
+use crate::map::{Card, Objective, Paradigm, Sampling};
 use crate::model::{ConditionKind, TraceEstimator};
 use crate::nn::limits::{check_time_features, check_width};
 use crate::nn::{Activation, NetworkSpec};
@@ -62,6 +63,10 @@ pub struct DiffusionConfig {
     /// is p(x), and [`Guidance`](super::Guidance) against it. Without a condition it means nothing. 0 up to, not
     /// including, 1. Default 0.1.
     pub condition_dropout: f64,
+    /// What has gone on with the model after its training: noted by [`fine_tune`](crate::hybrid::fine_tune), for the
+    /// model's card. Default `None`.
+    #[cfg_attr(feature = "safetensors", serde(skip_serializing_if = "Option::is_none"))]
+    pub fine_tuned: Option<FineTuning>,
     /// How the parameters move. Default: a learning rate of 5e-3, the rest as [`OptimizerConfig`].
     #[cfg_attr(feature = "safetensors", serde(alias = "optimiser"))]
     pub optimizer: OptimizerConfig,
@@ -91,6 +96,32 @@ pub enum TrainingNoise {
     LogSnr,
 }
 
+/// By which critic a diffusion was fine-tuned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub enum FineTuning {
+    /// Its own log-ratio to what it was before.
+    Implicit,
+    /// Another network.
+    Explicit,
+}
+
+impl FineTuning {
+    /// The card of a diffusion that is drawn and scored as before, and has learned from a critic, too.
+    pub(super) fn on_card(self, card: Card) -> Card {
+        let critic = match self {
+            FineTuning::Implicit => Card {
+                paradigm: Paradigm::Adversarial,
+                ..Card::new("implicit critic", Objective::OffTheMap, Sampling::OnePass)
+            },
+            FineTuning::Explicit => Card::new("R3GAN", Objective::Relativistic, Sampling::OnePass),
+        };
+        let Card { sampling, nfe, latency, likelihood, .. } = card;
+        let name = format!("{}, fine-tuned", card.name);
+        Card { sampling, nfe, latency, likelihood, ..Card::composed(name, vec![card, critic]) }
+    }
+}
+
 impl Default for DiffusionConfig {
     fn default() -> Self {
         DiffusionConfig {
@@ -111,6 +142,7 @@ impl Default for DiffusionConfig {
             whiten: true,
             condition: ConditionKind::None,
             condition_dropout: 0.1,
+            fine_tuned: None,
             optimizer: OptimizerConfig { lr: 5e-3, ..OptimizerConfig::default() },
         }
     }

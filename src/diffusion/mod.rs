@@ -134,7 +134,7 @@ use std::sync::Arc;
 use ndarray::ArrayView2;
 use rand::RngCore;
 
-pub use self::config::{Beyond, DiffusionConfig, TrainingNoise};
+pub use self::config::{Beyond, DiffusionConfig, FineTuning, TrainingNoise};
 pub use self::flow_map::{FlowMap, FlowMapConfig, LearnedGuidance, MapObjective, Teacher};
 pub use self::guidance::{Against, Guidance};
 pub use self::ladder::{ScoreConfig, ScoreModel, ScoreTraining};
@@ -148,10 +148,12 @@ pub use crate::numeric::ode::{Method, Solver};
 
 use self::guidance::Guided;
 use self::likelihood::Integration;
-use self::network::{Noise, NoiseNet};
-use self::objective::{Levels, NoiseMse};
-use self::predictor::Trained;
-use self::sampler::{Plan, Scratch};
+pub(crate) use self::network::{At, Noise, NoiseNet, Pass};
+pub(crate) use self::objective::{Drawn, Ends, Levels, NoiseMse, Scratch as MseScratch, drop_conditions};
+pub(crate) use self::path::{Noising, Path};
+pub(crate) use self::predictor::Trained;
+pub(crate) use self::sampler::{Estimate, Plan, Scratch};
+pub(crate) use self::sampling::reverse;
 use crate::engine::transport::standard_normal;
 use crate::engine::{Fitted, Given, Parameters, RowStreams, Rows, fit};
 use crate::error::Result;
@@ -184,21 +186,21 @@ const LOG_SNR_END: f64 = -5.0;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Diffusion {
-    config: DiffusionConfig,
-    net: NoiseNet,
+    pub(crate) config: DiffusionConfig,
+    pub(crate) net: NoiseNet,
     /// Of t = 0 … T.
-    levels: Vec<NoiseLevel>,
+    pub(crate) levels: Vec<NoiseLevel>,
     /// The sampler's steps.
-    plan: Plan,
-    guidance: Option<Arc<Guidance<Diffusion>>>,
-    learned: Arc<Learned>,
+    pub(crate) plan: Plan,
+    pub(crate) guidance: Option<Arc<Guidance<Diffusion>>>,
+    pub(crate) learned: Arc<Learned>,
 }
 
 /// What training changes; views share it.
 #[derive(Debug, Clone)]
-struct Learned {
-    parameters: Parameters,
-    fitted: Fitted,
+pub(crate) struct Learned {
+    pub(crate) parameters: Parameters,
+    pub(crate) fitted: Fitted,
 }
 
 impl Learned {
@@ -346,14 +348,24 @@ impl Diffusion {
         Guided { network: self.network(c), guide }
     }
 
-    /// Where training takes its noise levels from.
-    fn training_levels<'a>(config: &DiffusionConfig, levels: &'a [NoiseLevel]) -> Levels<'a> {
-        let ((quietest, noisiest), timesteps) = (log_snr_span(config, levels), &levels[1..]);
-        match config.training_noise {
-            TrainingNoise::Timesteps => Levels::Timesteps(timesteps),
+    /// The λ between which training takes its noise levels, from the side of the noise.
+    pub(crate) fn training_span(config: &DiffusionConfig, levels: &[NoiseLevel]) -> (f64, f64) {
+        let ((quietest, noisiest), first) = (log_snr_span(config, levels), levels[1].log_snr);
+        let end = match config.training_noise {
+            TrainingNoise::Timesteps => first,
             // Samplers visit the first timestep, which a fine schedule may set below `sigma_min`.
+            TrainingNoise::LogSnr => quietest.max(first),
+        };
+        (noisiest.max(LOG_SNR_END), end)
+    }
+
+    /// Where training takes its noise levels from.
+    pub(crate) fn training_levels<'a>(config: &DiffusionConfig, levels: &'a [NoiseLevel]) -> Levels<'a> {
+        match config.training_noise {
+            TrainingNoise::Timesteps => Levels::Timesteps(&levels[1..]),
             TrainingNoise::LogSnr => {
-                Levels::LogSnr(noisiest.max(LOG_SNR_END), quietest.max(timesteps[0].log_snr))
+                let (from, to) = Self::training_span(config, levels);
+                Levels::LogSnr(from, to)
             }
         }
     }
@@ -379,7 +391,11 @@ impl Paradigm for Diffusion {
         let guided = self.guided(&[]);
         let steps = self.plan.levels().map(|level| guided.cost(level)).sum();
         let card = Card::new(name, Objective::NoisePrediction, Sampling::Denoising { steps });
-        guidance::on_card(card, self.guidance.as_deref())
+        let card = guidance::on_card(card, self.guidance.as_deref());
+        match self.config.fine_tuned {
+            None => card,
+            Some(how) => how.on_card(card),
+        }
     }
 
     fn count_params(&self) -> usize {

@@ -1,4 +1,4 @@
-use super::network::PathNet;
+use super::network::{At, Noise, Pass, PathNet};
 use super::schedule::NoiseLevel;
 use crate::numeric::Real;
 use crate::worlds::DiffusedMixture;
@@ -77,4 +77,16 @@ pub(crate) struct Trained<'a, F, P> {
     pub(crate) net: &'a PathNet<F, P>,
     pub(crate) p: &'a [F],
     pub(crate) c: &'a [F],
+}
+
+impl<F: Real> NoisePredictor<F> for Trained<'_, F, Noise> {
+    type Scratch = Pass<F>;
+
+    fn dim(&self) -> usize {
+        self.net.dim()
+    }
+
+    fn noise<'a>(&self, x: &[F], level: NoiseLevel, pass: &'a mut Pass<F>) -> &'a [F] {
+        self.net.infer(self.p, At { x, c: self.c, levels: &[level] }, pass)
+    }
 }

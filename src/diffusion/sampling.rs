@@ -15,19 +15,19 @@ use crate::numeric::Real;
 
 /// Fills x: (n, d) with rows in standard units: z ~ N(0, T²I), then the plan with T·ξ for ξ, shown at each state; the
 /// evaluations spent on each.
-pub(super) fn reverse<P: Predictor<f32, NoiseLevel>>(
+pub(crate) fn reverse<F: Real, P: Predictor<F, NoiseLevel>>(
     predictor: &P,
     plan: &Plan,
     temperature: f64,
     streams: RowStreams,
-    scratch: &mut Scratch<f32, P::Workspace>,
-    x: &mut [f32],
-    mut seen: impl FnMut(&[f32]),
+    scratch: &mut Scratch<F, P::Workspace>,
+    x: &mut [F],
+    mut seen: impl FnMut(&[F]),
 ) -> usize {
     let d = predictor.dim();
     streams.fill(x.len() / d, &mut scratch.rngs);
     for (x, rng) in x.chunks_exact_mut(d).zip(&mut scratch.rngs) {
-        x.fill_with(|| temperature as f32 * f32::normal(rng));
+        x.fill_with(|| F::of(temperature) * F::normal(rng));
     }
     seen(x);
     denoise(predictor, plan, temperature, x, scratch, seen)

@@ -55,6 +55,56 @@
 //! # Ok::<(), quadrivium::Error>(())
 //! ```
 //!
+//! # Fine-tuning
+//!
+//! [`fine_tune`] is another kind of composition: one network, and two paradigms one after the other. A trained diffusion
+//! goes on with a critic that sees what its sampler draws, so that errors of few steps are mended, which no noise MSE
+//! sees.
+//!
+//! ```text
+//! implicit   r(x) = −(Λ/2) E_{λ, ε} [‖ε̂(x_λ) − ε‖² − ‖ε̂_ref(x_λ) − ε‖²]   ≈ ln p(x) − ln p_ref(x)
+//!            −E ln σ(β r(x)) − α E ln(1 − σ(β r(x̃))),   x̃ drawn by ref: the model before the tuning
+//! explicit   x̂₀ = (x_k − σ ε̂(x_k))/α,   x_k: noise that the sampler has taken to its step k
+//!            critic     −E ln σ(D(x, k) − D(x̂₀, k)) + (γ/2) (E‖∇D(x, k)‖² + E‖∇D(x̂₀, k)‖²)
+//!            diffusion  −E ln σ(D(x̂₀, k) − D(x, k)) + λ_hold · E‖ε − ε̂‖²/d,   ∂/∂ε̂ = −(σ/α) ∂/∂x̂₀
+//! ```
+//!
+//! In the implicit game ([`ImplicitGame`], direct discriminative optimization) r is the logit of a critic that consists
+//! of the model and of what it was: λ is uniform over a span of the length Λ, which makes r a difference of two bounds
+//! on the log-likelihood (Kingma et al. 2021). A critic that is right has r(x) = ln p_data(x) − ln p_sampler(x), so the
+//! model becomes p_ref · p_data/p_sampler: what the sampler draws too often becomes less likely. Its gradient is that of
+//! the noise MSE with a weight for each row, β σ(−β r(x)) of the data and −α β σ(β r(x̃)) of the model's own.
+//!
+//! In the explicit game ([`ExplicitGame`]) a relativistic critic ([`adversarial`](crate::adversarial)) is told the step k and
+//! judges what the network takes for the clean row there; at the last step that is what the sampler draws. x_k comes
+//! from the sampler itself and not from noised rows of the data: with few steps the two differ, and what is drawn
+//! depends on the former (Yin et al. 2024, section 4.5). No gradient flows from one step to another. The noise MSE
+//! holds the density, which the critic does not see.
+//!
+//! The tuned model stays a [`Diffusion`](crate::Diffusion). Its card says hybrid, and names a diffusion and a critic as
+//! its parts.
+//!
+//! ```
+//! use quadrivium::hybrid::{FineTuneConfig, Game, ImplicitGame, fine_tune};
+//! use quadrivium::{map::Paradigm, worlds::Toy, prelude::*, *};
+//!
+//! let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
+//! let data = Dataset::new(moons.sample(2_000, &mut rng))?;
+//! let network = NetworkSpec::mlp([32, 32], Activation::Silu, 3);
+//! let sampler = Sampler::Ddim { steps: 5, eta: 0.0 };
+//! let mut model = Diffusion::new(DiffusionConfig { network, sampler, ..Default::default() }, &mut rng)?;
+//! model.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut NoObserver)?;
+//!
+//! let game = Game::Implicit(ImplicitGame { beta: 0.5, ..Default::default() });
+//! let config = FineTuneConfig { game, ..Default::default() };
+//! let options = TrainOptions { steps: 20, ..Default::default() };
+//! let report = fine_tune(&mut model, &config, &data, &options, &mut rng, &mut NoObserver)?;
+//! // Before the first step the model is its own reference: twice ln 2.
+//! assert!((report.loss[0] - 2.0 * 2f64.ln()).abs() < 1e-3);
+//! assert_eq!((model.card().paradigm, model.card().nfe), (Paradigm::Hybrid, 5));
+//! # Ok::<(), quadrivium::Error>(())
+//! ```
+//!
 //! # What can go wrong
 //!
 //! - **The codec bounds the quality.** No prior makes a row that the decoder cannot draw. *See*: rows that are encoded and
@@ -76,6 +126,10 @@
 //!   prior again. [`train`](Latent#method.train) does both.
 //! - **A bound of an estimate.** With a diffusion as the prior, ln p(zₖ) comes from its ODE, K times for each row. It is
 //!   called a bound because that is the larger gap; the solver's error comes on top.
+//! - **Tuned for one sampler.** What is judged is drawn by the sampler that the model has in the tuning; the same model in
+//!   more or fewer steps can be worse than before. *See*: draw with each. *Change*: tune a clone for each.
+//! - **Tuning may cost likelihood.** The ODE of the likelihood asks the network at all levels, and the critic moves it at
+//!   a few. *See*: the log-likelihood of held-out rows before and after. *Change*: a larger [`hold`](ExplicitGame::hold), or fewer steps.
 //! - **A prior without a density**, such as a GAN or guidance, draws and has no likelihood.
 //!
 //! # Papers
@@ -86,9 +140,15 @@
 //! autoencoder](https://arxiv.org/abs/1611.02731) · Dai & Wipf 2019, [Diagnosing and enhancing VAE
 //! models](https://arxiv.org/abs/1903.05789) · Tipping & Bishop 1999, [Probabilistic principal component
 //! analysis](https://doi.org/10.1111/1467-9868.00196) · Tomczak & Welling 2018, [VAE with a
-//! VampPrior](https://arxiv.org/abs/1705.07120)
+//! VampPrior](https://arxiv.org/abs/1705.07120) · Zheng et al. 2025, [Direct discriminative optimization: your
+//! likelihood-based visual generative model is secretly a GAN discriminator](https://arxiv.org/abs/2503.01103) · Huang et
+//! al. 2024, [The GAN is dead; long live the GAN!](https://arxiv.org/abs/2501.05441) · Sauer et al. 2023, [Adversarial
+//! diffusion distillation](https://arxiv.org/abs/2311.17042) · Yin et al. 2024, [Improved distribution matching
+//! distillation](https://arxiv.org/abs/2405.14867) · Kingma et al. 2021, [Variational diffusion
+//! models](https://arxiv.org/abs/2107.00630)
 
 mod codec;
+mod fine_tune;
 mod latent;
 mod pca;
 #[cfg(feature = "safetensors")]
@@ -98,5 +158,6 @@ mod stages;
 mod tests;
 
 pub use self::codec::{Codec, Explanation};
+pub use self::fine_tune::{ExplicitGame, FineTuneConfig, Game, ImplicitGame, fine_tune};
 pub use self::latent::{Latent, LatentConfig, Warp};
 pub use self::pca::{Pca, PcaConfig};

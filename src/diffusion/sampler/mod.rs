@@ -7,7 +7,7 @@ mod tests;
 pub(crate) use self::run::{Scratch, denoise, follow};
 
 pub use self::grid::Grid;
-use self::grid::ROUNDING;
+use self::grid::{CLEAN, ROUNDING};
 use self::steps::{Update, ancestral, euler_maruyama, heun, implicit, multistep};
 use super::path::{Noising, Path};
 use super::schedule::NoiseLevel;
@@ -190,6 +190,15 @@ pub(crate) enum Plan {
     },
 }
 
+/// The clean row by a prediction at a level, keep·x + eps·ε̂: (x − σ ε̂)/α before the last step of a sampler, and
+/// what it draws at the last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Estimate {
+    pub(crate) level: NoiseLevel,
+    pub(crate) keep: f64,
+    pub(crate) eps: f64,
+}
+
 impl Plan {
     /// The steps of a config's sampler on its grid, for a model whose levels of t = 0 … T are `timesteps`.
     pub(super) fn new(config: &DiffusionConfig, timesteps: &[NoiseLevel]) -> Self {
@@ -228,6 +237,18 @@ impl Plan {
             Plan::Steps(steps) => Box::new(steps.iter().map(|step| step.level)),
             Plan::Ode { method, steps, span } => Box::new(method.times(*steps, *span).map(Noising::level)),
         }
+    }
+
+    /// What each step takes for the clean row; `None` of an ODE.
+    pub(crate) fn estimates(&self) -> Option<Vec<Estimate>> {
+        let Plan::Steps(steps) = self else { return None };
+        let last = steps.len() - 1;
+        let estimate = |(k, step): (usize, &Update)| {
+            let Update { level, keep, eps, .. } =
+                if k == last { *step } else { Update::by_estimate(step.level, CLEAN, 0.0) };
+            Estimate { level, keep, eps }
+        };
+        Some(steps.iter().enumerate().map(estimate).collect())
     }
 
     /// Steps, after each of which rows are shown.

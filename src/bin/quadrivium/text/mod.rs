@@ -61,7 +61,8 @@ pub struct Loaded {
 
 /// The language model of a file, if it holds one.
 pub fn load(path: &Path) -> Outcome<Option<Loaded>> {
-    if path == Path::new("-") {
+    // A pipe can be read only once: its model is one of rows.
+    if !path.is_file() {
         return Ok(None);
     }
     let described = persist::describe(path).map_err(|error| of_file(path.display(), error))?;

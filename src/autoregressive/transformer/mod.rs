@@ -27,14 +27,12 @@
 //! ```
 //! use quadrivium::{*, ndarray::Array2};
 //!
-//! // "ababab…" or "bababa…", and one symbol in ten is wrong.
+//! // "ababab…" and "bababa…".
 //! let mut rng = seeded(0);
-//! let x = Array2::from_shape_fn((2_000, 12), |_| Token(0));
-//! let x = Array2::from_shape_fn(x.dim(), |(row, place)| {
-//!     let wrong = (row * 7 + place * 13) % 10 == 0;
-//!     Token(((row + place + usize::from(wrong)) % 2) as u32)
-//! });
-//! let config = TransformerConfig { vocabulary: 2, len: 12, width: 16, heads: 2, blocks: 1, ..Default::default() };
+//! let x = Array2::from_shape_fn((2_000, 12), |(row, place)| Token((row + place) as u32 % 2));
+//! let optimizer = OptimizerConfig { lr: 1e-2, ..TransformerConfig::default().optimizer };
+//! let sizes = TransformerConfig { vocabulary: 2, len: 12, optimizer, ..Default::default() };
+//! let config = TransformerConfig { width: 16, heads: 2, blocks: 1, ..sizes };
 //! let mut model = Transformer::new(config, &mut rng)?;
 //! let options = TrainOptions { steps: 200, batch: 32, ..Default::default() };
 //! model.train(&Dataset::new(x)?, &options, &mut rng, &mut NoObserver)?;

@@ -29,7 +29,7 @@ const START: f64 = 0.02;
 /// A decoder-only transformer (Vaswani et al. 2017; Radford et al. 2019) in its modern form: logits of the next
 /// symbol at each place of a sequence, which depend on the symbols up to that place only.
 ///
-/// With N(h) = h/√(mean h² + ε)⊙g of a row (RMSNorm, Zhang & Sennrich 2019), h = E[symbol], and for each block
+/// With N(h) = h/√(mean h² + ε)⊙g of a row (RMSNorm, Zhang & Sennrich 2019), h the row E of its symbol, and for each block
 ///
 /// ```text
 /// h ← h + A(N₁(h)·Wqkv)·Wo         A: attention with rotary positions and normalized queries and keys

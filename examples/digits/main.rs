@@ -60,6 +60,8 @@ struct Row {
     us: f64,
     train_s: f64,
     /// A digit of each class.
+    /// Drawn with the feature `plot` only.
+    #[cfg_attr(not(feature = "plot"), allow(dead_code))]
     pictured: Array2<f32>,
 }
 

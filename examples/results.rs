@@ -97,11 +97,7 @@ const BLOCKS: &[Block] = &[
             "cargo run --release --features plot --example few_steps -- --plot docs/pictures/few_steps.svg",
         ),
     },
-    Block {
-        name: "fine-tuning",
-        file: RESULTS,
-        source: Prints("cargo run --release --example fine_tune -- --seeds 3"),
-    },
+    Block { name: "fine-tuning", file: RESULTS, source: Prints("cargo run --release --example fine_tune") },
     Block { name: "hybrids", file: RESULTS, source: Prints("cargo run --release --example hybrids") },
     Block { name: "sequences", file: RESULTS, source: Prints("cargo run --release --example sequences") },
     Block { name: "text", file: RESULTS, source: Prints("cargo run --release --example text") },

@@ -105,6 +105,12 @@
 //! # Ok::<(), quadrivium::Error>(())
 //! ```
 //!
+//! # Picture
+//!
+//! The digit that was asked for, by models in the pixels and in the latents of a VAE:
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/pictures/digits.svg"))]
+//!
 //! # What can go wrong
 //!
 //! - **The codec bounds the quality.** No prior makes a row that the decoder cannot draw. *See*: rows that are encoded and

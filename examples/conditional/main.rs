@@ -4,6 +4,8 @@
 //! `cargo run --release --example conditional` · `-- --quick` checks that everything runs · `-- --help` explains the
 //! options.
 
+#[path = "../digits/data.rs"]
+mod digits;
 mod world;
 
 use std::path::PathBuf;

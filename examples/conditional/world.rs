@@ -1,18 +1,14 @@
 use quadrivium::ConditionKind;
-use std::io::Read;
-
 use quadrivium::ndarray::{Array1, Array2, ArrayView1, Axis};
 use quadrivium::numeric::rng::Rng;
+use quadrivium::prelude::*;
 use quadrivium::rand::Rng as _;
-use quadrivium::tables::{self, Table};
 use quadrivium::worlds::Toy;
-use quadrivium::{HeldOut, prelude::*};
+
+use crate::digits::Digits;
 
 /// The number of equally spaced angles that are requested.
 const ANGLES: usize = 8;
-
-/// The number of neighbors that determine a digit's class.
-const NEIGHBORS: usize = 5;
 
 /// Rows x with a condition c, and a classifier that finds c from x.
 pub struct World {
@@ -29,10 +25,7 @@ enum What {
     },
     /// The moons at no angle.
     Moons(Toy),
-    Digits {
-        train: Dataset,
-        held_out: Dataset,
-    },
+    Digits(Digits),
 }
 
 impl World {
@@ -56,22 +49,12 @@ impl World {
         }
     }
 
-    /// A quarter of the rows is held out to classify by. Pixels are whole numbers, spread over their width.
+    /// A quarter of the rows is held out to classify by.
     pub fn digits(rng: &mut Rng) -> std::result::Result<Self, Box<dyn std::error::Error>> {
-        let packed =
-            std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/digits.csv.gz"))?;
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(packed).read_to_string(&mut text)?;
-        let table = Table::from_reader(text.as_bytes())?;
-        let (pixels, labels) = table.x.view().split_at(Axis(1), 64);
-        let pixels = tables::dequantize(pixels, &[1.0; 64], rng)?;
-        let labels = labels.column(0).mapv(|label| label as u32);
-        let data = Dataset::new(pixels)?.with_condition(Condition::Class(labels))?;
-        let (train, held_out) = data.hold_out(HeldOut::Share(0.25), rng)?;
         Ok(World {
             about: "1,797 handwritten digits of 8 × 8 pixels; c: the digit, told from held-out digits by 5 neighbors",
             kind: ConditionKind::Class { classes: 10 },
-            what: What::Digits { train, held_out },
+            what: What::Digits(Digits::read(rng)?),
         })
     }
 
@@ -79,7 +62,7 @@ impl World {
     pub fn asked(&self) -> usize {
         match self.what {
             What::Ring { .. } | What::Moons(_) => ANGLES,
-            What::Digits { .. } => 10,
+            What::Digits(_) => 10,
         }
     }
 
@@ -115,7 +98,7 @@ impl World {
                 }
                 Dataset::new(x)?.with_condition(Condition::Vector(c))
             }
-            What::Digits { train, .. } => Ok(train.clone()),
+            What::Digits(digits) => Ok(digits.train.clone()),
         }
     }
 
@@ -134,7 +117,7 @@ impl World {
                 }
                 x
             }
-            What::Digits { held_out, .. } => {
+            What::Digits(Digits { test: held_out, .. }) => {
                 let Some(Condition::Class(labels)) = held_out.condition() else { unreachable!("labeled") };
                 let rows: Vec<usize> =
                     (0..labels.len()).filter(|&row| labels[row] as usize == asked).take(n).collect();
@@ -160,7 +143,7 @@ impl World {
                 }
                 moons.log_density(back.view()).ok()
             }
-            What::Digits { .. } => None,
+            What::Digits(_) => None,
         }
     }
 
@@ -178,41 +161,16 @@ impl World {
                 };
                 (0..ANGLES).map(at).collect()
             }
-            What::Digits { held_out, .. } => {
-                let Some(Condition::Class(labels)) = held_out.condition() else { unreachable!("labeled") };
-                let distance =
-                    |row: ArrayView1<f32>| row.iter().zip(x).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-                let mut near: Vec<(f32, u32)> = held_out
-                    .x()
-                    .rows()
-                    .into_iter()
-                    .zip(labels)
-                    .map(|(row, &label)| (distance(row), label))
-                    .collect();
-                near.sort_by(|a, b| a.0.total_cmp(&b.0));
-                // The nearest decides between classes of as many.
-                let votes = |class: u32| {
-                    near[..NEIGHBORS]
-                        .iter()
-                        .enumerate()
-                        .filter(|(_, n)| n.1 == class)
-                        .map(|(i, _)| 1.0 - 0.01 * i as f64)
-                        .sum()
-                };
-                (0..10).map(votes).collect()
-            }
+            What::Digits(digits) => return digits.classify(x) as usize,
         };
         (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).expect("there are classes")
     }
 
     /// The share of true rows that the classifier gives their own condition; of the digits, of those to learn from.
     pub fn truth(&self, rng: &mut Rng) -> Result<f64> {
-        if let What::Digits { train, .. } = &self.what {
-            let Some(Condition::Class(labels)) = train.condition() else { unreachable!("labeled") };
-            let x = train.x();
-            let rows = x.rows().into_iter().zip(labels);
-            let right = rows.filter(|(x, label)| self.classify(*x) == **label as usize).count();
-            return Ok(right as f64 / train.rows() as f64);
+        if let What::Digits(digits) = &self.what {
+            let (x, digit) = (digits.train.x().to_owned(), digits.train.condition().expect("labeled"));
+            return Ok(digits.asked_share(&x, digit).expect("digits are classes"));
         }
         let n = 500;
         let right = (0..self.asked()).map(|asked| {

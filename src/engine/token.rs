@@ -35,6 +35,12 @@ impl Token {
     pub fn column(self, vocabulary: usize) -> usize {
         if self == Token::END { vocabulary } else { self.0 as usize }
     }
+
+    /// The tokens of a row that count: up to the first END, which is one of them.
+    pub(crate) fn counted(row: &[Token]) -> &[Token] {
+        let end = row.iter().position(|&token| token == Token::END);
+        &row[..end.map_or(row.len(), |end| end + 1)]
+    }
 }
 
 impl Row for Token {

@@ -37,11 +37,6 @@ pub(super) fn rows_together(len: usize) -> usize {
     (TOKENS / len).max(1)
 }
 
-/// The tokens of a row that are predicted: up to its first END, which is one of them.
-fn predicted(row: &[Token]) -> usize {
-    row.iter().position(|&token| token == Token::END).map_or(row.len(), |end| end + 1)
-}
-
 /// Adds Σ ln p of the predicted tokens from place `first` on of each of rows x, (n, len), to `nats`, (n).
 pub(super) fn add_log_probs<F: Real>(
     network: &CausalNetwork,
@@ -54,7 +49,7 @@ pub(super) fn add_log_probs<F: Real>(
     let rows = x.chunks_exact(len).zip(logits.chunks_exact_mut(longest * network.symbols()));
     for ((row, logits), nats) in rows.zip(nats) {
         let logits = logits.chunks_exact_mut(network.symbols());
-        for (&token, logits) in row[..predicted(row)].iter().zip(logits).skip(first) {
+        for (&token, logits) in Token::counted(row).iter().zip(logits).skip(first) {
             *nats += take_log_prob(logits, symbol(network, token));
         }
     }
@@ -81,7 +76,7 @@ impl<F: Real> Scratch<F> {
         len: usize,
         keep: bool,
     ) -> (usize, &mut [F]) {
-        let longest = x.chunks_exact(len).map(predicted).max().unwrap_or(0);
+        let longest = x.chunks_exact(len).map(|row| Token::counted(row).len()).max().unwrap_or(0);
         self.inputs.clear();
         for row in x.chunks_exact(len) {
             self.inputs.push(symbol(network, Token::END));
@@ -131,8 +126,8 @@ impl<F: Real> Loss<F> for NextToken<'_> {
         let (longest, logits) = scratch.run(network, w.p, x, len, true);
         let weight = weight / F::of(len as f64);
         for (row, logits) in x.chunks_exact(len).zip(logits.chunks_exact_mut(longest * network.symbols())) {
-            let predicted = predicted(row);
-            let (counted, rest) = logits.split_at_mut(predicted * network.symbols());
+            let row = Token::counted(row);
+            let (counted, rest) = logits.split_at_mut(row.len() * network.symbols());
             for (&token, logits) in row.iter().zip(counted.chunks_exact_mut(network.symbols())) {
                 let symbol = symbol(network, token);
                 nats += take_log_prob(logits, symbol);

@@ -187,9 +187,8 @@ impl SequenceParadigm for NGram {
         let ((x, _), (held_out, _), _) = engine::split(data, options, rng)?;
         let mut counts = Counts::clone(&self.counts);
         for row in x.rows() {
-            let row = row.as_slice().expect("row-major");
-            let end = row.iter().position(|&token| token == Token::END).map_or(row.len(), |end| end + 1);
-            for column in 0..end {
+            let row = Token::counted(row.as_slice().expect("row-major"));
+            for column in 0..row.len() {
                 let context = self.context(&row[..column], &mut [Token::END; LONGEST]).to_vec();
                 counts.add(&context, row[column], 1.0);
             }

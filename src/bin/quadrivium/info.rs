@@ -1,8 +1,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use quadrivium::persist::{self, Column, Persist, Role};
-use quadrivium::{ConditionKind, GaussianMixture};
+use quadrivium::persist::{self, Column, Description, Persist, Role};
+use quadrivium::{Card, ConditionKind, GaussianMixture};
 use serde_json::{Value, json};
 
 use crate::condition::{listed, of_condition};
@@ -28,7 +28,6 @@ pub fn run(args: &Args) -> Outcome<()> {
     }
     let loaded = persist::load_described(&args.model);
     let (model, columns, stored) = loaded.map_err(|error| of_file(args.model.display(), error))?;
-    let card = model.card();
     let modeled = columns.iter().filter(|column| column.role.is_modeled());
     let names: Vec<&str> = modeled.map(|column| column.name.as_str()).collect();
     let mixture = match stored.kind.as_str() {
@@ -38,15 +37,38 @@ pub fn run(args: &Args) -> Outcome<()> {
         }
         _ => None,
     };
+    let own = json!({
+        "dim": model.dim(),
+        "columns": columns,
+        "condition": model.condition(),
+        "components": mixture.as_ref().map(|mixture| mixture.weights().len()),
+        "covariance": mixture.as_ref().map(|mixture| format!("{:?}", mixture.covariance()).to_lowercase()),
+    });
+    let names = if names.is_empty() { "not named".into() } else { names.join(", ") };
+    let lines = [
+        ("columns", format!("{}: {names}", model.dim())),
+        ("condition", condition(model.condition(), &columns)),
+        ("components", mixture.as_ref().map_or(String::new(), components)),
+    ];
+    tell(args.json, &stored, &model.card(), model.num_params(), own, &lines)
+}
+
+/// Describes the file of a model: what is true of any, and what is its own, as JSON or as lines. Lines without a text
+/// are left out.
+pub fn tell(
+    as_json: bool,
+    stored: &Description,
+    card: &Card,
+    parameters: usize,
+    own: Value,
+    own_lines: &[(&str, String)],
+) -> Outcome<()> {
     let failures: Vec<String> = card.failures.iter().map(ToString::to_string).collect();
-    let text = if args.json {
-        let info = json!({
+    let text = if as_json {
+        let mut info = json!({
             "kind": stored.kind,
             "name": card.name,
-            "dim": model.dim(),
-            "columns": columns,
-            "condition": model.condition(),
-            "parameters": model.num_params(),
+            "parameters": parameters,
             "paradigm": card.paradigm.to_string(),
             "objective": card.objective.to_string(),
             "measures": card.divergence.to_string(),
@@ -58,42 +80,31 @@ pub fn run(args: &Args) -> Outcome<()> {
             "format": stored.format,
             "library": stored.library,
             "bytes": stored.bytes,
-            "components": mixture.as_ref().map(|mixture| mixture.weights().len()),
-            "covariance": mixture.as_ref().map(|mixture| format!("{:?}", mixture.covariance()).to_lowercase()),
             "config": serde_json::from_str::<Value>(&stored.config).unwrap_or_default(),
         });
+        if let (Some(info), Value::Object(own)) = (info.as_object_mut(), own) {
+            info.extend(own);
+        }
         format!("{info:#}\n")
     } else {
-        let names = if names.is_empty() { "not named".into() } else { names.join(", ") };
-        let lines = [
-            ("kind", stored.kind),
+        let first = [
+            ("kind", stored.kind.clone()),
             ("model", format!("{} ({})", card.name, card.paradigm)),
-            ("columns", format!("{}: {names}", model.dim())),
-            ("condition", condition(model.condition(), &columns)),
-            ("parameters", model.num_params().to_string()),
-            ("components", mixture.as_ref().map_or(String::new(), components)),
+            ("parameters", parameters.to_string()),
+        ];
+        let Description { format, library, bytes, config, .. } = stored;
+        let last = [
             ("objective", format!("{}, which measures {}", card.objective, card.divergence)),
             ("sampling", format!("{}; latency {}", card.sampling, card.latency)),
             ("likelihood", card.likelihood.to_string()),
             ("can fail by", failures.join(", ")),
-            (
-                "file",
-                format!(
-                    "format {}, {} bytes, written by version {}",
-                    stored.format, stored.bytes, stored.library
-                ),
-            ),
-            ("config", stored.config),
+            ("file", format!("format {format}, {bytes} bytes, written by version {library}")),
+            ("config", config.clone()),
         ];
-        page(&lines)
+        let told = first.iter().chain(own_lines).chain(&last).filter(|(_, text)| !text.is_empty());
+        told.map(|(what, text)| format!("{what:<12}{}\n", printable(text))).collect()
     };
     io::stdout().write_all(text.as_bytes()).map_err(|error| of_writing("standard output", error))
-}
-
-/// Lines of what is told and its text, but for those without a text.
-pub fn page(lines: &[(&str, String)]) -> String {
-    let told = lines.iter().filter(|(_, text)| !text.is_empty());
-    told.map(|(what, text)| format!("{what:<12}{}\n", printable(text))).collect()
 }
 
 /// A mixture's number of components, kind of covariances, and weights, the largest first.

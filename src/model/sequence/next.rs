@@ -103,8 +103,7 @@ impl<M: NextToken> Sequences for M {
     fn score_tile(&self, x: &[Token], from: usize, p: &mut Vec<f64>, nats: &mut [f64]) {
         p.resize(NextToken::vocabulary(self) + 1, 0.0);
         for (row, nats) in x.chunks_exact(x.len() / nats.len()).zip(nats) {
-            let end = row.iter().position(|&token| token == Token::END).map_or(row.len(), |end| end + 1);
-            for column in from..end {
+            for column in from..Token::counted(row).len() {
                 *nats += self.probability(&row[..column], row[column], p).ln();
             }
         }

@@ -161,7 +161,9 @@ fn run(args: &Args) -> Outcome<()> {
                 Some(words) => {
                     eprintln!("{}: {}", block.name, words.join(" "));
                     let printed = output(root, &words).map_err(|error| format!("{}: {error}", block.name))?;
-                    format!("`{command}` · {measured}\n\n{}", without_headings(&printed))
+                    let content = without_headings(&printed);
+                    no_untold_code(&content).map_err(|error| format!("{}: {error}", block.name))?;
+                    format!("`{command}` · {measured}\n\n{content}")
                 }
                 None => {
                     eprintln!("{}: has no quick form", block.name);
@@ -183,6 +185,7 @@ fn run(args: &Args) -> Outcome<()> {
 fn check(root: &Path) -> Outcome<()> {
     for file in [README, RESULTS] {
         let text = std::fs::read_to_string(root.join(file))?;
+        no_untold_code(&text).map_err(|error| format!("{file}: {error}"))?;
         let begun = text.lines().filter_map(|line| line.strip_prefix("<!-- ")?.strip_suffix(": begin -->"));
         let known = |name: &&str| BLOCKS.iter().any(|block| block.file == file && block.name == *name);
         if let Some(unknown) = begun.clone().find(|name| !known(name)) {
@@ -198,6 +201,27 @@ fn check(root: &Path) -> Outcome<()> {
             return Err(
                 format!("{}: the block {:?} differs from the block {of:?}", block.file, block.name).into()
             );
+        }
+    }
+    Ok(())
+}
+
+/// The documents are pages of the library, too, and there a block of code without a language is compiled as Rust.
+fn no_untold_code(text: &str) -> Outcome<()> {
+    let mut fence: Option<&str> = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let length = line.len() - line.trim_start_matches(['`', '~']).len();
+        let (marks, language) = line.split_at(length);
+        match fence {
+            Some(open) => fence = Some(open).filter(|open| !(marks.starts_with(open) && language.is_empty())),
+            None if length >= 3 && language.is_empty() => {
+                return Err(format!("line {number} begins a block of code and names no language").into());
+            }
+            None if length >= 3 && !language.contains('`') => fence = Some(marks),
+            None if line.starts_with("    ") && !line.trim().is_empty() => {
+                return Err(format!("line {number} is indented, which makes it code").into());
+            }
+            None => {}
         }
     }
     Ok(())
@@ -229,13 +253,19 @@ fn provenance(root: &Path) -> String {
     format!("version {version}{commit}, {threads} threads, {}", quadrivium::instruction_set())
 }
 
-/// The words of a command; the quick form is for one seed and writes no picture. `None` if it has no quick form.
+/// The words of a command; the quick form is for one seed, writes no picture, and is built as the tests are, which are
+/// optimized, too. `None` if it has no quick form.
 fn to_run(command: &str, quick: bool) -> Option<Vec<String>> {
     let mut words: Vec<String> = command.split(' ').map(String::from).collect();
     if quick {
         if words[0] != "cargo" {
             return None;
         }
+        if let Some(at) = words.iter().position(|word| word == "--features") {
+            words.drain(at..at + 2);
+        }
+        let profile = words.iter().position(|word| word == "--release")?;
+        words[profile] = "--all-features".into();
         for option in ["--seeds", "--plot", "--peer"] {
             if let Some(at) = words.iter().position(|word| word == option) {
                 words.drain(at..at + 2);
@@ -349,13 +379,29 @@ mod tests {
 
     #[test]
     fn quick_form_has_one_seed_and_leaves_the_pictures() {
-        let words = to_run("cargo run --example e -- --seeds 3 --analytic --plot docs/p.svg", true).unwrap();
-        assert_eq!(words.join(" "), "cargo run --example e -- --analytic --quick");
+        let quick = |command| to_run(command, true).map(|words| words.join(" "));
         assert_eq!(
-            to_run("cargo run --example e", true).unwrap().join(" "),
-            "cargo run --example e -- --quick"
+            quick(
+                "cargo run --release --features plot --example e -- --seeds 3 --analytic --plot docs/p.svg"
+            ),
+            Some("cargo run --all-features --example e -- --analytic --quick".into())
         );
-        assert_eq!(to_run("python3 measure.py", true), None);
+        assert_eq!(
+            quick("cargo run --release --example e"),
+            Some("cargo run --all-features --example e -- --quick".into())
+        );
+        assert_eq!(quick("python3 measure.py"), None);
+    }
+
+    #[test]
+    fn code_without_a_language_is_refused() {
+        for told in ["a\n```text\n    b\n```\nc", "~~~~text\n```\n~~~~\n", "``code`` in a line", "- a\n  - b"]
+        {
+            no_untold_code(told).unwrap();
+        }
+        for untold in ["a\n\n    b", "```\nb\n```", "~~~text\n~~~\n~~~\n"] {
+            assert!(no_untold_code(untold).is_err(), "{untold}");
+        }
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! `cargo run --release --example text` trains on Ambrose Bierce's "The Devil's Dictionary" (some minutes) ·
 //! `-- --text FILE` · `-- --quick` · `-- --json FILE` · `-- --help` explains the options.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Instant;
-use std::{fs, iter};
 
 use clap::Parser;
 use comfy_table::{Table, presets};
@@ -212,7 +212,8 @@ fn transformer(args: &Args, tokenizer: &Tokenizer, learned: &str, held_out: &str
         let prompt = tokenizer.encode(first_of(learned))?;
         let temperature = SampleOptions { temperature: 0.8 };
         let drawn = text::draw(&model, &prompt, prompt.len() + 240, &temperature, &mut rng)?;
-        println!("{}\n", indented(&tokenizer.text(&drawn)?));
+        // A fence that no text can close, and a language: documents that hold this are compiled.
+        println!("~~~~~~text\n{}\n~~~~~~\n", tokenizer.text(&drawn)?.trim_end());
         if stage == steps {
             let parameters = Generative::num_params(&model);
             rows.push(Row { model: format!("transformer, {parameters} parameters"), nats_per_char, train_s });
@@ -226,8 +227,4 @@ fn first_of(text: &str) -> &str {
     let first = text.chars().find(|c| c.is_uppercase()).map_or(0, |c| text.find(c).unwrap_or(0));
     let end = text[first..].chars().next().map_or(0, char::len_utf8);
     &text[first..first + end]
-}
-
-fn indented(text: &str) -> String {
-    iter::once("    ").chain(text.split_inclusive('\n').flat_map(|line| [line, "    "])).collect()
 }

@@ -53,6 +53,8 @@ impl Row for f32 {
 pub struct Dataset<T = f32> {
     x: Array2<T>,
     condition: Option<Condition>,
+    /// Rows to validate on, if they are chosen beforehand.
+    validation: Option<Box<Dataset<T>>>,
 }
 
 impl<T: Row> Dataset<T> {
@@ -84,7 +86,7 @@ impl<T: Row> Dataset<T> {
         T::check("data", x.view())?;
         // Row-major from here on, because minibatches copy rows.
         let x = if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned() };
-        Ok(Dataset { x, condition: None })
+        Ok(Dataset { x, condition: None, validation: None })
     }
 
     /// The same rows, each with its condition.
@@ -109,6 +111,36 @@ impl<T: Row> Dataset<T> {
         self.condition.as_ref()
     }
 
+    /// The same rows to learn from, and these to validate on: a training then holds out no others, whatever
+    /// [`TrainOptions::validation`](super::TrainOptions::validation) says. Parts of this dataset have no rows to validate on.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`] for another number of columns.
+    ///
+    /// ```
+    /// use quadrivium::{engine, ndarray::array, seeded, Dataset, TrainOptions};
+    /// let data = Dataset::new(array![[0.0], [1.0], [2.0]])?.with_validation(Dataset::new(array![[5.0]])?)?;
+    /// let (learned, held_out, _) = engine::split(&data, &TrainOptions::default(), &mut seeded(0))?;
+    /// assert_eq!((learned.0, held_out.0), (array![[0.0], [1.0], [2.0]], array![[5.0]]));
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn with_validation(mut self, validation: Dataset<T>) -> Result<Self> {
+        if validation.dim() != self.dim() {
+            return Err(Error::Data(DataError::Shape {
+                what: "rows to validate on",
+                got: validation.x.shape().to_vec(),
+                expected: format!("(n, {})", self.dim()),
+            }));
+        }
+        self.validation = Some(Box::new(validation));
+        Ok(self)
+    }
+
+    /// The rows to validate on, if they were chosen.
+    pub fn validation(&self) -> Option<&Dataset<T>> {
+        self.validation.as_deref()
+    }
+
     /// The rows with these indices, in the given order, with their conditions.
     pub(crate) fn select(&self, rows: &[usize]) -> (Array2<T>, Option<Condition>) {
         (self.x.select(Axis(0), rows), self.condition.as_ref().map(|condition| condition.select(rows)))
@@ -119,7 +151,7 @@ impl<T: Row> Dataset<T> {
             return Err(Error::Data(DataError::TooFewRows { what: "a part of the split", got: 0, least: 1 }));
         }
         let (x, condition) = self.select(rows);
-        Ok(Dataset { x, condition })
+        Ok(Dataset { x, condition, validation: None })
     }
 
     /// Splits into the first `n` rows and the rest. For rows that are not in random order use

@@ -64,12 +64,6 @@ impl TrainOptions {
         )?;
         check(self.validate_every >= 1, "TrainOptions::validate_every", self.validate_every, "at least 1")?;
         check(self.patience != Some(0), "TrainOptions::patience", self.patience, "None or at least 1")?;
-        check(
-            self.patience.is_none() || self.validation > 0.0,
-            "TrainOptions::patience",
-            self.patience,
-            "None while validation is 0",
-        )?;
         let every = self.checkpoint.as_ref().map(|checkpoint| checkpoint.every);
         check(every != Some(0), "Checkpoint::every", every, "at least 1")
     }
@@ -198,7 +192,6 @@ mod tests {
             ("TrainOptions::validation", TrainOptions { validation: 1.0, ..TrainOptions::default() }),
             ("TrainOptions::validate_every", TrainOptions { validate_every: 0, ..TrainOptions::default() }),
             ("TrainOptions::patience", TrainOptions { patience: Some(0), ..held }),
-            ("TrainOptions::patience", TrainOptions { patience: Some(1), ..TrainOptions::default() }),
             ("Checkpoint::every", TrainOptions { checkpoint: at(0), ..TrainOptions::default() }),
         ] {
             match refused.validate() {

@@ -67,8 +67,7 @@ pub struct Rows<T = f32> {
 }
 
 impl Rows<f32> {
-    /// Splits `data` at random according to `options.validation` and standardizes both parts. The held-out rows do
-    /// not influence the units.
+    /// [Splits](split) `data` and standardizes both parts. The held-out rows do not influence the units.
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range or a share that leaves no rows to train on,
@@ -119,7 +118,7 @@ impl Rows<f32> {
 }
 
 impl<T: Row> Rows<T> {
-    /// Splits `data` at random according to `options.validation` without changing the rows: symbols have no units.
+    /// [Splits](split) `data` without changing the rows: symbols have no units.
     ///
     /// # Errors
     /// [`Error::Config`] for options out of range or a share that leaves no rows to train on, [`Error::Condition`]
@@ -153,10 +152,12 @@ fn conditions_of(fitted: &Fitted, training: Option<&Condition>) -> Result<Condit
 pub type Labeled<T = f32> = (Array2<T>, Option<Condition>);
 
 /// Splits the rows at random according to `options.validation` into rows to learn from and held-out rows, and makes
-/// the training's streams. A model's `train` with the same data, options and state of `rng` makes the same split.
+/// the training's streams. A model's `train` with the same data, options and state of `rng` makes the same split. Where
+/// `data` says which rows to validate on ([`Dataset::with_validation`]), these are the held-out ones.
 ///
 /// # Errors
-/// [`Error::Config`] for options out of range or a share that leaves no rows to train on.
+/// [`Error::Config`] for options out of range, for patience without held-out rows, and for a share that leaves no rows
+/// to train on.
 ///
 /// ```
 /// use quadrivium::{Dataset, TrainOptions, engine, ndarray::Array2, seeded};
@@ -174,6 +175,13 @@ pub fn split<T: Row>(
     options.validate()?;
     let streams = Streams::from_rng(rng);
     let (share, rows) = (options.validation, data.rows());
+    let watched = data.validation().is_some() || share > 0.0;
+    let (field, patience) = ("TrainOptions::patience", options.patience);
+    check(patience.is_none() || watched, field, patience, "None while validation is 0")?;
+    if let Some(chosen) = data.validation() {
+        let all = |data: &Dataset<T>| (data.x().to_owned(), data.condition().cloned());
+        return Ok((all(data), all(chosen), streams));
+    }
     let held_out = (share * rows as f64).ceil() as usize;
     check(held_out < rows, "TrainOptions::validation", share, "a share that leaves rows to train on")?;
     let mut order: Vec<usize> = (0..rows).collect();

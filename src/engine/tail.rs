@@ -49,7 +49,7 @@ impl Tail {
     /// (1 + (ln k + 8)/ln(n/2k))·w in one of 3000 samples. A row beyond that makes the
     /// column heavy-tailed. Modes with more than 1 % of the rows belong to the bulk. Rows equal to the median, of
     /// which a column may have many, are not counted.
-    pub(super) fn of(column: impl Iterator<Item = f64>) -> Option<Self> {
+    pub(crate) fn of(column: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = column.collect();
         let middle = values.len() / 2;
         let center = *values.select_nth_unstable_by(middle, f64::total_cmp).1;

@@ -6,7 +6,7 @@ use rand::RngCore;
 
 use super::codec::{Codec, Explanation, log_normal};
 use super::stages::Stages;
-use crate::engine::{RowStreams, check_rows, tiles};
+use crate::engine::{self, Labeled, RowStreams, check_rows, tiles};
 use crate::error::{Result, check};
 use crate::flow::Flow;
 use crate::map::Card;
@@ -26,8 +26,7 @@ pub struct LatentConfig {
     /// likelihood of the prior each. Where z follows from x, one is all there is. 1 to 65,536. Default 10.
     pub draws: usize,
     /// Draws of z from each training row for the prior to learn from: with more than one, few rows are learned by heart
-    /// later. Held-out rows are then no measure of the prior, as each may have a sibling among those that are learned
-    /// from. 1 to 1024. Default 1.
+    /// later. 1 to 1024. Default 1.
     pub encodings: usize,
 }
 
@@ -166,13 +165,14 @@ impl<C: Codec, P: Generative> Latent<C, P> {
         rng: &mut dyn RngCore,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let mut stages = Stages::new(1, options, rng, observer);
-        self.learn_latents(data, &mut stages)?;
+        let (learned, held_out, streams) = engine::split(data, options, rng)?;
+        let mut stages = Stages::new(1, options, streams, observer);
+        self.learn_latents(&joined(learned, held_out)?, &mut stages)?;
         Ok(stages.report())
     }
 
     /// The latents of rows, one draw z ~ q(z|x) for each of [`LatentConfig::encodings`], each with its row's condition:
-    /// what a prior learns. Their noise depends on `seed` and the row's numbers.
+    /// what a prior learns; with those of the rows to validate on. Their noise depends on `seed` and the row's numbers.
     ///
     /// # Errors
     /// [`DataError::Shape`](crate::error::DataError::Shape) unless the rows are as wide as the codec's.
@@ -182,10 +182,15 @@ impl<C: Codec, P: Generative> Latent<C, P> {
             let explained = self.codec.explain(data.x(), seed_of(seed, k))?;
             z.append(Axis(0), explained.z.view()).expect("rows of as many columns");
         }
-        let latents = Dataset::new(z)?;
-        let Some(condition) = data.condition() else { return Ok(latents) };
-        let rows: Vec<usize> = (0..latents.rows()).map(|row| row % data.rows()).collect();
-        latents.with_condition(condition.select(&rows))
+        let mut latents = Dataset::new(z)?;
+        if let Some(condition) = data.condition() {
+            let rows: Vec<usize> = (0..latents.rows()).map(|row| row % data.rows()).collect();
+            latents = latents.with_condition(condition.select(&rows))?;
+        }
+        match data.validation() {
+            Some(rows) => latents.with_validation(self.latents(rows, seed)?),
+            None => Ok(latents),
+        }
     }
 
     fn learn_latents(&mut self, data: &Dataset, stages: &mut Stages) -> Result<()> {
@@ -264,6 +269,18 @@ impl<C: Codec, P: Generative> Latent<C, P> {
     }
 }
 
+/// Rows to learn from, and those to validate on, if there are any.
+fn joined((x, c): Labeled, (held_x, held_c): Labeled) -> Result<Dataset> {
+    let labeled = |x: Array2<f32>, c: Option<Condition>| match c {
+        Some(condition) => Dataset::new(x)?.with_condition(condition),
+        None => Dataset::new(x),
+    };
+    match held_x.nrows() {
+        0 => labeled(x, c),
+        _ => labeled(x, c)?.with_validation(labeled(held_x, held_c)?),
+    }
+}
+
 /// The seed of the k-th draw.
 fn seed_of(seed: u64, k: usize) -> u64 {
     Streams::new(seed).stream(k as u64).next_u64()
@@ -314,7 +331,7 @@ impl<C: Codec, P: Generative> Generative for Latent<C, P> {
         self.prior.condition()
     }
 
-    /// The codec on the rows, then the prior on their latents. The report has the steps of both, one after the other,
+    /// The codec on the rows, then the prior on their latents; both hold out the same rows. The report has the steps of both, one after the other,
     /// and the parts of each loss for its own steps alone; with a checkpoint, the second stage has its own, whose path
     /// ends in `.2`.
     fn train(
@@ -325,12 +342,13 @@ impl<C: Codec, P: Generative> Generative for Latent<C, P> {
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
         self.condition().check(data.condition())?;
-        let mut stages = Stages::new(2, options, rng, observer);
-        let rows = Dataset::new(data.x().to_owned())?;
+        let ((x, c), (held_x, held_c), streams) = engine::split(data, options, rng)?;
+        let mut stages = Stages::new(2, options, streams, observer);
+        let rows = joined((x.clone(), None), (held_x.clone(), None))?;
         stages.train(|options, rng, observer| {
             Arc::make_mut(&mut self.codec).train(&rows, options, rng, observer)
         })?;
-        self.learn_latents(data, &mut stages)?;
+        self.learn_latents(&joined((x, c), (held_x, held_c))?, &mut stages)?;
         Ok(stages.report())
     }
 

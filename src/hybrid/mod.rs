@@ -154,6 +154,7 @@
 //! models](https://arxiv.org/abs/2107.00630)
 
 mod codec;
+mod columns;
 mod fine_tune;
 mod latent;
 mod pca;
@@ -164,6 +165,7 @@ mod stages;
 mod tests;
 
 pub use self::codec::{Codec, Explanation};
+pub use self::columns::{Atoms, Column, ColumnScale, Columns, ColumnsConfig};
 pub use self::fine_tune::{ExplicitGame, FineTuneConfig, Game, ImplicitGame, fine_tune};
 pub use self::latent::{Latent, LatentConfig, Warp};
 pub use self::pca::{Pca, PcaConfig};

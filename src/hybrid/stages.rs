@@ -1,7 +1,5 @@
 use std::ops::ControlFlow;
 
-use rand::RngCore;
-
 use crate::error::Result;
 use crate::model::*;
 use crate::numeric::rng::{Rng, Streams};
@@ -22,7 +20,7 @@ impl<'a> Stages<'a> {
     pub(super) fn new(
         count: usize,
         options: &'a TrainOptions,
-        rng: &mut dyn RngCore,
+        streams: Streams,
         observer: &'a mut dyn Observer,
     ) -> Self {
         let report = TrainReport {
@@ -31,7 +29,7 @@ impl<'a> Stages<'a> {
             validation: Vec::new(),
             stop: Stop::Completed,
         };
-        Stages { options, streams: Streams::from_rng(rng), observer, count, done: 0, report }
+        Stages { options, streams, observer, count, done: 0, report }
     }
 
     /// Random numbers of this training beside those of its stages.

@@ -5,6 +5,7 @@ pub(crate) mod cholesky;
 pub(crate) mod eigen;
 pub mod gemm;
 pub(crate) mod lanes;
+pub(crate) mod normal;
 pub mod ode;
 pub mod quadrature;
 pub mod real;

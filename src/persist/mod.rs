@@ -83,7 +83,7 @@ use serde::de::IgnoredAny;
 
 pub use self::columns::{Column, Role, condition_kind, condition_of, load_described, load_with, save_with};
 pub use self::text::{load_text, save_text, text_from_bytes};
-use crate::hybrid::{Codec, Latent, Pca};
+use crate::hybrid::{Codec, Columns, Latent, Pca};
 use crate::model::file::{Composition, Stored, read};
 pub use crate::model::file::{FORMAT, Persist};
 use crate::{
@@ -117,6 +117,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Box<dyn Persist>> {
 pub fn from_bytes(bytes: &[u8]) -> Result<Box<dyn Persist>> {
     let kinds = [
         reader::<f32, Autoregressive>(),
+        reader::<f32, Columns>(),
         reader::<f32, Diffusion>(),
         reader::<f32, EnergyModel>(),
         reader::<f32, Flow>(),
@@ -181,7 +182,7 @@ type Reader<T = f32> = fn(&[u8]) -> Result<Box<dyn Persist<T>>>;
 
 /// A composition of any prior with one of the codecs.
 fn latent(bytes: &[u8]) -> Result<Box<dyn Persist>> {
-    let kinds = [composed::<Flow>(), composed::<Pca>(), composed::<Vae>()];
+    let kinds = [composed::<Columns>(), composed::<Flow>(), composed::<Pca>(), composed::<Vae>()];
     let parts = Composition::<IgnoredAny>::read(&Stored::parse(bytes)?, "latent")?;
     let found = Stored::parse(parts.part("codec")?)?.kind()?;
     match kinds.iter().find(|(kind, _)| *kind == found) {

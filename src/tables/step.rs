@@ -6,6 +6,7 @@ use super::units::WHOLE_ANYWAY;
 
 /// A grid of values offset + k · width, with k whole, to which a column was rounded or in which it was counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Step {
     /// The distance between neighboring values, in the units of the data.
     pub width: f64,

@@ -5,7 +5,9 @@ use quadrivium::MapObjective;
 use quadrivium::diffusion::matching::FlowSteps;
 use quadrivium::diffusion::{Method, Solver};
 use quadrivium::energy::{Acceptance, Langevin, Normalization};
-use quadrivium::hybrid::{Codec, Latent, LatentConfig, Pca, PcaConfig};
+use quadrivium::hybrid::{
+    Atoms, Codec, Column, ColumnScale, Columns, ColumnsConfig, Latent, LatentConfig, Pca, PcaConfig,
+};
 use quadrivium::{
     Activation, AdversarialLoss, Architecture, Bandwidth, ComponentCount, ConditionKind, EnergyTraining,
     Head, LikelihoodKind, NetworkSpec, Pairing, Sampler, Schedule, ScoreTraining, Sde, Source, Transform,
@@ -374,6 +376,11 @@ fn composed<C: Codec + Model, P: Model + 'static>(codec: C, prior: P) -> Box<dyn
     Box::new(Latent::new(codec, prior, config).unwrap())
 }
 
+fn columns(s: &Setting, scale: ColumnScale, atoms: Atoms) -> Columns {
+    let column = Column { scale, atoms, ..Column::default() };
+    Columns::new(ColumnsConfig { dim: s.dim, columns: vec![column; s.dim] }).unwrap()
+}
+
 /// One direction with a learned density, and noise around it.
 fn latent_line(s: &Setting) -> Box<dyn Model> {
     let pca = Pca::new(PcaConfig { dim: s.dim, latent_dim: 1 }).unwrap();
@@ -478,11 +485,16 @@ contract! {
     flow_matching_from_rows: Network, Unavailable,
         |s| matching(s, Source::Rows(moons(40).into()), Pairing::Independent, (Method::Rk4, 5));
     pca: Baseline, Exact, |s| Box::new(Pca::new(PcaConfig { dim: s.dim, latent_dim: 1 }).unwrap());
+    columns: Baseline, Exact, |s| Box::new(columns(s, ColumnScale::Gaussianized, Atoms::Without));
     latent_diffusion: Composed, LowerBound, |s| composed(small_vae(s), small_diffusion(s));
     latent_flow: Composed, LowerBound, |s| composed(small_vae(s), small_flow(s));
     latent_warp: Composed, LowerBound, latent_warp;
     latent_gan: Composed, Unavailable, latent_gan;
     latent_line: Composed, Exact, latent_line;
+    columns_diffusion: Composed, OdeEstimate,
+        |s| composed(columns(s, ColumnScale::Robust, Atoms::Without), small_diffusion(s));
+    columns_flow: Composed, LowerBound,
+        |s| composed(columns(s, ColumnScale::Auto, Atoms::At(vec![0.25])), small_flow(s));
     warp_diffusion: Composed, OdeEstimate, |s| composed(small_flow(&alone(s)), small_diffusion(s));
     warp_mixture: Composed, Exact, warp_mixture;
 }

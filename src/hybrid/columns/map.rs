@@ -1,0 +1,301 @@
+use std::fmt;
+
+use super::bend::Bend;
+use super::spline::Spline;
+use crate::numeric::log_sum_exp;
+use crate::numeric::normal::{ln_density, ln_upper, upper_quantile};
+use crate::tables::Step;
+
+/// A value that a column takes with a probability of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub(super) struct Atom {
+    pub value: f32,
+    pub share: f64,
+}
+
+/// What brings the numbers of a column, atoms apart, near to N(0, 1).
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub(super) struct Smooth {
+    pub bend: Bend,
+    /// Of the bent numbers, where there is no spline.
+    pub shift: f64,
+    pub scale: f64,
+    pub spline: Option<Spline>,
+}
+
+impl Smooth {
+    /// g(x); ±∞ or NaN at the ends of the support and beyond.
+    pub fn apply(&self, x: f64) -> f64 {
+        let y = self.bend.apply(x);
+        match &self.spline {
+            Some(spline) if y.is_finite() => spline.apply(y),
+            _ => (y - self.shift) / self.scale,
+        }
+    }
+
+    pub fn invert(&self, g: f64) -> f64 {
+        self.bend.invert(match &self.spline {
+            Some(spline) => spline.invert(g),
+            None => self.shift + self.scale * g,
+        })
+    }
+
+    /// ln dg/dx.
+    pub fn ln_slope(&self, x: f64) -> f64 {
+        let after = match &self.spline {
+            Some(spline) => spline.ln_slope(self.bend.apply(x)),
+            None => -self.scale.ln(),
+        };
+        after + self.bend.ln_slope(x)
+    }
+}
+
+/// The map of a column: an increasing function from its values to z, of which a value with a probability of its own gets
+/// an interval.
+///
+/// With the atoms a of probability πₐ and the rest 1 − Σ πₐ spread as Φ(g(x)), a value has
+///
+/// ```text
+/// P(X < x) = (1 − Σ πₐ) Φ(g(x)) + Σ_{a < x} πₐ,   Φ(z) = P(X < x) + v P(X = x),   v ~ U(0, 1)
+/// ```
+///
+/// the distributional transform (Rüschendorf 2009): z is N(0, 1) where these are the probabilities of the column. An atom
+/// is worth ln πₐ, for whatever its v; any other number ln (1 − Σ πₐ) + ln φ(g) + ln dg/dx.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(into = "stored::Parts", try_from = "stored::Parts")
+)]
+pub(super) struct ColumnMap {
+    /// Ascending.
+    atoms: Vec<Atom>,
+    /// The intervals of z of the atoms.
+    spans: Vec<(f64, f64)>,
+    /// What is not an atom, and its probability.
+    smooth: Option<Smooth>,
+    rest: f64,
+    step: Option<Step>,
+}
+
+/// The z with ln P(Z ≤ z) = `below` and ln P(Z > z) = `above`, from the smaller of the two.
+fn quantile(below: f64, above: f64) -> f64 {
+    if below < above { -upper_quantile(below.min(0.0)) } else { upper_quantile(above.min(0.0)) }
+}
+
+/// ln (eᵃ − b) for eᵃ > b ≥ 0, else −∞.
+fn ln_less(a: f64, b: f64) -> f64 {
+    if b == 0.0 { a } else { (a.exp() - b).max(0.0).ln() }
+}
+
+impl ColumnMap {
+    /// Of atoms in ascending order, whose probabilities leave `rest` to the smooth part.
+    pub fn new(atoms: Vec<Atom>, smooth: Option<Smooth>, step: Option<Step>) -> Self {
+        let rest =
+            if smooth.is_some() { 1.0 - atoms.iter().map(|atom| atom.share).sum::<f64>() } else { 0.0 };
+        let mut map = ColumnMap { spans: Vec::new(), atoms, smooth, rest, step };
+        map.spans = (0..map.atoms.len()).map(|at| map.span(at)).collect();
+        map
+    }
+
+    /// Without atoms and any change.
+    pub fn identity() -> Self {
+        let straight = Smooth { bend: Bend::Straight, shift: 0.0, scale: 1.0, spline: None };
+        ColumnMap::new(Vec::new(), Some(straight), None)
+    }
+
+    /// Whether z follows from x, with a density.
+    pub fn is_exact(&self) -> bool {
+        self.atoms.is_empty() && self.step.is_none()
+    }
+
+    /// Shares, of which the last follows from the others; two numbers of a scale, or those of a spline, and one of a bend
+    /// with a unit.
+    pub fn num_params(&self) -> usize {
+        let smooth = self.smooth.as_ref().map_or(0, |smooth| {
+            smooth.bend.num_params() + smooth.spline.as_ref().map_or(2, Spline::num_params)
+        });
+        smooth + self.atoms.len() - usize::from(self.smooth.is_none())
+    }
+
+    fn shares(&self, atoms: std::ops::Range<usize>) -> f64 {
+        self.atoms[atoms].iter().map(|atom| atom.share).sum()
+    }
+
+    /// ln P(X < x) and ln P(X > x) of the smooth part at g.
+    fn tails(&self, g: f64) -> (f64, f64) {
+        (self.rest.ln() + ln_upper(-g), self.rest.ln() + ln_upper(g))
+    }
+
+    fn span(&self, at: usize) -> (f64, f64) {
+        let x = f64::from(self.atoms[at].value);
+        // An atom outside of the support of the smooth part has all of it on one side.
+        let g = match &self.smooth {
+            Some(smooth) => match smooth.apply(x) {
+                g if g.is_nan() => self.side(smooth, x),
+                g => g,
+            },
+            None => f64::NEG_INFINITY,
+        };
+        let (below, above) =
+            if self.smooth.is_some() { self.tails(g) } else { (f64::NEG_INFINITY, f64::NEG_INFINITY) };
+        let end = |atoms: usize| {
+            let (left, right) = (self.shares(0..atoms), self.shares(atoms..self.atoms.len()));
+            quantile(log_sum_exp(&[below, left.ln()]), log_sum_exp(&[above, right.ln()]))
+        };
+        (end(at), end(at + 1))
+    }
+
+    /// ∓∞ for an x on the left or the right of the support.
+    fn side(&self, smooth: &Smooth, x: f64) -> f64 {
+        if x < smooth.invert(0.0) { f64::NEG_INFINITY } else { f64::INFINITY }
+    }
+
+    /// z of x, and ln N(z; 0, 1) − ln q(z|x); the noise v of an atom or a step is uniform on [0, 1). A value that the
+    /// column cannot have is worth −∞.
+    pub fn encode(&self, x: f32, v: f64) -> (f32, f64) {
+        if let Ok(at) = self.atoms.binary_search_by(|atom| atom.value.total_cmp(&(x + 0.0))) {
+            return (self.in_span(at, v), self.atoms[at].share.ln());
+        }
+        let Some(smooth) = &self.smooth else { return (0.0, f64::NEG_INFINITY) };
+        let x = f64::from(x) + self.step.map_or(0.0, |step| step.width * (v - 0.5));
+        let g = smooth.apply(x);
+        let nats = ln_density(g) + smooth.ln_slope(x);
+        if !nats.is_finite() {
+            return (0.0, f64::NEG_INFINITY);
+        }
+        if self.atoms.is_empty() {
+            return (g as f32, nats);
+        }
+        let left = self.atoms.partition_point(|atom| f64::from(atom.value) < x);
+        let (below, above) = self.tails(g);
+        let below = log_sum_exp(&[below, self.shares(0..left).ln()]);
+        let above = log_sum_exp(&[above, self.shares(left..self.atoms.len()).ln()]);
+        (quantile(below, above) as f32, self.rest.ln() + nats)
+    }
+
+    /// The place at the share v of an atom's interval.
+    fn in_span(&self, at: usize, v: f64) -> f32 {
+        let (low, high) = self.spans[at];
+        // P(Z ≤ z) and P(Z > z) of the ends, mixed.
+        let ln_mix = |a: f64, b: f64| log_sum_exp(&[(1.0 - v).ln() + a, v.ln() + b]);
+        let z =
+            quantile(ln_mix(ln_upper(-low), ln_upper(-high)), ln_mix(ln_upper(low), ln_upper(high))) as f32;
+        // In f32 a place close to an end may be beyond it.
+        if (low..high).contains(&z.into()) { z } else { middle(low, high) }
+    }
+
+    /// The value that z stands for.
+    pub fn decode(&self, z: f32) -> f32 {
+        let z = f64::from(z);
+        let left = self.spans.partition_point(|span| span.1 <= z);
+        if let Some(&(low, _)) = self.spans.get(left)
+            && (z >= low || self.smooth.is_none())
+        {
+            return self.atoms[left].value;
+        }
+        let Some(smooth) = &self.smooth else { return self.atoms.last().map_or(0.0, |atom| atom.value) };
+        let g = if self.atoms.is_empty() {
+            z
+        } else {
+            let rest = self.rest.ln();
+            let below = ln_less(ln_upper(-z), self.shares(0..left)) - rest;
+            let above = ln_less(ln_upper(z), self.shares(left..self.atoms.len())) - rest;
+            quantile(below, above)
+        };
+        let x = smooth.bend.inside(smooth.invert(g));
+        match self.step {
+            Some(step) => step.nearest(x) as f32,
+            None => smooth.bend.inside_f32(x),
+        }
+    }
+}
+
+/// What the column is taken for.
+impl fmt::Display for ColumnMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let atoms = |f: &mut fmt::Formatter<'_>| {
+            let shown: Vec<String> =
+                self.atoms.iter().take(6).map(|atom| format!("{}", atom.value)).collect();
+            let more = if self.atoms.len() > 6 { ", …" } else { "" };
+            write!(f, "{}{more}", shown.join(", "))
+        };
+        let Some(smooth) = &self.smooth else {
+            let (count, s) = (self.atoms.len(), if self.atoms.len() == 1 { "" } else { "s" });
+            write!(f, "{count} value{s}, each with its probability: ")?;
+            return atoms(f);
+        };
+        write!(f, "numbers{}", smooth.bend)?;
+        if smooth.spline.is_some() {
+            f.write_str(", gaussianized")?;
+        }
+        if let Some(step) = self.step {
+            write!(f, ", in steps of {step}")?;
+        }
+        if self.atoms.is_empty() {
+            return Ok(());
+        }
+        f.write_str(", and with a probability of their own ")?;
+        atoms(f)
+    }
+}
+
+/// Somewhere between two ends, of which at most one is infinite.
+fn middle(low: f64, high: f64) -> f32 {
+    match (low.is_finite(), high.is_finite()) {
+        (true, true) => (0.5 * (low + high)) as f32,
+        (true, false) => (low + 0.5) as f32,
+        (false, true) => (high - 0.5) as f32,
+        (false, false) => 0.0,
+    }
+}
+
+#[cfg(feature = "safetensors")]
+mod stored {
+    use super::*;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct Parts {
+        atoms: Vec<Atom>,
+        smooth: Option<Smooth>,
+        step: Option<Step>,
+    }
+
+    impl From<ColumnMap> for Parts {
+        fn from(ColumnMap { atoms, smooth, step, .. }: ColumnMap) -> Self {
+            Parts { atoms, smooth, step }
+        }
+    }
+
+    impl TryFrom<Parts> for ColumnMap {
+        type Error = String;
+
+        fn try_from(Parts { atoms, smooth, step }: Parts) -> std::result::Result<Self, String> {
+            let rising = atoms.windows(2).all(|pair| pair[0].value < pair[1].value);
+            let share = |share: f64| share > 0.0 && share <= 1.0 + 1e-9;
+            let total: f64 = atoms.iter().map(|atom| atom.share).sum();
+            let whole = if smooth.is_some() { total < 1.0 } else { (total - 1.0).abs() < 1e-6 };
+            let finite = atoms.iter().all(|atom| atom.value.is_finite() && share(atom.share));
+            if !(rising && finite && whole) {
+                return Err(format!("atoms {atoms:?}, not ascending or not probabilities"));
+            }
+            let sane = |smooth: &Smooth| {
+                let Smooth { bend, shift, scale, spline } = smooth;
+                let numbers = shift.is_finite() && scale.is_finite() && *scale > 0.0;
+                numbers && bend.is_sane() && spline.as_ref().is_none_or(Spline::is_sane)
+            };
+            if !smooth.as_ref().is_none_or(sane) {
+                return Err("a map of numbers that does not increase".into());
+            }
+            if step
+                .is_some_and(|step| !(step.width > 0.0 && step.width.is_finite() && step.offset.is_finite()))
+            {
+                return Err(format!("a step {step:?}"));
+            }
+            Ok(ColumnMap::new(atoms, smooth, step))
+        }
+    }
+}

@@ -136,7 +136,7 @@ pub fn run(args: &Args) -> Outcome<()> {
     files::in_a_folder(&args.output)?;
     files::distinct(&[("the rows", args.data.path())], &[("the table", &args.output)])?;
     let treatment = args.treatment.spreading();
-    let Prepared { data, names, log_scale, columns } =
+    let Prepared { data, names, log_scale, columns, .. } =
         prepare(&args.data, &args.condition, &treatment, args.seed)?;
     let name = args.data.name();
     let split = data.hold_out(HeldOut::Share(args.held_out), &mut Purpose::Split.stream(args.seed));

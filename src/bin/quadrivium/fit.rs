@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use quadrivium::engine::split;
+use quadrivium::hybrid::{self, Latent, LatentConfig};
 use quadrivium::metrics::Nll;
 use quadrivium::ndarray::s;
 use quadrivium::numeric::rng::Rng;
@@ -14,6 +15,7 @@ use quadrivium::observe::{All, Bar, JsonLines};
 use quadrivium::persist::{self, Column, Persist, condition_kind};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
+use quadrivium::tables::Step as Grid;
 use quadrivium::{Checkpoint, Error, LikelihoodKind, Step, Stop, TrainReport};
 
 use crate::condition;
@@ -25,6 +27,7 @@ use crate::interrupt::{self, Signal};
 use crate::recipe::{Model, Settings, differences, model, with_settings};
 use crate::seed::Purpose;
 use crate::text;
+use crate::units;
 use crate::values::{positive, share_or_none};
 
 /// Fit a model to rows, and save it.
@@ -83,6 +86,8 @@ pub struct Args {
     #[command(flatten)]
     treatment: Treatment,
     #[command(flatten)]
+    units: units::Said,
+    #[command(flatten)]
     pub settings: Settings,
 }
 
@@ -102,6 +107,7 @@ impl Args {
             ("--condition", !self.condition.condition.is_empty(), rows),
             ("--dequantize", self.treatment.spreads(), rows),
             ("--drop-constant", self.treatment.drops(), rows),
+            ("--units and --column", self.units.is_given(), rows),
             ("--steps", self.steps.is_some() && counted, counts),
             ("--batch", self.batch.is_some() && counted, counts),
             ("--checkpoint", self.checkpoint.is_some() && counted, counts),
@@ -194,8 +200,10 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
         .into_iter()
         .flatten()
         .try_for_each(|path| writable(path))?;
-    let Prepared { data, names, log_scale, columns } =
-        prepare(&args.data, &args.condition, &args.treatment, args.seed)?;
+    let treatment = args.treatment.in_units(args.units.is_given());
+    let Prepared { data, names, log_scale, columns, steps } =
+        prepare(&args.data, &args.condition, &treatment, args.seed)?;
+    let in_units = args.units.config(&given(&data, &columns, &steps))?;
     let name = args.data.name();
     let (rows, dim) = (data.rows(), data.dim());
     let recipe = Recipe::of(kind, rows, dim).with_condition(condition_kind(&columns))?;
@@ -204,11 +212,15 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let choice = choice(&config, &options, rows, dim);
     let mut rng = Purpose::Training.stream(args.seed);
     let mut model = config.build_to_save(&mut rng)?;
+    let kinds_of_columns = in_units.is_some();
     if options.patience.is_some() && !model.card().objective.ranks_parameters() {
         let name = model.card().name;
         return Err(Failure::Usage(format!(
             "--patience: the loss of {name} does not tell which parameters are best"
         )));
+    }
+    if let Some(config) = in_units {
+        model = Box::new(Latent::new(hybrid::Columns::new(config)?, model, LatentConfig::default())?);
     }
     say(format_args!("{choice}"));
     let before = rng.clone();
@@ -256,7 +268,9 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     // The model is saved, so a likelihood that fails is no reason to end with an error.
     let measured = measured(model.as_ref(), &data, &options, log_scale, before)
         .unwrap_or_else(|failure| format!("likelihood not measured: {failure}"));
-    if kind == Kind::GaussianMixture {
+    if kinds_of_columns {
+        units::tell(model.as_ref(), &names)?;
+    } else if kind == Kind::GaussianMixture {
         let mixture = GaussianMixture::from_bytes(&model.to_bytes()?)?;
         say(format_args!("{}", components(&mixture)));
         mixture.degenerate().iter().for_each(|found| say(format_args!("note: {found}")));
@@ -274,6 +288,18 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
         Some(signal) if report.stop == Stop::Interrupted => Err(Failure::Interrupted(signal)),
         _ => Ok(()),
     }
+}
+
+/// The modeled columns, as they were prepared.
+fn given<'a>(data: &Dataset, columns: &'a [Column], steps: &[Option<Grid>]) -> Vec<units::Given<'a>> {
+    let modeled = columns.iter().filter(|column| column.role.is_modeled());
+    let given = |((column, &step), place): ((&'a Column, &Option<Grid>), usize)| {
+        let mut values = data.x().column(place).to_vec();
+        values.sort_by(f32::total_cmp);
+        values.dedup();
+        units::Given { name: &column.name, step, units: column.units, values }
+    };
+    modeled.zip(steps).zip(0..).map(given).collect()
 }
 
 /// Saves the model, to another place if it cannot be written to that one: a training may have taken days.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use quadrivium::Dataset;
 use quadrivium::persist::{Column, Role, condition_of};
-use quadrivium::tables::{ColumnKind, Decimal, Finding, Guess, Header, Table, TableReader, TextOptions};
+use quadrivium::tables::{
+    ColumnKind, Decimal, Finding, Guess, Header, Step, Table, TableReader, TextOptions,
+};
 
 use crate::condition::{Asked, all_values};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
@@ -199,6 +201,9 @@ pub struct Treatment {
     /// Whether to spread by default, without a message if there is nothing to spread.
     #[arg(skip)]
     by_default: bool,
+    /// The model's own maps of columns take care of steps and constants.
+    #[arg(skip)]
+    in_units: bool,
 }
 
 impl Treatment {
@@ -210,6 +215,11 @@ impl Treatment {
     /// Whether constant columns are left out.
     pub fn drops(&self) -> bool {
         self.drop_constant
+    }
+
+    /// The same, for a model with maps of its own for the columns, or not.
+    pub fn in_units(&self, in_units: bool) -> Self {
+        Treatment { in_units, ..*self }
     }
 
     /// The same, with rounded columns spread.
@@ -228,6 +238,8 @@ pub struct Prepared {
     pub log_scale: f64,
     /// All columns, in the order of the file or of the command line.
     pub columns: Vec<Column>,
+    /// The grids of the modeled columns, in the units of the file.
+    pub steps: Vec<Option<Step>>,
 }
 
 /// Prepares the rows for a model, with their columns. Reports what was done to them and what harms a density.
@@ -249,7 +261,9 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
         condition = Some(condition_of(&columns, all_values(&given).view())?);
         table = rest;
     }
-    without_constant(&mut table, &name, treatment.drop_constant)?;
+    if !treatment.in_units || treatment.drop_constant {
+        without_constant(&mut table, &name, treatment.drop_constant)?;
+    }
     tell_findings(&table.diagnose(), &name);
     let steps = table.steps();
     let stepped = table.names.iter().zip(&steps);
@@ -268,14 +282,14 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
                 say(format_args!("{name}: added uniform noise to rounded columns: {}", shortened(&stepped)))
             }
         }
-    } else if !stepped.is_empty() {
+    } else if !stepped.is_empty() && !treatment.in_units {
         say(format_args!(
             "{name}: rounded columns: {}. Repeated values have no density and make the likelihood unbounded; \
-             --dequantize adds noise to them",
+             --dequantize adds noise to them, and --units auto models them as they are",
             shortened(&stepped)
         ));
     }
-    columns.extend(table.names.iter().zip(steps).zip(&table.units).map(|((name, step), &units)| {
+    columns.extend(table.names.iter().zip(&steps).zip(&table.units).map(|((name, step), &units)| {
         let step = step.filter(|_| treatment.dequantize);
         let (width, offset) = step.map_or((0.0, 0.0), |step| (step.width, step.offset));
         Column { name: name.clone(), width, offset, units, role: Role::Modeled }
@@ -287,7 +301,7 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
         None => data,
         Some(condition) => data.with_condition(condition)?,
     };
-    Ok(Prepared { data, names: table.names, log_scale, columns })
+    Ok(Prepared { data, names: table.names, log_scale, columns, steps })
 }
 
 /// Reports what harms a density, if [`prepare`] does not report it itself.

@@ -19,6 +19,7 @@ mod sample;
 mod score;
 mod seed;
 mod text;
+mod units;
 mod values;
 
 use std::env;

@@ -13,8 +13,9 @@ use crate::numeric::Real;
 /// A model whose rows are explained by a latent z ~ N(0, I), so that a better density of z can take the place of
 /// N(0, I): [`Latent`](super::Latent).
 ///
-/// A [`Vae`] has z ~ q(z|x) and a decoder with noise. In a [`Pca`](super::Pca) and a [`Flow`] z follows from x, so that
-/// their likelihood, and with it a composition's, is exact: the card says which.
+/// A [`Vae`] has z ~ q(z|x) and a decoder with noise. In a [`Pca`](super::Pca), a [`Flow`], and the numbers of
+/// [`Columns`](super::Columns) z follows from x, so that their likelihood, and with it a composition's, is exact: the card
+/// says which.
 pub trait Codec: Generative + Clone + Debug + 'static {
     /// Columns of z.
     fn latent_dim(&self) -> usize;

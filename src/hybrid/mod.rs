@@ -1,8 +1,8 @@
 //! Compositions: the model of one paradigm describes rows by latents, and a model of any paradigm describes the
 //! latents.
 //!
-//! A [`Codec`] says which latent z a row has and which row a latent: a [`Vae`](crate::Vae), the linear [`Pca`], or a
-//! [`Flow`](crate::Flow). Each comes with N(0, I) as the density of z, and leaves the latents of its rows unlike
+//! A [`Codec`] says which latent z a row has and which row a latent: a [`Vae`](crate::Vae), the linear [`Pca`], a
+//! [`Flow`](crate::Flow), or the [`Columns`] of a table in units of their own. Each comes with N(0, I) as the density of z, and leaves the latents of its rows unlike
 //! that. [`Latent`] puts another model in its place. Latent diffusion (Rombach et al. 2022) is a VAE with a diffusion.
 //!
 //! # Formula
@@ -18,6 +18,8 @@
 //! ```
 //!
 //! q(z|x) is the encoder of a VAE. PCA with fewer directions than columns adds ln N of what the directions do not say.
+//! [`Columns`] bring each column near to N(0, 1) by a map of its own, with the column's ends, steps and repeated values, so
+//! that a model of any paradigm learns incomes, counts and labels, and draws what the columns can hold.
 //! A model in the base space of a flow is a [`Warp`], and one composition may be the prior of another: a VAE, a flow of
 //! its latents, and a diffusion in the flow's base space are `Latent<Vae, Warp<Diffusion>>`.
 //!

@@ -7,6 +7,7 @@ mod files;
 mod reading;
 mod refusals;
 mod texts;
+mod units;
 
 use std::fs;
 use std::io::Write;

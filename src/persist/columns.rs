@@ -10,7 +10,7 @@ use super::{Description, Persist, describe_bytes, from_bytes};
 use crate::error::{ConditionError, Result};
 use crate::model::file::{COLUMNS, Stored, annotate, broken, read};
 use crate::model::{Condition, ConditionKind};
-use crate::tables::{Step, Units};
+use crate::tables::{Cells, Step, Units};
 
 /// A column of the table that a model was trained on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Column {
     /// How the model uses the column.
     #[serde(default, skip_serializing_if = "Role::is_modeled")]
     pub role: Role,
+    /// How its cells are read and written.
+    #[serde(default, skip_serializing_if = "Cells::are_numbers")]
+    pub cells: Cells,
 }
 
 /// How a model uses a column: in p(x|c), as a part of x or of the condition c.
@@ -187,7 +190,15 @@ fn check(columns: &[Column], model: &dyn Persist) -> Result<()> {
     }
     check_condition(columns, &condition, model.condition())?;
     let mut seen = HashSet::new();
-    for Column { name, width, offset, units, .. } in columns {
+    for Column { name, width, offset, units, cells, .. } in columns {
+        if let Cells::Labels(labels) = cells {
+            let mut known = HashSet::new();
+            if labels.is_empty() || !labels.iter().all(|label| known.insert(label)) {
+                return Err(broken(format!(
+                    "a column {name:?} with the labels {labels:?}: expected different ones"
+                )));
+            }
+        }
         if !seen.insert(name) || name.is_empty() || !width.is_finite() || *width < 0.0 {
             return Err(broken(format!(
                 "a column {name:?} of width {width}: expected a unique name and a width of 0 or more"

@@ -17,6 +17,7 @@
 //! # Ok::<(), quadrivium::Error>(())
 //! ```
 
+mod cells;
 mod csv;
 mod diagnose;
 mod npy;
@@ -32,6 +33,7 @@ use ndarray::{Array2, ArrayView2};
 use rand::{Rng as _, RngCore};
 
 pub use crate::error::Content;
+pub use cells::{Cells, MISSING, Survey};
 pub use csv::{CsvWriter, Decimal, Guess, Header, TextOptions};
 pub use diagnose::Finding;
 pub use npy::{NpyNumber, NpyWriter};

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 
+use super::cells::{Cells, MISSING, Parsing};
 use super::csv::{Guess, TextOptions, TextRows};
 use super::npy::{self, NpyRows};
 #[cfg(feature = "cli")]
@@ -42,6 +43,8 @@ pub struct TableReader<R> {
     guesses: Vec<Guess>,
     /// The units of the selected columns.
     units: Vec<Units>,
+    /// How their cells are read; as numbers, if it is empty.
+    parsing: Vec<Parsing>,
     /// Rows handed out.
     read: usize,
     /// For each selected column: the number of whole numbers that f32 cannot represent.
@@ -118,7 +121,7 @@ impl<R: BufRead> TableReader<R> {
         let named = names.is_some();
         let selection = Selection::all(names.unwrap_or_else(|| numbered(dim)));
         let (units, rounded) = (vec![Units::default(); dim], vec![0; dim]);
-        Ok(TableReader { rows, selection, named, guesses, units, read: 0, rounded })
+        Ok(TableReader { rows, selection, named, guesses, units, parsing: Vec::new(), read: 0, rounded })
     }
 
     #[cfg(feature = "cli")]
@@ -173,6 +176,7 @@ impl<R: BufRead> TableReader<R> {
         let columns: Vec<usize> = places.iter().map(|&place| self.selection.columns()[place]).collect();
         self.rounded = vec![0; columns.len()];
         self.units = vec![Units::default(); columns.len()];
+        self.parsing.clear();
         self.selection.choose(columns);
         self
     }
@@ -188,6 +192,33 @@ impl<R: BufRead> TableReader<R> {
         }
         self.units = units.to_vec();
         Ok(self)
+    }
+
+    /// From now on reads the cells of the selected columns in this way, one for each.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`] unless there is one for each selected column; [`TableError::Npy`] for other than numbers in an
+    /// array.
+    pub fn read_as(mut self, cells: &[Cells]) -> Result<Self> {
+        if cells.len() != self.selection.dim() {
+            let expected = format!("one for each of {} columns", self.selection.dim());
+            return Err(Error::Data(DataError::Shape { what: "cells", got: vec![cells.len()], expected }));
+        }
+        if !matches!(self.rows, Rows::Text(_)) && !cells.iter().all(Cells::are_numbers) {
+            let what = "an array holds numbers, and no labels or gaps".into();
+            return Err(Error::Table(TableError::Npy { what }));
+        }
+        self.parsing = cells.iter().map(Parsing::from).collect();
+        Ok(self)
+    }
+
+    /// Hands the selected cells of all rows of a text to `f`: place, text and, if it is one, number.
+    pub(super) fn each_cell(&mut self, f: &mut dyn FnMut(usize, &str, Option<f64>)) -> Result<()> {
+        self.check_names()?;
+        if let Rows::Text(rows) = &mut self.rows {
+            while rows.look(&self.selection, f)? {}
+        }
+        Ok(())
     }
 
     fn twice(&self, column: usize) -> Error {
@@ -271,7 +302,7 @@ impl<R: BufRead> TableReader<R> {
         match &mut self.rows {
             Rows::Text(rows) => {
                 let (mut left, mut values) = (most, Vec::new());
-                while left > 0 && rows.next(&self.selection, &mut values, &mut self.rounded)? {
+                while left > 0 && rows.next(&self.selection, &self.parsing, &mut values, &mut self.rounded)? {
                     left -= 1;
                 }
                 Ok(Values::Double(values))
@@ -298,6 +329,10 @@ impl<R: BufRead> TableReader<R> {
         for (row, values) in values.chunks_exact(self.units.len()).enumerate() {
             for (place, (units, &value)) in self.units.iter().zip(values).enumerate() {
                 let (value, column) = (value.into(), self.selection.columns()[place]);
+                if value.is_nan() && matches!(self.parsing.get(place), Some(Parsing::Optional)) {
+                    x.push(MISSING);
+                    continue;
+                }
                 let inside = units.of(value);
                 if !inside.is_finite() {
                     return Err(Error::Table(TableError::Number {

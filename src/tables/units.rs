@@ -76,7 +76,7 @@ impl Units {
         value.fract() == 0.0 && value.abs() < WHOLE_ANYWAY && self.restore(x) != value
     }
 
-    /// The units of each column of the finite, row-major `values`.
+    /// The units of each column of the row-major `values`, which are finite, or NaN where one is missing.
     pub(super) fn fitting<T: Copy + Into<f64>>(values: &[T], dim: usize) -> Vec<Units> {
         let mut seen: Vec<Seen> = values.iter().take(dim).map(|&v| Seen::first(v.into())).collect();
         for row in values.chunks_exact(dim) {
@@ -87,9 +87,11 @@ impl Units {
         let mut sample = Vec::new();
         let mut of = |(column, seen): (usize, &Seen)| {
             sample.clear();
-            sample.extend((0..rows).step_by(stride).map(|row| values[row * dim + column].into()));
+            let some = (0..rows).step_by(stride).map(|row| values[row * dim + column].into());
+            // What is missing has no value.
+            sample.extend(some.filter(|value| !value.is_nan()));
             sample.sort_by(f64::total_cmp);
-            seen.units(&sample)
+            if sample.is_empty() { Units::default() } else { seen.units(&sample) }
         };
         seen.iter().enumerate().map(&mut of).collect()
     }

@@ -94,3 +94,105 @@ fn what_is_said_of_columns_is_checked() {
     assert!(fails(&[&fit[..], &["--column", "day:1..20"]].concat(), 1).contains("Column::high"));
     assert!(fails(&[&fit[..], &["--units", "auto", "--dequantize"]].concat(), 2).contains("--dequantize"));
 }
+
+/// Labels, gaps, and columns that no model can learn.
+fn mixed(rows: u32) -> String {
+    let mut text = String::from("id,name,country,active,orders,height\n");
+    for row in 0..rows {
+        let at = |column: u32| (row * 7 + column).wrapping_mul(2_654_435_761) >> 16;
+        let country = ["DE", "FR", "\"IT, south\"", ""][(at(0) % 4) as usize];
+        let active = if at(1) % 3 == 0 { "no" } else { "yes" };
+        let orders = if at(2) % 10 == 0 { String::new() } else { (at(2) % 5).to_string() };
+        let height = if at(3) % 5 == 0 {
+            "NA".into()
+        } else {
+            format!("{:.3}", 1.5 + f64::from(at(3) % 1000) / 2000.0)
+        };
+        text += &format!("{},person {row},{country},{active},{orders},{height}\n", row + 1);
+    }
+    text
+}
+
+#[test]
+fn labels_and_gaps_are_modeled_and_drawn() {
+    let folder = Folder::new("labels");
+    let data = folder.write("mixed.csv", mixed(800));
+    let model = folder.path("mixed.safetensors");
+    let fit = ["fit", "-m", "gaussian_mixture", &data, "-o", &model];
+    assert!(fails(&fit, 1).contains("`fit --units auto` models labels and gaps"));
+    let fitted = run(&[&fit[..], &["--units", "auto"]].concat());
+    let said = stderr(&fitted);
+    assert!(fitted.status.success(), "{said}");
+    for line in [
+        "column id is left out: it counts the rows",
+        "column name is left out: its texts, such as \"person 0\", are too many for labels",
+        "country: labels: , DE, FR, IT, south",
+        "orders: 6 values, each with its probability: missing, 0, 1, 2, 3, 4",
+        "and with a probability of their own missing",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let drawn = ok(&["sample", &model, "-n", "1000", "--seed", "2"]);
+    assert!(drawn.starts_with("country,active,orders,height\n"));
+    for line in drawn.lines().skip(1) {
+        let (country, rest) = line.strip_prefix("\"IT, south\"").map_or_else(
+            || line.split_once(',').map(|(country, rest)| (country, rest.to_owned())).unwrap(),
+            |rest| ("IT, south", rest[1..].to_owned()),
+        );
+        let cells: Vec<&str> = rest.split(',').collect();
+        assert!(["DE", "FR", "IT, south", ""].contains(&country), "{line}");
+        assert!(["yes", "no"].contains(&cells[0]), "{line}");
+        assert!(["", "0", "1", "2", "3", "4"].contains(&cells[1]), "{line}");
+        let height = cells[2].is_empty() || (1.4..2.1).contains(&cells[2].parse::<f64>().unwrap());
+        assert!(height && cells[2].len() <= 5, "{line}");
+    }
+    let gaps = column(&drawn.replace("\"IT, south\"", "IT"), 3).iter().filter(|cell| cell.is_empty()).count();
+    assert!((150..250).contains(&gaps), "{gaps}");
+    // What was drawn can be scored, and a label that nobody knows not.
+    let back = folder.write("drawn.csv", &drawn);
+    assert!(
+        ok(&["score", &model, &back]).lines().skip(1).all(|nats| nats.parse::<f64>().unwrap().is_finite())
+    );
+    let odd = folder.write("odd.csv", "country,active,orders,height\nES,yes,1,1.7\n");
+    assert!(
+        fails(&["score", &model, &odd], 1)
+            .contains("one of the labels [\"\", \"DE\", \"FR\", \"IT, south\"]")
+    );
+    assert!(fails(&["sample", &model, "--format", "npy"], 2).contains("write CSV"));
+}
+
+#[test]
+fn a_label_is_a_condition() {
+    let folder = Folder::new("label-condition");
+    let text: String = (0..400)
+        .map(|row| {
+            let (name, middle) = [("red", 0.0), ("blue", 10.0)][row % 2];
+            format!("{name},{:.3}\n", middle + f64::from(row as u32 * 37 % 100) / 100.0)
+        })
+        .collect();
+    let data = folder.write("colors.csv", format!("color,x\n{text}"));
+    let model = folder.path("colors.safetensors");
+    let fitted = run(&[
+        "fit",
+        "-m",
+        "gaussian_mixture",
+        &data,
+        "-o",
+        &model,
+        "--units",
+        "auto",
+        "--condition",
+        "color",
+    ]);
+    assert!(stderr(&fitted).contains("the condition is color, a class: blue, red"), "{}", stderr(&fitted));
+    assert!(ok(&["info", &model]).contains("color, a class: blue, red"));
+    let red = ok(&["sample", &model, "-n", "50", "--given", "color=red"]);
+    assert!(
+        red.lines().skip(1).all(|line| line.starts_with("red,") && line[4..].parse::<f64>().unwrap() < 5.0),
+        "{red}"
+    );
+    let any = ok(&["sample", &model, "-n", "50"]);
+    assert!(any.contains("blue,") && any.contains("red,"));
+    assert!(fails(&["sample", &model, "--given", "color=green"], 1).contains("expected one of blue, red"));
+    assert_eq!(ok(&["score", &model, &data]).lines().count(), 401);
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use quadrivium::Error;
 use quadrivium::persist::{self, Column, Persist};
-use quadrivium::tables::Units;
+use quadrivium::tables::{Cells, Units};
 
 use crate::condition::unnamed;
 use crate::failure::{Failure, Outcome, counted, of_file};
@@ -95,7 +95,9 @@ impl Columns {
             self.all.iter().filter_map(next).collect::<Vec<usize>>()
         };
         let units: Vec<Units> = self.all.iter().map(|column| column.units).collect();
-        Ok(reader.choose(&places).in_units(&units)?)
+        let cells: Vec<Cells> = self.all.iter().map(|column| column.cells.clone()).collect();
+        let reader = reader.choose(&places).in_units(&units)?.read_as(&cells);
+        reader.map_err(|error| of_file(data.name(), error))
     }
 
     /// The names of the condition's columns, separated by commas.

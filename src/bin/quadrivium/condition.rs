@@ -7,7 +7,7 @@ use quadrivium::numeric::rng::Rng;
 use quadrivium::persist::{Column, Role, condition_of};
 use quadrivium::prelude::*;
 use quadrivium::rand::Rng as _;
-use quadrivium::tables::{Table, Units};
+use quadrivium::tables::{Cells, Table, Units};
 use quadrivium::{ConditionKind, Error, LogLikelihood};
 
 use crate::failure::{Failure, Outcome, counted, say};
@@ -46,7 +46,7 @@ const EXAMPLES: usize = 1024;
 
 impl Asked {
     /// The columns of a condition with their roles. Reports how they are used. `name` is the name of the data.
-    pub fn columns(&self, table: &Table, name: &str) -> Outcome<Vec<Column>> {
+    pub fn columns(&self, table: &Table, cells: &[Cells], name: &str) -> Outcome<Vec<Column>> {
         for (at, values) in table.x.columns().into_iter().enumerate() {
             if values.iter().all(|value| *value == values[0]) {
                 return Err(Failure::Operation(format!(
@@ -57,8 +57,21 @@ impl Asked {
                 )));
             }
         }
-        let labels = (table.names.len() == 1).then(|| Labels::of(table));
-        let looks = labels.as_ref().is_some_and(|labels| labels.look_like_labels(table.x.nrows()));
+        if let Some(at) = cells.iter().position(|cells| *cells == Cells::Optional) {
+            let message = format!("{name}: column {} has gaps, so it is no condition", table.names[at]);
+            return Err(Failure::Operation(message));
+        }
+        let texts = cells.iter().position(|cells| !cells.are_numbers());
+        if let Some(at) = texts.filter(|_| cells.len() > 1 || self.condition_kind == Some(Form::Vector)) {
+            let message = format!(
+                "column {} holds labels, so it is a condition by itself, and a class",
+                table.names[at]
+            );
+            return Err(Failure::Usage(message));
+        }
+        let labels = (table.names.len() == 1).then(|| Labels::of(table, cells));
+        let looks =
+            labels.as_ref().is_some_and(|labels| texts.is_some() || labels.look_like_labels(table.x.nrows()));
         let guess = if looks { Form::Class } else { Form::Vector };
         match (self.condition_kind.unwrap_or(guess), labels) {
             (Form::Class, Some(labels)) => Ok(vec![self.label(table, labels, name)?]),
@@ -82,7 +95,7 @@ impl Asked {
     }
 
     fn label(&self, table: &Table, labels: Labels, name: &str) -> Outcome<Column> {
-        let (label, Labels { values, rows }) = (&table.names[0], labels);
+        let (label, Labels { values, rows, cells }) = (&table.names[0], labels);
         if values.len() > MOST_CLASSES {
             return Err(Failure::Operation(format!(
                 "{name}: column {label} has {} different values, and there are at most {MOST_CLASSES} classes: \
@@ -91,11 +104,12 @@ impl Asked {
             )));
         }
         let other = match self.condition_kind {
-            None => "; --condition-kind vector takes them as numbers",
-            Some(_) => "",
+            None if cells.are_numbers() => "; --condition-kind vector takes them as numbers",
+            _ => "",
         };
-        say(format_args!("{name}: the condition is {label}, a class: {}{other}", listed(&values)));
-        Ok(column(table, 0, Role::Label { values, rows }))
+        let shown = listed(&cells, &values);
+        say(format_args!("{name}: the condition is {label}, a class: {shown}{other}"));
+        Ok(Column { cells, ..column(table, 0, Role::Label { values, rows }) })
     }
 }
 
@@ -107,15 +121,16 @@ fn column(table: &Table, at: usize, role: Role) -> Column {
 struct Labels {
     values: Vec<f64>,
     rows: Vec<u64>,
+    cells: Cells,
 }
 
 impl Labels {
-    fn of(table: &Table) -> Self {
+    fn of(table: &Table, cells: &[Cells]) -> Self {
         let mut all: Vec<f64> = all_values(table).into_iter().collect();
         all.sort_by(f64::total_cmp);
         let runs = all.chunk_by(|a, b| a == b);
         let (values, rows) = runs.map(|run| (run[0], run.len() as u64)).unzip();
-        Labels { values, rows }
+        Labels { values, rows, cells: cells.first().cloned().unwrap_or_default() }
     }
 
     fn look_like_labels(&self, rows: usize) -> bool {
@@ -138,11 +153,16 @@ pub fn all_values(table: &Table) -> Array2<f64> {
 }
 
 /// The values as text; if there are many, only the first.
-pub fn listed(values: &[f64]) -> String {
+pub fn listed(cells: &Cells, values: &[f64]) -> String {
     const LISTED: usize = 20;
-    let first: Vec<String> = values.iter().take(LISTED).map(f64::to_string).collect();
+    let first: Vec<String> = values.iter().take(LISTED).map(|&value| shown(cells, value)).collect();
     let more = values.len().saturating_sub(LISTED);
     if more > 0 { format!("{} and {more} more", first.join(", ")) } else { first.join(", ") }
+}
+
+/// A value as it stands in a table.
+fn shown(cells: &Cells, value: f64) -> String {
+    cells.text(value).map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The log-likelihood of x, under a condition if there is one.
@@ -179,9 +199,18 @@ pub fn given(settings: &[String], columns: &[Column]) -> Outcome<Array2<f64>> {
             let message = format!("--given: no column {name} in the model's condition: expected {}", known());
             return Err(Failure::Operation(message));
         };
-        let value = text.trim().parse().ok().filter(|value: &f64| value.is_finite());
-        let Some(value) = value.filter(|&value| condition[at].units.of(value).is_finite()) else {
-            return Err(Failure::Usage(format!("--given {setting}: expected a finite number")));
+        let value = match &condition[at].cells {
+            Cells::Labels(labels) => {
+                let label = labels.iter().position(|label| label == text.trim());
+                let expected = || format!("--given {setting}: expected one of {}", labels.join(", "));
+                label.ok_or_else(|| Failure::Operation(expected()))? as f64
+            }
+            _ => {
+                let value = text.trim().parse().ok().filter(|value: &f64| value.is_finite());
+                let value = value.filter(|&value| condition[at].units.of(value).is_finite());
+                let expected = || format!("--given {setting}: expected a finite number");
+                value.ok_or_else(|| Failure::Usage(expected()))?
+            }
         };
         if values[at].replace(value).is_some() {
             return Err(Failure::Usage(format!("--given: column {name} has two values")));

@@ -269,7 +269,7 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let measured = measured(model.as_ref(), &data, &options, log_scale, before)
         .unwrap_or_else(|failure| format!("likelihood not measured: {failure}"));
     if kinds_of_columns {
-        units::tell(model.as_ref(), &names)?;
+        units::tell(model.as_ref(), &columns)?;
     } else if kind == Kind::GaussianMixture {
         let mixture = GaussianMixture::from_bytes(&model.to_bytes()?)?;
         say(format_args!("{}", components(&mixture)));
@@ -297,7 +297,7 @@ fn given<'a>(data: &Dataset, columns: &'a [Column], steps: &[Option<Grid>]) -> V
         let mut values = data.x().column(place).to_vec();
         values.sort_by(f32::total_cmp);
         values.dedup();
-        units::Given { name: &column.name, step, units: column.units, values }
+        units::Given { name: &column.name, step, units: column.units, values, cells: &column.cells }
     };
     modeled.zip(steps).zip(0..).map(given).collect()
 }

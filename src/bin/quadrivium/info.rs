@@ -125,8 +125,8 @@ pub fn components(mixture: &GaussianMixture) -> String {
 fn condition(kind: ConditionKind, columns: &[Column]) -> String {
     let named = of_condition(columns);
     match named[..] {
-        [Column { name, role: Role::Label { values, .. }, .. }] => {
-            format!("{name}, a class: {}", listed(values))
+        [Column { name, role: Role::Label { values, .. }, cells, .. }] => {
+            format!("{name}, a class: {}", listed(cells, values))
         }
         [] if kind.is_none() => "none".into(),
         [] => kind.to_string(),

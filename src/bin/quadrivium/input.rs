@@ -1,15 +1,16 @@
 //! Reading rows and models.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Cursor};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use quadrivium::Dataset;
+use quadrivium::error::TableError;
 use quadrivium::persist::{Column, Role, condition_of};
 use quadrivium::tables::{
-    ColumnKind, Decimal, Finding, Guess, Header, Step, Table, TableReader, TextOptions,
+    Cells, ColumnKind, Decimal, Finding, Guess, Header, Step, Survey, Table, TableReader, TextOptions,
 };
+use quadrivium::{Dataset, Error};
 
 use crate::condition::{Asked, all_values};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
@@ -116,15 +117,16 @@ impl Data {
         self.rows.map_or(usize::MAX, |rows| rows.try_into().unwrap_or(usize::MAX))
     }
 
-    fn open_all(&self, expected: &[&str]) -> Outcome<Reader> {
-        let reader: Box<dyn BufRead> = match self.is_stdin() {
-            true => Box::new(BufReader::with_capacity(BUFFER, io::stdin())),
-            false => {
-                let open = File::open(&self.data);
-                let failed = |error| Failure::Operation(format!("{}: {error}", self.name()));
-                Box::new(BufReader::with_capacity(BUFFER, open.map_err(failed)?))
-            }
-        };
+    fn source(&self) -> Outcome<Box<dyn BufRead>> {
+        if self.is_stdin() {
+            return Ok(Box::new(BufReader::with_capacity(BUFFER, io::stdin())));
+        }
+        let open = File::open(&self.data);
+        let failed = |error| Failure::Operation(format!("{}: {error}", self.name()));
+        Ok(Box::new(BufReader::with_capacity(BUFFER, open.map_err(failed)?)))
+    }
+
+    fn open_all(&self, reader: Box<dyn BufRead>, expected: &[&str]) -> Outcome<Reader> {
         let header = match self.header {
             HeaderLine::Auto => Header::Detect,
             HeaderLine::Yes => Header::Present,
@@ -141,7 +143,11 @@ impl Data {
 
     /// Opens the data; a first line of just the `expected` names is a header.
     pub fn open(&self, expected: &[&str]) -> Outcome<Reader> {
-        let reader = self.open_all(expected)?;
+        self.open_on(self.source()?, expected)
+    }
+
+    fn open_on(&self, source: Box<dyn BufRead>, expected: &[&str]) -> Outcome<Reader> {
+        let reader = self.open_all(source, expected)?;
         // A user who chooses columns knows them.
         for guess in reader.guesses().iter().filter(|_| self.columns.is_empty()) {
             say(format_args!("{}: {guess}{}", self.name(), option_of(guess)));
@@ -159,13 +165,22 @@ impl Data {
         reader.places(columns).map_err(|error| of_file(self.name(), error))
     }
 
-    /// The whole table: the requested columns, otherwise all, and those of the condition. For each column, whether it
-    /// belongs to the condition.
-    fn read(&self, condition: &[String]) -> Outcome<(Table, Vec<bool>)> {
-        let reader = self.open(&[])?;
+    /// The whole table: the requested columns, otherwise all, and those of the condition. If it is `typed`, its columns may
+    /// hold labels and gaps, and those that no model can learn are left out.
+    fn read(&self, condition: &[String], typed: bool) -> Outcome<Read> {
+        let failed = |error| of_file(self.name(), error);
+        let mut whole = Vec::new();
+        let reader = match typed {
+            true => {
+                let unreadable = |error| Failure::Operation(format!("{}: {error}", self.name()));
+                self.source()?.read_to_end(&mut whole).map_err(unreadable)?;
+                self.open_on(Box::new(Cursor::new(whole.clone())), &[])?
+            }
+            false => self.open(&[])?,
+        };
         let given = if condition.is_empty() { Vec::new() } else { self.places(&reader, condition)? };
         // Chosen columns in their order, otherwise all in the order of the file.
-        let places = match self.columns.is_empty() {
+        let mut places = match self.columns.is_empty() {
             true => (0..reader.names().len()).collect(),
             false => {
                 let chosen = self.places(&reader, &self.columns)?;
@@ -177,14 +192,64 @@ impl Data {
                 [chosen, given.clone()].concat()
             }
         };
+        let mut cells = Vec::new();
+        if typed {
+            let survey =
+                self.open_all(Box::new(Cursor::new(whole)), &[])?.choose(&places).survey().map_err(failed)?;
+            let found: Vec<Option<Cells>> = survey.iter().map(Survey::cells).collect();
+            for (column, _) in survey.iter().zip(&found).filter(|(_, cells)| cells.is_none()) {
+                self.left_out(column, condition)?;
+            }
+            places = places
+                .into_iter()
+                .zip(&found)
+                .filter_map(|(place, cells)| cells.is_some().then_some(place))
+                .collect();
+            cells = found.into_iter().flatten().collect();
+        }
         let is_given: Vec<bool> = places.iter().map(|place| given.contains(place)).collect();
         if is_given.iter().all(|given| *given) {
             let message = format!("{}: every column is in the condition: none is left to model", self.name());
             return Err(Failure::Operation(message));
         }
-        let table = reader.choose(&places).table(self.most());
-        Ok((table.map_err(|error| of_file(self.name(), error))?, is_given))
+        let reader = reader.choose(&places);
+        cells.resize(places.len(), Cells::Numbers);
+        let table = reader.read_as(&cells).and_then(|reader| reader.table(self.most()));
+        let table = table.map_err(|error| match error {
+            Error::Table(TableError::MixedColumns { .. } | TableError::MissingValue { .. }) => {
+                let hint = "`fit --units auto` models labels and gaps";
+                Failure::Operation(format!("{}; {hint}", of_file(self.name(), error)))
+            }
+            error => failed(error),
+        })?;
+        Ok(Read { table, is_given, cells })
     }
+
+    /// Says that a column is left out, and why; not if somebody asked for it.
+    fn left_out(&self, column: &Survey, condition: &[String]) -> Outcome<()> {
+        let why = match column {
+            Survey { counts: true, .. } => "it counts the rows".to_owned(),
+            Survey { texts: 0, .. } => "it holds no value".to_owned(),
+            Survey { labels, .. } => {
+                let example = labels.keys().find(|label| !label.is_empty()).map_or("", String::as_str);
+                format!("its texts, such as {example:?}, are too many for labels")
+            }
+        };
+        let (data, name) = (self.name(), &column.name);
+        if self.columns.is_empty() && !condition.contains(name) {
+            say(format_args!("{data}: column {name} is left out: {why}"));
+            return Ok(());
+        }
+        Err(Failure::Operation(format!("{data}: column {name} cannot be modeled: {why}")))
+    }
+}
+
+/// A table that was read.
+struct Read {
+    table: Table,
+    /// For each column, whether it belongs to the condition.
+    is_given: Vec<bool>,
+    cells: Vec<Cells>,
 }
 
 const BUFFER: usize = 1 << 16;
@@ -244,7 +309,8 @@ pub struct Prepared {
 
 /// Prepares the rows for a model, with their columns. Reports what was done to them and what harms a density.
 pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> Outcome<Prepared> {
-    let ((mut table, is_given), name) = (data.read(&asked.condition)?, data.name());
+    let (Read { mut table, is_given, cells }, name) =
+        (data.read(&asked.condition, treatment.in_units)?, data.name());
     if table.x.nrows() == 1 {
         return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
     }
@@ -257,14 +323,18 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
             table.select(&names.map(|(name, _)| name).collect::<Vec<_>>())
         };
         let (given, rest) = (part(true)?, part(false)?);
-        columns = asked.columns(&given, &name)?;
+        let of_given = cells.iter().zip(&is_given).filter(|(_, is_given)| **is_given);
+        let of_given: Vec<Cells> = of_given.map(|(cells, _)| cells.clone()).collect();
+        columns = asked.columns(&given, &of_given, &name)?;
         condition = Some(condition_of(&columns, all_values(&given).view())?);
         table = rest;
     }
     if !treatment.in_units || treatment.drop_constant {
         without_constant(&mut table, &name, treatment.drop_constant)?;
     }
-    tell_findings(&table.diagnose(), &name);
+    if !treatment.in_units {
+        tell_findings(&table.diagnose(), &name);
+    }
     let steps = table.steps();
     let stepped = table.names.iter().zip(&steps);
     let stepped: Vec<String> =
@@ -292,7 +362,9 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
     columns.extend(table.names.iter().zip(&steps).zip(&table.units).map(|((name, step), &units)| {
         let step = step.filter(|_| treatment.dequantize);
         let (width, offset) = step.map_or((0.0, 0.0), |step| (step.width, step.offset));
-        Column { name: name.clone(), width, offset, units, role: Role::Modeled }
+        let place = order.iter().position(|other| other == name);
+        let cells = place.map_or(Cells::Numbers, |place| cells[place].clone());
+        Column { name: name.clone(), width, offset, units, role: Role::Modeled, cells }
     }));
     columns.sort_by_key(|column| order.iter().position(|name| *name == column.name));
     let log_scale = table.log_scale();

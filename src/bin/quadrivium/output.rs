@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use quadrivium::file::NewFile;
 use quadrivium::ndarray::ArrayView2;
-use quadrivium::tables::{CsvWriter, NpyNumber, NpyWriter};
+use quadrivium::tables::{Cells, CsvWriter, NpyNumber, NpyWriter};
 
 use crate::failure::{Failure, Outcome, of_writing};
 
@@ -89,7 +89,7 @@ impl Output {
             (Format::Csv, _, sink) => CsvWriter::new(sink, names).map(Writer::Csv),
         };
         let writer = opened.map_err(|error| of_writing(&name, error))?;
-        Ok(Rows { writer, name })
+        Ok(Rows { writer, name, cells: Vec::new() })
     }
 }
 
@@ -137,15 +137,27 @@ enum Writer<T> {
 pub struct Rows<T> {
     writer: Writer<T>,
     name: String,
+    /// What the numbers of the columns stand for; empty if for themselves.
+    cells: Vec<Cells>,
 }
 
 impl<T: Number> Rows<T> {
+    /// The same, with numbers that stand for labels or gaps written as these: one for each column.
+    pub fn written_as(self, cells: Vec<Cells>) -> Outcome<Self> {
+        let numbers = cells.iter().all(Cells::are_numbers);
+        if !numbers && !matches!(self.writer, Writer::Csv(_)) {
+            let message = "NPY holds numbers, and columns of the model hold labels or gaps: write CSV";
+            return Err(Failure::Usage(message.into()));
+        }
+        Ok(Rows { cells: if numbers { Vec::new() } else { cells }, ..self })
+    }
+
     /// Writes the rows of x.
     pub fn write(&mut self, x: ArrayView2<T>) -> Outcome<()> {
         let x = x.as_standard_layout();
         let numbers = x.as_slice().expect("standard layout");
         let written = match &mut self.writer {
-            Writer::Csv(writer) => writer.rows(x.view()),
+            Writer::Csv(writer) => writer.rows_as(x.view(), &self.cells),
             Writer::Npy(writer) => writer.write(numbers),
             Writer::Counted(writer) => writer.write(numbers),
         };

@@ -15,6 +15,7 @@ use crate::output::{Number, Output};
 use crate::seed::Purpose;
 use crate::text;
 use crate::values::temperature;
+use quadrivium::tables::{Cells, MISSING};
 
 /// Draw rows from a model.
 ///
@@ -118,7 +119,8 @@ impl Draws<'_> {
         let args = self.args;
         let interrupt = interrupt::watch("the output is incomplete")?;
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
-        let mut rows = args.output.create(&names, Some(args.rows()))?;
+        let cells = self.columns.all.iter().map(|column| column.cells.clone()).collect();
+        let mut rows = args.output.create(&names, Some(args.rows()))?.written_as(cells)?;
         let mut failure = None;
         let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
             let x = self.rows(x, condition).mapv(&number);
@@ -189,6 +191,7 @@ impl Draws<'_> {
     /// The value that a model's number stands for, on the grid that training spread it over.
     fn value(&self, column: &Column, x: f32) -> f64 {
         match column.step() {
+            _ if column.cells == Cells::Optional && x == MISSING => x.into(),
             Some(step) if !self.args.raw => step.nearest(column.units.restore(x)),
             _ if column.units.is_identity() => x.into(),
             _ => column.units.written(x),

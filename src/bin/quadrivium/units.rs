@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 use quadrivium::hybrid::{Atoms, Column, ColumnScale, Columns, ColumnsConfig, Latent};
-use quadrivium::persist::Persist;
-use quadrivium::tables::{Step, Units};
+use quadrivium::persist::{self, Persist};
+use quadrivium::tables::{Cells, Step, Units};
 
 use crate::failure::{Failure, Outcome, say};
 
@@ -50,6 +50,7 @@ pub struct Given<'a> {
     pub units: Units,
     /// Its different values.
     pub values: Vec<f32>,
+    pub cells: &'a Cells,
 }
 
 impl Given<'_> {
@@ -57,6 +58,9 @@ impl Given<'_> {
     fn said(&self, scale: Option<ColumnScale>, what: &str) -> Result<Column, String> {
         let mut column = Column { scale: scale.unwrap_or_default(), step: self.step, ..Column::default() };
         for what in what.split(',').map(str::trim) {
+            if !self.cells.are_numbers() && *self.cells != Cells::Optional {
+                return Err("its cells are labels, which have no units".into());
+            }
             let number = |text: &str| -> Result<f64, String> {
                 let number = text.parse().ok().filter(|number: &f64| number.is_finite());
                 number.ok_or_else(|| format!("{text:?} is no number"))
@@ -91,6 +95,11 @@ impl Given<'_> {
 
     /// A column that is said in the units of the file, in those of the model's numbers.
     fn stored(&self, mut column: Column) -> Column {
+        if let Cells::Labels(labels) = self.cells {
+            // Labels have no numbers but their places.
+            let atoms = Atoms::Among((0..labels.len()).map(|label| label as f32).collect());
+            return Column { atoms, ..Column::default() };
+        }
         let Units { center, scale } = self.units;
         let at = |value: f64| (value - center) / scale;
         (column.low, column.high) = (column.low.map(at), column.high.map(at));
@@ -136,10 +145,14 @@ impl Said {
 }
 
 /// Tells what each column was taken for.
-pub fn tell(model: &dyn Persist, names: &[String]) -> Outcome<()> {
+pub fn tell(model: &dyn Persist, columns: &[persist::Column]) -> Outcome<()> {
     let model = Latent::<Columns, Box<dyn Persist>>::from_bytes(&model.to_bytes()?)?;
-    for (column, name) in names.iter().enumerate() {
-        say(format_args!("{name}: {}", model.codec().describe(column)?));
+    let modeled = columns.iter().filter(|column| column.role.is_modeled());
+    for (place, persist::Column { name, cells, .. }) in modeled.enumerate() {
+        match cells {
+            Cells::Labels(labels) => say(format_args!("{name}: labels: {}", labels.join(", "))),
+            _ => say(format_args!("{name}: {}", model.codec().describe(place)?)),
+        }
     }
     say(format_args!("--column NAME:WHAT says it otherwise"));
     Ok(())

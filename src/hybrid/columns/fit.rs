@@ -9,7 +9,7 @@ use super::{Atoms, Column, ColumnScale};
 use crate::engine::Tail;
 use crate::error::{Result, check};
 use crate::numeric::rng::Rng;
-use crate::tables::Step;
+use crate::tables::{MISSING, Step};
 
 /// A column of at most so many values is one of values alone, if it has [`OFTEN`] rows for each.
 const MOST_VALUES: usize = 64;
@@ -36,8 +36,12 @@ fn counted(values: &[f32]) -> Vec<(f32, usize)> {
 impl Column {
     /// The map for a column of these training rows.
     pub(super) fn fit(&self, values: &[f32], rng: &mut Rng) -> Result<ColumnMap> {
-        let counts = counted(values);
-        let (mut atoms, alone) = self.atoms(&counts, values.len())?;
+        let mut counts = counted(values);
+        // That a value is missing is one in itself, whatever the others are.
+        let missing = counts.first().copied().filter(|(value, _)| *value == MISSING);
+        counts.drain(..usize::from(missing.is_some()));
+        let (mut atoms, alone) =
+            self.atoms(&counts, values.len() - missing.map_or(0, |missing| missing.1))?;
         let listed = |atoms: &[f32]| -> Vec<(f32, usize)> {
             counts.iter().filter(|(value, _)| !atoms.contains(value)).copied().collect()
         };
@@ -63,6 +67,8 @@ impl Column {
         if others.len() < 2 {
             atoms.extend(others.drain(..).map(|(value, _)| value));
         }
+        counts.extend(missing);
+        atoms.extend(missing.map(|(value, _)| value));
         atoms.sort_by(f32::total_cmp);
         atoms.dedup();
         let smooth = if others.is_empty() {

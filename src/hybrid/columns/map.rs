@@ -4,7 +4,7 @@ use super::bend::Bend;
 use super::spline::Spline;
 use crate::numeric::log_sum_exp;
 use crate::numeric::normal::{ln_density, ln_upper, upper_quantile};
-use crate::tables::Step;
+use crate::tables::{MISSING, Step};
 
 /// A value that a column takes with a probability of its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -217,8 +217,11 @@ impl ColumnMap {
 impl fmt::Display for ColumnMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let atoms = |f: &mut fmt::Formatter<'_>| {
-            let shown: Vec<String> =
-                self.atoms.iter().take(6).map(|atom| format!("{}", atom.value)).collect();
+            let word = |atom: &Atom| match atom.value {
+                MISSING => "missing".into(),
+                value => value.to_string(),
+            };
+            let shown: Vec<String> = self.atoms.iter().take(6).map(word).collect();
             let more = if self.atoms.len() > 6 { ", …" } else { "" };
             write!(f, "{}{more}", shown.join(", "))
         };

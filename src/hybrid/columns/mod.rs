@@ -47,7 +47,7 @@ pub enum ColumnScale {
     Gaussianized,
 }
 
-/// Which values of a column have a probability of their own.
+/// Which values of a column have a probability of their own; that a value is [missing](crate::tables::MISSING) always has.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[cfg_attr(
     feature = "safetensors",

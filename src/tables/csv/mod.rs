@@ -10,17 +10,20 @@ mod records;
 mod survey;
 mod write;
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, Cursor, Read};
 
 pub use dialect::Guess;
 pub use number::Decimal;
+pub(super) use number::{bare, is_missing};
 pub use write::CsvWriter;
 
 use dialect::{COMMENT, Comments, Sample};
 use encoding::Utf8;
-use number::{bare, is_missing, is_rounded, number};
+use number::{is_rounded, number};
 use records::Records;
 
+use super::cells::{Parsing, label_of};
 use super::reader::unreadable;
 use super::selection::Selection;
 use super::units::WHOLE_ANYWAY;
@@ -166,13 +169,57 @@ impl<R: BufRead> TextRows<R> {
         parse(self.header, column, NOT_UTF8, UTF8)
     }
 
-    /// Appends the selected values of the next row, and counts those that f64 has `rounded`; false at the end.
+    /// Appends the selected values of the next row, read as `parsing` says, and counts those that f64 has `rounded`; false
+    /// at the end. NaN stands for a value that is missing.
     pub fn next(
         &mut self,
         selection: &Selection,
+        parsing: &[Parsing],
         values: &mut Vec<f64>,
         rounded: &mut [usize],
     ) -> Result<bool> {
+        if !self.advance(selection)? {
+            return Ok(false);
+        }
+        let start = values.len();
+        values.resize(start + selection.dim(), 0.0);
+        self.each_cell(selection, |column, place, cell| {
+            values[start + place] = match (parsing.get(place), number(cell, self.options.decimal)) {
+                (Some(Parsing::Labels(labels)), _) => match labels.get(label_of(cell)) {
+                    Some(&label) => label.into(),
+                    None => return Err(self.no_label(column, labels, cell)),
+                },
+                (_, Some(value)) => {
+                    rounded[place] += usize::from(value.abs() >= WHOLE_ANYWAY && is_rounded(cell, value));
+                    value
+                }
+                (Some(Parsing::Optional), None) if is_missing(cell) => f64::NAN,
+                _ => return Err(self.no_number(column, selection, cell)),
+            };
+            Ok(())
+        })?;
+        Ok(true)
+    }
+
+    /// Hands the selected cells of the next row to `f`, each with its place and, if it is one, its number; false at the
+    /// end.
+    pub fn look(
+        &mut self,
+        selection: &Selection,
+        f: &mut dyn FnMut(usize, &str, Option<f64>),
+    ) -> Result<bool> {
+        if !self.advance(selection)? {
+            return Ok(false);
+        }
+        self.each_cell(selection, |_, place, cell| {
+            f(place, cell, number(cell, self.options.decimal));
+            Ok(())
+        })?;
+        Ok(true)
+    }
+
+    /// Goes to the next row; false at the end.
+    fn advance(&mut self, selection: &Selection) -> Result<bool> {
         loop {
             if !self.records.advance()? {
                 return Ok(false);
@@ -192,9 +239,16 @@ impl<R: BufRead> TextRows<R> {
             return Err(parse(line, 0, "#", expected));
         }
         self.row += 1;
+        Ok(true)
+    }
+
+    /// Calls `f` with column, place and text of each selected cell of the row.
+    fn each_cell(
+        &self,
+        selection: &Selection,
+        mut f: impl FnMut(usize, usize, &str) -> Result<()>,
+    ) -> Result<()> {
         let (dim, line) = (selection.names().len(), self.records.line());
-        let start = values.len();
-        values.resize(start + selection.dim(), 0.0);
         for (column, cell) in self.records.cells().enumerate() {
             if column == dim {
                 return Err(parse(
@@ -206,16 +260,19 @@ impl<R: BufRead> TextRows<R> {
             }
             let Some(place) = selection.place(column) else { continue };
             let text = std::str::from_utf8(cell).map_err(|_| parse(line, column, NOT_UTF8, UTF8))?;
-            let Some(value) = number(text, self.options.decimal) else {
-                return Err(self.no_number(column, selection, text));
-            };
-            values[start + place] = value;
-            rounded[place] += usize::from(value.abs() >= WHOLE_ANYWAY && is_rounded(text, value));
+            f(column, place, text)?;
         }
         match self.records.len() {
             found if found < dim => Err(parse(line, found, "the end of the line", format!("{dim} values"))),
-            _ => Ok(true),
+            _ => Ok(()),
         }
+    }
+
+    /// The error for a text that is not among the labels of its column.
+    fn no_label(&self, column: usize, labels: &HashMap<String, u32>, cell: &str) -> Error {
+        let mut known: Vec<&str> = labels.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        parse(self.records.line(), column, cell, format!("one of the labels {known:?}"))
     }
 
     /// The error for a cell that is not a number; for the whole table if other columns hold no numbers, either.

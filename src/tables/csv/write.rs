@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use ndarray::ArrayView2;
 
 use super::number::{Decimal, is_missing, number};
+use crate::tables::Cells;
 
 /// Writes rows as comma-separated text with a header, in digits that are read back as the same bits.
 ///
@@ -21,6 +22,15 @@ pub struct CsvWriter<W> {
     writer: W,
 }
 
+/// Writes a cell of text, in quotes where it would be read otherwise without, or if `quoted`.
+fn text(writer: &mut impl Write, comma: &str, text: &str, quoted: bool) -> io::Result<()> {
+    let special = text.contains([',', ';', '\t', '|', '"', '\n', '\r']);
+    match quoted || special || text.trim() != text || text.starts_with('#') {
+        true => write!(writer, "{comma}\"{}\"", text.replace('"', "\"\"")),
+        false => write!(writer, "{comma}{text}"),
+    }
+}
+
 impl<W: Write> CsvWriter<W> {
     /// Writes the header.
     ///
@@ -29,16 +39,10 @@ impl<W: Write> CsvWriter<W> {
     pub fn new(mut writer: W, names: &[impl AsRef<str>]) -> io::Result<Self> {
         for (column, name) in names.iter().map(AsRef::as_ref).enumerate() {
             let comma = if column > 0 { "," } else { "" };
-            let quoted = name.contains([',', ';', '\t', '|', '"', '\n', '\r'])
-                || name.trim() != name
-                || name.starts_with('#');
             // In quotes, `2019` and `none` are read as names, too.
             let styles = [Decimal::Plain, Decimal::Point, Decimal::Comma];
             let numeric = styles.into_iter().any(|style| number(name, style).is_some());
-            match quoted || is_missing(name) || numeric {
-                true => write!(writer, "{comma}\"{}\"", name.replace('"', "\"\""))?,
-                false => write!(writer, "{comma}{name}")?,
-            }
+            text(&mut writer, comma, name, is_missing(name) || numeric)?;
         }
         writer.write_all(b"\n")?;
         Ok(CsvWriter { writer })
@@ -49,9 +53,23 @@ impl<W: Write> CsvWriter<W> {
         &mut self,
         x: ArrayView2<T>,
     ) -> io::Result<()> {
+        self.rows_as(x, &[])
+    }
+
+    /// [`rows`](CsvWriter::rows), whose numbers in a column of [`Cells::Labels`] are written as labels, and those that are
+    /// missing in one of [`Cells::Optional`] as empty cells; one for each column, or none if all are numbers.
+    pub fn rows_as<T: Copy + Into<f64> + std::fmt::Display + std::fmt::LowerExp>(
+        &mut self,
+        x: ArrayView2<T>,
+        cells: &[Cells],
+    ) -> io::Result<()> {
         for row in x.rows() {
             for (column, &value) in row.iter().enumerate() {
                 let comma = if column > 0 { "," } else { "" };
+                if let Some(label) = cells.get(column).and_then(|cells| cells.text(value.into())) {
+                    text(&mut self.writer, comma, label, false)?;
+                    continue;
+                }
                 // The shortest digits that are read back as the same number; an exponent avoids the zeros of an
                 // extreme one.
                 match value.into().abs() {

@@ -5,7 +5,7 @@ use std::fmt;
 use ndarray::{Array2, ArrayView1, Axis};
 
 use super::table::{ColumnKind, Table};
-use super::{Step, units::WHOLE_ANYWAY};
+use super::{MISSING, Step, units::WHOLE_ANYWAY};
 
 /// A property of a table that harms a model fitted to it, or a comparison of likelihoods on it. Its text says what it
 /// is and, if there is one, the remedy.
@@ -139,10 +139,12 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// In the units of the data.
+    /// In the units of the data, without those that are missing.
     pub fn of(table: &Table, column: usize) -> Self {
         let mut values = table.x.column(column).to_vec();
+        values.retain(|&value| value != MISSING);
         values.sort_by(f32::total_cmp);
+        let rows = values.len();
         let mut runs: Vec<(f64, usize)> = Vec::new();
         for x in values {
             let value = table.units[column].restore(x);
@@ -151,7 +153,7 @@ impl Runs {
                 _ => runs.push((value, 1)),
             }
         }
-        Runs { rows: table.x.nrows(), runs }
+        Runs { rows, runs }
     }
 
     /// The quantile of the rows of these runs for a share.

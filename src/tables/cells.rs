@@ -1,0 +1,159 @@
+//! What the cells of a column hold: numbers, numbers and gaps, or labels.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::BufRead;
+
+use super::csv::{bare, is_missing};
+use super::reader::TableReader;
+use crate::error::Result;
+
+/// The number of a cell without a value, in a column of [`Cells::Optional`]: no value of a table is so low.
+pub const MISSING: f32 = f32::MIN;
+
+/// A column with more different texts than this holds no labels.
+const MOST_LABELS: usize = 64;
+
+/// How the cells of a column are read.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Cells {
+    /// As numbers; anything else is an error.
+    #[default]
+    Numbers,
+    /// As numbers, and as [`MISSING`] where there is no value.
+    Optional,
+    /// As the position of the cell's text among these labels. A cell without a value has the label "".
+    Labels(Vec<String>),
+}
+
+impl Cells {
+    /// Whether it is [`Cells::Numbers`].
+    pub fn are_numbers(&self) -> bool {
+        *self == Cells::Numbers
+    }
+
+    /// The label of a number, or "" of one that is missing; `None` of other numbers.
+    pub fn text(&self, x: f64) -> Option<&str> {
+        match self {
+            Cells::Numbers => None,
+            Cells::Optional => (x == f64::from(MISSING)).then_some(""),
+            Cells::Labels(labels) => labels.get(x as usize).map(String::as_str),
+        }
+    }
+}
+
+/// [`Cells`], with labels that are found quickly.
+pub(super) enum Parsing {
+    Numbers,
+    Optional,
+    Labels(HashMap<String, u32>),
+}
+
+impl From<&Cells> for Parsing {
+    fn from(cells: &Cells) -> Self {
+        match cells {
+            Cells::Numbers => Parsing::Numbers,
+            Cells::Optional => Parsing::Optional,
+            Cells::Labels(labels) => Parsing::Labels(labels.iter().cloned().zip(0..).collect()),
+        }
+    }
+}
+
+/// The text of a cell that may be a label; "" without a value.
+pub(super) fn label_of(cell: &str) -> &str {
+    if is_missing(cell) { "" } else { bare(cell) }
+}
+
+/// What the cells of a column hold, over all rows: [`TableReader::survey`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Survey {
+    /// The column's name.
+    pub name: String,
+    /// Cells of all rows.
+    pub rows: usize,
+    /// Those without a value.
+    pub missing: usize,
+    /// Those that are neither numbers nor missing.
+    pub texts: usize,
+    /// The different texts, in alphabetical order, and how often each stands; at most 65.
+    pub labels: BTreeMap<String, usize>,
+    /// Whether the column counts the rows: each number is one more than that before.
+    pub counts: bool,
+}
+
+impl Survey {
+    pub(super) fn new(name: String) -> Self {
+        Survey { name, rows: 0, missing: 0, texts: 0, labels: BTreeMap::new(), counts: true }
+    }
+
+    /// Another cell; `last` is the number before it.
+    pub(super) fn add(&mut self, cell: &str, number: Option<f64>, last: &mut f64) {
+        self.rows += 1;
+        match number {
+            Some(number) => {
+                self.counts &= self.rows == 1 && number.fract() == 0.0 || number == *last + 1.0;
+                *last = number;
+            }
+            None => {
+                self.counts = false;
+                let missing = is_missing(cell);
+                self.missing += usize::from(missing);
+                self.texts += usize::from(!missing);
+            }
+        }
+        // More than can be labels need not be known.
+        let label = label_of(cell);
+        if let Some(count) = self.labels.get_mut(label) {
+            *count += 1;
+        } else if self.labels.len() <= MOST_LABELS {
+            self.labels.insert(label.to_owned(), 1);
+        }
+    }
+
+    /// How a model can read the column; `None` of text with more than 64 different cells, of a column that counts its
+    /// rows, and of one without any value.
+    pub fn cells(&self) -> Option<Cells> {
+        let counts = self.counts && self.rows > 2;
+        match (self.texts, self.missing) {
+            (0, missing) if missing == self.rows || counts => None,
+            (0, 0) => Some(Cells::Numbers),
+            (0, _) => Some(Cells::Optional),
+            _ if self.labels.len() > MOST_LABELS => None,
+            _ => Some(Cells::Labels(self.labels.keys().cloned().collect())),
+        }
+    }
+}
+
+impl<R: BufRead> TableReader<R> {
+    /// Reads all rows, and says what each of the selected columns holds. For an array of numbers, numbers.
+    ///
+    /// ```
+    /// use quadrivium::tables::{Cells, Header, TableReader};
+    ///
+    /// let text = "id,country,orders\n1,DE,3\n2,FR,\n3,DE,4\n";
+    /// let survey = TableReader::new(text.as_bytes(), Header::Detect)?.survey()?;
+    /// let cells: Vec<_> = survey.iter().map(|column| column.cells()).collect();
+    /// let countries = Cells::Labels(vec!["DE".into(), "FR".into()]);
+    /// assert_eq!(cells, [None, Some(countries), Some(Cells::Optional)]);
+    ///
+    /// let read = [Cells::Labels(vec!["DE".into(), "FR".into()]), Cells::Optional];
+    /// let reader = TableReader::new(text.as_bytes(), Header::Detect)?.select(&["country", "orders"])?;
+    /// let x = reader.read_as(&read)?.block(9)?;
+    /// assert_eq!((x[[1, 0]], x[[1, 1]]), (1.0, quadrivium::tables::MISSING));
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`block`](TableReader::block), but for what cells hold.
+    pub fn survey(mut self) -> Result<Vec<Survey>> {
+        let mut surveys: Vec<Survey> =
+            self.names().into_iter().map(|name| Survey::new(name.to_owned())).collect();
+        let mut last = vec![f64::NAN; surveys.len()];
+        self.each_cell(&mut |place, cell, number| surveys[place].add(cell, number, &mut last[place]))?;
+        Ok(surveys)
+    }
+}

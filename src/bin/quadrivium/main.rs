@@ -1,6 +1,7 @@
 //! Generative models from the command line: fit one to a file of rows, draw from it, score rows with it,
 //! compare all models on your data, and read what others say of theirs.
 
+mod check;
 mod columns;
 mod compare;
 mod condition;
@@ -57,6 +58,7 @@ enum Command {
     Read(read::Args),
     Map(map::Args),
     Quiz(quiz::Args),
+    Check(check::Args),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Read(args) => read::run(&args),
         Command::Map(args) => map::run(&args),
         Command::Quiz(args) => quiz::run(&args),
+        Command::Check(args) => check::run(&args),
     });
     exit_code(outcome)
 }

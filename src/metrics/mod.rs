@@ -14,6 +14,7 @@
 //! | how far must mass travel? | [`wasserstein_1d`], [`sliced_wasserstein2`] | n log n |
 //! | the same, exactly | [`wasserstein2`] | n² to n³ |
 //! | fidelity and diversity, separately | [`prdc`] | n² |
+//! | can the samples be told apart, and are rows copies? | [`two_sample_accuracy`], [`nearest_rows`] | n² |
 //! | is the density right? | [`Nll`] | n |
 //! | could a perfect sampler score the same? | [`Floor`] | |
 
@@ -22,6 +23,7 @@ mod floor;
 mod frechet;
 mod mmd;
 mod modes;
+mod neighbors;
 mod nll;
 mod pairs;
 mod prdc;
@@ -32,6 +34,7 @@ pub use floor::Floor;
 pub use frechet::frechet_distance;
 pub use mmd::{median_distance, mmd_squared};
 pub use modes::{ModeReport, mode_coverage};
+pub use neighbors::{Neighbors, nearest_labels, nearest_rows, two_sample_accuracy};
 pub use nll::Nll;
 pub use prdc::{Prdc, prdc};
 pub use wasserstein::{sliced_wasserstein2, wasserstein_1d, wasserstein2};

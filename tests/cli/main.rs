@@ -3,6 +3,8 @@
 mod columns;
 mod conditions;
 mod endings;
+mod evaluate;
+
 mod files;
 mod reading;
 mod refusals;

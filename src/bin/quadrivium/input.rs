@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use quadrivium::error::TableError;
+use quadrivium::ndarray::Array2;
 use quadrivium::persist::{Column, Role, condition_of};
 use quadrivium::tables::{
     Cells, ColumnKind, Decimal, Finding, Guess, Header, Step, Survey, Table, TableReader, TextOptions,
@@ -17,7 +18,7 @@ use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::seed::Purpose;
 
 /// A table of numbers, and the part of it to use.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Data {
     /// The rows: text, NPY, or NPZ with one array, recognized by content; "-" is standard input.
     data: PathBuf,
@@ -223,6 +224,35 @@ impl Data {
             error => failed(error),
         })?;
         Ok(Read { table, is_given, cells })
+    }
+
+    /// The whole table, whose columns may hold labels and gaps.
+    pub fn read_typed(&self) -> Outcome<(Table, Vec<Cells>)> {
+        let Read { table, cells, .. } = self.read(&[], true)?;
+        Ok((table, cells))
+    }
+
+    /// Another file that is read in the same way.
+    pub fn beside(&self, path: &Path) -> Self {
+        Data { data: path.to_owned(), columns: Vec::new(), ..self.clone() }
+    }
+
+    /// All rows, whose columns and units are those of another table: by name, or by place if the file names none.
+    pub fn read_like(&self, table: &Table, cells: &[Cells]) -> Outcome<Array2<f32>> {
+        let expected: Vec<&str> = table.names.iter().map(String::as_str).collect();
+        let reader = self.open_all(self.source()?, &expected)?;
+        let places = match reader.is_named() {
+            true => self.places(&reader, &table.names)?,
+            false => (0..reader.names().len()).collect(),
+        };
+        if places.len() != table.names.len() {
+            let found = counted(places.len(), "column");
+            let message = format!("{}: {found}, and {} in the other file", self.name(), table.names.len());
+            return Err(Failure::Operation(message));
+        }
+        let reader = reader.choose(&places).in_units(&table.units).and_then(|reader| reader.read_as(cells));
+        let rows = reader.and_then(|mut reader| reader.block(self.most()));
+        rows.map_err(|error| of_file(self.name(), error))
     }
 
     /// Says that a column is left out, and why; not if somebody asked for it.

@@ -5,6 +5,7 @@ mod check;
 mod columns;
 mod compare;
 mod condition;
+mod evaluate;
 mod failure;
 mod files;
 mod fit;
@@ -59,6 +60,7 @@ enum Command {
     Map(map::Args),
     Quiz(quiz::Args),
     Check(check::Args),
+    Evaluate(evaluate::Args),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Map(args) => map::run(&args),
         Command::Quiz(args) => quiz::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
     });
     exit_code(outcome)
 }

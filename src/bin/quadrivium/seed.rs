@@ -20,12 +20,19 @@ pub enum Purpose {
     Scoring,
     /// Conditions for rows to draw.
     Conditions,
+    /// The choice of rows to compare.
+    Choosing,
 }
 
 impl Purpose {
     /// The stream of this purpose under a seed.
     pub fn stream(self, seed: u64) -> Rng {
         Streams::new(seed).stream(self as u64)
+    }
+
+    /// Streams of this purpose under a seed.
+    pub fn streams(self, seed: u64) -> Streams {
+        Streams::new(seed).family(self as u64)
     }
 }
 
@@ -38,7 +45,7 @@ mod tests {
     #[test]
     fn no_purpose_has_the_numbers_of_another() {
         use Purpose::*;
-        let streams = [Training, Split, SpreadToLearn, SpreadToScore, Drawing, Scoring, Conditions];
+        let streams = [Training, Split, SpreadToLearn, SpreadToScore, Drawing, Scoring, Conditions, Choosing];
         let first = streams.map(|purpose| purpose.stream(0).next_u64());
         let distinct: std::collections::HashSet<u64> = first.into_iter().collect();
         assert_eq!(distinct.len(), streams.len());

@@ -118,6 +118,7 @@ const BLOCKS: &[Block] = &[
         file: RESULTS,
         source: Prints("cargo run --release --example speed -- --growth"),
     },
+    Block { name: "columns", file: RESULTS, source: Prints("cargo run --release --example columns") },
     Block { name: "reading", file: RESULTS, source: Prints("cargo run --release --example reading") },
     Block { name: "cost", file: RESULTS, source: Prints("python3 benches/cost/measure.py") },
     Block {

@@ -5,6 +5,7 @@ use std::io::BufRead;
 
 use super::csv::{bare, is_missing};
 use super::reader::TableReader;
+use super::step::Step;
 use crate::error::Result;
 
 /// The number of a cell without a value, in a column of [`Cells::Optional`]: no value of a table is so low.
@@ -68,6 +69,13 @@ pub(super) fn label_of(cell: &str) -> &str {
     if is_missing(cell) { "" } else { bare(cell) }
 }
 
+/// Digits behind the point of a number as it is written, without zeros at the end.
+fn decimals(cell: &str, point: char) -> Option<u32> {
+    let digits = cell.trim().rsplit_once(point).map_or("", |(_, behind)| behind).trim_end_matches('0');
+    let few = digits.len() <= 9 && !cell.contains(['e', 'E', 'd', 'D']);
+    (few && digits.bytes().all(|digit| digit.is_ascii_digit())).then_some(digits.len() as u32)
+}
+
 /// What the cells of a column hold, over all rows: [`TableReader::survey`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
@@ -83,20 +91,31 @@ pub struct Survey {
     pub labels: BTreeMap<String, usize>,
     /// Whether the column counts the rows: each number is one more than that before.
     pub counts: bool,
+    /// The most digits behind the decimal point; `None` where a number has an exponent, or more than nine of them.
+    pub decimals: Option<u32>,
 }
 
 impl Survey {
     pub(super) fn new(name: String) -> Self {
-        Survey { name, rows: 0, missing: 0, texts: 0, labels: BTreeMap::new(), counts: true }
+        Survey {
+            name,
+            rows: 0,
+            missing: 0,
+            texts: 0,
+            labels: BTreeMap::new(),
+            counts: true,
+            decimals: Some(0),
+        }
     }
 
     /// Another cell; `last` is the number before it.
-    pub(super) fn add(&mut self, cell: &str, number: Option<f64>, last: &mut f64) {
+    pub(super) fn add(&mut self, cell: &str, number: Option<f64>, point: char, last: &mut f64) {
         self.rows += 1;
         match number {
             Some(number) => {
                 self.counts &= self.rows == 1 && number.fract() == 0.0 || number == *last + 1.0;
                 *last = number;
+                self.decimals = self.decimals.zip(decimals(cell, point)).map(|(most, these)| most.max(these));
             }
             None => {
                 self.counts = false;
@@ -112,6 +131,12 @@ impl Survey {
         } else if self.labels.len() <= MOST_LABELS {
             self.labels.insert(label.to_owned(), 1);
         }
+    }
+
+    /// The grid of numbers with these decimals.
+    pub fn step(&self) -> Option<Step> {
+        let decimals = self.decimals.filter(|_| self.texts == 0 && self.missing < self.rows)?;
+        Some(Step { width: 1.0 / 10f64.powi(decimals as i32), offset: 0.0 })
     }
 
     /// How a model can read the column; `None` of text with more than 64 different cells, of a column that counts its
@@ -153,7 +178,8 @@ impl<R: BufRead> TableReader<R> {
         let mut surveys: Vec<Survey> =
             self.names().into_iter().map(|name| Survey::new(name.to_owned())).collect();
         let mut last = vec![f64::NAN; surveys.len()];
-        self.each_cell(&mut |place, cell, number| surveys[place].add(cell, number, &mut last[place]))?;
+        let point = self.point();
+        self.each_cell(&mut |place, cell, number| surveys[place].add(cell, number, point, &mut last[place]))?;
         Ok(surveys)
     }
 }

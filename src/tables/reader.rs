@@ -212,6 +212,14 @@ impl<R: BufRead> TableReader<R> {
         Ok(self)
     }
 
+    /// The sign before the decimals of a text.
+    pub(super) fn point(&self) -> char {
+        match &self.rows {
+            Rows::Text(rows) => rows.point(),
+            _ => '.',
+        }
+    }
+
     /// Hands the selected cells of all rows of a text to `f`: place, text and, if it is one, number.
     pub(super) fn each_cell(&mut self, f: &mut dyn FnMut(usize, &str, Option<f64>)) -> Result<()> {
         self.check_names()?;

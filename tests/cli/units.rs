@@ -2,6 +2,15 @@
 
 use super::{Folder, fails, ok, run, stderr};
 
+fn hash(number: u32) -> u32 {
+    number
+        .wrapping_mul(2_654_435_761)
+        .rotate_left(13)
+        .wrapping_mul(2_246_822_519)
+        .rotate_left(11)
+        .wrapping_mul(3_266_489_917)
+}
+
 /// Incomes, days of a month, children, shares, and gains most of which are zero.
 fn people(rows: u32) -> String {
     let mut text = String::from("income,day,children,share,gain\n");
@@ -99,7 +108,7 @@ fn what_is_said_of_columns_is_checked() {
 fn mixed(rows: u32) -> String {
     let mut text = String::from("id,name,country,active,orders,height\n");
     for row in 0..rows {
-        let at = |column: u32| (row * 7 + column).wrapping_mul(2_654_435_761) >> 16;
+        let at = |column: u32| hash(row * 7 + column) >> 8;
         let country = ["DE", "FR", "\"IT, south\"", ""][(at(0) % 4) as usize];
         let active = if at(1) % 3 == 0 { "no" } else { "yes" };
         let orders = if at(2) % 10 == 0 { String::new() } else { (at(2) % 5).to_string() };

@@ -193,7 +193,7 @@ impl Data {
                 [chosen, given.clone()].concat()
             }
         };
-        let mut cells = Vec::new();
+        let (mut cells, mut steps) = (Vec::new(), Vec::new());
         if typed {
             let survey =
                 self.open_all(Box::new(Cursor::new(whole)), &[])?.choose(&places).survey().map_err(failed)?;
@@ -206,6 +206,12 @@ impl Data {
                 .zip(&found)
                 .filter_map(|(place, cells)| cells.is_some().then_some(place))
                 .collect();
+            steps = survey
+                .iter()
+                .zip(&found)
+                .filter(|(_, cells)| cells.is_some())
+                .map(|(column, _)| column.step())
+                .collect();
             cells = found.into_iter().flatten().collect();
         }
         let is_given: Vec<bool> = places.iter().map(|place| given.contains(place)).collect();
@@ -215,6 +221,7 @@ impl Data {
         }
         let reader = reader.choose(&places);
         cells.resize(places.len(), Cells::Numbers);
+        steps.resize(places.len(), None);
         let table = reader.read_as(&cells).and_then(|reader| reader.table(self.most()));
         let table = table.map_err(|error| match error {
             Error::Table(TableError::MixedColumns { .. } | TableError::MissingValue { .. }) => {
@@ -223,7 +230,7 @@ impl Data {
             }
             error => failed(error),
         })?;
-        Ok(Read { table, is_given, cells })
+        Ok(Read { table, is_given, cells, steps })
     }
 
     /// The whole table, whose columns may hold labels and gaps.
@@ -280,6 +287,8 @@ struct Read {
     /// For each column, whether it belongs to the condition.
     is_given: Vec<bool>,
     cells: Vec<Cells>,
+    /// By the decimals with which a text writes them.
+    steps: Vec<Option<Step>>,
 }
 
 const BUFFER: usize = 1 << 16;
@@ -339,7 +348,7 @@ pub struct Prepared {
 
 /// Prepares the rows for a model, with their columns. Reports what was done to them and what harms a density.
 pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> Outcome<Prepared> {
-    let (Read { mut table, is_given, cells }, name) =
+    let (Read { mut table, is_given, cells, steps: written }, name) =
         (data.read(&asked.condition, treatment.in_units)?, data.name());
     if table.x.nrows() == 1 {
         return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
@@ -365,7 +374,14 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
     if !treatment.in_units {
         tell_findings(&table.diagnose(), &name);
     }
-    let steps = table.steps();
+    let mut steps = table.steps();
+    if treatment.in_units {
+        // Decimals that f32 does not resolve are none to spread by, but those of what is drawn.
+        for (name, step) in table.names.iter().zip(&mut steps) {
+            let place = order.iter().position(|other| other == name);
+            *step = step.or_else(|| written[place?]);
+        }
+    }
     let stepped = table.names.iter().zip(&steps);
     let stepped: Vec<String> =
         stepped.filter_map(|(column, step)| step.map(|step| format!("{column} ({step})"))).collect();

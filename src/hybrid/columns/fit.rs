@@ -151,7 +151,7 @@ impl Column {
         check(high.is_none_or(|high| most <= high), "Column::high", (high, most), above)?;
         let found = self.scale == ColumnScale::Auto && low.is_none() && high.is_none() && least >= 0.0;
         Ok(match (found, self.scale) {
-            (true, _) => (Some(0.0), (most <= 1.0 && self.step.is_none()).then_some(1.0)),
+            (true, _) => (Some(0.0), (most <= 1.0).then_some(1.0)),
             (_, ColumnScale::Logarithmic) if low.is_none() && high.is_none() => {
                 check(
                     least >= 0.0,

@@ -159,6 +159,11 @@ impl<R: BufRead> TextRows<R> {
         Ok((rows, Head { names, columns, guesses }))
     }
 
+    /// The sign before the decimals.
+    pub fn point(&self) -> char {
+        if self.options.decimal == Decimal::Comma { ',' } else { '.' }
+    }
+
     /// The error for a name that other columns have, too.
     pub fn twice(&self, column: usize, name: &str) -> Error {
         parse(self.header, column, name, "a name not used before, or columns chosen by number")

@@ -5,6 +5,7 @@
 
 mod claim;
 mod claims;
+mod clock;
 mod lab;
 mod page;
 mod record;

@@ -1,6 +1,7 @@
 //! The claims, by what they are about.
 
 mod objectives;
+mod sampling;
 
 use crate::claim::Claim;
 
@@ -10,4 +11,7 @@ pub struct Group {
 }
 
 /// All claims in the order of the page; their numbers are their names.
-pub const GROUPS: &[Group] = &[Group { name: "Objectives", claims: objectives::CLAIMS }];
+pub const GROUPS: &[Group] = &[
+    Group { name: "Objectives", claims: objectives::CLAIMS },
+    Group { name: "Sampling and latency", claims: sampling::CLAIMS },
+];

@@ -1,5 +1,6 @@
 //! The claims, by what they are about.
 
+mod coverage;
 mod objectives;
 mod sampling;
 
@@ -14,4 +15,5 @@ pub struct Group {
 pub const GROUPS: &[Group] = &[
     Group { name: "Objectives", claims: objectives::CLAIMS },
     Group { name: "Sampling and latency", claims: sampling::CLAIMS },
+    Group { name: "Coverage, sharpness, stability", claims: coverage::CLAIMS },
 ];

@@ -1,4 +1,5 @@
-//! Times. Works that are compared take turns, so that whatever else runs on the machine slows all of them alike.
+//! Times. Works that are compared take turns of about the same length, so that whatever else runs on the machine slows
+//! all of them alike.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -10,19 +11,36 @@ use crate::claim::Estimate;
 use crate::lab::{Outcome, SEEDS};
 use crate::statistics;
 
-pub type Work<'a> = Box<dyn Fn() -> Outcome<()> + 'a>;
+/// Turns whose median is a time. Many short ones are less disturbed than a few long ones.
+const TURNS: usize = 15;
 
-/// Turns whose median is a time.
-const TURNS: usize = 5;
+/// Something that is timed, done so many times per turn.
+pub struct Work<'a> {
+    times: usize,
+    once: Box<dyn Fn() -> Outcome<()> + 'a>,
+}
 
-/// Draws `n` rows, so many times.
-pub fn draw<'a, T: 'a>(model: &'a dyn Distribution<T>, n: usize, times: usize) -> Work<'a> {
-    Box::new(move || {
-        for _ in 0..times {
+impl<'a> Work<'a> {
+    pub fn new(times: usize, once: impl Fn() -> Outcome<()> + 'a) -> Self {
+        Work { times, once: Box::new(once) }
+    }
+
+    /// Draws `n` rows.
+    pub fn draw<T: 'a>(times: usize, model: &'a dyn Distribution<T>, n: usize) -> Self {
+        Work::new(times, move || {
             black_box(model.draw(n, &mut seeded(0))?);
+            Ok(())
+        })
+    }
+
+    /// The seconds of one time.
+    fn turn(&self) -> Outcome<f64> {
+        let began = Instant::now();
+        for _ in 0..self.times {
+            (self.once)()?;
         }
-        Ok(())
-    })
+        Ok(began.elapsed().as_secs_f64() / self.times as f64)
+    }
 }
 
 /// A figure of the seconds of the works, each the median of its turns: the mean over as many repetitions as there are
@@ -33,9 +51,7 @@ pub fn figure(works: &[Work], figure: impl Fn(&[f64]) -> f64) -> Outcome<Estimat
         let mut turns = vec![Vec::new(); works.len()];
         for _ in 0..TURNS {
             for (work, turns) in works.iter().zip(&mut turns) {
-                let began = Instant::now();
-                work()?;
-                turns.push(began.elapsed().as_secs_f64());
+                turns.push(work.turn()?);
             }
         }
         let medians: Vec<f64> = turns.into_iter().map(median).collect();

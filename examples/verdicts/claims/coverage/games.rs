@@ -142,16 +142,8 @@ pub fn stable(lab: &Lab) -> Outcome<Finding> {
             more(Kind::NonSaturatingR1, Kind::WassersteinGp)?,
             Bound::AtLeast(0.0),
         )
-        .claim(
-            "NS + R1 less minimax",
-            more(Kind::NonSaturatingR1, Kind::Minimax)?,
-            Bound::AtLeast(0.0),
-        )
-        .limit(
-            "R3GAN less WGAN-GP",
-            more(Kind::Relativistic, Kind::WassersteinGp)?,
-            Bound::AtLeast(0.0),
-        );
+        .claim("NS + R1 less minimax", more(Kind::NonSaturatingR1, Kind::Minimax)?, Bound::AtLeast(0.0))
+        .limit("R3GAN less WGAN-GP", more(Kind::Relativistic, Kind::WassersteinGp)?, Bound::AtLeast(0.0));
     for kind in Kind::ALL {
         finding = finding.beside(kind.name(), share(lab, kind)?);
     }

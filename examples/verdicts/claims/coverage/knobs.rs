@@ -96,14 +96,21 @@ pub fn sharpness_for_coverage(lab: &Lab) -> Outcome<Finding> {
     };
     let sure = Bound::AtMost(0.01);
     let mut finding = Finding::new();
-    for (knob, curves) in
-        [("temperature, autoregressive", temperature), ("truncation, GAN", truncation), ("guidance, diffusion", guidance)]
-    {
+    for (knob, curves) in [
+        ("temperature, autoregressive", temperature),
+        ("truncation, GAN", truncation),
+        ("guidance, diffusion", guidance),
+    ] {
         finding = finding
-            .claim(format!("{knob}: probability of the rise of precision by chance"), by_chance(&curves, 0), sure)
+            .claim(
+                format!("{knob}: probability of the rise of precision by chance"),
+                by_chance(&curves, 0),
+                sure,
+            )
             .claim(format!("{knob}: of the fall of recall"), by_chance(&curves, 1), sure);
         let ends: Vec<f64> = curves.iter().map(|curve| curve[4][0] - curve[0][0]).collect();
-        finding = finding.beside(format!("{knob}: change of precision from end to end"), statistics::mean(&ends));
+        finding =
+            finding.beside(format!("{knob}: change of precision from end to end"), statistics::mean(&ends));
     }
     Ok(finding.because(
         "Recall falls with each knob. Precision rises only where a knob moves draws to where the data are dense; guidance \
@@ -149,7 +156,8 @@ impl Fragile {
     fn excess(&self, lab: &Lab, seed: u64) -> Outcome<[f64; 4]> {
         let streams = lab.streams(seed);
         let optimizer = OptimizerConfig { lr: 5e-3, ..TransformerConfig::default().optimizer };
-        let config = TransformerConfig { vocabulary: 4, len: Self::LEN, width: 32, heads: 2, blocks: 1, optimizer };
+        let config =
+            TransformerConfig { vocabulary: 4, len: Self::LEN, width: 32, heads: 2, blocks: 1, optimizer };
         let mut model = Transformer::new(config, &mut streams.stream(0))?;
         let data = Dataset::new(self.0.draw(10_000, &mut streams.stream(1))?)?;
         let options = TrainOptions { steps: 300, batch: 32, ..Default::default() };

@@ -29,6 +29,14 @@ pub const CLAIMS: &[Claim] = &[
         "Each paradigm fails in its own way: GANs lose modes, long texts drift, diffusions need steps for the last quality.",
         knobs::failures,
     ),
-    measured(60, "Trade-offs come with the paradigm, not with the architecture of the network.", scale::architectures),
-    measured(61, "Averaged weights, gradient penalties and two learning rates stabilize a GAN.", games::tricks),
+    measured(
+        60,
+        "Trade-offs come with the paradigm, not with the architecture of the network.",
+        scale::architectures,
+    ),
+    measured(
+        61,
+        "Averaged weights, gradient penalties and two learning rates stabilize a GAN.",
+        games::tricks,
+    ),
 ];

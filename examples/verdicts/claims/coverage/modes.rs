@@ -95,8 +95,7 @@ fn missing(lab: &Lab) -> Outcome<[Vec<f64>; 3]> {
 pub fn broader(lab: &Lab) -> Outcome<Finding> {
     let [minimax, wasserstein, diffusion] = missing(lab)?;
     // Two groups: Mann and Whitney's test.
-    let by_chance =
-        |gan: &[f64]| Estimate::exact(statistics::rising(&[diffusion.clone(), gan.to_vec()]));
+    let by_chance = |gan: &[f64]| Estimate::exact(statistics::rising(&[diffusion.clone(), gan.to_vec()]));
     let seconds = lab.mean(|seed| {
         let drawn = Hundred::of(lab, seed)?;
         Ok(drawn.minimax.1 / drawn.diffusion.1)
@@ -141,9 +140,13 @@ impl Rare {
         let centers = modes(&Toy::grid25())?.centers;
         let rare = |mode: usize| mode % 6 == 0;
         let weights: Vec<f64> = (0..25).map(|mode| if rare(mode) { 0.01 } else { 1.0 }).collect();
-        let covariances = Array3::from_shape_fn((25, 2, 2), |(_, i, j)| {
-            if i == j { Self::SIGMA * Self::SIGMA } else { 0.0 }
-        });
+        let covariances =
+            Array3::from_shape_fn(
+                (25, 2, 2),
+                |(_, i, j)| {
+                    if i == j { Self::SIGMA * Self::SIGMA } else { 0.0 }
+                },
+            );
         let those: Vec<usize> = (0..25).filter(|&mode| rare(mode)).collect();
         Ok(Rare {
             toy: Toy::mixture(&weights, centers.view(), covariances.view())?,
@@ -175,17 +178,25 @@ pub fn mitigated(lab: &Lab) -> Outcome<Finding> {
     let [minimax, wasserstein, _] = missing(lab)?;
     let fewer: Vec<f64> = minimax.iter().zip(&wasserstein).map(|(a, b)| a - b).collect();
     let rare = Rare::new()?;
-    let game =
-        lab.mean(|seed| rare.missing(lab, seed, Gan::new(GanConfig::default(), &mut lab.streams(seed).stream(13))?, 128))?;
-    let diffused =
-        lab.mean(|seed| rare.missing(lab, seed, Diffusion::new(diffusion(), &mut lab.streams(seed).stream(13))?, 256))?;
+    let game = lab.mean(|seed| {
+        rare.missing(lab, seed, Gan::new(GanConfig::default(), &mut lab.streams(seed).stream(13))?, 128)
+    })?;
+    let diffused = lab.mean(|seed| {
+        rare.missing(lab, seed, Diffusion::new(diffusion(), &mut lab.streams(seed).stream(13))?, 256)
+    })?;
     let some = Bound::AtLeast(1.0);
     Ok(Finding::new()
         .claim("modes of 100 that WGAN-GP misses less than minimax", statistics::mean(&fewer), some)
-        .claim(format!("of {} modes that are rare, those that WGAN-GP misses", rare.centers.nrows()), game, some)
+        .claim(
+            format!("of {} modes that are rare, those that WGAN-GP misses", rare.centers.nrows()),
+            game,
+            some,
+        )
         .limit("of 100 equal modes, those that WGAN-GP misses", statistics::mean(&wasserstein), some)
         .beside("of the rare modes, those that a diffusion misses", diffused)
-        .because("How much is lost depends on the data: modes of equal weight are easier to find than rare ones."))
+        .because(
+            "How much is lost depends on the data: modes of equal weight are easier to find than rare ones.",
+        ))
 }
 
 /// Noise levels, in distances between modes.

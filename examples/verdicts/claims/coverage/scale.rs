@@ -199,8 +199,12 @@ fn pairs() -> Outcome<Vec<[Box<dyn Generative>; 2]>> {
             let (encoder, decoder) = (network.clone(), network);
             Ok(Box::new(Vae::new(VaeConfig { dim, encoder, decoder, ..Default::default() }, &mut seeded(0))?))
         },
-        |dim, generator| Ok(Box::new(Gan::new(GanConfig { dim, generator, ..Default::default() }, &mut seeded(0))?)),
-        |dim, network| Ok(Box::new(Flow::new(FlowConfig { dim, network, ..Default::default() }, &mut seeded(0))?)),
+        |dim, generator| {
+            Ok(Box::new(Gan::new(GanConfig { dim, generator, ..Default::default() }, &mut seeded(0))?))
+        },
+        |dim, network| {
+            Ok(Box::new(Flow::new(FlowConfig { dim, network, ..Default::default() }, &mut seeded(0))?))
+        },
         |dim, network| {
             let sampler = Sampler::Ddim { steps: 50, eta: 0.0 };
             Ok(Box::new(Diffusion::new(
@@ -219,23 +223,23 @@ fn pairs() -> Outcome<Vec<[Box<dyn Generative>; 2]>> {
 
 pub fn architectures(_: &Lab) -> Outcome<Finding> {
     let pairs = pairs()?;
-    let masked = Autoregressive::new(AutoregressiveConfig { dim: COLUMNS, ..Default::default() }, &mut seeded(0))?;
-    let config = TransformerConfig { vocabulary: 256, len: COLUMNS, width: 64, blocks: 2, ..Default::default() };
+    let masked =
+        Autoregressive::new(AutoregressiveConfig { dim: COLUMNS, ..Default::default() }, &mut seeded(0))?;
+    let config =
+        TransformerConfig { vocabulary: 256, len: COLUMNS, width: 64, blocks: 2, ..Default::default() };
     let transformer = Transformer::new(config, &mut seeded(0))?;
     // What the card says of each: passes and the kind of likelihood.
-    let mut law: Vec<[(usize, LikelihoodKind); 2]> = pairs
-        .iter()
-        .map(|pair| [0, 1].map(|k| (pair[k].card().nfe, pair[k].card().likelihood)))
-        .collect();
+    let mut law: Vec<[(usize, LikelihoodKind); 2]> =
+        pairs.iter().map(|pair| [0, 1].map(|k| (pair[k].card().nfe, pair[k].card().likelihood))).collect();
     law.push([
         (masked.card().nfe, masked.card().likelihood),
         (transformer.card().nfe, transformer.card().likelihood),
     ]);
     let differ = law.iter().filter(|pair| pair[0] != pair[1]).count();
     let mut works: Vec<Work> =
-        pairs.iter().flatten().map(|model| clock::draw(model.as_ref(), 64, 2)).collect();
-    works.push(clock::draw(&masked, 64, 2));
-    works.push(clock::draw(&transformer, 64, 2));
+        pairs.iter().flatten().map(|model| Work::draw(2, model.as_ref(), 64)).collect();
+    works.push(Work::draw(2, &masked, 64));
+    works.push(Work::draw(2, &transformer, 64));
     // The share of the variance of log seconds that lies between groups of works.
     let between = |group: fn(usize) -> usize| {
         clock::figure(&works, move |seconds| {
@@ -243,8 +247,12 @@ pub fn architectures(_: &Lab) -> Outcome<Finding> {
             let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
             let all = mean(&logs);
             let in_groups = logs.iter().enumerate().map(|(k, _)| {
-                let same: Vec<f64> =
-                    logs.iter().enumerate().filter(|(j, _)| group(*j) == group(k)).map(|(_, log)| *log).collect();
+                let same: Vec<f64> = logs
+                    .iter()
+                    .enumerate()
+                    .filter(|(j, _)| group(*j) == group(k))
+                    .map(|(_, log)| *log)
+                    .collect();
                 (mean(&same) - all).powi(2)
             });
             in_groups.sum::<f64>() / logs.iter().map(|log| (log - all).powi(2)).sum::<f64>()

@@ -25,7 +25,11 @@ pub const CLAIMS: &[Claim] = &[
     measured(14, "A VAE draws any row in one pass of its decoder, and in the same time.", times::vae),
     measured(15, "A GAN draws any row in one pass of its generator, and in the same time.", times::gan),
     measured(16, "The time of a diffusion is proportional to its number of steps.", times::steps),
-    measured(17, "A diffusion needs tens of passes; DDIM in 50 steps is where to stop.", few_steps::sweet_spot),
+    measured(
+        17,
+        "A diffusion needs tens of passes; DDIM in 50 steps is where to stop.",
+        few_steps::sweet_spot,
+    ),
     measured(
         18,
         "DDIM in 50 steps draws about as well as DDPM in 1000, in a twentieth of the time.",
@@ -69,7 +73,11 @@ pub const CLAIMS: &[Claim] = &[
         "A language model that hands over to a diffusion takes the sum of both times.",
         "no composition yet lets text condition an image that the text model reads again",
     ),
-    measured(33, "When every microsecond counts, one pass of a GAN beats fifty diffusion steps.", times::real_time),
+    measured(
+        33,
+        "When every microsecond counts, one pass of a GAN beats fifty diffusion steps.",
+        times::real_time,
+    ),
     quick(34, "A diffusion starts from pure noise.", noise::pure),
     measured(
         35,

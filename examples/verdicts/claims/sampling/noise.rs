@@ -40,6 +40,9 @@ fn drawn(mixture: &DiffusedMixture, (steps, eta): (usize, f64), n: usize, seed: 
     Ok(sample_with(mixture, &config, n, &Default::default(), &mut seeded(seed))?.x)
 }
 
+/// Draws of which a distance is the mean.
+const DRAWS: u64 = 4;
+
 pub fn deterministic(lab: &Lab) -> Outcome<Finding> {
     let toy = Toy::ring(8, 1.0, 0.1)?;
     let mixture = toy.diffused().ok_or("a mixture")?;
@@ -52,16 +55,23 @@ pub fn deterministic(lab: &Lab) -> Outcome<Finding> {
             Ok(moved.iter().filter(|&&square| square < 0.01).count() as f64 / n as f64)
         })
     };
-    let truth = |seed, stream| mixture.standardizer().apply(toy.sample(n, &mut lab.streams(seed).stream(stream)));
+    let truth =
+        |seed, stream| mixture.standardizer().apply(toy.sample(n, &mut lab.streams(seed).stream(stream)));
     let floors = lab.each(|seed| {
-        (0..4).map(|k| Ok(energy_distance(truth(seed, 10 + 2 * k).view(), truth(seed, 11 + 2 * k).view())?)).collect()
+        (0..4)
+            .map(|k| Ok(energy_distance(truth(seed, 10 + 2 * k).view(), truth(seed, 11 + 2 * k).view())?))
+            .collect()
     })?;
     let floor = Floor::of(&floors.into_iter().collect::<Vec<Vec<f64>>>().concat(), 1)?;
     let margin = floor.mean + 2.0 * floor.sd;
     let distance = |eta: f64| {
         lab.mean(|seed| {
-            let x = drawn(&mixture, (250, eta), n, seed)?;
-            Ok(energy_distance(x.view(), truth(seed, 10).view())? / margin)
+            let mut sum = 0.0;
+            for k in 0..DRAWS {
+                let x = drawn(&mixture, (250, eta), n, seed + 100 * k)?;
+                sum += energy_distance(x.view(), truth(seed, 10 + k).view())?;
+            }
+            Ok(sum / DRAWS as f64 / margin)
         })
     };
     let counts = [100, 200, 400, 800];

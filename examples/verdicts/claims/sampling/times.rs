@@ -35,13 +35,11 @@ pub fn gan(_: &Lab) -> Outcome<Finding> {
 
 /// The times of different rows, each drawn alone and often, differ by no more than 2 % (one standard deviation).
 fn constant(model: &dyn Generative) -> Outcome<Finding> {
-    let (rows, times) = (20, 400);
-    let work = |row: u64| -> Work {
-        Box::new(move || {
-            let mut x = vec![0.0; model.dim()];
-            for _ in 0..times {
-                model.draw_at(RowStreams::new(Streams::new(0), row), &SampleOptions::default(), &mut x)?;
-            }
+    let rows = 20;
+    let work = |row: u64| {
+        Work::new(100, move || {
+            let mut x = [0.0; 2];
+            model.draw_at(RowStreams::new(Streams::new(0), row), &SampleOptions::default(), &mut x)?;
             Ok(())
         })
     };
@@ -51,16 +49,22 @@ fn constant(model: &dyn Generative) -> Outcome<Finding> {
         (seconds.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / rows as f64).sqrt() / mean
     })?;
     let passes = model.sample(1, &SampleOptions::default(), &mut seeded(0))?.nfe as f64;
-    Ok(Finding::new()
-        .claim("passes", Estimate::exact(passes), Bound::Within(1.0, 1.0))
-        .claim("variation of the time from row to row", variation, Bound::AtMost(0.02)))
+    Ok(Finding::new().claim("passes", Estimate::exact(passes), Bound::Within(1.0, 1.0)).claim(
+        "variation of the time from row to row",
+        variation,
+        Bound::AtMost(0.02),
+    ))
 }
 
 pub fn steps(_: &Lab) -> Outcome<Finding> {
     let counts = [10, 32, 100, 316, 1000];
     let sizes = counts.map(|steps| steps as f64);
     let growth = |models: &[Box<dyn Distribution + '_>]| {
-        let works: Vec<Work> = models.iter().map(|model| clock::draw(model.as_ref(), BULK / 2, 1)).collect();
+        let works: Vec<Work> = models
+            .iter()
+            .zip(counts)
+            .map(|(model, steps)| Work::draw(1000 / steps, model.as_ref(), BULK / 8))
+            .collect();
         clock::growth(&sizes, &works)
     };
     let known = conditional()?;
@@ -83,29 +87,37 @@ pub fn steps(_: &Lab) -> Outcome<Finding> {
         .claim("exponent of the time, 10 to 1000 steps", given(&plain)?, linear)
         .claim("with guidance", given(&guided)?, linear)
         .claim("in latents", growth(&in_latents)?, linear)
-        .because("What a draw costs beside its steps is seen where there are few of them, and it bends the line."))
+        .because(
+            "What a draw costs beside its steps is seen where there are few of them, and it bends the line.",
+        ))
 }
 
 pub fn order(_: &Lab) -> Outcome<Finding> {
-    // 64 columns, two layers of 128 each, and one Gaussian per column: about as many parameters take part in a draw.
+    // Two layers of 128 each, and one Gaussian per column: about as many parameters take part in a draw.
     let (dim, rng) = (64, &mut seeded(0));
     let network = NetworkSpec::mlp([128; 2], Activation::Silu, 0);
     let vae = Vae::new(VaeConfig { dim, decoder: network.clone(), ..Default::default() }, rng)?;
     let gan = Gan::new(GanConfig { dim, generator: network.clone(), ..Default::default() }, rng)?;
     let head = Head::Mixture { components: 1 };
-    let sequential = AutoregressiveConfig { dim, head, network: network.clone(), ..Default::default() };
-    let sequential = Autoregressive::new(sequential, rng)?;
-    let config = DiffusionConfig { dim, network, sampler: ddim(50), ..Default::default() };
-    let diffusion = Diffusion::new(config, rng)?;
+    let by_columns = |dim| AutoregressiveConfig { dim, head, network: network.clone(), ..Default::default() };
+    let sequential = Autoregressive::new(by_columns(dim), rng)?;
+    let shorter = Autoregressive::new(by_columns(dim / 4), rng)?;
+    let config = DiffusionConfig { dim, network: network.clone(), sampler: ddim(200), ..Default::default() };
+    let slower = Diffusion::new(config, rng)?;
+    let diffusion = slower.with_sampler(ddim(50))?;
     let models: [&dyn Distribution; 4] = [&vae, &gan, &sequential, &diffusion];
-    let works = models.map(|model| clock::draw(model, BULK, 1));
-    let over = |model: usize| {
-        clock::figure(&works, move |seconds| seconds[model] / seconds[0].max(seconds[1]))
+    let works = models.map(|model| Work::draw(1, model, BULK));
+    let over =
+        |model: usize| clock::figure(&works, move |seconds| seconds[model] / seconds[0].max(seconds[1]));
+    let passes = |one: &dyn Distribution, other: &dyn Distribution| {
+        Estimate::exact(one.card().nfe as f64 / other.card().nfe as f64)
     };
-    let slower = Bound::AtLeast(1.0);
+    let (longer, four) = (Bound::AtLeast(1.0), Bound::Within(4.0, 4.0));
     Ok(Finding::new()
-        .claim("autoregressive, 64 columns, over the slower of VAE and GAN", over(2)?, slower)
-        .claim("DDIM-50 over the same", over(3)?, slower)
+        .claim("time of an autoregressive draw, 64 columns, over the slower of VAE and GAN", over(2)?, longer)
+        .claim("of DDIM-50 over the same", over(3)?, longer)
+        .claim("autoregressive passes, 64 columns over 16", passes(&sequential, &shorter), four)
+        .claim("diffusion passes, 200 steps over 50", passes(&slower, &diffusion), four)
         .beside("GAN over VAE", clock::figure(&works, |seconds| seconds[1] / seconds[0])?))
 }
 
@@ -114,12 +126,13 @@ pub fn guided(_: &Lab) -> Outcome<Finding> {
     let guided = plain.with_guidance(Guidance::default())?;
     let class = Condition::class(1);
     let (guided, plain) = (guided.given(&class)?, plain.given(&class)?);
-    let ratio =
-        |n, times| clock::ratio([clock::draw(guided.as_ref(), n, times), clock::draw(plain.as_ref(), n, times)]);
+    let ratio = |n, times| {
+        clock::ratio([Work::draw(times, guided.as_ref(), n), Work::draw(2 * times, plain.as_ref(), n)])
+    };
     let double = Bound::Within(1.9, 2.1);
     Ok(Finding::new()
-        .claim("time with guidance over that without, 64 rows", ratio(BULK, 4)?, double)
-        .limit("one row", ratio(1, 20)?, double)
+        .claim("time with guidance over that without, 64 rows", ratio(BULK, 1)?, double)
+        .limit("one row", ratio(1, 8)?, double)
         .because(
             "Guidance doubles the operations. The two predictions are made in one batch, so weights are read once for \
              both: a single row, which waits for the weights, takes less than twice the time.",
@@ -142,8 +155,9 @@ pub fn latent(_: &Lab) -> Outcome<Finding> {
         .iter()
         .map(|&steps| latent.with_prior(latent.prior().with_sampler(ddim(steps))?))
         .collect::<Result<_>>()?;
-    let mut works: Vec<Work> = models.iter().map(|model| clock::draw(model, BULK, 4)).collect();
-    works.push(clock::draw(latent.codec(), BULK, 4));
+    let mut works: Vec<Work> =
+        models.iter().zip(counts).map(|(model, steps)| Work::draw(100 / steps, model, BULK)).collect();
+    works.push(Work::draw(100, latent.codec(), BULK));
     let x = counts.map(|steps| steps as f64);
     let of_line = |seconds: &[f64]| explained(&x, &seconds[..x.len()]);
     // What a draw without steps would take, over the decoder alone.
@@ -153,7 +167,11 @@ pub fn latent(_: &Lab) -> Outcome<Finding> {
         (mean(&seconds[..x.len()]) - slope * mean(&x)) / seconds[x.len()]
     };
     Ok(Finding::new()
-        .claim("share of the time that the line explains", clock::figure(&works, of_line)?, Bound::AtLeast(0.999))
+        .claim(
+            "share of the time that the line explains",
+            clock::figure(&works, of_line)?,
+            Bound::AtLeast(0.999),
+        )
         .beside("what is left without steps, over the decoder's time", clock::figure(&works, rest)?)
         .because("The machine was not quiet enough to tell the time from a line."))
 }
@@ -168,7 +186,7 @@ pub fn one_or_two(_: &Lab) -> Outcome<Finding> {
     let passes = |model: &dyn Distribution| -> Outcome<Estimate> {
         Ok(Estimate::exact(model.sample(1, &SampleOptions::default(), &mut seeded(0))?.nfe as f64))
     };
-    let times = [clock::draw(twice.as_ref(), BULK, 100), clock::draw(once.as_ref(), BULK, 100)];
+    let times = [Work::draw(15, twice.as_ref(), BULK), Work::draw(30, once.as_ref(), BULK)];
     Ok(Finding::new()
         .claim("passes, guidance learned", passes(once.as_ref())?, Bound::Within(1.0, 1.0))
         .claim("passes, guidance by two predictions", passes(twice.as_ref())?, Bound::Within(2.0, 2.0))
@@ -178,8 +196,6 @@ pub fn one_or_two(_: &Lab) -> Outcome<Finding> {
 pub fn real_time(_: &Lab) -> Outcome<Finding> {
     let gan = Gan::new(GanConfig::default(), &mut seeded(0))?;
     let diffusion = Diffusion::new(DiffusionConfig::default(), &mut seeded(0))?.with_sampler(ddim(50))?;
-    let ratio = clock::figure(&[clock::draw(&diffusion, 1, 20), clock::draw(&gan, 1, 1000)], |seconds| {
-        50.0 * seconds[0] / seconds[1]
-    })?;
+    let ratio = clock::ratio([Work::draw(10, &diffusion, 1), Work::draw(500, &gan, 1)])?;
     Ok(Finding::new().claim("DDIM-50 over GAN, one row at a time", ratio, Bound::AtLeast(40.0)))
 }

@@ -12,7 +12,7 @@ use crate::lab::{Outcome, SEEDS};
 use crate::statistics;
 
 /// Turns whose median is a time. Many short ones are less disturbed than a few long ones.
-const TURNS: usize = 15;
+const TURNS: usize = 9;
 
 /// Something that is timed, done so many times per turn.
 pub struct Work<'a> {

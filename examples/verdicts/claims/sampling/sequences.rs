@@ -76,7 +76,7 @@ pub fn length(_: &Lab) -> Outcome<Finding> {
     let linear = Bound::Within(0.95, 1.05);
     Ok(Finding::new()
         .claim("exponent with a cache, 16 to 256 tokens, 256 wide", cached(256, &[16, 64, 256])?, linear)
-        .limit("exponent with a cache, 64 to 1024 tokens, 128 wide", cached(128, &[64, 256, 1024])?, linear)
+        .limit("exponent with a cache, 64 to 1024 tokens, 64 wide", cached(64, &[64, 256, 1024])?, linear)
         .beside("exponent without a cache", uncached)
         .because(
             "Every token attends to all tokens before it. Next to the rest of the network that is little as long as a text \

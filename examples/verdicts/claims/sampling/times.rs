@@ -173,7 +173,7 @@ pub fn latent(_: &Lab) -> Outcome<Finding> {
             Bound::AtLeast(0.999),
         )
         .beside("what is left without steps, over the decoder's time", clock::figure(&works, rest)?)
-        .because("The machine was not quiet enough to tell the time from a line."))
+        .because("A draw is one pass of the denoiser per step and one of the decoder; the rest is the noise of the clock."))
 }
 
 pub fn one_or_two(_: &Lab) -> Outcome<Finding> {

@@ -158,15 +158,15 @@ fn sharp(lab: &Lab, seed: u64) -> Outcome<[f64; 3]> {
     let config = GanConfig {
         dim: 64,
         latent_dim: 32,
-        generator: NetworkSpec::mlp([128; 3], Activation::Silu, 0),
-        critic: NetworkSpec::mlp([128; 3], Activation::LeakyRelu { slope: 0.2 }, 0),
+        generator: wide,
+        critic: NetworkSpec::mlp([64; 2], Activation::LeakyRelu { slope: 0.2 }, 0),
         loss: AdversarialLoss::Relativistic { gamma: 0.5 },
         critic_lr: 1e-3,
         optimizer: OptimizerConfig { lr: 1e-3, ..base.optimizer.clone() },
         ..base
     };
     let mut gan = Gan::new(config, &mut streams.stream(3))?;
-    gan.train(&data, &options(6_000, 128), &mut streams.stream(4), &mut NoObserver)?;
+    gan.train(&data, &options(3_000, 128), &mut streams.stream(4), &mut NoObserver)?;
     let rng = &mut streams.stream(5);
     let z = Array2::from_shape_simple_fn((1_000, 16), || f32::normal(rng));
     let drawn = [gan.draw(1_000, rng)?, vae.decode(z.view())?, vae.draw(1_000, rng)?];
@@ -177,7 +177,9 @@ pub fn sharpness(lab: &Lab) -> Outcome<Finding> {
     let all = lab.each(|seed| sharp(lab, seed))?;
     let of = |k: usize| statistics::mean(&all.iter().map(|ratios| ratios[k]).collect::<Vec<_>>());
     Ok(Finding::new()
-        .claim("gradient energy over that of real digits: GAN", of(0), Bound::Within(0.95, 1.05))
+        // Sharp is what does not fall short of the data; without limits it would not go beyond them, either.
+        .claim("gradient energy over that of real digits: GAN", of(0), Bound::AtLeast(0.95))
+        .limit("the same", of(0), Bound::AtMost(1.05))
         .claim("means that a VAE decodes", of(1), Bound::AtMost(0.95))
         .beside("draws of the VAE, with the decoder's noise", of(2))
         .because("VAEs do blur, as the figure of their means says. That a GAN is sharp does not make it right: its pixels may differ more \

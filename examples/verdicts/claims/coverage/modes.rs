@@ -151,7 +151,7 @@ impl Rare {
 
     fn new() -> Outcome<Self> {
         let centers = modes(&Toy::grid25())?.centers;
-        let rare = |mode: usize| mode % 6 == 0;
+        let rare = |mode: usize| mode.is_multiple_of(6);
         let weights: Vec<f64> = (0..25).map(|mode| if rare(mode) { 0.01 } else { 1.0 }).collect();
         let covariances =
             Array3::from_shape_fn(

@@ -2,7 +2,7 @@
 //! all of them alike.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quadrivium::prelude::*;
 use quadrivium::seeded;
@@ -11,8 +11,10 @@ use crate::claim::Estimate;
 use crate::lab::{Outcome, SEEDS};
 use crate::statistics;
 
-/// Turns whose median is a time. Many short ones are less disturbed than a few long ones.
+/// Turns of a repetition, at least, and how long all of them go on: many short turns are less disturbed than a few long
+/// ones.
 const TURNS: usize = 9;
+const LEAST: Duration = Duration::from_millis(1500);
 
 /// Something that is timed, done so many times per turn.
 pub struct Work<'a> {
@@ -44,19 +46,22 @@ impl<'a> Work<'a> {
 }
 
 /// A figure of the seconds of the works, each the median of its turns: the mean over as many repetitions as there are
-/// seeds.
+/// seeds. Turns are dealt to the repetitions one by one, so that a busy while on the machine disturbs a part of each, which
+/// its median forgets, and not one of them as a whole.
 pub fn figure(works: &[Work], figure: impl Fn(&[f64]) -> f64) -> Outcome<Estimate> {
-    let mut figures = Vec::new();
-    for _ in 0..SEEDS {
-        let mut turns = vec![Vec::new(); works.len()];
-        for _ in 0..TURNS {
-            for (work, turns) in works.iter().zip(&mut turns) {
+    let mut repetitions = vec![vec![Vec::new(); works.len()]; SEEDS as usize];
+    let began = Instant::now();
+    while repetitions[0][0].len() < TURNS || began.elapsed() < LEAST {
+        for repetition in &mut repetitions {
+            for (work, turns) in works.iter().zip(repetition) {
                 turns.push(work.turn()?);
             }
         }
-        let medians: Vec<f64> = turns.into_iter().map(median).collect();
-        figures.push(figure(&medians));
     }
+    let figures: Vec<f64> = repetitions
+        .into_iter()
+        .map(|turns| figure(&turns.into_iter().map(median).collect::<Vec<f64>>()))
+        .collect();
     Ok(statistics::mean(&figures))
 }
 

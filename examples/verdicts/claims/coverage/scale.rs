@@ -179,7 +179,7 @@ pub fn sharpness(lab: &Lab) -> Outcome<Finding> {
     Ok(Finding::new()
         // Sharp is what does not fall short of the data; without limits it would not go beyond them, either.
         .claim("gradient energy over that of real digits: GAN", of(0), Bound::AtLeast(0.95))
-        .limit("the same", of(0), Bound::AtMost(1.05))
+        .limit("GAN, held from above", of(0), Bound::AtMost(1.05))
         .claim("means that a VAE decodes", of(1), Bound::AtMost(0.95))
         .beside("draws of the VAE, with the decoder's noise", of(2))
         .because("VAEs do blur, as the figure of their means says. That a GAN is sharp does not make it right: its pixels may differ more \

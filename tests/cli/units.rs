@@ -52,12 +52,10 @@ fn what_is_drawn_is_what_the_columns_can_hold() {
     let said = stderr(&fitted);
     assert!(fitted.status.success(), "{said}");
     for line in [
-        "income: numbers above",
-        "in steps of 0.01",
+        "income: numbers above 0, logarithmic, in steps of 0.01",
         "day: 31 values, each with its probability: 1, 2, 3, 4, 5, 6, …",
         "children: 4 values, each with its probability: 0, 1, 2, 3",
-        "gain: numbers above",
-        "and with a probability of their own 0",
+        "gain: numbers above 0, logarithmic, in steps of 0.01, and with a probability of their own 0",
         "negative log-likelihood of 300 held-out rows: at most ",
         "--column NAME:WHAT",
     ] {

@@ -1,5 +1,4 @@
 use std::f64::consts::LN_2;
-use std::fmt;
 
 /// An increasing map of a column's support onto the real line: the first step of a column's map, before its scale.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,6 +108,22 @@ impl Bend {
         }
     }
 
+    /// Behind "numbers": where they are, and what is done to them. An end is `half` a step away from the last number.
+    pub fn words(self, half: f64) -> String {
+        let scale = if matches!(self, Bend::Log { .. }) { ", logarithmic" } else { "" };
+        // Without the last digits of a sum.
+        let shown = |end: f64| (end * 1e9).round() / 1e9;
+        match self {
+            Bend::Straight => String::new(),
+            Bend::Asinh { .. } => " with heavy tails".into(),
+            Bend::Logit { low, high } => format!(" between {} and {}", shown(low + half), shown(high - half)),
+            Bend::Log { end } | Bend::Softplus { end, .. } => match end {
+                End::Low(low) => format!(" above {}{scale}", shown(low + half)),
+                End::High(high) => format!(" below {}{scale}", shown(high - half)),
+            },
+        }
+    }
+
     /// The ends of the support.
     fn ends(self) -> (f64, f64) {
         match self {
@@ -150,24 +165,6 @@ impl Bend {
             Bend::Softplus { end, unit: u } => end.at(0.0).is_finite() && unit(u),
             Bend::Logit { low, high } => low.is_finite() && high.is_finite() && low < high,
             Bend::Asinh { center, unit: u } => center.is_finite() && unit(u),
-        }
-    }
-}
-
-/// Behind "numbers": where they are, and what is done to them.
-impl fmt::Display for Bend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scale = if matches!(self, Bend::Log { .. }) { ", logarithmic" } else { "" };
-        match *self {
-            Bend::Straight => Ok(()),
-            Bend::Log { end: End::Low(low) } | Bend::Softplus { end: End::Low(low), .. } => {
-                write!(f, " above {low}{scale}")
-            }
-            Bend::Log { end: End::High(high) } | Bend::Softplus { end: End::High(high), .. } => {
-                write!(f, " below {high}{scale}")
-            }
-            Bend::Logit { low, high } => write!(f, " between {low} and {high}"),
-            Bend::Asinh { .. } => f.write_str(" with heavy tails"),
         }
     }
 }

@@ -230,7 +230,7 @@ impl fmt::Display for ColumnMap {
             write!(f, "{count} value{s}, each with its probability: ")?;
             return atoms(f);
         };
-        write!(f, "numbers{}", smooth.bend)?;
+        write!(f, "numbers{}", smooth.bend.words(self.step.map_or(0.0, |step| 0.5 * step.width)))?;
         if smooth.spline.is_some() {
             f.write_str(", gaussianized")?;
         }

@@ -67,7 +67,7 @@ fn kinds() -> Vec<(Column, Draw, &'static str)> {
         (Column::default(), share, "numbers between 0 and 1"),
         (scaled(ColumnScale::Robust), cauchy, "numbers"),
         (scaled(ColumnScale::Gaussianized), share, "numbers with heavy tails, gaussianized"),
-        (Column { step, ..Column::default() }, quarters, "numbers above -0.125, in steps of 0.25"),
+        (Column { step, ..Column::default() }, quarters, "numbers above 0, in steps of 0.25"),
         (Column { low: Some(-1e6), ..scaled(ColumnScale::Affine) }, cauchy, "numbers above -1000000"),
         (Column { high: Some(2.0), ..Column::default() }, share, "numbers below 2"),
     ]

@@ -5,9 +5,9 @@ use quadrivium::metrics::prdc;
 use quadrivium::ndarray::{Array1, Array2, s};
 use quadrivium::numeric::Real;
 use quadrivium::prelude::*;
-use quadrivium::worlds::Grammar;
+use quadrivium::worlds::{Grammar, MarkovChain};
 use quadrivium::{
-    Activation, ConditionKind, NetworkSpec, OptimizerConfig, Sampler, Transformer, TransformerConfig,
+    Activation, ConditionKind, NetworkSpec, OptimizerConfig, Sampler, Token, Transformer, TransformerConfig,
 };
 
 use super::super::sampling::Distances;
@@ -143,11 +143,42 @@ fn ungrammatical(lab: &Lab, seed: u64) -> Outcome<[f64; 4]> {
     Ok(shares)
 }
 
+/// By how much the tokens of a briefly trained model are less likely to a Markov chain than the chain's own, in nats a
+/// token, in each quarter of the rows that it draws freely.
+fn excess(lab: &Lab, seed: u64) -> Outcome<[f64; 4]> {
+    let (streams, len) = (lab.streams(seed).family(59), 64);
+    let chain = MarkovChain::random(8, 1, len, &mut streams.stream(0))?;
+    let optimizer = OptimizerConfig { lr: 5e-3, ..TransformerConfig::default().optimizer };
+    let config = TransformerConfig { vocabulary: 8, len, width: 32, heads: 2, blocks: 1, optimizer };
+    let mut model = Transformer::new(config, &mut streams.stream(1))?;
+    let data = Dataset::new(chain.draw(5_000, &mut streams.stream(2))?)?;
+    let options = TrainOptions { steps: 300, batch: 32, ..Default::default() };
+    model.train(&data, &options, &mut streams.stream(3), &mut NoObserver)?;
+    // −ln p of the first quarters together, a mean over rows.
+    let upto = |x: &Array2<Token>, quarters: usize| -> Outcome<f64> {
+        let score = chain.log_likelihood(x.slice(s![.., ..quarters * len / 4]), &Default::default())?;
+        Ok(-score.nats().and_then(|nats| nats.mean()).ok_or("a likelihood")?)
+    };
+    let (drawn, own) =
+        (model.draw(4_000, &mut streams.stream(4))?, chain.draw(4_000, &mut streams.stream(5))?);
+    let mut quarters = [0.0; 4];
+    let mut before = 0.0;
+    for (k, quarter) in quarters.iter_mut().enumerate() {
+        let so_far = upto(&drawn, k + 1)? - upto(&own, k + 1)?;
+        *quarter = (so_far - before) / (len / 4) as f64;
+        before = so_far;
+    }
+    Ok(quarters)
+}
+
 pub fn failures(lab: &Lab) -> Outcome<Finding> {
     let by_chance = |groups: &[Vec<f64>]| Estimate::exact(statistics::rising(groups));
     let modes = lab.mean(|seed| Ok(Hundred::missing(lab, seed)?[0]))?;
     let shares = lab.each(|seed| ungrammatical(lab, seed))?;
     let drift: Vec<Vec<f64>> = (0..4).map(|k| shares.iter().map(|shares| shares[k]).collect()).collect();
+    let quarters = lab.each(|seed| excess(lab, seed))?;
+    let chain: Vec<Vec<f64>> =
+        (0..4).map(|k| quarters.iter().map(|quarters| quarters[k]).collect()).collect();
     let distances = lab.each(|seed| Distances::of(lab, seed))?;
     let steps: Vec<Vec<f64>> =
         (0..Distances::STEPS.len()).rev().map(|k| distances.iter().map(|d| d.ddim[k]).collect()).collect();
@@ -160,5 +191,15 @@ pub fn failures(lab: &Lab) -> Outcome<Finding> {
             sure,
         )
         .beside("share of ungrammatical texts, 24 tokens", statistics::mean(&drift[3]))
-        .claim("probability by chance that DDIM loses with fewer steps", by_chance(&steps), sure))
+        .limit(
+            "probability by chance that tokens drawn freely drift away from a Markov chain with their place",
+            by_chance(&chain),
+            sure,
+        )
+        .beside("nats a token by which they are off, last quarter", statistics::mean(&chain[3]))
+        .claim("probability by chance that DDIM loses with fewer steps", by_chance(&steps), sure)
+        .because(
+            "A text with one wrong word stays ungrammatical, so the longer a text, the likelier that it is. Errors need not \
+             grow from word to word, though: a source that forgets what was said forgives what was said wrongly.",
+        ))
 }

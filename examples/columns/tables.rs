@@ -41,7 +41,8 @@ impl Data {
             Data::Student => "Student's t of two degrees of freedom, two columns, 5,000 rows; gaussianized.",
             Data::Cauchy => "Cauchy, two columns, 5,000 rows; gaussianized.",
             Data::Outlier => {
-                "Standard normal, two columns, 1,000 rows, one of them a million away; robust units; test rows are clean."
+                "Standard normal, two columns, 1,000 rows, one of them a million away; units found in the rows; test rows are \
+                 clean."
             }
         }
     }
@@ -58,7 +59,7 @@ impl Data {
                 })
                 .collect(),
             Data::Student | Data::Cauchy => scaled(ColumnScale::Gaussianized),
-            Data::Outlier => scaled(ColumnScale::Robust),
+            Data::Outlier => scaled(ColumnScale::Auto),
         }
     }
 

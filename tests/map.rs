@@ -200,7 +200,7 @@ fn each_method_stands_where_the_field_puts_it() {
         (
             O::Consistency,
             Flowing { steps: 100 },
-            P::Flow,
+            P::Diffusion,
             D::OffTheMap,
             K::Unavailable,
             L::LinearInSteps,
@@ -209,7 +209,7 @@ fn each_method_stands_where_the_field_puts_it() {
         (
             O::Consistency,
             Flowing { steps: 4 },
-            P::Flow,
+            P::Diffusion,
             D::OffTheMap,
             K::Unavailable,
             L::LinearInSteps,

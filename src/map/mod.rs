@@ -403,8 +403,9 @@ pub fn place(objective: Objective, sampling: Sampling) -> Option<Place> {
             LikelihoodKind::OdeEstimate,
             &[DiscretizationError, Bridges],
         ),
+        // Of the probability-flow ODE of a diffusion.
         (O::Consistency, S::Flowing { .. }) => (
-            Paradigm::Flow,
+            Paradigm::Diffusion,
             Divergence::OffTheMap,
             LikelihoodKind::Unavailable,
             &[DiscretizationError, Bridges],

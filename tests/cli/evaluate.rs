@@ -56,7 +56,8 @@ fn synthetic_rows_stand_beside_real_ones() {
 
     let copied = report(&real);
     assert_eq!(found(&copied, "rows", "rows that are real ones").0, 1.0);
-    assert_eq!(found(&copied, "rows", "closer to a row").0, 1.0);
+    // A row with a gap may stand in both files.
+    assert!(found(&copied, "rows", "closer to a row").0 > 0.95);
     assert!(found(&copied, "rows", "told apart").0 < 0.05);
 
     let shifted = report(&off);

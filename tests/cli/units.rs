@@ -56,7 +56,7 @@ fn what_is_drawn_is_what_the_columns_can_hold() {
         "day: 31 values, each with its probability: 1, 2, 3, 4, 5, 6, …",
         "children: 4 values, each with its probability: 0, 1, 2, 3",
         "gain: numbers above 0, logarithmic, in steps of 0.01, and with a probability of their own 0",
-        "negative log-likelihood of 300 held-out rows: at most ",
+        "negative log-likelihood of 1000 training rows: at most ",
         "--column NAME:WHAT",
     ] {
         assert!(said.contains(line), "{line}: {said}");
@@ -150,7 +150,7 @@ fn labels_and_gaps_are_modeled_and_drawn() {
         assert!(["DE", "FR", "IT, south", ""].contains(&country), "{line}");
         assert!(["yes", "no"].contains(&cells[0]), "{line}");
         assert!(["", "0", "1", "2", "3", "4"].contains(&cells[1]), "{line}");
-        let height = cells[2].is_empty() || (1.4..2.1).contains(&cells[2].parse::<f64>().unwrap());
+        let height = cells[2].is_empty() || (1.0..2.6).contains(&cells[2].parse::<f64>().unwrap());
         assert!(height && cells[2].len() <= 5, "{line}");
     }
     let gaps = column(&drawn.replace("\"IT, south\"", "IT"), 3).iter().filter(|cell| cell.is_empty()).count();

@@ -22,7 +22,7 @@ use crate::failure::{Failure, Outcome, of_writing};
 /// Train the small twin of a system, and print what its description predicts beside what is measured.
 ///
 /// The description is read as by `quadrivium read`; the twin is a model of the same parts on data with known truth. It
-/// takes up to a minute. The exit code is 1 if the parts, the evaluations or the likelihood are not the predicted ones.
+/// takes some seconds. The exit code is 1 if the parts, the evaluations or the likelihood are not the predicted ones.
 #[derive(clap::Args)]
 pub struct Args {
     #[arg(value_enum, ignore_case = true)]
@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Steps of each training.
-    #[arg(long, value_name = "N", default_value_t = 600)]
+    #[arg(long, value_name = "N", default_value_t = 3_000)]
     steps: usize,
 }
 
@@ -87,7 +87,7 @@ impl System {
 /// What was seen of a model.
 struct Seen {
     card: Card,
-    /// Evaluations counted while a row was drawn.
+    /// Evaluations counted while rows were drawn; the most of a row.
     nfe: usize,
     /// The kind of likelihood that it gave.
     likelihood: LikelihoodKind,
@@ -198,7 +198,7 @@ impl Bench {
         truth: (&'static str, f64),
     ) -> Outcome<Seen> {
         let draws = self.streams.family(7);
-        let nfe = model.sample(1, &SampleOptions::default(), &mut draws.stream(9))?.nfe;
+        let nfe = model.sample(TIMED, &SampleOptions::default(), &mut draws.stream(9))?.nfe;
         let likelihood = model.log_likelihood(x, &LikelihoodOptions::default())?.kind();
         let time = |model| seconds(model, draws);
         let twice = half.map(|half| Ok::<_, Failure>(time(model)? / time(half)?)).transpose()?;

@@ -15,9 +15,12 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// Seeds of every figure that is a mean.
 pub const SEEDS: u64 = 5;
 
+/// A name, and a seed.
+type Key = (&'static str, u64);
+
 #[derive(Default)]
 pub struct Lab {
-    kept: RefCell<BTreeMap<(&'static str, u64), Rc<dyn Any>>>,
+    kept: RefCell<BTreeMap<Key, Rc<dyn Any>>>,
 }
 
 impl Lab {

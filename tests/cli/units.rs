@@ -70,8 +70,12 @@ fn what_is_drawn_is_what_the_columns_can_hold() {
     assert!(numbers(2).all(|children| [0.0, 1.0, 2.0, 3.0].contains(&children)));
     assert!(numbers(3).all(|share| (0.0..=1.0).contains(&share)));
     assert!(numbers(4).all(|gain| gain >= 0.0));
-    let zeros = numbers(4).filter(|&gain| gain == 0.0).count() as f64 / 2000.0;
-    assert!((zeros - 0.8).abs() < 0.04, "{zeros}");
+    let zeros = |table: &str| {
+        let gains = column(table, 4);
+        gains.iter().filter(|gain| gain.parse() == Ok(0.0)).count() as f64 / gains.len() as f64
+    };
+    let (drawn_zeros, real_zeros) = (zeros(&drawn), zeros(&people(1_500)));
+    assert!((drawn_zeros - real_zeros).abs() < 0.04, "{drawn_zeros}, {real_zeros}");
     let decimals = |cell: &str| cell.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     assert!(column(&drawn, 0).into_iter().chain(column(&drawn, 4)).all(|cell| decimals(cell) <= 2));
 

@@ -54,6 +54,7 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
         if columns.len() > LISTED {
             lines.push(format!("  and {} more", columns.len() - LISTED));
         }
+        lines.push("`fit --units auto` models labels and gaps".into());
         let numbers = columns.iter().filter(|(_, content)| *content == Content::Numbers);
         let numbers: Vec<&str> = numbers.map(|(name, _)| name.as_str()).collect();
         if !numbers.is_empty() {
@@ -76,6 +77,9 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
                 _ => "; use --decimal , to read decimal commas",
             }
         ),
+        Error::Table(TableError::MissingValue { .. }) => {
+            format!("{name}: {error}; `fit --units auto` models gaps")
+        }
         other => format!("{name}: {other}"),
     })
 }

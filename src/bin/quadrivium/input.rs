@@ -5,13 +5,12 @@ use std::io::{self, BufRead, BufReader, Cursor};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use quadrivium::error::TableError;
+use quadrivium::Dataset;
 use quadrivium::ndarray::Array2;
 use quadrivium::persist::{Column, Role, condition_of};
 use quadrivium::tables::{
     Cells, ColumnKind, Decimal, Finding, Guess, Header, Step, Survey, Table, TableReader, TextOptions,
 };
-use quadrivium::{Dataset, Error};
 
 use crate::condition::{Asked, all_values};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
@@ -223,13 +222,7 @@ impl Data {
         cells.resize(places.len(), Cells::Numbers);
         steps.resize(places.len(), None);
         let table = reader.read_as(&cells).and_then(|reader| reader.table(self.most()));
-        let table = table.map_err(|error| match error {
-            Error::Table(TableError::MixedColumns { .. } | TableError::MissingValue { .. }) => {
-                let hint = "`fit --units auto` models labels and gaps";
-                Failure::Operation(format!("{}; {hint}", of_file(self.name(), error)))
-            }
-            error => failed(error),
-        })?;
+        let table = table.map_err(failed)?;
         Ok(Read { table, is_given, cells, steps })
     }
 

@@ -82,7 +82,7 @@ impl Column {
                 .map(|value| value + width * (rng.random::<f64>() - 0.5))
                 .collect();
             numbers.sort_by(f64::total_cmp);
-            Some(self.smooth(&numbers, ends))
+            Some(self.smooth(&numbers, ends, !atoms.is_empty()))
         };
         // Half a row more for each, so that what these rows do not have stays possible.
         let kinds = atoms.len() + usize::from(smooth.is_some());
@@ -165,8 +165,8 @@ impl Column {
         })
     }
 
-    /// The map of ascending numbers with at least two values.
-    fn smooth(&self, x: &[f64], ends: (Option<f64>, Option<f64>)) -> Smooth {
+    /// The map of ascending numbers with at least two values, `beside` atoms or alone.
+    fn smooth(&self, x: &[f64], ends: (Option<f64>, Option<f64>), beside: bool) -> Smooth {
         let scale = self.scale;
         let half = |x: &[f64]| 0.5 * (quantile(x, 0.8413) - quantile(x, 0.1587));
         let end = match ends {
@@ -192,7 +192,8 @@ impl Column {
             _ => Bend::Straight,
         };
         let mut y: Vec<f64> = x.iter().map(|&x| bend.apply(x)).collect();
-        let mut spline = scale == ColumnScale::Gaussianized;
+        // Beside atoms z is to be normal as a whole, so that their intervals are as probable to any model as they are wide.
+        let mut spline = scale == ColumnScale::Gaussianized || scale == ColumnScale::Auto && beside;
         if scale == ColumnScale::Auto
             && let Some(Tail { center, unit }) = Tail::of(y.iter().copied())
         {

@@ -33,7 +33,7 @@ use crate::tables::Step;
 )]
 pub enum ColumnScale {
     /// By the column's numbers: with ends, logarithmic or affine, whichever makes a normal density likelier; with tails
-    /// heavier than exponential, gaussianized; otherwise affine. Ends that are not given are 0, if no number is negative,
+    /// heavier than exponential, or beside values with a probability of their own, gaussianized; otherwise affine. Ends that are not given are 0, if no number is negative,
     /// and 1 as well, if none is greater.
     #[default]
     Auto,

@@ -60,10 +60,14 @@ fn kinds() -> Vec<(Column, Draw, &'static str)> {
     vec![
         (Column::default(), |rng| f32::normal(rng), "numbers"),
         (Column::default(), income, "numbers above 0, logarithmic"),
-        (Column::default(), gain, "numbers above 0, logarithmic, and with a probability of their own 0"),
+        (
+            Column::default(),
+            gain,
+            "numbers above 0, logarithmic, gaussianized, and with a probability of their own 0",
+        ),
         (Column::default(), cauchy, "numbers with heavy tails, gaussianized"),
         (Column::default(), children, "6 values, each with its probability: 0, 1, 2, 3, 4, 5"),
-        (Column::default(), spike, "numbers, and with a probability of their own 0.5"),
+        (Column::default(), spike, "numbers, gaussianized, and with a probability of their own 0.5"),
         (Column::default(), share, "numbers between 0 and 1"),
         (scaled(ColumnScale::Robust), cauchy, "numbers"),
         (scaled(ColumnScale::Gaussianized), share, "numbers with heavy tails, gaussianized"),

@@ -74,7 +74,8 @@ pub enum Bound {
 }
 
 impl Bound {
-    fn ends(self) -> (f64, f64) {
+    /// The least and the greatest value within.
+    pub fn ends(self) -> (f64, f64) {
         match self {
             Bound::AtLeast(least) => (least, f64::INFINITY),
             Bound::AtMost(most) => (f64::NEG_INFINITY, most),
@@ -195,11 +196,22 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// From good to bad.
+    pub const ALL: [Verdict; 3] = [Verdict::Holds, Verdict::Limited, Verdict::Refuted];
+
     pub fn mark(self) -> &'static str {
         match self {
             Verdict::Holds => "✓",
             Verdict::Limited => "◐",
             Verdict::Refuted => "✗",
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Holds => "holds",
+            Verdict::Limited => "has limits",
+            Verdict::Refuted => "is refuted",
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | [`steps_vs_quality`] | quality against network evaluations, a line for each sampler |
 //! | [`growth`] | how something grows with a size, a line for each way to do it |
 //! | [`images`] | rows as gray images, a line of them for each model |
+//! | [`margins`] | how far figures lie within their bounds |
 //!
 //! ```
 //! use quadrivium::report::{DensityMap, Window, heat_map, scatter};
@@ -45,6 +46,7 @@ mod curves;
 mod density;
 mod images;
 mod labels;
+mod margins;
 mod plane;
 mod png;
 mod style;
@@ -58,6 +60,7 @@ use std::path::Path;
 pub use self::curves::{Curve, growth, steps_vs_quality, training_curves};
 pub use self::density::{DensityMap, Window, heat_map};
 pub use self::images::images;
+pub use self::margins::{Margin, margins};
 pub use self::plane::{scatter, snapshots, trajectories};
 pub use self::tradeoff::{Tradeoff, tradeoffs};
 

@@ -25,7 +25,8 @@ fn still(loss: AdversarialLoss, streams: Streams) -> Outcome<Gan> {
     };
     let mut gan = Gan::new(config, &mut streams.stream(0))?;
     // Means of 0 and variances of 1 fix the units at its first training.
-    let corners = Array2::from_shape_fn((400, 2), |(row, column)| if row >> column & 1 == 0 { 1.0 } else { -1.0 });
+    let corners =
+        Array2::from_shape_fn((400, 2), |(row, column)| if row >> column & 1 == 0 { 1.0 } else { -1.0 });
     gan.train(
         &Dataset::new(corners)?,
         &TrainOptions { steps: 1, ..Default::default() },
@@ -106,7 +107,8 @@ pub fn jensen_shannon(lab: &Lab) -> Outcome<Finding> {
         }
         Ok((statistics::slope(&truth, &found).mean, explained(&truth, &found), truth[7]))
     })?;
-    let of = |get: fn(&(f64, f64, f64)) -> f64| statistics::mean(&figures.iter().map(get).collect::<Vec<_>>());
+    let of =
+        |get: fn(&(f64, f64, f64)) -> f64| statistics::mean(&figures.iter().map(get).collect::<Vec<_>>());
     Ok(Finding::new()
         .claim("slope of ½(V + ln 4) over the divergence", of(|figures| figures.0), Bound::Within(0.98, 1.02))
         .claim("R²", of(|figures| figures.1), Bound::AtLeast(0.999))

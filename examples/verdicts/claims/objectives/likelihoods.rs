@@ -7,8 +7,8 @@ use quadrivium::ndarray::{Array1, Array2, ArrayView2, Axis, array};
 use quadrivium::numeric::rng::Streams;
 use quadrivium::worlds::{MarkovChain, Toy};
 use quadrivium::{
-    Activation, Generative, Head, NetworkSpec, OptimizerConfig, Token, Transformer,
-    TransformerConfig, prelude::*,
+    Activation, Generative, Head, NetworkSpec, OptimizerConfig, Token, Transformer, TransformerConfig,
+    prelude::*,
 };
 
 use crate::claim::{Bound, Estimate, Finding};
@@ -48,7 +48,14 @@ pub fn chain_rule(lab: &Lab) -> Outcome<Finding> {
         let mut rng = lab.streams(seed).stream(0);
         let source = MarkovChain::random(4, 1, LEN, &mut rng)?;
         let data = Dataset::new(source.draw(500, &mut rng)?)?;
-        let config = TransformerConfig { vocabulary: 4, len: LEN, width: 16, heads: 2, blocks: 1, ..Default::default() };
+        let config = TransformerConfig {
+            vocabulary: 4,
+            len: LEN,
+            width: 16,
+            heads: 2,
+            blocks: 1,
+            ..Default::default()
+        };
         let optimizer = unaveraged(config.optimizer.clone());
         let mut transformer = Transformer::new(TransformerConfig { optimizer, ..config }, &mut rng)?;
         let options = TrainOptions { steps: 60, batch: 32, ..Default::default() };
@@ -74,7 +81,8 @@ pub fn chain_rule(lab: &Lab) -> Outcome<Finding> {
         }
         total.push(sum);
         let some = all.select(Axis(0), &[0, 77, 1000, 4095]);
-        for (report, nats) in losses(&transformer, some.view())?.iter().zip(nats(&transformer, some.view())?) {
+        for (report, nats) in losses(&transformer, some.view())?.iter().zip(nats(&transformer, some.view())?)
+        {
             // A training reports nats per token.
             differences.push((report.loss[0] * LEN as f64 + nats).abs() / nats.abs());
         }
@@ -90,8 +98,11 @@ pub fn chain_rule(lab: &Lab) -> Outcome<Finding> {
         let data = Dataset::new(moons.sample(2_000, &mut rng))?;
         masked.train(&data, &TrainOptions { steps: 200, ..Default::default() }, &mut rng, &mut NoObserver)?;
         let x = moons.sample(8, &mut rng);
-        let sums: Vec<f64> =
-            losses(&masked, x.view())?.iter().zip(nats(&masked, x.view())?).map(|(r, n)| r.loss[0] + n).collect();
+        let sums: Vec<f64> = losses(&masked, x.view())?
+            .iter()
+            .zip(nats(&masked, x.view())?)
+            .map(|(r, n)| r.loss[0] + n)
+            .collect();
         // The loss is in standard units: all rows differ from nats in the data's units by the same constant.
         let mean = statistics::mean(&sums).mean;
         let scale = nats(&masked, x.view())?.mapv(f64::abs).mean().ok_or("no rows")?;
@@ -100,9 +111,19 @@ pub fn chain_rule(lab: &Lab) -> Outcome<Finding> {
     let most = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
     let off: Vec<f64> = total.iter().map(|sum| (sum - 1.0).abs()).collect();
     Ok(Finding::new()
-        .claim("loss against log-likelihood, largest relative difference", Estimate::exact(most(&differences)), Bound::AtMost(1e-6))
-        .claim("sum of the probabilities of all sequences, largest difference from 1", Estimate::exact(most(&off)), Bound::AtMost(1e-6))
-        .because("The two are computed in 32-bit floating-point numbers, whose rounding is all that parts them."))
+        .claim(
+            "loss against log-likelihood, largest relative difference",
+            Estimate::exact(most(&differences)),
+            Bound::AtMost(1e-6),
+        )
+        .claim(
+            "sum of the probabilities of all sequences, largest difference from 1",
+            Estimate::exact(most(&off)),
+            Bound::AtMost(1e-6),
+        )
+        .because(
+            "The two are computed in 32-bit floating-point numbers, whose rounding is all that parts them.",
+        ))
 }
 
 /// A VAE of one column and one latent, whose likelihood is an integral over a line.
@@ -219,23 +240,30 @@ pub fn lower_bound(lab: &Lab) -> Outcome<Finding> {
             let rows = known.log_p.len() as f64;
             let ordered = (0..known.log_p.len()).filter(|&r| {
                 let (one, many) = (statistics::mean(&elbo[r]), statistics::mean(&iwae[r]));
-                one.mean - 1.5 * one.half_width <= many.mean && many.mean - 1.5 * many.half_width <= known.log_p[r]
+                one.mean - 1.5 * one.half_width <= many.mean
+                    && many.mean - 1.5 * many.half_width <= known.log_p[r]
             });
             let drawn = elbo.iter().map(|row| statistics::mean(row).mean).sum::<f64>() / rows;
             let sum = |values: &[f64]| values.iter().sum::<f64>() / rows;
             Ok((ordered.count() as f64 / rows, sum(&known.log_p) - drawn - sum(&known.kl), sum(&known.kl)))
         })?;
-        let of = |get: fn(&(f64, f64, f64)) -> f64| statistics::mean(&figures.iter().map(get).collect::<Vec<_>>());
+        let of =
+            |get: fn(&(f64, f64, f64)) -> f64| statistics::mean(&figures.iter().map(get).collect::<Vec<_>>());
         finding = finding
             .claim(
                 format!("rows of a {name} VAE with ELBO ≤ IWAE₅₀₀ ≤ log p, within three standard errors"),
                 of(|figures| figures.0),
                 Bound::AtLeast(0.99),
             )
-            .claim(format!("{name}: log p − ELBO − KL, nats"), of(|figures| figures.1), Bound::Within(-0.01, 0.01))
+            .claim(
+                format!("{name}: log p − ELBO − KL, nats"),
+                of(|figures| figures.1),
+                Bound::Within(-0.01, 0.01),
+            )
             .beside(format!("{name}: the KL, nats"), of(|figures| figures.2));
     }
-    Ok(finding.because("One draw of the bound is noisy, and its mean is known no better than the interval says."))
+    Ok(finding
+        .because("One draw of the bound is noisy, and its mean is known no better than the interval says."))
 }
 
 /// Weights of the KL term, strongest first.
@@ -274,7 +302,8 @@ pub fn rate_and_distortion(lab: &Lab) -> Outcome<Finding> {
             curve.push((rate, -elbo - rate));
         }
         // From a low rate to a high one; ∂D/∂R rises towards 0.
-        let slopes: Vec<f64> = curve.windows(2).map(|ends| (ends[1].1 - ends[0].1) / (ends[1].0 - ends[0].0)).collect();
+        let slopes: Vec<f64> =
+            curve.windows(2).map(|ends| (ends[1].1 - ends[0].1) / (ends[1].0 - ends[0].0)).collect();
         let bends = slopes.windows(2).map(|slopes| slopes[1] - slopes[0]).fold(f64::INFINITY, f64::min);
         let rises = curve.windows(2).map(|ends| ends[1].0 - ends[0].0).fold(f64::INFINITY, f64::min);
         Ok([off, bends, rises])
@@ -320,7 +349,8 @@ pub fn closed_form_kl(lab: &Lab) -> Outcome<Finding> {
             let z = vae.explain(x.view(), draw)?.z;
             let ratio = |(r, i): (usize, usize)| {
                 let z = f64::from(z[[r, i]]);
-                log_normal(z, posterior.mean[[r, i]].into(), posterior.sd[[r, i]].into()) - log_normal(z, 0.0, 1.0)
+                log_normal(z, posterior.mean[[r, i]].into(), posterior.sd[[r, i]].into())
+                    - log_normal(z, 0.0, 1.0)
             };
             let drawn = (0..x.nrows()).map(|r| ratio((r, 0)) + ratio((r, 1)) - exact[r]);
             differences.push(drawn.sum::<f64>() / x.nrows() as f64);
@@ -329,7 +359,8 @@ pub fn closed_form_kl(lab: &Lab) -> Outcome<Finding> {
         let mean = differences.iter().sum::<f64>() / n;
         let sd = (differences.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
         let of_loss = losses(&vae, x.slice(quadrivium::ndarray::s![..4, ..]))?;
-        let off = of_loss.iter().zip(&exact).map(|(report, exact)| (report.parts[1].1[0] - exact).abs() / exact);
+        let off =
+            of_loss.iter().zip(&exact).map(|(report, exact)| (report.parts[1].1[0] - exact).abs() / exact);
         Ok((mean.abs() / (sd / n.sqrt()), off.fold(0.0, f64::max)))
     })?;
     let most = |get: fn(&(f64, f64)) -> f64| Estimate::exact(figures.iter().map(get).fold(0.0, f64::max));
@@ -339,6 +370,10 @@ pub fn closed_form_kl(lab: &Lab) -> Outcome<Finding> {
             most(|figures| figures.0),
             Bound::AtMost(3.0),
         )
-        .claim("KL in the loss against the closed form, largest relative difference", most(|figures| figures.1), Bound::AtMost(1e-5))
+        .claim(
+            "KL in the loss against the closed form, largest relative difference",
+            most(|figures| figures.1),
+            Bound::AtMost(1e-5),
+        )
         .because("Of five differences, one in seventy-four is beyond three standard errors by chance."))
 }

@@ -29,11 +29,7 @@ pub const CLAIMS: &[Claim] = &[
         "At the optimal discriminator, the original GAN objective is the Jensen–Shannon divergence.",
         games::jensen_shannon,
     ),
-    measured(
-        5,
-        "The critic of a WGAN-GP measures the Wasserstein-1 distance.",
-        games::wasserstein,
-    ),
+    measured(5, "The critic of a WGAN-GP measures the Wasserstein-1 distance.", games::wasserstein),
     measured(
         6,
         "Predicting the noise by squared error is denoising score matching at all noise levels.",

@@ -52,7 +52,8 @@ pub fn noise_is_score(lab: &Lab) -> Outcome<Finding> {
                 let square = |a: &Array2<f64>, b: &Array2<f64>| -> f64 {
                     a.row(r).iter().zip(b.row(r)).map(|(a, b)| (a - b) * (a - b)).sum()
                 };
-                let (of_noise, of_score) = (square(&predicted, &noise), sigma * sigma * square(&score, &target));
+                let (of_noise, of_score) =
+                    (square(&predicted, &noise), sigma * sigma * square(&score, &target));
                 identity = identity.max((of_noise - of_score).abs() / of_noise.max(1e-3));
             }
             let mut truth = vec![0.0; noisy.len()];
@@ -71,7 +72,8 @@ pub fn noise_is_score(lab: &Lab) -> Outcome<Finding> {
         };
         let mut model = ScoreModel::new(config, &mut rng)?;
         model.train(&data, &options, &mut rng, &mut NoObserver)?;
-        let noise = Array2::from_shape_simple_fn(rows.dim(), || SMALLEST as f32 * <f32 as Real>::normal(&mut rng));
+        let noise =
+            Array2::from_shape_simple_fn(rows.dim(), || SMALLEST as f32 * <f32 as Real>::normal(&mut rng));
         let mut noisy = &rows + &noise;
         let x: Vec<f64> = noisy.iter().map(|&x| x.into()).collect();
         let mut truth = vec![0.0; x.len()];
@@ -81,14 +83,20 @@ pub fn noise_is_score(lab: &Lab) -> Outcome<Finding> {
         ladder.push(cosine(score.as_slice().ok_or("contiguous")?, &truth));
     }
     Ok(Finding::new()
-        .claim("noise MSE − σ²·score MSE, largest relative difference of a row", Estimate::exact(identity), Bound::AtMost(1e-12))
+        .claim(
+            "noise MSE − σ²·score MSE, largest relative difference of a row",
+            Estimate::exact(identity),
+            Bound::AtMost(1e-12),
+        )
         .claim(
             "least cosine of the noise predictor's score and the true one, of σ from 0.05 to 0.99",
             statistics::mean(&cosines),
             Bound::AtLeast(0.99),
         )
         .claim("the same of a score model at its smallest σ", statistics::mean(&ladder), Bound::AtLeast(0.99))
-        .because("The two losses are one; a network that was trained for a minute is a little off the minimizer."))
+        .because(
+            "The two losses are one; a network that was trained for a minute is a little off the minimizer.",
+        ))
 }
 
 pub fn one_network(lab: &Lab) -> Outcome<Finding> {
@@ -108,7 +116,8 @@ pub fn one_network(lab: &Lab) -> Outcome<Finding> {
         let streams = lab.streams(seed);
         let data = Dataset::new(ring.sample(20_000, &mut streams.stream(0)))?;
         let mut rng = streams.stream(1);
-        let mut model = Diffusion::new(DiffusionConfig { network: network(), ..Default::default() }, &mut rng)?;
+        let mut model =
+            Diffusion::new(DiffusionConfig { network: network(), ..Default::default() }, &mut rng)?;
         let options = TrainOptions { steps: 1_000, ..Default::default() };
         model.train(&data, &options, &mut rng, &mut NoObserver)?;
         let draws = SAMPLERS.iter().enumerate().map(|(k, &sampler)| {
@@ -159,7 +168,8 @@ pub fn consistency(lab: &Lab) -> Outcome<Finding> {
         let ends: Vec<(f64, f64)> = data.iter().map(|&x| (f64::normal(&mut rng), x.into())).collect();
         let times: Vec<f64> = (0..ROWS).map(|row| 0.05 + 0.8 * row as f64 / ROWS as f64).collect();
         let at = |later: f64| -> (Vec<f64>, Vec<Moment>) {
-            let x = ends.iter().enumerate().map(|(i, (noise, x))| noise + (times[i / 2] + later) * (x - noise));
+            let x =
+                ends.iter().enumerate().map(|(i, (noise, x))| noise + (times[i / 2] + later) * (x - noise));
             (x.collect(), times.iter().map(|time| Moment { time: time + later, blur: 0.0 }).collect())
         };
         let remains = |i: usize, later: f64| 1.0 - times[i / 2] - later;
@@ -198,7 +208,11 @@ pub fn consistency(lab: &Lab) -> Outcome<Finding> {
     })?;
     let of = |get: fn(&(f64, f64)) -> f64| statistics::mean(&figures.iter().map(get).collect::<Vec<_>>());
     Ok(Finding::new()
-        .claim("1 − cosine of the two gradients at a step of 0.001", of(|figures| figures.0), Bound::AtMost(1e-4))
+        .claim(
+            "1 − cosine of the two gradients at a step of 0.001",
+            of(|figures| figures.0),
+            Bound::AtMost(1e-4),
+        )
         .claim("order in the step at which it goes to 0", of(|figures| figures.1), Bound::AtLeast(1.5))
         .because("At a finite step the two gradients differ."))
 }

@@ -67,7 +67,17 @@ fn album() -> Vec<(&'static str, Picture)> {
         ("steps", steps_vs_quality("steps", "distance", &curves, Some(floor(0.005))).unwrap()),
         ("images", diagonals()),
         ("margins", margins("figures", &["good", "fair", "bad"], &figures()).unwrap()),
+        ("map", landmarks()),
     ]
+}
+
+/// Two models and their composition.
+fn landmarks() -> Picture {
+    let landmark = |card: Card| Landmark { card, measured: "a figure & another".into() };
+    let vae = Card::new("VAE", Objective::Elbo, crate::map::Sampling::OnePass);
+    let gan = Card::new("WGAN-GP", Objective::WassersteinGp, crate::map::Sampling::OnePass);
+    let both = Card::composed("VAE + WGAN-GP", vec![vae.clone(), gan.clone()]);
+    map("map", &[("alone", vec![landmark(vae), landmark(gan)]), ("together", vec![landmark(both)])]).unwrap()
 }
 
 /// Within a bound of two ends, across an end, and outside.
@@ -535,7 +545,9 @@ fn a_picture_is_saved_by_its_ending() {
 #[test]
 fn margins_are_to_the_side_of_the_line_that_their_figures_are_of_the_bound() {
     let picture = margins("figures", &["good", "fair", "bad"], &figures()).unwrap();
-    assert!(picture.description().contains("Within their bounds: in the middle. Not: at the end, far outside."));
+    assert!(
+        picture.description().contains("Within their bounds: in the middle. Not: at the end, far outside.")
+    );
     let document = roxmltree::Document::parse(picture.svg()).unwrap();
     let of = |class: &str| {
         let path = document.descendants().find(|node| node.attribute("class") == Some(class)).unwrap();
@@ -562,4 +574,32 @@ fn margins_refuse_figures_without_a_place() {
     assert!(refused(Margin { bound: (1.0, 0.0), ..figure.clone() }));
     assert!(refused(Margin { group: 1, ..figure }));
     assert!(margins("figures", &["one"], &[]).is_err() && margins("figures", &[], &figures()).is_err());
+}
+
+#[test]
+fn map_has_every_cell_of_each_card_and_its_color() {
+    let picture = landmarks();
+    let document = roxmltree::Document::parse(picture.svg()).unwrap();
+    let texts: Vec<&str> = document
+        .descendants()
+        .filter(|node| node.has_tag_name("text"))
+        .filter_map(|node| node.text())
+        .collect();
+    for text in [
+        "alone",
+        "together",
+        "ELBO",
+        "one pass",
+        "lower bound",
+        "Wasserstein + GP",
+        "in stages",
+        "a figure & another",
+    ] {
+        assert!(texts.contains(&text), "{text} in {texts:?}");
+    }
+    let marks = marks(&picture);
+    for series in ["q-mark q1", "q-mark q2", "q-mark q6"] {
+        assert_eq!(marks[series], (1, 1), "{series}");
+    }
+    assert!(map("map", &[("empty", Vec::new())]).is_err());
 }

@@ -127,7 +127,10 @@ pub fn procedure(_: &Lab) -> Outcome<Finding> {
     let (mut silent, mut wrong) = (0, 0);
     for (name, sets) in [
         ("practice texts", vec!["practice"]),
-        ("descriptions of well-known models", vec!["tuning", "validation", "second", "third"]),
+        (
+            "descriptions of well-known models, on which the rules were corrected",
+            vec!["tuning", "validation", "second", "third"],
+        ),
     ] {
         let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for case in sets.into_iter().flat_map(load) {
@@ -153,8 +156,7 @@ pub fn procedure(_: &Lab) -> Outcome<Finding> {
             );
         }
     }
-    // The rules were corrected after each set of descriptions had been read for the first time, so that a high share here is
-    // what the rules can express, and not what they would do on the next text.
+    // What the rules can express, then, and not what they would do on the next text.
     Ok(finding
         .limit("texts placed wrongly and with confidence", Estimate::exact(wrong as f64), Bound::AtMost(0.0))
         .beside("texts not placed", Estimate::exact(silent as f64))

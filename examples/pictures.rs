@@ -1,15 +1,16 @@
-//! Trains a model of each paradigm on two moons and draws the documentation's pictures.
+//! Draws the documentation's pictures: the map with the figures of docs/RESULTS.md, and a model of each paradigm on two moons,
+//! which it trains.
 //!
 //! `cargo run --release --features plot --example pictures` writes SVG files to target/pictures in a minute or two ·
 //! `-- docs/pictures` renews those of the documentation · `-- --help` explains the options.
 
-use quadrivium::{ComponentCount, Sampler, Step};
+use quadrivium::{AdversarialLoss, Architecture, Card, ComponentCount, FileError, Sampler, Step};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
-use quadrivium::report::{self, DensityMap, Picture, Window};
+use quadrivium::report::{self, DensityMap, Landmark, Picture, Window};
 use quadrivium::worlds::Toy;
 use quadrivium::{prelude::*, seeded};
 
@@ -30,6 +31,7 @@ const TRAIN_ROWS: usize = 20_000;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let album = Album { args: Args::parse() };
     std::fs::create_dir_all(&album.args.dir)?;
+    album.save("map", &map()?)?;
     let (mut rng, moons) = (seeded(0), Toy::moons(0.1)?);
     let train = Dataset::new(moons.sample(TRAIN_ROWS, &mut rng))?;
     let truth = DensityMap::of_toy(&moons, Window::around(train.x())?, 128)?;
@@ -89,6 +91,96 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &report::snapshots("WGAN-GP: the same noise in training", &panels, Some(&truth))?,
     )?;
     Ok(())
+}
+
+/// The map, with the figures of docs/RESULTS.md.
+fn map() -> Result<Picture> {
+    const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/RESULTS.md");
+    let results =
+        std::fs::read_to_string(RESULTS).map_err(|source| FileError::Io { path: RESULTS.into(), source })?;
+    let landmark = |card: Card, block: &str, columns: &[(&str, &str)]| {
+        let measured = measured(&results, block, &card.name, columns);
+        Landmark { card, measured: measured.unwrap_or("–".into()) }
+    };
+    let grid = |card: Card| {
+        let columns = [("gap", "nats behind"), ("in 3σ", "in 3σ"), ("µs in bulk", "µs a row")];
+        // What does not stand in the first block stands in the second.
+        let [first, second] = ["grid", "all grid"].map(|block| landmark(card.clone(), block, &columns));
+        if first.measured == "–" { second } else { first }
+    };
+    let ring = |parts: Vec<Card>| {
+        let name = parts.iter().map(|part| part.name.to_string()).collect::<Vec<_>>().join(" + ");
+        let columns =
+            [("gap, nats", "nats behind"), ("fair modes, in 3σ", "in 3σ"), ("µs, bulk", "µs a row")];
+        landmark(Card::composed(name, parts), "hybrids", &columns)
+    };
+    let rng = &mut seeded(0);
+    let diffusion = Diffusion::new(Default::default(), rng)?;
+    let ddim = diffusion.with_sampler(Sampler::Ddim { steps: 50, eta: 0.0 })?.card();
+    let autoregressive = Autoregressive::new(Default::default(), rng)?.card();
+    let vae = Vae::new(Default::default(), rng)?.card();
+    let gan = Gan::new(Default::default(), rng)?.card();
+    let r1 = GanConfig { loss: AdversarialLoss::NonSaturatingR1 { gamma: 0.1 }, ..Default::default() };
+    let r1 = Gan::new(r1, rng)?.card();
+    let flow = Flow::new(Default::default(), rng)?.card();
+    let masked = FlowConfig { architecture: Architecture::MaskedAutoregressive, ..Default::default() };
+    let masked = Flow::new(masked, rng)?.card();
+    let regions = [
+        (
+            "The four paradigms, on a grid of 25 Gaussians",
+            [autoregressive.clone(), vae.clone(), r1, gan.clone(), diffusion.card(), ddim.clone()]
+                .map(grid)
+                .to_vec(),
+        ),
+        (
+            "Relatives, on the same grid",
+            [
+                flow.clone(),
+                masked,
+                FlowMatching::new(Default::default(), rng)?.card(),
+                EnergyModel::new(Default::default(), rng)?.card(),
+                ScoreModel::new(Default::default(), rng)?.card(),
+                KernelDensity::new(Default::default())?.card(),
+            ]
+            .map(grid)
+            .to_vec(),
+        ),
+        (
+            "Combinations, on a ring of eight Gaussians",
+            [
+                vec![vae.clone(), autoregressive],
+                vec![vae.clone(), gan],
+                vec![vae.clone(), ddim.clone()],
+                vec![vae, flow.clone()],
+                vec![flow, ddim],
+            ]
+            .map(ring)
+            .to_vec(),
+        ),
+    ];
+    report::map("The map of generative models", &regions)
+}
+
+/// Figures of a row of a block of results: (heading of a column, what it is called here).
+fn measured(results: &str, block: &str, name: &str, columns: &[(&str, &str)]) -> Option<String> {
+    let (_, block) = results.split_once(&format!("<!-- {block}: begin -->"))?;
+    let (block, _) = block.split_once(": end -->")?;
+    let rows: Vec<Vec<&str>> = block
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let column = |header: &[&str], heading: &str| header.iter().position(|cell| *cell == heading);
+    let header = rows.iter().find(|row| columns.iter().all(|(heading, _)| column(row, heading).is_some()))?;
+    let below = rows.iter().skip_while(|row| *row != header);
+    let row = below.clone().find(|row| row[0] == name)?;
+    let figures = columns.iter().filter_map(|(heading, here)| {
+        // Without the spread, which has no room here; of several figures the last.
+        let figure = row.get(column(header, heading)?)?.split(" ±").next()?.split(", ").last()?;
+        let percent = if figure.ends_with('%') || *here != "in 3σ" { "" } else { " %" };
+        (figure != "–").then(|| format!("{figure}{percent} {here}"))
+    });
+    Some(figures.collect::<Vec<_>>().join(" · "))
 }
 
 /// Enough components for a curve to look smooth.

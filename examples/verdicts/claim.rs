@@ -52,6 +52,8 @@ impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Estimate { mean, half_width } = *self;
         let short = |value: f64| match value.abs() {
+            // A count.
+            size if half_width == 0.0 && size < 1e5 && size.fract() == 0.0 => format!("{value}"),
             size if size == 0.0 || (1e-3..1e5).contains(&size) => {
                 let decimals = (2 - size.max(1e-3).log10().floor() as i32).clamp(0, 5) as usize;
                 format!("{value:.decimals$}")
@@ -74,7 +76,8 @@ pub enum Bound {
 }
 
 impl Bound {
-    fn ends(self) -> (f64, f64) {
+    /// The least and the greatest value within.
+    pub fn ends(self) -> (f64, f64) {
         match self {
             Bound::AtLeast(least) => (least, f64::INFINITY),
             Bound::AtMost(most) => (f64::NEG_INFINITY, most),
@@ -195,11 +198,22 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// From good to bad.
+    pub const ALL: [Verdict; 3] = [Verdict::Holds, Verdict::Limited, Verdict::Refuted];
+
     pub fn mark(self) -> &'static str {
         match self {
             Verdict::Holds => "✓",
             Verdict::Limited => "◐",
             Verdict::Refuted => "✗",
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Holds => "holds",
+            Verdict::Limited => "has limits",
+            Verdict::Refuted => "is refuted",
         }
     }
 }
@@ -236,6 +250,7 @@ mod tests {
         assert_eq!(shown(0.012345, 0.0012), "0.0123 ± 0.00120");
         assert_eq!(shown(123.4, 0.0), "123");
         assert_eq!(shown(1.5e-7, 0.0), "1.5e-7");
-        assert_eq!(Bound::Within(0.98, 1.0).to_string(), "0.980 to 1.00");
+        assert_eq!(Bound::Within(0.98, 1.0).to_string(), "0.980 to 1");
+        assert_eq!((shown(0.0, 0.0), shown(16.0, 0.0)), ("0".into(), "16".into()));
     }
 }

@@ -1,7 +1,8 @@
 //! Measures what is said of the four paradigms, claim by claim, and writes each verdict to `docs/VERDICTS.md`.
 //!
 //! `cargo run --release --example verdicts` takes most of an hour · `-- --only 12,40` · `-- --quick` holds the claims that take
-//! seconds to their verdicts on the page · `-- --help` explains the options.
+//! seconds to their verdicts on the page · with `--features plot`, `-- --report DIR` draws what is on the page · `-- --help`
+//! explains the options.
 
 mod claim;
 mod claims;
@@ -9,9 +10,11 @@ mod clock;
 mod lab;
 mod page;
 mod record;
+#[cfg(feature = "plot")]
+mod report;
 mod statistics;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -30,6 +33,19 @@ struct Args {
     /// Measure the claims that take seconds, write nothing, and fail where a verdict is not the one on the page.
     #[arg(long, conflicts_with = "only")]
     quick: bool,
+    /// Measure nothing, and write the verdicts that are on the page to this folder, as HTML with pictures (needs the feature
+    /// `plot`).
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "quick"])]
+    report: Option<PathBuf>,
+}
+
+#[cfg(not(feature = "plot"))]
+mod report {
+    /// Without pictures there is no report.
+    pub fn write(_: &std::path::Path, _: &crate::record::Records) -> crate::lab::Outcome<()> {
+        Err("--report draws pictures: run with `cargo run --release --features plot --example verdicts`"
+            .into())
+    }
 }
 
 fn main() -> ExitCode {
@@ -49,6 +65,9 @@ fn run(args: &Args) -> Outcome<()> {
         return Err(format!("there is no claim {unknown}").into());
     }
     let known = Records::load(root)?;
+    if let Some(dir) = &args.report {
+        return report::write(dir, &known);
+    }
     let lab = Lab::default();
     let mut records = known.clone();
     let mut changed = Vec::new();

@@ -11,6 +11,8 @@
 //! | [`steps_vs_quality`] | quality against network evaluations, a line for each sampler |
 //! | [`growth`] | how something grows with a size, a line for each way to do it |
 //! | [`images`] | rows as gray images, a line of them for each model |
+//! | [`margins`] | how far figures lie within their bounds |
+//! | [`map`](map()) | the map of the paradigms, with what was measured beside it |
 //!
 //! ```
 //! use quadrivium::report::{DensityMap, Window, heat_map, scatter};
@@ -45,6 +47,8 @@ mod curves;
 mod density;
 mod images;
 mod labels;
+mod map;
+mod margins;
 mod plane;
 mod png;
 mod style;
@@ -58,6 +62,8 @@ use std::path::Path;
 pub use self::curves::{Curve, growth, steps_vs_quality, training_curves};
 pub use self::density::{DensityMap, Window, heat_map};
 pub use self::images::images;
+pub use self::map::{Landmark, map};
+pub use self::margins::{Margin, margins};
 pub use self::plane::{scatter, snapshots, trajectories};
 pub use self::tradeoff::{Tradeoff, tradeoffs};
 

@@ -66,6 +66,27 @@ fn album() -> Vec<(&'static str, Picture)> {
         ("many tradeoffs", tradeoffs("trade-offs", "distance", &points(24), None).unwrap()),
         ("steps", steps_vs_quality("steps", "distance", &curves, Some(floor(0.005))).unwrap()),
         ("images", diagonals()),
+        ("margins", margins("figures", &["good", "fair", "bad"], &figures()).unwrap()),
+        ("map", landmarks()),
+    ]
+}
+
+/// Two models and their composition.
+fn landmarks() -> Picture {
+    let landmark = |card: Card| Landmark { card, measured: "a figure & another".into() };
+    let vae = Card::new("VAE", Objective::Elbo, crate::map::Sampling::OnePass);
+    let gan = Card::new("WGAN-GP", Objective::WassersteinGp, crate::map::Sampling::OnePass);
+    let both = Card::composed("VAE + WGAN-GP", vec![vae.clone(), gan.clone()]);
+    map("map", &[("alone", vec![landmark(vae), landmark(gan)]), ("together", vec![landmark(both)])]).unwrap()
+}
+
+/// Within a bound of two ends, across an end, and outside.
+fn figures() -> [Margin<'static>; 3] {
+    let figure = |name, value, bound, group| Margin { name, value, bound, group };
+    [
+        figure("in the middle", (1.0, 0.05), (0.9, 1.1), 0),
+        figure("at the end", (0.5, 0.1), (0.5, f64::INFINITY), 1),
+        figure("far outside", (1e9, 0.0), (f64::NEG_INFINITY, 0.0), 2),
     ]
 }
 
@@ -519,4 +540,66 @@ fn a_picture_is_saved_by_its_ending() {
     assert_eq!(std::fs::read_to_string(folder.join("a.svg")).unwrap(), picture.svg());
     assert_eq!(pixels(&std::fs::read(folder.join("a.png")).unwrap()).0.0, 960);
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn margins_are_to_the_side_of_the_line_that_their_figures_are_of_the_bound() {
+    let picture = margins("figures", &["good", "fair", "bad"], &figures()).unwrap();
+    assert!(
+        picture.description().contains("Within their bounds: in the middle. Not: at the end, far outside.")
+    );
+    let document = roxmltree::Document::parse(picture.svg()).unwrap();
+    let of = |class: &str| {
+        let path = document.descendants().find(|node| node.attribute("class") == Some(class)).unwrap();
+        let start = path.attribute("d").unwrap().trim_start_matches('m').to_string();
+        let end = start.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap();
+        start[..end].parse::<f64>().unwrap()
+    };
+    // The intervals begin half a bound's half width inside, at a fifth of the bound's end outside, and at the edge.
+    let (line, begins) = (of("q-dash"), ["q-line q0", "q-line q4", "q-line q1"].map(of));
+    let unit = (line - begins[2]) / 1.25;
+    for (begin, margin) in begins.into_iter().zip([0.5, -0.2, -1.25]) {
+        assert!((begin - line - margin * unit).abs() < 0.2, "{begin}: {margin} units of {unit} from {line}");
+    }
+}
+
+#[test]
+fn margins_refuse_figures_without_a_place() {
+    let [figure, ..] = figures();
+    let refused = |figure: Margin<'_>| margins("figures", &["one"], &[figure]).is_err();
+    assert!(!refused(figure.clone()));
+    assert!(refused(Margin { value: (f64::NAN, 0.0), ..figure.clone() }));
+    assert!(refused(Margin { value: (1.0, -0.1), ..figure.clone() }));
+    assert!(refused(Margin { bound: (f64::NEG_INFINITY, f64::INFINITY), ..figure.clone() }));
+    assert!(refused(Margin { bound: (1.0, 0.0), ..figure.clone() }));
+    assert!(refused(Margin { group: 1, ..figure }));
+    assert!(margins("figures", &["one"], &[]).is_err() && margins("figures", &[], &figures()).is_err());
+}
+
+#[test]
+fn map_has_every_cell_of_each_card_and_its_color() {
+    let picture = landmarks();
+    let document = roxmltree::Document::parse(picture.svg()).unwrap();
+    let texts: Vec<&str> = document
+        .descendants()
+        .filter(|node| node.has_tag_name("text"))
+        .filter_map(|node| node.text())
+        .collect();
+    for text in [
+        "alone",
+        "together",
+        "ELBO",
+        "one pass",
+        "lower bound",
+        "Wasserstein + GP",
+        "in stages",
+        "a figure & another",
+    ] {
+        assert!(texts.contains(&text), "{text} in {texts:?}");
+    }
+    let marks = marks(&picture);
+    for series in ["q-mark q1", "q-mark q2", "q-mark q6"] {
+        assert_eq!(marks[series], (1, 1), "{series}");
+    }
+    assert!(map("map", &[("empty", Vec::new())]).is_err());
 }

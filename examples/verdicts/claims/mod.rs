@@ -1,8 +1,16 @@
 //! The claims, by what they are about.
 
+mod classifiers;
+mod closed_form;
+mod conditioning;
 mod coverage;
+mod divergences;
+mod hybrids;
+mod likelihood;
+mod map;
 mod objectives;
 mod sampling;
+mod spaces;
 
 use crate::claim::Claim;
 
@@ -14,6 +22,11 @@ pub struct Group {
 /// All claims in the order of the page; their numbers are their names.
 pub const GROUPS: &[Group] = &[
     Group { name: "Objectives", claims: objectives::CLAIMS },
+    Group { name: "Divergences", claims: divergences::CLAIMS },
     Group { name: "Sampling and latency", claims: sampling::CLAIMS },
+    Group { name: "Likelihood", claims: likelihood::CLAIMS },
     Group { name: "Coverage, sharpness, stability", claims: coverage::CLAIMS },
+    Group { name: "Conditions and guidance", claims: conditioning::CLAIMS },
+    Group { name: "Hybrids", claims: hybrids::CLAIMS },
+    Group { name: "The map", claims: map::CLAIMS },
 ];

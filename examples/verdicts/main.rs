@@ -5,10 +5,19 @@
 
 mod claim;
 mod claims;
+#[path = "../microscope/course.rs"]
+mod course;
+#[path = "../microscope/divergences.rs"]
+mod divergences;
 mod lab;
 mod page;
+#[path = "../microscope/ranks.rs"]
+mod ranks;
 mod record;
+mod spots;
 mod statistics;
+#[path = "../microscope/trainings.rs"]
+mod trainings;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,6 +1,12 @@
 //! The claims, by what they are about.
 
+mod classifiers;
+mod closed_form;
+mod conditioning;
+mod divergences;
+mod hybrids;
 mod objectives;
+mod spaces;
 
 use crate::claim::Claim;
 
@@ -10,4 +16,9 @@ pub struct Group {
 }
 
 /// All claims in the order of the page; their numbers are their names.
-pub const GROUPS: &[Group] = &[Group { name: "Objectives", claims: objectives::CLAIMS }];
+pub const GROUPS: &[Group] = &[
+    Group { name: "Objectives", claims: objectives::CLAIMS },
+    Group { name: "Divergences", claims: divergences::CLAIMS },
+    Group { name: "Conditions and guidance", claims: conditioning::CLAIMS },
+    Group { name: "Hybrids", claims: hybrids::CLAIMS },
+];

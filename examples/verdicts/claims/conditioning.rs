@@ -12,14 +12,14 @@ use quadrivium::prelude::*;
 use quadrivium::{ConditionKind, Conditioning, Sampler};
 
 use super::{classifiers, closed_form};
-use crate::claim::{Bound, Claim, Estimate, Finding, measured, quick};
+use crate::claim::{Bound, Claim, Estimate, Finding, measured};
 use crate::lab::{Lab, Outcome};
 use crate::spots;
 use crate::statistics;
 
 pub const CLAIMS: &[Claim] = &[
     measured(62, "Every paradigm also learns p(x|c), and draws rows of the class that is asked for.", classes),
-    quick(
+    measured(
         63,
         "A generative model p(x|c) p(c) classifies, too, and from few labels better than a model of p(c|x).",
         classifiers::few_labels,

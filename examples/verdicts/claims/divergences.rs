@@ -1,7 +1,7 @@
 //! Which divergence a training descends.
 
 use crate::claim::{Bound, Claim, Finding, measured};
-use crate::divergences::NAMES;
+use crate::divergences::{Microscope, NAMES};
 use crate::lab::{Lab, Outcome};
 use crate::statistics;
 use crate::trainings::{COURSE, watched};
@@ -27,7 +27,11 @@ fn own_divergences(lab: &Lab) -> Outcome<Finding> {
             _ => finding.claim(name, trend, falls),
         };
     }
-    Ok(finding.because(
+    let floor = lab.mean(|seed| {
+        let streams = lab.streams(seed).family(8).family(0);
+        Ok(Microscope::new(streams)?.floor(streams))
+    })?;
+    Ok(finding.beside("Wasserstein-1 of a perfect sampler", floor).because(
         "Models with a density fall on their own divergence. In a game the divergence is that of the best critic, and the \
          critic at hand is not: the divergence rises where the players turn around each other, and where a mode is lost.",
     ))

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use quadrivium::diffusion::{Guidance, LearnedGuidance};
+use quadrivium::diffusion::{Guidance, LearnedGuidance, Method};
 use quadrivium::engine::RowStreams;
 use quadrivium::hybrid::{Codec, ExplicitGame, FineTuneConfig, Game, Latent, LatentConfig, fine_tune};
 use quadrivium::metrics::mode_coverage;
@@ -292,7 +292,7 @@ fn degraded(lab: &Lab) -> Outcome<Finding> {
 fn follows(lab: &Lab) -> Outcome<Finding> {
     let figures = lab.each(|seed| {
         let latent = spots::latent_diffusion(lab, seed)?;
-        let ode = latent.model.prior().with_sampler(Sampler::Heun { steps: 50 })?;
+        let ode = latent.model.prior().with_sampler(Sampler::Ode { method: Method::Rk4, steps: 100 })?;
         let path = ode.sample_path(500, &SampleOptions::default(), &mut lab.streams(seed).family(78).stream(0))?;
         let (start, end) = (path.slice(s![.., 0, ..]), path.slice(s![.., -1, ..]));
         let spread = f64::from(end.var_axis(quadrivium::ndarray::Axis(0), 0.0).mean().ok_or("columns")?);

@@ -77,6 +77,13 @@ const BLOCKS: &[Block] = &[
         source: Prints("cargo run --release --example tradeoffs -- --all --data faithful --seeds 5"),
     },
     Block {
+        name: "microscope",
+        file: RESULTS,
+        source: Prints(
+            "cargo run --release --features plot --example microscope -- --seeds 3 --plot docs/pictures/microscope.svg",
+        ),
+    },
+    Block {
         name: "steps",
         file: RESULTS,
         source: Prints(

@@ -6,13 +6,28 @@
 
 mod claim;
 mod claims;
+<<<<<<< HEAD
 mod clock;
+=======
+#[path = "../microscope/course.rs"]
+mod course;
+#[path = "../microscope/divergences.rs"]
+mod divergences;
+>>>>>>> v3
 mod lab;
 mod page;
+#[path = "../microscope/ranks.rs"]
+mod ranks;
 mod record;
+<<<<<<< HEAD
 #[cfg(feature = "plot")]
 mod report;
+=======
+mod spots;
+>>>>>>> v3
 mod statistics;
+#[path = "../microscope/trainings.rs"]
+mod trainings;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

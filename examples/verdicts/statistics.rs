@@ -36,20 +36,6 @@ pub fn exponent(x: &[f64], y: &[f64]) -> Estimate {
     slope(&logs(x), &logs(y))
 }
 
-/// Spearman's rank correlation; ties share their mean rank.
-pub fn spearman(x: &[f64], y: &[f64]) -> f64 {
-    let ranks = |values: &[f64]| -> Vec<f64> {
-        let below = |a: f64| values.iter().filter(|&&b| b < a).count() as f64;
-        let ties = |a: f64| values.iter().filter(|&&b| b == a).count() as f64;
-        values.iter().map(|&a| below(a) + 0.5 * (ties(a) + 1.0)).collect()
-    };
-    let (x, y) = (ranks(x), ranks(y));
-    let mean = 0.5 * (x.len() as f64 + 1.0);
-    let covariance =
-        |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum() };
-    covariance(&x, &y) / (covariance(&x, &x) * covariance(&y, &y)).sqrt()
-}
-
 /// The one-sided probability of Jonckheere and Terpstra's statistic, or a greater one, if the groups do not differ: small
 /// where figures grow from group to group. By its normal limit without ties.
 pub fn rising(groups: &[Vec<f64>]) -> f64 {
@@ -89,12 +75,6 @@ mod tests {
         let x = [1.0, 2.0, 5.0, 7.0];
         let found = exponent(&x, &x.map(|x| 3.0 * f64::powf(x, 1.5)));
         assert!((found.mean - 1.5).abs() < 1e-12 && found.half_width < 1e-9, "{found:?}");
-    }
-
-    #[test]
-    fn spearman_sees_order_alone() {
-        assert!((spearman(&[1.0, 2.0, 3.0], &[1.0, 10.0, 11.0]) - 1.0).abs() < 1e-12);
-        assert!((spearman(&[1.0, 2.0, 3.0, 4.0], &[2.0, 1.0, 4.0, 3.0]) - 0.6).abs() < 1e-12);
     }
 
     #[test]

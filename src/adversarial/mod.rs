@@ -110,7 +110,7 @@ mod sampling;
 #[cfg(test)]
 mod tests;
 
-use ndarray::{Array1, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2};
 use rand::RngCore;
 
 pub use self::config::{AdversarialLoss, Conditioning, GanConfig};
@@ -183,6 +183,52 @@ impl Gan {
     /// The config that the model was made with.
     pub fn config(&self) -> &GanConfig {
         &self.config
+    }
+
+    /// G(z) of each row of z, (n, latent_dim), with the moving average of the generator's parameters: shape (n, dim), in
+    /// the units of the data. For z ~ N(0, I) it is what [`sample`](Distribution::sample) draws.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`](crate::error::DataError::Shape) for a wrong number of columns,
+    /// [`DataError::NonFinite`](crate::error::DataError::NonFinite) for a NaN or an infinity, and
+    /// [`Error::Condition`] for a conditional model: use [`generate_given`](Gan::generate_given) instead.
+    ///
+    /// ```
+    /// use quadrivium::{*, ndarray::array, seeded};
+    ///
+    /// let gan = Gan::new(GanConfig::default(), &mut seeded(0))?;
+    /// // A walk through the latent space.
+    /// let walk = gan.generate(array![[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]].view())?;
+    /// assert_eq!(walk.dim(), (3, 2));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn generate(&self, z: ArrayView2<f32>) -> Result<Array2<f32>> {
+        self.generate_rows(z, None)
+    }
+
+    /// G(z, c) of each row of z, (n, latent_dim), under a condition.
+    ///
+    /// # Errors
+    /// As [`generate`](Gan::generate), and [`Error::Condition`] for a condition of the wrong kind or number of rows.
+    pub fn generate_given(&self, z: ArrayView2<f32>, condition: &Condition) -> Result<Array2<f32>> {
+        self.generate_rows(z, Some(condition))
+    }
+
+    fn generate_rows(&self, z: ArrayView2<f32>, condition: Option<&Condition>) -> Result<Array2<f32>> {
+        let GanConfig { dim, latent_dim, .. } = self.config;
+        check_rows("z", z, latent_dim)?;
+        let (n, c) = (z.nrows(), self.fitted.conditions.encode_for(condition, z.nrows())?);
+        let z = z.as_standard_layout();
+        let z = z.as_slice().expect("standard layout");
+        let mut out = vec![0.0; n * dim];
+        tiles::for_each_tile(&mut out, dim, |buffers: &mut Pass<f32>, first, x| {
+            let rows = x.len() / dim;
+            let (z, c) = (&z[first * latent_dim..][..rows * latent_dim], Given::of(&c).rows(first, rows));
+            self.generator.infer(&self.generator_parameters.average, z, c, x, buffers);
+            self.fitted.standardizer.restore(x);
+            Ok(())
+        })?;
+        Ok(Array2::from_shape_vec((n, dim), out).expect("n rows of dim columns"))
     }
 
     /// The critic's value D(x) for each row of x, (n, dim), with the moving average of its parameters.
@@ -277,7 +323,7 @@ impl Paradigm for Gan {
         buffers: &mut Buffers,
         x: &mut [f32],
     ) -> usize {
-        self.generate(temperature, c, streams, buffers, x);
+        self.draw_rows(temperature, c, streams, buffers, x);
         1
     }
 

@@ -15,7 +15,7 @@ pub struct Buffers {
 
 impl Gan {
     /// x = G(T·z, c), z ~ N(0, I); x: (rows, dim).
-    pub(super) fn generate(
+    pub(super) fn draw_rows(
         &self,
         temperature: f64,
         c: &[f32],

@@ -128,3 +128,25 @@ fn conditional_file_draws_and_judges_the_same() {
     let bytes = gan.to_bytes().unwrap();
     assert!(!String::from_utf8_lossy(&bytes).contains("condition"));
 }
+
+#[test]
+fn generate_gives_the_rows_that_are_drawn_from_the_same_noise() {
+    let (at, n) = (RowStreams::new(Streams::new(7), 0), 70);
+    let mut plain = Gan::new(small(GAMES[2]), &mut seeded(1)).unwrap();
+    plain.train(&moons(300, 3), &options(), &mut seeded(2), &mut NoObserver).unwrap();
+    let asked = Condition::Class(Array1::from_shape_fn(n, |row| (row % 3) as u32));
+    let conditional = conditional(Conditioning::Projection);
+    let noise: Vec<f32> = (0..n).flat_map(|row| crate::testing::normals(2, &mut at.row(row))).collect();
+    let z = Array2::from_shape_vec((n, 2), noise).unwrap();
+    for (model, generated) in [
+        (&plain as &dyn Distribution, plain.generate(z.view()).unwrap()),
+        (&*conditional.given(&asked).unwrap(), conditional.generate_given(z.view(), &asked).unwrap()),
+    ] {
+        let mut drawn = vec![0.0; 2 * n];
+        model.draw_at(at, &SampleOptions::default(), &mut drawn).unwrap();
+        assert_eq!(generated.as_slice().unwrap(), drawn);
+    }
+    let missing = conditional.generate(z.view());
+    assert!(matches!(missing, Err(Error::Condition(ConditionError::Missing { .. }))), "{missing:?}");
+    assert!(plain.generate(Array2::zeros((1, 3)).view()).is_err());
+}

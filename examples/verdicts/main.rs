@@ -6,25 +6,19 @@
 
 mod claim;
 mod claims;
-<<<<<<< HEAD
 mod clock;
-=======
 #[path = "../microscope/course.rs"]
 mod course;
 #[path = "../microscope/divergences.rs"]
 mod divergences;
->>>>>>> v3
 mod lab;
 mod page;
 #[path = "../microscope/ranks.rs"]
 mod ranks;
 mod record;
-<<<<<<< HEAD
 #[cfg(feature = "plot")]
 mod report;
-=======
 mod spots;
->>>>>>> v3
 mod statistics;
 #[path = "../microscope/trainings.rs"]
 mod trainings;

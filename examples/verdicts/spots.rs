@@ -85,7 +85,8 @@ pub fn attributes(x: ArrayView2<f32>) -> Array2<f32> {
 /// The sum of the squared slopes along the lines of a picture, less that of noise with this standard deviation.
 pub fn edges(x: ArrayView2<f32>, noise: f64) -> f64 {
     let along = || (0..PIXELS).filter(|at| at % SIDE + 1 < SIDE);
-    let squares = |row: ArrayView1<f32>| along().map(|at| f64::from(row[at + 1] - row[at]).powi(2)).sum::<f64>();
+    let squares =
+        |row: ArrayView1<f32>| along().map(|at| f64::from(row[at + 1] - row[at]).powi(2)).sum::<f64>();
     let mean = x.rows().into_iter().map(squares).sum::<f64>() / x.nrows() as f64;
     mean - 2.0 * noise * noise * along().count() as f64
 }
@@ -126,7 +127,8 @@ impl Spots {
         let data = Dataset::new(x)?.with_condition(Condition::Class(quarters))?;
         let test = pictures(JUDGED, &mut streams.stream(1)).0;
         let seen = attributes(test.view());
-        let (shift, scale) = (seen.mean_axis(Axis(0)).ok_or("there are pictures")?, seen.std_axis(Axis(0), 1.0));
+        let (shift, scale) =
+            (seen.mean_axis(Axis(0)).ok_or("there are pictures")?, seen.std_axis(Axis(0), 1.0));
         let units = |x: ArrayView2<f32>| (attributes(x) - &shift) / &scale;
         let truth = units(test.view());
         let mut distances = Vec::new();

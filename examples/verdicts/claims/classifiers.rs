@@ -46,7 +46,8 @@ fn generative(train: &Dataset, test: &Labeled, rng: &mut Rng) -> Outcome<f64> {
     })?;
     model.fit(train, rng)?;
     let nats = |class| -> Outcome<Array1<f64>> {
-        let score = model.given(&Condition::class(class))?.log_likelihood(test.0.view(), &Default::default())?;
+        let score =
+            model.given(&Condition::class(class))?.log_likelihood(test.0.view(), &Default::default())?;
         Ok(score.nats().cloned().ok_or("a mixture has a density")?)
     };
     let odds = nats(1)? - nats(0)?;
@@ -91,7 +92,8 @@ pub fn few_labels(lab: &Lab) -> Outcome<Finding> {
             for set in 0..SETS {
                 let rng = &mut streams.family(n as u64).stream(set);
                 let train = labeled(n, shared, rng);
-                let data = Dataset::new(train.0.clone())?.with_condition(Condition::Class(train.1.clone()))?;
+                let data =
+                    Dataset::new(train.0.clone())?.with_condition(Condition::Class(train.1.clone()))?;
                 sums.0 += generative(&data, &test, rng)? / SETS as f64;
                 sums.1 += discriminative(&train, &test, rng) / SETS as f64;
             }

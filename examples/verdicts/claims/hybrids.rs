@@ -20,8 +20,16 @@ use crate::spots::{self, COURSE, JUDGED, LATENTS, PIXELS};
 use crate::statistics;
 
 pub const CLAIMS: &[Claim] = &[
-    measured(70, "The latents of a picture are far fewer numbers than its pixels, and a step on them is cheaper.", smaller),
-    measured(71, "Diffusion in latents reaches a quality in a fraction of the training that pixels take.", feasible),
+    measured(
+        70,
+        "The latents of a picture are far fewer numbers than its pixels, and a step on them is cheaper.",
+        smaller,
+    ),
+    measured(
+        71,
+        "Diffusion in latents reaches a quality in a fraction of the training that pixels take.",
+        feasible,
+    ),
     measured(72, "The compression of the autoencoder limits what a latent diffusion can draw.", ceiling),
     quick(
         73,
@@ -29,11 +37,23 @@ pub const CLAIMS: &[Claim] = &[
         two_stages,
     ),
     measured(74, "A latent diffusion distilled into a few steps keeps its guidance.", distilled),
-    measured(75, "One step of a distilled model draws somewhat worse than fifty steps of its teacher.", degraded),
+    measured(
+        75,
+        "One step of a distilled model draws somewhat worse than fifty steps of its teacher.",
+        degraded,
+    ),
     measured(76, "A distilled model follows the probability-flow ODE of its teacher.", follows),
     measured(77, "A flow is a richer prior for a VAE than the standard normal distribution.", richer),
-    measured(78, "Behind a VAE, which compresses, a diffusion handles the structure of what is drawn.", structured),
-    measured(79, "Adversarial fine-tuning gives the few steps of a diffusion sharpness and leaves it its coverage.", tuned),
+    measured(
+        78,
+        "Behind a VAE, which compresses, a diffusion handles the structure of what is drawn.",
+        structured,
+    ),
+    measured(
+        79,
+        "Adversarial fine-tuning gives the few steps of a diffusion sharpness and leaves it its coverage.",
+        tuned,
+    ),
     waits(
         80,
         "A language model steers a diffusion of pictures, once an alignment stage has coupled the two.",
@@ -59,9 +79,21 @@ pub const CLAIMS: &[Claim] = &[
         "What keeps the frames of a clip together are the blocks of its network that look along time.",
         "clips with known motion, and a network of space and time.",
     ),
-    measured(85, "The gradient penalty of WGAN-GP holds the slope of the critic near 1, but softly.", spaces::slopes),
-    measured(86, "The latent space of a GAN has a straight direction for each attribute of a picture.", spaces::of_gan),
-    measured(87, "The latent space of a VAE is structured: attributes are linear in it, and it is smooth between pictures.", spaces::of_vae),
+    measured(
+        85,
+        "The gradient penalty of WGAN-GP holds the slope of the critic near 1, but softly.",
+        spaces::slopes,
+    ),
+    measured(
+        86,
+        "The latent space of a GAN has a straight direction for each attribute of a picture.",
+        spaces::of_gan,
+    ),
+    measured(
+        87,
+        "The latent space of a VAE is structured: attributes are linear in it, and it is smooth between pictures.",
+        spaces::of_vae,
+    ),
 ];
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -79,7 +111,8 @@ fn seconds(mut run: impl FnMut() -> Outcome<()>) -> Outcome<f64> {
 fn smaller(lab: &Lab) -> Outcome<Finding> {
     let ratio = lab.mean(|seed| {
         let (pixel, latent) = (spots::diffusion(lab, seed, PIXELS)?, spots::diffusion(lab, seed, LATENTS)?);
-        let latent = Latent::new(Vae::clone(&*spots::shared_codec(lab, seed)?), latent, LatentConfig::default())?;
+        let latent =
+            Latent::new(Vae::clone(&*spots::shared_codec(lab, seed)?), latent, LatentConfig::default())?;
         let mut times = [vec![], vec![]];
         for repetition in 0..7 {
             let rng = || lab.streams(seed).family(70).stream(20 + repetition);
@@ -104,7 +137,8 @@ fn feasible(lab: &Lab) -> Outcome<Finding> {
         let (spots, codec) = (spots::world(lab, seed)?, spots::shared_codec(lab, seed)?);
         let (latent, pixel) = (spots::latent_diffusion(lab, seed)?, spots::pixel_diffusion(lab, seed)?);
         goal = 5.0 * spots.floor.mean;
-        let arrived = |distances: &[f64]| distances.iter().position(|&distance| distance <= goal).map(|k| COURSE[k]);
+        let arrived =
+            |distances: &[f64]| distances.iter().position(|&distance| distance <= goal).map(|k| COURSE[k]);
         let bare = spots.bare()?;
         let latents = latent.model.latents(&spots.data, seed)?;
         let mut times = [vec![], vec![], vec![]];
@@ -112,11 +146,16 @@ fn feasible(lab: &Lab) -> Outcome<Finding> {
             let rng = || lab.streams(seed).family(71).stream(10 + repetition);
             let short = spots::options(50);
             let mut vae = Vae::clone(&codec);
-            times[0].push(seconds(|| Ok(vae.train(&bare, &short, &mut rng(), &mut NoObserver).map(drop)?))?);
+            times[0]
+                .push(seconds(|| Ok(vae.train(&bare, &short, &mut rng(), &mut NoObserver).map(drop)?))?);
             let mut prior = latent.model.prior().clone();
-            times[1].push(seconds(|| Ok(prior.train(&latents, &short, &mut rng(), &mut NoObserver).map(drop)?))?);
+            times[1].push(seconds(|| {
+                Ok(prior.train(&latents, &short, &mut rng(), &mut NoObserver).map(drop)?)
+            })?);
             let mut alone = pixel.model.clone();
-            times[2].push(seconds(|| Ok(alone.train(&spots.data, &short, &mut rng(), &mut NoObserver).map(drop)?))?);
+            times[2].push(seconds(|| {
+                Ok(alone.train(&spots.data, &short, &mut rng(), &mut NoObserver).map(drop)?)
+            })?);
         }
         let [vae, prior, alone] = times.map(|times| median(times) / 50.0);
         let in_latents = arrived(&latent.distances);
@@ -127,7 +166,8 @@ fn feasible(lab: &Lab) -> Outcome<Finding> {
         // latents there is none.
         ratios.push(match in_latents {
             Some(steps) => {
-                alone * in_pixels.unwrap_or(last) as f64 / (vae * spots::CODEC_STEPS as f64 + prior * steps as f64)
+                alone * in_pixels.unwrap_or(last) as f64
+                    / (vae * spots::CODEC_STEPS as f64 + prior * steps as f64)
             }
             None => 0.0,
         });
@@ -171,13 +211,21 @@ fn ceiling(lab: &Lab) -> Outcome<Finding> {
             } else {
                 let prior = spots::diffusion(lab, seed, latent_dim)?;
                 let mut model = Latent::new(Vae::clone(&codec), prior, LatentConfig::default())?;
-                model.train_prior(&spots.data, &spots::options(1_500), &mut streams.stream(3), &mut NoObserver)?;
+                model.train_prior(
+                    &spots.data,
+                    &spots::options(1_500),
+                    &mut streams.stream(3),
+                    &mut NoObserver,
+                )?;
                 model.draw(JUDGED, &mut streams.stream(2))?
             };
             let distance = spots.distance(again.view())?;
             decoded[k].push(distance);
             excess[k].push(spots.distance(drawn.view())? - distance);
-            detail[k].push(spots::edges(codec.reconstruct(other.view())?.view(), 0.0) / spots::edges(other.view(), spots::NOISE));
+            detail[k].push(
+                spots::edges(codec.reconstruct(other.view())?.view(), 0.0)
+                    / spots::edges(other.view(), spots::NOISE),
+            );
             Ok(())
         })?;
     }
@@ -204,11 +252,20 @@ fn two_stages(lab: &Lab) -> Outcome<Finding> {
     let streams = lab.streams(0).family(75);
     let data = Dataset::new(spots::pictures(500, &mut streams.stream(0)).0)?;
     let codec = Vae::new(
-        VaeConfig { dim: PIXELS, latent_dim: LATENTS, encoder: spots::wide(64, 1), decoder: spots::wide(64, 1), ..Default::default() },
+        VaeConfig {
+            dim: PIXELS,
+            latent_dim: LATENTS,
+            encoder: spots::wide(64, 1),
+            decoder: spots::wide(64, 1),
+            ..Default::default()
+        },
         &mut streams.stream(1),
     )?;
     let network = spots::wide(64, 2);
-    let prior = Diffusion::new(DiffusionConfig { dim: LATENTS, network, ..Default::default() }, &mut streams.stream(2))?;
+    let prior = Diffusion::new(
+        DiffusionConfig { dim: LATENTS, network, ..Default::default() },
+        &mut streams.stream(2),
+    )?;
     let mut model = Latent::new(codec, prior, LatentConfig::default())?;
     let options = spots::options(100);
     let whole = model.train(&data, &options, &mut streams.stream(3), &mut NoObserver)?;
@@ -219,7 +276,11 @@ fn two_stages(lab: &Lab) -> Outcome<Finding> {
     let elbo = f64::from(u8::from(model.codec().card().objective.to_string().contains("ELBO")));
     let noise = f64::from(u8::from(model.prior().card().objective.to_string().contains("noise")));
     Ok(Finding::new()
-        .claim("numbers of decoded pictures that the second stage changes", Estimate::exact(moved as f64), Bound::AtMost(0.0))
+        .claim(
+            "numbers of decoded pictures that the second stage changes",
+            Estimate::exact(moved as f64),
+            Bound::AtMost(0.0),
+        )
         .claim("first stage by the ELBO", Estimate::exact(elbo), Bound::AtLeast(1.0))
         .claim("second stage by the noise MSE", Estimate::exact(noise), Bound::AtLeast(1.0))
         .beside("steps of both stages", Estimate::exact(whole.loss.len() as f64)))
@@ -245,7 +306,8 @@ fn map(lab: &Lab, seed: u64) -> Outcome<Rc<FlowMap>> {
 
 /// Adherence and distance of draws of a prior of latents.
 fn judged<P: Generative>(lab: &Lab, seed: u64, prior: P) -> Outcome<(f64, f64)> {
-    let (spots, model) = (spots::world(lab, seed)?, spots::latent_diffusion(lab, seed)?.model.with_prior(prior)?);
+    let (spots, model) =
+        (spots::world(lab, seed)?, spots::latent_diffusion(lab, seed)?.model.with_prior(prior)?);
     let asked = spots::asked(JUDGED);
     let x = model.given(&asked)?.draw(JUDGED, &mut lab.streams(seed).family(77).stream(0))?;
     Ok((spots::adherence(x.view(), &asked), spots.distance(x.view())?))
@@ -264,7 +326,8 @@ fn distilled(lab: &Lab) -> Outcome<Finding> {
     let mut finding = Finding::new();
     for steps in [1, 4] {
         for scale in [1.0, 2.0] {
-            let lost = lab.mean(|seed| Ok(teacher(lab, seed, scale)?.0 - pupil(lab, seed, steps, scale)?.0))?;
+            let lost =
+                lab.mean(|seed| Ok(teacher(lab, seed, scale)?.0 - pupil(lab, seed, steps, scale)?.0))?;
             let name = format!("asked class at w = {scale}, lost in {steps} of 50 steps");
             finding = finding.claim(name, lost, Bound::Within(-0.02, 0.02));
         }
@@ -293,7 +356,8 @@ fn follows(lab: &Lab) -> Outcome<Finding> {
     let figures = lab.each(|seed| {
         let latent = spots::latent_diffusion(lab, seed)?;
         let ode = latent.model.prior().with_sampler(Sampler::Ode { method: Method::Rk4, steps: 100 })?;
-        let path = ode.sample_path(500, &SampleOptions::default(), &mut lab.streams(seed).family(78).stream(0))?;
+        let path =
+            ode.sample_path(500, &SampleOptions::default(), &mut lab.streams(seed).family(78).stream(0))?;
         let (start, end) = (path.slice(s![.., 0, ..]), path.slice(s![.., -1, ..]));
         let spread = f64::from(end.var_axis(quadrivium::ndarray::Axis(0), 0.0).mean().ok_or("columns")?);
         let mut ends = Vec::new();
@@ -306,7 +370,8 @@ fn follows(lab: &Lab) -> Outcome<Finding> {
         let apart = (ends.iter().map(|end| square(&(end - &mean))).sum::<f64>() / 9.0).sqrt();
         Ok((error, apart))
     })?;
-    let mean = |figure: fn(&(f64, f64)) -> f64| statistics::mean(&figures.iter().map(figure).collect::<Vec<_>>());
+    let mean =
+        |figure: fn(&(f64, f64)) -> f64| statistics::mean(&figures.iter().map(figure).collect::<Vec<_>>());
     Ok(Finding::new()
         .claim("end of one jump against the end of the ODE, in sd", mean(|f| f.0), Bound::AtMost(0.1))
         .limit("spread of the ends of 1 to 10 jumps, in sd", mean(|f| f.1), Bound::AtMost(0.05))
@@ -321,7 +386,8 @@ fn flow(lab: &Lab, seed: u64) -> Outcome<Rc<Flow>> {
     lab.kept("flow of latents of spots", seed, || {
         let (spots, latent) = (spots::world(lab, seed)?, spots::latent_diffusion(lab, seed)?);
         let streams = lab.streams(seed).family(79);
-        let mut flow = Flow::new(FlowConfig { dim: LATENTS, layers: 6, ..Default::default() }, &mut streams.stream(0))?;
+        let mut flow =
+            Flow::new(FlowConfig { dim: LATENTS, layers: 6, ..Default::default() }, &mut streams.stream(0))?;
         let latents = latent.model.latents(&spots.bare()?, seed)?;
         flow.train(&latents, &spots::options(1_500), &mut streams.stream(1), &mut NoObserver)?;
         Ok(flow)
@@ -335,9 +401,9 @@ fn richer(lab: &Lab) -> Outcome<Finding> {
         let gain = model.prior_gain(spots.test.slice(s![..500, ..]), &LikelihoodOptions::default())?;
         Ok(gain.and_then(|gain| gain.mean()).ok_or("a flow has a density")?)
     })?;
-    Ok(Finding::new().claim("nats that the flow adds to the ELBO", gain, Bound::AtLeast(0.0)).because(
-        "The latents of this autoencoder are about as normal as a flow of this size can tell.",
-    ))
+    Ok(Finding::new()
+        .claim("nats that the flow adds to the ELBO", gain, Bound::AtLeast(0.0))
+        .because("The latents of this autoencoder are about as normal as a flow of this size can tell."))
 }
 
 /// Draws with each prior, without a class.
@@ -347,11 +413,16 @@ fn structured(lab: &Lab) -> Outcome<Finding> {
         let (spots, latent) = (spots::world(lab, seed)?, spots::latent_diffusion(lab, seed)?);
         let streams = lab.streams(seed).family(80);
         let bare = latent.model.latents(&spots.bare()?, seed)?;
-        let config = DiffusionConfig { condition: Default::default(), ..latent.model.prior().config().clone() };
+        let config =
+            DiffusionConfig { condition: Default::default(), ..latent.model.prior().config().clone() };
         let mut diffusion = Diffusion::new(config.clone(), &mut streams.stream(0))?;
         diffusion.train(&bare, &spots::options(2_000), &mut streams.stream(1), &mut NoObserver)?;
         let flow = flow(lab, seed)?;
-        let mut warp = Latent::new(Flow::clone(&flow), Diffusion::new(config, &mut streams.stream(2))?, LatentConfig::default())?;
+        let mut warp = Latent::new(
+            Flow::clone(&flow),
+            Diffusion::new(config, &mut streams.stream(2))?,
+            LatentConfig::default(),
+        )?;
         warp.train_prior(&bare, &spots::options(2_000), &mut streams.stream(3), &mut NoObserver)?;
         let quick = Sampler::Ddim { steps: 5, eta: 0.0 };
         let priors: [Box<dyn Generative>; 5] = [
@@ -361,7 +432,8 @@ fn structured(lab: &Lab) -> Outcome<Finding> {
             Box::new(diffusion.with_sampler(quick)?),
             Box::new(warp.with_prior(warp.prior().with_sampler(quick)?)?),
         ];
-        let distance = |model: &dyn Distribution| spots.distance(model.draw(JUDGED, &mut streams.stream(4))?.view());
+        let distance =
+            |model: &dyn Distribution| spots.distance(model.draw(JUDGED, &mut streams.stream(4))?.view());
         columns[0].push(distance(&*spots::shared_codec(lab, seed)?)?);
         for (column, prior) in columns[1..].iter_mut().zip(priors) {
             column.push(distance(&latent.model.with_prior(prior)?)?);

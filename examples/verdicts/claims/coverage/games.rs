@@ -172,7 +172,7 @@ fn told_by_loss(lab: &Lab, kind: Kind) -> Outcome<Estimate> {
             losses.push(last.iter().sum::<f64>() / last.len() as f64);
             distances.push(distance(lab, seed, model.as_ref())?);
         }
-        Ok(statistics::spearman(&losses, &distances))
+        Ok(crate::ranks::spearman(&losses, &distances))
     })
 }
 

@@ -149,7 +149,7 @@ pub fn perplexity(lab: &Lab) -> Outcome<Finding> {
     }
     let agree = |models: &[(f64, f64)]| {
         let (perplexities, bits): (Vec<f64>, Vec<f64>) = models.iter().copied().unzip();
-        statistics::spearman(&perplexities, &bits)
+        crate::ranks::spearman(&perplexities, &bits)
     };
     let within = scores.iter().map(|models| agree(models)).fold(1.0, f64::min);
     let pairs = scores[0].iter().flat_map(|a| scores[1].iter().map(move |b| (a, b)));

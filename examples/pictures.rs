@@ -4,7 +4,7 @@
 //! `cargo run --release --features plot --example pictures` writes SVG files to target/pictures in a minute or two ·
 //! `-- docs/pictures` renews those of the documentation · `-- --help` explains the options.
 
-use quadrivium::{AdversarialLoss, Architecture, Card, ComponentCount, FileError, Sampler, Step};
+use quadrivium::{AdversarialLoss, Architecture, Card, ComponentCount, FileError, Pairing, Sampler, Step};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -100,13 +100,13 @@ fn map() -> Result<Picture> {
         std::fs::read_to_string(RESULTS).map_err(|source| FileError::Io { path: RESULTS.into(), source })?;
     let landmark = |card: Card, block: &str, columns: &[(&str, &str)]| {
         let measured = measured(&results, block, &card.name, columns);
-        Landmark { card, measured: measured.unwrap_or("–".into()) }
+        Landmark { card, measured: measured.unwrap_or_default() }
     };
     let grid = |card: Card| {
         let columns = [("gap", "nats behind"), ("in 3σ", "in 3σ"), ("µs in bulk", "µs a row")];
         // What does not stand in the first block stands in the second.
         let [first, second] = ["grid", "all grid"].map(|block| landmark(card.clone(), block, &columns));
-        if first.measured == "–" { second } else { first }
+        if first.measured.is_empty() { second } else { first }
     };
     let ring = |parts: Vec<Card>| {
         let name = parts.iter().map(|part| part.name.to_string()).collect::<Vec<_>>().join(" + ");
@@ -125,6 +125,11 @@ fn map() -> Result<Picture> {
     let flow = Flow::new(Default::default(), rng)?.card();
     let masked = FlowConfig { architecture: Architecture::MaskedAutoregressive, ..Default::default() };
     let masked = Flow::new(masked, rng)?.card();
+    // As they were measured.
+    let pairing = Pairing::OptimalTransport { rows: 64 };
+    let matching = FlowMatching::new(FlowMatchingConfig { pairing, ..Default::default() }, rng)?.card();
+    let normalization = Normalization::Quadrature { nodes: 64 };
+    let energy = EnergyModel::new(EnergyConfig { normalization, ..Default::default() }, rng)?.card();
     let regions = [
         (
             "The four paradigms, on a grid of 25 Gaussians",
@@ -137,8 +142,8 @@ fn map() -> Result<Picture> {
             [
                 flow.clone(),
                 masked,
-                FlowMatching::new(Default::default(), rng)?.card(),
-                EnergyModel::new(Default::default(), rng)?.card(),
+                matching,
+                energy,
                 ScoreModel::new(Default::default(), rng)?.card(),
                 KernelDensity::new(Default::default())?.card(),
             ]
@@ -162,7 +167,7 @@ fn map() -> Result<Picture> {
 }
 
 /// Figures of a row of a block of results: (heading of a column, what it is called here).
-fn measured(results: &str, block: &str, name: &str, columns: &[(&str, &str)]) -> Option<String> {
+fn measured(results: &str, block: &str, name: &str, columns: &[(&str, &str)]) -> Option<Vec<String>> {
     let (_, block) = results.split_once(&format!("<!-- {block}: begin -->"))?;
     let (block, _) = block.split_once(": end -->")?;
     let rows: Vec<Vec<&str>> = block
@@ -180,7 +185,7 @@ fn measured(results: &str, block: &str, name: &str, columns: &[(&str, &str)]) ->
         let percent = if figure.ends_with('%') || *here != "in 3σ" { "" } else { " %" };
         (figure != "–").then(|| format!("{figure}{percent} {here}"))
     });
-    Some(figures.collect::<Vec<_>>().join(" · "))
+    Some(figures.collect())
 }
 
 /// Enough components for a curve to look smooth.

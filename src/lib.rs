@@ -119,6 +119,7 @@
 //! | [`error`] | the errors, with the numbers in them |
 //! | [`faq`] | questions and answers |
 //! | [`results`] | all measurements: quality, speed, growth, each with the command that makes it |
+//! | [`verdicts`] | what is said of the four paradigms, claim by claim, and what is true of it here |
 //!
 //! The page of each paradigm shows its formula, a picture and an example, and says how it can fail.
 //!
@@ -163,6 +164,8 @@ pub mod faq {}
 #[cfg_attr(doc, doc = include_str!("../docs/pictures/tradeoffs.svg"))]
 #[cfg_attr(doc, doc = include_str!("../docs/pictures/steps.svg"))]
 pub mod results {}
+#[doc = include_str!("../docs/VERDICTS.md")]
+pub mod verdicts {}
 pub mod file;
 pub mod flow;
 pub mod hybrid;

@@ -129,7 +129,7 @@ pub struct Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name, self.value)?;
+        write!(f, "{}: {}", self.name, self.value)?;
         match self.test {
             Some((Role::Claim, bound)) => write!(f, " (claim: {bound})"),
             Some((Role::Limit, bound)) => write!(f, " (without limits: {bound})"),

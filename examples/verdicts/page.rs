@@ -133,8 +133,8 @@ mod tests {
     fn section_has_a_row_for_each_finding_and_a_reason_for_each_other_verdict() {
         let section = section(&Group { name: "Numbers", claims: CLAIMS }, &records()).unwrap();
         let lines: Vec<&str> = section.lines().collect();
-        assert!(lines.contains(&r"| 1 | ✓ | One is p(x\|c). | a\|b 2 (claim: ≥ 1) |"), "{section}");
-        assert!(lines.contains(&r"| 2 | ✗ | Two is small. | a\|b 2 (claim: ≤ 1) |"), "{section}");
+        assert!(lines.contains(&r"| 1 | ✓ | One is p(x\|c). | a\|b: 2 (claim: ≥ 1) |"), "{section}");
+        assert!(lines.contains(&r"| 2 | ✗ | Two is small. | a\|b: 2 (claim: ≤ 1) |"), "{section}");
         assert!(lines.contains(&"- **2** ✗ It is 2.") && !section.contains("- **1**"), "{section}");
         assert!(lines.contains(&"- **3** Three flies. It waits: there are no wings."), "{section}");
         assert!(lines.contains(&"- **4** Four is even. It has not been measured yet."), "{section}");

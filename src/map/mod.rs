@@ -10,6 +10,14 @@
 //! assert!(map::place(Objective::Minimax, Sampling::Sequential { dim: 2 }).is_none());
 //! ```
 //!
+//! # Picture
+//!
+//! The paradigms, their relatives and some combinations, with what [was measured](crate::results) of each:
+//!
+#![cfg_attr(doc, doc = include_str!("../../docs/pictures/map.svg"))]
+//!
+//! # Reading
+//!
 //! [`read()`] finds the place of a description in words; the page of the module [`mod@read`] teaches how.
 //! [`questions`] asks about the map, and names the measurement behind each answer.
 //!

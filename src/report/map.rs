@@ -8,19 +8,19 @@ use crate::map::Card;
 pub struct Landmark {
     /// What the map says of a model or a composition.
     pub card: Card,
-    /// What was measured of it, in a few words.
-    pub measured: String,
+    /// What was measured of it, a few words to a line.
+    pub measured: Vec<String>,
 }
 
 /// Headings of the columns and their widths.
 const COLUMNS: [(&str, f64); 7] = [
     ("model", 170.0),
     ("objective", 140.0),
-    ("sampling", 150.0),
-    ("likelihood", 90.0),
-    ("cost of a row", 110.0),
-    ("how it can fail", 180.0),
-    ("measured", 190.0),
+    ("sampling", 160.0),
+    ("likelihood", 95.0),
+    ("cost of a row", 125.0),
+    ("how it can fail", 190.0),
+    ("measured", 140.0),
 ];
 
 /// Height of a line of text.
@@ -34,7 +34,7 @@ const LINE: f64 = 15.0;
 /// use quadrivium::{Gan, GanConfig, prelude::*};
 ///
 /// let gan = Gan::new(GanConfig::default(), &mut quadrivium::seeded(0))?;
-/// let landmark = Landmark { card: gan.card(), measured: "25 of 25 modes".into() };
+/// let landmark = Landmark { card: gan.card(), measured: vec!["25 of 25 modes".into()] };
 /// let picture = map("A map", &[("Adversarial", vec![landmark])])?;
 /// assert!(picture.description().contains("WGAN-GP: Wasserstein + GP, one pass, likelihood none"));
 /// # Ok::<(), quadrivium::Error>(())
@@ -61,23 +61,30 @@ pub fn map(title: &str, regions: &[(&str, Vec<Landmark>)]) -> Result<Picture> {
             rule(&mut draft, right);
             let evaluations = if card.nfe == 1 { "evaluation" } else { "evaluations" };
             let failures: Vec<String> = card.failures.iter().map(|failure| failure.to_string()).collect();
+            // The embedded font has no sign for it.
+            let law = card.latency.to_string().replace('∝', "grows with");
             let cells = [
-                card.name.to_string(),
-                card.objective.to_string(),
-                card.sampling.to_string(),
-                card.likelihood.to_string(),
-                format!("{} {evaluations}, {}", card.nfe, card.latency),
-                failures.join(", "),
+                vec![card.name.to_string()],
+                vec![card.objective.to_string()],
+                vec![card.sampling.to_string()],
+                vec![card.likelihood.to_string()],
+                vec![format!("{} {evaluations},", card.nfe), law],
+                vec![failures.join(", ")],
                 measured.clone(),
             ];
-            described.push(format!("{}: {}, {}, likelihood {}", cells[0], cells[1], cells[2], cells[3]));
+            let [name, objective, sampling, likelihood, ..] = &cells;
+            described.push(format!(
+                "{}: {}, {}, likelihood {}",
+                name[0], objective[0], sampling[0], likelihood[0]
+            ));
             let top = draft.height;
             let mut lines = 1;
             for (column, cell) in cells.iter().enumerate() {
                 // The name stands behind its mark.
                 let indent = if column == 0 { 18.0 } else { 0.0 };
                 // A browser's font may be a sixth wider.
-                let cell = wrapped(cell, 12.0, 0.85 * (COLUMNS[column].1 - 10.0 - indent));
+                let most = 0.85 * (COLUMNS[column].1 - 10.0 - indent);
+                let cell: Vec<String> = cell.iter().flat_map(|text| wrapped(text, 12.0, most)).collect();
                 lines = lines.max(cell.len());
                 for (line, text) in cell.iter().enumerate() {
                     let at = (left(column) + indent, top + LINE * (line as f64 + 1.0));

@@ -73,10 +73,12 @@ fn album() -> Vec<(&'static str, Picture)> {
 
 /// Two models and their composition.
 fn landmarks() -> Picture {
-    let landmark = |card: Card| Landmark { card, measured: "a figure & another".into() };
+    let landmark =
+        |card: Card| Landmark { card, measured: vec!["a figure & another".into(), "a third".into()] };
     let vae = Card::new("VAE", Objective::Elbo, crate::map::Sampling::OnePass);
     let gan = Card::new("WGAN-GP", Objective::WassersteinGp, crate::map::Sampling::OnePass);
-    let both = Card::composed("VAE + WGAN-GP", vec![vae.clone(), gan.clone()]);
+    let chain = Card::new("chain", Objective::ChainRuleNll, crate::map::Sampling::Sequential { dim: 9 });
+    let both = Card::composed("VAE + chain", vec![vae.clone(), chain]);
     map("map", &[("alone", vec![landmark(vae), landmark(gan)]), ("together", vec![landmark(both)])]).unwrap()
 }
 

@@ -82,8 +82,15 @@ pub fn watched(at: &[usize], streams: Streams) -> Outcome<Vec<Watched>> {
     };
     let gan = run.follow("GAN", JENSEN_SHANNON, "of draws", Gan::new(config, &mut rng())?)?;
 
-    // A critic that is near its best at every step of the generator, and as steep as the penalty says.
-    let config = GanConfig { loss: AdversarialLoss::WassersteinGp { lambda: 10.0 }, critic_steps: 5, ..base };
+    // A critic that is near its best at every step of the generator, and as steep as the penalty says. The default
+    // learning rates are for a weaker penalty.
+    let config = GanConfig {
+        loss: AdversarialLoss::WassersteinGp { lambda: 10.0 },
+        critic_steps: 5,
+        critic_lr: 2e-3,
+        optimizer: OptimizerConfig { lr: 1e-3, ..base.optimizer.clone() },
+        ..base
+    };
     let wasserstein = run.follow("WGAN-GP", WASSERSTEIN, "of draws", Gan::new(config, &mut rng())?)?;
     Ok(vec![autoregressive, vae, flow, diffusion, gan, wasserstein])
 }

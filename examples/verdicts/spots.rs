@@ -203,8 +203,8 @@ pub fn diffusion(lab: &Lab, seed: u64, dim: usize) -> Outcome<Diffusion> {
     Ok(Diffusion::new(config, &mut lab.streams(seed).family(72).stream(0))?)
 }
 
-/// Steps after which a diffusion is judged, and the last of which end its training.
-pub const COURSE: [usize; 5] = [250, 500, 1_000, 2_000, 3_000];
+/// Steps after which a diffusion is judged; the last ends its training.
+pub const COURSE: [usize; 5] = [250, 500, 1_000, 2_000, 4_000];
 
 pub fn options(steps: usize) -> TrainOptions {
     TrainOptions { steps, batch: 128, ..Default::default() }

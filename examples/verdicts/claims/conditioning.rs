@@ -264,7 +264,9 @@ fn constrained(lab: &Lab) -> Outcome<Finding> {
         }
         Ok((guidance, game))
     })?;
-    let mean = |figure: &dyn Fn(&[(f64, f64)], &[(f64, f64)]) -> f64| {
+    /// A figure of the two curves: adherence and diversity of guidance, and of the GAN.
+    type Figure<'a> = &'a dyn Fn(&[(f64, f64)], &[(f64, f64)]) -> f64;
+    let mean = |figure: Figure| {
         statistics::mean(&curves.iter().map(|(guidance, game)| figure(guidance, game)).collect::<Vec<_>>())
     };
     let at = 0.97;

@@ -476,9 +476,9 @@ fn tuned(lab: &Lab) -> Outcome<Finding> {
         };
         Ok((seen(&before, rng)?, seen(&after, rng)?))
     })?;
-    let mean = |figure: &dyn Fn(&([f64; 3], [f64; 3])) -> f64| {
-        statistics::mean(&figures.iter().map(figure).collect::<Vec<_>>())
-    };
+    /// A figure of what was seen before and after.
+    type Figure<'a> = &'a dyn Fn(&([f64; 3], [f64; 3])) -> f64;
+    let mean = |figure: Figure| statistics::mean(&figures.iter().map(figure).collect::<Vec<_>>());
     let off = |spread: f64| (spread - 1.0).abs();
     Ok(Finding::new()
         .claim("share of draws in 3σ, gained", mean(&|(before, after)| after[0] - before[0]), Bound::AtLeast(0.0))

@@ -14,6 +14,9 @@ use crate::lab::{Lab, Outcome};
 use crate::spots::{self, ATTRIBUTES, LATENTS, PIXELS};
 use crate::statistics;
 
+/// Pictures of points in a latent space.
+type Drawer = Box<dyn Fn(&Array2<f32>) -> Outcome<Array2<f32>>>;
+
 /// The lengths of ∇D, in standard units, between rows of the data and of the generator, by central differences.
 pub fn slopes(lab: &Lab) -> Outcome<Finding> {
     let figures = lab.each(|seed| {
@@ -111,7 +114,7 @@ impl Probe {
 fn edited(
     finding: Finding,
     lab: &Lab,
-    each: impl Fn(u64) -> Outcome<(Probe, Array2<f32>, Box<dyn Fn(&Array2<f32>) -> Outcome<Array2<f32>>>)>,
+    each: impl Fn(u64) -> Outcome<(Probe, Array2<f32>, Drawer)>,
 ) -> Outcome<Finding> {
     let mut figures = [(); 3].map(|()| Vec::new());
     let mut by_attribute = [(); 4].map(|()| Vec::new());
@@ -172,8 +175,7 @@ pub fn of_gan(lab: &Lab) -> Outcome<Finding> {
         let z = normal(4_000, &mut streams.stream(2));
         let drawn = spots.units(gan.generate(z.view())?.view());
         let edited = normal(500, &mut streams.stream(3));
-        let draw: Box<dyn Fn(&Array2<f32>) -> Outcome<Array2<f32>>> =
-            Box::new(move |z| Ok(gan.generate(z.view())?));
+        let draw: Drawer = Box::new(move |z| Ok(gan.generate(z.view())?));
         Ok((probe(z.view(), drawn.view()), edited, draw))
     })?;
     Ok(finding.because(
@@ -201,8 +203,7 @@ pub fn of_vae(lab: &Lab) -> Outcome<Finding> {
         let mean = codec.encode(spots.data.x().slice(s![..4_000, ..]))?.mean;
         let attributes = spots.units(spots.data.x().slice(s![..4_000, ..]));
         let edited = codec.encode(spots.test.slice(s![..500, ..]))?.mean;
-        let draw: Box<dyn Fn(&Array2<f32>) -> Outcome<Array2<f32>>> =
-            Box::new(move |z| Ok(codec.decode(z.view())?));
+        let draw: Drawer = Box::new(move |z| Ok(codec.decode(z.view())?));
         Ok((probe(mean.view(), attributes.view()), edited, draw))
     })?;
     let mut means = [vec![], vec![]];

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use quadrivium::energy::Normalization;
 use quadrivium::report::{self, DensityMap, Landmark, Picture, Window};
 use quadrivium::worlds::Toy;
 use quadrivium::{prelude::*, seeded};
@@ -128,7 +129,7 @@ fn map() -> Result<Picture> {
     // As they were measured.
     let pairing = Pairing::OptimalTransport { rows: 64 };
     let matching = FlowMatching::new(FlowMatchingConfig { pairing, ..Default::default() }, rng)?.card();
-    let normalization = Normalization::Quadrature { nodes: 64 };
+    let normalization = Normalization::Quadrature { intervals: 1024 };
     let energy = EnergyModel::new(EnergyConfig { normalization, ..Default::default() }, rng)?.card();
     let regions = [
         (

@@ -209,6 +209,7 @@ impl Verdict {
         }
     }
 
+    #[cfg(feature = "plot")]
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Holds => "holds",

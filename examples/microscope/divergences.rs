@@ -52,8 +52,9 @@ impl Microscope {
         let (modes, radius, sigma) = RING;
         let truth = Toy::ring(modes, radius, sigma)?;
         let at = |k: usize| (k as f64 * STEP - END) as f32;
-        let points =
-            Array2::from_shape_fn((SIDE * SIDE, 2), |(k, column)| at(if column == 0 { k / SIDE } else { k % SIDE }));
+        let points = Array2::from_shape_fn((SIDE * SIDE, 2), |(k, column)| {
+            at(if column == 0 { k / SIDE } else { k % SIDE })
+        });
         let blurred = Toy::ring(modes, radius, sigma.hypot(BLUR))?.log_density(points.view())?;
         let rows = truth.sample(MATCHED, &mut streams.stream(0));
         Ok(Microscope { sharp: truth.log_density(points.view())?, points, blurred, rows, truth })
@@ -120,7 +121,8 @@ fn density_of_draws(x: ArrayView2<f32>) -> Array1<f64> {
 
 /// The mean length of the best assignment.
 fn assigned(x: ArrayView2<f32>, y: ArrayView2<f32>) -> f64 {
-    let length = |i: usize, j: usize| f64::from(x[[i, 0]] - y[[j, 0]]).hypot(f64::from(x[[i, 1]] - y[[j, 1]]));
+    let length =
+        |i: usize, j: usize| f64::from(x[[i, 0]] - y[[j, 0]]).hypot(f64::from(x[[i, 1]] - y[[j, 1]]));
     let mut assignment = Assignment::default();
     let columns = assignment.solve(x.nrows(), |i, costs| {
         costs.iter_mut().enumerate().for_each(|(j, cost)| *cost = length(i, j));

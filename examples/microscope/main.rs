@@ -101,7 +101,8 @@ fn short(v: f64) -> String {
 fn picture(seeds: &[Vec<Watched>], at: &[usize]) -> Outcome<quadrivium::report::Picture> {
     let curve = |(k, training): (usize, &Watched)| {
         let value = |point: usize| mean(seeds, k, |training| training.points[point][training.own]);
-        let points = at.iter().enumerate().map(|(point, &step)| (step as f64, value(point) / value(0))).collect();
+        let points =
+            at.iter().enumerate().map(|(point, &step)| (step as f64, value(point) / value(0))).collect();
         quadrivium::report::Curve { name: format!("{}: {}", training.name, NAMES[training.own]), points }
     };
     let curves: Vec<_> = seeds[0].iter().enumerate().map(curve).collect();

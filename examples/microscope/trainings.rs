@@ -46,7 +46,8 @@ pub fn watched(at: &[usize], streams: Streams) -> Outcome<Vec<Watched>> {
         head: Head::Mixture { components: 8 },
         ..Default::default()
     };
-    let autoregressive = run.follow("autoregressive", FORWARD_KL, "exact", Autoregressive::new(config, &mut rng())?)?;
+    let autoregressive =
+        run.follow("autoregressive", FORWARD_KL, "exact", Autoregressive::new(config, &mut rng())?)?;
 
     let network = small(Activation::Tanh, 4);
     // The weight of the KL term is 1 from the first step on, so that the loss is the ELBO all the way.
@@ -59,7 +60,8 @@ pub fn watched(at: &[usize], streams: Streams) -> Outcome<Vec<Watched>> {
     };
     let vae = run.follow("VAE", FORWARD_KL, "bound of 64 draws", Vae::new(config, &mut rng())?)?;
 
-    let config = FlowConfig { network: NetworkSpec::mlp([32, 32], Activation::Silu, 2), ..Default::default() };
+    let config =
+        FlowConfig { network: NetworkSpec::mlp([32, 32], Activation::Silu, 2), ..Default::default() };
     let flow = run.follow("flow", FORWARD_KL, "exact", Flow::new(config, &mut rng())?)?;
 
     let config = DiffusionConfig {
@@ -80,8 +82,15 @@ pub fn watched(at: &[usize], streams: Streams) -> Outcome<Vec<Watched>> {
     };
     let gan = run.follow("GAN", JENSEN_SHANNON, "of draws", Gan::new(config, &mut rng())?)?;
 
-    // A critic that is near its best at every step of the generator, and as steep as the penalty says.
-    let config = GanConfig { loss: AdversarialLoss::WassersteinGp { lambda: 10.0 }, critic_steps: 5, ..base };
+    // A critic that is near its best at every step of the generator, and as steep as the penalty says. The default
+    // learning rates are for a weaker penalty.
+    let config = GanConfig {
+        loss: AdversarialLoss::WassersteinGp { lambda: 10.0 },
+        critic_steps: 5,
+        critic_lr: 2e-3,
+        optimizer: OptimizerConfig { lr: 1e-3, ..base.optimizer.clone() },
+        ..base
+    };
     let wasserstein = run.follow("WGAN-GP", WASSERSTEIN, "of draws", Gan::new(config, &mut rng())?)?;
     Ok(vec![autoregressive, vae, flow, diffusion, gan, wasserstein])
 }

@@ -85,7 +85,8 @@ pub fn attributes(x: ArrayView2<f32>) -> Array2<f32> {
 /// The sum of the squared slopes along the lines of a picture, less that of noise with this standard deviation.
 pub fn edges(x: ArrayView2<f32>, noise: f64) -> f64 {
     let along = || (0..PIXELS).filter(|at| at % SIDE + 1 < SIDE);
-    let squares = |row: ArrayView1<f32>| along().map(|at| f64::from(row[at + 1] - row[at]).powi(2)).sum::<f64>();
+    let squares =
+        |row: ArrayView1<f32>| along().map(|at| f64::from(row[at + 1] - row[at]).powi(2)).sum::<f64>();
     let mean = x.rows().into_iter().map(squares).sum::<f64>() / x.nrows() as f64;
     mean - 2.0 * noise * noise * along().count() as f64
 }
@@ -104,6 +105,14 @@ pub fn adherence(x: ArrayView2<f32>, asked: &Condition) -> f64 {
         size > 0.0 && u32::from(cx > middle) + 2 * u32::from(cy > middle) == **asked
     });
     right.count() as f64 / x.nrows() as f64
+}
+
+/// An attribute that is farther off counts as this far, in standard deviations, so that a few pictures without a spot, or
+/// with two, do not drown the others. Attributes are about uniform, and of true pictures within two.
+const FARTHEST: f32 = 3.0;
+
+fn in_units(x: ArrayView2<f32>, shift: &Array1<f32>, scale: &Array1<f32>) -> Array2<f32> {
+    ((attributes(x) - shift) / scale).mapv(|v| v.clamp(-FARTHEST, FARTHEST))
 }
 
 /// Pictures to learn from and to judge by.
@@ -126,8 +135,9 @@ impl Spots {
         let data = Dataset::new(x)?.with_condition(Condition::Class(quarters))?;
         let test = pictures(JUDGED, &mut streams.stream(1)).0;
         let seen = attributes(test.view());
-        let (shift, scale) = (seen.mean_axis(Axis(0)).ok_or("there are pictures")?, seen.std_axis(Axis(0), 1.0));
-        let units = |x: ArrayView2<f32>| (attributes(x) - &shift) / &scale;
+        let (shift, scale) =
+            (seen.mean_axis(Axis(0)).ok_or("there are pictures")?, seen.std_axis(Axis(0), 1.0));
+        let units = |x: ArrayView2<f32>| in_units(x, &shift, &scale);
         let truth = units(test.view());
         let mut distances = Vec::new();
         for pair in 0..8 {
@@ -139,7 +149,7 @@ impl Spots {
 
     /// The attributes of pictures, in standard deviations of those of true ones.
     pub fn units(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        (attributes(x) - &self.shift) / &self.scale
+        in_units(x, &self.shift, &self.scale)
     }
 
     /// The Fréchet distance of attributes to those of true pictures.
@@ -201,8 +211,8 @@ pub fn diffusion(lab: &Lab, seed: u64, dim: usize) -> Outcome<Diffusion> {
     Ok(Diffusion::new(config, &mut lab.streams(seed).family(72).stream(0))?)
 }
 
-/// Steps after which a diffusion is judged, and the last of which end its training.
-pub const COURSE: [usize; 5] = [250, 500, 1_000, 2_000, 3_000];
+/// Steps after which a diffusion is judged; the last ends its training.
+pub const COURSE: [usize; 5] = [250, 500, 1_000, 2_000, 4_000];
 
 pub fn options(steps: usize) -> TrainOptions {
     TrainOptions { steps, batch: 128, ..Default::default() }

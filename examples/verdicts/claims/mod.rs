@@ -3,9 +3,11 @@
 mod classifiers;
 mod closed_form;
 mod conditioning;
+mod distillation;
 mod divergences;
 mod hybrids;
 mod objectives;
+mod priors;
 mod spaces;
 
 use crate::claim::Claim;

@@ -1,7 +1,7 @@
 //! Critics and latent spaces.
 
-use quadrivium::hybrid::{Codec, Pca, PcaConfig};
 use quadrivium::engine::RowStreams;
+use quadrivium::hybrid::{Codec, Pca, PcaConfig};
 use quadrivium::ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use quadrivium::numeric::{Real, rng::Rng};
 use quadrivium::prelude::*;
@@ -41,7 +41,8 @@ pub fn slopes(lab: &Lab) -> Outcome<Finding> {
         let steep = norms.iter().filter(|&&norm| norm > 1.2).count() as f64 / norms.len() as f64;
         Ok((norms.mean().ok_or("rows")?, steep))
     })?;
-    let mean = |figure: fn(&(f64, f64)) -> f64| statistics::mean(&figures.iter().map(figure).collect::<Vec<_>>());
+    let mean =
+        |figure: fn(&(f64, f64)) -> f64| statistics::mean(&figures.iter().map(figure).collect::<Vec<_>>());
     Ok(Finding::new()
         .claim("mean length of ∇D between data and draws", mean(|f| f.0), Bound::Within(0.95, 1.05))
         .claim("share of places where it is more than 1.2", mean(|f| f.1), Bound::AtLeast(1e-3))
@@ -74,7 +75,10 @@ fn probe(z: ArrayView2<f32>, attributes: ArrayView2<f32>) -> Probe {
     let explained = |k: usize| {
         1.0 - left.column(k).mapv(|v| v * v).sum() / (held.column(k).var(0.0) * held.nrows() as f64)
     };
-    Probe { explained: (0..y.ncols()).map(explained).collect(), weights: weights.slice(s![..-1, ..]).to_owned() }
+    Probe {
+        explained: (0..y.ncols()).map(explained).collect(),
+        weights: weights.slice(s![..-1, ..]).to_owned(),
+    }
 }
 
 /// A⁻¹ B of a positive definite A, by elimination.
@@ -182,7 +186,8 @@ pub fn of_gan(lab: &Lab) -> Outcome<Finding> {
 /// The picture of the data that is nearest, as a root mean square of the pixels.
 fn off_the_data(x: ArrayView2<f32>, data: ArrayView2<f32>) -> f64 {
     let nearest = |row: ArrayView1<f32>| {
-        let square = |other: ArrayView1<f32>| row.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+        let square =
+            |other: ArrayView1<f32>| row.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
         data.rows().into_iter().map(square).fold(f32::INFINITY, f32::min)
     };
     let sum: f64 = x.rows().into_iter().map(|row| f64::from(nearest(row))).sum();
@@ -196,7 +201,8 @@ pub fn of_vae(lab: &Lab) -> Outcome<Finding> {
         let mean = codec.encode(spots.data.x().slice(s![..4_000, ..]))?.mean;
         let attributes = spots.units(spots.data.x().slice(s![..4_000, ..]));
         let edited = codec.encode(spots.test.slice(s![..500, ..]))?.mean;
-        let draw: Box<dyn Fn(&Array2<f32>) -> Outcome<Array2<f32>>> = Box::new(move |z| Ok(codec.decode(z.view())?));
+        let draw: Box<dyn Fn(&Array2<f32>) -> Outcome<Array2<f32>>> =
+            Box::new(move |z| Ok(codec.decode(z.view())?));
         Ok((probe(mean.view(), attributes.view()), edited, draw))
     })?;
     let mut means = [vec![], vec![]];

@@ -107,6 +107,14 @@ pub fn adherence(x: ArrayView2<f32>, asked: &Condition) -> f64 {
     right.count() as f64 / x.nrows() as f64
 }
 
+/// An attribute that is farther off counts as this far, in standard deviations, so that a few pictures without a spot, or
+/// with two, do not drown the others. Attributes are about uniform, and of true pictures within two.
+const FARTHEST: f32 = 3.0;
+
+fn in_units(x: ArrayView2<f32>, shift: &Array1<f32>, scale: &Array1<f32>) -> Array2<f32> {
+    ((attributes(x) - shift) / scale).mapv(|v| v.clamp(-FARTHEST, FARTHEST))
+}
+
 /// Pictures to learn from and to judge by.
 pub struct Spots {
     pub data: Dataset,
@@ -129,7 +137,7 @@ impl Spots {
         let seen = attributes(test.view());
         let (shift, scale) =
             (seen.mean_axis(Axis(0)).ok_or("there are pictures")?, seen.std_axis(Axis(0), 1.0));
-        let units = |x: ArrayView2<f32>| (attributes(x) - &shift) / &scale;
+        let units = |x: ArrayView2<f32>| in_units(x, &shift, &scale);
         let truth = units(test.view());
         let mut distances = Vec::new();
         for pair in 0..8 {
@@ -141,7 +149,7 @@ impl Spots {
 
     /// The attributes of pictures, in standard deviations of those of true ones.
     pub fn units(&self, x: ArrayView2<f32>) -> Array2<f32> {
-        (attributes(x) - &self.shift) / &self.scale
+        in_units(x, &self.shift, &self.scale)
     }
 
     /// The Fréchet distance of attributes to those of true pictures.

@@ -3,13 +3,13 @@
 mod classifiers;
 mod closed_form;
 mod conditioning;
-mod coverage;
+mod distillation;
 mod divergences;
 mod hybrids;
 mod likelihood;
 mod map;
 mod objectives;
-mod sampling;
+mod priors;
 mod spaces;
 
 use crate::claim::Claim;

@@ -203,7 +203,8 @@ pub fn of_vae(lab: &Lab) -> Outcome<Finding> {
         let mean = codec.encode(spots.data.x().slice(s![..4_000, ..]))?.mean;
         let attributes = spots.units(spots.data.x().slice(s![..4_000, ..]));
         let edited = codec.encode(spots.test.slice(s![..500, ..]))?.mean;
-        let draw: Drawer = Box::new(move |z| Ok(codec.decode(z.view())?));
+        let draw: Box<dyn Fn(&Array2<f32>) -> Outcome<Array2<f32>>> =
+            Box::new(move |z| Ok(codec.decode(z.view())?));
         Ok((probe(mean.view(), attributes.view()), edited, draw))
     })?;
     let mut means = [vec![], vec![]];

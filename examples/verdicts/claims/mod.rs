@@ -3,6 +3,7 @@
 mod classifiers;
 mod closed_form;
 mod conditioning;
+mod coverage;
 mod distillation;
 mod divergences;
 mod hybrids;
@@ -10,6 +11,7 @@ mod likelihood;
 mod map;
 mod objectives;
 mod priors;
+mod sampling;
 mod spaces;
 
 use crate::claim::Claim;

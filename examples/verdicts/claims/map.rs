@@ -110,14 +110,15 @@ pub fn composed(lab: &Lab) -> Outcome<Finding> {
     let of = |get: fn(&(f64, f64)) -> f64| statistics::mean(&figures.iter().map(get).collect::<Vec<_>>());
     Ok(Finding::new()
         .claim(
-            "ordered pairs of 16, one drawing the condition of the other, with half the energy distance of unmatched conditions",
+            "ordered pairs of 16, one drawing the condition of the other, with half the energy distance of \
+             unmatched conditions",
             of(|figures| figures.0),
             Bound::AtLeast(16.0),
         )
         .beside("largest of the 16 ratios of these distances", of(|figures| figures.1))
         .because(
-            "Every pair runs; how good the composition is depends on its weaker part, and on whether the outer model heeds its \
-             condition.",
+            "Every pair runs; how good the composition is depends on its weaker part, and on whether the outer \
+             model heeds its condition.",
         ))
 }
 
@@ -227,7 +228,7 @@ pub fn pairs(_: &Lab) -> Outcome<Finding> {
         .limit("share of the known models that lie in the four", Estimate::exact(share), Bound::AtLeast(1.0))
         .beside("pairs on the map", Estimate::exact(f64::from(placed as u32)))
         .because(
-            "A pair has one place at most. But flows, energy-based models and closed-form baselines are paradigms beside the four, not \
-             combinations of them, and a part of the known models is one of these.",
+            "A pair has one place at most. But flows, energy-based models and closed-form baselines are \
+             paradigms beside the four, not combinations of them, and a part of the known models is one of these.",
         ))
 }

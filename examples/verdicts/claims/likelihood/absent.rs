@@ -109,8 +109,8 @@ pub fn distilled(lab: &Lab) -> Outcome<Finding> {
         .claim("share of four ways to distill that leave no likelihood", of(|figures| figures.0), Bound::AtLeast(1.0))
         .beside("Lagrangian flow map, nats behind its teacher", of(|figures| figures.1))
         .because(
-            "It is true of consistency models, which jump to the data and know nothing else. A flow map keeps the velocity as its \
-             jump of length 0, and the ODE of that velocity has a likelihood as before.",
+            "It is true of consistency models, which jump to the data and know nothing else. A flow map keeps the \
+             velocity as its jump of length 0, and the ODE of that velocity has a likelihood as before.",
         ))
 }
 
@@ -155,7 +155,7 @@ pub fn kinds(_: &Lab) -> Outcome<Finding> {
         .beside("up to a constant", Estimate::exact(count(&[Kind::Unnormalized])))
         .beside("not at all", Estimate::exact(count(&[Kind::Unavailable])))
         .because(
-            "To draw and to score are two abilities. GANs, consistency models and score ladders draw only; an energy-based \
-             model knows a density up to a constant that it does not know.",
+            "To draw and to score are two abilities. GANs, consistency models and score ladders draw only; an \
+             energy-based model knows a density up to a constant that it does not know.",
         ))
 }

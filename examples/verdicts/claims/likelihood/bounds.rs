@@ -115,7 +115,7 @@ pub fn probability_flow(lab: &Lab) -> Outcome<Finding> {
         .claim("evaluations of the costliest row", of(|figures| figures.0), Bound::AtLeast(10.0))
         .beside("nats behind the truth, after a short training on moons", of(|figures| figures.1))
         .because(
-            "The solver holds its tolerance in each step, not over all of them: how far off the likelihood is has to be found by a \
-             smaller tolerance.",
+            "The solver holds its tolerance in each step, not over all of them: how far off the likelihood is has \
+             to be found by a smaller tolerance.",
         ))
 }

@@ -102,8 +102,8 @@ pub fn parallel(lab: &Lab) -> Outcome<Finding> {
         .beside("spline coupling, nats behind the truth", of(lab, "spline coupling", |member| member.gap)?)
         .beside("its share of rows in 3σ", of(lab, "spline coupling", |member| member.in_3_sigma)?)
         .because(
-            "Coupling flows have both. They pay elsewhere: each layer must be invertible, and a continuous invertible map \
-             leaves bridges between separate modes, which affine layers show and splines nearly hide.",
+            "Coupling flows have both. They pay elsewhere: each layer must be invertible, and a continuous \
+             invertible map leaves bridges between separate modes, which affine layers show and splines nearly hide.",
         ))
 }
 
@@ -115,13 +115,17 @@ pub fn sharp(lab: &Lab) -> Outcome<Finding> {
         best.push(exact.map(|member| member.in_3_sigma).fold(0.0, f64::max));
     }
     Ok(Finding::new()
-        .claim("share of rows in 3σ of the sharpest model with an exact likelihood", statistics::mean(&best), Bound::AtMost(0.95))
+        .claim(
+            "share of rows in 3σ of the sharpest model with an exact likelihood",
+            statistics::mean(&best),
+            Bound::AtMost(0.95),
+        )
         .beside("autoregressive", of(lab, "autoregressive", |member| member.in_3_sigma)?)
         .beside("spline coupling", of(lab, "spline coupling", |member| member.in_3_sigma)?)
         .beside("a perfect sampler", Estimate::exact(1.0 - (-4.5f64).exp()))
         .because(
-            "Nothing in a density forbids sharp modes, and in the plane they are learned. The exclusion is a matter of what is affordable for large images, which \
-             is not measured here.",
+            "Nothing in a density forbids sharp modes, and in the plane they are learned. The exclusion is a \
+             matter of what is affordable for large images, which is not measured here.",
         ))
 }
 
@@ -141,7 +145,8 @@ pub fn front(lab: &Lab) -> Outcome<Finding> {
     }
     Ok(Finding::new()
         .claim(
-            "models of six that no other one beats in evaluations, likelihood, precision, recall and seconds of training at once",
+            "models of six that no other one beats in evaluations, likelihood, precision, recall and seconds of \
+             training at once",
             statistics::mean(&found),
             Bound::AtLeast(3.0),
         )

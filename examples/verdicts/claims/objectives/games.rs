@@ -113,7 +113,10 @@ pub fn jensen_shannon(lab: &Lab) -> Outcome<Finding> {
         .claim("slope of ½(V + ln 4) over the divergence", of(|figures| figures.0), Bound::Within(0.98, 1.02))
         .claim("R²", of(|figures| figures.1), Bound::AtLeast(0.999))
         .beside("largest divergence, nats", of(|figures| figures.2))
-        .because("A discriminator in training is never quite the optimal one, and what it lacks is missing from its value."))
+        .because(
+            "A discriminator in training is never quite the optimal one, and what it lacks is missing from its \
+             value.",
+        ))
 }
 
 pub fn wasserstein(lab: &Lab) -> Outcome<Finding> {
@@ -150,7 +153,8 @@ pub fn wasserstein(lab: &Lab) -> Outcome<Finding> {
         .limit("value ÷ W₁ at a distance of two standard deviations", of(&strong, |f| f.1), Bound::Within(0.98, 1.02))
         .beside("slope at λ = 0.1", of(&weak, |f| f.0))
         .because(
-            "The penalty does not hold the critic's slope at 1: a critic of slope c gains c·W₁ and pays λ(c − 1)², so that its \
-             best slope is 1 + W₁/2λ. Only a λ much larger than W₁ makes it a distance.",
+            "What the critic measures grows with the distance, but faster: the penalty does not hold its slope \
+             at 1. A critic of slope c gains c·W₁ and pays λ(c − 1)², so that its best slope is 1 + W₁/2λ, and only a \
+             λ much larger than W₁ makes it the distance itself.",
         ))
 }

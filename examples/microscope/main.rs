@@ -103,7 +103,9 @@ fn picture(seeds: &[Vec<Watched>], at: &[usize]) -> Outcome<quadrivium::report::
         let value = |point: usize| mean(seeds, k, |training| training.points[point][training.own]);
         let points =
             at.iter().enumerate().map(|(point, &step)| (step as f64, value(point) / value(0))).collect();
-        quadrivium::report::Curve { name: format!("{}: {}", training.name, NAMES[training.own]), points }
+        // The font of a PNG has no ‖.
+        let name = format!("{}: {}", training.name, NAMES[training.own].replace('‖', " to "));
+        quadrivium::report::Curve { name, points }
     };
     let curves: Vec<_> = seeds[0].iter().enumerate().map(curve).collect();
     let axes = ("steps of the training", "divergence, relative to the first measurement");

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn two_samples_of_one_distribution_are_told_apart_by_chance() {
-        let accuracies: Vec<f64> = (0..20)
+        let accuracies: Vec<f64> = (0..40)
             .map(|seed| {
                 two_sample_accuracy(
                     normal(300, 2, 0.0, 2 * seed).view(),

@@ -557,10 +557,10 @@ fn margins_are_to_the_side_of_the_line_that_their_figures_are_of_the_bound() {
         let end = start.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap();
         start[..end].parse::<f64>().unwrap()
     };
-    // The intervals begin half a bound's half width inside, at a fifth of the bound's end outside, and at the edge.
+    // The intervals begin half a bound's half width inside, a fifth of the bound's end outside, and the figure itself outside.
     let (line, begins) = (of("q-dash"), ["q-line q0", "q-line q4", "q-line q1"].map(of));
-    let unit = (line - begins[2]) / 1.25;
-    for (begin, margin) in begins.into_iter().zip([0.5, -0.2, -1.25]) {
+    let unit = line - begins[2];
+    for (begin, margin) in begins.into_iter().zip([0.5, -0.2, -1.0]) {
         assert!((begin - line - margin * unit).abs() < 0.2, "{begin}: {margin} units of {unit} from {line}");
     }
 }

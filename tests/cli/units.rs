@@ -16,9 +16,7 @@ fn people(rows: u32) -> String {
     let mut text = String::from("income,day,children,share,gain\n");
     for row in 0..rows {
         // Numbers without a pattern that the columns would share.
-        let random = |column: u32| {
-            f64::from((row * 5 + column).wrapping_mul(2_654_435_761) >> 8) / f64::from(1u32 << 24)
-        };
+        let random = |column: u32| f64::from(hash(row * 5 + column) >> 8) / f64::from(1u32 << 24);
         let income = 20_000.0 * (3.0 * (random(0) - 0.5)).exp();
         let day = 1 + (31.0 * random(1)) as u32;
         let children = (4.0 * random(2) * random(2)) as u32;

@@ -60,27 +60,27 @@ pub const CLAIMS: &[Claim] = &[
     waits(
         80,
         "A language model steers a diffusion of pictures, once an alignment stage has coupled the two.",
-        "scenes described in words, and the hidden states of a language model as a condition.",
+        "scenes described in words, and the hidden states of a language model as a condition",
     ),
     waits(
         81,
         "Feeding what was generated back into the model and drawing again makes it better.",
-        "scenes described in words, and a model that reads both words and pictures.",
+        "scenes described in words, and a model that reads both words and pictures",
     ),
     waits(
         82,
         "A language model in front of a diffusion understands combinations that neither was shown.",
-        "scenes described in words, with pairs of objects held out.",
+        "scenes described in words, with pairs of objects held out",
     ),
     waits(
         83,
         "Diffusion of clips learns by the same loss, and its quality grows with the steps.",
-        "clips with known motion, and a network of space and time.",
+        "clips with known motion, and a network of space and time",
     ),
     waits(
         84,
         "What keeps the frames of a clip together are the blocks of its network that look along time.",
-        "clips with known motion, and a network of space and time.",
+        "clips with known motion, and a network of space and time",
     ),
     measured(
         85,

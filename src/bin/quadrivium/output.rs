@@ -63,6 +63,23 @@ impl Output {
         self.format.is_some()
     }
 
+    /// [`create`](Output::create) for numbers of which some stand for labels or gaps and are written as these: one for each
+    /// column.
+    pub fn create_as<T: Number>(
+        &self,
+        names: &[&str],
+        rows: Option<u64>,
+        cells: Vec<Cells>,
+    ) -> Outcome<Rows<T>> {
+        let numbers = cells.iter().all(Cells::are_numbers);
+        if !numbers && self.format() == Format::Npy {
+            let message = "NPY holds numbers, and columns of the model hold labels or gaps: write CSV";
+            return Err(Failure::Usage(message.into()));
+        }
+        let cells = if numbers { Vec::new() } else { cells };
+        Ok(Rows { cells, ..self.create(names, rows)? })
+    }
+
     /// Opens the output for rows of these columns; `rows` is their number, if it is known in advance. A file takes
     /// its name only when everything is written.
     pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
@@ -142,16 +159,6 @@ pub struct Rows<T> {
 }
 
 impl<T: Number> Rows<T> {
-    /// The same, with numbers that stand for labels or gaps written as these: one for each column.
-    pub fn written_as(self, cells: Vec<Cells>) -> Outcome<Self> {
-        let numbers = cells.iter().all(Cells::are_numbers);
-        if !numbers && !matches!(self.writer, Writer::Csv(_)) {
-            let message = "NPY holds numbers, and columns of the model hold labels or gaps: write CSV";
-            return Err(Failure::Usage(message.into()));
-        }
-        Ok(Rows { cells: if numbers { Vec::new() } else { cells }, ..self })
-    }
-
     /// Writes the rows of x.
     pub fn write(&mut self, x: ArrayView2<T>) -> Outcome<()> {
         let x = x.as_standard_layout();

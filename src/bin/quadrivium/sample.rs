@@ -120,7 +120,7 @@ impl Draws<'_> {
         let interrupt = interrupt::watch("the output is incomplete")?;
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
         let cells = self.columns.all.iter().map(|column| column.cells.clone()).collect();
-        let mut rows = args.output.create(&names, Some(args.rows()))?.written_as(cells)?;
+        let mut rows = args.output.create_as(&names, Some(args.rows()), cells)?;
         let mut failure = None;
         let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
             let x = self.rows(x, condition).mapv(&number);

@@ -6,6 +6,9 @@ use crate::numeric::log_sum_exp;
 use crate::numeric::normal::{ln_density, ln_upper, upper_quantile};
 use crate::tables::{MISSING, Step};
 
+/// Numbers whose g is farther from 0 are beyond the reach of any model of z.
+const REACH: f64 = 1e6;
+
 /// A value that a column takes with a probability of its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
@@ -153,27 +156,30 @@ impl ColumnMap {
         if x < smooth.invert(0.0) { f64::NEG_INFINITY } else { f64::INFINITY }
     }
 
-    /// z of x, and ln N(z; 0, 1) − ln q(z|x); the noise v of an atom or a step is uniform on [0, 1). A value that the
-    /// column cannot have is worth −∞.
+    /// z of x, and −ln q(z|x); the noise v of an atom or a step is uniform on [0, 1). A value that the column cannot have is
+    /// worth −∞, and so is one beyond [`REACH`].
     pub fn encode(&self, x: f32, v: f64) -> (f32, f64) {
         if let Ok(at) = self.atoms.binary_search_by(|atom| atom.value.total_cmp(&(x + 0.0))) {
-            return (self.in_span(at, v), self.atoms[at].share.ln());
+            let z = self.in_span(at, v);
+            return (z, self.atoms[at].share.ln() - ln_density(z.into()));
         }
         let Some(smooth) = &self.smooth else { return (0.0, f64::NEG_INFINITY) };
         let x = f64::from(x) + self.step.map_or(0.0, |step| step.width * (v - 0.5));
         let g = smooth.apply(x);
-        let nats = ln_density(g) + smooth.ln_slope(x);
-        if !nats.is_finite() {
+        let slope = smooth.ln_slope(x);
+        if !(slope.is_finite() && g.abs() <= REACH) {
             return (0.0, f64::NEG_INFINITY);
         }
         if self.atoms.is_empty() {
-            return (g as f32, nats);
+            return (g as f32, slope);
         }
         let left = self.atoms.partition_point(|atom| f64::from(atom.value) < x);
         let (below, above) = self.tails(g);
         let below = log_sum_exp(&[below, self.shares(0..left).ln()]);
         let above = log_sum_exp(&[above, self.shares(left..self.atoms.len()).ln()]);
-        (quantile(below, above) as f32, self.rest.ln() + nats)
+        // dz/dx = (1 − Σ πₐ) φ(g) g′/φ(z)
+        let z = quantile(below, above);
+        (z as f32, self.rest.ln() + ln_density(g) - ln_density(z) + slope)
     }
 
     /// The place at the share v of an atom's interval.

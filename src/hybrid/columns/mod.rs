@@ -17,10 +17,11 @@ use rand::{Rng as _, RngCore};
 use self::map::ColumnMap;
 use super::codec::{Codec, Explanation, check_decoded};
 use crate::engine::{self, Fitted, Given, RowStreams, tiles};
-use crate::error::{Result, check};
+use crate::error::{DataError, Result, check};
 use crate::map::{Card, Objective, Sampling};
 use crate::model::*;
 use crate::numeric::Real;
+use crate::numeric::normal::ln_density;
 use crate::numeric::rng::Streams;
 use crate::tables::Step;
 
@@ -208,8 +209,14 @@ impl Columns {
         Ok(map.map_or_else(String::new, ColumnMap::to_string))
     }
 
+    /// Whether z follows from x with a density: as far as is known before the training, and by the maps after it.
     fn is_exact(&self) -> bool {
-        self.maps.iter().all(ColumnMap::is_exact)
+        let numbers = |column: &Column| column.atoms == Atoms::Without && column.step.is_none();
+        let columns = &self.config.columns;
+        match self.is_fitted {
+            true => self.maps.iter().all(ColumnMap::is_exact),
+            false => !columns.is_empty() && columns.iter().all(numbers),
+        }
     }
 
     /// [z | ln N(z; 0, I) − ln q(z|x)] of each row of x: (n, dim + 1).
@@ -226,7 +233,8 @@ impl Columns {
                 let v = if map.is_exact() { 0.5 } else { rng.random() };
                 let (z, nats) = map.encode(x, v);
                 *out = z.into();
-                sum += nats;
+                // Of z as it is given on.
+                sum += ln_density(z.into()) + nats;
             }
             out[dim] = sum;
         }
@@ -284,10 +292,25 @@ impl Paradigm for Columns {
         check_rows("data", data.x(), self.config.dim)?;
         ConditionKind::None.check(data.condition())?;
         let ((x, _), (held_out, _), streams) = engine::split(data, options, rng)?;
+        let rows = x.nrows();
+        if rows < 2 {
+            let what = "data for maps of columns";
+            return Err(DataError::TooFewRows { what, got: rows, least: 2 }.into());
+        }
         if !self.is_fitted {
             let unsaid = Column::default();
             let fit = |(column, values): (usize, ndarray::ArrayView1<f32>)| {
                 let said = self.config.columns.get(column).unwrap_or(&unsaid);
+                // One value without a probability of its own.
+                let value = values[0];
+                let plain = match &said.atoms {
+                    Atoms::Without => true,
+                    Atoms::At(atoms) => !atoms.contains(&value),
+                    Atoms::Found | Atoms::Among(_) => false,
+                };
+                if plain && values.iter().all(|other| *other == value) {
+                    return Err(DataError::ConstantColumn { column, value: value.into(), rows }.into());
+                }
                 said.fit(&values.to_vec(), &mut streams.stream(column as u64))
             };
             self.maps = x.axis_iter(Axis(1)).enumerate().map(fit).collect::<Result<_>>()?;

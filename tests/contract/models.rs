@@ -485,7 +485,7 @@ contract! {
     flow_matching_from_rows: Network, Unavailable,
         |s| matching(s, Source::Rows(moons(40).into()), Pairing::Independent, (Method::Rk4, 5));
     pca: Baseline, Exact, |s| Box::new(Pca::new(PcaConfig { dim: s.dim, latent_dim: 1 }).unwrap());
-    columns: Baseline, Exact, |s| Box::new(columns(s, ColumnScale::Gaussianized, Atoms::Without));
+    columns: Baseline, Exact, |s| Box::new(columns(s, ColumnScale::Auto, Atoms::Without));
     latent_diffusion: Composed, LowerBound, |s| composed(small_vae(s), small_diffusion(s));
     latent_flow: Composed, LowerBound, |s| composed(small_vae(s), small_flow(s));
     latent_warp: Composed, LowerBound, latent_warp;
@@ -494,7 +494,7 @@ contract! {
     columns_diffusion: Composed, OdeEstimate,
         |s| composed(columns(s, ColumnScale::Robust, Atoms::Without), small_diffusion(s));
     columns_flow: Composed, LowerBound,
-        |s| composed(columns(s, ColumnScale::Auto, Atoms::At(vec![0.25])), small_flow(s));
+        |s| composed(columns(s, ColumnScale::Gaussianized, Atoms::At(vec![0.25])), small_flow(s));
     warp_diffusion: Composed, OdeEstimate, |s| composed(small_flow(&alone(s)), small_diffusion(s));
     warp_mixture: Composed, Exact, warp_mixture;
 }

@@ -88,6 +88,10 @@ fn run(args: &Args) -> Outcome<()> {
         }
         let started = Instant::now();
         let finding = by(&lab).map_err(|error| format!("claim {number}: {error}"))?;
+        let is_none = |figure: &&claim::Figure| !(figure.value.mean + figure.value.half_width).is_finite();
+        if let Some(figure) = finding.figures.iter().find(is_none) {
+            return Err(format!("claim {number}: no number: {figure}").into());
+        }
         let verdict = finding.verdict();
         println!("{} {number}. {says} ({:.1} s)", verdict.mark(), started.elapsed().as_secs_f64());
         for figure in &finding.figures {

@@ -2,7 +2,7 @@
 
 use quadrivium::diffusion::Guidance;
 use quadrivium::metrics::prdc;
-use quadrivium::ndarray::{Array1, Array2, s};
+use quadrivium::ndarray::{Array1, Array2, Axis, s};
 use quadrivium::numeric::Real;
 use quadrivium::prelude::*;
 use quadrivium::worlds::{Grammar, MarkovChain};
@@ -154,10 +154,17 @@ fn excess(lab: &Lab, seed: u64) -> Outcome<[f64; 4]> {
     let data = Dataset::new(chain.draw(5_000, &mut streams.stream(2))?)?;
     let options = TrainOptions { steps: 300, batch: 32, ..Default::default() };
     model.train(&data, &options, &mut streams.stream(3), &mut NoObserver)?;
-    // −ln p of the first quarters together, a mean over rows.
+    // −ln p of the first quarters together, a mean over rows without an end, which the chain does not know.
     let upto = |x: &Array2<Token>, quarters: usize| -> Outcome<f64> {
-        let score = chain.log_likelihood(x.slice(s![.., ..quarters * len / 4]), &Default::default())?;
-        Ok(-score.nats().and_then(|nats| nats.mean()).ok_or("a likelihood")?)
+        let endless = x.rows().into_iter().filter(|row| !row.iter().any(|token| *token == Token::END));
+        let (mut sum, mut rows) = (0.0, 0.0);
+        for row in endless {
+            let row = row.slice(s![..quarters * len / 4]).insert_axis(Axis(0));
+            let score = chain.log_likelihood(row, &Default::default())?;
+            sum -= score.nats().ok_or("a likelihood")?[0];
+            rows += 1.0;
+        }
+        Ok(sum / rows)
     };
     let (drawn, own) =
         (model.draw(4_000, &mut streams.stream(4))?, chain.draw(4_000, &mut streams.stream(5))?);

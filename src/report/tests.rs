@@ -88,7 +88,7 @@ fn figures() -> [Margin<'static>; 3] {
     [
         figure("in the middle", (1.0, 0.05), (0.9, 1.1), 0),
         figure("at the end", (0.5, 0.1), (0.5, f64::INFINITY), 1),
-        figure("far outside", (1e9, 0.0), (f64::NEG_INFINITY, 1.0), 2),
+        figure("far outside", (1e9, 0.0), (f64::NEG_INFINITY, 0.0), 2),
     ]
 }
 

@@ -285,8 +285,8 @@ fn constrained(lab: &Lab) -> Outcome<Finding> {
         .beside("area of guidance", mean(&|guidance, _| area(guidance)))
         .beside("area of the GAN", mean(&|_, game| area(game)))
         .because(
-            "Guidance reaches more of the curve, from p(x) to a point, but where both come to the same adherence, \
-             truncating the z of a GAN leaves as much diversity: the freedom is larger, the trade is not better.",
+            "Guidance reaches more of the curve, from p(x) to a point, but at one adherence these seeds do not \
+             tell whether it leaves more diversity than a GAN does whose z is truncated.",
         ))
 }
 

@@ -17,6 +17,21 @@ pub struct TrainReport {
     pub stop: Stop,
 }
 
+impl TrainReport {
+    /// Of a training in closed form: one step, which `observer` sees, and after which held-out rows are scored.
+    pub(crate) fn in_one_step(loss: f64, validation: Option<f64>, observer: &mut dyn Observer) -> Self {
+        let step = Step { step: 0, steps: 1, loss, part_names: &[], parts: &[], validation };
+        // There is no second step to keep from.
+        let _ = observer.step(&step);
+        TrainReport {
+            loss: vec![loss],
+            parts: Vec::new(),
+            validation: validation.map(|loss| (1, loss)).into_iter().collect(),
+            stop: Stop::Completed,
+        }
+    }
+}
+
 /// Why a training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {

@@ -358,3 +358,21 @@ fn tokens_are_rows_like_any_other() {
         assert!((found - doublings * 2f64.ln()).abs() < 0.02, "{found}");
     }
 }
+
+#[test]
+fn chosen_rows_are_those_that_are_held_out() {
+    let rows = |n: usize, from: f32| {
+        Dataset::new(Array2::from_shape_fn((n, 1), |(row, _)| from + row as f32)).unwrap()
+    };
+    let patient = TrainOptions { patience: Some(2), ..TrainOptions::default() };
+    let split = |data: &Dataset| super::split(data, &patient, &mut seeded(0));
+    assert!(matches!(split(&rows(5, 0.0)), Err(Error::Config { field: "TrainOptions::patience", .. })));
+    let data = rows(5, 0.0).with_validation(rows(2, 10.0)).unwrap();
+    let ((learned, _), (held_out, _), _) = split(&data).unwrap();
+    assert_eq!((learned.view(), held_out), (data.x(), rows(2, 10.0).x().to_owned()));
+    // A share takes none of the others away, and parts of the data have no chosen rows.
+    let (first, _) = data.split(3).unwrap();
+    assert!(first.validation().is_none());
+    let wide = Dataset::new(Array2::<f32>::zeros((2, 3))).unwrap();
+    assert!(data.with_validation(wide).is_err());
+}

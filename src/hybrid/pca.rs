@@ -238,15 +238,7 @@ impl Paradigm for Pca {
             },
         );
         self.fitted = rows.fitted;
-        let step = Step { step: 0, steps: 1, loss, part_names: &[], parts: &[], validation };
-        // There is no second step to keep from.
-        let _ = observer.step(&step);
-        Ok(TrainReport {
-            loss: vec![loss],
-            parts: Vec::new(),
-            validation: validation.map(|loss| (1, loss)).into_iter().collect(),
-            stop: Stop::Completed,
-        })
+        Ok(TrainReport::in_one_step(loss, validation, observer))
     }
 
     fn draw_tile(

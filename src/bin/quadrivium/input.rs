@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use quadrivium::Dataset;
@@ -169,11 +170,14 @@ impl Data {
     /// hold labels and gaps, and those that no model can learn are left out.
     fn read(&self, condition: &[String], typed: bool) -> Outcome<Read> {
         let failed = |error| of_file(self.name(), error);
-        let mut whole = Vec::new();
+        // What is read twice may come from a pipe.
+        let mut whole: Arc<[u8]> = Arc::default();
         let reader = match typed {
             true => {
                 let unreadable = |error| Failure::Operation(format!("{}: {error}", self.name()));
-                self.source()?.read_to_end(&mut whole).map_err(unreadable)?;
+                let mut bytes = Vec::new();
+                self.source()?.read_to_end(&mut bytes).map_err(unreadable)?;
+                whole = bytes.into();
                 self.open_on(Box::new(Cursor::new(whole.clone())), &[])?
             }
             false => self.open(&[])?,

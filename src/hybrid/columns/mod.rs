@@ -222,22 +222,25 @@ impl Columns {
     /// [z | ln N(z; 0, I) − ln q(z|x)] of each row of x: (n, dim + 1).
     fn explain_rows(&self, x: ArrayView2<f32>, seed: u64) -> Array2<f64> {
         let (streams, dim) = (Streams::new(seed), self.config.dim);
-        let mut out = Array2::zeros((x.nrows(), dim + 1));
-        let mut row = Vec::with_capacity(dim);
-        for (mut out, x) in out.rows_mut().into_iter().zip(x.rows()) {
-            row.clear();
-            row.extend(x);
-            let mut rng = streams.of_row(&row).stream(0);
-            let mut sum = 0.0;
-            for ((out, map), &x) in out.iter_mut().zip(&self.maps).zip(&row) {
-                let v = if map.is_exact() { 0.5 } else { rng.random() };
-                let (z, nats) = map.encode(x, v);
-                *out = z.into();
-                // Of z as it is given on.
-                sum += ln_density(z.into()) + nats;
+        let x = x.as_standard_layout();
+        let x = x.as_slice().expect("standard layout");
+        let mut out = Array2::zeros((x.len() / dim, dim + 1));
+        let rows = out.as_slice_mut().expect("standard layout");
+        let done = tiles::for_each_tile(rows, dim + 1, |(): &mut (), first, out| {
+            for (out, row) in out.chunks_exact_mut(dim + 1).zip(x[first * dim..].chunks_exact(dim)) {
+                let mut rng = streams.of_row(row).stream(0);
+                let (nats, z) = out.split_last_mut().expect("nats");
+                for ((out, map), &x) in z.iter_mut().zip(&self.maps).zip(row) {
+                    let v = if map.is_exact() { 0.5 } else { rng.random() };
+                    let (z, worth) = map.encode(x, v);
+                    *out = z.into();
+                    // Of z as it is given on.
+                    *nats += ln_density(z.into()) + worth;
+                }
             }
-            out[dim] = sum;
-        }
+            Ok(())
+        });
+        debug_assert!(done.is_ok(), "no tile fails");
         out
     }
 
@@ -318,15 +321,7 @@ impl Paradigm for Columns {
         }
         let loss = |x: &Array2<f32>| -self.nats(x.view(), 0).mean().unwrap_or(0.0);
         let (loss, validation) = (loss(&x), (held_out.nrows() > 0).then(|| loss(&held_out)));
-        let step = crate::model::Step { step: 0, steps: 1, loss, part_names: &[], parts: &[], validation };
-        // There is no second step to keep from.
-        let _ = observer.step(&step);
-        Ok(TrainReport {
-            loss: vec![loss],
-            parts: Vec::new(),
-            validation: validation.map(|loss| (1, loss)).into_iter().collect(),
-            stop: Stop::Completed,
-        })
+        Ok(TrainReport::in_one_step(loss, validation, observer))
     }
 
     fn draw_tile(

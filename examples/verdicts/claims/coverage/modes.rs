@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use quadrivium::diffusion::NoiseLevel;
 use quadrivium::engine::Standardizer;
-use quadrivium::metrics::mode_coverage;
+use quadrivium::metrics::{mode_coverage, nearest_labels};
 use quadrivium::ndarray::{Array2, Array3, ArrayView2, Axis, concatenate, s};
 use quadrivium::numeric::Real;
 use quadrivium::prelude::*;
@@ -320,21 +320,13 @@ const NEIGHBORS: usize = 5;
 /// cannot be told apart (Lopez-Paz & Oquab 2017).
 fn told_apart(real: ArrayView2<f32>, drawn: ArrayView2<f32>) -> Outcome<f64> {
     let known = concatenate(Axis(0), &[real.slice(s![..KNOWN, ..]), drawn.slice(s![..KNOWN, ..])])?;
-    let unseen = |x: ArrayView2<f32>, is_real: bool| {
-        let right = |row: &quadrivium::ndarray::ArrayView1<f32>| {
-            let mut near = [(f32::INFINITY, false); NEIGHBORS];
-            for (k, other) in known.rows().into_iter().enumerate() {
-                let distance = (row[0] - other[0]).powi(2) + (row[1] - other[1]).powi(2);
-                if distance < near[NEIGHBORS - 1].0 {
-                    near[NEIGHBORS - 1] = (distance, k < KNOWN);
-                    near.sort_by(|a, b| a.0.total_cmp(&b.0));
-                }
-            }
-            (2 * near.iter().filter(|neighbor| neighbor.1).count() > NEIGHBORS) == is_real
-        };
-        x.slice(s![KNOWN..2 * KNOWN, ..]).rows().into_iter().filter(right).count()
+    let labels: Vec<u32> = (0..2 * KNOWN).map(|row| u32::from(row < KNOWN)).collect();
+    let right = |x: ArrayView2<f32>, label: u32| -> Outcome<usize> {
+        let unseen = x.slice(s![KNOWN..2 * KNOWN, ..]);
+        let found = nearest_labels(known.view(), &labels, unseen, NEIGHBORS)?;
+        Ok(found.iter().filter(|found| **found == label).count())
     };
-    Ok((unseen(real, true) + unseen(drawn, false)) as f64 / (2 * KNOWN) as f64)
+    Ok((right(real, 1)? + right(drawn, 0)?) as f64 / (2 * KNOWN) as f64)
 }
 
 pub fn indistinguishable(lab: &Lab) -> Outcome<Finding> {

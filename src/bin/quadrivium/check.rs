@@ -21,8 +21,9 @@ use crate::failure::{Failure, Outcome, of_writing};
 
 /// Train the small twin of a system, and print what its description predicts beside what is measured.
 ///
-/// The description is read as by `quadrivium read`; the twin is a model of the same parts on data with known truth. It
-/// takes some seconds. The exit code is 1 if the parts, the evaluations or the likelihood are not the predicted ones.
+/// The description is read as by `quadrivium read`, which predicts; the twin is a model of the same parts on data with known
+/// truth. It takes some seconds. The exit code is 1 if the parts or the evaluations are not the predicted ones, or if the
+/// twin's own card is wrong.
 #[derive(clap::Args)]
 pub struct Args {
     #[arg(value_enum, ignore_case = true)]
@@ -57,8 +58,8 @@ impl System {
     fn description(self) -> &'static str {
         match self {
             System::A => {
-                "A causal transformer trained to predict the next token by cross-entropy. At inference it generates one \
-                 token at a time, with a KV cache."
+                "A causal transformer trained to predict the next token by cross-entropy. At inference it generates \
+                 token by token, with a KV cache."
             }
             System::B => {
                 "A class-to-image model. A VAE compresses the images, and a diffusion model trained with the noise-prediction \
@@ -114,14 +115,25 @@ pub fn run(args: &Args) -> Outcome<()> {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_header(["", "predicted", "measured", ""]);
     let mut holds = true;
-    let mut row = |what: &str, predicted: String, measured: String, right: bool| {
+    let mut row = |table: &mut Table, what: &str, predicted: String, measured: String, right: bool| {
         table.add_row([what, &predicted, &measured, if right { "✓" } else { "✗" }]);
         holds &= right;
     };
-    row("parts", parts.clone(), built.clone(), parts == built);
-    row("evaluations a row", seen.card.nfe.to_string(), seen.nfe.to_string(), seen.card.nfe == seen.nfe);
-    let (predicted, measured) = (seen.card.likelihood, seen.likelihood);
-    row("likelihood", predicted.to_string(), measured.to_string(), predicted == measured);
+    row(&mut table, "parts", parts.clone(), built.clone(), parts == built);
+    // A number that the text does not give is not predicted.
+    let within = |(least, most): (usize, usize)| (least..=most).contains(&seen.nfe);
+    let counted = seen.card.nfe == seen.nfe && reading.passes.total().is_none_or(within);
+    row(&mut table, "evaluations a row", reading.passes.to_string(), seen.nfe.to_string(), counted);
+    let best = reading.likelihood.unwrap_or(LikelihoodKind::Unavailable);
+    let told =
+        match (seen.card.likelihood == seen.likelihood, best.weaker(seen.likelihood) == seen.likelihood) {
+            (false, _) => "✗",
+            (_, true) => "✓",
+            // The twin has more than the text lets one expect.
+            (_, false) => "◐",
+        };
+    holds &= told != "✗";
+    table.add_row(["likelihood, at best", &best.to_string(), &seen.likelihood.to_string(), told]);
     if let Some(twice) = seen.twice {
         // A busy machine is no reason to fail.
         let near = if (1.6..=2.4).contains(&twice) { "✓" } else { "◐" };
@@ -273,7 +285,7 @@ impl Bench {
         let mut slow = Latent::new(vae, teacher, LatentConfig::default())?;
         self.learn(&mut slow, &data)?;
         let objective = quadrivium::MapObjective::Consistency { stages: 4 };
-        let config = FlowMapConfig { objective, ..FlowMapConfig::default() };
+        let config = FlowMapConfig { objective, steps: 1, ..FlowMapConfig::default() };
         let student = FlowMap::distill(slow.prior(), config, &mut self.streams.stream(6))?;
         let mut model = slow.with_prior(student)?;
         model.train_prior(&data, &self.options(), &mut self.streams.stream(1), &mut NoObserver)?;

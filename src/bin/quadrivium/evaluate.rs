@@ -29,8 +29,8 @@ pub struct Args {
     /// close because the data are dense.
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
-    /// A column of labels: how well it is predicted for held-out rows by a classifier that learned from real rows, and by
-    /// one that learned from synthetic rows.
+    /// A column of labels: how well it is predicted for a third of the real rows by a classifier that learned from the others,
+    /// and by one that learned from synthetic rows.
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
     /// Print the figures as JSON.

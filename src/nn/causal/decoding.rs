@@ -153,20 +153,33 @@ impl CausalNetwork {
     }
 }
 
-/// y = P·v of all heads side by side: (heads · size). A row of `shares`, (heads, room), belongs to each head, and rows
-/// v: (places, heads · size). The sums are those of one product per head, whose long chains of additions would wait
-/// for each other.
+/// Columns of values that are summed together: a few vectors, so that no sum waits for another, which stay in registers
+/// from place to place.
+const TOGETHER: usize = 4 * KEYS;
+
+/// y = P·v of all heads side by side: (heads · size), a multiple of [`KEYS`] each. A row of `shares`, (heads, room),
+/// belongs to each head, and rows v: (places, heads · size). The sums are those of one product per head.
 fn weigh<F: Real>((size, room): (usize, usize), shares: &[F], v: &[F], y: &mut [F]) {
     let width = y.len();
     vectorize(
         #[inline(always)]
         move || {
-            y.fill(F::zero());
-            for (place, v) in v.chunks_exact(width).enumerate() {
-                let heads = y.chunks_exact_mut(size).zip(v.chunks_exact(size));
-                for ((y, v), share) in heads.zip(shares[place..].iter().step_by(room)) {
-                    y.iter_mut().zip(v).for_each(|(y, &v)| *y = share.mul_add(v, *y));
+            for (block, y) in y.chunks_mut(TOGETHER).enumerate() {
+                let first = block * TOGETHER;
+                // The last block may be narrower.
+                let head = |part: usize| (first + part * KEYS).min(width - 1) / size * room;
+                let heads: [usize; TOGETHER / KEYS] = std::array::from_fn(head);
+                let mut sums = [F::zero(); TOGETHER];
+                for (place, v) in v.chunks_exact(width).enumerate() {
+                    let v = &v[first..][..y.len()];
+                    for ((sums, v), &head) in
+                        sums.chunks_exact_mut(KEYS).zip(v.chunks_exact(KEYS)).zip(&heads)
+                    {
+                        let share = shares[head + place];
+                        sums.iter_mut().zip(v).for_each(|(sum, &v)| *sum = share.mul_add(v, *sum));
+                    }
                 }
+                y.copy_from_slice(&sums[..y.len()]);
             }
         },
     );

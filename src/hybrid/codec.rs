@@ -39,6 +39,16 @@ pub trait Codec: Generative + Clone + Debug + 'static {
         options: &SampleOptions,
         rows: &mut [f32],
     ) -> Result<usize>;
+
+    /// Called when a prior has learned the latents: `draw(n)` gives n rows of its z, to which a codec may fit what the
+    /// training rows do not tell. The default does nothing.
+    ///
+    /// # Errors
+    /// Those of `draw`.
+    fn calibrate(&mut self, draw: &mut dyn FnMut(usize) -> Result<Array2<f32>>) -> Result<()> {
+        let _ = draw;
+        Ok(())
+    }
 }
 
 /// The latents of some rows, and what they are worth.

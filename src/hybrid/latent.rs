@@ -194,10 +194,14 @@ impl<C: Codec, P: Generative> Latent<C, P> {
     }
 
     fn learn_latents(&mut self, data: &Dataset, stages: &mut Stages) -> Result<()> {
-        let seed = stages.streams().stream(0).next_u64();
+        let streams = stages.streams();
+        let seed = streams.stream(0).next_u64();
         stages.train(|options, rng, observer| {
             let latents = self.latents(data, seed)?;
-            self.prior.train(&latents, options, rng, observer)
+            let report = self.prior.train(&latents, options, rng, observer)?;
+            let mut rng = streams.stream(1);
+            Arc::make_mut(&mut self.codec).calibrate(&mut |n| self.prior.draw(n, &mut rng))?;
+            Ok(report)
         })
     }
 

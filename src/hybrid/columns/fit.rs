@@ -88,7 +88,10 @@ impl Column {
         let kinds = atoms.len() + usize::from(smooth.is_some());
         let total = values.len() as f64 + 0.5 * kinds as f64;
         let count = |value: f32| counts.iter().find(|(other, _)| *other == value).map_or(0, |found| found.1);
-        let atom = |&value: &f32| Atom { value, share: (count(value) as f64 + 0.5) / total };
+        let atom = |&value: &f32| {
+            let share = (count(value) as f64 + 0.5) / total;
+            Atom { value, share, width: share }
+        };
         Ok(ColumnMap::new(atoms.iter().map(atom).collect(), smooth, self.step))
     }
 
@@ -107,7 +110,7 @@ impl Column {
             }
             Atoms::Found => {
                 if counts.len() <= MOST_VALUES && rows >= OFTEN * counts.len() {
-                    return Ok((self.grid(counts), true));
+                    return Ok(self.few(counts));
                 }
                 let mean = rows as f64 / counts.len() as f64;
                 let often =
@@ -118,6 +121,22 @@ impl Column {
                 ))
             }
         }
+    }
+
+    /// Few different values: all there are, unless the column goes in steps and its least or greatest value stands in one
+    /// row alone. Then others are to be expected beyond, and the rare ones are numbers.
+    fn few(&self, counts: &[(f32, usize)]) -> (Vec<f32>, bool) {
+        let alone = |end: Option<&(f32, usize)>| end.is_some_and(|(_, count)| *count == 1);
+        let starts_at_zero = counts.first().is_some_and(|(value, _)| *value == 0.0);
+        let open = self.low.is_none() && !starts_at_zero && alone(counts.first())
+            || self.high.is_none() && alone(counts.last());
+        if self.step.is_none() || !open || counts.len() <= 2 {
+            return (self.grid(counts), true);
+        }
+        let mut by_count = counts.to_vec();
+        by_count.sort_by_key(|(_, count)| *count);
+        let often = by_count[2..].iter().filter(|(_, count)| *count >= OFTEN);
+        (often.map(|(value, _)| *value).collect(), false)
     }
 
     /// The values, and those of the column's step between them where these are not too many.

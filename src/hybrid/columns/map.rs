@@ -9,12 +9,25 @@ use crate::tables::{MISSING, Step};
 /// Numbers whose g is farther from 0 are beyond the reach of any model of z.
 const REACH: f64 = 1e6;
 
+/// The least width of an interval, beyond which no model is followed.
+const LEAST_WIDTH: f64 = 1e-12;
+
+/// Rounds of [`ColumnMap::calibrate`], of which a few are enough unless a model hardly reaches an interval.
+const MOST_ROUNDS: usize = 300;
+
 /// A value that a column takes with a probability of its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "safetensors", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "safetensors",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(from = "stored::Atom")
+)]
 pub(super) struct Atom {
     pub value: f32,
+    /// Its probability, by the training rows.
     pub share: f64,
+    /// The probability of its interval under N(0, 1): `share`, until a model of z is known.
+    pub width: f64,
 }
 
 /// What brings the numbers of a column, atoms apart, near to N(0, 1).
@@ -65,7 +78,9 @@ impl Smooth {
 /// ```
 ///
 /// the distributional transform (Rüschendorf 2009): z is N(0, 1) where these are the probabilities of the column. An atom
-/// is worth ln πₐ, for whatever its v; any other number ln (1 − Σ πₐ) + ln φ(g) + ln dg/dx.
+/// is worth ln πₐ, for whatever its v; any other number ln (1 − Σ πₐ) + ln φ(g) + ln dg/dx. A model of z whose own z is
+/// not N(0, 1) has other πₐ, the widths that give each interval the probability of its value
+/// ([`calibrate`](ColumnMap::calibrate)).
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(
     feature = "safetensors",
@@ -88,19 +103,90 @@ fn quantile(below: f64, above: f64) -> f64 {
     if below < above { -upper_quantile(below.min(0.0)) } else { upper_quantile(above.min(0.0)) }
 }
 
+/// The number below which this share of ascending numbers lies.
+fn quantile_of(z: &[f32], share: f64) -> f64 {
+    let place = (share * z.len() as f64 - 0.5).clamp(0.0, z.len() as f64 - 1.0);
+    let (low, high) = (f64::from(z[place as usize]), f64::from(z[place.ceil() as usize]));
+    low + place.fract() * (high - low)
+}
+
 /// ln (eᵃ − b) for eᵃ > b ≥ 0, else −∞.
 fn ln_less(a: f64, b: f64) -> f64 {
     if b == 0.0 { a } else { (a.exp() - b).max(0.0).ln() }
 }
 
 impl ColumnMap {
-    /// Of atoms in ascending order, whose probabilities leave `rest` to the smooth part.
+    /// Of atoms in ascending order, whose widths leave `rest` to the smooth part.
     pub fn new(atoms: Vec<Atom>, smooth: Option<Smooth>, step: Option<Step>) -> Self {
         let rest =
-            if smooth.is_some() { 1.0 - atoms.iter().map(|atom| atom.share).sum::<f64>() } else { 0.0 };
+            if smooth.is_some() { 1.0 - atoms.iter().map(|atom| atom.width).sum::<f64>() } else { 0.0 };
         let mut map = ColumnMap { spans: Vec::new(), atoms, smooth, rest, step };
         map.spans = (0..map.atoms.len()).map(|at| map.span(at)).collect();
         map
+    }
+
+    /// Whether any value has a probability of its own.
+    pub fn has_atoms(&self) -> bool {
+        !self.atoms.is_empty()
+    }
+
+    /// Chooses the widths so that the z of a model, in ascending order, fall into the interval of each atom as often as
+    /// the training rows have its value, to a standard error.
+    ///
+    /// From quantile to quantile of z, which is right unless there are numbers on both sides of an atom: then a width that
+    /// is too small grows and one that is too large shrinks, by a factor that comes closer to 1 whenever it was too much
+    /// (Riedmiller & Braun 1993, Rprop), and all again sum to 1.
+    pub fn calibrate(&mut self, z: &[f32]) {
+        let n = z.len() as f64;
+        // The smooth part is the last of the kinds.
+        let shares: Vec<f64> = self.atoms.iter().map(|atom| atom.share).collect();
+        let targets = [&shares[..], &[1.0 - shares.iter().sum::<f64>()]].concat();
+        let smooth = usize::from(self.smooth.is_some());
+        // P(Z < end) where widths are shares is the probability of all that is to lie below.
+        self.set_widths(&targets);
+        let below = |z: f64| ln_upper(-z).exp();
+        let quantiles = self.spans.iter().map(|&(low, high)| {
+            let [low, high] =
+                [low, high].map(|end| if end.is_finite() { quantile_of(z, below(end)) } else { end });
+            below(high) - below(low)
+        });
+        let mut widths: Vec<f64> = quantiles.collect();
+        widths.push(1.0 - widths.iter().sum::<f64>());
+        let mut steps = vec![(0.0, 0.5); targets.len()];
+        for _ in 0..MOST_ROUNDS {
+            if widths[..shares.len() + smooth].iter().any(|&width| width < LEAST_WIDTH) {
+                break;
+            }
+            self.set_widths(&widths);
+            let before = |end: f64| z.partition_point(|&z| f64::from(z) < end) as f64;
+            let mut found: Vec<f64> =
+                self.spans.iter().map(|&(low, high)| before(high) - before(low)).collect();
+            found.push(n - found.iter().sum::<f64>());
+            let mut settled = true;
+            for (((width, &share), &found), (last, step)) in
+                widths.iter_mut().zip(&targets).zip(&found).zip(&mut steps)
+            {
+                let rows = n * share - found;
+                if rows.abs() <= (n * share * (1.0 - share)).max(0.25).sqrt() {
+                    continue;
+                }
+                settled = false;
+                *step = f64::min(*step * if rows * *last < 0.0 { 0.5 } else { 1.2 }, 1.0);
+                *last = rows;
+                *width *= f64::exp(*step * rows.signum());
+            }
+            if settled {
+                break;
+            }
+        }
+    }
+
+    /// Relative to each other; that of the smooth part is the last.
+    fn set_widths(&mut self, widths: &[f64]) {
+        let total: f64 = widths.iter().sum();
+        let atoms = self.atoms.iter().zip(widths);
+        let atoms = atoms.map(|(&atom, width)| Atom { width: width / total, ..atom }).collect();
+        *self = ColumnMap::new(atoms, self.smooth.take(), self.step);
     }
 
     /// Without atoms and any change.
@@ -123,8 +209,8 @@ impl ColumnMap {
         smooth + self.atoms.len() - usize::from(self.smooth.is_none())
     }
 
-    fn shares(&self, atoms: std::ops::Range<usize>) -> f64 {
-        self.atoms[atoms].iter().map(|atom| atom.share).sum()
+    fn widths(&self, atoms: std::ops::Range<usize>) -> f64 {
+        self.atoms[atoms].iter().map(|atom| atom.width).sum()
     }
 
     /// ln P(X < x) and ln P(X > x) of the smooth part at g.
@@ -145,7 +231,7 @@ impl ColumnMap {
         let (below, above) =
             if self.smooth.is_some() { self.tails(g) } else { (f64::NEG_INFINITY, f64::NEG_INFINITY) };
         let end = |atoms: usize| {
-            let (left, right) = (self.shares(0..atoms), self.shares(atoms..self.atoms.len()));
+            let (left, right) = (self.widths(0..atoms), self.widths(atoms..self.atoms.len()));
             quantile(log_sum_exp(&[below, left.ln()]), log_sum_exp(&[above, right.ln()]))
         };
         (end(at), end(at + 1))
@@ -161,7 +247,7 @@ impl ColumnMap {
     pub fn encode(&self, x: f32, v: f64) -> (f32, f64) {
         if let Ok(at) = self.atoms.binary_search_by(|atom| atom.value.total_cmp(&(x + 0.0))) {
             let z = self.in_span(at, v);
-            return (z, self.atoms[at].share.ln() - ln_density(z.into()));
+            return (z, self.atoms[at].width.ln() - ln_density(z.into()));
         }
         let Some(smooth) = &self.smooth else { return (0.0, f64::NEG_INFINITY) };
         let x = f64::from(x) + self.step.map_or(0.0, |step| step.width * (v - 0.5));
@@ -175,8 +261,8 @@ impl ColumnMap {
         }
         let left = self.atoms.partition_point(|atom| f64::from(atom.value) < x);
         let (below, above) = self.tails(g);
-        let below = log_sum_exp(&[below, self.shares(0..left).ln()]);
-        let above = log_sum_exp(&[above, self.shares(left..self.atoms.len()).ln()]);
+        let below = log_sum_exp(&[below, self.widths(0..left).ln()]);
+        let above = log_sum_exp(&[above, self.widths(left..self.atoms.len()).ln()]);
         // dz/dx = (1 − Σ πₐ) φ(g) g′/φ(z)
         let z = quantile(below, above);
         (z as f32, self.rest.ln() + ln_density(g) - ln_density(z) + slope)
@@ -207,8 +293,8 @@ impl ColumnMap {
             z
         } else {
             let rest = self.rest.ln();
-            let below = ln_less(ln_upper(-z), self.shares(0..left)) - rest;
-            let above = ln_less(ln_upper(z), self.shares(left..self.atoms.len())) - rest;
+            let below = ln_less(ln_upper(-z), self.widths(0..left)) - rest;
+            let above = ln_less(ln_upper(z), self.widths(left..self.atoms.len())) - rest;
             quantile(below, above)
         };
         let x = smooth.bend.inside(smooth.invert(g));
@@ -265,10 +351,25 @@ fn middle(low: f64, high: f64) -> f32 {
 mod stored {
     use super::*;
 
+    /// Before intervals were calibrated, their widths were not stored.
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct Atom {
+        value: f32,
+        share: f64,
+        width: Option<f64>,
+    }
+
+    impl From<Atom> for super::Atom {
+        fn from(Atom { value, share, width }: Atom) -> Self {
+            super::Atom { value, share, width: width.unwrap_or(share) }
+        }
+    }
+
     #[derive(serde::Serialize, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     pub(super) struct Parts {
-        atoms: Vec<Atom>,
+        atoms: Vec<super::Atom>,
         smooth: Option<Smooth>,
         step: Option<Step>,
     }
@@ -285,10 +386,14 @@ mod stored {
         fn try_from(Parts { atoms, smooth, step }: Parts) -> std::result::Result<Self, String> {
             let rising = atoms.windows(2).all(|pair| pair[0].value < pair[1].value);
             let share = |share: f64| share > 0.0 && share <= 1.0 + 1e-9;
-            let total: f64 = atoms.iter().map(|atom| atom.share).sum();
-            let whole = if smooth.is_some() { total < 1.0 } else { (total - 1.0).abs() < 1e-6 };
-            let finite = atoms.iter().all(|atom| atom.value.is_finite() && share(atom.share));
-            if !(rising && finite && whole) {
+            let whole = |of: fn(&super::Atom) -> f64| {
+                let total: f64 = atoms.iter().map(of).sum();
+                if smooth.is_some() { total < 1.0 } else { (total - 1.0).abs() < 1e-6 }
+            };
+            let whole = whole(|atom| atom.share) && whole(|atom| atom.width);
+            let finite =
+                |atom: &super::Atom| atom.value.is_finite() && share(atom.share) && share(atom.width);
+            if !(rising && atoms.iter().all(finite) && whole) {
                 return Err(format!("atoms {atoms:?}, not ascending or not probabilities"));
             }
             let sane = |smooth: &Smooth| {

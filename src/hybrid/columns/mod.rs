@@ -25,6 +25,9 @@ use crate::numeric::normal::ln_density;
 use crate::numeric::rng::Streams;
 use crate::tables::Step;
 
+/// Draws of z by which atoms are calibrated: they tell a share to 0.3 %.
+const CALIBRATED: usize = 1 << 15;
+
 /// How the numbers of a column are brought near to N(0, 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(
@@ -56,7 +59,8 @@ pub enum ColumnScale {
     serde(rename_all = "snake_case")
 )]
 pub enum Atoms {
-    /// By the training rows: all values of a column that has at most 64 different ones, ten rows each on average; else
+    /// By the training rows: all values of a column that has at most 64 different ones, ten rows each on average, but only
+    /// the frequent ones if it goes in steps and its least or greatest value stands in one row alone; of other columns,
     /// values with 5 % of the rows that are ten times as frequent as the others.
     #[default]
     Found,
@@ -147,7 +151,9 @@ impl ColumnsConfig {
 /// interval of z, as wide as it is probable (the distributional transform of Rüschendorf 2009), so that any density of z
 /// gives each a probability, and each z is some value; ln p is then a lower bound, by a draw of z within the interval.
 ///
-/// The maps are fitted once, to the rows that its training does not hold out, and frozen.
+/// The maps are fitted once, to the rows that its training does not hold out, and frozen. What a model learns of z is not
+/// quite what it should have learned; so after its training the intervals are made as wide as it takes for the model to
+/// draw each atom as often as the training rows have it.
 ///
 /// ```
 /// use quadrivium::hybrid::{Column, Columns, ColumnsConfig, Latent, LatentConfig};
@@ -380,5 +386,19 @@ impl Codec for Columns {
             Ok(())
         })?;
         Ok(1)
+    }
+
+    /// Of the intervals of atoms.
+    fn calibrate(&mut self, draw: &mut dyn FnMut(usize) -> Result<Array2<f32>>) -> Result<()> {
+        if !self.maps.iter().any(ColumnMap::has_atoms) {
+            return Ok(());
+        }
+        let drawn = draw(CALIBRATED)?;
+        for (map, z) in self.maps.iter_mut().zip(drawn.columns()) {
+            let mut z = z.to_vec();
+            z.sort_by(f32::total_cmp);
+            map.calibrate(&z);
+        }
+        Ok(())
     }
 }

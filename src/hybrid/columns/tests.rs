@@ -164,6 +164,40 @@ fn columns_integrate_to_one() {
     }
 }
 
+/// Counts whose greatest value is a single row: a greater one is improbable, and not impossible.
+#[test]
+fn counts_go_on_beyond_the_greatest_of_the_rows() {
+    let poisson = |rng: &mut Rng| {
+        let (mut count, mut product) = (0.0, rng.random::<f64>());
+        while product > (-1.3f64).exp() {
+            product *= rng.random::<f64>();
+            count += 1.0;
+        }
+        count as f32
+    };
+    let step = Some(Step { width: 1.0, offset: 0.0 });
+    let column = Column { step, ..Column::default() };
+    for seed in 0..20 {
+        let mut rng = seeded(seed);
+        let values: Vec<f32> = (0..2_000).map(|_| poisson(&mut rng)).collect();
+        let most = values.iter().copied().fold(0.0, f32::max);
+        let map = fit(&column, &values);
+        let open = values.iter().filter(|&&x| x == most).count() == 1;
+        assert_eq!(map.to_string().starts_with("numbers above 0"), open, "{map}");
+        let probability = |x: f32| {
+            let nats = |v: f64| encoded(&map, x, v).1;
+            (0..100).map(|k| nats((f64::from(k) + 0.5) / 100.0).exp()).sum::<f64>() / 100.0
+        };
+        // Nothing is lost between atoms and numbers, but for numbers on the place of an atom.
+        let total: f64 = (0..60u8).map(|x| probability(x.into())).sum();
+        assert!(total < 1.0 + 1e-6 && total > 0.995, "{map}: {total}");
+        assert_eq!(probability(most + 1.0) > 0.0, open);
+        assert!(probability(most + 1.0) < 3e-3 && encoded(&map, -1.0, 0.5).1 == f64::NEG_INFINITY);
+        let drawn: Vec<f32> = (0..20_000).map(|_| map.decode(f32::normal(&mut rng))).collect();
+        assert!(drawn.iter().all(|x| *x >= 0.0 && x.fract() == 0.0));
+    }
+}
+
 /// The distributional transform: the share of N(0, 1) that decodes to an atom is its probability.
 #[test]
 fn atoms_are_as_probable_as_they_are_drawn() {
@@ -176,6 +210,55 @@ fn atoms_are_as_probable_as_they_are_drawn() {
         let frequency = drawn.iter().filter(|&&x| x == often).count() as f64 / 1e5;
         let probability = encoded(&map, often, 0.3).1.exp();
         assert!((frequency - probability).abs() < 0.006, "{often}: {frequency}, {probability}");
+    }
+}
+
+/// For any model of z: shares of numbers drawn too wide and too far to the right, and of z that never reach an interval.
+#[test]
+fn calibrated_atoms_are_drawn_as_often_as_they_are() {
+    let models: [Draw; 4] = [
+        |rng| 1.3 * f32::normal(rng) + 0.2,
+        |rng| rng.random::<f32>() + 0.9,
+        |rng| f32::normal(rng).abs(),
+        |rng| 0.01 * f32::normal(rng) - 0.7,
+    ];
+    for draw in [gain, children, spike] {
+        let values = values(3_000, draw);
+        let often = *values.iter().max_by_key(|&&x| values.iter().filter(|&&y| y == x).count()).unwrap();
+        let share = values.iter().filter(|&&x| x == often).count() as f64 / 3e3;
+        for model in models {
+            let mut rng = seeded(7);
+            let mut z = || (0..40_000).map(|_| model(&mut rng)).collect::<Vec<f32>>();
+            let frequency = |map: &ColumnMap, z: &[f32]| {
+                z.iter().filter(|&&z| map.decode(z) == often).count() as f64 / z.len() as f64
+            };
+            let mut map = fit(&Column::default(), &values);
+            let (mut learned, others) = (z(), z());
+            assert!((frequency(&map, &learned) - share).abs() > 0.02);
+            learned.sort_by(f32::total_cmp);
+            map.calibrate(&learned);
+            assert!((frequency(&map, &others) - share).abs() < 0.01, "{often}: {share}");
+            // And the values still come back.
+            for &x in &values[..200] {
+                let back = map.decode(map.encode(x, rng.random()).0);
+                assert!((back - x).abs() <= 1e-3 * x.abs(), "{back} for {x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn models_that_have_learned_nothing_leave_maps_that_work() {
+    for draw in [gain, children, spike] {
+        let values = values(3_000, draw);
+        for z in [-1e30, -40.0, 0.0, 40.0, 1e30] {
+            let mut map = fit(&Column::default(), &values);
+            map.calibrate(&[z; 1000]);
+            for &x in &values[..100] {
+                let (z, nats) = map.encode(x, 0.3);
+                assert!(z.is_finite() && nats.is_finite(), "{x}: {z}, {nats}");
+            }
+        }
     }
 }
 

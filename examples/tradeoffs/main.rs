@@ -8,8 +8,6 @@ mod album;
 #[cfg(not(feature = "plot"))]
 #[path = "no_album.rs"]
 mod album;
-#[cfg(feature = "plot")]
-mod html;
 mod measure;
 mod models;
 #[cfg(feature = "plot")]

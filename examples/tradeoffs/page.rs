@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use quadrivium::report::page::{Page, figure, slug, table, text};
+
 use crate::album::{self, Album, Chapter};
-use crate::html::{Page, figure, slug, table, text};
 use crate::report::{self, Results};
 
 /// Writes index.html and pictures/ into `dir`.
@@ -24,7 +25,7 @@ pub fn write(
         parts: all.iter().map(|results| results.data.as_str()).collect(),
         body,
     };
-    page.write(dir)
+    Ok(page.write(dir)?)
 }
 
 fn section(

@@ -1,13 +1,10 @@
 //! The verdicts as a self-contained HTML page, with a picture of each group.
 
-#[path = "../tradeoffs/html.rs"]
-mod html;
-
 use std::path::Path;
 
+use quadrivium::report::page::{Page, figure, slug, table, text};
 use quadrivium::report::{Margin, margins};
 
-use self::html::{Page, figure, slug, table, text};
 use crate::claim::{Claim, Role, Verdict};
 use crate::claims::{GROUPS, Group};
 use crate::lab::Outcome;
@@ -23,7 +20,8 @@ pub fn write(dir: &Path, records: &Records) -> Outcome<()> {
     let how = format!("{} {}", page::HOW.replace(['`', '*'], ""), page::summary(records));
     let parts = GROUPS.iter().map(|group| group.name).collect();
     let heading = "What is said of generative models, measured";
-    Page { title: "verdicts", heading, how: &how, parts, body }.write(dir)
+    Page { title: "verdicts", heading, how: &how, parts, body }.write(dir)?;
+    Ok(())
 }
 
 fn section(dir: &Path, group: &Group, records: &Records) -> Outcome<String> {
@@ -78,5 +76,5 @@ fn picture(dir: &Path, group: &Group, measured: &[(&Claim, &Record)]) -> Outcome
         })
         .collect();
     let picture = margins(group.name, &Verdict::ALL.map(Verdict::word), &figures)?;
-    figure(dir, &slug(group.name), &picture)
+    Ok(figure(dir, &format!("{}-figures", slug(group.name)), &picture)?)
 }

@@ -12,6 +12,7 @@
 //! | [`growth`] | how something grows with a size, a line for each way to do it |
 //! | [`images`] | rows as gray images, a line of them for each model |
 //! | [`margins`] | how far figures lie within their bounds |
+//! | [`shares`] | the columns of two samples side by side |
 //! | [`map`](map()) | the map of the paradigms, with what was measured beside it |
 //!
 //! ```
@@ -31,6 +32,8 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! [`page`] puts pictures and tables into one HTML page.
+//!
 //! Pictures are accessible: each has a `title` and a `desc` for screen readers, text remains text, and series differ
 //! in color and in mark, in colors that all kinds of color vision can tell apart. A picture follows the light or dark
 //! theme of the page around it. The same input gives the same bytes on any machine: the text of a PNG is drawn in a
@@ -49,8 +52,10 @@ mod images;
 mod labels;
 mod map;
 mod margins;
+pub mod page;
 mod plane;
 mod png;
+mod shares;
 mod style;
 mod svg;
 #[cfg(test)]
@@ -65,6 +70,7 @@ pub use self::images::images;
 pub use self::map::{Landmark, map};
 pub use self::margins::{Margin, margins};
 pub use self::plane::{scatter, snapshots, trajectories};
+pub use self::shares::{Panel, Share, shares};
 pub use self::tradeoff::{Tradeoff, tradeoffs};
 
 use self::svg::{Anchor, Svg};

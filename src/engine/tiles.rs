@@ -154,7 +154,7 @@ pub(crate) fn sample_by<T: Row + Default>(
 }
 
 /// n rows of `width` zeros.
-fn zeroed<T: Row + Default>(n: usize, width: usize) -> Result<Vec<T>> {
+pub(crate) fn zeroed<T: Clone + Default>(n: usize, width: usize) -> Result<Vec<T>> {
     let mut x = Vec::new();
     let len = n.checked_mul(width).filter(|&len| x.try_reserve_exact(len).is_ok());
     x.resize(len.ok_or_else(|| Error::config("n", n, "rows that fit into memory"))?, T::default());

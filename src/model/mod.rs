@@ -6,23 +6,24 @@ pub mod file;
 mod sequence;
 mod shell;
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use ndarray::{Array1, Array2, ArrayView2};
 use rand::RngCore;
 
 use crate::engine::RowStreams;
 pub(crate) use crate::engine::check_rows;
-use crate::engine::tiles::check_whole;
+use crate::engine::tiles::{self, check_whole};
 pub use crate::engine::{
     Checkpoint, Condition, ConditionKind, Dataset, HeldOut, LikelihoodOptions, NoObserver, Observer,
     SampleOptions, Samples, Step, Stop, Token, TraceEstimator, TrainOptions, TrainReport,
 };
 #[cfg(doc)]
 use crate::error::Error;
-use crate::error::{ConditionError, Result};
+use crate::error::{ConditionError, Result, check};
 pub use crate::map::{Card, LikelihoodKind};
 use crate::numeric::log_sum_exp;
+use crate::numeric::rng::{Streams, seeded};
 pub use sequence::{Continuation, Decoder, Histories, NextToken, SequenceParadigm, Sequences, Truncation};
 pub use shell::Paradigm;
 pub(crate) use shell::{Draws, Scored, log_prob, no_condition};
@@ -94,6 +95,36 @@ pub trait Distribution<T = f32>: Send + Sync {
             nfe = nfe.max(drawn.nfe);
         }
         Ok(nfe)
+    }
+
+    /// Draws any range of the rows that [`sample`](Distribution::sample) draws from [`seeded(seed)`](crate::seeded()), shape
+    /// (rows, dim): machines that share the rows among them draw, one after the other, the same bits as one alone.
+    ///
+    /// A distribution that does not implement [`draw_at`](Distribution::draw_at) has rows of its own here.
+    ///
+    /// ```
+    /// use quadrivium::{prelude::*, ndarray::{Axis, concatenate}, seeded};
+    ///
+    /// let model = Vae::new(VaeConfig::default(), &mut seeded(0))?;
+    /// let options = SampleOptions::default();
+    /// let shares = [0..30, 30..31, 31..100].map(|rows| model.sample_rows(rows, 7, &options).unwrap().x);
+    /// let whole = model.sample(100, &options, &mut seeded(7))?.x;
+    /// assert_eq!(concatenate(Axis(0), &shares.each_ref().map(|x| x.view())).unwrap(), whole);
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`sample`](Distribution::sample); [`Error::Config`] for a range that ends before it begins.
+    fn sample_rows(&self, rows: Range<u64>, seed: u64, options: &SampleOptions) -> Result<Samples<T>>
+    where
+        T: Clone + Default,
+    {
+        check(rows.start <= rows.end, "rows", &rows, "a range that ends after it begins")?;
+        let n = usize::try_from(rows.end - rows.start).unwrap_or(usize::MAX);
+        let mut x = tiles::zeroed(n, self.dim())?;
+        let at = RowStreams::new(Streams::from_rng(&mut seeded(seed)), rows.start);
+        let nfe = self.draw_at(at, options, &mut x)?;
+        Ok(Samples { x: Array2::from_shape_vec((n, self.dim()), x).expect("n rows of dim columns"), nfe })
     }
 
     /// The log-likelihood of each row, in nats, as a density in the units of the data.

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
 
+use ndarray::Axis;
+
 use super::csv::{bare, is_missing};
 use super::reader::TableReader;
 use super::step::Step;
+use super::table::Table;
 use crate::error::Result;
 
 /// The number of a cell without a value, in a column of [`Cells::Optional`]: no value of a table is so low.
@@ -150,6 +153,47 @@ impl Survey {
             _ if self.labels.len() > MOST_LABELS => None,
             _ => Some(Cells::Labels(self.labels.keys().cloned().collect())),
         }
+    }
+}
+
+impl Table {
+    /// Leaves out the rows in which a column has no value, whose `cells` then hold none; how many these were.
+    ///
+    /// ```
+    /// use quadrivium::tables::{Cells, Header, TableReader};
+    ///
+    /// let mut cells = [Cells::Labels(vec!["".into(), "DE".into(), "FR".into()]), Cells::Optional];
+    /// let reader = TableReader::new("country,orders\nFR,3\nDE,\n,4\n".as_bytes(), Header::Detect)?;
+    /// let mut table = reader.read_as(&cells)?.table(usize::MAX)?;
+    /// assert_eq!(table.drop_missing(&mut cells), 2);
+    /// assert_eq!(cells, [Cells::Labels(vec!["DE".into(), "FR".into()]), Cells::Numbers]);
+    /// assert_eq!(table.x, quadrivium::ndarray::array![[1.0, 3.0]]);
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn drop_missing(&mut self, cells: &mut [Cells]) -> usize {
+        let mut whole = vec![true; self.x.nrows()];
+        for (column, cells) in self.x.columns_mut().into_iter().zip(cells) {
+            // The places of labels move down by the one that is no label.
+            let (gap, fewer) = match cells {
+                Cells::Numbers => continue,
+                Cells::Optional => (MISSING, 0.0),
+                Cells::Labels(labels) => match labels.iter().position(String::is_empty) {
+                    Some(place) => (place as f32, 1.0),
+                    None => continue,
+                },
+            };
+            for (x, whole) in column.into_iter().zip(&mut whole) {
+                *whole &= *x != gap;
+                *x -= if *x > gap { fewer } else { 0.0 };
+            }
+            match cells {
+                Cells::Labels(labels) => labels.retain(|label| !label.is_empty()),
+                other => *other = Cells::Numbers,
+            }
+        }
+        let kept: Vec<usize> = (0..whole.len()).filter(|&row| whole[row]).collect();
+        self.x = self.x.select(Axis(0), &kept);
+        whole.len() - kept.len()
     }
 }
 

@@ -302,6 +302,23 @@ impl<R: BufRead> TableReader<R> {
             .expect("whole rows"))
     }
 
+    /// Passes over the next rows, at most `most`; how many these were.
+    ///
+    /// # Errors
+    /// As [`block`](TableReader::block).
+    pub fn skip(&mut self, most: usize) -> Result<usize> {
+        let mut skipped = 0;
+        while skipped < most {
+            let rows = self.values(BLOCK.min(most - skipped))?.len() / self.selection.dim();
+            if rows == 0 {
+                break;
+            }
+            skipped += rows;
+            self.read += rows;
+        }
+        Ok(skipped)
+    }
+
     /// The values of the next rows, in their own units.
     fn values(&mut self, most: usize) -> Result<Values> {
         if self.read == 0 {

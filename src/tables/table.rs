@@ -1,10 +1,12 @@
 //! A table in memory, and what its columns hold.
 
+use std::collections::HashSet;
 use std::io::{BufReader, Read};
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngCore;
 
+use super::cells::MISSING;
 use super::csv::Header;
 use super::dequantize;
 use super::diagnose::Runs;
@@ -75,6 +77,53 @@ impl Table {
     /// ```
     pub fn from_reader(reader: impl Read) -> Result<Self> {
         TableReader::new(BufReader::new(reader), Header::Detect)?.table(usize::MAX)
+    }
+
+    /// A table of values that are in memory: (rows, names). NaN is a missing value, and becomes [`MISSING`].
+    ///
+    /// # Errors
+    /// [`DataError::Shape`] unless there is a name for each column; [`DataError::TooFewRows`] without rows;
+    /// [`DataError::NonFinite`] for an infinity; [`Error::Config`](crate::Error::Config) for two columns of one name.
+    ///
+    /// ```
+    /// use quadrivium::{ndarray::array, tables::{MISSING, Table}};
+    ///
+    /// let names = vec!["seconds".into(), "orders".into()];
+    /// let table = Table::of(names, array![[1_700_000_000.25, 3.0], [1_700_000_000.5, f64::NAN]].view())?;
+    /// assert_eq!((table.value(0, 0), table.x[[1, 1]]), (1_700_000_000.25, MISSING));
+    /// # Ok::<(), quadrivium::Error>(())
+    /// ```
+    pub fn of(names: Vec<String>, values: ArrayView2<f64>) -> Result<Self> {
+        let (rows, dim) = values.dim();
+        if names.len() != dim || dim == 0 {
+            let expected = format!("a name for each column, at least one: {} names", names.len());
+            return Err(Error::Data(DataError::Shape { what: "the table", got: vec![rows, dim], expected }));
+        }
+        if rows == 0 {
+            return Err(Error::Data(DataError::TooFewRows { what: "the table", got: 0, least: 1 }));
+        }
+        let mut seen = HashSet::new();
+        if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
+            return Err(Error::config("names", name, "a different one for each column"));
+        }
+        if let Some(((row, column), &value)) = values.indexed_iter().find(|(_, value)| value.is_infinite()) {
+            return Err(Error::Data(DataError::NonFinite { what: "the table", row, column, value }));
+        }
+        let values: Vec<f64> = values.iter().copied().collect();
+        let units = Units::fitting(&values, dim);
+        let mut rounded = vec![0; dim];
+        let number = |(at, &value): (usize, &f64)| {
+            let x = units[at % dim].of(value);
+            rounded[at % dim] += usize::from(units[at % dim].round(value, x));
+            if value.is_nan() { MISSING } else { x }
+        };
+        let x: Vec<f32> = values.iter().enumerate().map(number).collect();
+        Ok(Table {
+            names,
+            x: Array2::from_shape_vec((rows, dim), x).expect("as many as there are values"),
+            units,
+            rounded,
+        })
     }
 
     /// The value in a row and a column, both from 0, in the units of the data.
@@ -205,6 +254,24 @@ mod tests {
             (array![], ColumnKind::Constant),
         ] {
             assert_eq!(ColumnKind::of(values.view()), kind, "{values}");
+        }
+    }
+
+    #[test]
+    fn values_in_memory_are_those_of_a_file() {
+        let text = "t,size\n1700000001,1e200\n1700000002.5,-3e200\n1700000032,2.5\n";
+        let read = Table::from_reader(text.as_bytes()).unwrap();
+        let values = array![[1700000001.0, 1e200], [1700000002.5, -3e200], [1700000032.0, 2.5]];
+        assert_eq!(Table::of(read.names.clone(), values.view()).unwrap(), read);
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        for (names, values) in [
+            (names(&["a"]), array![[1.0, 2.0]]),
+            (names(&["a", "a"]), array![[1.0, 2.0]]),
+            (names(&["a", "b"]), array![[1.0, f64::INFINITY]]),
+            (names(&["a"]), Array2::zeros((0, 1))),
+            (names(&[]), Array2::zeros((1, 0))),
+        ] {
+            assert!(Table::of(names, values.view()).is_err(), "{values}");
         }
     }
 

@@ -44,6 +44,8 @@ pub fn first_rows_do_not_depend_on_how_many_follow(subject: &Subject) {
     let mut rows = vec![0.0; 2 * 50];
     model.draw_at(at.skip(60), &SampleOptions::default(), &mut rows).unwrap();
     assert_eq!(rows, all.slice(s![60..110, ..]).iter().copied().collect::<Vec<_>>());
+    let some = model.sample_rows(60..110, 5, &SampleOptions::default()).unwrap();
+    assert_eq!(some.x, all.slice(s![60..110, ..]));
     let ragged = model.draw_at(at, &SampleOptions::default(), &mut rows[1..]);
     assert!(matches!(ragged, Err(Error::Data(DataError::Shape { .. }))), "{ragged:?}");
     assert_ne!(sample(model, 5, 6).x, all.slice(s![..5, ..]), "another seed, other rows");

@@ -75,6 +75,29 @@ fn synthetic_rows_stand_beside_real_ones() {
     );
 }
 
+/// Every column has its panel, and every figure is in a table.
+#[cfg(feature = "plot")]
+#[test]
+fn the_report_shows_every_column_and_figure() {
+    let folder = Folder::new("evaluate-report");
+    let real = folder.write("real.csv", flowers(300, 0.0));
+    let drawn = folder.write("drawn.csv", flowers(300, 0.5));
+    let report = folder.path("report");
+    let told = ok(&["evaluate", &real, &drawn, "--label", "kind", "--report", &report]);
+    let page = std::fs::read_to_string(format!("{report}/index.html")).unwrap();
+    for shown in ["iris", "rose", "missing", "petal", "300 rows of"] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    let figures = told.lines().filter(|line| line.starts_with("| ") && line.contains("0."));
+    for figure in figures {
+        let cells: Vec<&str> = figure.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        let row =
+            format!("<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>", cells[0], cells[1], cells[2]);
+        assert!(page.contains(&row), "{row}");
+    }
+    assert!(std::fs::metadata(format!("{report}/pictures/every-column.png")).unwrap().len() > 1_000);
+}
+
 #[test]
 fn twins_are_what_was_predicted() {
     for (system, parts) in

@@ -4,8 +4,8 @@ mod columns;
 mod conditions;
 mod endings;
 mod evaluate;
-
 mod files;
+mod ranges;
 mod reading;
 mod refusals;
 mod texts;

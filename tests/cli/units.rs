@@ -170,6 +170,55 @@ fn labels_and_gaps_are_modeled_and_drawn() {
 }
 
 #[test]
+fn models_with_units_are_compared() {
+    let folder = Folder::new("compare-units");
+    let data = folder.write("mixed.csv", mixed(400));
+    let models = "gaussian_mixture,kernel_density,vae";
+    let compare = ["compare", &data, "--quick", "--units", "auto", "--models", models];
+    let result: serde_json::Value = serde_json::from_str(&ok(&[&compare[..], &["--json"]].concat())).unwrap();
+    assert_eq!(result["columns"], serde_json::json!(["country", "active", "orders", "height"]));
+    let models = result["models"].as_array().unwrap();
+    assert_eq!(models.len(), 3, "{result}");
+    // Columns that are independent: ln 4, ln 3 − ⅔ ln 2, the gaps and values of orders, and a height where there is one.
+    let entropy = 1.386 + 0.637 + 0.325 + 0.9 * 1.609 + 0.5 + 0.8 * 0.5f64.ln();
+    let best = models[0]["nll"].as_f64().unwrap();
+    assert!(best > entropy - 0.15 && best < entropy + 0.6, "{best}, {entropy}");
+    let floor = result["training_rows"]["energy"].as_f64().unwrap();
+    let energy = models[0]["distances"]["energy"].as_f64().unwrap();
+    assert!(energy < 10.0 * floor + 0.05, "{energy}, {floor}");
+    let table = ok(&compare);
+    assert!(table.contains("--units auto -o ") && !table.contains("--dequantize"), "{table}");
+}
+
+#[test]
+fn rows_with_gaps_are_left_out_if_asked() {
+    const ONE: &str = r#"components={"Fixed":1}"#;
+    let folder = Folder::new("gaps");
+    let data = folder.write("rows.csv", "x,y\n1,2\n2,\n3,1\n,4\n5,7\n2.5,NA\n4,3\n");
+    let model = folder.path("m.safetensors");
+    let fit = ["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--set", ONE];
+    assert!(fails(&fit, 1).contains("`fit --drop-missing` leaves out such rows"));
+    let fitted = run(&[&fit[..], &["--drop-missing"]].concat());
+    assert!(
+        stderr(&fitted).contains("3 rows of 7 left out because a value is missing"),
+        "{}",
+        stderr(&fitted)
+    );
+    let whole = folder.write("whole.csv", "x,y\n1,2\n3,1\n5,7\n4,3\n");
+    let same = folder.path("same.safetensors");
+    ok(&["fit", "-m", "gaussian_mixture", &whole, "-o", &same, "--set", ONE]);
+    assert_eq!(std::fs::read(&model).unwrap(), std::fs::read(&same).unwrap());
+    // Of labels, too.
+    let data = folder.write("mixed.csv", mixed(300));
+    let mixed = ["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--units", "auto", "--drop-missing"];
+    let fitted = run(&mixed);
+    let said = stderr(&fitted);
+    assert!(said.contains("country: labels: DE, FR, IT, south") && !said.contains("missing, 0"), "{said}");
+    let drawn = ok(&["sample", &model, "-n", "300"]);
+    assert!(drawn.lines().all(|line| !line.contains(",,") && !line.starts_with(',')), "{drawn}");
+}
+
+#[test]
 fn a_label_is_a_condition() {
     let folder = Folder::new("label-condition");
     let text: String = (0..400)

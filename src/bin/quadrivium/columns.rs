@@ -97,7 +97,7 @@ impl Columns {
         let units: Vec<Units> = self.all.iter().map(|column| column.units).collect();
         let cells: Vec<Cells> = self.all.iter().map(|column| column.cells.clone()).collect();
         let reader = reader.choose(&places).in_units(&units)?.read_as(&cells);
-        reader.map_err(|error| of_file(data.name(), error))
+        data.skip(reader.map_err(|error| of_file(data.name(), error))?)
     }
 
     /// The names of the condition's columns, separated by commas.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use quadrivium::engine::{HeldOut, Standardizer};
+use quadrivium::hybrid::{Columns, ColumnsConfig, Latent, LatentConfig};
 use quadrivium::metrics::{self, Nll, Prdc};
 use quadrivium::ndarray::{Array1, ArrayView2};
 use quadrivium::observe::Bar;
@@ -12,28 +13,33 @@ use quadrivium::persist::condition_kind;
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, Recipe};
 use quadrivium::seeded;
+use quadrivium::tables::Cells;
 use quadrivium::{ConditionKind, LikelihoodKind, LogLikelihood};
 use serde_json::{Value, json};
 
 use crate::condition::{self, of_condition};
 use crate::failure::{Failure, Outcome, counted, of_columns, of_file, say};
+use crate::features::{Scale, encoded, scales};
 use crate::files;
 use crate::input::{Data, Prepared, Treatment, prepare};
 use crate::recipe::kind;
 use crate::seed::Purpose;
+use crate::units;
 use crate::values::share;
 
 /// Train every model on a part of the rows, and rank them on the rest.
 ///
 /// Each model is trained with the defaults of `fit`, after uniform noise was added to rounded columns: on repeated
-/// values a density can grow without bound, and such spikes would decide the ranking.
+/// values a density can grow without bound, and such spikes would decide the ranking. With --units auto, columns may hold
+/// labels, gaps and repeated values, which then have probabilities.
 ///
 /// With --condition, each model learns p(x|c): likelihoods are those of held-out rows given their condition, and each
 /// drawn row has the condition of a training row.
 ///
 /// Likelihoods are those of held-out rows, in nats. Their kind is stated, because a bound or an estimate is a weaker
 /// claim than an exact value. "=" marks models that differ from the first by at most one standard error, row by row.
-/// Distances are between drawn and held-out rows, with columns in units of their standard deviation. The line
+/// Distances are between drawn and held-out rows, with columns in units of their standard deviation, and two different
+/// labels one such unit apart. The line
 /// "(training rows)" measures training rows instead of drawn ones: it shows how far apart two samples are by chance.
 #[derive(clap::Args)]
 pub struct Args {
@@ -64,6 +70,8 @@ pub struct Args {
     condition: condition::Asked,
     #[command(flatten)]
     treatment: Treatment,
+    #[command(flatten)]
+    units: units::Said,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -110,19 +118,21 @@ struct Distances {
 /// The rows to measure on, and their units.
 struct Measured {
     test: Dataset,
-    units: Standardizer,
+    scales: Vec<Scale>,
     /// Training rows: a model draws as many, under their conditions if they have them.
     learned: Dataset,
     /// Converts a log-density of the rows to the units of the data: `Table::log_scale`.
     log_scale: f64,
     /// What the models are conditioned on.
     condition: ConditionKind,
+    /// The columns' own units, if they have them.
+    columns: Option<ColumnsConfig>,
 }
 
 impl Measured {
     fn distances(&self, x: ArrayView2<f32>) -> Result<Distances> {
-        let x = self.units.apply(x.to_owned());
-        let test = self.units.apply(self.test.x().to_owned());
+        let x = encoded(x, &self.scales);
+        let test = encoded(self.test.x(), &self.scales);
         let enough = x.nrows().min(test.nrows()) > NEIGHBORS;
         Ok(Distances {
             energy: metrics::energy_distance(x.view(), test.view())?,
@@ -135,18 +145,27 @@ impl Measured {
 pub fn run(args: &Args) -> Outcome<()> {
     files::in_a_folder(&args.output)?;
     files::distinct(&[("the rows", args.data.path())], &[("the table", &args.output)])?;
-    let treatment = args.treatment.spreading();
-    let Prepared { data, names, log_scale, columns, .. } =
+    let treatment = match args.units.is_given() {
+        true => args.treatment.in_units(true),
+        false => args.treatment.spreading(),
+    };
+    let Prepared { data, names, log_scale, columns, steps } =
         prepare(&args.data, &args.condition, &treatment, args.seed)?;
+    let in_units = args.units.config(&units::Given::all(&data, &columns, &steps))?;
     let name = args.data.name();
     let split = data.hold_out(HeldOut::Share(args.held_out), &mut Purpose::Split.stream(args.seed));
     let (train, test) = split.map_err(|error| of_file(&name, error))?;
-    let units = Standardizer::identity(train.dim()).fitted(train.x());
-    let units = units.map_err(|error| of_columns(&name, &names, error))?;
+    if in_units.is_none() {
+        let usable = Standardizer::identity(train.dim()).fitted(train.x());
+        usable.map_err(|error| of_columns(&name, &names, error))?;
+    }
+    let modeled = columns.iter().filter(|column| column.role.is_modeled());
+    let cells: Vec<Cells> = modeled.map(|column| column.cells.clone()).collect();
+    let scales = scales(train.x(), &cells);
     let few = |data: &Dataset| data.split(MEASURED).map_or_else(|_| data.clone(), |(few, _)| few);
     let (learned, test_rows) = (few(&train), test.rows());
     let condition = condition_kind(&columns);
-    let measured = Measured { test: few(&test), units, learned, log_scale, condition };
+    let measured = Measured { test: few(&test), scales, learned, log_scale, condition, columns: in_units };
 
     let all = Kind::ALL.iter();
     let kinds = all.filter(|kind| args.models.is_empty() || args.models.contains(kind));
@@ -161,6 +180,14 @@ pub fn run(args: &Args) -> Outcome<()> {
     }
     let chance = measured.distances(measured.learned.x())?;
     rows.sort_by(|a, b| order(args.by, a, b));
+    for row in rows.iter().filter(|row| row.nll.is_some_and(|nll| nll.mean == f64::INFINITY)) {
+        let impossible = row.nats.iter().flatten().filter(|nats| **nats == f64::NEG_INFINITY).count();
+        let rows = counted(impossible, "held-out row");
+        say(format_args!(
+            "{}: {rows} with a value that no training row has, and so with probability 0",
+            row.kind
+        ));
+    }
     for (kind, message) in &failed {
         say(format_args!("{kind}: {message}"));
     }
@@ -205,11 +232,14 @@ fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Out
     let recipe = Recipe::of(kind, train.rows(), train.dim()).with_condition(measured.condition)?;
     let mut rng = Purpose::Training.stream(args.seed);
     let mut model = recipe.build(&mut rng)?;
+    let name = model.card().name.to_string();
+    if let Some(columns) = &measured.columns {
+        model = Box::new(Latent::new(Columns::new(columns.clone())?, model, LatentConfig::default())?);
+    }
     let mut options = recipe.options;
     if args.quick {
         options.steps = options.steps.div_ceil(QUICK);
     }
-    let name = model.card().name.to_string();
     let start = Instant::now();
     model.train(train, &options, &mut rng, &mut Bar::new(&name))?;
     let train_s = start.elapsed().as_secs_f64();
@@ -324,7 +354,10 @@ fn table_of(rows: &[Row], by: By, chance: &Distances) -> Table {
         ]
     };
     for (place, row) in rows.iter().enumerate() {
-        let nll = row.nll.map_or("–".into(), |nll| format!("{:.3} ± {:.3}", nll.mean, nll.std_error));
+        let nll = row.nll.map_or("–".into(), |nll| match nll.mean.is_finite() {
+            true => format!("{:.3} ± {:.3}", nll.mean, nll.std_error),
+            false => "∞".into(),
+        });
         let tie = if matches!(by, By::Nll) && place > 0 && ties(row, &rows[0]) { "=" } else { "" };
         let mut cells = vec![
             format!("{}{tie}", place + 1),

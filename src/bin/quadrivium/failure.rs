@@ -78,7 +78,9 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
             }
         ),
         Error::Table(TableError::MissingValue { .. }) => {
-            format!("{name}: {error}; `fit --units auto` models gaps")
+            format!(
+                "{name}: {error}; `fit --units auto` models gaps, and `fit --drop-missing` leaves out such rows"
+            )
         }
         other => format!("{name}: {other}"),
     })

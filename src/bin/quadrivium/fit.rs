@@ -15,7 +15,6 @@ use quadrivium::observe::{All, Bar, JsonLines};
 use quadrivium::persist::{self, Column, Persist, condition_kind};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
-use quadrivium::tables::Step as Grid;
 use quadrivium::{Checkpoint, Error, LikelihoodKind, Step, Stop, TrainReport};
 
 use crate::condition;
@@ -106,7 +105,8 @@ impl Args {
             ),
             ("--condition", !self.condition.condition.is_empty(), rows),
             ("--dequantize", self.treatment.spreads(), rows),
-            ("--drop-constant", self.treatment.drops(), rows),
+            ("--drop-constant", self.treatment.drops_constant(), rows),
+            ("--drop-missing", self.treatment.drops_missing(), rows),
             ("--units and --column", self.units.is_given(), rows),
             ("--steps", self.steps.is_some() && counted, counts),
             ("--batch", self.batch.is_some() && counted, counts),
@@ -203,7 +203,7 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let treatment = args.treatment.in_units(args.units.is_given());
     let Prepared { data, names, log_scale, columns, steps } =
         prepare(&args.data, &args.condition, &treatment, args.seed)?;
-    let in_units = args.units.config(&given(&data, &columns, &steps))?;
+    let in_units = args.units.config(&units::Given::all(&data, &columns, &steps))?;
     let name = args.data.name();
     let (rows, dim) = (data.rows(), data.dim());
     let recipe = Recipe::of(kind, rows, dim).with_condition(condition_kind(&columns))?;
@@ -288,18 +288,6 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
         Some(signal) if report.stop == Stop::Interrupted => Err(Failure::Interrupted(signal)),
         _ => Ok(()),
     }
-}
-
-/// The modeled columns, as they were prepared.
-fn given<'a>(data: &Dataset, columns: &'a [Column], steps: &[Option<Grid>]) -> Vec<units::Given<'a>> {
-    let modeled = columns.iter().filter(|column| column.role.is_modeled());
-    let given = |((column, &step), place): ((&'a Column, &Option<Grid>), usize)| {
-        let mut values = data.x().column(place).to_vec();
-        values.sort_by(f32::total_cmp);
-        values.dedup();
-        units::Given { name: &column.name, step, units: column.units, values, cells: &column.cells }
-    };
-    modeled.zip(steps).zip(0..).map(given).collect()
 }
 
 /// Saves the model, to another place if it cannot be written to that one: a training may have taken days.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,9 +41,28 @@ pub struct Data {
     /// Character that starts a comment line of a text. Default: "#", before the first row and after the last.
     #[arg(long, value_name = "SIGN", value_parser = sign)]
     comment: Option<u8>,
-    /// Read at most this many rows.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    rows: Option<u64>,
+    /// Read at most this many rows, or those of a range, counted from 0: --rows 1000, --rows 5000..6000.
+    #[arg(long, value_name = "N|A..B", value_parser = rows_to_read)]
+    rows: Option<Range<u64>>,
+}
+
+fn rows_to_read(text: &str) -> Result<Range<u64>, String> {
+    match text.contains("..") {
+        true => range(text),
+        false => text
+            .parse()
+            .ok()
+            .filter(|&rows| rows > 0)
+            .map(|rows| 0..rows)
+            .ok_or_else(|| "expected a number of rows, 1 or more, or a range as in 5000..6000".into()),
+    }
+}
+
+/// Rows A to B − 1, from "A..B".
+pub fn range(text: &str) -> Result<Range<u64>, String> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    ends.filter(|rows: &Range<u64>| rows.start < rows.end)
+        .ok_or_else(|| "expected a range of rows, counted from 0, as in 5000..6000".into())
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -113,9 +133,29 @@ impl Data {
         }
     }
 
+    /// The rows to read.
+    pub fn rows(&self) -> Range<usize> {
+        let place = |row: u64| row.try_into().unwrap_or(usize::MAX);
+        self.rows.as_ref().map_or(0..usize::MAX, |rows| place(rows.start)..place(rows.end))
+    }
+
     /// The most rows to read.
     pub fn most(&self) -> usize {
-        self.rows.map_or(usize::MAX, |rows| rows.try_into().unwrap_or(usize::MAX))
+        self.rows().len()
+    }
+
+    /// Passes over the rows before those to read.
+    pub fn skip(&self, mut reader: Reader) -> Outcome<Reader> {
+        let before = self.rows().start;
+        let skipped = reader.skip(before).map_err(|error| of_file(self.name(), error))?;
+        match skipped < before {
+            true => Err(Failure::Operation(format!(
+                "{}: {}, none of them in --rows",
+                self.name(),
+                counted(skipped, "row")
+            ))),
+            false => Ok(reader),
+        }
     }
 
     fn source(&self) -> Outcome<Box<dyn BufRead>> {
@@ -166,13 +206,13 @@ impl Data {
         reader.places(columns).map_err(|error| of_file(self.name(), error))
     }
 
-    /// The whole table: the requested columns, otherwise all, and those of the condition. If it is `typed`, its columns may
-    /// hold labels and gaps, and those that no model can learn are left out.
-    fn read(&self, condition: &[String], typed: bool) -> Outcome<Read> {
+    /// The whole table: the requested columns, otherwise all, and those of the condition.
+    fn read(&self, condition: &[String], may_hold: MayHold) -> Outcome<Read> {
         let failed = |error| of_file(self.name(), error);
         // What is read twice may come from a pipe.
         let mut whole: Arc<[u8]> = Arc::default();
-        let reader = match typed {
+        let surveyed = may_hold != MayHold::Numbers;
+        let reader = match surveyed {
             true => {
                 let unreadable = |error| Failure::Operation(format!("{}: {error}", self.name()));
                 let mut bytes = Vec::new();
@@ -184,7 +224,7 @@ impl Data {
         };
         let given = if condition.is_empty() { Vec::new() } else { self.places(&reader, condition)? };
         // Chosen columns in their order, otherwise all in the order of the file.
-        let mut places = match self.columns.is_empty() {
+        let places = match self.columns.is_empty() {
             true => (0..reader.names().len()).collect(),
             false => {
                 let chosen = self.places(&reader, &self.columns)?;
@@ -196,49 +236,68 @@ impl Data {
                 [chosen, given.clone()].concat()
             }
         };
-        let (mut cells, mut steps) = (Vec::new(), Vec::new());
-        if typed {
-            let survey =
-                self.open_all(Box::new(Cursor::new(whole)), &[])?.choose(&places).survey().map_err(failed)?;
-            let found: Vec<Option<Cells>> = survey.iter().map(Survey::cells).collect();
-            for (column, _) in survey.iter().zip(&found).filter(|(_, cells)| cells.is_none()) {
-                self.left_out(column, condition)?;
-            }
-            places = places
-                .into_iter()
-                .zip(&found)
-                .filter_map(|(place, cells)| cells.is_some().then_some(place))
-                .collect();
-            steps = survey
-                .iter()
-                .zip(&found)
-                .filter(|(_, cells)| cells.is_some())
-                .map(|(column, _)| column.step())
-                .collect();
-            cells = found.into_iter().flatten().collect();
+        let mut columns: Vec<(usize, Cells, Option<Step>)> =
+            places.into_iter().map(|place| (place, Cells::Numbers, None)).collect();
+        if surveyed {
+            let places: Vec<usize> = columns.iter().map(|column| column.0).collect();
+            let reader = self.open_all(Box::new(Cursor::new(whole)), &[])?;
+            let survey = reader.choose(&places).survey().map_err(failed)?;
+            columns = match may_hold {
+                MayHold::All => self.typed(&survey, &places, condition)?,
+                _ => {
+                    let gaps = |survey: &Survey| match survey.texts == 0 && survey.missing < survey.rows {
+                        true if survey.missing > 0 => Cells::Optional,
+                        _ => Cells::Numbers,
+                    };
+                    places
+                        .into_iter()
+                        .zip(survey.iter().map(gaps))
+                        .map(|(place, gaps)| (place, gaps, None))
+                        .collect()
+                }
+            };
         }
+        let places: Vec<usize> = columns.iter().map(|column| column.0).collect();
+        let (cells, steps): (Vec<Cells>, Vec<Option<Step>>) =
+            columns.into_iter().map(|(_, cells, step)| (cells, step)).unzip();
         let is_given: Vec<bool> = places.iter().map(|place| given.contains(place)).collect();
         if is_given.iter().all(|given| *given) {
             let message = format!("{}: every column is in the condition: none is left to model", self.name());
             return Err(Failure::Operation(message));
         }
         let reader = reader.choose(&places);
-        cells.resize(places.len(), Cells::Numbers);
-        steps.resize(places.len(), None);
-        let table = reader.read_as(&cells).and_then(|reader| reader.table(self.most()));
-        let table = table.map_err(failed)?;
+        let reader = self.skip(reader.read_as(&cells).map_err(failed)?)?;
+        let table = reader.table(self.most()).map_err(failed)?;
         Ok(Read { table, is_given, cells, steps })
+    }
+
+    /// The columns at these places that a model can learn, with what their cells hold and their grids; says of the others
+    /// that they are left out.
+    fn typed(
+        &self,
+        survey: &[Survey],
+        places: &[usize],
+        condition: &[String],
+    ) -> Outcome<Vec<(usize, Cells, Option<Step>)>> {
+        let mut columns = Vec::new();
+        for (&place, column) in places.iter().zip(survey) {
+            match column.cells() {
+                Some(cells) => columns.push((place, cells, column.step())),
+                None => self.left_out(column, condition)?,
+            }
+        }
+        Ok(columns)
     }
 
     /// The whole table, whose columns may hold labels and gaps.
     pub fn read_typed(&self) -> Outcome<(Table, Vec<Cells>)> {
-        let Read { table, cells, .. } = self.read(&[], true)?;
+        let Read { table, cells, .. } = self.read(&[], MayHold::All)?;
         Ok((table, cells))
     }
 
     /// Another file that is read in the same way.
     pub fn beside(&self, path: &Path) -> Self {
-        Data { data: path.to_owned(), columns: Vec::new(), ..self.clone() }
+        Data { data: path.to_owned(), columns: Vec::new(), rows: None, ..self.clone() }
     }
 
     /// All rows, whose columns and units are those of another table: by name, or by place if the file names none.
@@ -254,9 +313,9 @@ impl Data {
             let message = format!("{}: {found}, and {} in the other file", self.name(), table.names.len());
             return Err(Failure::Operation(message));
         }
+        let failed = |error| of_file(self.name(), error);
         let reader = reader.choose(&places).in_units(&table.units).and_then(|reader| reader.read_as(cells));
-        let rows = reader.and_then(|mut reader| reader.block(self.most()));
-        rows.map_err(|error| of_file(self.name(), error))
+        self.skip(reader.map_err(failed)?)?.block(self.most()).map_err(failed)
     }
 
     /// Says that a column is left out, and why; not if somebody asked for it.
@@ -276,6 +335,16 @@ impl Data {
         }
         Err(Failure::Operation(format!("{data}: column {name} cannot be modeled: {why}")))
     }
+}
+
+/// What columns may hold.
+#[derive(Clone, Copy, PartialEq)]
+enum MayHold {
+    Numbers,
+    /// Numbers, some of which are missing.
+    Gaps,
+    /// These, and labels; a column that no model can learn is left out.
+    All,
 }
 
 /// A table that was read.
@@ -299,6 +368,9 @@ pub struct Treatment {
     /// Leave out columns that hold only one value.
     #[arg(long)]
     drop_constant: bool,
+    /// Leave out rows in which a value is missing.
+    #[arg(long)]
+    drop_missing: bool,
     /// Whether to spread by default, without a message if there is nothing to spread.
     #[arg(skip)]
     by_default: bool,
@@ -314,8 +386,21 @@ impl Treatment {
     }
 
     /// Whether constant columns are left out.
-    pub fn drops(&self) -> bool {
+    pub fn drops_constant(&self) -> bool {
         self.drop_constant
+    }
+
+    /// Whether rows with gaps are left out.
+    pub fn drops_missing(&self) -> bool {
+        self.drop_missing
+    }
+
+    fn may_hold(&self) -> MayHold {
+        match (self.in_units, self.drop_missing) {
+            (true, _) => MayHold::All,
+            (false, true) => MayHold::Gaps,
+            (false, false) => MayHold::Numbers,
+        }
     }
 
     /// The same, for a model with maps of its own for the columns, or not.
@@ -345,8 +430,21 @@ pub struct Prepared {
 
 /// Prepares the rows for a model, with their columns. Reports what was done to them and what harms a density.
 pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> Outcome<Prepared> {
-    let (Read { mut table, is_given, cells, steps: written }, name) =
-        (data.read(&asked.condition, treatment.in_units)?, data.name());
+    let (Read { mut table, is_given, mut cells, steps: written }, name) =
+        (data.read(&asked.condition, treatment.may_hold())?, data.name());
+    if treatment.drop_missing {
+        let all = table.x.nrows();
+        match table.drop_missing(&mut cells) {
+            0 => say(format_args!("{name}: no value is missing: --drop-missing has no effect")),
+            dropped if dropped == all => {
+                return Err(Failure::Operation(format!("{name}: a value is missing in every row")));
+            }
+            dropped => {
+                let rows = counted(dropped, "row");
+                say(format_args!("{name}: {rows} of {all} left out because a value is missing"));
+            }
+        }
+    }
     if table.x.nrows() == 1 {
         return Err(Failure::Operation(format!("{name}: one row: expected at least two")));
     }

@@ -7,6 +7,7 @@ mod compare;
 mod condition;
 mod evaluate;
 mod failure;
+mod features;
 mod files;
 mod fit;
 mod info;

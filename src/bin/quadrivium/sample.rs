@@ -1,21 +1,23 @@
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 
+use quadrivium::engine::RowStreams;
 use quadrivium::ndarray::{Array2, ArrayView2, s};
+use quadrivium::numeric::rng::Streams;
 use quadrivium::persist::{Column, Persist, condition_of};
-use quadrivium::{Result, SampleOptions};
+use quadrivium::tables::{Cells, MISSING};
+use quadrivium::{Distribution, Result, SampleOptions};
 
 use crate::columns::{Columns, load};
 use crate::condition::{drawn, given};
 use crate::failure::{Failure, Outcome, of_file};
 use crate::files::distinct;
-use crate::input::block_rows;
+use crate::input::{block_rows, range};
 use crate::interrupt;
 use crate::output::{Number, Output};
 use crate::seed::Purpose;
 use crate::text;
 use crate::values::temperature;
-use quadrivium::tables::{Cells, MISSING};
 
 /// Draw rows from a model.
 ///
@@ -31,6 +33,10 @@ pub struct Args {
     /// Number of rows, or of texts. Default: 1000 rows, or one text.
     #[arg(short = 'n', long, value_name = "N")]
     pub count: Option<u64>,
+    /// Draw only these of the rows, counted from 0, as in 5000..6000: several machines can share the work, and what they
+    /// draw, one after the other, is the same as one of them draws alone.
+    #[arg(long, value_name = "A..B", value_parser = range, conflicts_with = "count")]
+    rows: Option<Range<u64>>,
     /// Seed: the same seed gives the same rows, bit for bit.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -50,14 +56,15 @@ pub struct Args {
 }
 
 impl Args {
-    fn rows(&self) -> u64 {
-        self.count.unwrap_or(1000)
+    fn rows(&self) -> Range<u64> {
+        self.rows.clone().unwrap_or(0..self.count.unwrap_or(1000))
     }
 
     /// Refuses flags that would do nothing for a language model.
     pub fn takes_a_text(&self) -> Outcome<()> {
         let flags = [
             ("--given", !self.given.is_empty()),
+            ("--rows", self.rows.is_some()),
             ("--raw", self.raw),
             ("--format", self.output.has_format()),
         ];
@@ -120,7 +127,8 @@ impl Draws<'_> {
         let interrupt = interrupt::watch("the output is incomplete")?;
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
         let cells = self.columns.all.iter().map(|column| column.cells.clone()).collect();
-        let mut rows = args.output.create_as(&names, Some(args.rows()), cells)?;
+        let count = args.rows().end - args.rows().start;
+        let mut rows = args.output.create_as(&names, Some(count), cells)?;
         let mut failure = None;
         let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
             let x = self.rows(x, condition).mapv(&number);
@@ -140,36 +148,42 @@ impl Draws<'_> {
     }
 
     /// Draws rows in blocks, each with its condition or, if it is the same for all, with one: (n or 1, columns of the
-    /// condition).
+    /// condition). Which rows a block has depends on their numbers alone, and so does each row.
     fn each(&self, sink: &mut Sink<'_>) -> Result<()> {
-        let (model, count, all) = (self.model, self.args.rows(), &self.columns.all);
-        let options = SampleOptions { temperature: self.args.temperature };
-        let rng = &mut Purpose::Drawing.stream(self.args.seed);
-        if self.columns.condition().next().is_none() {
-            return model.sample_each(count, &options, rng, &mut |x| sink(x, ArrayView2::from(&[[]])));
-        }
-        if let Some(given) = &self.given {
-            let model = model.given(&condition_of(all, given.view())?)?;
-            return model.sample_each(count, &options, rng, &mut |x| sink(x, given.view()));
-        }
-        // Blocks that do not depend on how many rows follow.
-        let mut conditions = Purpose::Conditions.stream(self.args.seed);
-        let mut left = count;
-        while left > 0 {
-            let n = (block_rows(model.dim()) as u64).min(left);
-            let values = drawn(all, n as usize, &mut conditions);
-            let (mut at, mut flow) = (0, ControlFlow::Continue(()));
-            model.given(&condition_of(all, values.view())?)?.sample_each(n, &options, rng, &mut |x| {
-                flow = sink(x, values.slice(s![at..at + x.nrows(), ..]));
-                at += x.nrows();
-                flow
-            })?;
+        let (model, all, seed) = (self.model, &self.columns.all, self.args.seed);
+        let of_all =
+            self.given.as_ref().map(|given| model.given(&condition_of(all, given.view())?)).transpose()?;
+        let is_drawn = of_all.is_none() && self.columns.condition().next().is_some();
+        let streams = Streams::from_rng(&mut Purpose::Drawing.stream(seed));
+        let (conditions, size) = (Purpose::Conditions.streams(seed), block_rows(model.dim()) as u64);
+        let Range { start: mut first, end } = self.args.rows();
+        while first < end {
+            let (block, place) = (first / size, (first % size) as usize);
+            let n = (size - first % size).min(end - first) as usize;
+            let flow = if is_drawn {
+                let values = drawn(all, size as usize, &mut conditions.stream(block));
+                let model = model.given(&condition_of(all, values.view())?)?;
+                let x = self.draw(model.as_ref(), RowStreams::new(streams.family(block), place as u64), n)?;
+                sink(x.view(), values.slice(s![place..place + n, ..]))
+            } else {
+                let model: &dyn Distribution = of_all.as_deref().unwrap_or(model);
+                let x = self.draw(model, RowStreams::new(streams, first), n)?;
+                sink(x.view(), self.given.as_ref().map_or(ArrayView2::from(&[[]]), |given| given.view()))
+            };
             if flow.is_break() {
                 break;
             }
-            left -= n;
+            first += n as u64;
         }
         Ok(())
+    }
+
+    /// The rows of the streams from `at` on.
+    fn draw(&self, model: &dyn Distribution, at: RowStreams, n: usize) -> Result<Array2<f32>> {
+        let mut x = Array2::zeros((n, model.dim()));
+        let options = SampleOptions { temperature: self.args.temperature };
+        model.draw_at(at, &options, x.as_slice_mut().expect("standard layout"))?;
+        Ok(x)
     }
 
     /// Rows in the order of the table, in the units of the data: (n, columns).

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use quadrivium::engine::RowStreams;
 use quadrivium::error::{ConditionError, TrainingError};
 use quadrivium::ndarray::{Array2, Axis, stack};
 use quadrivium::persist::condition_of;
@@ -86,21 +87,24 @@ pub fn run(args: &Args) -> Outcome<()> {
         LikelihoodKind::Estimate => &["nats", "std_error"],
         _ => &["nats"],
     };
-    let announced = reader.announced_rows().map(|rows| rows.min(args.data.most() as u64));
+    let wanted = args.data.rows();
+    let in_range = |rows: u64| rows.min(wanted.end as u64).saturating_sub(wanted.start as u64);
+    let announced = reader.announced_rows().map(in_range);
     let mut out = args.output.create(names, announced)?;
     // A likelihood takes a seed, from which it numbers the streams of its rows.
     let options = LikelihoodOptions { seed: Purpose::Scoring.stream(args.seed).next_u64() };
     let mut total = Total::default();
-    let mut rng = Purpose::SpreadToScore.stream(args.seed);
+    let noise = Purpose::SpreadToScore.streams(args.seed);
     let block = block_rows(model.dim());
     loop {
-        let x = reader.block(block.min(args.data.most() - total.rows));
+        let x = reader.block(block.min(wanted.len() - total.rows));
         let mut x = x.map_err(|error| of_file(args.data.name(), error))?;
         if x.nrows() == 0 {
             break;
         }
         interrupt.check()?;
-        let failed = |error| of_file(args.data.name(), at(error, total.rows));
+        let first = wanted.start + total.rows;
+        let failed = |error| of_file(args.data.name(), at(error, first));
         let mut condition = None;
         if !given.is_empty() {
             let values = values_of(x.view(), &given, &units);
@@ -108,7 +112,7 @@ pub fn run(args: &Args) -> Outcome<()> {
             x = x.select(Axis(1), &modeled);
         }
         if let Some(spread) = &spread {
-            x = dequantize(x.view(), &spread.widths, &mut rng)?;
+            spread.apply(&mut x, RowStreams::new(noise, first as u64))?;
         }
         let scored = score(model.as_ref(), condition.as_ref(), x.view(), &options).map_err(failed)?;
         let mut nats = numbers(&scored)?;
@@ -172,6 +176,16 @@ impl Spread {
         let names: Vec<String> = steps().map(|(name, step)| format!("{name} ({step})")).collect();
         let log_widths = steps().map(|(_, step)| step.width.ln()).sum();
         (!names.is_empty()).then_some(Spread { widths, names, log_widths })
+    }
+
+    /// Adds the noise of each row, from its own stream.
+    fn apply(&self, x: &mut Array2<f32>, at: RowStreams) -> Outcome<()> {
+        for (row, mut x) in x.axis_iter_mut(Axis(0)).enumerate() {
+            let alone = x.view().insert_axis(Axis(0));
+            let spread = dequantize(alone, &self.widths, &mut at.row(row))?;
+            x.assign(&spread.row(0));
+        }
+        Ok(())
     }
 
     fn explain(&self) -> String {

@@ -1,6 +1,7 @@
 //! What is said of columns on the command line: their scale, ends, steps and values.
 
 use clap::ValueEnum;
+use quadrivium::Dataset;
 use quadrivium::hybrid::{Atoms, Column, ColumnScale, Columns, ColumnsConfig, Latent};
 use quadrivium::persist::{self, Persist};
 use quadrivium::tables::{Cells, Step, Units};
@@ -53,7 +54,19 @@ pub struct Given<'a> {
     pub cells: &'a Cells,
 }
 
-impl Given<'_> {
+impl<'a> Given<'a> {
+    /// The modeled columns, as they were prepared.
+    pub fn all(data: &Dataset, columns: &'a [persist::Column], steps: &[Option<Step>]) -> Vec<Self> {
+        let modeled = columns.iter().filter(|column| column.role.is_modeled());
+        let given = |((column, &step), place): ((&'a persist::Column, &Option<Step>), usize)| {
+            let mut values = data.x().column(place).to_vec();
+            values.sort_by(f32::total_cmp);
+            values.dedup();
+            Given { name: &column.name, step, units: column.units, values, cells: &column.cells }
+        };
+        modeled.zip(steps).zip(0..).map(given).collect()
+    }
+
     /// The column, of which `what` is said in the units of the file.
     fn said(&self, scale: Option<ColumnScale>, what: &str) -> Result<Column, String> {
         let mut column = Column { scale: scale.unwrap_or_default(), step: self.step, ..Column::default() };

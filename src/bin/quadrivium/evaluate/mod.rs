@@ -1,17 +1,21 @@
 //! Synthetic rows beside real ones.
 
+#[cfg(feature = "plot")]
+mod page;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, Table as Grid, presets};
-use quadrivium::metrics::{nearest_labels, nearest_rows, prdc, two_sample_accuracy, wasserstein_1d};
-use quadrivium::ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use quadrivium::metrics::{nearest_labels, nearest_rows, prdc, two_sample_accuracy};
+use quadrivium::ndarray::{Array2, ArrayView2, Axis, s};
 use quadrivium::numeric::rng::Rng;
 use quadrivium::rand::seq::SliceRandom;
 use quadrivium::tables::{Cells, MISSING, Table};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Outcome, counted, of_writing, say};
+use crate::features::{encoded, scales};
 use crate::input::Data;
 use crate::seed::Purpose;
 
@@ -29,13 +33,17 @@ pub struct Args {
     /// close because the data are dense.
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
-    /// A column of labels: how well it is predicted for a third of the real rows by a classifier that learned from the others,
-    /// and by one that learned from synthetic rows.
+    /// A column of labels: how well it is predicted for held-out rows, or otherwise for a third of the real rows, by a
+    /// classifier that learned from the other real rows, and by one that learned from synthetic rows.
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
+    /// Write a page with the figures, and pictures of every column, to this folder: index.html, and the pictures as SVG and PNG.
+    #[cfg(feature = "plot")]
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Compare at most this many rows of each, chosen at random: the time grows with their square.
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     most: u32,
@@ -57,14 +65,6 @@ struct Figure {
     floor: f64,
 }
 
-/// What a column's distance is.
-enum Scale {
-    /// Wasserstein-1 in standard deviations of the real column, with its mean and standard deviation.
-    Number { mean: f64, sd: f64 },
-    /// Total variation between the shares of labels.
-    Labels(usize),
-}
-
 pub fn run(args: &Args) -> Outcome<()> {
     let (real, cells) = args.real.read_typed()?;
     let others = |path: &PathBuf| args.real.beside(path).read_like(&real, &cells);
@@ -84,16 +84,16 @@ pub fn run(args: &Args) -> Outcome<()> {
             return Err(Failure::Operation(format!("{found}: expected at least {least}")));
         }
     }
-    let scales: Vec<Scale> =
-        x.columns().into_iter().zip(&cells).map(|(column, cells)| Scale::of(column, cells)).collect();
+    let scales = scales(x.view(), &cells);
     let halves: Vec<(Array2<f32>, Array2<f32>)> =
         (0..HALVES).map(|half| split(&x, args.seed, half)).collect();
 
     let mut columns = Vec::new();
     for (at, (name, scale)) in real.names.iter().zip(&scales).enumerate() {
-        columns.push(figure(name.clone(), &halves, &x, &y, |x, y| scale.distance(x, y, at))?);
+        let distance = |x: &Array2<f32>, y: &Array2<f32>| scale.distance(x.column(at), y.column(at));
+        columns.push(figure(name.clone(), &halves, &x, &y, distance)?);
     }
-    let features = |x: &Array2<f32>| encoded(x, &scales);
+    let features = |x: &Array2<f32>| encoded(x.view(), &scales);
     let whole: Vec<(Array2<f32>, Array2<f32>)> =
         halves.iter().map(|(a, b)| (features(a), features(b))).collect();
     let (fx, fy) = (features(&x), features(&y));
@@ -132,11 +132,16 @@ pub fn run(args: &Args) -> Outcome<()> {
     let label = args
         .label
         .as_ref()
-        .map(|label| predicted(label, &real, &cells, &scales, &x, &y, args.seed))
+        .map(|label| predicted(label, &real, &cells, (&x, &y, held_out.as_ref()), args.seed))
         .transpose()?;
     all.extend(label);
     let told = if args.json { format!("{:#}\n", json_of(&columns, &all)) } else { tables(&columns, &all) };
     io::stdout().write_all(told.as_bytes()).map_err(|error| of_writing("standard output", error))?;
+    #[cfg(feature = "plot")]
+    if let Some(dir) = &args.report {
+        let found = page::Found { data: args, names: &real.names, cells: &cells, x: &x, y: &y };
+        page::write(dir, &found, &columns, &all)?;
+    }
     if held_out.is_none() {
         say(format_args!(
             "--held-out FILE, real rows that the model has not seen, tells copies from dense data"
@@ -171,65 +176,6 @@ fn figure(
     Ok(Figure { value: of(x, y)?, name, floor })
 }
 
-impl Scale {
-    fn of(column: quadrivium::ndarray::ArrayView1<f32>, cells: &Cells) -> Self {
-        if let Cells::Labels(labels) = cells {
-            return Scale::Labels(labels.len());
-        }
-        let values: Vec<f64> = column.iter().filter(|x| **x != MISSING).map(|&x| x.into()).collect();
-        let n = values.len().max(1) as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let sd = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
-        Scale::Number { mean, sd: if sd > 0.0 { sd } else { 1.0 } }
-    }
-
-    /// The distance of column `at` of two samples; a share of gaps that differs counts for itself.
-    fn distance(&self, x: &Array2<f32>, y: &Array2<f32>, at: usize) -> Outcome<f64> {
-        let (x, y) = (x.column(at), y.column(at));
-        let share = |column: &quadrivium::ndarray::ArrayView1<f32>, value: f32| {
-            column.iter().filter(|x| **x == value).count() as f64 / column.len() as f64
-        };
-        match *self {
-            Scale::Labels(labels) => {
-                let apart =
-                    (0..labels).map(|label| (share(&x, label as f32) - share(&y, label as f32)).abs());
-                Ok(0.5 * apart.sum::<f64>())
-            }
-            Scale::Number { mean, sd } => {
-                let standard = |column: quadrivium::ndarray::ArrayView1<f32>| -> Array1<f32> {
-                    let numbers = column.iter().filter(|x| **x != MISSING);
-                    numbers.map(|&x| ((f64::from(x) - mean) / sd) as f32).collect()
-                };
-                let gaps = (share(&x, MISSING) - share(&y, MISSING)).abs();
-                let (x, y) = (standard(x), standard(y));
-                match x.is_empty() || y.is_empty() {
-                    true => Ok(gaps),
-                    false => Ok(gaps + wasserstein_1d(x.view(), y.view(), 1.0)?),
-                }
-            }
-        }
-    }
-}
-
-/// Rows for distances: numbers in standard units and whether they are missing, and labels one by one, so that two
-/// different ones are 1 apart.
-fn encoded(x: &Array2<f32>, scales: &[Scale]) -> Array2<f32> {
-    let width = |scale: &Scale| if let Scale::Labels(labels) = scale { *labels } else { 2 };
-    let mut out = Array2::zeros((x.nrows(), scales.iter().map(width).sum()));
-    for (mut out, row) in out.rows_mut().into_iter().zip(x.rows()) {
-        let mut at = 0;
-        for (scale, &x) in scales.iter().zip(row) {
-            match *scale {
-                Scale::Number { .. } if x == MISSING => out[at + 1] = 1.0,
-                Scale::Number { mean, sd } => out[at] = ((f64::from(x) - mean) / sd) as f32,
-                Scale::Labels(_) => out[at + x as usize] = 0.5f32.sqrt(),
-            }
-            at += width(scale);
-        }
-    }
-    out
-}
-
 /// The largest difference between the correlations of two samples; columns of one value have none.
 fn correlation_gap(x: &Array2<f32>, y: &Array2<f32>) -> f64 {
     let correlations = |x: &Array2<f32>| {
@@ -258,37 +204,42 @@ fn closer(x: &Array2<f32>, fresh: &Array2<f32>, y: &Array2<f32>) -> Outcome<f64>
     Ok(seen.iter().zip(&fresh).map(half).sum::<f64>() / y.nrows() as f64)
 }
 
-/// How often a label is predicted for a third of the real rows: by a classifier that learned from synthetic rows, beside
-/// one that learned from the other real rows.
+/// How often a label is predicted for rows that were held out, or otherwise for a third of the real rows: by a classifier
+/// that learned from synthetic rows, beside one that learned from the other real rows.
 fn predicted(
     label: &str,
     real: &Table,
     cells: &[Cells],
-    scales: &[Scale],
-    x: &Array2<f32>,
-    y: &Array2<f32>,
+    (x, y, held_out): (&Array2<f32>, &Array2<f32>, Option<&Array2<f32>>),
     seed: u64,
 ) -> Outcome<Figure> {
     let at = real.names.iter().position(|name| name == label);
     let at = at.ok_or_else(|| {
         Failure::Usage(format!("--label: no column {label}: expected one of {}", real.names.join(", ")))
     })?;
-    if x.column(at).iter().any(|value| *value == MISSING) {
+    if x.column(at).iter().chain(held_out.iter().flat_map(|x| x.column(at))).any(|value| *value == MISSING) {
         return Err(Failure::Operation(format!("--label: column {label} has gaps")));
     }
     let mut order: Vec<usize> = (0..x.nrows()).collect();
     order.shuffle(&mut rng(seed, 200));
-    let (test, learned) = order.split_at(order.len() / 3);
-    let keep: Vec<usize> = (0..scales.len()).filter(|&column| column != at).collect();
-    let others: Vec<Scale> = keep.iter().map(|&column| Scale::of(x.column(column), &cells[column])).collect();
+    let (test, learned) = match held_out {
+        Some(fresh) => (fresh.clone(), x.clone()),
+        None => {
+            let (test, learned) = order.split_at(order.len() / 3);
+            (x.select(Axis(0), test), x.select(Axis(0), learned))
+        }
+    };
+    let keep: Vec<usize> = (0..cells.len()).filter(|&column| column != at).collect();
+    let of_others: Vec<Cells> = keep.iter().map(|&column| cells[column].clone()).collect();
+    let others = scales(x.select(Axis(1), &keep).view(), &of_others);
     let side = |x: &Array2<f32>| -> (Array2<f32>, Vec<u32>) {
         // Numbers as labels, too: by their bits.
         (
-            encoded(&x.select(Axis(1), &keep), &others),
+            encoded(x.select(Axis(1), &keep).view(), &others),
             x.column(at).iter().map(|value| (value + 0.0).to_bits()).collect(),
         )
     };
-    let (test, truth) = side(&x.select(Axis(0), test));
+    let (test, truth) = side(&test);
     let accuracy = |x: &Array2<f32>| -> Outcome<f64> {
         let (x, labels) = side(x);
         let found = nearest_labels(x.view(), &labels, test.view(), NEIGHBORS)?;
@@ -298,30 +249,34 @@ fn predicted(
     Ok(Figure {
         name: format!("{label} predicted by what was learned from these rows"),
         value: accuracy(y)?,
-        floor: accuracy(&x.select(Axis(0), learned))?,
+        floor: accuracy(&learned)?,
     })
+}
+
+const COLUMNS: [&str; 3] =
+    ["column: distance in sd, or of the shares of labels", "synthetic", "halves of the real"];
+const ROWS: [&str; 3] = ["whole rows", "synthetic", "halves of the real"];
+
+impl Figure {
+    /// A line of a table.
+    fn cells(&self) -> [String; 3] {
+        [self.name.clone(), format!("{:.4}", self.value), format!("{:.4}", self.floor)]
+    }
 }
 
 fn tables(columns: &[Figure], all: &[Figure]) -> String {
     let grid = |header: [&str; 3], figures: &[Figure]| {
         let mut grid = Grid::new();
         grid.load_preset(presets::ASCII_MARKDOWN).set_header(header);
-        for Figure { name, value, floor } in figures {
-            grid.add_row([name.clone(), format!("{value:.4}"), format!("{floor:.4}")]);
+        for figure in figures {
+            grid.add_row(figure.cells());
         }
         for column in 1..3 {
             grid.column_mut(column).expect("three columns").set_cell_alignment(CellAlignment::Right);
         }
         grid
     };
-    format!(
-        "{}\n\n{}\n",
-        grid(
-            ["column: distance in sd, or of the shares of labels", "synthetic", "halves of the real"],
-            columns
-        ),
-        grid(["whole rows", "synthetic", "halves of the real"], all)
-    )
+    format!("{}\n\n{}\n", grid(COLUMNS, columns), grid(ROWS, all))
 }
 
 fn json_of(columns: &[Figure], all: &[Figure]) -> Value {

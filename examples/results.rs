@@ -126,6 +126,11 @@ const BLOCKS: &[Block] = &[
         source: Prints("cargo run --release --example speed -- --growth"),
     },
     Block { name: "columns", file: RESULTS, source: Prints("cargo run --release --example columns") },
+    Block {
+        name: "synthetic",
+        file: RESULTS,
+        source: Prints("target/sdv/bin/python -W ignore examples/python/synthetic.py --splits 3 --sdv"),
+    },
     Block { name: "reading", file: RESULTS, source: Prints("cargo run --release --example reading") },
     Block { name: "cost", file: RESULTS, source: Prints("python3 benches/cost/measure.py") },
     Block {

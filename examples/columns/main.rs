@@ -50,6 +50,8 @@ struct Row {
     gap: Option<f64>,
     /// The share of drawn rows that the columns cannot hold.
     impossible: f64,
+    /// The share of zeros among the numbers of which most are, and the same in the rows that it learned from.
+    zeros: Option<[f64; 2]>,
     train_s: f64,
 }
 
@@ -66,6 +68,7 @@ fn main() -> Outcome<()> {
             "gap, own units",
             "impossible, %",
             "impossible, own units, %",
+            "zeros − true ones, own units, %",
             "train s",
             "train s, own units",
         ]);
@@ -80,12 +83,15 @@ fn main() -> Outcome<()> {
                 nats(&mapped),
                 format!("{:.1}", 100.0 * plain.impossible),
                 format!("{:.1}", 100.0 * mapped.impossible),
+                mapped
+                    .zeros
+                    .map_or("–".into(), |[drawn, learned]| format!("{:+.2}", 100.0 * (drawn - learned))),
                 format!("{:.0}", plain.train_s),
                 format!("{:.0}", mapped.train_s),
             ]);
         }
-        for column in 1..7 {
-            table.column_mut(column).expect("seven columns").set_cell_alignment(CellAlignment::Right);
+        for column in 1..8 {
+            table.column_mut(column).expect("eight columns").set_cell_alignment(CellAlignment::Right);
         }
         println!("{table}\n");
     }
@@ -112,6 +118,7 @@ fn measure(args: &Args, data: Data, kind: Kind, said: Option<Vec<Column>>) -> Ou
     };
     // Numbers on a grid have no density of their own.
     let spread = said.is_none();
+    let zeros = data.zeros(&rows);
     let learned = if spread { data.spread(&rows, &mut streams.stream(2)) } else { rows };
     let start = Instant::now();
     model.train(&Dataset::new(learned)?, &recipe.options, &mut rng, &mut NoObserver)?;
@@ -122,9 +129,10 @@ fn measure(args: &Args, data: Data, kind: Kind, said: Option<Vec<Column>>) -> Ou
     let scored = if spread { data.spread(&test, &mut streams.stream(4)) } else { test.clone() };
     let score = model.log_likelihood(scored.view(), &LikelihoodOptions::default())?;
     let gap = Nll::of(&score).map(|nll| nll.mean + truth.mean().expect("there are rows"));
-    let drawn = model.draw(if args.quick { 100 } else { 5_000 }, &mut streams.stream(5))?;
+    let drawn = model.draw(if args.quick { 100 } else { 20_000 }, &mut streams.stream(5))?;
     let drawn = if spread { data.rounded(drawn) } else { drawn };
-    Ok(Row { gap, impossible: impossible(data, &drawn), train_s })
+    let zeros = data.zeros(&drawn).zip(zeros).map(|(drawn, learned)| [drawn, learned]);
+    Ok(Row { gap, impossible: impossible(data, &drawn), zeros, train_s })
 }
 
 /// The share of rows of which a column is out of its bounds.

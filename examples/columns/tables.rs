@@ -131,6 +131,14 @@ impl Data {
         }
     }
 
+    /// The share of zeros in the column where most are.
+    pub fn zeros(self, x: &Array2<f32>) -> Option<f64> {
+        let share = |gain: ArrayView1<f32>| {
+            gain.iter().filter(|gain| **gain == 0.0).count() as f64 / gain.len() as f64
+        };
+        (self == Data::People).then(|| share(x.column(4)))
+    }
+
     /// ln p of each row: densities of numbers, and of those on a grid per unit; whole numbers and zeros have probabilities.
     pub fn log_density(self, x: &Array2<f32>) -> Array1<f64> {
         let column = |x: f64| match self {

@@ -86,24 +86,25 @@ impl Case {
         };
         let found: Vec<String> = reading.components.iter().map(|part| part.paradigm.to_string()).collect();
         judge("components", placed(&paradigms), placed(&found));
-        if !paradigms.is_empty() {
+        if !paradigms.is_empty() && self.labels.contains_key("objectives") {
             judge("objectives", labeled(self.listed("objectives")), read(&|part| part.aim.to_string()));
             judge("sampling", labeled(self.listed("sampling")), read(&|part| part.procedure.to_string()));
             judge("stages", labeled(stages.collect()), read(&|part| part.stage.to_string()));
         }
-        let likelihood = reading.likelihood.map_or("-".to_string(), |kind| kind.to_string());
-        judge("likelihood", self.label("likelihood").to_string(), likelihood);
+        if self.labels.contains_key("likelihood") {
+            let likelihood = reading.likelihood.map_or("-".to_string(), |kind| kind.to_string());
+            judge("likelihood", self.label("likelihood").to_string(), likelihood);
+        }
         if self.label("passes") != "-" {
             let total = reading.passes.total().map_or("-".to_string(), |(low, high)| {
                 if low == high { low.to_string() } else { format!("{low}–{high}") }
             });
             judge("passes", self.label("passes").to_string(), total);
         }
-        judge(
-            "outside",
-            self.label("outside").to_string(),
-            reading.outside.map_or("-".to_string(), |why| why.to_string()),
-        );
+        if self.labels.contains_key("outside") {
+            let why = reading.outside.map_or("-".to_string(), |why| why.to_string());
+            judge("outside", self.label("outside").to_string(), why);
+        }
         if self.labels.contains_key("unusual") {
             let claims: Vec<String> =
                 reading.unusual.iter().map(|unusual| unusual.claim.to_string()).collect();

@@ -15,7 +15,7 @@ use cases::{Case, FIELDS, Judged, load};
 #[derive(Parser)]
 struct Args {
     /// Only these sets.
-    #[arg(long, value_delimiter = ',', default_value = "practice,tuning,validation,second,third")]
+    #[arg(long, value_delimiter = ',', default_value = "practice,tuning,validation,second,third,fourth")]
     set: Vec<String>,
     /// Also print the cards of the texts whose name has this in it.
     #[arg(long)]

@@ -61,6 +61,17 @@ fn texts_of_known_models_are_placed() {
     }
 }
 
+/// Texts by somebody who knew no rule. These three are still read wrongly: slow models that it was tired of, a flow that is
+/// compared without a word of comparison, and masking that does not call itself a diffusion.
+#[test]
+fn texts_by_others_are_placed_but_for_three() {
+    let cases = load("fourth");
+    assert_eq!((cases.len(), cases.iter().filter(|case| case.is_outside()).count()), (30, 6));
+    let wrong = cases.iter().filter(|case| !case.judge(&read(&case.text))[0].holds());
+    let wrong: Vec<&str> = wrong.map(|case| case.name.as_str()).collect();
+    assert_eq!(wrong, ["waveglow", "jem", "llada"]);
+}
+
 #[test]
 fn validation_is_every_second_text_of_the_first_set() {
     let [tuning, validation] = ["tuning", "validation"].map(load);
@@ -117,6 +128,9 @@ fn denial_comparison_and_history_are_no_evidence() {
         ("A GAN-free approach: a denoising diffusion model.", Paradigm::Diffusion),
         ("Instead of a diffusion model we train an energy-based model.", Paradigm::Energy),
         ("GANs are fast. We train a variational autoencoder.", Paradigm::Latent),
+        ("Our VAE is ahead of NGCF, a method with a normalizing flow, and of a GAN.", Paradigm::Latent),
+        ("This denoising diffusion improves on E-NF (a flow), and is faster.", Paradigm::Diffusion),
+        ("Here a VAE is enough. In our earlier work it was given by a normalizing flow.", Paradigm::Latent),
     ] {
         assert_eq!(paradigms(text), [expected], "{text}");
     }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::failure::{raise, wrong};
 use crate::pool::{Watch, whole};
-use crate::table::{condition, inside, outside, unnamed};
+use crate::table::{condition, inside, outside};
 
 /// A model and the columns of the table that it was trained on.
 #[pyclass(frozen, module = "quadrivium_models._native")]
@@ -49,7 +49,7 @@ impl Model {
             all.extend((1..=self.model.dim()).map(column));
         }
         if all.iter().all(|column| column.role.is_modeled()) {
-            all.extend(unnamed(self.model.condition()));
+            all.extend(persist::unnamed_columns(self.model.condition()));
         }
         all
     }

@@ -2,10 +2,10 @@
 
 use numpy::ndarray::{Array2, ArrayView2, Axis};
 use pyo3::prelude::*;
+use quadrivium::Condition;
 use quadrivium::hybrid::{self, Atoms, ColumnsConfig};
 use quadrivium::persist::{Column, Role, condition_of};
 use quadrivium::tables::{Cells, MISSING, Step, Table, Units};
-use quadrivium::{Condition, ConditionKind};
 
 use crate::failure::{raise, wrong};
 
@@ -108,21 +108,6 @@ pub fn condition_columns(
         ..Column::default()
     };
     Ok(table.x.axis_iter(Axis(1)).enumerate().map(column).collect())
-}
-
-/// The columns of a condition that a file does not name.
-pub fn unnamed(kind: ConditionKind) -> Vec<Column> {
-    let column = |name: String, role| Column { name, role, ..Column::default() };
-    match kind {
-        ConditionKind::Class { classes } => {
-            let values = (0..classes).map(f64::from).collect();
-            vec![column("class".into(), Role::Label { values, rows: Vec::new() })]
-        }
-        ConditionKind::Vector { dim } => (1..=dim)
-            .map(|number| column(format!("c{number}"), Role::Number { examples: Vec::new() }))
-            .collect(),
-        _ => Vec::new(),
-    }
 }
 
 /// The condition of rows, from the values of its columns.

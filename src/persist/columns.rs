@@ -57,6 +57,28 @@ pub enum Role {
     },
 }
 
+/// Columns of a model's condition that its file does not name: `class`, or `c1`, `c2`, …; how often each condition
+/// occurred is not known of them.
+///
+/// ```
+/// use quadrivium::{ConditionKind, persist::unnamed_columns};
+///
+/// assert_eq!(unnamed_columns(ConditionKind::Vector { dim: 2 })[1].name, "c2");
+/// ```
+pub fn unnamed_columns(kind: ConditionKind) -> Vec<Column> {
+    let column = |name: String, role| Column { name, role, ..Column::default() };
+    match kind {
+        ConditionKind::Class { classes } => {
+            let values = (0..classes).map(f64::from).collect();
+            vec![column("class".into(), Role::Label { values, rows: Vec::new() })]
+        }
+        ConditionKind::Vector { dim } => (1..=dim)
+            .map(|number| column(format!("c{number}"), Role::Number { examples: Vec::new() }))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 impl Role {
     /// Whether it is part of x.
     pub fn is_modeled(&self) -> bool {

@@ -81,7 +81,9 @@ use std::path::Path;
 
 use serde::de::IgnoredAny;
 
-pub use self::columns::{Column, Role, condition_kind, condition_of, load_described, load_with, save_with};
+pub use self::columns::{
+    Column, Role, condition_kind, condition_of, load_described, load_with, save_with, unnamed_columns,
+};
 pub use self::text::{load_text, save_text, text_from_bytes};
 use crate::hybrid::{Codec, Columns, Latent, Pca};
 use crate::model::file::{Composition, Stored, read};

@@ -130,6 +130,7 @@ fn denial_comparison_and_history_are_no_evidence() {
         ("GANs are fast. We train a variational autoencoder.", Paradigm::Latent),
         ("Our VAE is ahead of NGCF, a method based on a normalizing flow, in all tests.", Paradigm::Latent),
         ("This denoising diffusion improves on E-NF (a flow), and is faster.", Paradigm::Diffusion),
+        ("Our earlier work on images is extended here by a denoising diffusion model.", Paradigm::Diffusion),
         ("Here a VAE is enough. In our earlier work it was given by a normalizing flow.", Paradigm::Latent),
     ] {
         assert_eq!(paradigms(text), [expected], "{text}");

@@ -7,7 +7,6 @@ use quadrivium::Error;
 use quadrivium::persist::{self, Column, Persist};
 use quadrivium::tables::{Cells, Units};
 
-use crate::condition::unnamed;
 use crate::failure::{Failure, Outcome, counted, of_file};
 use crate::input::{Data, Reader};
 
@@ -34,7 +33,7 @@ pub fn load(path: &Path) -> Outcome<(Box<dyn Persist>, Columns)> {
     }
     let condition_is_named = all.iter().any(|column| !column.role.is_modeled());
     if !condition_is_named {
-        all.extend(unnamed(model.condition()));
+        all.extend(persist::unnamed_columns(model.condition()));
     }
     Ok((model, Columns { all, are_named, condition_is_named }))
 }

@@ -8,7 +8,7 @@ use quadrivium::persist::{Column, Role, condition_of};
 use quadrivium::prelude::*;
 use quadrivium::rand::Rng as _;
 use quadrivium::tables::{Cells, Table, Units};
-use quadrivium::{ConditionKind, Error, LogLikelihood};
+use quadrivium::{Error, LogLikelihood};
 
 use crate::failure::{Failure, Outcome, counted, say};
 
@@ -257,19 +257,4 @@ pub fn drawn(columns: &[Column], n: usize, rng: &mut Rng) -> Array2<f64> {
         }
     }
     values
-}
-
-/// Columns for a model whose file does not name those of its condition: `class`, or `c1`, `c2`, ….
-pub fn unnamed(kind: ConditionKind) -> Vec<Column> {
-    let column = |name: String, role| Column { name, role, ..Column::default() };
-    match kind {
-        ConditionKind::Class { classes } => {
-            let values = (0..classes).map(f64::from).collect();
-            vec![column("class".into(), Role::Label { values, rows: Vec::new() })]
-        }
-        ConditionKind::Vector { dim } => (1..=dim)
-            .map(|number| column(format!("c{number}"), Role::Number { examples: Vec::new() }))
-            .collect(),
-        _ => Vec::new(),
-    }
 }

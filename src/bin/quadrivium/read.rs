@@ -2,8 +2,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use quadrivium::map::read::{Component, Evidence, Reading, Rules};
-use serde_json::{Value, json};
+use quadrivium::map::read::Rules;
 
 use crate::failure::{Failure, Outcome, of_writing, printable};
 
@@ -35,7 +34,7 @@ pub fn run(args: &Args) -> Outcome<()> {
         }
     };
     let told = if args.json {
-        format!("{:#}\n", as_json(&reading))
+        format!("{:#}\n", reading.to_json())
     } else {
         reading.card(&text).lines().map(|line| printable(line) + "\n").collect()
     };
@@ -58,27 +57,4 @@ fn text_of(path: &Path) -> Outcome<String> {
         text.extend(chunk.invalid().iter().map(|_| '?'));
     }
     Ok(text)
-}
-
-fn as_json(reading: &Reading) -> Value {
-    let evidence = |evidence: &Evidence| json!({ "start": evidence.span.start, "end": evidence.span.end, "rule": evidence.rule.pattern });
-    let component = |part: &Component| {
-        json!({
-            "paradigm": part.paradigm.to_string(),
-            "objective": part.aim.to_string(),
-            "sampling": part.procedure.to_string(),
-            "stage": part.stage.to_string(),
-            "evidence": part.evidence.iter().map(evidence).collect::<Vec<_>>(),
-        })
-    };
-    let unusual =
-        reading.unusual.iter().map(|unusual| format!("{}: probably {}", unusual.claim, unusual.probably));
-    json!({
-        "components": reading.components.iter().map(component).collect::<Vec<_>>(),
-        "likelihood": reading.likelihood.map(|kind| kind.to_string()),
-        "passes": (!reading.passes.terms.is_empty()).then(|| reading.passes.to_string()),
-        "unusual": unusual.collect::<Vec<_>>(),
-        "not_stated": reading.not_stated,
-        "outside": reading.outside.map(|outside| outside.reason()),
-    })
 }

@@ -183,3 +183,37 @@ impl Card<'_> {
         format!("“{}”", words.collect::<Vec<_>>().join(" "))
     }
 }
+
+#[cfg(feature = "safetensors")]
+impl Reading {
+    /// The reading as JSON, with the bytes of the text that are evidence: what `quadrivium read --json` prints.
+    ///
+    /// ```
+    /// let reading = quadrivium::map::read::read("A GAN.").to_json();
+    /// assert_eq!(reading["components"][0]["paradigm"], "adversarial");
+    /// assert_eq!(reading["components"][0]["evidence"][0]["start"], 2);
+    /// ```
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::json;
+        let evidence = |evidence: &Evidence| json!({ "start": evidence.span.start, "end": evidence.span.end, "rule": evidence.rule.pattern });
+        let component = |part: &Component| {
+            json!({
+                "paradigm": part.paradigm.to_string(),
+                "objective": part.aim.to_string(),
+                "sampling": part.procedure.to_string(),
+                "stage": part.stage.to_string(),
+                "evidence": part.evidence.iter().map(evidence).collect::<Vec<_>>(),
+            })
+        };
+        let unusual =
+            self.unusual.iter().map(|unusual| format!("{}: probably {}", unusual.claim, unusual.probably));
+        json!({
+            "components": self.components.iter().map(component).collect::<Vec<_>>(),
+            "likelihood": self.likelihood.map(|kind| kind.to_string()),
+            "passes": (!self.passes.terms.is_empty()).then(|| self.passes.to_string()),
+            "unusual": unusual.collect::<Vec<_>>(),
+            "not_stated": self.not_stated,
+            "outside": self.outside.map(|outside| outside.reason()),
+        })
+    }
+}

@@ -14,26 +14,22 @@ use quadrivium::onnx::{Element, Export, Graph, Part};
 use quadrivium::prelude::*;
 use quadrivium::tables::NpyWriter;
 use quadrivium::worlds::Toy;
-use quadrivium::{Activation, DecoderVariance, MapObjective, NetworkSpec, Sampler, Sde};
+use quadrivium::{
+    Activation, Architecture, ConditionKind, DecoderVariance, MapObjective, Mixing, NetworkSpec, Sampler,
+    Sde, Transform,
+};
 
 type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Rows of each comparison.
 const ROWS: usize = 64;
 
-/// Where the files go, and what trains the models.
+/// Where the files go.
 struct Lab {
     folder: PathBuf,
-    rng: Rng,
 }
 
 impl Lab {
-    fn train<M: Generative>(&mut self, mut model: M, data: &Dataset) -> Result<M> {
-        let options = TrainOptions { steps: 150, ..TrainOptions::default() };
-        model.train(data, &options, &mut self.rng, &mut NoObserver)?;
-        Ok(model)
-    }
-
     /// Writes an array as `NAME.WHAT.npy`.
     fn array(&self, name: &str, what: &str, x: ArrayView2<f32>) -> Outcome<()> {
         let file = File::create(self.folder.join(format!("{name}.{what}.npy")))?;
@@ -101,16 +97,22 @@ fn classes(n: usize) -> (Condition, Array2<f32>) {
     )
 }
 
+fn train<M: Generative>(mut model: M, data: &Dataset, rng: &mut Rng) -> Result<M> {
+    let options = TrainOptions { steps: 150, ..TrainOptions::default() };
+    model.train(data, &options, rng, &mut NoObserver)?;
+    Ok(model)
+}
+
 fn main() -> Outcome<()> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("usage: to_onnx FOLDER")?);
     std::fs::create_dir_all(&folder)?;
-    let mut lab = Lab { folder, rng: quadrivium::seeded(0) };
+    let (lab, mut rng) = (Lab { folder }, quadrivium::seeded(0));
     let n = 1_000;
     // Large offsets, correlated columns, and one column with heavy tails.
-    let mut x = Toy::moons(0.1)?.sample(n, &mut lab.rng);
+    let mut x = Toy::moons(0.1)?.sample(n, &mut rng);
     x.rows_mut().into_iter().for_each(|mut row| {
         row[1] = 300.0 + 7.0 * (row[1] + row[0]);
-        row[0] = row[0].powi(7).sinh();
+        row[0] = row[0].powi(3).sinh();
     });
     let data = Dataset::new(x)?;
     let of_classes = data.clone().with_condition(classes(n).0)?;
@@ -122,27 +124,27 @@ fn main() -> Outcome<()> {
 
     let vae =
         |network: NetworkSpec| VaeConfig { encoder: network.clone(), decoder: network, ..Default::default() };
-    let model = Vae::new(vae(mlp(Activation::Tanh)), &mut lab.rng)?;
-    let model = lab.train(model, &data)?;
+    let model = Vae::new(vae(mlp(Activation::Tanh)), &mut rng)?;
+    let model = train(model, &data, &mut rng)?;
     lab.sampler("vae", &model, None)?;
-    let z = Array2::from_shape_fn((ROWS, 2), |_| f32::normal(&mut lab.rng));
+    let z = Array2::from_shape_fn((ROWS, 2), |_| f32::normal(&mut rng));
     let rows = model.decode(z.view())?;
     lab.compare("vae_decoder", &model.graph(Part::Network)?, &[("z", z.clone())], rows.view())?;
     let network = vae(residual(Activation::Gelu));
     let config = VaeConfig { condition, decoder_variance: DecoderVariance::PerRow, ..network };
-    let model = Vae::new(config, &mut lab.rng)?;
-    lab.sampler("vae_residual_classes", &lab.train(model, &of_classes)?, Some(classes(ROWS)))?;
+    let model = Vae::new(config, &mut rng)?;
+    lab.sampler("vae_residual_classes", &train(model, &of_classes, &mut rng)?, Some(classes(ROWS)))?;
 
     let generator = mlp(Activation::LeakyRelu { slope: 0.2 });
-    let model = Gan::new(GanConfig { generator, ..Default::default() }, &mut lab.rng)?;
-    lab.sampler("gan", &lab.train(model, &data)?, None)?;
+    let model = Gan::new(GanConfig { generator, ..Default::default() }, &mut rng)?;
+    lab.sampler("gan", &train(model, &data, &mut rng)?, None)?;
     let config = GanConfig { condition, generator: residual(Activation::Softplus), ..Default::default() };
-    let model = Gan::new(config, &mut lab.rng)?;
-    lab.sampler("gan_residual_classes", &lab.train(model, &of_classes)?, Some(classes(ROWS)))?;
+    let model = Gan::new(config, &mut rng)?;
+    lab.sampler("gan_residual_classes", &train(model, &of_classes, &mut rng)?, Some(classes(ROWS)))?;
 
     let config = DiffusionConfig { network: mlp(Activation::Silu), timesteps: 50, ..Default::default() };
-    let model = Diffusion::new(config.clone(), &mut lab.rng)?;
-    let model = lab.train(model, &data)?;
+    let model = Diffusion::new(config.clone(), &mut rng)?;
+    let model = train(model, &data, &mut rng)?;
     let level = NoiseLevel::at_log_snr(0.7);
     let inputs = [("x", z.clone()), ("log_snr", Array2::from_elem((ROWS, 1), 0.7))];
     let eps_hat = model.predict_noise(z.view(), level)?;
@@ -159,12 +161,12 @@ fn main() -> Outcome<()> {
     }
     let schedule = quadrivium::Schedule::Continuous(Sde::EXPLODING);
     let config = DiffusionConfig { beyond: Beyond::Point, schedule, ..config };
-    let model = Diffusion::new(config, &mut lab.rng)?;
+    let model = Diffusion::new(config, &mut rng)?;
     let steps = Sampler::EulerMaruyama { steps: 20 };
-    lab.sampler("euler_maruyama_20", &lab.train(model, &data)?.with_sampler(steps)?, None)?;
+    lab.sampler("euler_maruyama_20", &train(model, &data, &mut rng)?.with_sampler(steps)?, None)?;
     let config = DiffusionConfig { condition, network: residual(Activation::Silu), ..Default::default() };
-    let model = Diffusion::new(config, &mut lab.rng)?;
-    let model = lab.train(model, &of_classes)?.with_sampler(Sampler::Ddim { steps: 10, eta: 0.5 })?;
+    let model = Diffusion::new(config, &mut rng)?;
+    let model = train(model, &of_classes, &mut rng)?.with_sampler(Sampler::Ddim { steps: 10, eta: 0.5 })?;
     lab.sampler("guided_classes", &model.with_guidance(Guidance::default())?, Some(classes(ROWS)))?;
     // Without a condition.
     let rows = {
@@ -184,8 +186,8 @@ fn main() -> Outcome<()> {
     lab.compare("no_class", &model.graph(Part::Sampler)?, &inputs, rows.view())?;
 
     let config = FlowMatchingConfig { network: mlp(Activation::Relu), ..Default::default() };
-    let model = FlowMatching::new(config.clone(), &mut lab.rng)?;
-    let model = lab.train(model, &data)?;
+    let model = FlowMatching::new(config.clone(), &mut rng)?;
+    let model = train(model, &data, &mut rng)?;
     lab.sampler("flow_matching_rk4_25", &model, None)?;
     lab.sampler(
         "flow_matching_heun_8",
@@ -201,18 +203,46 @@ fn main() -> Outcome<()> {
     let inputs = [("x", z), ("time", Array2::zeros((ROWS, 1)))];
     lab.compare("flow_matching_velocity", &model.graph(Part::Network)?, &inputs, velocity.view())?;
     let config = FlowMatchingConfig { condition: ConditionKind::Vector { dim: 1 }, ..config };
-    let model = FlowMatching::new(config, &mut lab.rng)?;
+    let model = FlowMatching::new(config, &mut rng)?;
     let angle = angle.slice(quadrivium::ndarray::s![..ROWS, ..]).to_owned();
     let given = Some((Condition::Vector(angle.clone()), angle));
-    lab.sampler("flow_matching_numbers", &lab.train(model, &of_numbers)?, given)?;
+    lab.sampler("flow_matching_numbers", &train(model, &of_numbers, &mut rng)?, given)?;
+
+    let coupling = FlowConfig::default();
+    for (name, config) in [
+        ("flow_affine_spline", coupling.clone()),
+        (
+            "flow_spline_linear",
+            FlowConfig {
+                transform: Transform::Spline { bins: 8, bound: 3.0 },
+                mixing: Mixing::Linear,
+                ..coupling.clone()
+            },
+        ),
+        (
+            "flow_masked_affine",
+            FlowConfig {
+                architecture: Architecture::MaskedAutoregressive,
+                transform: Transform::Affine,
+                mixing: Mixing::Permutation,
+                ..coupling.clone()
+            },
+        ),
+    ] {
+        let model = Flow::new(config, &mut rng)?;
+        lab.sampler(name, &train(model, &data, &mut rng)?, None)?;
+    }
+    let model =
+        Flow::new(FlowConfig { condition, network: residual(Activation::Tanh), ..coupling }, &mut rng)?;
+    lab.sampler("flow_residual_classes", &train(model, &of_classes, &mut rng)?, Some(classes(ROWS)))?;
 
     for (name, objective) in
         [("flow_map_4", MapObjective::Lagrangian), ("consistency_4", MapObjective::Consistency { stages: 2 })]
     {
         let config =
             FlowMapConfig { objective, steps: 4, network: mlp(Activation::Silu), ..Default::default() };
-        let model = FlowMap::new(config, &mut lab.rng)?;
-        lab.sampler(name, &lab.train(model, &data)?, None)?;
+        let model = FlowMap::new(config, &mut rng)?;
+        lab.sampler(name, &train(model, &data, &mut rng)?, None)?;
     }
     println!("{}", lab.folder.display());
     Ok(())

@@ -205,7 +205,8 @@ mod tests {
         assert_eq!(losses, [false, true, false, true, true]);
         let parts: Vec<bool> = records.iter().map(|record| contains(record, b"part/kl")).collect();
         assert_eq!(parts, losses);
-        let validations: Vec<bool> = records.iter().map(|record| contains(record, b"loss/validation")).collect();
+        let validations: Vec<bool> =
+            records.iter().map(|record| contains(record, b"loss/validation")).collect();
         assert_eq!(validations, [false, false, true, false, true]);
     }
 }

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use crate::error::{ExportError, Result};
 use crate::numeric::Real;
@@ -260,9 +261,14 @@ impl Graph {
     }
 
     /// Some of the columns.
-    pub fn columns(&mut self, a: Value, columns: std::ops::Range<usize>) -> Value {
-        let ends = [columns.start, columns.end].map(|end| self.integers(&[1], &[end as i64]));
-        let axis = self.integers(&[1], &[1]);
+    pub fn columns(&mut self, a: Value, columns: Range<usize>) -> Value {
+        self.slice(a, 1, columns)
+    }
+
+    /// A part along an axis.
+    pub fn slice(&mut self, a: Value, axis: i64, part: Range<usize>) -> Value {
+        let ends = [part.start, part.end].map(|end| self.integers(&[1], &[end as i64]));
+        let axis = self.integers(&[1], &[axis]);
         self.apply("Slice", &[a, ends[0], ends[1], axis])
     }
 
@@ -304,7 +310,7 @@ impl Graph {
         self.apply("Reshape", &[a, shape])
     }
 
-    /// The mean, the product or the sum of each row: `ReduceMean`, `ReduceProd`, `ReduceSum` with `axes` as attributes.
+    /// One number of each row by an operator that takes its axes as an attribute: `ReduceMean`, `ReduceProd`, `ReduceMax`.
     pub fn reduced(&mut self, op: &'static str, a: Value) -> Value {
         let attributes = [("axes", Attribute::Ints(vec![1])), ("keepdims", Attribute::Int(1))];
         self.node(op, &[a], &attributes)

@@ -37,6 +37,8 @@
 //! | [`Vae`](crate::Vae) | `z` (n, latent), `noise` (n, dim) → `rows` | `z` → `rows`, the mean m(z) |
 //! | [`Gan`](crate::Gan) | `z` (n, latent) → `rows` | the same |
 //! | [`Diffusion`](crate::Diffusion) | `noise` (n, dim), for samplers that add noise on the way `step_noise` (n, noisy steps, dim) → `rows` | `x` (n, dim) in standard units, `log_snr` (n, 1) → `noise`, ε̂ |
+//! | [`Flow`](crate::Flow) | `noise` (n, dim) → `rows` | – |
+//! | [`FlowMap`](crate::FlowMap) | `noise` (n, dim), of a consistency model `step_noise` (n, steps − 1, dim) → `rows` | `x` (n, dim) in standard units, `from` and `to` (n, 1) → `velocity` |
 //! | [`FlowMatching`](crate::FlowMatching) | `noise` (n, dim) → `rows` | `x` (n, dim) in standard units, `time` (n, 1) → `velocity` |
 //!
 //! All noise is standard normal; scaled by a temperature, it gives draws at that temperature. The numbers of a row's
@@ -44,7 +46,7 @@
 //! same rows as [`sample`](crate::Distribution::sample), up to rounding. The sampler is the one that the model has, with
 //! its guidance.
 //!
-//! A model with a condition takes it as a further input: `class` (n, 1) as integers, `tokens` (n, length), or `condition`
+//! A model with a condition takes it as a further input: `class` (n) as integers, `tokens` (n, length), or `condition`
 //! (n, columns) in the units of the data. A class that does not exist, such as the number of classes, means no
 //! condition, for models that were trained without one, too; so does a `condition` of NaN alone.
 //!

@@ -17,6 +17,7 @@ use crate::interrupt;
 use crate::output::{Number, Output};
 use crate::seed::Purpose;
 use crate::text;
+use crate::units;
 use crate::values::temperature;
 
 /// Draw rows from a model.
@@ -128,7 +129,7 @@ impl Draws<'_> {
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
         let cells = self.columns.all.iter().map(|column| column.cells.clone()).collect();
         let count = args.rows().end - args.rows().start;
-        let whole: Vec<bool> = self.columns.all.iter().map(|column| self.is_whole(column)).collect();
+        let whole = if args.output.has_types() { self.whole() } else { Vec::new() };
         let mut rows = args.output.create_as(&names, Some(count), cells, &whole)?;
         let mut failure = None;
         let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
@@ -203,14 +204,19 @@ impl Draws<'_> {
         rows
     }
 
-    /// Whether all values of a column are whole numbers.
-    fn is_whole(&self, column: &Column) -> bool {
+    /// Which columns hold whole numbers alone.
+    fn whole(&self) -> Vec<bool> {
         let is_whole = |value: f64| value.fract() == 0.0;
-        match (&column.role, column.step()) {
+        let mut of_units = units::whole(self.model, self.columns.modeled().count()).into_iter();
+        let whole = |column: &Column| match (&column.role, column.step()) {
             (Role::Label { values, .. }, _) => values.iter().all(|&value| is_whole(value)),
-            (Role::Modeled, Some(step)) => !self.args.raw && is_whole(step.width) && is_whole(step.offset),
-            _ => false,
-        }
+            (Role::Number { .. }, _) => false,
+            (Role::Modeled, step) => {
+                let on_grid = step.is_some_and(|step| is_whole(step.width) && is_whole(step.offset));
+                of_units.next().unwrap_or(false) && column.units.is_identity() || on_grid && !self.args.raw
+            }
+        };
+        self.columns.all.iter().map(whole).collect()
     }
 
     /// The value that a model's number stands for, on the grid that training spread it over.

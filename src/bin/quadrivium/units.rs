@@ -157,6 +157,13 @@ impl Said {
     }
 }
 
+/// Which of the columns of a model hold whole numbers alone, by the maps of its columns, if it has such maps.
+pub fn whole(model: &dyn Persist, columns: usize) -> Vec<bool> {
+    let model = model.to_bytes().and_then(|bytes| Latent::<Columns, Box<dyn Persist>>::from_bytes(&bytes));
+    let whole = |place| model.as_ref().is_ok_and(|model| model.codec().is_whole(place).unwrap_or(false));
+    (0..columns).map(whole).collect()
+}
+
 /// Tells what each column was taken for.
 pub fn tell(model: &dyn Persist, columns: &[persist::Column]) -> Outcome<()> {
     let model = Latent::<Columns, Box<dyn Persist>>::from_bytes(&model.to_bytes()?)?;

@@ -125,6 +125,14 @@ impl ColumnMap {
         map
     }
 
+    /// Whether all its values are whole numbers.
+    pub fn is_whole(&self) -> bool {
+        let is_whole = |value: f64| value.fract() == 0.0;
+        let in_whole_steps = |step: &Step| is_whole(step.width) && is_whole(step.offset);
+        self.atoms.iter().all(|atom| is_whole(atom.value.into()))
+            && (self.smooth.is_none() || self.step.as_ref().is_some_and(in_whole_steps))
+    }
+
     /// Whether any value has a probability of its own.
     pub fn has_atoms(&self) -> bool {
         !self.atoms.is_empty()

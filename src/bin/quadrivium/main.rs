@@ -36,8 +36,8 @@ use failure::{Failure, Outcome, say};
 /// Fit generative models to your rows, draw new rows, and score them; read descriptions of models.
 ///
 /// Rows come from a text file (cells separated by commas, tabs, semicolons, bars or spaces, with or without a
-/// header), an NPY, NPZ or (if built with it) Parquet file, or standard input ("-"). Results go to standard output or to the file given by -o,
-/// messages to standard error.
+/// header), an NPY, NPZ or (if built with it) Parquet file, or standard input ("-"). Results go to standard output or
+/// to the file given by -o, messages to standard error.
 ///
 /// The exit code is 0 for success, 1 for failure, 2 for a command that was not understood, 141 if the reader of
 /// standard output has gone, and 128 plus the number of a signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.

@@ -15,6 +15,7 @@
 mod condition;
 mod data;
 mod file;
+mod setting;
 mod table;
 mod text;
 mod training;
@@ -22,6 +23,7 @@ mod training;
 pub use self::condition::ConditionError;
 pub use self::data::DataError;
 pub use self::file::FileError;
+pub use self::setting::SettingError;
 pub use self::table::{Content, TableError};
 pub use self::text::TextError;
 pub use self::training::TrainingError;
@@ -43,6 +45,9 @@ pub enum Error {
         /// The values it may have.
         expected: &'static str,
     },
+    /// A field of a config was set by name, and cannot be.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// Something is wrong with the rows.
     #[error(transparent)]
     Data(#[from] DataError),

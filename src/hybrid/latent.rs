@@ -349,9 +349,12 @@ impl<C: Codec, P: Generative> Generative for Latent<C, P> {
         let ((x, c), (held_x, held_c), streams) = engine::split(data, options, rng)?;
         let mut stages = Stages::new(2, options, streams, observer);
         let rows = joined((x.clone(), None), (held_x.clone(), None))?;
-        stages.train(|options, rng, observer| {
-            Arc::make_mut(&mut self.codec).train(&rows, options, rng, observer)
-        })?;
+        let codec = Arc::make_mut(&mut self.codec);
+        match codec.is_closed_form() {
+            true => stages
+                .train_in_closed_form(|options, rng, observer| codec.train(&rows, options, rng, observer))?,
+            false => stages.train(|options, rng, observer| codec.train(&rows, options, rng, observer))?,
+        }
         self.learn_latents(&joined((x, c), (held_x, held_c))?, &mut stages)?;
         Ok(stages.report())
     }

@@ -24,6 +24,7 @@ mod npy;
 #[cfg(feature = "cli")]
 mod npz;
 mod reader;
+mod schema;
 mod selection;
 mod step;
 mod table;
@@ -38,6 +39,7 @@ pub use csv::{CsvWriter, Decimal, Guess, Header, TextOptions};
 pub use diagnose::Finding;
 pub use npy::{NpyNumber, NpyWriter};
 pub use reader::{TableReader, open_table, read_table};
+pub use schema::{Field, LeftOut, Schema};
 pub use step::Step;
 pub use table::{ColumnKind, Table};
 pub use units::Units;

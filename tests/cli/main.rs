@@ -313,7 +313,7 @@ fn compare_ranks_every_model() {
         "WGAN-GP",
         "DDIM-50",
         "(training rows)",
-        "lower bound",
+        "upper bound",
         "Trained on 217 rows",
     ] {
         assert!(table.contains(word), "{word}: {table}");

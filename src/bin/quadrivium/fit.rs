@@ -280,10 +280,13 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let report = trained.map_err(|error| match error {
         // A checkpoint could not be written, but the trained model is not lost.
         error @ Error::File(FileError::Io { .. }) if done > 0 => {
-            let saved = match save(model.as_ref(), &columns, &args.output) {
-                Ok(()) => {
-                    format!("the model of {} is saved to {}", counted(done, "step"), args.output.display())
-                }
+            let mut path = args.output.clone();
+            // A finished model is worth more than one of some steps.
+            if path.exists() {
+                path.as_mut_os_string().push(".unfinished");
+            }
+            let saved = match save(model.as_ref(), &columns, &path) {
+                Ok(()) => format!("the model of {} is saved to {}", counted(done, "step"), path.display()),
                 Err(failure) => failure.to_string(),
             };
             Failure::Operation(format!("{error}; {saved}"))
@@ -380,7 +383,11 @@ fn course(kind: Kind, report: &TrainReport, signal: Option<Signal>) -> String {
         (Stop::Patience, None) => " until patience ran out".into(),
         (Stop::Patience, Some((at, _))) => format!(" until patience ran out, keeping the model of step {at}"),
     };
-    if kind.in_one_go() { String::new() } else { format!("{}{stop}, ", counted(steps, "step")) }
+    match (kind.in_one_go(), report.stop) {
+        (true, Stop::Interrupted) => format!("unfinished{stop}, "),
+        (true, _) => String::new(),
+        (false, _) => format!("{}{stop}, ", counted(steps, "step")),
+    }
 }
 
 /// The most rows on which a fitted model is measured, because likelihoods by an ODE are slow.

@@ -249,7 +249,7 @@ fn kept(folder: &Path, train: &Dataset, measured: &Measured, args: &Args) -> Out
     let bits = |data: &Dataset| -> Vec<u32> { data.x().iter().map(|x| x.to_bits()).collect() };
     let rows = [train, &measured.test, &measured.learned]
         .map(|data| (bits(data), format!("{:?}", data.condition())));
-    let options = format!("{:?} {:?} {:?}", measured.scales, measured.columns, measured.log_scale);
+    let options = format!("{:?} {:?}", measured.columns, measured.log_scale);
     Ok(jobs::Kept::new(folder.to_owned(), (rows, options, args.seed, args.quick)))
 }
 
@@ -353,7 +353,7 @@ fn table_of(rows: &[Row], by: By, chance: &Distances) -> Table {
         "",
         "model",
         "is",
-        "likelihood",
+        "NLL is",
         "NLL (nats)",
         "energy",
         "W2",
@@ -386,7 +386,7 @@ fn table_of(rows: &[Row], by: By, chance: &Distances) -> Table {
             format!("{}{tie}", place + 1),
             row.kind.name().into(),
             row.name.clone(),
-            row.likelihood.to_string(),
+            row.likelihood.of_nll().into(),
             nll,
         ];
         cells.extend(distances(&row.distances));
@@ -408,6 +408,7 @@ fn json_of(row: &Row, first: &Row) -> Value {
         "kind": row.kind.name(),
         "model": row.name,
         "likelihood": row.likelihood.to_string(),
+        "nll_is": row.likelihood.of_nll(),
         "nll": row.nll.map(|nll| nll.mean),
         "nll_std_error": row.nll.map(|nll| nll.std_error),
         "ties_with_first": ties(row, first),

@@ -33,7 +33,8 @@ step "environment to run in" fresh "$work/run"
 step "wheel and numpy" "$work/run/bin/pip" install --quiet "${wheel[0]}"
 step "first use" "$work/run/bin/python" -c \
     "import quadrivium_models as qm; qm.VAE(steps=3).fit(qm.worlds.sample('moons', 100)).sample(3)"
-step "what the tests need" "$work/run/bin/pip" install --quiet pandas pytest scikit-learn mypy typing_extensions
+step "what the tests need" "$work/run/bin/pip" install --quiet pandas pytest scikit-learn mypy typing_extensions \
+    'dask[dataframe]' distributed
 step "types" "$work/run/bin/mypy" --strict --ignore-missing-imports --python-executable "$work/run/bin/python" \
     -p quadrivium_models
 step "tests" "$work/run/bin/python" -m pytest -q tests

@@ -13,10 +13,6 @@ from conftest import few
 from quadrivium_models import engines
 
 pd = pytest.importorskip("pandas")
-# Workers know nothing of this module: what it defines travels to them by value.
-pickling = pytest.importorskip("cloudpickle")
-pickling.register_pickle_by_value(sys.modules[__name__])
-
 ROWS, BLOCK = 5_000, 700
 
 
@@ -41,11 +37,11 @@ class Mortal(qm.Flow):
 
     def score_samples(self, X, y=None):
         scores = super().score_samples(X, y)
-        self.note("score", self.place(X))
+        # An engine may score several blocks at once.
+        for place, first in enumerate(self.firsts):
+            if (X == first).all(axis=1).any():
+                self.note("score", place * BLOCK)
         return scores
-
-    def place(self, X):
-        return int(np.flatnonzero((self.firsts == X[0]).all(axis=1))[0]) * BLOCK
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +85,8 @@ def dask():
 @pytest.fixture(scope="module")
 def dask_cluster(dask):
     distributed = pytest.importorskip("distributed")
+    # Workers know nothing of this module: what it defines travels to them by value.
+    pytest.importorskip("cloudpickle").register_pickle_by_value(sys.modules[__name__])
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
     ) as cluster, distributed.Client(cluster) as client:
@@ -180,8 +178,14 @@ def test_a_missing_engine_is_named(monkeypatch, flow, name):
 def ray():
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.data")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ray.init(
-        num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False, logging_level="error"
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=200 << 20,
+        log_to_driver=False,
+        logging_level="error",
+        _node_ip_address="127.0.0.1",
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield ray

@@ -73,21 +73,21 @@ def dask_sample(
     ``drawn.to_parquet(folder, write_index=False)`` writes the blocks as they come.
     """
     try:
-        import dask
         import dask.dataframe as dd
+        from dask.delayed import delayed
     except ImportError as error:
         raise ImportError("dask_sample needs Dask: pip install 'dask[dataframe]' distributed") from error
     draw = _Draw(model, seed_of(random_state), y, temperature, row)
     blocks = _blocks(n_samples, block_rows)
     # The model is one node of the graph, which every worker fetches once.
-    shared = dask.delayed(draw, pure=False)
-    drawn = dask.delayed(_draw_block, pure=False)
-    return dd.from_delayed(
-        [drawn(shared, *block) for block in blocks],
+    shared, block = delayed(draw, pure=False), delayed(_draw_block, pure=False)
+    frame: dask.dataframe.DataFrame = dd.from_delayed(
+        [block(shared, first, last) for first, last in blocks],
         meta=draw.meta,
-        divisions=[first for first, _ in blocks] + [blocks[-1][1] - 1],
+        divisions=(*(first for first, _ in blocks), blocks[-1][1] - 1),
         verify_meta=False,
     )
+    return frame
 
 
 def dask_score(model: Estimator, frame: dask.dataframe.DataFrame, *, y: Names | None = None) -> dask.dataframe.DataFrame:
@@ -113,13 +113,15 @@ def dask_score(model: Estimator, frame: dask.dataframe.DataFrame, *, y: Names | 
     True
     """
     try:
-        import dask
+        from dask.delayed import delayed
     except ImportError as error:
         raise ImportError("dask_score needs Dask: pip install 'dask[dataframe]' distributed") from error
     score = _Score(model, y)
     score.check(list(frame.columns))
-    meta = frame._meta.assign(**{SCORE: np.empty(0)})
-    return frame.map_partitions(_score_block, dask.delayed(score, pure=False), meta=meta)
+    rows: Any = frame
+    meta = rows._meta.assign(**{SCORE: np.empty(0)})
+    scored: dask.dataframe.DataFrame = rows.map_partitions(_score_block, delayed(score, pure=False), meta=meta)
+    return scored
 
 
 def ray_sample(

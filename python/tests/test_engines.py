@@ -168,7 +168,7 @@ def test_mistakes_are_told_before_the_work(dask, flow):
 @pytest.mark.parametrize("name", ["dask_sample", "dask_score", "ray_sample", "ray_score"])
 def test_a_missing_engine_is_named(monkeypatch, flow, name):
     engine = name.split("_")[0]
-    for module in (engine, f"{engine}.data", f"{engine}.dataframe"):
+    for module in (engine, f"{engine}.data", f"{engine}.dataframe", f"{engine}.delayed"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf"{name} needs .*: pip install '{engine}\["):
         getattr(engines, name)(flow, None)

@@ -58,12 +58,13 @@ def mortal(flow, tmp_path):
 
 
 def check_deaths(mortal):
-    """One worker died drawing and one scoring, and another process did its block again."""
+    """One worker died drawing and one scoring, each in its block, which another process did again."""
     begun = [line.split() for line in (Path(mortal.folder) / "begun").read_text().splitlines()]
     for what in ("draw", "score"):
         pids = [int(pid) for done, first, pid in begun if done == what and int(first) == 3 * BLOCK]
         assert len(pids) >= 2 and pids[1] != pids[0], begun
-        assert not os.path.exists(f"/proc/{pids[0]}") or not os.path.exists("/proc"), "the worker is alive"
+        last = [(done, int(first)) for done, first, pid in begun if int(pid) == pids[0]][-1]
+        assert last == (what, 3 * BLOCK), "the worker went on"
         assert {int(first) for done, first, _ in begun if done == what} >= set(range(0, ROWS, BLOCK))
 
 
@@ -133,6 +134,8 @@ def test_conditions_are_columns(dask, frame):
     model = few("gaussian_mixture", units="auto").fit(x, y)
     drawn = engines.dask_sample(model, 50, random_state=1, y="Chur", block_rows=20).compute()
     assert np.array_equal(drawn[["height", "children"]], model.sample(50, random_state=1, y="Chur"))
+    with pytest.raises(ValueError, match="y has 50 rows: expected one condition, for all rows"):
+        engines.dask_sample(model, 50, random_state=1, y=["Chur"] * 50)
     scored = engines.dask_score(model, dask.from_pandas(frame, npartitions=3), y="city").compute()
     assert np.array_equal(scored["log_likelihood"], model.score_samples(x, y))
     assert list(scored.columns) == [*frame.columns, "log_likelihood"]

@@ -1,7 +1,7 @@
 """Many rows, drawn and scored on several processes or machines by Dask or by Ray.
 
-Row i of a seeded draw depends on the seed and on i alone, and the score of a row on the row alone. So blocks of rows may be
-computed anywhere, in any order and more than once: together they are, bit for bit, what ``model.sample`` and
+Row i of a seeded draw depends on the seed and on i alone, and the score of a row on the row alone. So blocks of rows may
+be computed anywhere, in any order and more than once: together they are, bit for bit, what ``model.sample`` and
 ``model.score_samples`` give in one process, also where a worker was killed and its blocks were computed again.
 
 Engines promise no order. The column ``row``, counted from 0, carries it.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Sequence, Union
 
 import numpy as np
 
+from . import _tables
 from ._base import Estimator, _count, seed_of
 
 if TYPE_CHECKING:
@@ -197,6 +198,9 @@ class _Draw:
     def __init__(self, model: Estimator, seed: int, y: Any, temperature: float, row: str) -> None:
         self.model, self.names = _alone(model), _names(model)
         self.seed, self.y, self.temperature, self.row = seed, y, temperature, row
+        given = _tables.condition_given(y, model._width, model._label)
+        if given is not None and len(given) != 1:
+            raise ValueError(f"y has {len(given)} rows: expected one condition, for all rows")
         if row in self.names:
             raise ValueError(f"row = {row!r}: the model has a column of that name")
         self.meta: pandas.DataFrame | None = None

@@ -26,7 +26,7 @@ done
 
 # 256 units in each of three layers, and rows as they are; two shards, one for each process.
 steps=${STEPS:-400}
-fit=(fit -m flow_matching "$rows" --units plain --dequantize --validation 0 --batch 2048
+fit=(fit -m flow_matching "$rows" --dequantize --validation 0 --batch 2048
     --set 'network.hidden=[256,256,256]' --steps "$steps")
 
 export RAYON_NUM_THREADS=1
@@ -39,7 +39,10 @@ for rank in 0 1; do
     pids+=($!)
 done
 if [ "${CUT:-yes}" = yes ]; then
-    until [ -s "$work/log-0" ]; do sleep 0.05; done
+    until [ -s "$work/log-0" ]; do
+        kill -0 "${pids[0]}" || { cat "$work"/said-* >&2; exit 1; }
+        sleep 0.05
+    done
     lines() { wc -l < "$work/log-0"; }
     ip -n quadrivium-a link set va down
     sleep 0.5

@@ -114,8 +114,9 @@ fn swap(world: &SimpleCommunicator, to: &Letters) -> io::Result<Letters> {
     world.all_to_all_into(&lens[..], &mut to_come[..]);
     let (counts, places) = laid_out(to.iter().map(Vec::len))?;
     let (counts_to_come, places_to_come) = laid_out(to_come.iter().map(|&len| len as usize))?;
-    let sent = to.concat();
-    let mut received = vec![0u8; to_come.iter().sum::<u64>() as usize];
+    // A byte more: MPI takes two empty buffers for the same one, and refuses that.
+    let sent = [to.concat(), vec![0]].concat();
+    let mut received = vec![0u8; to_come.iter().sum::<u64>() as usize + 1];
     {
         let sent = Partition::new(&sent[..], counts, places);
         let mut into = PartitionMut::new(&mut received[..], counts_to_come, places_to_come);

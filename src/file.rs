@@ -171,7 +171,7 @@ impl Drop for Locked {
 }
 
 /// Writes `bytes` to `path` as a [`NewFile`].
-#[cfg(feature = "safetensors")]
+#[cfg(any(feature = "onnx", feature = "safetensors"))]
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> crate::error::Result<()> {
     let written = NewFile::create(path).and_then(|mut file| {
         file.write_all(bytes)?;

@@ -115,6 +115,7 @@
 //! | [`observe`] | watching a training run: progress bar, log, a request to stop |
 //! | [`recipe`] | a config and training options for each kind of model, chosen by the size of the data |
 //! | `persist` | saving and loading models, with the feature `safetensors` |
+//! | `onnx` | models as ONNX graphs, with the feature `onnx` |
 //! | `report` | pictures, with the feature `plot` |
 //! | [`error`] | the errors, with the numbers in them |
 //! | [`faq`] | questions and answers |
@@ -137,6 +138,8 @@
 //! `safetensors`: saving models to files and loading them (`persist`).
 //!
 //! `progress`: a progress bar for training (`observe::Bar`).
+//!
+//! `onnx`: networks and whole samplers as ONNX graphs, which other programs run (`onnx`).
 //!
 //! `cli`: the program `quadrivium`, which fits, draws, scores, compares and reads on the command line.
 //!
@@ -176,8 +179,11 @@ pub mod model;
 pub mod nn;
 pub mod numeric;
 pub mod observe;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 #[cfg(feature = "safetensors")]
 pub mod persist;
+mod protobuf;
 pub mod recipe;
 #[cfg(feature = "plot")]
 pub mod report;

@@ -8,7 +8,8 @@ use std::path::Path;
 /// From the ground up. Folders on one floor do not import each other.
 const FLOORS: &[&[&str]] = &[
     &["error"],
-    &["file", "numeric"],
+    &["file", "numeric", "protobuf"],
+    &["onnx"],
     &["nn"],
     &["engine"],
     &["map"],

@@ -1,6 +1,10 @@
 use super::GanConfig;
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::nn::{Fused, Network, NetworkSpec, Tape, Weights, grow, join, take_rows};
 use crate::numeric::Real;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// A player's network f of rows x: (n, dim) under conditions c: (n, width), or (1, width) for all rows. Its value is
 ///
@@ -67,6 +71,13 @@ impl Player {
         let y = grow(y, rows * (1 + self.projected));
         self.net.infer(p, input, y, scratch);
         values.iter_mut().zip(self.project(y, c)).for_each(|(value, projected)| *value = projected);
+    }
+
+    /// The values at rows x in a graph, of a player whose condition is not projected: a generator.
+    #[cfg(feature = "onnx")]
+    pub fn trace<F: Real>(&self, p: &[F], x: Value, c: Option<Value>, graph: &mut Graph) -> Result<Value> {
+        let joined = graph.concat(&[x].into_iter().chain(c).collect::<Vec<_>>());
+        self.net.trace(p, joined, graph)
     }
 
     /// The values at rows x, kept for the other functions.

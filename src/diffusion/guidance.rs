@@ -111,7 +111,7 @@ pub(crate) struct Guide<'a, P> {
 }
 
 impl<P: Parametrization> Guide<'_, P> {
-    fn acts(&self, level: Level<P>) -> bool {
+    pub(super) fn acts(&self, level: Level<P>) -> bool {
         let mark = P::Path::mark(level);
         self.scale != 1.0 && self.interval.0 <= mark && mark <= self.interval.1
     }

@@ -118,6 +118,8 @@ mod likelihood;
 pub mod matching;
 mod network;
 mod objective;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod path;
 #[cfg(feature = "safetensors")]
 mod persist;

@@ -1,15 +1,23 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+#[cfg(feature = "onnx")]
+use super::onnx::Told;
 use super::path::{Noising, Path};
 use super::schedule::NoiseLevel;
 use super::{Beyond, DiffusionConfig};
 use crate::error::{Result, check};
+#[cfg(feature = "onnx")]
+use crate::nn::TracedInputs;
+#[cfg(feature = "onnx")]
+use crate::nn::fade;
 use crate::nn::fade::Fade;
 use crate::nn::timed::clamp;
 use crate::nn::{Direction, Inputs, Moment, VectorField, Weights, Workspace, grow};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Element, Graph, Value};
 
 /// What the network's output v has to do with the prediction that a path asks for, row by row.
 pub(crate) trait Parametrization: Debug + Clone + Send + Sync {
@@ -27,6 +35,18 @@ pub(crate) trait Parametrization: Debug + Clone + Send + Sync {
 
     /// From v̇ to the tangent of the prediction at x along ẋ, in place.
     fn tangent<F: Real>(&self, level: Level<Self>, x: &[F], xdot: &[F], vdot: &mut [F]);
+
+    /// The numbers that name a level in a graph.
+    #[cfg(feature = "onnx")]
+    fn numbers(level: Level<Self>) -> Vec<f64>;
+
+    /// `tell` of the numbers of a level in a graph, in f64, each (n, 1) or (1, 1).
+    #[cfg(feature = "onnx")]
+    fn trace_tell(&self, level: &[Value], graph: &mut Graph) -> Told;
+
+    /// `predict` in a graph, in f32.
+    #[cfg(feature = "onnx")]
+    fn trace_predict(&self, told: &Told, x: Value, v: Value, graph: &mut Graph) -> Value;
 }
 
 /// The levels of a parametrization's path.
@@ -80,6 +100,40 @@ impl Parametrization for Noise {
             let skip = if self.near(x) == x { sigma } else { sigma.recip() };
             *v = skip * xdot + alpha * *v;
         }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn numbers(level: NoiseLevel) -> Vec<f64> {
+        vec![level.log_snr]
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace_tell(&self, level: &[Value], graph: &mut Graph) -> Told {
+        let opposite = graph.scaled(-1.0, level[0]);
+        let [alpha, sigma] = [level[0], opposite].map(|log_snr| {
+            let variance = graph.apply("Sigmoid", &[log_snr]);
+            let root = graph.apply("Sqrt", &[variance]);
+            graph.cast(root, Element::F32)
+        });
+        Told { times: vec![graph.cast(level[0], Element::F32)], blur: sigma, alpha: Some(alpha) }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace_predict(&self, told: &Told, x: Value, v: Value, graph: &mut Graph) -> Value {
+        let (alpha, sigma) = (told.alpha.expect("a noise level has one"), told.blur);
+        let v = graph.mul(alpha, v);
+        let near = match self.beyond {
+            Beyond::Normal => x,
+            Beyond::Point => graph.clip(x, clamp(f32::MIN), clamp(f32::MAX)),
+        };
+        let shrunk = graph.mul(sigma, near);
+        let predicted = graph.add(shrunk, v);
+        if near == x {
+            return predicted;
+        }
+        let beyond = graph.sub(x, near);
+        let beyond = graph.div(beyond, sigma);
+        graph.add(predicted, beyond)
     }
 }
 
@@ -241,6 +295,24 @@ impl<F: Real, P: Parametrization> PathNet<F, P> {
             self.how.predict(at.level(r), x, v);
         }
         v
+    }
+
+    /// The prediction at rows x: (n, d) in a graph.
+    #[cfg(feature = "onnx")]
+    pub(super) fn trace(
+        &self,
+        p: &[F],
+        told: &Told,
+        x: Value,
+        c: Option<Value>,
+        graph: &mut Graph,
+    ) -> Result<Value> {
+        let at = TracedInputs { x, times: &told.times, blur: told.blur, condition: c };
+        let mut v = self.field.trace(p, at, graph)?;
+        if self.fades {
+            v = fade::trace::<F>(x, v, graph);
+        }
+        Ok(self.how.trace_predict(told, x, v, graph))
     }
 
     /// dp += ∂⟨dy, prediction⟩/∂p after `forward` at the same place.

@@ -1,5 +1,7 @@
 use super::schedule::NoiseLevel;
 use crate::numeric::Real;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// The path of a row x from the data to a far end z, which is noise or a row of a source, in a time of its own.
 ///
@@ -66,6 +68,21 @@ impl Path for Noising {
 
     fn divergence(NoiseLevel { sigma, .. }: NoiseLevel, d: usize, eps: f64) -> f64 {
         0.5 * sigma * (sigma * d as f64 - eps)
+    }
+}
+
+impl Noising {
+    /// [`velocity`](Path::velocity) in a graph, in f64.
+    #[cfg(feature = "onnx")]
+    pub(super) fn trace_velocity(
+        NoiseLevel { sigma, .. }: NoiseLevel,
+        z: Value,
+        eps: Value,
+        graph: &mut Graph,
+    ) -> Value {
+        let z = graph.scaled(sigma, z);
+        let difference = graph.sub(z, eps);
+        graph.scaled(0.5 * sigma, difference)
     }
 }
 

@@ -7,6 +7,8 @@ use super::standardize::Standardizer;
 use super::token::Token;
 use crate::error::{ConditionError, Result, check};
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Element, Graph, Value};
 
 /// The c of p(x|c). A condition of one row applies to all rows that are drawn or scored; otherwise row i of the
 /// condition belongs to row i.
@@ -372,6 +374,56 @@ impl Conditions {
                 }
             }
         }
+    }
+
+    /// The condition as networks take it, (n, width), in a graph, with an input for what it is made of; `None` if there
+    /// is no condition. Where the model `knows_none`, a class that does not exist, or a vector of NaN, is no condition;
+    /// otherwise it gives NaN.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn trace(&self, knows_none: bool, graph: &mut Graph) -> Option<Value> {
+        let one_hot = |index: Value, classes: usize, graph: &mut Graph| {
+            let depth = graph.integers(&[], &[classes as i64]);
+            let ends = graph.constant(&[2], &[0.0f32, 1.0]);
+            graph.apply("OneHot", &[index, depth, ends])
+        };
+        let c = match self.kind {
+            ConditionKind::None => return None,
+            ConditionKind::Class { classes } => {
+                let class = graph.input("class", Element::I64, &[]);
+                one_hot(class, classes as usize, graph)
+            }
+            ConditionKind::Tokens { vocabulary, len } => {
+                let tokens = graph.input("tokens", Element::I64, &[len]);
+                let c = one_hot(tokens, vocabulary, graph);
+                graph.flat(c, len * vocabulary)
+            }
+            ConditionKind::Vector { dim } => {
+                let numbers = graph.input("condition", Element::F32, &[dim]);
+                let standard = match &self.units {
+                    Some(units) => units.trace_standardize(numbers, graph),
+                    None => numbers,
+                };
+                let near = graph.clip(standard, -1e6f32, 1e6);
+                if !knows_none {
+                    let one = graph.constant(&[1, 1], &[1.0f32]);
+                    return Some(graph.concat(&[near, one]));
+                }
+                let absent = graph.apply("IsNaN", &[numbers]);
+                let zero = graph.scalar(0.0f32);
+                let present = graph.apply("Where", &[absent, zero, near]);
+                let first = graph.columns(numbers, 0..1);
+                let absent = graph.apply("IsNaN", &[first]);
+                let one = graph.scalar(1.0f32);
+                let one = graph.apply("Where", &[absent, zero, one]);
+                return Some(graph.concat(&[present, one]));
+            }
+        };
+        if knows_none {
+            return Some(c);
+        }
+        // 1 for a class that exists: 0/0 otherwise.
+        let sum = graph.reduced("ReduceMax", c);
+        Some(graph.div(c, sum))
     }
 
     /// Appends a random condition to `c`, drawn with its frequency in training.

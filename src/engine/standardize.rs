@@ -2,9 +2,13 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use super::check_rows;
 use super::tail::Tail;
+#[cfg(feature = "onnx")]
+use super::tail::trace_inverse;
 use super::whitening::Whitening;
 use crate::error::{DataError, Error, Result};
 use crate::numeric::Real;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Element, Graph, Value};
 
 /// Brings columns to mean 0 and standard deviation 1: z = (x − shift)/scale, fitted once and then frozen.
 ///
@@ -220,6 +224,36 @@ impl Standardizer {
             let y = z * scale + shift;
             tail.map_or(y, |tail| tail.invert(y))
         });
+    }
+
+    /// Rows of x of rows z: (n, dim) in a graph, from f32 or f64 to f32.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn trace_restore(&self, z: Value, graph: &mut Graph) -> Value {
+        let mut rows = graph.cast(z, Element::F64);
+        if let Some(whitening) = &self.whitening {
+            rows = whitening.trace_restore(rows, graph);
+        }
+        let [scale, shift] =
+            [&self.scale, &self.shift].map(|numbers| graph.constant(&[numbers.len()], numbers));
+        rows = graph.mul(rows, scale);
+        rows = graph.add(rows, shift);
+        if !self.tails.is_empty() {
+            rows = trace_inverse(&self.tails, rows, graph);
+        }
+        let rows = graph.clip(rows, f64::from(f32::MIN), f64::from(f32::MAX));
+        graph.cast(rows, Element::F32)
+    }
+
+    /// Rows z of rows of x: (n, dim) in a graph, in f32, where no column has a tail and none are whitened, as
+    /// in a condition.
+    #[cfg(feature = "onnx")]
+    pub(super) fn trace_standardize(&self, x: Value, graph: &mut Graph) -> Value {
+        let [scale, shift] =
+            [&self.scale, &self.shift].map(|numbers| graph.constant(&[numbers.len()], numbers));
+        let rows = graph.cast(x, Element::F64);
+        let rows = graph.sub(rows, shift);
+        let rows = graph.div(rows, scale);
+        graph.cast(rows, Element::F32)
     }
 
     // In f64, so that a large shift costs no digits. Rows far outside any data stay finite.

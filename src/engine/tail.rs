@@ -2,6 +2,9 @@
 
 use std::cmp::Ordering;
 
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
+
 /// The half-width of the part that the map leaves unchanged, in units of the column.
 const KNEE: f64 = 3.0;
 
@@ -112,6 +115,37 @@ impl Tail {
     fn beyond(&self, x: f64) -> f64 {
         ((((x - self.center) / self.unit).abs() - KNEE) / BEND).max(0.0)
     }
+}
+
+/// x of the columns y: (n, d) in a graph, in f64, of which some have a tail: y itself where a column has none.
+///
+/// u = y ± (b·sinh(t/b) − t) with t = max(|y| − k, 0), where k is infinite for a column without a tail.
+#[cfg(feature = "onnx")]
+pub(super) fn trace_inverse(tails: &[Option<Tail>], y: Value, graph: &mut Graph) -> Value {
+    let mut columns = |number: fn(Option<&Tail>) -> f64| {
+        let numbers: Vec<f64> = tails.iter().map(|tail| number(tail.as_ref())).collect();
+        graph.constant(&[tails.len()], &numbers)
+    };
+    let knee = columns(|tail| if tail.is_some() { KNEE } else { f64::MAX });
+    let unit = columns(|tail| tail.map_or(1.0, |tail| tail.unit));
+    let center = columns(|tail| tail.map_or(0.0, |tail| tail.center));
+    let size = graph.apply("Abs", &[y]);
+    let beyond = graph.sub(size, knee);
+    let zero = graph.scalar(0.0f64);
+    let beyond = graph.apply("Max", &[beyond, zero]);
+    // The operator Sinh is not everywhere defined in f64.
+    let [grown, shrunk] = [1.0, -1.0].map(|sign| {
+        let exponent = graph.scaled(sign / BEND, beyond);
+        graph.apply("Exp", &[exponent])
+    });
+    let sinh = graph.sub(grown, shrunk);
+    let sinh = graph.scaled(0.5 * BEND, sinh);
+    let more = graph.sub(sinh, beyond);
+    let sign = graph.apply("Sign", &[y]);
+    let more = graph.mul(sign, more);
+    let u = graph.add(y, more);
+    let u = graph.mul(u, unit);
+    graph.add(u, center)
 }
 
 #[cfg(test)]

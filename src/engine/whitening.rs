@@ -3,6 +3,8 @@ use ndarray::{Array2, ArrayView2, Axis, s};
 use crate::numeric::Real;
 use crate::numeric::cholesky::{cholesky, invert_lower, ln_det};
 use crate::numeric::gemm::gram;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// v = L⁻¹ z, where L Lᵀ is the correlation matrix of the training rows: the columns of v are uncorrelated, so in
 /// them a standard normal is the Gaussian with the covariances of the data.
@@ -81,6 +83,15 @@ impl Whitening {
     /// Turns rows of v into rows of z, in place.
     pub fn restore<F: Real>(&self, rows: &mut [F]) {
         self.multiply(&self.factor, rows);
+    }
+
+    /// Rows of z of rows of v: (n, d) in a graph, in f64.
+    #[cfg(feature = "onnx")]
+    pub fn trace_restore(&self, v: Value, graph: &mut Graph) -> Value {
+        let d = self.dim;
+        let transposed: Vec<f64> = (0..d * d).map(|at| self.factor[at % d * d + at / d]).collect();
+        let factor = graph.constant(&[d, d], &transposed);
+        graph.matmul(v, factor)
     }
 
     /// Turns ∂/∂v of a row into ∂/∂z, in place: s ← L⁻ᵀ s.

@@ -14,6 +14,8 @@
 
 mod condition;
 mod data;
+#[cfg(feature = "onnx")]
+mod export;
 mod file;
 mod setting;
 mod table;
@@ -22,6 +24,8 @@ mod training;
 
 pub use self::condition::ConditionError;
 pub use self::data::DataError;
+#[cfg(feature = "onnx")]
+pub use self::export::ExportError;
 pub use self::file::FileError;
 pub use self::setting::SettingError;
 pub use self::table::{Content, TableError};
@@ -72,6 +76,10 @@ pub enum Error {
     /// The file of a model or of a training run cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The model cannot be exported.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 impl Error {

@@ -95,6 +95,12 @@ pub enum TableError {
         /// The columns that the table has.
         names: Vec<String>,
     },
+    /// The file is not a flat table in Parquet format, or it is damaged, or it cannot be read here.
+    #[error("not a table in Parquet format that can be read: {what}")]
+    Parquet {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The file is not a table of numbers in NPY format, or it is damaged.
     #[error("not a table in NPY format: {what}")]
     Npy {

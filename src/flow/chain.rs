@@ -7,11 +7,15 @@ use super::mixing::Mixer;
 use super::{FlowConfig, Transform};
 use crate::engine::Parameters;
 use crate::engine::whitening::{MOST_COLUMNS, Whitening};
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::nn::{Network, REACH, Weights, clamp, grow};
 use crate::numeric::Real;
 use crate::numeric::gemm::transpose;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorize;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// f: the layers one after the other, with a [`Mixer`] between each two, and the whitening of the base. It maps x to
 /// u ~ N(0, I); ln |det ∂u/∂x| is the sum over the parts. All conditioners see the condition c: (n, given), or
@@ -309,6 +313,47 @@ impl Chain {
         }
         transpose((self.dim, n), z, x);
         passes
+    }
+
+    /// x = f⁻¹(u; c, p) of rows u: (n, d) in a graph.
+    #[cfg(feature = "onnx")]
+    pub fn trace_inverse<F: Real>(
+        &self,
+        p: &[F],
+        u: Value,
+        c: Option<Value>,
+        graph: &mut Graph,
+    ) -> Result<Value> {
+        let (moves, params, reach) = (self.conditioner.moves.clone(), self.transform.params(), F::of(REACH));
+        let c = c.map(|c| graph.clip(c, -reach, reach));
+        let mut z = u;
+        if let Some(base) = &self.base {
+            z = base.trace_inverse(&p[self.base_at.clone()], z, graph);
+        }
+        for layer in self.layers.iter().rev() {
+            if let Some(mixer) = &layer.mixer {
+                z = mixer.trace_inverse(&p[layer.mix.clone()], z, graph);
+            }
+            let each = moves.len() / self.inverse_passes();
+            for first in moves.clone().step_by(each) {
+                let seen = (self.sees() > 0).then(|| {
+                    let seen = graph.columns(z, 0..self.sees());
+                    graph.clip(seen, -reach, reach)
+                });
+                let seen = graph.concat(&seen.into_iter().chain(c).collect::<Vec<_>>());
+                let theta = self.conditioner.net.trace(&p[layer.net.clone()], seen, graph)?;
+                let block = (first - moves.start) * params;
+                let theta = graph.columns(theta, block..block + each * params);
+                let shape = graph.integers(&[3], &[0, each as i64, params as i64]);
+                let theta = graph.apply("Reshape", &[theta, shape]);
+                let y = graph.columns(z, first..first + each);
+                let x = self.transform.trace_inverse::<F>(theta, y, graph);
+                let before = (first > 0).then(|| graph.columns(z, 0..first));
+                let behind = (first + each < self.dim).then(|| graph.columns(z, first + each..self.dim));
+                z = graph.concat(&before.into_iter().chain([x]).chain(behind).collect::<Vec<_>>());
+            }
+        }
+        Ok(z)
     }
 
     fn sees(&self) -> usize {

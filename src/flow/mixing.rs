@@ -3,6 +3,8 @@ use rand::seq::SliceRandom;
 use super::Mixing;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Attribute, Graph, Value};
 
 /// y = W x between two layers: an order of the coordinates, alone or after a learned triangular pair. The rows run
 /// along the vectors: x, y: (d, n).
@@ -110,6 +112,26 @@ impl Mixer {
             let shrink = (-p[i * (d + 1)]).exp();
             x.iter_mut().for_each(|x| *x *= shrink);
         }
+    }
+
+    /// x = W⁻¹ y of rows y: (n, d) in a graph. A learned W is inverted in f64.
+    #[cfg(feature = "onnx")]
+    pub fn trace_inverse<F: Real>(&self, p: &[F], y: Value, graph: &mut Graph) -> Value {
+        let d = self.order.len();
+        if !self.learned {
+            let mut places = vec![0; d];
+            self.order.iter().zip(0..).for_each(|(&from, place)| places[from] = place);
+            let places = graph.integers(&[d], &places);
+            return graph.node("Gather", &[y, places], &[("axis", Attribute::Int(1))]);
+        }
+        let p: Vec<f64> = p.iter().map(|p| p.f64()).collect();
+        let unit: Vec<f64> = (0..d * d).map(|at| f64::from(u8::from(at / d == at % d))).collect();
+        let mut inverse = vec![0.0; d * d];
+        self.inverse(&p, &unit, &mut inverse);
+        // Rows are multiplied from the right.
+        let transposed: Vec<F> = (0..d * d).map(|at| F::of(inverse[at % d * d + at / d])).collect();
+        let inverse = graph.constant(&[d, d], &transposed);
+        graph.matmul(y, inverse)
     }
 
     /// With φ = ⟨dy, y⟩ + Σ_r dlog_det·ln |det W|: dp += ∂φ/∂p, and dy becomes dx = Wᵀdy.

@@ -120,6 +120,8 @@ mod chain;
 mod conditioner;
 mod mixing;
 mod objective;
+#[cfg(feature = "onnx")]
+mod onnx;
 #[cfg(feature = "safetensors")]
 mod persist;
 mod spline;

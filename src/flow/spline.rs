@@ -1,5 +1,7 @@
 use crate::numeric::Real;
 use crate::numeric::softmax::softmax;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Attribute, Graph, Value};
 
 /// The least share of the box that a bin takes, in x and in y, and the least slope at a knot (Durkan et al. 2019,
 /// appendix B.1), so that the map stays invertible in floating point.
@@ -221,6 +223,83 @@ impl Spline {
             let bent = bins.other_start[r] + w * xi + (*x - near) / slope;
             *x = if straight && !inside { *x } else { bent };
         }
+    }
+
+    /// [`inverse`](Spline::inverse) of y: (n, m) in a graph, with θ: (n, m, params). Of each bin there is a flag, 1 for the
+    /// one that y is in, and what belongs to a bin is the sum over all with the flags as weights.
+    #[cfg(feature = "onnx")]
+    pub fn trace_inverse<F: Real>(self, theta: Value, y: Value, graph: &mut Graph) -> Value {
+        let bins = self.bins;
+        let (axis, [_, least, shared]) = (("axis", Attribute::Int(2)), self.sizes::<F>());
+        let last = graph.integers(&[1], &[2]);
+        let [(w, left), (h, below)] = [0, bins].map(|start| {
+            let share = graph.slice(theta, 2, start..start + bins);
+            let share = graph.node("Softmax", &[share], std::slice::from_ref(&axis));
+            let size = graph.scaled(shared, share);
+            let size = graph.shifted(size, least);
+            let before = graph.node("CumSum", &[size, last], &[("exclusive", Attribute::Int(1))]);
+            (size, graph.shifted(before, F::of(-self.bound)))
+        });
+        let slopes = graph.slice(theta, 2, 2 * bins..self.params());
+        let slopes = match self.tails {
+            Tails::Linear => slopes,
+            // The slopes at the ends are those of 0.
+            Tails::Identity => {
+                let pads = graph.integers(&[6], &[0, 0, 1, 0, 0, 1]);
+                graph.apply("Pad", &[slopes, pads])
+            }
+        };
+        let slopes = graph.shifted(slopes, F::of(Self::OFFSET));
+        let slopes = graph.apply("Softplus", &[slopes]);
+        let slopes = graph.shifted(slopes, F::of(LEAST_SLOPE));
+        let [lower, upper] = [0, 1].map(|knot| graph.slice(slopes, 2, knot..knot + bins));
+
+        let near = graph.clip(y, F::of(-self.bound), F::of(self.bound));
+        let column = graph.apply("Unsqueeze", &[near, last]);
+        let reached = graph.apply("GreaterOrEqual", &[column, below]);
+        // The cast takes the type of the numbers.
+        let reached = graph.apply("CastLike", &[reached, below]);
+        let next = graph.slice(reached, 2, 1..bins);
+        let pads = graph.integers(&[6], &[0, 0, 0, 0, 0, 1]);
+        let next = graph.apply("Pad", &[next, pads]);
+        let flags = graph.sub(reached, next);
+        let [w, left, h, below, a, b] = [w, left, h, below, lower, upper].map(|of_bins| {
+            let weighted = graph.mul(flags, of_bins);
+            graph.node("ReduceSum", &[weighted, last], &[("keepdims", Attribute::Int(0))])
+        });
+
+        let (s, delta) = (graph.div(h, w), graph.sub(near, below));
+        let double = graph.add(s, s);
+        let ends = graph.add(a, b);
+        let ends = graph.sub(ends, double);
+        let bend = graph.mul(delta, ends);
+        let steeper = graph.sub(s, a);
+        let steeper = graph.mul(h, steeper);
+        let square = graph.add(steeper, bend);
+        let rise = graph.mul(h, a);
+        let linear = graph.sub(rise, bend);
+        let constant = graph.mul(s, delta);
+        let constant = graph.scaled(F::of(-1.0), constant);
+        let product = graph.mul(square, constant);
+        let product = graph.scaled(F::of(-4.0), product);
+        let discriminant = graph.mul(linear, linear);
+        let discriminant = graph.add(discriminant, product);
+        let discriminant = graph.apply("Relu", &[discriminant]);
+        let root = graph.apply("Sqrt", &[discriminant]);
+        let sum = graph.add(linear, root);
+        let xi = graph.scaled(F::of(-2.0), constant);
+        let xi = graph.div(xi, sum);
+        let bent = graph.mul(w, xi);
+        let bent = graph.add(left, bent);
+        let (beyond, zero) = (graph.sub(y, near), graph.scalar(F::zero()));
+        if self.tails == Tails::Identity {
+            let inside = graph.apply("Equal", &[beyond, zero]);
+            return graph.apply("Where", &[inside, bent, y]);
+        }
+        let is_below = graph.apply("Less", &[beyond, zero]);
+        let slope = graph.apply("Where", &[is_below, a, b]);
+        let beyond = graph.div(beyond, slope);
+        graph.add(bent, beyond)
     }
 
     /// With g = dy and G = dlog_det, from y and ln T′ = 2 ln s + ln M − 2 ln D:

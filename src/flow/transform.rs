@@ -1,6 +1,8 @@
 use super::Transform;
 use super::spline::{Spline, Tails};
 use crate::numeric::Real;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Attribute, Graph, Value};
 
 /// The largest |ln T′| of an affine transform: a layer stretches or shrinks by at most e³ ≈ 20. Without a bound, e^s
 /// of a row far outside overflows, and one bad training step sends all rows to infinity. A tanh is used because it
@@ -63,6 +65,12 @@ impl Transform {
         each!(self, family => family.inverse(theta, x, work));
     }
 
+    /// T⁻¹(y; θ) of y: (n, m) in a graph, with θ: (n, m, params).
+    #[cfg(feature = "onnx")]
+    pub(super) fn trace_inverse<F: Real>(self, theta: Value, y: Value, graph: &mut Graph) -> Value {
+        each!(self, family => family.trace_inverse::<F>(theta, y, graph))
+    }
+
     /// With φ = Σ_r dy_r y_r + dlog_det·ln T′(x_r): dy ← ∂φ/∂x and θ ← ∂φ/∂θ, after `forward` at the same x.
     #[inline(always)]
     pub(super) fn backward<F: Real>(
@@ -114,6 +122,20 @@ impl Affine {
         }
     }
 
+    #[cfg(feature = "onnx")]
+    fn trace_inverse<F: Real>(self, theta: Value, y: Value, graph: &mut Graph) -> Value {
+        let [a, t] = [0, 1].map(|at| {
+            let at = graph.integers(&[], &[at]);
+            graph.node("Gather", &[theta, at], &[("axis", Attribute::Int(2))])
+        });
+        let share = graph.scaled(F::of(1.0 / MOST_LOG_SCALE), a);
+        let share = graph.apply("Tanh", &[share]);
+        let log_scale = graph.scaled(F::of(-MOST_LOG_SCALE), share);
+        let scale = graph.apply("Exp", &[log_scale]);
+        let scaled = graph.mul(y, scale);
+        graph.add(scaled, t)
+    }
+
     /// dx = dy·eˢ, dt = −dx, ds = dy·y + dlog_det, and da = ds·(1 − (s/S)²).
     #[inline(always)]
     fn backward<F: Real>(self, theta: &mut [F], x: &[F], dy: &mut [F], dlog_det: F, _: &mut [F]) {
@@ -153,6 +175,14 @@ impl AffineSpline {
         let (affine, spline) = theta.split_at_mut(Affine.params() * x.len());
         self.0.inverse(spline, x, work);
         Affine.inverse(affine, x, work);
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace_inverse<F: Real>(self, theta: Value, y: Value, graph: &mut Graph) -> Value {
+        let affine = graph.slice(theta, 2, 0..Affine.params());
+        let spline = graph.slice(theta, 2, Affine.params()..self.params());
+        let v = self.0.trace_inverse::<F>(spline, y, graph);
+        Affine.trace_inverse::<F>(affine, v, graph)
     }
 
     #[inline(always)]

@@ -79,6 +79,8 @@
 mod likelihood;
 mod network;
 mod objective;
+#[cfg(feature = "onnx")]
+mod onnx;
 #[cfg(feature = "safetensors")]
 mod persist;
 mod sampling;

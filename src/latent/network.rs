@@ -1,12 +1,16 @@
 use std::ops::Range;
 
 use super::{DecoderVariance, VaeConfig};
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::nn::{
     Fused, Layer, Linear, Masked, Network, NetworkSpec, REACH, Tape, Weights, clamp, grow, join, take_rows,
 };
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorize;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// Encoder and decoder, with their parameters one after the other: p = [encoder | decoder].
 #[derive(Debug, Clone, PartialEq)]
@@ -145,6 +149,23 @@ impl GaussianNetwork {
         for (mean, y) in mean.chunks_exact_mut(d).zip(y.chunks_exact(2 * d)) {
             mean.copy_from_slice(&y[..d]);
         }
+    }
+
+    /// Mean and sd of rows x: (n, inputs) with conditions, each (n, d), in a graph.
+    #[cfg(feature = "onnx")]
+    pub fn trace<F: Real>(
+        &self,
+        p: &[F],
+        x: Value,
+        c: Option<Value>,
+        graph: &mut Graph,
+    ) -> Result<(Value, Value)> {
+        let joined = graph.concat(&[x].into_iter().chain(c).collect::<Vec<_>>());
+        let y = self.net.trace(&p[self.range.clone()], joined, graph)?;
+        let d = self.dim();
+        let a = graph.columns(y, d..2 * d);
+        let sd = graph.apply("Softplus", &[a]);
+        Ok((graph.columns(y, 0..d), graph.shifted(sd, F::of(self.floor))))
     }
 
     /// dp += and dx = the gradient of ⟨dmean, mean⟩ + ⟨dsd, sd⟩ at the last `forward`; da = dsd·∂sd/∂a.

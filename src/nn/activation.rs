@@ -3,6 +3,8 @@ use crate::error::{Result, check};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorize;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Attribute, Graph, Value};
 
 /// An elementwise nonlinearity.
 ///
@@ -121,6 +123,34 @@ impl Activation {
             Activation::Relu => Some(F::zero()),
             Activation::LeakyRelu { slope } => Some(F::of(slope)),
             _ => None,
+        }
+    }
+
+    /// f(x) in a graph.
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(self, x: Value, graph: &mut Graph) -> Value {
+        match self {
+            Activation::Tanh => graph.apply("Tanh", &[x]),
+            Activation::Silu => {
+                let s = graph.apply("Sigmoid", &[x]);
+                graph.mul(x, s)
+            }
+            Activation::Gelu => {
+                let cube = graph.mul(x, x);
+                let cube = graph.mul(cube, x);
+                let cube = graph.scaled(F::of(0.044_715), cube);
+                let u = graph.add(x, cube);
+                let u = graph.scaled(F::of(0.797_884_560_802_865_4), u);
+                let h = graph.apply("Tanh", &[u]);
+                let share = graph.shifted(h, F::one());
+                let half = graph.scaled(F::of(0.5), x);
+                graph.mul(half, share)
+            }
+            Activation::Relu => graph.apply("Relu", &[x]),
+            Activation::LeakyRelu { slope } => {
+                graph.node("LeakyRelu", &[x], &[("alpha", Attribute::Float(slope as f32))])
+            }
+            Activation::Softplus => graph.apply("Softplus", &[x]),
         }
     }
 
@@ -294,6 +324,10 @@ impl Network for Elementwise {
         if let Some(dxdot) = dxdot {
             product(at.cache, dydot, dxdot);
         }
+    }
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(&self, _: &[F], x: Value, graph: &mut Graph) -> Result<Value> {
+        Ok(self.activation.trace::<F>(x, graph))
     }
 }
 

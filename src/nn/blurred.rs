@@ -1,6 +1,8 @@
 use super::timed::clamp;
 use crate::numeric::Real;
 use crate::numeric::simd::vectorize;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Attribute, Graph, Value};
 
 /// Fourier features damped by the noise in x: x̃ⱼ, and aₖ sin ωₖx̃ⱼ and aₖ cos ωₖx̃ⱼ with ωₖ = 2ᵏ and
 /// aₖ = exp(−(ωₖσ)²/4).
@@ -49,6 +51,28 @@ impl Blurred {
                 wave(omega, x, blur, sines, cosines);
             }
         }
+    }
+
+    /// The features of x: (n, d) in a graph, row by row: (n, count).
+    #[cfg(feature = "onnx")]
+    pub(super) fn trace<F: Real>(&self, x: Value, blur: Value, graph: &mut Graph) -> Value {
+        let near = graph.clip(x, clamp(F::neg_infinity()), clamp(F::infinity()));
+        if self.octaves == 0 {
+            return near;
+        }
+        let omega: Vec<F> = (0..self.octaves).map(|k| F::of(2f64.powi(k as i32))).collect();
+        let (angles, hidden) = (graph.octaves(near, &omega), graph.octaves(blur, &omega));
+        let hidden = graph.mul(hidden, hidden);
+        let exponent = graph.scaled(F::of(-0.25), hidden);
+        let fade = graph.apply("Exp", &[exponent]);
+        // Behind each octave's sines are its cosines.
+        let waves = ["Sin", "Cos"].map(|wave| {
+            let wave = graph.apply(wave, &[angles]);
+            graph.mul(fade, wave)
+        });
+        let waves = graph.node("Concat", &waves, &[("axis", Attribute::Int(2))]);
+        let waves = graph.flat(waves, 2 * self.octaves * self.dim);
+        graph.concat(&[near, waves])
     }
 
     /// ḟ: (count, n) of ẋ: (n, d), at the features f of x.

@@ -1,5 +1,9 @@
 use super::{Fourier, Moment, Network, grow};
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::numeric::Real;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// The moments of a batch, encoded for a network, and their tangents: `times` moments for each row, the first of which
 /// has the row's blur.
@@ -36,6 +40,14 @@ impl<F: Real> Embedded<F> {
         embedding.forward(&[], &self.time, tdot, slopes);
         embedding.jvp(&[], &self.time, slopes, &self.timedot, tdot, &mut []);
     }
+}
+
+/// T of the times of rows, each (n, 1), in a graph: (n, times · ft).
+#[cfg(feature = "onnx")]
+pub(super) fn trace<F: Real>(embedding: &Fourier, times: &[Value], graph: &mut Graph) -> Result<Value> {
+    let embedded: Result<Vec<Value>> =
+        times.iter().map(|&time| embedding.trace::<F>(&[], time, graph)).collect();
+    Ok(graph.concat(&embedded?))
 }
 
 fn split<F: Real>(moments: &[Moment], times: usize, time: &mut Vec<F>, blur: &mut Vec<F>) {

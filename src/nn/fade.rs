@@ -1,4 +1,6 @@
 use crate::numeric::Real;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// A [`Fade`] changes nothing up to the first number of standard deviations from the mean, and leaves nothing beyond
 /// the second.
@@ -104,6 +106,23 @@ impl<F: Real> Fade<F> {
     pub(crate) fn rests(&self, row: usize) -> bool {
         self.w.get(row).is_some_and(|w| *w == F::zero())
     }
+}
+
+/// w·v at the rows x: (n, d) in a graph.
+#[cfg(feature = "onnx")]
+pub(crate) fn trace<F: Real>(x: Value, v: Value, graph: &mut Graph) -> Value {
+    let (near, far) = FADE;
+    let distance = graph.apply("Abs", &[x]);
+    let tau = graph.scaled(F::of(-(far - near).recip()), distance);
+    let tau = graph.shifted(tau, F::of(far / (far - near)));
+    let tau = graph.clip(tau, F::zero(), F::one());
+    let share = graph.scaled(F::of(6.0), tau);
+    let share = graph.shifted(share, F::of(-15.0));
+    let share = graph.mul(tau, share);
+    let share = graph.shifted(share, F::of(10.0));
+    let share = (0..3).fold(share, |share, _| graph.mul(tau, share));
+    let w = graph.reduced("ReduceProd", share);
+    graph.mul(w, v)
 }
 
 /// v ← w·v, row by row.

@@ -2,8 +2,12 @@ use std::any::Any;
 use std::fmt::Debug;
 
 use super::{Layout, Weights};
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value, unsupported};
 
 /// The position of a row on its path between noise and data, or the rate at which it moves along that path.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -37,6 +41,20 @@ impl<F> Inputs<'_, F> {
         let at = if self.condition.len() == k { 0 } else { r * k };
         &self.condition[at..at + k]
     }
+}
+
+/// [`Inputs`] as values of a graph. Each has a row for each row of x, or a single one.
+#[cfg(feature = "onnx")]
+#[derive(Debug, Clone, Copy)]
+pub struct TracedInputs<'a> {
+    /// x: (n, dim).
+    pub x: Value,
+    /// The times of the moments of a row, each (n, 1).
+    pub times: &'a [Value],
+    /// The blur of the first moment: (n, 1).
+    pub blur: Value,
+    /// c: (n, k), if there is a condition.
+    pub condition: Option<Value>,
 }
 
 /// A direction in which [`Inputs`] move: tangents of the rows and of their moments. The condition is constant.
@@ -220,6 +238,16 @@ pub trait VectorField<F: Real = f32>: Debug + Send + Sync {
     /// sliced score matching, then refuses the network.
     fn second_order(&self) -> Option<&dyn SecondOrder<F>> {
         None
+    }
+
+    /// Adds the nodes that compute v to a graph, and returns v. Default: none.
+    ///
+    /// # Errors
+    /// [`ExportError::Unsupported`](crate::error::ExportError), if the network has no description as a graph.
+    #[cfg(feature = "onnx")]
+    fn trace(&self, p: &[F], at: TracedInputs<'_>, graph: &mut Graph) -> Result<Value> {
+        let _ = (p, at, graph);
+        unsupported("a network of your own", "its `VectorField::trace` is not implemented")
     }
 }
 

@@ -4,6 +4,8 @@ use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorize;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// Sines and cosines of each coordinate at fixed frequencies: y = (x,) sin ω₁x … sin ω_K x, cos ω₁x … cos ω_K
 /// x, each block as wide as x.
@@ -164,6 +166,25 @@ impl Network for Fourier {
     }
     fn infer<F: Real>(&self, _: &[F], x: &[F], y: &mut [F], _: &mut [F]) {
         self.evaluate(x, y, None);
+    }
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(&self, _: &[F], rows: Value, graph: &mut Graph) -> Result<Value> {
+        let x = if self.passed > 0 { graph.columns(rows, 0..self.dim) } else { rows };
+        let mut parts = if self.raw { vec![x] } else { vec![] };
+        if !self.frequencies.is_empty() {
+            let near = match self.reach.is_finite() {
+                true => graph.clip(x, F::of(-self.reach), F::of(self.reach)),
+                false => x,
+            };
+            let frequencies: Vec<F> = self.frequencies.iter().map(|&omega| F::of(omega)).collect();
+            let angles = graph.octaves(near, &frequencies);
+            let angles = graph.flat(angles, frequencies.len() * self.dim);
+            parts.extend(["Sin", "Cos"].map(|wave| graph.apply(wave, &[angles])));
+        }
+        if self.passed > 0 {
+            parts.push(graph.columns(rows, self.dim..self.dim + self.passed));
+        }
+        Ok(graph.concat(&parts))
     }
     fn forward<F: Real>(&self, _: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
         self.evaluate(x, y, Some(cache));

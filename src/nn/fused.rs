@@ -2,9 +2,13 @@
 
 use super::sequential::{Ascent, Descent};
 use super::{Layer, Layout, Linear, Network, Primal, Sequential, Weights};
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::gemm::Epilogue;
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// A [`Sequential`] in fewer passes over memory: the same function with the same parameters and buffers, and the same
 /// bits.
@@ -90,6 +94,11 @@ impl Network for Fused {
     }
     fn scratch_width(&self) -> usize {
         self.net.scratch_width()
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(&self, p: &[F], x: Value, graph: &mut Graph) -> Result<Value> {
+        self.net.trace(p, x, graph)
     }
 
     fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], scratch: &mut [F]) {

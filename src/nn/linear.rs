@@ -1,10 +1,14 @@
 use std::ops::Range;
 
 use super::{Layout, Network, Primal, Weights};
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::gemm::{self, Epilogue, Init, Strided, gemm, gemm_with};
 use crate::numeric::rng::Rng;
 use crate::numeric::simd::vectorize;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// y = x·W + b with W: (in, out), b: (out); p = [W, b].
 ///
@@ -137,6 +141,13 @@ impl Network for Linear {
     fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], _: &mut [F]) {
         self.infer_with(p, x, Epilogue::None, y);
     }
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(&self, p: &[F], x: Value, graph: &mut Graph) -> Result<Value> {
+        let weights = graph.constant(&[self.inputs, self.outputs], &p[self.weights()]);
+        let bias = graph.constant(&[self.outputs], &p[self.bias()]);
+        let product = graph.matmul(x, weights);
+        Ok(graph.add(product, bias))
+    }
     fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
         self.infer(p, x, y, cache);
     }
@@ -268,6 +279,10 @@ impl Network for Masked {
     }
     fn infer<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], scratch: &mut [F]) {
         self.linear.infer(p, x, y, scratch);
+    }
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(&self, p: &[F], x: Value, graph: &mut Graph) -> Result<Value> {
+        self.linear.trace(p, x, graph)
     }
     fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
         self.linear.infer(p, x, y, cache);

@@ -41,6 +41,8 @@ pub(crate) mod timed;
 
 pub use activation::Activation;
 pub use causal::{CausalNetwork, CausalWorkspace, Decoding};
+#[cfg(feature = "onnx")]
+pub use field::TracedInputs;
 pub use field::{Direction, Inputs, Moment, SecondOrder, VectorField, Workspace};
 pub use fourier::Fourier;
 pub(crate) use fourier::{REACH, clamp, most_octaves};
@@ -55,8 +57,12 @@ pub(crate) use spec::Perceptron;
 pub use tape::Tape;
 pub(crate) use tape::grow;
 
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value, unsupported};
 
 /// Parameters for a backward pass: `p`, and the same layout with each matrix transposed, made once per step
 /// by [`Network::transpose`], so that dx = dy·Wᵀ reads its weights in the order of the forward kernel.
@@ -151,6 +157,16 @@ pub trait Network: Send + Sync {
         dxdot: Option<&mut [F]>,
         scratch: &mut [F],
     );
+
+    /// Adds the nodes that compute y = f(x; p), x: (n, in), to a graph, and returns y. Default: none.
+    ///
+    /// # Errors
+    /// [`ExportError::Unsupported`](crate::error::ExportError), if the network has no description as a graph.
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(&self, p: &[F], x: Value, graph: &mut Graph) -> Result<Value> {
+        let _ = (p, x, graph);
+        unsupported("a network of your own", "its `Network::trace` is not implemented")
+    }
 }
 
 /// The point and direction of a `jvp`, with what `forward` and `jvp` kept.

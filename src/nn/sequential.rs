@@ -2,8 +2,12 @@ use std::ops::Range;
 
 use super::activation::Elementwise;
 use super::{Activation, Fourier, Fused, Layout, Linear, Masked, Network, Primal, Residual, Weights};
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// A layer of a [`Sequential`].
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +90,11 @@ impl Network for Layer {
         if let Layer::Residual(_) = self {
             add(y, x);
         }
+    }
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(&self, p: &[F], x: Value, graph: &mut Graph) -> Result<Value> {
+        let y = each!(self, l => l.trace(p, x, graph))?;
+        Ok(if let Layer::Residual(_) = self { graph.add(y, x) } else { y })
     }
     fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
         each!(self, l => l.forward(p, x, y, cache));
@@ -294,6 +303,10 @@ impl Network for Sequential {
         }
     }
 
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(&self, p: &[F], x: Value, graph: &mut Graph) -> Result<Value> {
+        self.parts().try_fold(x, |h, (_, layer, range)| layer.trace(&p[range], h, graph))
+    }
     fn forward<F: Real>(&self, p: &[F], x: &[F], y: &mut [F], cache: &mut [F]) {
         let mut cache = Ascent { buffer: cache, rows: x.len() / self.in_dim() };
         let (mut input, mut y) = (x, y);

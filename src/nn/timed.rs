@@ -1,6 +1,10 @@
 use std::ops::Range;
 
+#[cfg(feature = "onnx")]
+use super::TracedInputs;
 use super::blurred::Blurred;
+#[cfg(feature = "onnx")]
+use super::embedded;
 use super::embedded::Embedded;
 use super::linear::add_sum_of_rows;
 use super::{
@@ -11,6 +15,8 @@ use crate::error::Result;
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm, transpose};
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// Standard deviations from the mean beyond which x is clamped: outside, v keeps its value at the edge.
 const REACH: f64 = 20.0;
@@ -286,6 +292,23 @@ impl<F: Real> VectorField<F> for Timed {
         let h = &buffers.h[..n * self.width()];
         let scratch = grow(&mut buffers.scratch, n * self.rest.scratch_width());
         self.rest.infer(&p[self.parts().rest], h, v, scratch);
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace(&self, p: &[F], at: TracedInputs<'_>, graph: &mut Graph) -> Result<Value> {
+        let Parts { time, inputs, rest, condition } = self.parts();
+        let t = embedded::trace::<F>(&self.embedding, at.times, graph)?;
+        let mut h = self.time.trace(&p[time], t, graph)?;
+        if let Some(c) = at.condition {
+            let weights = graph.constant(&[self.condition, self.width()], &p[condition]);
+            let share = graph.matmul(c, weights);
+            h = graph.add(h, share);
+        }
+        let f = self.features.trace::<F>(at.x, at.blur, graph);
+        let weights = graph.constant(&[self.features.count(), self.width()], &p[inputs]);
+        let share = graph.matmul(f, weights);
+        h = graph.add(h, share);
+        self.rest.trace(&p[rest], h, graph)
     }
 
     fn forward(&self, p: &[F], at: Inputs<F>, v: &mut [F], workspace: &mut Workspace) {

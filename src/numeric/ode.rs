@@ -44,7 +44,7 @@ pub enum Method {
 impl Method {
     /// For each stage, the share of the step at which its slope is evaluated, using the previous slope, and the
     /// weight of the slope in the step.
-    fn stages(self) -> &'static [(f64, f64)] {
+    pub(crate) fn stages(self) -> &'static [(f64, f64)] {
         match self {
             Method::Euler => &[(0.0, 1.0)],
             Method::Heun => &[(0.0, 0.5), (1.0, 0.5)],

@@ -31,6 +31,7 @@
 mod bar;
 mod json_lines;
 mod sparkline;
+mod tensorboard;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::model::{Observer, Step};
 pub use bar::Bar;
 pub use json_lines::JsonLines;
 pub use sparkline::sparkline;
+pub use tensorboard::TensorBoard;
 
 /// Several observers of one training run, called in order. All see every step, and the training ends if any of them
 /// returns `Break`.

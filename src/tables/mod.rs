@@ -1,6 +1,6 @@
 //! Reading tables of rows, preparing them for a model, and writing rows.
 //!
-//! [`Table`] and [`TableReader`] read your own rows, from text or NPY, whole or in blocks; [`Table::diagnose`]
+//! [`Table`] and [`TableReader`] read your own rows, from text, NPY or (with the feature `arrow`) Parquet, whole or in blocks; [`Table::diagnose`]
 //! reports what in them harms a density. [`dequantize`], [`shuffle_rows`] and
 //! [`Dataset::hold_out`](crate::Dataset::hold_out) prepare rows for a [`Dataset`](crate::Dataset), and [`CsvWriter`]
 //! and [`NpyWriter`] write rows.
@@ -23,6 +23,8 @@ mod diagnose;
 mod npy;
 #[cfg(feature = "cli")]
 mod npz;
+#[cfg(feature = "arrow")]
+mod parquet;
 mod reader;
 mod schema;
 mod selection;
@@ -38,6 +40,8 @@ pub use cells::{Cells, MISSING, Survey};
 pub use csv::{CsvWriter, Decimal, Guess, Header, TextOptions};
 pub use diagnose::Finding;
 pub use npy::{NpyNumber, NpyWriter};
+#[cfg(feature = "arrow")]
+pub use parquet::{ParquetNumber, ParquetWriter};
 pub use reader::{TableReader, open_table, read_table};
 pub use schema::{Field, LeftOut, Schema};
 pub use step::Step;

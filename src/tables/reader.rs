@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+#[cfg(feature = "arrow")]
+use std::io::Seek as _;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
@@ -12,13 +14,15 @@ use super::csv::{Guess, TextOptions, TextRows};
 use super::npy::{self, NpyRows};
 #[cfg(feature = "cli")]
 use super::npz::Entry;
+#[cfg(feature = "arrow")]
+use super::parquet::ParquetRows;
 use super::selection::{Selection, find_columns, numbered};
 use super::table::Table;
 use super::units::Units;
 use crate::error::{DataError, Error, FileError, Result, TableError};
 
 /// Reads a table of numbers block by block, in the memory of one block. The format is text, NPY, or (with the feature
-/// `cli`) an NPZ archive of one array, and is recognized by the first bytes.
+/// `cli`) an NPZ archive of one array, or (with the feature `arrow`) Parquet, and is recognized by the first bytes.
 ///
 /// Text is a table as defined in RFC 4180, in UTF-8 or in UTF-16 with a byte order mark, with or without a header;
 /// its cells are separated by commas, tabs, semicolons, bars or spaces: [`TextOptions`].
@@ -59,6 +63,8 @@ enum Rows<R> {
     Npy(NpyRows<Begun<R>>),
     #[cfg(feature = "cli")]
     Npz(NpyRows<Entry<Begun<R>>>),
+    #[cfg(feature = "arrow")]
+    Parquet(Box<ParquetRows>),
 }
 
 /// Numbers as stored in a file.
@@ -114,14 +120,57 @@ impl<R: BufRead> TableReader<R> {
             (Rows::Npy(rows), None, dim, Vec::new())
         } else if start.starts_with(ARCHIVE) {
             Self::archive(begun)?
+        } else if start.starts_with(PARQUET) {
+            Self::in_parquet(begun)?
         } else {
             let (rows, head) = TextRows::new(begun, &start, options.into(), names)?;
             (Rows::Text(Box::new(rows)), head.names, head.columns, head.guesses)
         };
+        Ok(Self::over((rows, names, dim, guesses)))
+    }
+
+    /// A reader of all columns of an opened file.
+    fn over((rows, names, dim, guesses): Opened<R>) -> Self {
         let named = names.is_some();
         let selection = Selection::all(names.unwrap_or_else(|| numbered(dim)));
         let (units, rounded) = (vec![Units::default(); dim], vec![0; dim]);
-        Ok(TableReader { rows, selection, named, guesses, units, parsing: Vec::new(), read: 0, rounded })
+        TableReader { rows, selection, named, guesses, units, parsing: Vec::new(), read: 0, rounded }
+    }
+
+    /// Reads a file in Parquet format where it lies, so that only a block is in memory; `None` of a file in another
+    /// format, which is left at its start, and of a pipe. [`new`](TableReader::new) takes the whole of such a file into
+    /// memory, because its columns stand apart.
+    ///
+    /// # Errors
+    /// [`TableError::Parquet`], [`FileError::Io`].
+    #[cfg(feature = "arrow")]
+    pub fn parquet(file: &File) -> Result<Option<Self>> {
+        if !file.metadata().map_err(unreadable)?.is_file() {
+            return Ok(None);
+        }
+        let (mut start, mut reader) = (Vec::new(), file);
+        reader.take(PARQUET.len() as u64).read_to_end(&mut start).map_err(unreadable)?;
+        reader.rewind().map_err(unreadable)?;
+        if start != PARQUET {
+            return Ok(None);
+        }
+        let (rows, names) = ParquetRows::new(file.try_clone().map_err(unreadable)?)?;
+        let dim = rows.dim();
+        Ok(Some(Self::over((Rows::Parquet(Box::new(rows)), Some(names), dim, Vec::new()))))
+    }
+
+    #[cfg(feature = "arrow")]
+    fn in_parquet(mut reader: Begun<R>) -> Result<Opened<R>> {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).map_err(unreadable)?;
+        let (rows, names) = ParquetRows::new(bytes::Bytes::from(bytes))?;
+        let dim = rows.dim();
+        Ok((Rows::Parquet(Box::new(rows)), Some(names), dim, Vec::new()))
+    }
+
+    #[cfg(not(feature = "arrow"))]
+    fn in_parquet(_: Begun<R>) -> Result<Opened<R>> {
+        Err(Error::Table(TableError::Parquet { what: "it needs a build with the feature `arrow`".into() }))
     }
 
     #[cfg(feature = "cli")]
@@ -204,7 +253,15 @@ impl<R: BufRead> TableReader<R> {
             let expected = format!("one for each of {} columns", self.selection.dim());
             return Err(Error::Data(DataError::Shape { what: "cells", got: vec![cells.len()], expected }));
         }
-        if !matches!(self.rows, Rows::Text(_)) && !cells.iter().all(Cells::are_numbers) {
+        let array = match self.rows {
+            Rows::Text(_) => false,
+            Rows::Npy(_) => true,
+            #[cfg(feature = "cli")]
+            Rows::Npz(_) => true,
+            #[cfg(feature = "arrow")]
+            Rows::Parquet(_) => false,
+        };
+        if array && !cells.iter().all(Cells::are_numbers) {
             let what = "an array holds numbers, and no labels or gaps".into();
             return Err(Error::Table(TableError::Npy { what }));
         }
@@ -220,11 +277,16 @@ impl<R: BufRead> TableReader<R> {
         }
     }
 
-    /// Hands the selected cells of all rows of a text to `f`: place, text and, if it is one, number.
+    /// Hands the selected cells of all rows of a text or a Parquet file to `f`: place, text and, if it is one, number.
     pub(super) fn each_cell(&mut self, f: &mut dyn FnMut(usize, &str, Option<f64>)) -> Result<()> {
         self.check_names()?;
-        if let Rows::Text(rows) = &mut self.rows {
-            while rows.look(&self.selection, f)? {}
+        match &mut self.rows {
+            Rows::Text(rows) => while rows.look(&self.selection, f)? {},
+            #[cfg(feature = "arrow")]
+            Rows::Parquet(rows) => while rows.look(&self.selection, f)? {},
+            Rows::Npy(_) => {}
+            #[cfg(feature = "cli")]
+            Rows::Npz(_) => {}
         }
         Ok(())
     }
@@ -232,6 +294,11 @@ impl<R: BufRead> TableReader<R> {
     fn twice(&self, column: usize) -> Error {
         match &self.rows {
             Rows::Text(rows) => rows.twice(column, &self.selection.names()[column]),
+            #[cfg(feature = "arrow")]
+            Rows::Parquet(_) => {
+                let what = format!("two columns are called {:?}", self.selection.names()[column]);
+                Error::Table(TableError::Parquet { what })
+            }
             _ => unreachable!("arrays name no columns"),
         }
     }
@@ -277,6 +344,8 @@ impl<R: BufRead> TableReader<R> {
             Rows::Npy(rows) => Some(rows.len()),
             #[cfg(feature = "cli")]
             Rows::Npz(rows) => Some(rows.len()),
+            #[cfg(feature = "arrow")]
+            Rows::Parquet(rows) => Some(rows.len()),
         }
     }
 
@@ -335,6 +404,8 @@ impl<R: BufRead> TableReader<R> {
             Rows::Npy(rows) => rows.block(most, &self.selection, &mut self.rounded),
             #[cfg(feature = "cli")]
             Rows::Npz(rows) => rows.block(most, &self.selection, &mut self.rounded),
+            #[cfg(feature = "arrow")]
+            Rows::Parquet(rows) => rows.block(most, &self.selection, &self.parsing, &mut self.rounded),
         }
     }
 
@@ -410,6 +481,9 @@ const BLOCK: usize = 4096;
 /// The first bytes of an archive in ZIP format.
 const ARCHIVE: &[u8] = b"PK\x03\x04";
 
+/// The first bytes of a file in Parquet format: its name, and the first byte of any of its parts.
+const PARQUET: &[u8] = b"PAR1\x15";
+
 /// Rows, names of columns, their number, and what was guessed.
 type Opened<R> = (Rows<R>, Option<Vec<String>>, usize, Vec<Guess>);
 
@@ -417,7 +491,7 @@ pub(super) fn unreadable(source: io::Error) -> Error {
     Error::File(FileError::Io { path: "the reader".into(), source })
 }
 
-/// Opens a file of numbers, text or NPY; the options are for text.
+/// Opens a file of numbers, text, NPY or Parquet; the options are for text.
 ///
 /// # Errors
 /// As [`TableReader::new`]; [`FileError::Io`] names the path.
@@ -427,10 +501,14 @@ pub fn open_table(
 ) -> Result<TableReader<BufReader<File>>> {
     let path = path.as_ref();
     let file = File::open(path).map_err(|source| named(path, source))?;
+    #[cfg(feature = "arrow")]
+    if let Some(reader) = TableReader::parquet(&file).map_err(|error| at(path, error))? {
+        return Ok(reader);
+    }
     TableReader::new(BufReader::new(file), options).map_err(|error| at(path, error))
 }
 
-/// Reads a file of numbers, text or NPY, all its columns and rows.
+/// Reads a file of numbers, text, NPY or Parquet, all its columns and rows.
 ///
 /// # Errors
 /// As [`TableReader::new`] and [`TableReader::block`]; [`FileError::Io`] names the path.

@@ -5,6 +5,7 @@ mod conditions;
 mod endings;
 mod evaluate;
 mod files;
+mod formats;
 mod ranges;
 mod reading;
 mod refusals;

@@ -12,7 +12,7 @@ use quadrivium::hybrid::{self, Latent, LatentConfig};
 use quadrivium::metrics::Nll;
 use quadrivium::ndarray::s;
 use quadrivium::numeric::rng::Rng;
-use quadrivium::observe::{All, Bar, JsonLines};
+use quadrivium::observe::{All, Bar, JsonLines, TensorBoard};
 use quadrivium::persist::{self, Column, Persist, condition_kind};
 use quadrivium::prelude::*;
 use quadrivium::recipe::{Kind, ModelConfig, Recipe};
@@ -95,6 +95,9 @@ pub struct Args {
     /// Log file, to which a line of JSON is appended for every tenth step.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Folder for an event file with every tenth step, which `tensorboard --logdir FOLDER` shows.
+    #[arg(long, value_name = "FOLDER")]
+    tensorboard: Option<PathBuf>,
     #[command(flatten)]
     condition: condition::Asked,
     #[command(flatten)]
@@ -113,6 +116,7 @@ impl Args {
         let counted = kind == text::Kind::NGram;
         let refused = [
             ("--patience", self.patience.is_some(), "the end of the text is held out, and not watched"),
+            ("--tensorboard", self.tensorboard.is_some() && counted, counts),
             (
                 "--validate-every",
                 self.validate_every.is_some(),
@@ -155,6 +159,24 @@ impl Args {
     /// The file from which an interrupted training resumes.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         self.checkpoint.clone().map(|path| Checkpoint { path, every: self.checkpoint_every })
+    }
+
+    /// The events for TensorBoard, if they are wanted.
+    pub fn events(&self) -> Outcome<Option<TensorBoard<File>>> {
+        let create = |folder: &PathBuf| {
+            TensorBoard::create(folder, 10).map_err(|error| of_writing(folder.display(), error))
+        };
+        self.tensorboard.as_ref().map(create).transpose()
+    }
+
+    /// Reports whether all events were written.
+    pub fn finish(&self, events: Option<TensorBoard<File>>) -> Outcome<()> {
+        match (events, &self.tensorboard) {
+            (Some(events), Some(folder)) => {
+                events.finish().map(drop).map_err(|error| of_writing(folder.display(), error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The training options of a recipe, with those of the command line.
@@ -256,6 +278,7 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let before = rng.clone();
 
     let mut log = args.log.as_deref().map(open_log).transpose()?;
+    let mut events = args.events()?;
     let mut bar = Bar::new(&model.card().name);
     let mut done = 0;
     let mut count = |step: &Step<'_>| {
@@ -272,6 +295,9 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let mut observers = All(vec![&mut bar, &mut interrupt, &mut count]);
     if let Some(log) = &mut log {
         observers.0.push(log);
+    }
+    if let Some(events) = &mut events {
+        observers.0.push(events);
     }
     let start = Instant::now();
     let trained = model.train(&data, &options, &mut rng, &mut observers);
@@ -297,6 +323,7 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     if let (Some(log), Some(path)) = (log, &args.log) {
         log.finish().map_err(|error| of_writing(path.display(), error))?;
     }
+    args.finish(events)?;
     let seconds = start.elapsed().as_secs_f64();
     // The model is saved, so a likelihood that fails is no reason to end with an error.
     let measured = measured(model.as_ref(), &data, &options, log_scale, before)

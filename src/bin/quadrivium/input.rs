@@ -23,7 +23,7 @@ use crate::units;
 /// A table of numbers, and the part of it to use.
 #[derive(Clone, clap::Args)]
 pub struct Data {
-    /// The rows: text, NPY, or NPZ with one array, recognized by content; "-" is standard input.
+    /// The rows: text, NPY, NPZ with one array, or (if built with it) Parquet, recognized by content; "-" is standard input.
     data: PathBuf,
     /// Columns to draw and to score, in this order: names, or numbers starting at 1. Default: all columns except
     /// those of a condition.
@@ -186,6 +186,13 @@ impl Data {
 
     /// Opens the data; a first line of just the `expected` names is a header.
     pub fn open(&self, expected: &[&str]) -> Outcome<Reader> {
+        #[cfg(feature = "arrow")]
+        if let Some(Ok(file)) = self.path().map(File::open) {
+            let reader = TableReader::parquet(&file).map_err(|error| of_file(self.name(), error))?;
+            if let Some(reader) = reader {
+                return Ok(reader);
+            }
+        }
         self.open_on(self.source()?, expected)
     }
 

@@ -6,6 +6,7 @@ mod columns;
 mod compare;
 mod condition;
 mod evaluate;
+mod export;
 mod failure;
 mod features;
 mod files;
@@ -35,7 +36,7 @@ use failure::{Failure, Outcome, say};
 /// Fit generative models to your rows, draw new rows, and score them; read descriptions of models.
 ///
 /// Rows come from a text file (cells separated by commas, tabs, semicolons, bars or spaces, with or without a
-/// header), an NPY or NPZ file, or standard input ("-"). Results go to standard output or to the file given by -o,
+/// header), an NPY, NPZ or (if built with it) Parquet file, or standard input ("-"). Results go to standard output or to the file given by -o,
 /// messages to standard error.
 ///
 /// The exit code is 0 for success, 1 for failure, 2 for a command that was not understood, 141 if the reader of
@@ -52,7 +53,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Fit(fit::Args),
+    Fit(Box<fit::Args>),
     Sample(sample::Args),
     Score(score::Args),
     Compare(compare::Args),
@@ -62,6 +63,7 @@ enum Command {
     Quiz(quiz::Args),
     Check(check::Args),
     Evaluate(evaluate::Args),
+    Export(export::Args),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Quiz(args) => quiz::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Export(args) => export::run(&args),
     });
     exit_code(outcome)
 }

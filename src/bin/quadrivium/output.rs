@@ -8,6 +8,8 @@ use clap::ValueEnum;
 use quadrivium::file::NewFile;
 use quadrivium::ndarray::ArrayView2;
 use quadrivium::tables::{Cells, CsvWriter, NpyNumber, NpyWriter};
+#[cfg(feature = "arrow")]
+use quadrivium::tables::{ParquetNumber, ParquetWriter};
 
 use crate::failure::{Failure, Outcome, of_writing};
 
@@ -17,7 +19,8 @@ pub struct Output {
     /// File for the result; "-" is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// Format of the output. Default: NPY for a file name that ends in .npy, otherwise CSV.
+    /// Format of the output. Default: NPY for a file name that ends in .npy, Parquet for one in .parquet if the program
+    /// is built with it, otherwise CSV.
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
@@ -26,10 +29,16 @@ pub struct Output {
 enum Format {
     Csv,
     Npy,
+    #[cfg(feature = "arrow")]
+    Parquet,
 }
 
-/// Numbers that both formats accept.
+/// Numbers that all formats accept.
+#[cfg(not(feature = "arrow"))]
 pub trait Number: NpyNumber + Into<f64> + fmt::Display + fmt::LowerExp {}
+/// Numbers that all formats accept.
+#[cfg(feature = "arrow")]
+pub trait Number: NpyNumber + ParquetNumber + fmt::Display + fmt::LowerExp {}
 
 impl Number for f32 {}
 impl Number for f64 {}
@@ -44,8 +53,14 @@ impl Output {
     }
 
     fn format(&self) -> Format {
-        let npy = self.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
-        self.format.unwrap_or(if npy { Format::Npy } else { Format::Csv })
+        let ends_in =
+            |end| self.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(end));
+        self.format.unwrap_or(match () {
+            () if ends_in("npy") => Format::Npy,
+            #[cfg(feature = "arrow")]
+            () if ends_in("parquet") => Format::Parquet,
+            () => Format::Csv,
+        })
     }
 
     /// The file, unless it is standard output.
@@ -63,26 +78,27 @@ impl Output {
         self.format.is_some()
     }
 
-    /// [`create`](Output::create) for numbers of which some stand for labels or gaps and are written as these: one for each
-    /// column.
+    /// Opens the output for rows of these columns; `rows` is their number, if it is known in advance. A file takes
+    /// its name only when everything is written.
+    pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
+        let numbers = vec![Cells::Numbers; names.len()];
+        self.create_as(names, rows, numbers, &vec![false; names.len()])
+    }
+
+    /// [`create`](Output::create) for numbers of which some stand for labels or gaps and are written as these, or are
+    /// `whole`: one for each column.
     pub fn create_as<T: Number>(
         &self,
         names: &[&str],
         rows: Option<u64>,
         cells: Vec<Cells>,
+        whole: &[bool],
     ) -> Outcome<Rows<T>> {
         let numbers = cells.iter().all(Cells::are_numbers);
         if !numbers && self.format() == Format::Npy {
             let message = "NPY holds numbers, and columns of the model hold labels or gaps: write CSV";
             return Err(Failure::Usage(message.into()));
         }
-        let cells = if numbers { Vec::new() } else { cells };
-        Ok(Rows { cells, ..self.create(names, rows)? })
-    }
-
-    /// Opens the output for rows of these columns; `rows` is their number, if it is known in advance. A file takes
-    /// its name only when everything is written.
-    pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
         let (format, name) = (self.format(), self.name());
         if format == Format::Npy && rows.is_none() && self.is_stdout() {
             let message = "NPY starts with the number of rows, which is not known in advance for this input: \
@@ -104,9 +120,16 @@ impl Output {
                 NpyWriter::new(sink, rows.unwrap_or(0), names.len()).map(Writer::Npy)
             }
             (Format::Csv, _, sink) => CsvWriter::new(sink, names).map(Writer::Csv),
+            #[cfg(feature = "arrow")]
+            (Format::Parquet, _, sink) => {
+                ParquetWriter::new(sink, names, &cells, whole).map(|writer| Writer::Parquet(Box::new(writer)))
+            }
         };
+        // Only Parquet has a type of its own for whole numbers.
+        #[cfg(not(feature = "arrow"))]
+        let _ = whole;
         let writer = opened.map_err(|error| of_writing(&name, error))?;
-        Ok(Rows { writer, name, cells: Vec::new() })
+        Ok(Rows { writer, name, cells: if numbers { Vec::new() } else { cells } })
     }
 }
 
@@ -148,6 +171,8 @@ enum Writer<T> {
     Csv(CsvWriter<Sink>),
     Npy(NpyWriter<Sink, T>),
     Counted(NpyWriter<BufWriter<NewFile>, T>),
+    #[cfg(feature = "arrow")]
+    Parquet(Box<ParquetWriter<Sink, T>>),
 }
 
 /// Rows that are being written.
@@ -167,6 +192,8 @@ impl<T: Number> Rows<T> {
             Writer::Csv(writer) => writer.rows_as(x.view(), &self.cells),
             Writer::Npy(writer) => writer.write(numbers),
             Writer::Counted(writer) => writer.write(numbers),
+            #[cfg(feature = "arrow")]
+            Writer::Parquet(writer) => writer.rows(x.view()),
         };
         written.map_err(|error| of_writing(&self.name, error))
     }
@@ -177,6 +204,8 @@ impl<T: Number> Rows<T> {
             Writer::Csv(writer) => writer.finish().and_then(Sink::finish),
             Writer::Npy(writer) => writer.finish().and_then(Sink::finish),
             Writer::Counted(writer) => writer.finish_counted().and_then(|file| Sink::File(file).finish()),
+            #[cfg(feature = "arrow")]
+            Writer::Parquet(writer) => writer.finish().and_then(Sink::finish),
         };
         finished.map_err(|error| of_writing(&self.name, error))
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use quadrivium::engine::RowStreams;
 use quadrivium::ndarray::{Array2, ArrayView2, s};
 use quadrivium::numeric::rng::Streams;
-use quadrivium::persist::{Column, Persist, condition_of};
+use quadrivium::persist::{Column, Persist, Role, condition_of};
 use quadrivium::tables::{Cells, MISSING};
 use quadrivium::{Distribution, Result, SampleOptions};
 
@@ -128,7 +128,8 @@ impl Draws<'_> {
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
         let cells = self.columns.all.iter().map(|column| column.cells.clone()).collect();
         let count = args.rows().end - args.rows().start;
-        let mut rows = args.output.create_as(&names, Some(count), cells)?;
+        let whole: Vec<bool> = self.columns.all.iter().map(|column| self.is_whole(column)).collect();
+        let mut rows = args.output.create_as(&names, Some(count), cells, &whole)?;
         let mut failure = None;
         let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
             let x = self.rows(x, condition).mapv(&number);
@@ -200,6 +201,16 @@ impl Draws<'_> {
             }
         }
         rows
+    }
+
+    /// Whether all values of a column are whole numbers.
+    fn is_whole(&self, column: &Column) -> bool {
+        let is_whole = |value: f64| value.fract() == 0.0;
+        match (&column.role, column.step()) {
+            (Role::Label { values, .. }, _) => values.iter().all(|&value| is_whole(value)),
+            (Role::Modeled, Some(step)) => !self.args.raw && is_whole(step.width) && is_whole(step.offset),
+            _ => false,
+        }
     }
 
     /// The value that a model's number stands for, on the grid that training spread it over.

@@ -114,6 +114,8 @@
 mod config;
 mod network;
 mod objective;
+#[cfg(feature = "onnx")]
+mod onnx;
 #[cfg(feature = "safetensors")]
 mod persist;
 mod sampling;

@@ -1,10 +1,14 @@
 use super::FlowMapConfig;
 use crate::diffusion::matching::{Pairing, Source};
 use crate::diffusion::network::{Parametrization, PathNet};
+#[cfg(feature = "onnx")]
+use crate::diffusion::onnx::{Told, tell_time};
 use crate::diffusion::path::{Line, Path};
 use crate::error::Result;
 use crate::nn::Moment;
 use crate::numeric::Real;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// A jump along the path of a row: from time s to time t ≥ s. On the diagonal, s = t, it is the velocity at s.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,6 +109,23 @@ impl Parametrization for MeanVelocity {
     fn pull_back<F: Real>(&self, _: Span, _: &mut [F]) {}
 
     fn tangent<F: Real>(&self, _: Span, _: &[F], _: &[F], _: &mut [F]) {}
+
+    #[cfg(feature = "onnx")]
+    fn numbers(Span { from, to }: Span) -> Vec<f64> {
+        vec![from, to]
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace_tell(&self, level: &[Value], graph: &mut Graph) -> Told {
+        let [from, blur] = tell_time(level[0], RESOLUTION, self.blurs, graph);
+        let [to, _] = tell_time(level[1], RESOLUTION, false, graph);
+        Told { times: vec![from, to], blur, alpha: None }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace_predict(&self, _: &Told, _: Value, v: Value, _: &mut Graph) -> Value {
+        v
+    }
 }
 
 /// û starts at 0: an untrained model leaves every row where it is. From a Gaussian source every model does so with rows

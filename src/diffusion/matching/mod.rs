@@ -85,6 +85,8 @@
 //! equations](https://arxiv.org/abs/1806.07366)
 
 pub(super) mod network;
+#[cfg(feature = "onnx")]
+mod onnx;
 #[cfg(feature = "safetensors")]
 pub(super) mod persist;
 mod sampling;

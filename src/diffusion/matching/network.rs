@@ -1,9 +1,13 @@
 use super::{FlowMatchingConfig, Pairing, Source};
 use crate::diffusion::network::{Parametrization, PathNet};
+#[cfg(feature = "onnx")]
+use crate::diffusion::onnx::{Told, tell_time};
 use crate::diffusion::path::Line;
 use crate::error::Result;
 use crate::nn::Moment;
 use crate::numeric::Real;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// The velocity v̂(x, t) of rows at a time each, which is what the network outputs. It is told the time as
 ///
@@ -61,4 +65,20 @@ impl Parametrization for Velocity {
     fn pull_back<F: Real>(&self, _: f64, _: &mut [F]) {}
 
     fn tangent<F: Real>(&self, _: f64, _: &[F], _: &[F], _: &mut [F]) {}
+
+    #[cfg(feature = "onnx")]
+    fn numbers(t: f64) -> Vec<f64> {
+        vec![t]
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace_tell(&self, level: &[Value], graph: &mut Graph) -> Told {
+        let [time, blur] = tell_time(level[0], RESOLUTION, self.blurs, graph);
+        Told { times: vec![time], blur, alpha: None }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace_predict(&self, _: &Told, _: Value, v: Value, _: &mut Graph) -> Value {
+        v
+    }
 }

@@ -1,6 +1,8 @@
 use crate::diffusion::schedule::{NoiseLevel, Schedule};
 use crate::diffusion::sde::reverse_step;
 use crate::numeric::Real;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 use super::ReverseVariance;
 
@@ -13,11 +15,11 @@ use super::ReverseVariance;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Update {
     /// Of x, which the network is told.
-    pub(super) level: NoiseLevel,
+    pub(in crate::diffusion) level: NoiseLevel,
     pub(super) keep: f64,
     pub(super) eps: f64,
     pub(super) recall: f64,
-    pub(super) noise: f64,
+    pub(in crate::diffusion) noise: f64,
     /// `None`: m stays.
     pub(super) store: Option<(f64, f64)>,
 }
@@ -54,6 +56,36 @@ impl Update {
                 }
             }
         }
+    }
+
+    /// keep·x + eps·ε̂ + recall·m, with noise·ξ if the step has any, and m's new value, in a graph. There is no m
+    /// before the first step that stores one.
+    #[cfg(feature = "onnx")]
+    pub(in crate::diffusion) fn trace(
+        &self,
+        x: Value,
+        eps_hat: Value,
+        memory: Option<Value>,
+        fresh: impl FnOnce(&mut Graph) -> Value,
+        graph: &mut Graph,
+    ) -> (Value, Option<Value>) {
+        let linear = |parts: [(f64, Option<Value>); 3], graph: &mut Graph| {
+            let parts = parts.into_iter().filter(|(share, _)| *share != 0.0);
+            let parts: Vec<Value> =
+                parts.filter_map(|(share, part)| Some(graph.scaled(share as f32, part?))).collect();
+            parts.into_iter().reduce(|sum, part| graph.add(sum, part))
+        };
+        let next = linear([(self.keep, Some(x)), (self.eps, Some(eps_hat)), (self.recall, memory)], graph);
+        let mut next = next.unwrap_or(x);
+        if self.noise > 0.0 {
+            let fresh = fresh(graph);
+            let fresh = graph.scaled(self.noise as f32, fresh);
+            next = graph.add(next, fresh);
+        }
+        let stored = self.store.and_then(|(of_x, of_eps)| {
+            linear([(of_x, Some(x)), (of_eps, Some(eps_hat)), (0.0, None)], graph)
+        });
+        (next, stored.or(memory))
     }
 }
 

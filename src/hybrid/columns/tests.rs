@@ -367,7 +367,7 @@ fn equal_rows_are_learned_as_their_probability() {
     let x = draw(1000, rng);
     // A bound by one draw for each row, and equal rows have the same: over seeds it is that of many.
     let nll = |seed| {
-        let options = LikelihoodOptions { seed, ..Default::default() };
+        let options = LikelihoodOptions { seed };
         -model.log_likelihood(x.view(), &options).unwrap().nats().unwrap().mean().unwrap()
     };
     let mean = (0..40).map(nll).sum::<f64>() / 40.0;

@@ -1,9 +1,15 @@
+#[cfg(feature = "onnx")]
+use super::modulation;
 use super::modulation::{
     Modulation, ModulationGradient, add_normalize_curvature, add_normalize_slope, normalize,
 };
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::nn::{Activation, Fused, Layer, Layout, Linear, Network, Primal, Sequential, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// The width of a block's hidden layer, as a multiple of the width of the rows.
 pub(super) const EXPANSION: usize = 2;
@@ -152,6 +158,28 @@ impl Blocks {
         normalize(w, h, u, s);
         modulation.modulate(w, shift(self.count, w), u, z);
         self.out.infer(&p[self.part(self.count)], z, y, inner);
+    }
+
+    /// y of rows h: (n, width) in a graph, modulated by (n, columns) or (1, columns).
+    #[cfg(feature = "onnx")]
+    pub(super) fn trace<F: Real>(
+        &self,
+        p: &[F],
+        modulation: Value,
+        mut h: Value,
+        graph: &mut Graph,
+    ) -> Result<Value> {
+        let w = self.width;
+        for b in 0..self.count {
+            let at = shift(b, w);
+            let z = modulation::trace::<F>(w, at, h, modulation, graph);
+            let r = self.body.trace(&p[self.part(b)], z, graph)?;
+            let gate = graph.columns(modulation, at + 2 * w..at + 3 * w);
+            let r = graph.mul(gate, r);
+            h = graph.add(h, r);
+        }
+        let z = modulation::trace::<F>(w, shift(self.count, w), h, modulation, graph);
+        self.out.trace(&p[self.part(self.count)], z, graph)
     }
 
     /// y of rows h: (n, width), which are overwritten.

@@ -11,9 +11,13 @@ use crate::nn::{
     Activation, Direction, Fourier, Fused, Inputs, Layout, Linear, Network, Primal, SecondOrder, VectorField,
     Weights, Workspace, grow,
 };
+#[cfg(feature = "onnx")]
+use crate::nn::{TracedInputs, embedded};
 use crate::numeric::Real;
 use crate::numeric::gemm::{Init, Strided, gemm};
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// A residual network v(x, t, c) whose blocks are modulated by moment and condition (adaLN-zero, Peebles & Xie 2023,
 /// §3.2).
@@ -189,6 +193,17 @@ impl<F: Real> VectorField<F> for ResidualField {
         self.input.transpose(&p[input.clone()], &mut t[input]);
         self.modulator.transpose(&p[modulator.clone()], &mut t[modulator]);
         self.blocks.transpose(&p[blocks.clone()], &mut t[blocks]);
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace(&self, p: &[F], at: TracedInputs<'_>, graph: &mut Graph) -> Result<Value> {
+        let Parts { input, modulator, blocks } = self.parts();
+        let t = embedded::trace::<F>(&self.embedding, at.times, graph)?;
+        let e = graph.concat(&[t].into_iter().chain(at.condition).collect::<Vec<_>>());
+        let modulation = self.modulator.trace(&p[modulator], e, graph)?;
+        let f = self.features.trace::<F>(at.x, at.blur, graph);
+        let h = self.input.trace(&p[input], f, graph)?;
+        self.blocks.trace(&p[blocks], modulation, h, graph)
     }
 
     fn infer(&self, p: &[F], at: Inputs<F>, v: &mut [F], workspace: &mut Workspace) {

@@ -1,6 +1,8 @@
 use crate::numeric::Real;
 use crate::numeric::lanes::{dot, sum};
 use crate::numeric::simd::vectorize;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// Added to the variance of a row before its root is taken.
 const EPSILON: f64 = 1e-6;
@@ -109,6 +111,28 @@ pub(super) fn normalize<F: Real>(width: usize, h: &[F], u: &mut [F], s: &mut [F]
             }
         },
     );
+}
+
+/// z = N(h)⊙(1 + γ) + β in a graph, with β and γ one after the other in the modulation from `start` on.
+#[cfg(feature = "onnx")]
+pub(super) fn trace<F: Real>(
+    width: usize,
+    start: usize,
+    h: Value,
+    modulation: Value,
+    graph: &mut Graph,
+) -> Value {
+    let mean = graph.reduced("ReduceMean", h);
+    let centered = graph.sub(h, mean);
+    let square = graph.mul(centered, centered);
+    let variance = graph.reduced("ReduceMean", square);
+    let variance = graph.shifted(variance, F::of(EPSILON));
+    let sd = graph.apply("Sqrt", &[variance]);
+    let u = graph.div(centered, sd);
+    let [beta, gamma] = [start, start + width].map(|start| graph.columns(modulation, start..start + width));
+    let scaled = graph.mul(gamma, u);
+    let scaled = graph.add(u, scaled);
+    graph.add(scaled, beta)
 }
 
 /// `to` += J·x, J = ∂u/∂h of [`normalize`], which is symmetric: s(x − mean(x) − u·mean(u⊙x)).

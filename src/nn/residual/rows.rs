@@ -3,9 +3,13 @@ use std::ops::Range;
 use super::blocks::{Blocks, cut, cut_mut};
 use super::modulation::{Modulation, ModulationGradient};
 use super::modulator;
+#[cfg(feature = "onnx")]
+use crate::error::Result;
 use crate::nn::{Activation, Fused, Layout, Linear, Network, Primal, Weights};
 use crate::numeric::Real;
 use crate::numeric::rng::Rng;
+#[cfg(feature = "onnx")]
+use crate::onnx::{Graph, Value};
 
 /// A residual network of rows (x, c): blocks with layer normalization, modulated by the condition c (adaLN-zero,
 /// Peebles & Xie 2023, §3.2).
@@ -193,6 +197,21 @@ impl Network for Residual {
             net.infer(&p[modulation], c, m, inner);
         }
         self.blocks.infer(&p[blocks], self.modulation(p, m), h, y, inner);
+    }
+
+    #[cfg(feature = "onnx")]
+    fn trace<F: Real>(&self, p: &[F], rows: Value, graph: &mut Graph) -> Result<Value> {
+        let Parts { input, modulation, blocks } = self.parts();
+        let [inputs, condition] = self.columns();
+        let (x, modulation) = match &self.modulator {
+            Some(net) => {
+                let c = graph.columns(rows, inputs..inputs + condition);
+                (graph.columns(rows, 0..inputs), net.trace(&p[modulation], c, graph)?)
+            }
+            None => (rows, graph.constant(&[1, self.blocks.modulation()], &p[modulation])),
+        };
+        let h = self.input.trace(&p[input], x, graph)?;
+        self.blocks.trace(&p[blocks], modulation, h, graph)
     }
 
     fn forward<F: Real>(&self, p: &[F], rows: &[F], y: &mut [F], cache: &mut [F]) {

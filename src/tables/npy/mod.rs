@@ -102,7 +102,7 @@ impl Number {
 }
 
 /// The number in 16 bits of IEEE 754: a sign, 5 bits of exponent, 10 of fraction.
-fn half(bits: u16) -> f64 {
+pub(super) fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
     let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
     sign * match exponent {

@@ -93,7 +93,7 @@ fn json_of(row: &Row) -> Value {
         "name": name,
         "likelihood": likelihood.to_string(),
         "nll": nll.map(|Nll { mean, std_error }| texts(&[mean, std_error])),
-        "nats": nats.as_ref().map(|nats| texts(nats)),
+        "nats": nats.as_ref().map(texts),
         "distances": texts(&[*energy, *w2]),
         "prdc": prdc.as_ref().map(|p| texts(&[p.precision, p.recall, p.density, p.coverage])),
         "seconds": texts(&[*train_s, *draw_us]),

@@ -43,6 +43,7 @@ pub fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let vocabulary = tokenizer.vocabulary();
     let mut rng = Purpose::Training.stream(args.seed);
     let mut log = args.log.as_deref().map(open_log).transpose()?;
+    let mut events = args.events()?;
     let start = Instant::now();
     let mut learn =
         |model: &mut dyn Persist<Token>, data: &Dataset<Token>, options: &TrainOptions, rng: &mut Rng| {
@@ -51,6 +52,9 @@ pub fn fit(args: &Args, kind: Kind) -> Outcome<()> {
             let mut observers = All(vec![&mut bar, &mut interrupt]);
             if let Some(log) = &mut log {
                 observers.0.push(log);
+            }
+            if let Some(events) = &mut events {
+                observers.0.push(events);
             }
             let trained = model.train(data, options, rng, &mut observers);
             interrupt.saving();
@@ -80,6 +84,7 @@ pub fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     if let (Some(log), Some(path)) = (log, &args.log) {
         log.finish().map_err(|error| of_writing(path.display(), error))?;
     }
+    args.finish(events)?;
     let seconds = start.elapsed().as_secs_f64();
     let (text, which) = if held_out.is_empty() { (learned, "text") } else { (held_out, "held-out end") };
     let score = measured(model.as_ref(), &tokenizer, text, &name)?;

@@ -24,6 +24,12 @@ type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Rows of each comparison.
 const ROWS: usize = 64;
 
+/// The temperature of the last rows of a sampler, which go where networks fade out and tails begin.
+const HOT: f64 = 9.0;
+
+/// The rows at that temperature.
+const HOT_ROWS: usize = 16;
+
 /// Where the files go.
 struct Lab {
     folder: PathBuf,
@@ -67,22 +73,29 @@ impl Lab {
             .filter(|(name, element, _)| *element == Element::F32 && *name != "condition")
             .map(|(name, _, sizes)| (name, Array2::zeros((ROWS, sizes.iter().product()))))
             .collect();
+        let scale = |r: usize| if r < ROWS - HOT_ROWS { 1.0 } else { HOT };
         for r in 0..ROWS {
             let mut rng = streams.row(r);
-            inputs
-                .iter_mut()
-                .for_each(|(_, x)| x.row_mut(r).iter_mut().for_each(|x| *x = f32::normal(&mut rng)));
-        }
-        let (mut rows, options) = (vec![0.0; ROWS * model.dim()], SampleOptions::default());
-        match condition {
-            None => model.draw_at(streams, &options, &mut rows)?,
-            Some((condition, numbers)) => {
-                let input =
-                    graph.inputs().map(|(name, ..)| name).find(|name| ["class", "condition"].contains(name));
-                inputs.push((input.ok_or("an input for the condition")?, numbers));
-                model.given(&condition)?.draw_at(streams, &options, &mut rows)?
+            for (_, x) in &mut inputs {
+                x.row_mut(r).iter_mut().for_each(|x| *x = scale(r) as f32 * f32::normal(&mut rng));
             }
-        };
+        }
+        let mut rows = vec![0.0; ROWS * model.dim()];
+        let (cool, hot) = rows.split_at_mut((ROWS - HOT_ROWS) * model.dim());
+        for (first, rows) in [(0, cool), (ROWS - HOT_ROWS, hot)] {
+            let options = SampleOptions { temperature: scale(first) };
+            match &condition {
+                None => model.draw_at(streams.skip(first), &options, rows)?,
+                Some((condition, _)) => {
+                    model.given(condition)?.draw_at(streams.skip(first), &options, rows)?
+                }
+            };
+        }
+        if let Some((_, numbers)) = condition {
+            let input =
+                graph.inputs().map(|(name, ..)| name).find(|name| ["class", "condition"].contains(name));
+            inputs.push((input.ok_or("an input for the condition")?, numbers));
+        }
         let rows = Array2::from_shape_vec((ROWS, model.dim()), rows)?;
         self.compare(name, &graph, &inputs, rows.view())
     }

@@ -11,8 +11,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
-# Relative to the spread of a column. Rounding differs, and steep networks and many steps magnify it.
-TOLERANCE = 2e-5
+# Relative to the distance from the median, or to the spread of a column where that is more. Rounding differs, and steep
+# networks and many steps magnify it, most of all in the last rows, whose noise is nine times as large.
+TOLERANCE = {"rows": 2e-5, "hot rows": 1e-4}
+HOT_ROWS = 16
 
 
 def run(path):
@@ -39,11 +41,12 @@ def main(folder):
         rows, expected = run(path)
         assert rows.shape == expected.shape and rows.dtype == np.float32
         spread = expected - np.median(expected, axis=0)
-        scale = np.quantile(np.abs(spread), 0.9, axis=0)
-        # A column with heavy tails spans many orders of magnitude.
-        error = (np.abs(rows - expected) / (scale + np.abs(spread))).max()
-        print(f"{path.stem:<26} {path.stat().st_size:>9,} bytes, within {error:.1e} of the library")
-        assert error < TOLERANCE, path.stem
+        scale = np.quantile(np.abs(spread), 0.75, axis=0)
+        errors = (np.abs(rows - expected) / np.maximum(scale, np.abs(spread))).max(axis=1)
+        parts = {"rows": errors[:-HOT_ROWS].max(), "hot rows": errors[-HOT_ROWS:].max()}
+        told = ", ".join(f"{part} within {error:.1e}" for part, error in parts.items())
+        print(f"{path.stem:<24} {path.stat().st_size:>9,} bytes, {told} of the library")
+        assert all(error < TOLERANCE[part] for part, error in parts.items()), path.stem
 
 
 if __name__ == "__main__":

@@ -141,6 +141,8 @@
 //!
 //! `onnx`: networks and whole samplers as ONNX graphs, which other programs run (`onnx`).
 //!
+//! `arrow`: tables in Parquet format, read and written ([`tables`]).
+//!
 //! `cli`: the program `quadrivium`, which fits, draws, scores, compares and reads on the command line.
 //!
 //! `plot`: pictures of samples, densities, training curves and trade-offs as SVG and PNG (`report`).

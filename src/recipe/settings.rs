@@ -208,6 +208,7 @@ mod tests {
 
     use super::super::Kind;
     use super::*;
+    use crate::ConditionKind;
 
     fn setting(field: &str, value: Value) -> Setting {
         Setting { field: field.into(), value }
@@ -243,7 +244,10 @@ mod tests {
         assert!(typed.starts_with("bandwidth = 0.1: "), "{typed}");
         assert!(typed.ends_with(r#"by default it is {"CrossValidated":{"rows":1000}}"#), "{typed}");
         assert_eq!(said("dim", json!(3)), "dim = 3: the rows have 2 columns");
-        assert!(said("condition", json!({"Class": {"classes": 2}})).ends_with("that of the rows"));
+        let given = ModelConfig::defaults(Kind::KernelDensity, 2);
+        let given = given.with_condition(ConditionKind::Class { classes: 2 }).unwrap();
+        let free = given.with_settings(&[setting("condition", json!("None"))]).unwrap_err();
+        assert!(free.to_string().ends_with("the condition is that of the rows"), "{free}");
         assert!(said("width", json!(1)).starts_with(r#"no setting "width": expected one of bandwidth, "#));
         assert_eq!(said("dim.x", json!(1)), r#"no setting "dim.x": the part before "x" has no fields"#);
         let fixed = of_two_columns(Kind::KernelDensity, "bandwidth", json!({"Fixed": 0.1})).unwrap();

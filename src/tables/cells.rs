@@ -163,8 +163,9 @@ impl Survey {
 
     /// The column as labels, whatever it holds; `None` with more than 64 different cells, or one for less than two rows.
     pub fn as_labels(&self) -> Option<Cells> {
-        let most = MOST_LABELS.min(self.rows.div_ceil(2));
-        (self.labels.len() <= most).then(|| Cells::Labels(self.labels.keys().cloned().collect()))
+        let texts = self.labels.len() - usize::from(self.labels.contains_key(""));
+        (self.labels.len() <= MOST_LABELS && texts <= self.rows.div_ceil(2))
+            .then(|| Cells::Labels(self.labels.keys().cloned().collect()))
     }
 }
 

@@ -184,25 +184,29 @@ impl Data {
         TableReader::expecting(reader, options, expected).map_err(|error| of_file(self.name(), error))
     }
 
-    /// Opens the data; a first line of just the `expected` names is a header.
+    /// Opens the data, and tells how it is read; a first line of just the `expected` names is a header.
     pub fn open(&self, expected: &[&str]) -> Outcome<Reader> {
+        Ok(self.told(self.opened(expected)?))
+    }
+
+    fn opened(&self, expected: &[&str]) -> Outcome<Reader> {
+        // A pipe can be opened once.
         #[cfg(feature = "arrow")]
-        if let Some(Ok(file)) = self.path().map(File::open) {
+        if let Some(Ok(file)) = self.path().filter(|path| path.is_file()).map(File::open) {
             let reader = TableReader::parquet(&file).map_err(|error| of_file(self.name(), error))?;
             if let Some(reader) = reader {
                 return Ok(reader);
             }
         }
-        self.open_on(self.source()?, expected)
+        self.open_all(self.source()?, expected)
     }
 
-    fn open_on(&self, source: Box<dyn BufRead>, expected: &[&str]) -> Outcome<Reader> {
-        let reader = self.open_all(source, expected)?;
+    fn told(&self, reader: Reader) -> Reader {
         // A user who chooses columns knows them.
         for guess in reader.guesses().iter().filter(|_| self.columns.is_empty()) {
             say(format_args!("{}: {guess}{}", self.name(), option_of(guess)));
         }
-        Ok(reader)
+        reader
     }
 
     /// The requested columns, if there are any.
@@ -216,15 +220,16 @@ impl Data {
     }
 
     /// The data, to look at and then to read. What comes from a pipe is kept in memory.
-    fn twice(&self) -> Outcome<[Box<dyn BufRead>; 2]> {
+    fn twice(&self) -> Outcome<[Reader; 2]> {
         if self.path().is_some_and(Path::is_file) {
-            return Ok([self.source()?, self.source()?]);
+            return Ok([self.opened(&[])?, self.open(&[])?]);
         }
         let mut bytes = Vec::new();
         let read = self.source()?.read_to_end(&mut bytes);
         read.map_err(|error| Failure::Operation(format!("{}: {error}", self.name())))?;
         let bytes: Arc<[u8]> = bytes.into();
-        Ok([Box::new(Cursor::new(bytes.clone())), Box::new(Cursor::new(bytes))])
+        let open = || self.open_all(Box::new(Cursor::new(bytes.clone())), &[]);
+        Ok([open()?, self.told(open()?)])
     }
 
     /// The whole table: the requested columns, otherwise all, and those of the condition.
@@ -234,7 +239,7 @@ impl Data {
             MayHold::Numbers => (self.open(&[])?, None),
             _ => {
                 let [first, second] = self.twice()?;
-                (self.open_on(second, &[])?, Some(self.open_all(first, &[])?))
+                (second, Some(first))
             }
         };
         let given = if condition.is_empty() { Vec::new() } else { self.places(&reader, condition)? };

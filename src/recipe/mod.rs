@@ -91,7 +91,7 @@ impl Recipe {
     ///
     /// let recipe = Recipe::of(Kind::Flow, 2000, 2);
     /// let options = recipe.training(Some(100), None, Some(0.2));
-    /// assert_eq!((options.steps, options.batch, options.validate_every), (100, recipe.options.batch, 2));
+    /// assert_eq!((options.steps, options.batch, options.validate_every), (100, recipe.options.batch, 3));
     /// ```
     pub fn training(
         &self,

@@ -5,7 +5,7 @@ use quadrivium::engine::RowStreams;
 use quadrivium::ndarray::{Array2, ArrayView2, s};
 use quadrivium::numeric::rng::Streams;
 use quadrivium::persist::{Column, Persist, Role, condition_of};
-use quadrivium::tables::{Cells, MISSING};
+use quadrivium::tables::{Cells, MISSING, Step};
 use quadrivium::{Distribution, Result, SampleOptions};
 
 use crate::columns::{Columns, load};
@@ -17,6 +17,7 @@ use crate::interrupt;
 use crate::output::{Number, Output};
 use crate::seed::Purpose;
 use crate::text;
+use crate::units;
 use crate::values::temperature;
 
 /// Draw rows from a model.
@@ -128,7 +129,13 @@ impl Draws<'_> {
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
         let cells = self.columns.all.iter().map(|column| column.cells.clone()).collect();
         let count = args.rows().end - args.rows().start;
-        let whole: Vec<bool> = self.columns.all.iter().map(|column| self.is_whole(column)).collect();
+        let maps = units::maps_and_model(self.model);
+        let mut steps = maps.iter().flat_map(|maps| &maps.codec().config().columns).map(|column| column.step);
+        let is_whole = |column: &Column| {
+            let of_map = if column.role.is_modeled() { steps.next().flatten() } else { None };
+            self.is_whole(column, of_map.filter(|_| column.units.is_identity()))
+        };
+        let whole: Vec<bool> = self.columns.all.iter().map(is_whole).collect();
         let mut rows = args.output.create_as(&names, Some(count), cells, &whole)?;
         let mut failure = None;
         let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
@@ -203,12 +210,12 @@ impl Draws<'_> {
         rows
     }
 
-    /// Whether all values of a column are whole numbers.
-    fn is_whole(&self, column: &Column) -> bool {
+    /// Whether all values of a column are whole numbers, by the grid that training spread it over, or by that of its map.
+    fn is_whole(&self, column: &Column, of_map: Option<Step>) -> bool {
         let is_whole = |value: f64| value.fract() == 0.0;
-        match (&column.role, column.step()) {
+        match (&column.role, column.step().filter(|_| !self.args.raw).or(of_map)) {
             (Role::Label { values, .. }, _) => values.iter().all(|&value| is_whole(value)),
-            (Role::Modeled, Some(step)) => !self.args.raw && is_whole(step.width) && is_whole(step.offset),
+            (Role::Modeled, Some(step)) => is_whole(step.width) && is_whole(step.offset),
             _ => false,
         }
     }

@@ -33,8 +33,25 @@ step "environment to run in" fresh "$work/run"
 step "wheel and numpy" "$work/run/bin/pip" install --quiet "${wheel[0]}"
 step "first use" "$work/run/bin/python" -c \
     "import quadrivium_models as qm; qm.VAE(steps=3).fit(qm.worlds.sample('moons', 100)).sample(3)"
-step "what the tests need" "$work/run/bin/pip" install --quiet pandas pytest scikit-learn mypy typing_extensions
+step "what the tests need" "$work/run/bin/pip" install --quiet pandas pytest scikit-learn mypy typing_extensions \
+    'dask[dataframe]' distributed
 step "types" "$work/run/bin/mypy" --strict --ignore-missing-imports --python-executable "$work/run/bin/python" \
     -p quadrivium_models
 step "tests" "$work/run/bin/python" -m pytest -q tests
 step "examples in the documentation" "$work/run/bin/python" -m pytest -q --doctest-modules --pyargs quadrivium_models
+
+# The examples that need no more than the tests, and the tutorial as one page.
+examples() {
+    local here=$PWD
+    rm -rf "$work/examples"
+    mkdir "$work/examples"
+    (cd "$work/examples" && "$work/run/bin/python" "$here/examples/dask_sample.py" &&
+        "$work/run/bin/python" "$here/examples/sweep.py")
+}
+tutorial() {
+    "$work/run/bin/jupytext" --quiet --to notebook --execute --output "$work/tutorial.ipynb" tutorial.py
+    "$work/run/bin/jupyter-nbconvert" --to html "$work/tutorial.ipynb"
+}
+step "examples" examples
+step "what the tutorial needs" "$work/run/bin/pip" install --quiet jupytext nbconvert ipykernel matplotlib
+step "tutorial" tutorial

@@ -141,7 +141,7 @@
 //!
 //! `onnx`: networks and whole samplers as ONNX graphs, which other programs run (`onnx`).
 //!
-//! `arrow`: tables in Parquet format (`tables::ParquetWriter`, and the readers in [`tables`]).
+//! `arrow`: tables in Parquet format, read and written ([`tables`]).
 //!
 //! `cli`: the program `quadrivium`, which fits, draws, scores, compares and reads on the command line.
 //!

@@ -3,7 +3,7 @@
 use numpy::ndarray::{Array2, ArrayView2, Axis};
 use pyo3::prelude::*;
 use quadrivium::Condition;
-use quadrivium::hybrid::{self, Atoms, ColumnsConfig};
+use quadrivium::hybrid::{self, ColumnsConfig};
 use quadrivium::persist::{Column, Role, condition_of};
 use quadrivium::tables::{Cells, MISSING, Step, Table, Units};
 
@@ -51,19 +51,8 @@ impl Given {
     }
 
     fn known(&self, place: usize) -> hybrid::Column {
-        if let Cells::Labels(labels) = &self.columns[place].cells {
-            // Labels have no numbers but their places.
-            let atoms = Atoms::Among((0..labels.len()).map(|label| label as f32).collect());
-            return hybrid::Column { atoms, ..hybrid::Column::default() };
-        }
-        let Units { center, scale } = self.table.units[place];
-        let step = self.step(place).map(|Step { width, offset }| {
-            let (width, offset) = (width / scale, (offset - center) / scale);
-            Step { width, offset: offset - width * (offset / width).round() }
-        });
-        // Of a value with a probability the units say nothing.
-        let atoms = if scale == 1.0 { Atoms::Found } else { Atoms::Without };
-        hybrid::Column { step, atoms, ..hybrid::Column::default() }
+        let column = hybrid::Column { step: self.step(place), ..hybrid::Column::default() };
+        column.stored(self.table.units[place], &self.columns[place].cells)
     }
 
     /// The grid of a column's values, those that are not missing.

@@ -158,10 +158,10 @@ def test_config_is_merged_into_the_recipe(X):
     assert (model.config_["optimizer"]["lr"], model.config_["optimizer"]["weight_decay"]) == (1e-4, 0.5)
     assert few("diffusion", config={"timesteps": np.int64(10)}).fit(X).nfe_ == 10
     for config, words in [
-        ({"latent": 1}, "no field \"latent\": expected one of"),
+        ({"latent": 1}, "no setting \"latent\": expected one of"),
         ({"latent_dim": "one"}, "latent_dim = \"one\": invalid type"),
         ({"latent_dim": 0}, "latent_dim = 0: expected"),
-        ({"dim": 3}, "cannot be set"),
+        ({"dim": 3}, "dim = 3: the rows have"),
         ({"latent_dim": object()}, "cannot be written as JSON"),
     ]:
         with pytest.raises(ValueError) as error:

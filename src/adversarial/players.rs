@@ -43,10 +43,9 @@ impl<C: Opposed, G: Opposed> Match<C, G> {
         options: &TrainOptions,
         observer: &mut dyn Observer,
     ) -> Result<TrainReport> {
-        let (batch, shards) = (options.batch, options.shards_of_batch());
         let mut players = Players {
-            critics_gradient: Gradient::new(&self.critic, critic.p.len(), batch, shards),
-            generators_gradient: Gradient::new(&self.generator, generator.p.len(), batch, shards),
+            critics_gradient: Gradient::new(&self.critic, critic.p.len(), options),
+            generators_gradient: Gradient::new(&self.generator, generator.p.len(), options),
             critic: Trainee::new(critic),
             generator: Trainee::new(generator),
             rows: &rows.training,
@@ -93,7 +92,7 @@ impl<C: Opposed, G: Opposed> Training for Players<'_, C, G> {
         for k in 0..game.critic_steps {
             let (p, streams) = (&critic.now().p, streams.family(k as u64));
             game.critic.follow(p);
-            loss = critics_gradient.compute(&game.critic, p, progress, streams, &fill);
+            loss = critics_gradient.compute(&game.critic, p, progress, streams, &fill)?;
             critic.step(&game.critic_optimizer, progress, "critic loss", loss, critics_gradient.sum())?;
         }
         game.generator.face(&critic.now().p);
@@ -106,7 +105,7 @@ impl<C: Opposed, G: Opposed> Training for Players<'_, C, G> {
                 fill(rng, n, x, c);
             }
         };
-        let pays = generators_gradient.compute(&game.generator, p, progress, streams, asked);
+        let pays = generators_gradient.compute(&game.generator, p, progress, streams, asked)?;
         let g = generators_gradient.sum();
         generator.step(&game.generator_optimizer, progress, "generator loss", pays, g)?;
 

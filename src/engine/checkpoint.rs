@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::dataset::Row;
 use super::rows::{Part, Rows};
 use super::run::Training;
-use super::{Checkpoint, TrainOptions};
+use super::{Checkpoint, Exchange, TrainOptions};
 use crate::error::{Error, FileError, Result};
 use crate::file::{Digest, Locked, NewFile, end_of_links, named};
 use crate::numeric::Real;
@@ -96,51 +96,67 @@ impl Carry<'_> {
 /// The checkpoint of one training.
 pub(super) struct Saved<'a> {
     checkpoint: &'a Checkpoint,
-    /// The identity of the training, as digests of its parts: (name, digest).
-    identity: [(&'static str, u64); 7],
+    identity: &'a Identity,
     /// The file that was last read or written, locked.
     held: Option<Locked>,
 }
 
+/// What a training is, as digests of its parts: (name, digest).
+pub(super) type Identity = [(&'static str, u64); 7];
+
+/// What a training is, wherever it runs, and by how many processes.
+pub(super) fn identity<T: Row>(
+    options: &TrainOptions,
+    rows: &Rows<T>,
+    training: &mut impl Training<T>,
+) -> Result<Identity> {
+    let text = |what: &dyn Debug| digest([format!("{what:?}").as_bytes()]);
+    let here = TrainOptions::default();
+    let options = TrainOptions {
+        checkpoint: here.checkpoint,
+        memory: here.memory,
+        exchange: here.exchange,
+        ..options.clone()
+    };
+    let rows_of = |part: &Part<T>| -> Vec<u8> {
+        let x = part.x.iter().flat_map(|v| v.bytes());
+        x.chain(part.c.iter().flat_map(|v| v.to_le_bytes())).collect()
+    };
+    Ok([
+        ("version of the crate", text(&env!("CARGO_PKG_VERSION"))),
+        ("model's config", digest([training.identity().as_bytes()])),
+        ("options", text(&options)),
+        ("state of the random generator", text(&rows.streams)),
+        ("data", digest([&rows_of(&rows.training)[..], &rows_of(&rows.validation)])),
+        ("units of the data", text(&rows.fitted)),
+        ("parameters at the start", digest([&out(|carry| training.carry(carry))?[..]])),
+    ])
+}
+
+/// Checks that all processes train the same, and round alike.
+///
+/// # Errors
+/// [`TrainingError::Differs`](crate::error::TrainingError::Differs).
+pub(super) fn agree(exchange: &dyn Exchange, identity: &Identity) -> Result<()> {
+    let set = [("instruction set", digest([instruction_set().as_bytes()]))];
+    exchange.agree(&[&set[..], identity].concat())
+}
+
 impl<'a> Saved<'a> {
     /// Creates the checkpoint of a training without reading or writing anything.
-    pub(super) fn new<T: Row>(
-        checkpoint: &'a Checkpoint,
-        options: &TrainOptions,
-        rows: &Rows<T>,
-        training: &mut impl Training<T>,
-    ) -> Result<Self> {
-        let text = |what: &dyn Debug| digest([format!("{what:?}").as_bytes()]);
-        let options = TrainOptions { checkpoint: None, ..options.clone() };
-        let rows_of = |part: &Part<T>| -> Vec<u8> {
-            let x = part.x.iter().flat_map(|v| v.bytes());
-            x.chain(part.c.iter().flat_map(|v| v.to_le_bytes())).collect()
-        };
-        let identity = [
-            ("version of the crate", text(&env!("CARGO_PKG_VERSION"))),
-            ("model's config", digest([training.identity().as_bytes()])),
-            ("options", text(&options)),
-            ("state of the random generator", text(&rows.streams)),
-            ("data", digest([&rows_of(&rows.training)[..], &rows_of(&rows.validation)])),
-            ("units of the data", text(&rows.fitted)),
-            ("parameters at the start", digest([&out(|carry| training.carry(carry))?[..]])),
-        ];
-        Ok(Saved { checkpoint, identity, held: None })
+    pub(super) fn new(checkpoint: &'a Checkpoint, identity: &'a Identity) -> Self {
+        Saved { checkpoint, identity, held: None }
     }
 
-    pub(super) fn every(&self) -> usize {
-        self.checkpoint.every
-    }
-
-    /// Replaces the file, which becomes the previous one.
+    /// Replaces the file, which becomes the previous one, by what a training [carries](out).
     ///
     /// # Errors
     /// [`FileError::Io`], also if another training has written the file.
-    pub(super) fn write(&mut self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<()> {
+    pub(super) fn write(&mut self, carried: &[u8]) -> Result<()> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(padded(instruction_set()));
         self.identity.iter().for_each(|(_, digest)| bytes.extend(digest.to_le_bytes()));
-        bytes.extend(out(carry)?);
+        bytes.extend(carried);
         bytes.extend(digest([&bytes[..]]).to_le_bytes());
         let path = &self.checkpoint.path;
         // If the file has been removed, it is written again.
@@ -157,16 +173,15 @@ impl<'a> Saved<'a> {
         Ok(())
     }
 
-    /// Restores the training from the file, or leaves it unchanged if there is no file. Returns whether there was a
-    /// file.
+    /// What the file holds of the training, or `None` if there is no file.
     ///
     /// # Errors
     /// [`FileError::Checkpoint`] for a file of another training or instruction set, or a damaged one;
     /// [`FileError::Io`], also if another training has locked the file.
-    pub(super) fn restore(&mut self, carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<bool> {
+    pub(super) fn read(&mut self) -> Result<Option<Vec<u8>>> {
         let path = &self.checkpoint.path;
         let mut file = match open_locked(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(named(path))?,
         };
         let mut bytes = read(&file).map_err(named(path))?;
@@ -183,8 +198,7 @@ impl<'a> Saved<'a> {
             bytes = read(&file).map_err(named(path))?;
         }
 
-        let refused =
-            |what: String| Error::File(FileError::Checkpoint { path: path.display().to_string(), what });
+        let refused = |what: String| self.refused(what);
         let mut back = Carry(Way::Back(sound(&bytes).map_err(|what| refused(what.into()))?));
         let damaged = |_| refused("damaged".into());
         let (found, now) = (back.bytes([0; NAME]).map_err(damaged)?, instruction_set());
@@ -195,18 +209,33 @@ impl<'a> Saved<'a> {
                  QUADRIVIUM_SIMD={found} goes on, where the processor has it"
             )));
         }
-        for (what, digest) in self.identity {
+        for &(what, digest) in self.identity {
             if u64::from_le_bytes(back.bytes([0; 8]).map_err(damaged)?) != digest {
                 return Err(refused(format!("it belongs to another training: the {what} changed")));
             }
         }
-        carry(&mut back).map_err(|error| match error {
-            Error::File(FileError::Format { what }) => refused(what),
-            other => other,
-        })?;
-        let Way::Back([]) = back.0 else { return Err(refused("longer than its training's".into())) };
+        let Way::Back(carried) = back.0 else { unreachable!("it goes one way") };
+        let carried = carried.to_vec();
         self.held = Some(file);
-        Ok(true)
+        Ok(Some(carried))
+    }
+
+    /// Why the file is not used.
+    pub(super) fn refused(&self, what: String) -> Error {
+        FileError::Checkpoint { path: self.checkpoint.path.display().to_string(), what }.into()
+    }
+}
+
+/// Restores a training from what it [carried](out).
+///
+/// # Errors
+/// [`FileError::Format`] for what no training of this kind carries.
+pub(super) fn back(carried: &[u8], carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<()> {
+    let mut back = Carry(Way::Back(carried));
+    carry(&mut back)?;
+    match back.0 {
+        Way::Back([]) => Ok(()),
+        _ => Err(FileError::Format { what: "longer than its training's".into() }.into()),
     }
 }
 
@@ -273,7 +302,7 @@ fn sound(bytes: &[u8]) -> Result<&[u8], &'static str> {
 }
 
 /// The bytes that `carry` writes.
-fn out(carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<Vec<u8>> {
+pub(super) fn out(carry: impl FnOnce(&mut Carry) -> Result<()>) -> Result<Vec<u8>> {
     let mut out = Carry(Way::Out(Vec::new()));
     carry(&mut out)?;
     let Way::Out(bytes) = out.0 else { unreachable!("it goes one way") };

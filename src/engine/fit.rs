@@ -134,7 +134,8 @@ pub(crate) fn random_rows<T: Row>(
 ///
 /// # Errors
 /// [`TrainingError::Diverged`] for a loss or a gradient that is not finite, and with a checkpoint
-/// [`FileError::Checkpoint`](crate::error::FileError::Checkpoint) and [`FileError::Io`](crate::error::FileError::Io).
+/// [`FileError::Checkpoint`](crate::error::FileError::Checkpoint) and [`FileError::Io`](crate::error::FileError::Io); with
+/// other processes [`TrainingError::Exchange`] and [`TrainingError::Differs`].
 /// `parameters` are then the last good ones, or the trained ones if only the last checkpoint could not be written.
 pub fn fit<T: Row, L: Loss<f32, Row = T>>(
     loss: L,
@@ -144,7 +145,7 @@ pub fn fit<T: Row, L: Loss<f32, Row = T>>(
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<TrainReport> {
-    let gradient = Gradient::new(&loss, parameters.p.len(), options.batch, options.shards_of_batch());
+    let gradient = Gradient::new(&loss, parameters.p.len(), options);
     let trainee = Trainee::new(parameters).without_decay(loss.undecayed());
     let mut descent = Descent { loss, optimizer, rows: &rows.training, trainee, gradient };
     let ran = run(&mut descent, rows, options, observer);
@@ -176,7 +177,7 @@ impl<T: Row, L: Loss<f32, Row = T>> Training<T> for Descent<'_, L> {
         let Descent { loss, optimizer, rows, trainee, gradient } = self;
         let p = &trainee.now().p;
         loss.follow(p);
-        let mean = gradient.compute(loss, p, progress, streams, random_rows(rows));
+        let mean = gradient.compute(loss, p, progress, streams, random_rows(rows))?;
         trainee.step(optimizer, progress, "loss", mean, gradient.sum())?;
         Ok(mean)
     }

@@ -1,7 +1,10 @@
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::TrainOptions;
 use super::checkpoint::Carry;
+use super::exchange::{Contribution, Exchange, Post, part_of, share_memory};
 use crate::engine::tiles::TILE;
 use crate::error::Result;
 use crate::nn::Weights;
@@ -93,9 +96,13 @@ pub trait Loss<F: Real = f32>: Sync + Debug {
     ) -> f64;
 }
 
-/// The gradient of a minibatch, computed shard by shard on all available threads.
+/// The gradient of a minibatch, computed shard by shard on all available threads, and by all processes that train together.
 pub struct Gradient<L: Loss<f32>> {
     shards: Vec<Shard<L>>,
+    /// The shards that this process computes.
+    own: Range<usize>,
+    exchange: Arc<dyn Exchange>,
+    post: Post,
     sum: Vec<f32>,
     transposed: Vec<f32>,
     parts: Vec<f64>,
@@ -113,8 +120,11 @@ struct Shard<L: Loss<f32>> {
 }
 
 impl<L: Loss<f32>> Gradient<L> {
-    /// Buffers for `batch` rows in `shards` parts.
-    pub fn new(loss: &L, num_params: usize, batch: usize, shards: usize) -> Self {
+    /// Buffers for the minibatches of a training.
+    pub fn new(loss: &L, num_params: usize, options: &TrainOptions) -> Self {
+        let (batch, shards) = (options.batch, options.shards_of_batch());
+        let exchange = options.exchange.clone();
+        let own = part_of(shards, exchange.rank(), exchange.ranks());
         let parts = vec![0.0; loss.part_names().len()];
         let shard = |s: usize| Shard {
             rows: batch * (s + 1) / shards - batch * s / shards,
@@ -122,12 +132,15 @@ impl<L: Loss<f32>> Gradient<L> {
             c: Vec::new(),
             drawn: L::Drawn::default(),
             workspace: L::Workspace::default(),
-            dp: vec![0.0; num_params],
+            dp: vec![0.0; if own.contains(&s) { num_params } else { 0 }],
             loss: 0.0,
             parts: parts.clone(),
         };
         Gradient {
             shards: (0..shards).map(shard).collect(),
+            post: Post::new(exchange.ranks()),
+            exchange,
+            own,
             sum: vec![0.0; num_params],
             transposed: vec![0.0; num_params],
             parts,
@@ -136,6 +149,9 @@ impl<L: Loss<f32>> Gradient<L> {
 
     /// The mean loss over a minibatch whose rows are drawn by `fill(rng, n, x, c)`, n at a time, into the empty x and
     /// c. Its gradient is then in [`sum`](Gradient::sum).
+    ///
+    /// # Errors
+    /// [`TrainingError::Exchange`](crate::error::TrainingError::Exchange) if another process cannot be reached.
     pub fn compute(
         &mut self,
         loss: &L,
@@ -143,13 +159,14 @@ impl<L: Loss<f32>> Gradient<L> {
         progress: Progress,
         streams: Streams,
         fill: impl Fn(&mut Rng, usize, &mut Vec<L::Row>, &mut Vec<f32>) + Sync,
-    ) -> f64 {
+    ) -> Result<f64> {
         loss.transpose(p, &mut self.transposed);
         let w = Weights { p, t: &self.transposed };
         let batch: usize = self.shards.iter().map(|s| s.rows).sum();
         let weight = 1.0 / batch as f32;
-        for_each_shard(&mut self.shards, |s, shard| {
-            let mut rng = streams.stream(s as u64);
+        let first = self.own.start;
+        for_each_shard(&mut self.shards[self.own.clone()], |s, shard| {
+            let mut rng = streams.stream((first + s) as u64);
             shard.dp.fill(0.0);
             shard.parts.fill(0.0);
             shard.loss = 0.0;
@@ -165,19 +182,35 @@ impl<L: Loss<f32>> Gradient<L> {
                 shard.loss += loss.loss_grad(w, batch, &shard.drawn, weight, dp, parts, &mut shard.workspace);
             }
         });
+        self.add_up()?;
         let (first, rest) = self.shards.split_first().expect("at least one shard");
-        self.sum.copy_from_slice(&first.dp);
         self.parts.copy_from_slice(&first.parts);
         for shard in rest {
-            self.sum.iter_mut().zip(&shard.dp).for_each(|(sum, &dp)| *sum += dp);
             self.parts.iter_mut().zip(&shard.parts).for_each(|(sum, &part)| *sum += part);
         }
         self.parts.iter_mut().for_each(|part| *part /= batch as f64);
-        self.shards.iter().map(|s| s.loss).sum::<f64>() / batch as f64
+        Ok(self.shards.iter().map(|s| s.loss).sum::<f64>() / batch as f64)
+    }
+
+    /// The sum of the gradients, in the order of the shards.
+    fn add_up(&mut self) -> Result<()> {
+        if !self.exchange.is_alone() {
+            let shards =
+                self.shards.iter_mut().map(|Shard { dp, loss, parts, .. }| Contribution { dp, loss, parts });
+            return self.post.sum(&*self.exchange, &mut shards.collect::<Vec<_>>(), &mut self.sum);
+        }
+        let (first, rest) = self.shards.split_first().expect("at least one shard");
+        self.sum.copy_from_slice(&first.dp);
+        for shard in rest {
+            self.sum.iter_mut().zip(&shard.dp).for_each(|(sum, &dp)| *sum += dp);
+        }
+        Ok(())
     }
 
     /// What the shards remember.
     pub(super) fn carry(&mut self, loss: &L, carry: &mut Carry) -> Result<()> {
+        let mut drawn: Vec<&mut L::Drawn> = self.shards.iter_mut().map(|shard| &mut shard.drawn).collect();
+        share_memory(&*self.exchange, loss, &mut drawn)?;
         for shard in &mut self.shards {
             if let Some((numbers, count)) = loss.memory(&mut shard.drawn) {
                 carry.numbers(numbers)?;

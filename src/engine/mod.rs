@@ -9,8 +9,10 @@
 mod checkpoint;
 mod condition;
 mod dataset;
+mod exchange;
 mod fit;
 mod loss;
+mod memory;
 mod observer;
 mod optimizer;
 mod options;
@@ -32,9 +34,11 @@ pub(crate) use condition::{check_count, check_reach};
 pub(crate) use dataset::check_finite;
 pub(crate) use dataset::check_rows;
 pub use dataset::{Dataset, HeldOut, Row};
+pub use exchange::{Alone, Exchange, TcpExchange};
 pub use fit::{Parameters, fit};
 pub(crate) use fit::{Trainee, mean_loss, random_rows};
 pub use loss::{Batch, Gradient, Loss, Progress};
+pub use memory::Memory;
 /// The former name of [`NoObserver`].
 pub use observer::NoObserver as Silent;
 pub use observer::{NoObserver, Observer, Step, Stop, TrainReport};

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::{Alone, Exchange, Memory};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, check};
@@ -13,7 +15,7 @@ use crate::error::{Result, check};
 /// let short = TrainOptions { steps: 100, batch: 1, ..TrainOptions::default() };
 /// assert!(short.validate().is_ok());
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TrainOptions {
     /// Number of optimizer steps (for a GAN: generator steps). At least 1. Default 2000.
     pub steps: usize,
@@ -33,6 +35,42 @@ pub struct TrainOptions {
     /// A file from which an interrupted training resumes. The baselines train in seconds and ignore it.
     /// Default `None`.
     pub checkpoint: Option<Checkpoint>,
+    /// Where a training that is interrupted leaves what it needs to go on, in memory: [`Session`](crate::Session) uses it.
+    /// Default `None`.
+    pub memory: Option<Memory>,
+    /// The processes that train one model together, on one machine or on several: [`Exchange`]. At most as many as
+    /// shards. Default [`Alone`].
+    pub exchange: Arc<dyn Exchange>,
+}
+
+/// Processes are the same if they are as many, and this one has the same place among them.
+impl PartialEq for TrainOptions {
+    fn eq(&self, other: &Self) -> bool {
+        let TrainOptions {
+            steps,
+            batch,
+            shards,
+            validation,
+            validate_every,
+            patience,
+            checkpoint,
+            memory,
+            exchange,
+        } = self;
+        let numbers = (steps, batch, shards, validation, validate_every, patience);
+        let place = |exchange: &dyn Exchange| (exchange.rank(), exchange.ranks());
+        numbers
+            == (
+                &other.steps,
+                &other.batch,
+                &other.shards,
+                &other.validation,
+                &other.validate_every,
+                &other.patience,
+            )
+            && (checkpoint, memory) == (&other.checkpoint, &other.memory)
+            && place(&**exchange) == place(&*other.exchange)
+    }
 }
 
 impl Default for TrainOptions {
@@ -45,6 +83,8 @@ impl Default for TrainOptions {
             validate_every: 100,
             patience: None,
             checkpoint: None,
+            memory: None,
+            exchange: Arc::new(Alone),
         }
     }
 }
@@ -64,6 +104,13 @@ impl TrainOptions {
         )?;
         check(self.validate_every >= 1, "TrainOptions::validate_every", self.validate_every, "at least 1")?;
         check(self.patience != Some(0), "TrainOptions::patience", self.patience, "None or at least 1")?;
+        let (ranks, most) = (self.exchange.ranks(), self.shards_of_batch());
+        check(
+            ranks <= most,
+            "TrainOptions::exchange",
+            ranks,
+            "at most as many processes as shards of a minibatch",
+        )?;
         let every = self.checkpoint.as_ref().map(|checkpoint| checkpoint.every);
         check(every != Some(0), "Checkpoint::every", every, "at least 1")
     }

@@ -1,12 +1,10 @@
-use std::ops::ControlFlow;
-
 use ndarray::s;
 
-use super::checkpoint::{Carry, Saved};
+use super::checkpoint::{Carry, Identity, Saved, agree, back, identity, out};
 use super::dataset::Row;
 use super::loss::Progress;
 use super::rows::{Part, Rows};
-use super::{Observer, Step, Stop, TrainOptions, TrainReport};
+use super::{Exchange, Memory, Observer, Step, Stop, TrainOptions, TrainReport};
 use crate::engine::tiles::TILE;
 use crate::error::{Error, FileError, Result, TrainingError};
 use crate::numeric::rng::Streams;
@@ -123,21 +121,53 @@ pub(crate) fn run<T: Row>(
     options: &TrainOptions,
     observer: &mut dyn Observer,
 ) -> Result<Ran> {
+    let ran = steps(training, rows, options, observer);
+    if let Some(memory) = &options.memory {
+        memory.ends();
+    }
+    ran
+}
+
+fn steps<T: Row>(
+    training: &mut impl Training<T>,
+    rows: &Rows<T>,
+    options: &TrainOptions,
+    observer: &mut dyn Observer,
+) -> Result<Ran> {
     let Rows { training: learned, validation, streams, .. } = rows;
     let mut course = Course::new(training.part_names(), options.steps);
-    let mut saved = match &options.checkpoint {
-        None => None,
-        Some(checkpoint) => {
-            let mut saved = Saved::new(checkpoint, options, rows, training)?;
-            let mut all =
-                |carry: &mut Carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry));
-            if !saved.restore(&mut all)? {
-                // It is better to learn now than after hours that the file cannot be written.
-                saved.write(all)?;
-            }
-            Some(saved)
-        }
+    let exchange = &*options.exchange;
+    let same: Option<Identity> = match options.checkpoint.is_some() || !exchange.is_alone() {
+        true => Some(identity(options, rows, training)?),
+        false => None,
     };
+    if let Some(same) = &same {
+        agree(exchange, same)?;
+    }
+    // Only the first process has a file.
+    let first = exchange.rank() == 0;
+    let mut saved = options.checkpoint.as_ref().zip(same.as_ref()).filter(|_| first);
+    let mut saved = saved.take().map(|(checkpoint, same)| Saved::new(checkpoint, same));
+    let kept = options.memory.as_ref().and_then(Memory::recall);
+    let found = match (kept, &mut saved) {
+        (Some(kept), _) => Some(kept),
+        (None, Some(saved)) => saved.read()?,
+        (None, None) => None,
+    };
+    let found = shared(exchange, found)?;
+    let is_new = found.is_none();
+    if let Some(found) = found {
+        let all = |carry: &mut Carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry));
+        back(&found, all).map_err(|error| match (error, &saved) {
+            (Error::File(FileError::Format { what }), Some(saved)) => saved.refused(what),
+            (error, _) => error,
+        })?;
+    }
+    if options.checkpoint.is_some() && is_new {
+        // It is better to learn now than after hours that the file cannot be written.
+        let carried = out(|carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry)))?;
+        saved.as_mut().map_or(Ok(()), |saved| saved.write(&carried))?;
+    }
     let start = if course.report.stop == Stop::Completed { course.report.loss.len() } else { options.steps };
     let mut unwritten = None;
     for step in start..options.steps {
@@ -170,21 +200,22 @@ pub(crate) fn run<T: Row>(
             parts: training.parts(),
             validation: course.report.validation.last().map(|&(_, loss)| loss),
         };
-        if let ControlFlow::Break(()) = observer.step(&seen)
-            && course.report.stop == Stop::Completed
-        {
+        if exchange.any(observer.step(&seen).is_break())? && course.report.stop == Stop::Completed {
             course.report.stop = Stop::Interrupted;
         }
         let ended = last || course.report.stop != Stop::Completed;
-        if let Some(saved) = &mut saved
-            && (ended || done.is_multiple_of(saved.every()))
-        {
-            let all =
-                |carry: &mut Carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry));
-            match saved.write(all) {
+        let writes = options.checkpoint.as_ref().is_some_and(|to| ended || done.is_multiple_of(to.every));
+        let keeps = options.memory.as_ref().filter(|_| ended);
+        if writes || keeps.is_some() {
+            let carried =
+                out(|carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry)))?;
+            match saved.as_mut().filter(|_| writes).map_or(Ok(()), |saved| saved.write(&carried)) {
                 // The training is done, even if the disk fails.
                 Err(error) if ended => unwritten = Some(error),
                 written => written?,
+            }
+            if let Some(memory) = keeps {
+                memory.keep(carried);
             }
         }
         if ended {
@@ -202,6 +233,17 @@ pub(crate) fn run<T: Row>(
         }
     }
     Ok(Ran { report: course.report, unwritten })
+}
+
+/// What the first process has found, for all.
+fn shared(exchange: &dyn Exchange, found: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    if exchange.is_alone() {
+        return Ok(found);
+    }
+    // Nothing, or what was found behind a byte.
+    let said = found.map_or_else(Vec::new, |found| [vec![1], found].concat());
+    let first = exchange.all(said)?.swap_remove(0);
+    Ok(first.split_first().map(|(_, found)| found.to_vec()))
 }
 
 /// A training that has finished.

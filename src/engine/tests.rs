@@ -136,9 +136,10 @@ fn the_gradient_is_the_losses_mean_whatever_the_shards() {
         (0..n).for_each(|_| out.extend([x[[0, 0]], x[[0, 1]]]))
     };
     for shards in [1, 3, 150] {
-        let mut gradient = Gradient::new(&quiet, 2, 150, shards);
+        let mut gradient =
+            Gradient::new(&quiet, 2, &TrainOptions { batch: 150, shards, ..Default::default() });
         let streams = crate::numeric::rng::Streams::new(0);
-        let loss = gradient.compute(&quiet, &[1.0, 1.0], progress, streams, fill);
+        let loss = gradient.compute(&quiet, &[1.0, 1.0], progress, streams, fill).unwrap();
         let off = [f64::from(x[[0, 0]]) - 1.0, f64::from(x[[0, 1]]) - 1.0];
         assert!((loss - 0.5 * (off[0] * off[0] + off[1] * off[1])).abs() < 1e-5);
         assert!(gradient.sum().iter().zip(off).all(|(g, off)| (f64::from(*g) + off).abs() < 1e-5));

@@ -17,6 +17,7 @@ mod data;
 #[cfg(feature = "onnx")]
 mod export;
 mod file;
+mod setting;
 mod table;
 mod text;
 mod training;
@@ -26,6 +27,7 @@ pub use self::data::DataError;
 #[cfg(feature = "onnx")]
 pub use self::export::ExportError;
 pub use self::file::FileError;
+pub use self::setting::SettingError;
 pub use self::table::{Content, TableError};
 pub use self::text::TextError;
 pub use self::training::TrainingError;
@@ -47,6 +49,9 @@ pub enum Error {
         /// The values it may have.
         expected: &'static str,
     },
+    /// A field of a config was set by name, and cannot be.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// Something is wrong with the rows.
     #[error(transparent)]
     Data(#[from] DataError),

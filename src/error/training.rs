@@ -10,6 +10,20 @@ pub enum TrainingError {
         /// The quantity that was not finite, and its value.
         what: String,
     },
+    /// Another process that trains the same model cannot be reached, or is at another place.
+    #[error("exchange with another process: {why}")]
+    Exchange {
+        /// What happened.
+        why: String,
+    },
+    /// Processes that were to train one model together would not train the same one.
+    #[error("process {rank} trains with another {what}: expected the same in all processes")]
+    Differs {
+        /// What differs.
+        what: &'static str,
+        /// The process, from 0.
+        rank: usize,
+    },
     /// An iteration (an ODE solver, a root search) used up its budget.
     #[error("{what} did not converge within {budget} evaluations (row {row})")]
     NotConverged {

@@ -230,11 +230,11 @@ impl Spline {
     #[cfg(feature = "onnx")]
     pub fn trace_inverse<F: Real>(self, theta: Value, y: Value, graph: &mut Graph) -> Value {
         let bins = self.bins;
-        let (axis, [_, least, shared]) = ([("axis", Attribute::Int(2))], self.sizes::<F>());
+        let (axis, [_, least, shared]) = (("axis", Attribute::Int(2)), self.sizes::<F>());
         let last = graph.integers(&[1], &[2]);
         let [(w, left), (h, below)] = [0, bins].map(|start| {
             let share = graph.slice(theta, 2, start..start + bins);
-            let share = graph.node("Softmax", &[share], &axis);
+            let share = graph.node("Softmax", &[share], std::slice::from_ref(&axis));
             let size = graph.scaled(shared, share);
             let size = graph.shifted(size, least);
             let before = graph.node("CumSum", &[size, last], &[("exclusive", Attribute::Int(1))]);

@@ -40,6 +40,11 @@ pub trait Codec: Generative + Clone + Debug + 'static {
         rows: &mut [f32],
     ) -> Result<usize>;
 
+    /// Whether its training is in closed form, in one step that writes no checkpoint. By default it is not.
+    fn is_closed_form(&self) -> bool {
+        false
+    }
+
     /// Called when a prior has learned the latents: `draw(n)` gives n rows of its z, to which a codec may fit what the
     /// training rows do not tell. The default does nothing.
     ///

@@ -1,7 +1,8 @@
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand::RngCore;
 
 use super::codec::{Codec, Explanation, log_normal};
@@ -172,15 +173,17 @@ impl<C: Codec, P: Generative> Latent<C, P> {
     }
 
     /// The latents of rows, one draw z ~ q(z|x) for each of [`LatentConfig::encodings`], each with its row's condition:
-    /// what a prior learns; with those of the rows to validate on. Their noise depends on `seed` and the row's numbers.
+    /// what a prior learns; with those of the rows to validate on. Their noise depends on `seed`, the row's numbers, and how
+    /// often the same row was there before: a prior is to learn q(z|x), and not one z for a thousand equal rows.
     ///
     /// # Errors
     /// [`DataError::Shape`](crate::error::DataError::Shape) unless the rows are as wide as the codec's.
     pub fn latents(&self, data: &Dataset, seed: u64) -> Result<Dataset> {
         let mut z = Array2::zeros((0, self.codec.latent_dim()));
         for k in 0..self.config.encodings {
-            let explained = self.codec.explain(data.x(), seed_of(seed, k))?;
-            z.append(Axis(0), explained.z.view()).expect("rows of as many columns");
+            let explained =
+                self.explained(data.x(), |turn| seed_of(seed, k + turn * self.config.encodings))?;
+            z.append(Axis(0), explained.view()).expect("rows of as many columns");
         }
         let mut latents = Dataset::new(z)?;
         if let Some(condition) = data.condition() {
@@ -191,6 +194,22 @@ impl<C: Codec, P: Generative> Latent<C, P> {
             Some(rows) => latents.with_validation(self.latents(rows, seed)?),
             None => Ok(latents),
         }
+    }
+
+    /// One draw z ~ q(z|x) for each row, by the seed of its turn among equal rows.
+    fn explained(&self, x: ArrayView2<f32>, seed: impl Fn(usize) -> u64) -> Result<Array2<f32>> {
+        let turns = turns(x);
+        let most = turns.iter().copied().max().unwrap_or(0);
+        if most == 0 {
+            return Ok(self.codec.explain(x, seed(0))?.z);
+        }
+        let mut z = Array2::zeros((x.nrows(), self.codec.latent_dim()));
+        for turn in 0..=most {
+            let rows: Vec<usize> = (0..turns.len()).filter(|&row| turns[row] == turn).collect();
+            let explained = self.codec.explain(x.select(Axis(0), &rows).view(), seed(turn))?;
+            rows.iter().zip(explained.z.rows()).for_each(|(&row, of_row)| z.row_mut(row).assign(&of_row));
+        }
+        Ok(z)
     }
 
     fn learn_latents(&mut self, data: &Dataset, stages: &mut Stages) -> Result<()> {
@@ -286,6 +305,20 @@ fn joined((x, c): Labeled, (held_x, held_c): Labeled) -> Result<Dataset> {
 }
 
 /// The seed of the k-th draw.
+/// For each row, how many equal ones are before it; from [`TURNS`] on, counted anew.
+fn turns(x: ArrayView2<f32>) -> Vec<usize> {
+    let mut seen: HashMap<Vec<u32>, usize> = HashMap::new();
+    let turn = |row: ArrayView1<f32>| {
+        let count = seen.entry(row.iter().map(|x| x.to_bits()).collect()).or_default();
+        *count += 1;
+        (*count - 1) % TURNS
+    };
+    x.rows().into_iter().map(turn).collect()
+}
+
+/// So many draws of z for equal rows tell q(z|x) well enough.
+const TURNS: usize = 512;
+
 fn seed_of(seed: u64, k: usize) -> u64 {
     Streams::new(seed).stream(k as u64).next_u64()
 }
@@ -349,9 +382,12 @@ impl<C: Codec, P: Generative> Generative for Latent<C, P> {
         let ((x, c), (held_x, held_c), streams) = engine::split(data, options, rng)?;
         let mut stages = Stages::new(2, options, streams, observer);
         let rows = joined((x.clone(), None), (held_x.clone(), None))?;
-        stages.train(|options, rng, observer| {
-            Arc::make_mut(&mut self.codec).train(&rows, options, rng, observer)
-        })?;
+        let codec = Arc::make_mut(&mut self.codec);
+        match codec.is_closed_form() {
+            true => stages
+                .train_in_closed_form(|options, rng, observer| codec.train(&rows, options, rng, observer))?,
+            false => stages.train(|options, rng, observer| codec.train(&rows, options, rng, observer))?,
+        }
         self.learn_latents(&joined((x, c), (held_x, held_c))?, &mut stages)?;
         Ok(stages.report())
     }

@@ -264,6 +264,10 @@ impl Paradigm for Pca {
 }
 
 impl Codec for Pca {
+    fn is_closed_form(&self) -> bool {
+        true
+    }
+
     fn latent_dim(&self) -> usize {
         self.config.latent_dim
     }

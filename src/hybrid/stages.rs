@@ -10,9 +10,10 @@ pub(super) struct Stages<'a> {
     options: &'a TrainOptions,
     streams: Streams,
     observer: &'a mut dyn Observer,
-    /// How many stages there are, and how many are done.
+    /// How many stages there are, how many are done, and how many of these could be interrupted.
     count: usize,
     done: usize,
+    long: usize,
     report: TrainReport,
 }
 
@@ -29,7 +30,7 @@ impl<'a> Stages<'a> {
             validation: Vec::new(),
             stop: Stop::Completed,
         };
-        Stages { options, streams, observer, count, done: 0, report }
+        Stages { options, streams, observer, count, done: 0, long: 0, report }
     }
 
     /// Random numbers of this training beside those of its stages.
@@ -37,8 +38,8 @@ impl<'a> Stages<'a> {
         self.streams.family(u64::MAX)
     }
 
-    /// The next one. It resumes from a checkpoint of its own: the first from the one that the options name, each later
-    /// one from that with its number behind it. Nothing is done after an interruption.
+    /// The next one. It resumes from a checkpoint of its own: the first of these from the one that the options name, each
+    /// later one from that with its number behind it. Nothing is done after an interruption.
     pub(super) fn train(
         &mut self,
         stage: impl FnOnce(&TrainOptions, &mut Rng, &mut dyn Observer) -> Result<TrainReport>,
@@ -46,11 +47,29 @@ impl<'a> Stages<'a> {
         if self.report.stop == Stop::Interrupted {
             return Ok(());
         }
-        self.done += 1;
+        self.long += 1;
         let mut options = self.options.clone();
-        if let (2.., Some(checkpoint)) = (self.done, &mut options.checkpoint) {
-            checkpoint.path.as_mut_os_string().push(format!(".{}", self.done));
+        if let (2.., Some(checkpoint)) = (self.long, &mut options.checkpoint) {
+            checkpoint.path.as_mut_os_string().push(format!(".{}", self.long));
         }
+        options.memory = options.memory.map(|memory| memory.of_part(self.long));
+        self.run(&options, stage)
+    }
+
+    /// The next one, in closed form: it writes no checkpoint, and needs none.
+    pub(super) fn train_in_closed_form(
+        &mut self,
+        stage: impl FnOnce(&TrainOptions, &mut Rng, &mut dyn Observer) -> Result<TrainReport>,
+    ) -> Result<()> {
+        self.run(&TrainOptions { checkpoint: None, memory: None, ..self.options.clone() }, stage)
+    }
+
+    fn run(
+        &mut self,
+        options: &TrainOptions,
+        stage: impl FnOnce(&TrainOptions, &mut Rng, &mut dyn Observer) -> Result<TrainReport>,
+    ) -> Result<()> {
+        self.done += 1;
         let (before, left) = (self.report.loss.len(), self.count - self.done);
         let to_come = options.steps.saturating_mul(left);
         let observer = &mut *self.observer;
@@ -59,7 +78,7 @@ impl<'a> Stages<'a> {
             observer.step(&Step { step: before + step.step, steps, ..step.clone() })
         };
         let TrainReport { loss, parts, validation, stop } =
-            stage(&options, &mut self.streams.stream(self.done as u64), &mut seen)?;
+            stage(options, &mut self.streams.stream(self.done as u64), &mut seen)?;
         self.report.loss.extend(loss);
         self.report.parts.extend(parts);
         self.report.validation.extend(validation.into_iter().map(|(at, loss)| (before + at, loss)));

@@ -4,6 +4,7 @@ mod boxed;
 #[cfg(feature = "safetensors")]
 pub mod file;
 mod sequence;
+mod session;
 mod shell;
 
 use std::ops::{ControlFlow, Range};
@@ -25,6 +26,7 @@ pub use crate::map::{Card, LikelihoodKind};
 use crate::numeric::log_sum_exp;
 use crate::numeric::rng::{Streams, seeded};
 pub use sequence::{Continuation, Decoder, Histories, NextToken, SequenceParadigm, Sequences, Truncation};
+pub use session::Session;
 pub use shell::Paradigm;
 pub(crate) use shell::{Draws, Scored, log_prob, no_condition};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::{Array1, Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use super::{Description, Persist, describe_bytes, from_bytes};
+use super::{Description, Persist, from_bytes};
 use crate::error::{ConditionError, Result};
 use crate::model::file::{COLUMNS, Stored, annotate, broken, read};
 use crate::model::{Condition, ConditionKind};
@@ -187,7 +187,7 @@ pub fn load_with(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Vec<Column
 pub fn load_described(path: impl AsRef<Path>) -> Result<(Box<dyn Persist>, Vec<Column>, Description)> {
     let bytes = read(path.as_ref())?;
     let (model, columns) = with_columns(&bytes)?;
-    Ok((model, columns, describe_bytes(&bytes)?))
+    Ok((model, columns, Description::of(&bytes)?))
 }
 
 fn with_columns(bytes: &[u8]) -> Result<(Box<dyn Persist>, Vec<Column>)> {

@@ -171,13 +171,19 @@ pub struct Description {
 pub fn describe(path: impl AsRef<Path>) -> Result<Description> {
     let bytes = read(path.as_ref())?;
     Stored::parse(&bytes)?.verify()?;
-    describe_bytes(&bytes)
+    Description::of(&bytes)
 }
 
-fn describe_bytes(bytes: &[u8]) -> Result<Description> {
-    let stored = Stored::parse(bytes)?;
-    let (kind, library, config) = stored.said()?;
-    Ok(Description { kind, format: stored.format, library, bytes: bytes.len(), config })
+impl Description {
+    /// The same of a file's content, which may be a part of a composition's.
+    ///
+    /// # Errors
+    /// As [`describe`].
+    pub fn of(bytes: &[u8]) -> Result<Self> {
+        let stored = Stored::parse(bytes)?;
+        let (kind, library, config) = stored.said()?;
+        Ok(Description { kind, format: stored.format, library, bytes: bytes.len(), config })
+    }
 }
 
 type Reader<T = f32> = fn(&[u8]) -> Result<Box<dyn Persist<T>>>;

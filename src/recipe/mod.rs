@@ -41,9 +41,13 @@
 
 mod kinds;
 mod latent_diffusion;
+#[cfg(feature = "safetensors")]
+mod settings;
 
 pub use self::kinds::{Kind, ModelConfig};
 pub use self::latent_diffusion::LatentDiffusionConfig;
+#[cfg(feature = "safetensors")]
+pub use self::settings::{Setting, with_settings};
 
 use rand::RngCore;
 
@@ -77,6 +81,37 @@ impl Recipe {
     /// As there.
     pub fn with_condition(self, condition: ConditionKind) -> Result<Self> {
         Ok(Recipe { config: self.config.with_condition(condition)?, ..self })
+    }
+
+    /// The options of its training with other steps, rows of a step or share held out, where these are given: with as many
+    /// validations, and with patience if rows are held out.
+    ///
+    /// ```
+    /// use quadrivium::recipe::{Kind, Recipe};
+    ///
+    /// let recipe = Recipe::of(Kind::Flow, 2000, 2);
+    /// let options = recipe.training(Some(100), None, Some(0.2));
+    /// assert_eq!((options.steps, options.batch, options.validate_every), (100, recipe.options.batch, 3));
+    /// ```
+    pub fn training(
+        &self,
+        steps: Option<usize>,
+        batch: Option<usize>,
+        validation: Option<f64>,
+    ) -> TrainOptions {
+        let own = &self.options;
+        let steps = steps.unwrap_or(own.steps);
+        let batch = batch.unwrap_or(own.batch);
+        let validation = validation.unwrap_or(own.validation);
+        TrainOptions {
+            steps,
+            batch,
+            shards: own.shards.min(batch).max(1),
+            validation,
+            validate_every: own.validate_every.saturating_mul(steps).div_ceil(own.steps.max(1)).max(1),
+            patience: own.patience.filter(|_| validation > 0.0),
+            ..own.clone()
+        }
     }
 
     /// The untrained model.

@@ -5,7 +5,7 @@ use std::io::BufRead;
 
 use ndarray::Axis;
 
-use super::csv::{bare, is_missing};
+use super::csv::{bare, is_missing, other_style};
 use super::reader::TableReader;
 use super::step::Step;
 use super::table::Table;
@@ -90,6 +90,8 @@ pub struct Survey {
     pub missing: usize,
     /// Those that are neither numbers nor missing.
     pub texts: usize,
+    /// Those of the texts that are numbers in another style: with a decimal comma, or with thousands separators.
+    pub styled: usize,
     /// The different texts, in alphabetical order, and how often each stands; at most 65.
     pub labels: BTreeMap<String, usize>,
     /// Whether the column counts the rows: each number is one more than that before.
@@ -105,6 +107,7 @@ impl Survey {
             rows: 0,
             missing: 0,
             texts: 0,
+            styled: 0,
             labels: BTreeMap::new(),
             counts: true,
             decimals: Some(0),
@@ -125,6 +128,7 @@ impl Survey {
                 let missing = is_missing(cell);
                 self.missing += usize::from(missing);
                 self.texts += usize::from(!missing);
+                self.styled += usize::from(!missing && other_style(cell));
             }
         }
         // More than can be labels need not be known.
@@ -142,17 +146,26 @@ impl Survey {
         Some(Step { width: 1.0 / 10f64.powi(decimals as i32), offset: 0.0 })
     }
 
-    /// How a model can read the column; `None` of text with more than 64 different cells, of a column that counts its
-    /// rows, and of one without any value.
+    /// How a model can read the column; `None` of texts too [many](Survey::as_labels) for labels, of a column that counts
+    /// its rows, and of one without any value. Texts among as many numbers, and numbers in another style, are not taken
+    /// for labels: reading the column as numbers finds the first of them.
     pub fn cells(&self) -> Option<Cells> {
         let counts = self.counts && self.rows > 2;
-        match (self.texts, self.missing) {
-            (0, missing) if missing == self.rows || counts => None,
-            (0, 0) => Some(Cells::Numbers),
-            (0, _) => Some(Cells::Optional),
-            _ if self.labels.len() > MOST_LABELS => None,
-            _ => Some(Cells::Labels(self.labels.keys().cloned().collect())),
+        let numbers = if self.missing > 0 { Cells::Optional } else { Cells::Numbers };
+        let mistakes = self.rows - self.missing - self.texts >= self.texts || 2 * self.styled > self.texts;
+        match self.texts {
+            0 if self.rows > 0 && self.missing == self.rows || counts => None,
+            0 => Some(numbers),
+            _ if mistakes => Some(numbers),
+            _ => self.as_labels(),
         }
+    }
+
+    /// The column as labels, whatever it holds; `None` with more than 64 different cells, or one for less than two rows.
+    pub fn as_labels(&self) -> Option<Cells> {
+        let texts = self.labels.len() - usize::from(self.labels.contains_key(""));
+        (self.labels.len() <= MOST_LABELS && texts <= self.rows.div_ceil(2))
+            .then(|| Cells::Labels(self.labels.keys().cloned().collect()))
     }
 }
 

@@ -26,6 +26,7 @@ mod npz;
 #[cfg(feature = "arrow")]
 mod parquet;
 mod reader;
+mod schema;
 mod selection;
 mod step;
 mod table;
@@ -42,6 +43,7 @@ pub use npy::{NpyNumber, NpyWriter};
 #[cfg(feature = "arrow")]
 pub use parquet::{ParquetNumber, ParquetWriter};
 pub use reader::{TableReader, open_table, read_table};
+pub use schema::{Field, LeftOut, Schema};
 pub use step::Step;
 pub use table::{ColumnKind, Table};
 pub use units::Units;

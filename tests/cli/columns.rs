@@ -108,19 +108,22 @@ fn columns_without_a_density_are_told() {
     let rows: String = (0..40).map(|i| format!("{},{},7\n", f64::from(i).sin(), i % 5)).collect();
     let data = folder.write("data.csv", format!("a,count,c\n{rows}"));
     let model = folder.path("model.safetensors");
-    let fit = ["fit", "-m", "gaussian_mixture", &data, "-o", &model];
-    let message = fails(&fit, 1);
+    // As columns are by default, they have one.
+    let fitted = run(&["fit", "-m", "gaussian_mixture", &data, "-o", &model]);
+    assert!(stderr(&fitted).contains("c: 1 value, each with its probability: 7\n"), "{}", stderr(&fitted));
+    let plain = ["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--units", "plain"];
+    let message = fails(&plain, 1);
     assert!(
         message.contains("column c holds 7 in all 40 rows") && message.contains("--drop-constant"),
         "{message}"
     );
 
-    let output = run(&[&fit[..], &["--drop-constant"]].concat());
+    let output = run(&[&plain[..], &["--drop-constant"]].concat());
     let message = stderr(&output);
     assert!(output.status.success() && message.contains("hold only one value: c\n"), "{message}");
     assert!(message.contains("rounded columns: count (1).") && message.contains("--dequantize"), "{message}");
 
-    let output = run(&[&fit[..], &["--columns", "a,count", "--dequantize"]].concat());
+    let output = run(&[&plain[..4], &["-o", &model, "--columns", "a,count", "--dequantize"]].concat());
     let message = stderr(&output);
     assert!(
         output.status.success() && message.contains("noise to rounded columns: count (1)\n"),
@@ -222,7 +225,8 @@ fn what_hurts_a_density_is_told_by_name() {
         .collect();
     let data = folder.write("data.csv", format!(",x,y,mass,far\n{rows}"));
     let model = folder.path("model.safetensors");
-    let output = run(&["fit", "-m", "kernel_density", &data, "-o", &model, "--set", r#"bandwidth="Scott""#]);
+    let fit = ["fit", "-m", "kernel_density", &data, "-o", &model, "--set", r#"bandwidth="Scott""#];
+    let output = run(&[&fit[..], &["--units", "plain"]].concat());
     for says in [
         "columns without a name in the header are called x1\n",
         "column x1 counts the rows",
@@ -230,6 +234,11 @@ fn what_hurts_a_density_is_told_by_name() {
         "column mass holds 0.125 in 300 of 400 rows",
         "column far has 1 row far from the others, the farthest row 18 with 100000",
     ] {
+        assert!(stderr(&output).contains(says), "{says}: {}", stderr(&output));
+    }
+    // What the maps of columns do not mend.
+    let output = run(&fit);
+    for says in ["column x1 is left out: it counts the rows", "column y follows from x ("] {
         assert!(stderr(&output).contains(says), "{says}: {}", stderr(&output));
     }
 }

@@ -205,7 +205,7 @@ fn bad_conditions_are_told_by_column_with_what_is_known() {
         (
             &["--condition", "label", "--set", "condition=None"],
             1,
-            "condition = \"None\": --condition chooses it",
+            "the condition is that of the rows: --condition chooses it",
         ),
     ] {
         let message = fit_on(&data, more, code);

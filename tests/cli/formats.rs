@@ -11,16 +11,19 @@ fn export_writes_graphs_of_models_that_have_one() {
     for (kind, more) in
         [("vae", &[][..]), ("diffusion", &["--steps", "3"]), ("flow_matching", &["--what", "network"])]
     {
-        let model = folder.fit(kind, &[]);
+        let model = folder.fit(kind, &["--units", "plain"]);
         let told = run(&[&["export", &model, "-o", &graph][..], more].concat());
         assert!(told.status.success() && stderr(&told).contains("saved to"), "{}", stderr(&told));
         let bytes = fs::read(&graph).unwrap();
         // The names of the columns are in the metadata.
         assert!(bytes.windows(11).any(|window| window == b"\"eruptions\""), "{kind}");
     }
-    let model = folder.fit("gaussian_mixture", &[]);
+    let model = folder.fit("gaussian_mixture", &["--units", "plain"]);
     let message = fails(&["export", &model, "-o", &graph], 1);
     assert!(message.contains("gaussian_mixture has no graph"), "{message}");
+    let model = folder.fit("gan", &[]);
+    let message = fails(&["export", &model, "-o", &graph], 1);
+    assert!(message.contains("it has maps of its columns"), "{message}");
     let vae = folder.path("vae.safetensors");
     assert!(fails(&["export", &vae, "-o", &graph, "--steps", "3"], 2).contains("one pass"));
     assert!(fails(&["export", &vae, "-o", &vae], 2).contains("given both"));

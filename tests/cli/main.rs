@@ -10,6 +10,7 @@ mod ranges;
 mod reading;
 mod refusals;
 mod texts;
+mod together;
 mod units;
 
 use std::fs;
@@ -144,7 +145,7 @@ fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
         ("kernel_density", "exact"),
         ("latent_diffusion", "lower bound"),
     ] {
-        let model = folder.fit(kind, &[]);
+        let model = folder.fit(kind, &["--units", "plain"]);
         assert_eq!(ok(&["sample", &model, "-n", "3"]).lines().count(), 4, "{kind}");
         let scored = run(&["score", &model, FAITHFUL, "--rows", "5"]);
         assert!(stderr(&scored).contains(says), "{kind}: {}", stderr(&scored));
@@ -153,7 +154,7 @@ fn every_kind_of_model_is_fitted_and_says_its_likelihood() {
         assert!(text.starts_with(header) && text.lines().count() == 6, "{kind}: {text}");
     }
     for kind in ["gan", "score"] {
-        let model = folder.fit(kind, &[]);
+        let model = folder.fit(kind, &["--units", "plain"]);
         assert!(fails(&["score", &model, FAITHFUL], 1).contains("no likelihood"), "{kind}");
     }
     // A composition says so in its file.
@@ -227,7 +228,7 @@ fn the_best_model_is_kept_and_measured_on_the_rows_held_out() {
         let path = folder.path(name);
         let fit = ["fit", "-m", "flow", FAITHFUL, "--steps", "60", "--validation", "0.2", "--patience", "60"];
         // So large steps that the last is not the best.
-        let more = ["--set", "optimizer.lr=0.05", "--validate-every", every, "-o", &path];
+        let more = ["--units", "plain", "--set", "optimizer.lr=0.05", "--validate-every", every, "-o", &path];
         let output = run(&[&fit[..], &more].concat());
         let message = stderr(&output);
         let (_, figure) = message.split_once("of 55 held-out rows: ").unwrap_or_else(|| panic!("{message}"));
@@ -313,19 +314,15 @@ fn compare_ranks_every_model() {
         "WGAN-GP",
         "DDIM-50",
         "(training rows)",
-        "ODE estimate",
+        "upper bound",
         "Trained on 217 rows",
     ] {
         assert!(table.contains(word), "{word}: {table}");
     }
-    // The kinds by the names of the options, and the command for the first of them, with the spread that it had.
+    // The kinds by the names of the options, and the command for the first of them.
     let first = table.lines().nth(2).unwrap().split('|').nth(2).unwrap().trim();
     let command = table.lines().last().unwrap();
-    assert_eq!(
-        command,
-        format!("quadrivium fit -m {first} {FAITHFUL} --dequantize -o {first}.safetensors"),
-        "{table}"
-    );
+    assert_eq!(command, format!("quadrivium fit -m {first} {FAITHFUL} -o {first}.safetensors"), "{table}");
     let command =
         ["compare", FAITHFUL, "--quick", "--json", "--models", "gaussian_mixture,gan,kernel_density"];
     let result: serde_json::Value = serde_json::from_str(&ok(&command)).unwrap();

@@ -1,6 +1,6 @@
 //! Shares of the work: ranges of rows are, one after the other, the whole.
 
-use super::{FAITHFUL, Folder, fails, ok};
+use super::{FAITHFUL, Folder, fails, ok, run, stderr};
 
 /// Lines of ranges of rows, of which each but the first comes without its header.
 fn joined(command: &[&str], ranges: &[&str]) -> String {
@@ -11,6 +11,40 @@ fn joined(command: &[&str], ranges: &[&str]) -> String {
         text += rows;
     }
     text
+}
+
+/// What a comparison has measured, without the seconds.
+fn measured(more: &[&str]) -> (serde_json::Value, String) {
+    let compare = ["compare", FAITHFUL, "--quick", "--json", "--models", "flow,gan,gaussian_mixture,vae"];
+    let output = run(&[&compare[..], more].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for model in result["models"].as_array_mut().unwrap() {
+        let model = model.as_object_mut().unwrap();
+        assert!(model.remove("train_s").is_some() && model.remove("draw_us_per_row").is_some());
+    }
+    (result, stderr(&output).to_owned())
+}
+
+#[test]
+fn models_are_compared_at_the_same_time_and_only_once() {
+    let folder = Folder::new("jobs");
+    let kept = folder.path("kept");
+    let (one, _) = measured(&[]);
+    assert_eq!(measured(&["--jobs", "3"]).0, one);
+    let keep = ["--jobs", "2", "--keep", &kept];
+    let (first, said) = measured(&keep);
+    assert!(first == one && !said.contains("as measured in"), "{said}");
+    // One of four is lost, and one was cut off.
+    let files = || std::fs::read_dir(&kept).unwrap().map(|file| file.unwrap().path());
+    assert_eq!(files().count(), 4);
+    std::fs::remove_file(files().next().unwrap()).unwrap();
+    std::fs::write(files().next().unwrap(), "{").unwrap();
+    let (again, said) = measured(&keep);
+    assert_eq!((again == one, said.matches("as measured in").count()), (true, 2), "{said}");
+    // Of another seed, nothing is known.
+    assert!(!measured(&[&keep[..], &["--seed", "1"]].concat()).1.contains("as measured in"));
+    assert_eq!(files().count(), 8);
 }
 
 #[test]

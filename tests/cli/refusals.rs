@@ -20,14 +20,28 @@ fn bad_input_is_told_by_line_and_column() {
         ("a,b\n1,2\n", "one row"),
     ] {
         let data = folder.write("data.csv", text);
-        let message = fails(&["fit", "-m", "vae", &data, "-o", &model], 1);
+        let message = fails(&["fit", "-m", "vae", &data, "-o", &model, "--units", "plain"], 1);
         assert!(
             message.starts_with(&format!("error: {data}: ")) && message.contains(says),
             "{text:?}: {message}"
         );
     }
-    let piped = with_stdin(&["fit", "-m", "vae", "-", "-o", &model], b"a\n1\n?\n");
+    let piped = with_stdin(&["fit", "-m", "vae", "-", "-o", &model, "--units", "plain"], b"a\n1\n?\n");
     assert!(stderr(&piped).starts_with("error: standard input: line 3, column 1 (a)"), "{}", stderr(&piped));
+    // Where columns may hold labels, a text among numbers is a mistake.
+    for (text, says) in [
+        (
+            "a,b\n1,2\n3,x\n",
+            "line 3, column 2: found \"x\", expected a finite number (b); --column NAME:category",
+        ),
+        ("a,b\n1,2\n3\n", "line 3, column 2: found \"the end of the line\""),
+        ("a,b\n1,2\n", "one row"),
+        ("a,b\n", "0 rows"),
+    ] {
+        let data = folder.write("data.csv", text);
+        let message = fails(&["fit", "-m", "vae", &data, "-o", &model], 1);
+        assert!(message.contains(says), "{text:?}: {message}");
+    }
     let cut = folder.write("cut.npy", b"\x93NUMPY\x01\x00");
     assert!(fails(&["fit", "-m", "vae", &cut, "-o", &model], 1).contains("not a table in NPY format"));
     let absent = folder.path("absent.csv");
@@ -45,7 +59,22 @@ fn columns_without_spread_are_told_by_name() {
         folder.write("rare.csv", format!("b,a\n{}", rows.collect::<String>()))
     };
     let model = folder.path("model.safetensors");
-    let fit = |at| run(&["fit", "-m", "gan", &rare(at), "--steps", "1", "--validation", "0.9", "-o", &model]);
+    let fit = |at| {
+        run(&[
+            "fit",
+            "-m",
+            "gan",
+            &rare(at),
+            "--steps",
+            "1",
+            "--validation",
+            "0.9",
+            "-o",
+            &model,
+            "--units",
+            "plain",
+        ])
+    };
     let output = (0..5).map(fit).find(|output| !output.status.success()).unwrap();
     let says = stderr(&output);
     assert!(says.contains("column a holds 1 in all 30 rows to train on"), "{says}");
@@ -82,12 +111,14 @@ fn a_text_is_told_how_it_could_be_read() {
 
     let mixed = (0..40).map(row).map(|(a, b)| format!("{a},name {a},{b}\n"));
     let mixed = folder.write("mixed.csv", format!("a,name,b\n{}", mixed.collect::<String>()));
-    let message = fails(&[&fit[..], &[&mixed]].concat(), 1);
+    let message = fails(&[&fit[..], &[&mixed, "--units", "plain"]].concat(), 1);
     assert!(
         message.contains("\n  name: text such as \"name ") && message.ends_with(": --columns a,b\n"),
         "{message}"
     );
     ok(&[&fit[..], &[&mixed, "--columns", "a,b"]].concat());
+    let output = run(&[&fit[..], &[&mixed]].concat());
+    assert!(stderr(&output).contains("column name is left out: its texts, such as"), "{}", stderr(&output));
     for bad in [["--separator", "1"], ["--separator", "ab"], ["--decimal", ";"]] {
         let output = run(&[&fit[..], &[&colons], &bad].concat());
         assert!(!output.status.success() && stderr(&output).contains("expected"), "{}", stderr(&output));

@@ -102,6 +102,8 @@ fn what_is_said_of_columns_is_checked() {
     }
     assert!(fails(&[&fit[..], &["--column", "day:1..20"]].concat(), 1).contains("Column::high"));
     assert!(fails(&[&fit[..], &["--units", "auto", "--dequantize"]].concat(), 2).contains("--dequantize"));
+    let both = fails(&[&fit[..], &["--units", "plain", "--column", "day:1..31"]].concat(), 2);
+    assert!(both.contains("--units plain takes every column for numbers"), "{both}");
 }
 
 /// Labels, gaps, and columns that no model can learn.
@@ -128,8 +130,9 @@ fn labels_and_gaps_are_modeled_and_drawn() {
     let data = folder.write("mixed.csv", mixed(800));
     let model = folder.path("mixed.safetensors");
     let fit = ["fit", "-m", "gaussian_mixture", &data, "-o", &model];
-    assert!(fails(&fit, 1).contains("`fit --units auto` models labels and gaps"));
-    let fitted = run(&[&fit[..], &["--units", "auto"]].concat());
+    let plain = fails(&[&fit[..], &["--units", "plain"]].concat(), 1);
+    assert!(plain.contains("`fit` models labels and gaps, unless --units plain"), "{plain}");
+    let fitted = run(&fit);
     let said = stderr(&fitted);
     assert!(fitted.status.success(), "{said}");
     for line in [
@@ -197,7 +200,8 @@ fn rows_with_gaps_are_left_out_if_asked() {
     let data = folder.write("rows.csv", "x,y\n1,2\n2,\n3,1\n,4\n5,7\n2.5,NA\n4,3\n");
     let model = folder.path("m.safetensors");
     let fit = ["fit", "-m", "gaussian_mixture", &data, "-o", &model, "--set", ONE];
-    assert!(fails(&fit, 1).contains("`fit --drop-missing` leaves out such rows"));
+    let plain = fails(&[&fit[..], &["--units", "plain"]].concat(), 1);
+    assert!(plain.contains("leaves out such rows with --drop-missing"), "{plain}");
     let fitted = run(&[&fit[..], &["--drop-missing"]].concat());
     assert!(
         stderr(&fitted).contains("3 rows of 7 left out because a value is missing"),

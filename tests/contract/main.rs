@@ -34,6 +34,7 @@ mod models;
 mod refusals;
 mod scoring;
 mod tails;
+mod together;
 mod training;
 
 use std::ops::ControlFlow;

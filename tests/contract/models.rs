@@ -100,6 +100,8 @@ macro_rules! promises {
             training::refused_training_changes_nothing,
             training::endless_training_can_be_broken_off,
             training::interrupted_training_goes_on_to_the_same_bits,
+            training::session_ends_with_the_same_bits,
+            together::processes_learn_together_what_one_learns_alone,
             refusals::bad_options_are_refused_by_name,
             refusals::bad_rows_are_refused,
             refusals::condition_that_the_model_does_not_take_is_refused,

@@ -2,7 +2,7 @@
 //! and that clipping only shortens.
 
 use quadrivium::error::TrainingError;
-use quadrivium::{Checkpoint, ConditionKind, LikelihoodKind, LogLikelihood, Step, Stop};
+use quadrivium::{Checkpoint, ConditionKind, LikelihoodKind, LogLikelihood, Session, Step, Stop};
 use std::collections::BTreeSet;
 
 use quadrivium::OptimizerConfig;
@@ -101,6 +101,20 @@ pub fn interrupted_training_goes_on_to_the_same_bits(subject: &Subject) {
     for end in ["", ".previous", ".2", ".2.previous", ".2.2", ".2.2.previous"] {
         std::fs::remove_file(file(end)).ok();
     }
+}
+
+pub fn session_ends_with_the_same_bits(subject: &Subject) {
+    let options = TrainOptions { shards: 3, validation: 0.2, validate_every: 3, ..short(11) };
+    let mut whole = subject.fresh();
+    let report = whole.train(&moons(200), &options, &mut seeded(2), &mut NoObserver).unwrap();
+    let mut session = Session::new(subject.fresh(), moons(200), options, seeded(2)).unwrap();
+    while !session.step(4, &mut NoObserver).unwrap() {
+        // Whatever is asked of the model between the steps changes nothing.
+        sample(session.model(), 3, 0);
+    }
+    let (model, ended) = session.finish(&mut NoObserver).unwrap();
+    assert_eq!(ended, report);
+    assert_eq!(sample(&model, 20, 4), sample(&*whole, 20, 4));
 }
 
 fn is_baseline(model: &dyn Generative) -> bool {

@@ -13,7 +13,7 @@ Every model learns rows of numbers, draws new ones and, where it has a likelihoo
 ``help(qm.VAE)`` says what the parameters are; they are the same for all. ``load`` reads a model of any kind.
 """
 
-from . import map, metrics, worlds
+from . import engines, map, metrics, worlds
 from ._base import Estimator, NotFittedError
 from ._models import (
     GAN,
@@ -53,6 +53,7 @@ __all__ = [
     "NotFittedError",
     "ScoreModel",
     "__version__",
+    "engines",
     "load",
     "map",
     "metrics",

@@ -32,7 +32,8 @@ impl fmt::Display for DegenerateComponent {
         }
         if self.collapsed {
             let Self { smallest_sd, column, .. } = self;
-            write!(f, " has collapsed: {smallest_sd:.1e} of the standard deviation of column {column}")?;
+            let and = if self.rows.is_some() { " and" } else { "" };
+            write!(f, "{and} has collapsed: {smallest_sd:.1e} of the standard deviation of column {column}")?;
         }
         Ok(())
     }

@@ -16,7 +16,8 @@ use crate::values::positive;
 /// Write a model as an ONNX graph, which onnxruntime and other engines run: noise in, rows out.
 ///
 /// The graph takes standard normal noise and gives rows in the units of the data. For a model with a condition, the
-/// condition is a further input. The kinds are vae, gan, flow, diffusion, flow_matching and flow_map.
+/// condition is a further input. The kinds are vae, gan, flow, diffusion, flow_matching and flow_map, fitted with --units
+/// plain or --dequantize.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model's file.
@@ -70,6 +71,12 @@ pub fn run(args: &Args) -> Outcome<()> {
             Some(steps) => model.with_steps(steps),
             None => Ok(model),
         })),
+        "latent" if crate::units::maps_and_model(model.as_ref()).is_some() => {
+            return Err(Failure::Operation(format!(
+                "{}: it has maps of its columns, which a graph does not have yet: fit it with --units plain or --dequantize",
+                args.model.display()
+            )));
+        }
         _ => {
             let kinds = "expected vae, gan, flow, diffusion, flow_matching or flow_map";
             return Err(Failure::Operation(format!(

@@ -54,7 +54,7 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
         if columns.len() > LISTED {
             lines.push(format!("  and {} more", columns.len() - LISTED));
         }
-        lines.push("`fit --units auto` models labels and gaps".into());
+        lines.push("`fit` models labels and gaps, unless --units plain or --dequantize is given".into());
         let numbers = columns.iter().filter(|(_, content)| *content == Content::Numbers);
         let numbers: Vec<&str> = numbers.map(|(name, _)| name.as_str()).collect();
         if !numbers.is_empty() {
@@ -79,7 +79,8 @@ pub fn of_file(name: impl fmt::Display, error: Error) -> Failure {
         ),
         Error::Table(TableError::MissingValue { .. }) => {
             format!(
-                "{name}: {error}; `fit --units auto` models gaps, and `fit --drop-missing` leaves out such rows"
+                "{name}: {error}; `fit` models gaps, unless --units plain or --dequantize is given, and leaves out such rows \
+                 with --drop-missing"
             )
         }
         other => format!("{name}: {other}"),

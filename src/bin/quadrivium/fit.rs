@@ -4,9 +4,10 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use quadrivium::engine::split;
+use quadrivium::engine::{TcpExchange, split};
 use quadrivium::hybrid::{self, Latent, LatentConfig};
 use quadrivium::metrics::Nll;
 use quadrivium::ndarray::s;
@@ -23,7 +24,7 @@ use crate::files::{distinct, in_a_folder, writable};
 use crate::info::components;
 use crate::input::{Data, Prepared, Treatment, prepare};
 use crate::interrupt::{self, Signal};
-use crate::recipe::{Model, Settings, differences, model, with_settings};
+use crate::recipe::{Model, Settings, model, of_settings};
 use crate::seed::Purpose;
 use crate::text;
 use crate::units;
@@ -77,6 +78,20 @@ pub struct Args {
     /// Steps between two checkpoints.
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 500, requires = "checkpoint")]
     checkpoint_every: usize,
+    /// Parts of a minibatch, whose gradients are added up in order: so many threads or processes can share a step. Another
+    /// number gives another model. Default: 2.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    shards: Option<usize>,
+    /// Train one model together with other processes, here or on other machines: HOST:PORT of each, in the same order
+    /// everywhere. Each reads the same rows and is given the same options, and each writes the same model.
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', requires = "rank")]
+    peers: Vec<String>,
+    /// The place of this process among --peers, from 0.
+    #[arg(long, value_name = "N", requires = "peers")]
+    rank: Option<usize>,
+    /// Seconds to wait for another process, which may be longer than its steps take.
+    #[arg(long, value_name = "SECONDS", value_parser = positive, default_value_t = 600, requires = "peers")]
+    peer_patience: usize,
     /// Log file, to which a line of JSON is appended for every tenth step.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
@@ -115,6 +130,8 @@ impl Args {
             ("--steps", self.steps.is_some() && counted, counts),
             ("--batch", self.batch.is_some() && counted, counts),
             ("--checkpoint", self.checkpoint.is_some() && counted, counts),
+            ("--shards", self.shards.is_some() && counted, counts),
+            ("--peers", !self.peers.is_empty() && counted, counts),
         ];
         refuse(refused)?;
         self.data.takes_a_text()
@@ -130,6 +147,8 @@ impl Args {
             ("--steps", self.steps.is_some() && in_one_go, whole),
             ("--batch", self.batch.is_some() && in_one_go, whole),
             ("--checkpoint", self.checkpoint.is_some() && in_one_go, whole),
+            ("--shards", self.shards.is_some() && in_one_go, whole),
+            ("--peers", !self.peers.is_empty() && in_one_go, whole),
             ("--patience", self.patience.is_some() && kernels, by_no_steps),
             ("--validate-every", self.validate_every.is_some() && kernels, by_no_steps),
             ("--tokens", self.tokens.is_some(), "this model is fitted to rows of numbers"),
@@ -161,27 +180,37 @@ impl Args {
     }
 
     /// The training options of a recipe, with those of the command line.
-    fn options(&self, recipe: TrainOptions) -> Outcome<TrainOptions> {
-        let validation = self.validation.unwrap_or(recipe.validation);
-        if validation == 0.0 {
+    fn options(&self, recipe: &Recipe) -> Outcome<TrainOptions> {
+        let options = recipe.training(self.steps, self.batch, self.validation);
+        if options.validation == 0.0 {
             let idle = [("--patience", self.patience), ("--validate-every", self.validate_every)];
             if let Some((flag, _)) = idle.iter().find(|(_, given)| given.is_some()) {
                 return Err(Failure::Usage(format!("{flag}: needs held-out rows, as with --validation 0.1")));
             }
         }
-        let steps = self.steps.unwrap_or(recipe.steps);
-        let batch = self.batch.unwrap_or(recipe.batch);
-        // The same number of validations as in the recipe.
-        let every = recipe.validate_every.saturating_mul(steps).div_ceil(recipe.steps);
-        Ok(TrainOptions {
-            steps,
-            batch,
-            shards: recipe.shards.min(batch),
-            validation,
-            validate_every: self.validate_every.unwrap_or(every),
-            patience: self.patience.or(recipe.patience).filter(|_| validation > 0.0),
+        self.shared(TrainOptions {
+            validate_every: self.validate_every.unwrap_or(options.validate_every),
+            patience: self.patience.or(options.patience),
             checkpoint: self.checkpoint(),
+            ..options
         })
+    }
+
+    /// The same training, shared with the other processes, once they are there.
+    pub fn shared(&self, options: TrainOptions) -> Outcome<TrainOptions> {
+        let shards = self.shards.map_or(options.shards, |shards| shards.min(options.batch));
+        let options = TrainOptions { shards, ..options };
+        let Some(rank) = self.rank else { return Ok(options) };
+        if self.peers.len() > shards {
+            let processes = self.peers.len();
+            return Err(Failure::Usage(format!(
+                "--peers: {processes} processes share {shards} shards of a minibatch: --shards {processes}"
+            )));
+        }
+        let patience = Duration::from_secs(self.peer_patience as u64);
+        let exchange = TcpExchange::connect(rank, &self.peers, patience);
+        let exchange = exchange.map_err(|error| Failure::Operation(format!("--peers: {error}")))?;
+        Ok(TrainOptions { exchange: Arc::new(exchange), ..options })
     }
 
     /// The files to be written, and their contents.
@@ -212,7 +241,7 @@ pub fn run(args: &Args) -> Outcome<()> {
 fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let mut interrupt = interrupt::watch("nothing is saved")?;
     args.model_takes_flags(kind)?;
-    let fields = args.settings.read()?;
+    let settings = args.settings.read()?;
     let files = args.files();
     files.iter().try_for_each(|(what, path)| takes(what, path))?;
     let read = [("the rows", args.data.path()), ("the settings", args.settings.path())];
@@ -222,26 +251,27 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
         .into_iter()
         .flatten()
         .try_for_each(|path| writable(path))?;
-    let treatment = args.treatment.in_units(args.units.is_given());
+    let treatment = args.treatment.of(&args.units)?;
     let Prepared { data, names, log_scale, columns, steps } =
         prepare(&args.data, &args.condition, &treatment, args.seed)?;
-    let in_units = args.units.config(&units::Given::all(&data, &columns, &steps))?;
+    let given = units::Given::all(&data, &columns, &steps);
+    let maps = treatment.has_maps().then(|| args.units.config(&given)).transpose()?;
     let name = args.data.name();
     let (rows, dim) = (data.rows(), data.dim());
     let recipe = Recipe::of(kind, rows, dim).with_condition(condition_kind(&columns))?;
-    let config = with_settings(recipe.config, &fields)?;
-    let options = args.options(recipe.options)?;
+    let recipe = recipe.with_settings(&settings).map_err(of_settings)?;
+    let options = args.options(&recipe)?;
+    let config = recipe.config;
     let choice = choice(&config, &options, rows, dim);
     let mut rng = Purpose::Training.stream(args.seed);
     let mut model = config.build_to_save(&mut rng)?;
-    let kinds_of_columns = in_units.is_some();
     if options.patience.is_some() && !model.card().objective.ranks_parameters() {
         let name = model.card().name;
         return Err(Failure::Usage(format!(
             "--patience: the loss of {name} does not tell which parameters are best"
         )));
     }
-    if let Some(config) = in_units {
+    if let Some(config) = maps {
         model = Box::new(Latent::new(hybrid::Columns::new(config)?, model, LatentConfig::default())?);
     }
     say(format_args!("{choice}"));
@@ -276,10 +306,13 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let report = trained.map_err(|error| match error {
         // A checkpoint could not be written, but the trained model is not lost.
         error @ Error::File(FileError::Io { .. }) if done > 0 => {
-            let saved = match save(model.as_ref(), &columns, &args.output) {
-                Ok(()) => {
-                    format!("the model of {} is saved to {}", counted(done, "step"), args.output.display())
-                }
+            let mut path = args.output.clone();
+            // A finished model is worth more than one of some steps.
+            if path.exists() {
+                path.as_mut_os_string().push(".unfinished");
+            }
+            let saved = match save(model.as_ref(), &columns, &path) {
+                Ok(()) => format!("the model of {} is saved to {}", counted(done, "step"), path.display()),
                 Err(failure) => failure.to_string(),
             };
             Failure::Operation(format!("{error}; {saved}"))
@@ -295,10 +328,13 @@ fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     // The model is saved, so a likelihood that fails is no reason to end with an error.
     let measured = measured(model.as_ref(), &data, &options, log_scale, before)
         .unwrap_or_else(|failure| format!("likelihood not measured: {failure}"));
-    if kinds_of_columns {
-        units::tell(model.as_ref(), &columns)?;
-    } else if kind == Kind::GaussianMixture {
-        let mixture = GaussianMixture::from_bytes(&model.to_bytes()?)?;
+    let parts = units::maps_and_model(model.as_ref());
+    if let Some(parts) = &parts {
+        units::tell(parts.codec(), &columns)?;
+    }
+    if kind == Kind::GaussianMixture {
+        let inner = parts.as_ref().map_or(model.as_ref(), |parts| parts.prior().as_ref());
+        let mixture = GaussianMixture::from_bytes(&inner.to_bytes()?)?;
         say(format_args!("{}", components(&mixture)));
         mixture.degenerate().iter().for_each(|found| say(format_args!("note: {found}")));
     }
@@ -348,7 +384,7 @@ pub fn takes(what: &str, path: &Path) -> Outcome<()> {
 /// The recipe's choices, in the form of `--set` and the other options.
 fn choice(config: &ModelConfig, options: &TrainOptions, rows: usize, dim: usize) -> String {
     let kind = config.kind();
-    let settings = differences(config, dim);
+    let settings = config.differences(dim).join(" ");
     let mut parts = vec![if settings.is_empty() { "default settings".into() } else { settings }];
     let held_out = (options.validation * rows as f64).ceil() as usize;
     if !kind.in_one_go() {
@@ -374,7 +410,11 @@ fn course(kind: Kind, report: &TrainReport, signal: Option<Signal>) -> String {
         (Stop::Patience, None) => " until patience ran out".into(),
         (Stop::Patience, Some((at, _))) => format!(" until patience ran out, keeping the model of step {at}"),
     };
-    if kind.in_one_go() { String::new() } else { format!("{}{stop}, ", counted(steps, "step")) }
+    match (kind.in_one_go(), report.stop) {
+        (true, Stop::Interrupted) => format!("unfinished{stop}, "),
+        (true, _) => String::new(),
+        (false, _) => format!("{}{stop}, ", counted(steps, "step")),
+    }
 }
 
 /// The most rows on which a fitted model is measured, because likelihoods by an ODE are slow.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use crate::condition::{listed, of_condition};
 use crate::failure::{Failure, Outcome, counted, of_file, of_writing, printable};
 use crate::text;
+use crate::units;
 
 /// Describe a model file.
 #[derive(clap::Args)]
@@ -27,29 +29,35 @@ pub fn run(args: &Args) -> Outcome<()> {
         return text::info(&args.model, args.json, &loaded);
     }
     let loaded = persist::load_described(&args.model);
-    let (model, columns, stored) = loaded.map_err(|error| of_file(args.model.display(), error))?;
+    let (model, columns, whole) = loaded.map_err(|error| of_file(args.model.display(), error))?;
     let modeled = columns.iter().filter(|column| column.role.is_modeled());
     let names: Vec<&str> = modeled.map(|column| column.name.as_str()).collect();
-    let mixture = match stored.kind.as_str() {
-        "gaussian_mixture" => {
-            let bytes = model.to_bytes().map_err(|error| of_file(args.model.display(), error))?;
-            Some(GaussianMixture::from_bytes(&bytes).map_err(|error| of_file(args.model.display(), error))?)
-        }
-        _ => None,
+    let parts = units::maps_and_model(model.as_ref());
+    let inner = parts.as_ref().map_or(model.as_ref(), |parts| parts.prior().as_ref());
+    // A model in units of its own is of the kind that its rows were fitted with.
+    let of_inner = inner.to_bytes().and_then(|bytes| Description::of(&bytes));
+    let of_inner = of_inner.map_err(|error| of_file(args.model.display(), error))?;
+    let stored = Description { kind: of_inner.kind, config: of_inner.config, ..whole };
+    let mixture = inner.to_bytes().ok().and_then(|bytes| GaussianMixture::from_bytes(&bytes).ok());
+    let described = match &parts {
+        Some(parts) => units::described(parts.codec(), &columns)?,
+        None => Vec::new(),
     };
     let own = json!({
         "dim": model.dim(),
         "columns": columns,
+        "taken_for": described.iter().cloned().collect::<BTreeMap<_, _>>(),
         "condition": model.condition(),
         "components": mixture.as_ref().map(|mixture| mixture.weights().len()),
         "covariance": mixture.as_ref().map(|mixture| format!("{:?}", mixture.covariance()).to_lowercase()),
     });
     let names = if names.is_empty() { "not named".into() } else { names.join(", ") };
-    let lines = [
-        ("columns", format!("{}: {names}", model.dim())),
+    let mut lines = vec![("columns", format!("{}: {names}", model.dim()))];
+    lines.extend(described.iter().map(|(name, what)| ("", format!("{name}: {what}"))));
+    lines.extend([
         ("condition", condition(model.condition(), &columns)),
         ("components", mixture.as_ref().map_or(String::new(), components)),
-    ];
+    ]);
     tell(args.json, &stored, &model.card(), model.num_params(), own, &lines)
 }
 

@@ -7,16 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use quadrivium::Dataset;
+use quadrivium::error::TableError;
 use quadrivium::ndarray::Array2;
 use quadrivium::persist::{Column, Role, condition_of};
 use quadrivium::tables::{
-    Cells, ColumnKind, Decimal, Finding, Guess, Header, Step, Survey, Table, TableReader, TextOptions,
+    Cells, ColumnKind, Decimal, Finding, Guess, Header, Schema, Step, Survey, Table, TableReader, TextOptions,
 };
+use quadrivium::{Dataset, Error};
 
 use crate::condition::{Asked, all_values};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::seed::Purpose;
+use crate::units;
 
 /// A table of numbers, and the part of it to use.
 #[derive(Clone, clap::Args)]
@@ -182,25 +184,29 @@ impl Data {
         TableReader::expecting(reader, options, expected).map_err(|error| of_file(self.name(), error))
     }
 
-    /// Opens the data; a first line of just the `expected` names is a header.
+    /// Opens the data, and tells how it is read; a first line of just the `expected` names is a header.
     pub fn open(&self, expected: &[&str]) -> Outcome<Reader> {
+        Ok(self.told(self.opened(expected)?))
+    }
+
+    fn opened(&self, expected: &[&str]) -> Outcome<Reader> {
+        // A pipe can be opened once.
         #[cfg(feature = "arrow")]
-        if let Some(Ok(file)) = self.path().map(File::open) {
+        if let Some(Ok(file)) = self.path().filter(|path| path.is_file()).map(File::open) {
             let reader = TableReader::parquet(&file).map_err(|error| of_file(self.name(), error))?;
             if let Some(reader) = reader {
                 return Ok(reader);
             }
         }
-        self.open_on(self.source()?, expected)
+        self.open_all(self.source()?, expected)
     }
 
-    fn open_on(&self, source: Box<dyn BufRead>, expected: &[&str]) -> Outcome<Reader> {
-        let reader = self.open_all(source, expected)?;
+    fn told(&self, reader: Reader) -> Reader {
         // A user who chooses columns knows them.
         for guess in reader.guesses().iter().filter(|_| self.columns.is_empty()) {
             say(format_args!("{}: {guess}{}", self.name(), option_of(guess)));
         }
-        Ok(reader)
+        reader
     }
 
     /// The requested columns, if there are any.
@@ -213,25 +219,32 @@ impl Data {
         reader.places(columns).map_err(|error| of_file(self.name(), error))
     }
 
+    /// The data, to look at and then to read. What comes from a pipe is kept in memory.
+    fn twice(&self) -> Outcome<[Reader; 2]> {
+        if self.path().is_some_and(Path::is_file) {
+            return Ok([self.opened(&[])?, self.open(&[])?]);
+        }
+        let mut bytes = Vec::new();
+        let read = self.source()?.read_to_end(&mut bytes);
+        read.map_err(|error| Failure::Operation(format!("{}: {error}", self.name())))?;
+        let bytes: Arc<[u8]> = bytes.into();
+        let open = || self.open_all(Box::new(Cursor::new(bytes.clone())), &[]);
+        Ok([open()?, self.told(open()?)])
+    }
+
     /// The whole table: the requested columns, otherwise all, and those of the condition.
-    fn read(&self, condition: &[String], may_hold: MayHold) -> Outcome<Read> {
+    fn read(&self, condition: &[String], may_hold: &MayHold) -> Outcome<Read> {
         let failed = |error| of_file(self.name(), error);
-        // What is read twice may come from a pipe.
-        let mut whole: Arc<[u8]> = Arc::default();
-        let surveyed = may_hold != MayHold::Numbers;
-        let reader = match surveyed {
-            true => {
-                let unreadable = |error| Failure::Operation(format!("{}: {error}", self.name()));
-                let mut bytes = Vec::new();
-                self.source()?.read_to_end(&mut bytes).map_err(unreadable)?;
-                whole = bytes.into();
-                self.open_on(Box::new(Cursor::new(whole.clone())), &[])?
+        let (reader, looked_at) = match may_hold {
+            MayHold::Numbers => (self.open(&[])?, None),
+            _ => {
+                let [first, second] = self.twice()?;
+                (second, Some(first))
             }
-            false => self.open(&[])?,
         };
         let given = if condition.is_empty() { Vec::new() } else { self.places(&reader, condition)? };
         // Chosen columns in their order, otherwise all in the order of the file.
-        let places = match self.columns.is_empty() {
+        let places: Vec<usize> = match self.columns.is_empty() {
             true => (0..reader.names().len()).collect(),
             false => {
                 let chosen = self.places(&reader, &self.columns)?;
@@ -243,27 +256,22 @@ impl Data {
                 [chosen, given.clone()].concat()
             }
         };
-        let mut columns: Vec<(usize, Cells, Option<Step>)> =
-            places.into_iter().map(|place| (place, Cells::Numbers, None)).collect();
-        if surveyed {
-            let places: Vec<usize> = columns.iter().map(|column| column.0).collect();
-            let reader = self.open_all(Box::new(Cursor::new(whole)), &[])?;
-            let survey = reader.choose(&places).survey().map_err(failed)?;
-            columns = match may_hold {
-                MayHold::All => self.typed(&survey, &places, condition)?,
-                _ => {
-                    let gaps = |survey: &Survey| match survey.texts == 0 && survey.missing < survey.rows {
-                        true if survey.missing > 0 => Cells::Optional,
-                        _ => Cells::Numbers,
+        let survey = match looked_at {
+            None => Vec::new(),
+            Some(reader) => reader.choose(&places).survey().map_err(failed)?,
+        };
+        let columns: Vec<(usize, Cells, Option<Step>)> = match may_hold {
+            MayHold::Numbers => places.into_iter().map(|place| (place, Cells::Numbers, None)).collect(),
+            MayHold::Gaps => {
+                let gaps =
+                    |column: &Survey| match column.texts == 0 && (1..column.rows).contains(&column.missing) {
+                        true => Cells::Optional,
+                        false => Cells::Numbers,
                     };
-                    places
-                        .into_iter()
-                        .zip(survey.iter().map(gaps))
-                        .map(|(place, gaps)| (place, gaps, None))
-                        .collect()
-                }
-            };
-        }
+                places.into_iter().zip(&survey).map(|(place, column)| (place, gaps(column), None)).collect()
+            }
+            MayHold::All { labels } => self.typed(&survey, &places, condition, labels)?,
+        };
         let places: Vec<usize> = columns.iter().map(|column| column.0).collect();
         let (cells, steps): (Vec<Cells>, Vec<Option<Step>>) =
             columns.into_iter().map(|(_, cells, step)| (cells, step)).unzip();
@@ -272,9 +280,18 @@ impl Data {
             let message = format!("{}: every column is in the condition: none is left to model", self.name());
             return Err(Failure::Operation(message));
         }
-        let reader = reader.choose(&places);
-        let reader = self.skip(reader.read_as(&cells).map_err(failed)?)?;
-        let table = reader.table(self.most()).map_err(failed)?;
+        let reader = self.skip(reader.choose(&places).read_as(&cells).map_err(failed)?)?;
+        let table = reader.table(self.most()).map_err(|error| match (may_hold, &error) {
+            (MayHold::All { .. }, Error::Table(TableError::Parse { expected, .. }))
+                if expected.contains("number (") =>
+            {
+                Failure::Operation(format!(
+                    "{}: {error}; --column NAME:category reads a column's texts as labels",
+                    self.name()
+                ))
+            }
+            _ => failed(error),
+        })?;
         Ok(Read { table, is_given, cells, steps })
     }
 
@@ -285,12 +302,22 @@ impl Data {
         survey: &[Survey],
         places: &[usize],
         condition: &[String],
+        labels: &[String],
     ) -> Outcome<Vec<(usize, Cells, Option<Step>)>> {
         let mut columns = Vec::new();
-        for (&place, column) in places.iter().zip(survey) {
-            match column.cells() {
-                Some(cells) => columns.push((place, cells, column.step())),
-                None => self.left_out(column, condition)?,
+        for ((&place, found), column) in places.iter().zip(survey).zip(Schema::of(survey).columns) {
+            let said = labels.contains(&column.name) && found.texts > 0;
+            match (said.then(|| found.as_labels()).flatten(), column.left_out) {
+                (Some(labels), _) => columns.push((place, labels, None)),
+                (None, None) => columns.push((place, column.cells, column.step)),
+                (None, Some(why)) => {
+                    let (data, name) = (self.name(), &column.name);
+                    if !self.columns.is_empty() || condition.contains(name) {
+                        let message = format!("{data}: column {name} cannot be modeled: {why}");
+                        return Err(Failure::Operation(message));
+                    }
+                    say(format_args!("{data}: column {name} is left out: {why}"));
+                }
             }
         }
         Ok(columns)
@@ -298,7 +325,7 @@ impl Data {
 
     /// The whole table, whose columns may hold labels and gaps.
     pub fn read_typed(&self) -> Outcome<(Table, Vec<Cells>)> {
-        let Read { table, cells, .. } = self.read(&[], MayHold::All)?;
+        let Read { table, cells, .. } = self.read(&[], &MayHold::All { labels: Vec::new() })?;
         Ok((table, cells))
     }
 
@@ -324,34 +351,18 @@ impl Data {
         let reader = reader.choose(&places).in_units(&table.units).and_then(|reader| reader.read_as(cells));
         self.skip(reader.map_err(failed)?)?.block(self.most()).map_err(failed)
     }
-
-    /// Says that a column is left out, and why; not if somebody asked for it.
-    fn left_out(&self, column: &Survey, condition: &[String]) -> Outcome<()> {
-        let why = match column {
-            Survey { counts: true, .. } => "it counts the rows".to_owned(),
-            Survey { texts: 0, .. } => "it holds no value".to_owned(),
-            Survey { labels, .. } => {
-                let example = labels.keys().find(|label| !label.is_empty()).map_or("", String::as_str);
-                format!("its texts, such as {example:?}, are too many for labels")
-            }
-        };
-        let (data, name) = (self.name(), &column.name);
-        if self.columns.is_empty() && !condition.contains(name) {
-            say(format_args!("{data}: column {name} is left out: {why}"));
-            return Ok(());
-        }
-        Err(Failure::Operation(format!("{data}: column {name} cannot be modeled: {why}")))
-    }
 }
 
 /// What columns may hold.
-#[derive(Clone, Copy, PartialEq)]
 enum MayHold {
     Numbers,
     /// Numbers, some of which are missing.
     Gaps,
-    /// These, and labels; a column that no model can learn is left out.
-    All,
+    /// These, and labels, which those named here hold whatever they look like; a column that no model can learn is left
+    /// out.
+    All {
+        labels: Vec<String>,
+    },
 }
 
 /// A table that was read.
@@ -378,12 +389,10 @@ pub struct Treatment {
     /// Leave out rows in which a value is missing.
     #[arg(long)]
     drop_missing: bool,
-    /// Whether to spread by default, without a message if there is nothing to spread.
+    /// If the model has maps of its own for columns, which take care of steps and constants: the columns said to hold
+    /// labels.
     #[arg(skip)]
-    by_default: bool,
-    /// The model's own maps of columns take care of steps and constants.
-    #[arg(skip)]
-    in_units: bool,
+    labels: Option<Vec<String>>,
 }
 
 impl Treatment {
@@ -403,21 +412,22 @@ impl Treatment {
     }
 
     fn may_hold(&self) -> MayHold {
-        match (self.in_units, self.drop_missing) {
-            (true, _) => MayHold::All,
-            (false, true) => MayHold::Gaps,
-            (false, false) => MayHold::Numbers,
+        match (&self.labels, self.drop_missing) {
+            (Some(labels), _) => MayHold::All { labels: labels.clone() },
+            (None, true) => MayHold::Gaps,
+            (None, false) => MayHold::Numbers,
         }
     }
 
-    /// The same, for a model with maps of its own for the columns, or not.
-    pub fn in_units(&self, in_units: bool) -> Self {
-        Treatment { in_units, ..*self }
+    /// The same, for a model of columns of which this is said.
+    pub fn of(&self, units: &units::Said) -> Outcome<Self> {
+        let labels = units.have_maps(self.dequantize)?.then(|| units.categories());
+        Ok(Treatment { labels, ..*self })
     }
 
-    /// The same, with rounded columns spread.
-    pub fn spreading(&self) -> Self {
-        Treatment { dequantize: true, by_default: !self.dequantize, ..*self }
+    /// Whether the model has maps of its own for columns.
+    pub fn has_maps(&self) -> bool {
+        self.labels.is_some()
     }
 }
 
@@ -438,7 +448,7 @@ pub struct Prepared {
 /// Prepares the rows for a model, with their columns. Reports what was done to them and what harms a density.
 pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> Outcome<Prepared> {
     let (Read { mut table, is_given, mut cells, steps: written }, name) =
-        (data.read(&asked.condition, treatment.may_hold())?, data.name());
+        (data.read(&asked.condition, &treatment.may_hold())?, data.name());
     if treatment.drop_missing {
         let all = table.x.nrows();
         match table.drop_missing(&mut cells) {
@@ -470,14 +480,12 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
         condition = Some(condition_of(&columns, all_values(&given).view())?);
         table = rest;
     }
-    if !treatment.in_units || treatment.drop_constant {
+    if !treatment.has_maps() || treatment.drop_constant {
         without_constant(&mut table, &name, treatment.drop_constant)?;
     }
-    if !treatment.in_units {
-        tell_findings(&table.diagnose(), &name);
-    }
+    tell_findings(&harm(&table, &order, &cells, treatment.has_maps())?, &name);
     let mut steps = table.steps();
-    if treatment.in_units {
+    if treatment.has_maps() {
         // Decimals that f32 does not resolve are none to spread by, but those of what is drawn.
         for (name, step) in table.names.iter().zip(&mut steps) {
             let place = order.iter().position(|other| other == name);
@@ -492,7 +500,6 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
             .dequantize(&mut Purpose::SpreadToLearn.stream(seed))
             .map_err(|error| of_file(&name, error))?;
         match stepped.is_empty() {
-            true if treatment.by_default => {}
             true => say(format_args!(
                 "{name}: no column is rounded to steps that f32 resolves: --dequantize has no effect"
             )),
@@ -500,7 +507,7 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
                 say(format_args!("{name}: added uniform noise to rounded columns: {}", shortened(&stepped)))
             }
         }
-    } else if !stepped.is_empty() && !treatment.in_units {
+    } else if !stepped.is_empty() && !treatment.has_maps() {
         say(format_args!(
             "{name}: rounded columns: {}. Repeated values have no density and make the likelihood unbounded; \
              --dequantize adds noise to them, and --units auto models them as they are",
@@ -522,6 +529,23 @@ pub fn prepare(data: &Data, asked: &Asked, treatment: &Treatment, seed: u64) -> 
         Some(condition) => data.with_condition(condition)?,
     };
     Ok(Prepared { data, names: table.names, log_scale, columns, steps })
+}
+
+/// What harms a density. If columns have maps, that is what these cannot mend, found in the columns that hold nothing but
+/// numbers; `cells` are those of the columns in their `order`.
+fn harm(table: &Table, order: &[String], cells: &[Cells], have_maps: bool) -> Outcome<Vec<Finding>> {
+    if !have_maps {
+        return Ok(table.diagnose());
+    }
+    let are_numbers =
+        |name: &&String| order.iter().zip(cells).any(|(other, cells)| other == *name && cells.are_numbers());
+    let numbers: Vec<&String> = table.names.iter().filter(are_numbers).collect();
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = table.select(&numbers)?.diagnose();
+    found.retain(|finding| matches!(finding, Finding::CountsRows { .. } | Finding::Dependent { .. }));
+    Ok(found)
 }
 
 /// Reports what harms a density, if [`prepare`] does not report it itself.

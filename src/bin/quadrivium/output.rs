@@ -73,11 +73,6 @@ impl Output {
         &self.output
     }
 
-    /// Whether the format has a type for whole numbers, apart from others.
-    pub fn has_types(&self) -> bool {
-        !matches!(self.format(), Format::Csv | Format::Npy)
-    }
-
     /// Whether a format was asked for.
     pub fn has_format(&self) -> bool {
         self.format.is_some()
@@ -87,11 +82,11 @@ impl Output {
     /// its name only when everything is written.
     pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
         let numbers = vec![Cells::Numbers; names.len()];
-        self.create_as(names, rows, numbers, &[])
+        self.create_as(names, rows, numbers, &vec![false; names.len()])
     }
 
     /// [`create`](Output::create) for numbers of which some stand for labels or gaps and are written as these, or are
-    /// `whole`: one for each column, or none if the format has no types.
+    /// `whole`: one for each column.
     pub fn create_as<T: Number>(
         &self,
         names: &[&str],

@@ -5,7 +5,7 @@ use quadrivium::engine::RowStreams;
 use quadrivium::ndarray::{Array2, ArrayView2, s};
 use quadrivium::numeric::rng::Streams;
 use quadrivium::persist::{Column, Persist, Role, condition_of};
-use quadrivium::tables::{Cells, MISSING};
+use quadrivium::tables::{Cells, MISSING, Step};
 use quadrivium::{Distribution, Result, SampleOptions};
 
 use crate::columns::{Columns, load};
@@ -129,7 +129,13 @@ impl Draws<'_> {
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
         let cells = self.columns.all.iter().map(|column| column.cells.clone()).collect();
         let count = args.rows().end - args.rows().start;
-        let whole = if args.output.has_types() { self.whole() } else { Vec::new() };
+        let maps = units::maps_and_model(self.model);
+        let mut steps = maps.iter().flat_map(|maps| &maps.codec().config().columns).map(|column| column.step);
+        let is_whole = |column: &Column| {
+            let of_map = if column.role.is_modeled() { steps.next().flatten() } else { None };
+            self.is_whole(column, of_map.filter(|_| column.units.is_identity()))
+        };
+        let whole: Vec<bool> = self.columns.all.iter().map(is_whole).collect();
         let mut rows = args.output.create_as(&names, Some(count), cells, &whole)?;
         let mut failure = None;
         let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
@@ -204,19 +210,14 @@ impl Draws<'_> {
         rows
     }
 
-    /// Which columns hold whole numbers alone.
-    fn whole(&self) -> Vec<bool> {
+    /// Whether all values of a column are whole numbers, by the grid that training spread it over, or by that of its map.
+    fn is_whole(&self, column: &Column, of_map: Option<Step>) -> bool {
         let is_whole = |value: f64| value.fract() == 0.0;
-        let mut of_units = units::whole(self.model, self.columns.modeled().count()).into_iter();
-        let whole = |column: &Column| match (&column.role, column.step()) {
+        match (&column.role, column.step().filter(|_| !self.args.raw).or(of_map)) {
             (Role::Label { values, .. }, _) => values.iter().all(|&value| is_whole(value)),
-            (Role::Number { .. }, _) => false,
-            (Role::Modeled, step) => {
-                let on_grid = step.is_some_and(|step| is_whole(step.width) && is_whole(step.offset));
-                of_units.next().unwrap_or(false) && column.units.is_identity() || on_grid && !self.args.raw
-            }
-        };
-        self.columns.all.iter().map(whole).collect()
+            (Role::Modeled, Some(step)) => is_whole(step.width) && is_whole(step.offset),
+            _ => false,
+        }
     }
 
     /// The value that a model's number stands for, on the grid that training spread it over.

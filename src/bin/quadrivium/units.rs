@@ -10,35 +10,39 @@ use crate::failure::{Failure, Outcome, say};
 
 #[derive(clap::Args)]
 pub struct Said {
-    /// Bring every column near to a normal one before the model sees it, by a map that is part of the likelihood; what is
-    /// drawn has the ends, steps and repeated values of its column. `auto` finds them and the scale in the rows.
+    /// How columns are brought near to normal ones before the model sees them, by maps that are part of the likelihood; what
+    /// is drawn has the ends, steps and repeated values of its column, and labels and gaps where it has some. `auto` finds
+    /// all this in the rows. `plain` has no maps: every cell is a number, and a rounded or repeated one a spike. Default:
+    /// auto, or plain with --dequantize.
     #[arg(long, value_name = "SCALE", conflicts_with = "dequantize")]
     units: Option<Scale>,
     /// What one column is: NAME:WHAT,… with `positive`, ends as in `1..31`, `0..` and `..100`, a scale (`affine`, `robust`,
     /// `logarithmic`, `gaussianized`), `step=0.01`, `value=0` for a value with a probability of its own, `category` if it
-    /// has no values but those of the rows, `continuous` if none has a probability. The other columns are `auto`, if
-    /// --units does not say otherwise.
+    /// has no values but those of the rows, `continuous` if none has a probability.
     #[arg(long, value_name = "NAME:WHAT", conflicts_with = "dequantize")]
     column: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Scale {
     Auto,
     Affine,
     Robust,
     Logarithmic,
     Gaussianized,
+    Plain,
 }
 
-impl From<Scale> for ColumnScale {
-    fn from(scale: Scale) -> Self {
-        match scale {
-            Scale::Auto => ColumnScale::Auto,
-            Scale::Affine => ColumnScale::Affine,
-            Scale::Robust => ColumnScale::Robust,
-            Scale::Logarithmic => ColumnScale::Logarithmic,
-            Scale::Gaussianized => ColumnScale::Gaussianized,
+impl Scale {
+    /// `None` of plain numbers.
+    fn of_column(self) -> Option<ColumnScale> {
+        match self {
+            Scale::Auto => Some(ColumnScale::Auto),
+            Scale::Affine => Some(ColumnScale::Affine),
+            Scale::Robust => Some(ColumnScale::Robust),
+            Scale::Logarithmic => Some(ColumnScale::Logarithmic),
+            Scale::Gaussianized => Some(ColumnScale::Gaussianized),
+            Scale::Plain => None,
         }
     }
 }
@@ -68,22 +72,25 @@ impl<'a> Given<'a> {
     }
 
     /// The column, of which `what` is said in the units of the file.
-    fn said(&self, scale: Option<ColumnScale>, what: &str) -> Result<Column, String> {
-        let mut column = Column { scale: scale.unwrap_or_default(), step: self.step, ..Column::default() };
+    fn said(&self, scale: ColumnScale, what: &str) -> Result<Column, String> {
+        let mut column = Column { scale, step: self.step, ..Column::default() };
         for what in what.split(',').map(str::trim) {
             if !self.cells.are_numbers() && *self.cells != Cells::Optional {
-                return Err("its cells are labels, which have no units".into());
+                match what {
+                    CATEGORY => continue,
+                    _ => return Err("its cells are labels, which have no units".into()),
+                }
             }
             let number = |text: &str| -> Result<f64, String> {
                 let number = text.parse().ok().filter(|number: &f64| number.is_finite());
                 number.ok_or_else(|| format!("{text:?} is no number"))
             };
             let end = |text: &str| if text.is_empty() { Ok(None) } else { number(text).map(Some) };
-            if let Ok(scale) = Scale::from_str(what, false) {
-                column.scale = scale.into();
+            if let Some(scale) = Scale::from_str(what, false).ok().and_then(Scale::of_column) {
+                column.scale = scale;
             } else if what == "positive" {
                 column.low = Some(0.0);
-            } else if what == "category" {
+            } else if what == CATEGORY {
                 column.atoms = Atoms::Among(self.values.clone());
             } else if what == "continuous" {
                 column.atoms = Atoms::Without;
@@ -103,30 +110,12 @@ impl<'a> Given<'a> {
                 return Err(format!("{what:?}: expected one of {known}"));
             }
         }
-        Ok(self.stored(column))
-    }
-
-    /// A column that is said in the units of the file, in those of the model's numbers.
-    fn stored(&self, mut column: Column) -> Column {
-        if let Cells::Labels(labels) = self.cells {
-            // Labels have no numbers but their places.
-            let atoms = Atoms::Among((0..labels.len()).map(|label| label as f32).collect());
-            return Column { atoms, ..Column::default() };
-        }
-        let Units { center, scale } = self.units;
-        let at = |value: f64| (value - center) / scale;
-        (column.low, column.high) = (column.low.map(at), column.high.map(at));
-        column.step = column.step.map(|Step { width, offset }| {
-            let (width, offset) = (width / scale, at(offset));
-            Step { width, offset: offset - width * (offset / width).round() }
-        });
-        // Of a value with a probability the units of the file say nothing: `log_scale` is for densities.
-        if scale != 1.0 && column.atoms == Atoms::Found {
-            column.atoms = Atoms::Without;
-        }
-        column
+        Ok(column.stored(self.units, self.cells))
     }
 }
+
+/// What is said of a column of labels.
+const CATEGORY: &str = "category";
 
 impl Said {
     /// Whether anything is said.
@@ -134,46 +123,72 @@ impl Said {
         self.units.is_some() || !self.column.is_empty()
     }
 
-    /// What is said of these columns; `None` if nothing is.
-    pub fn config(&self, columns: &[Given]) -> Outcome<Option<ColumnsConfig>> {
-        if !self.is_given() {
-            return Ok(None);
+    /// Whether columns have maps, if rounded ones may be spread instead.
+    pub fn have_maps(&self, spread: bool) -> Outcome<bool> {
+        match (self.units, self.column.first()) {
+            (Some(Scale::Plain), Some(said)) => {
+                Err(Failure::Usage(format!("--column {said}: --units plain takes every column for numbers")))
+            }
+            (units, _) => Ok(!spread && units != Some(Scale::Plain)),
         }
-        let scale = self.units.map(ColumnScale::from);
+    }
+
+    /// The columns said to hold labels, whatever they look like.
+    pub fn categories(&self) -> Vec<String> {
+        let said = self.column.iter().filter_map(|said| said.rsplit_once(':'));
+        let of_labels = said.filter(|(_, what)| what.split(',').any(|what| what.trim() == CATEGORY));
+        of_labels.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// What is said of these columns, which have maps.
+    pub fn config(&self, columns: &[Given]) -> Outcome<ColumnsConfig> {
+        let scale = self.units.and_then(Scale::of_column).unwrap_or_default();
+        let bad = |said: &str, what: String| Failure::Usage(format!("--column {said}: {what}"));
         let of_all = |given: &Given| {
-            given.stored(Column { scale: scale.unwrap_or_default(), step: given.step, ..Column::default() })
+            let column = Column { scale, step: given.step, ..Column::default() };
+            column.stored(given.units, given.cells)
         };
         let mut all: Vec<Column> = columns.iter().map(of_all).collect();
         for said in &self.column {
-            let bad = |what: String| Failure::Usage(format!("--column {said}: {what}"));
-            let (name, what) = said.rsplit_once(':').ok_or_else(|| bad("expected NAME:WHAT".into()))?;
+            let (name, what) = said.rsplit_once(':').ok_or_else(|| bad(said, "expected NAME:WHAT".into()))?;
             let names = || columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
             let place = columns.iter().position(|column| column.name == name);
             let place =
-                place.ok_or_else(|| bad(format!("no column {name:?}: expected one of {}", names())))?;
-            all[place] = columns[place].said(scale, what).map_err(bad)?;
+                place.ok_or_else(|| bad(said, format!("no column {name:?}: expected one of {}", names())))?;
+            all[place] = columns[place].said(scale, what).map_err(|what| bad(said, what))?;
         }
-        Ok(Some(ColumnsConfig { dim: all.len(), columns: all }))
+        Ok(ColumnsConfig { dim: all.len(), columns: all })
     }
 }
 
-/// Which of the columns of a model hold whole numbers alone, by the maps of its columns, if it has such maps.
-pub fn whole(model: &dyn Persist, columns: usize) -> Vec<bool> {
-    let model = model.to_bytes().and_then(|bytes| Latent::<Columns, Box<dyn Persist>>::from_bytes(&bytes));
-    let whole = |place| model.as_ref().is_ok_and(|model| model.codec().is_whole(place).unwrap_or(false));
-    (0..columns).map(whole).collect()
+/// A model as its maps of columns and the model of what these make of the rows; `None` if it has no maps.
+pub fn maps_and_model(model: &dyn Persist) -> Option<Latent<Columns, Box<dyn Persist>>> {
+    Latent::from_bytes(&model.to_bytes().ok()?).ok()
 }
+
+/// What each column was taken for, by name.
+pub fn described(maps: &Columns, columns: &[persist::Column]) -> Outcome<Vec<(String, String)>> {
+    let modeled = columns.iter().filter(|column| column.role.is_modeled());
+    let of = |(place, persist::Column { name, cells, .. }): (usize, &persist::Column)| {
+        let what = match cells {
+            Cells::Labels(labels) => format!("labels: {}", labels.join(", ")),
+            _ => maps.describe(place)?,
+        };
+        Ok((name.clone(), what))
+    };
+    modeled.enumerate().map(of).collect()
+}
+
+/// The most columns that a message lists, because a table can have thousands.
+const LISTED: usize = 40;
 
 /// Tells what each column was taken for.
-pub fn tell(model: &dyn Persist, columns: &[persist::Column]) -> Outcome<()> {
-    let model = Latent::<Columns, Box<dyn Persist>>::from_bytes(&model.to_bytes()?)?;
-    let modeled = columns.iter().filter(|column| column.role.is_modeled());
-    for (place, persist::Column { name, cells, .. }) in modeled.enumerate() {
-        match cells {
-            Cells::Labels(labels) => say(format_args!("{name}: labels: {}", labels.join(", "))),
-            _ => say(format_args!("{name}: {}", model.codec().describe(place)?)),
-        }
+pub fn tell(maps: &Columns, columns: &[persist::Column]) -> Outcome<()> {
+    let described = described(maps, columns)?;
+    described.iter().take(LISTED).for_each(|(name, what)| say(format_args!("{name}: {what}")));
+    if let Some(more) = described.len().checked_sub(LISTED).filter(|&more| more > 0) {
+        say(format_args!("and {more} more columns, which `quadrivium info` lists"));
     }
-    say(format_args!("--column NAME:WHAT says it otherwise"));
+    say(format_args!("--column NAME:WHAT says it otherwise, and --units plain takes all for numbers"));
     Ok(())
 }

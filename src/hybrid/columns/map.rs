@@ -9,6 +9,9 @@ use crate::tables::{MISSING, Step};
 /// Numbers whose g is farther from 0 are beyond the reach of any model of z.
 const REACH: f64 = 1e6;
 
+/// A step is felt from this share of the unit on in which numbers are near to N(0, 1).
+const FELT: f64 = 1.0 / 1024.0;
+
 /// The least width of an interval, beyond which no model is followed.
 const LEAST_WIDTH: f64 = 1e-12;
 
@@ -96,6 +99,8 @@ pub(super) struct ColumnMap {
     smooth: Option<Smooth>,
     rest: f64,
     step: Option<Step>,
+    /// The width over which a number is spread: that of the step, unless the density is constant over it.
+    width: f64,
 }
 
 /// The z with ln P(Z ≤ z) = `below` and ln P(Z > z) = `above`, from the smaller of the two.
@@ -120,17 +125,12 @@ impl ColumnMap {
     pub fn new(atoms: Vec<Atom>, smooth: Option<Smooth>, step: Option<Step>) -> Self {
         let rest =
             if smooth.is_some() { 1.0 - atoms.iter().map(|atom| atom.width).sum::<f64>() } else { 0.0 };
-        let mut map = ColumnMap { spans: Vec::new(), atoms, smooth, rest, step };
+        let unit = smooth.as_ref().map_or(0.0, |smooth| (-smooth.ln_slope(smooth.invert(0.0))).exp());
+        let width = step.map_or(0.0, |step| step.width);
+        let width = if width < FELT * unit { 0.0 } else { width };
+        let mut map = ColumnMap { spans: Vec::new(), atoms, smooth, rest, step, width };
         map.spans = (0..map.atoms.len()).map(|at| map.span(at)).collect();
         map
-    }
-
-    /// Whether all its values are whole numbers.
-    pub fn is_whole(&self) -> bool {
-        let is_whole = |value: f64| value.fract() == 0.0;
-        let in_whole_steps = |step: &Step| is_whole(step.width) && is_whole(step.offset);
-        self.atoms.iter().all(|atom| is_whole(atom.value.into()))
-            && (self.smooth.is_none() || self.step.as_ref().is_some_and(in_whole_steps))
     }
 
     /// Whether any value has a probability of its own.
@@ -189,6 +189,15 @@ impl ColumnMap {
         }
     }
 
+    /// As before it was calibrated: what a model is to learn must not depend on one that has learned it.
+    pub fn uncalibrate(&mut self) {
+        let shares: Vec<f64> = self.atoms.iter().map(|atom| atom.share).collect();
+        let rest = 1.0 - shares.iter().sum::<f64>();
+        if self.atoms.iter().any(|atom| atom.width != atom.share) {
+            self.set_widths(&[&shares[..], &[rest]].concat());
+        }
+    }
+
     /// Relative to each other; that of the smooth part is the last.
     fn set_widths(&mut self, widths: &[f64]) {
         let total: f64 = widths.iter().sum();
@@ -205,7 +214,7 @@ impl ColumnMap {
 
     /// Whether z follows from x, with a density.
     pub fn is_exact(&self) -> bool {
-        self.atoms.is_empty() && self.step.is_none()
+        self.atoms.is_empty() && self.width == 0.0
     }
 
     /// Shares, of which the last follows from the others; two numbers of a scale, or those of a spline, and one of a bend
@@ -258,7 +267,7 @@ impl ColumnMap {
             return (z, self.atoms[at].width.ln() - ln_density(z.into()));
         }
         let Some(smooth) = &self.smooth else { return (0.0, f64::NEG_INFINITY) };
-        let x = f64::from(x) + self.step.map_or(0.0, |step| step.width * (v - 0.5));
+        let x = f64::from(x) + self.width * (v - 0.5);
         let g = smooth.apply(x);
         let slope = smooth.ln_slope(x);
         if !(slope.is_finite() && g.abs() <= REACH) {

@@ -23,7 +23,7 @@ use crate::model::*;
 use crate::numeric::Real;
 use crate::numeric::normal::ln_density;
 use crate::numeric::rng::Streams;
-use crate::tables::Step;
+use crate::tables::{Cells, Step, Units};
 
 /// Draws of z by which atoms are calibrated: they tell a share to 0.3 %.
 const CALIBRATED: usize = 1 << 15;
@@ -91,6 +91,41 @@ pub struct Column {
     pub step: Option<Step>,
     /// Values with a probability of their own. Default [`Atoms::Found`].
     pub atoms: Atoms,
+}
+
+impl Column {
+    /// What is said of a column in the units of its table, in those of the numbers that stand for its cells. Labels have no
+    /// numbers but their places.
+    ///
+    /// ```
+    /// use quadrivium::{hybrid::{Atoms, Column}, tables::{Cells, Units}};
+    ///
+    /// // Years, stored as their distance from 2000.
+    /// let units = Units { center: 2000.0, scale: 1.0 };
+    /// let year = Column { low: Some(1990.0), ..Column::default() };
+    /// assert_eq!(year.stored(units, &Cells::Numbers).low, Some(-10.0));
+    /// let country = Cells::Labels(vec!["DE".into(), "FR".into()]);
+    /// let atoms = Atoms::Among(vec![0.0, 1.0]);
+    /// assert_eq!(Column::default().stored(units, &country), Column { atoms, ..Column::default() });
+    /// ```
+    pub fn stored(mut self, units: Units, cells: &Cells) -> Self {
+        if let Cells::Labels(labels) = cells {
+            let atoms = Atoms::Among((0..labels.len()).map(|label| label as f32).collect());
+            return Column { atoms, ..Column::default() };
+        }
+        let Units { center, scale } = units;
+        let at = |value: f64| (value - center) / scale;
+        (self.low, self.high) = (self.low.map(at), self.high.map(at));
+        self.step = self.step.map(|Step { width, offset }| {
+            let (width, offset) = (width / scale, at(offset));
+            Step { width, offset: offset - width * (offset / width).round() }
+        });
+        // Of a value with a probability the units of the table say nothing: `Table::log_scale` is for densities.
+        if scale != 1.0 && self.atoms == Atoms::Found {
+            self.atoms = Atoms::Without;
+        }
+        self
+    }
 }
 
 /// What a [`Columns`] is made of.
@@ -215,16 +250,6 @@ impl Columns {
         Ok(map.map_or_else(String::new, ColumnMap::to_string))
     }
 
-    /// Whether all values of a column that it draws are whole numbers, [`MISSING`](crate::tables::MISSING) apart.
-    ///
-    /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a column that is not there.
-    pub fn is_whole(&self, column: usize) -> Result<bool> {
-        let map = self.maps.get(column);
-        check(map.is_some(), "column", column, "one of the columns, counted from 0")?;
-        Ok(map.is_some_and(ColumnMap::is_whole))
-    }
-
     /// Whether z follows from x with a density: as far as is known before the training, and by the maps after it.
     fn is_exact(&self) -> bool {
         let numbers = |column: &Column| column.atoms == Atoms::Without && column.step.is_none();
@@ -335,6 +360,8 @@ impl Paradigm for Columns {
             self.maps = x.axis_iter(Axis(1)).enumerate().map(fit).collect::<Result<_>>()?;
             self.is_fitted = true;
         }
+        // A prior is about to learn what it says.
+        self.maps.iter_mut().for_each(ColumnMap::uncalibrate);
         let loss = |x: &Array2<f32>| -self.nats(x.view(), 0).mean().unwrap_or(0.0);
         let (loss, validation) = (loss(&x), (held_out.nrows() > 0).then(|| loss(&held_out)));
         Ok(TrainReport::in_one_step(loss, validation, observer))
@@ -373,6 +400,10 @@ impl Columns {
 }
 
 impl Codec for Columns {
+    fn is_closed_form(&self) -> bool {
+        true
+    }
+
     fn latent_dim(&self) -> usize {
         self.config.dim
     }

@@ -347,6 +347,34 @@ fn a_model_of_the_latents_finds_what_columns_have_in_common() {
     assert!(drawn.column(0).iter().all(|x| [0.0, 1.0, 2.0].contains(x)) && close > 2_900, "{close}");
 }
 
+/// Rows of labels alone, of which many are equal: the entropy is ln 2 + H(0.1).
+#[test]
+fn equal_rows_are_learned_as_their_probability() {
+    let draw = |n: usize, rng: &mut Rng| {
+        let mut x = Array2::zeros((n, 2));
+        for mut row in x.rows_mut() {
+            let first = rng.random_bool(0.5);
+            row[0] = f32::from(u8::from(first));
+            row[1] = f32::from(u8::from(first != rng.random_bool(0.1)));
+        }
+        x
+    };
+    let rng = &mut seeded(3);
+    let columns = Columns::new(ColumnsConfig::default()).unwrap();
+    let mixture = GaussianMixture::new(GaussianMixtureConfig::default()).unwrap();
+    let mut model = Latent::new(columns, mixture, LatentConfig::default()).unwrap();
+    model.fit(&Dataset::new(draw(2000, rng)).unwrap(), rng).unwrap();
+    let x = draw(1000, rng);
+    // A bound by one draw for each row, and equal rows have the same: over seeds it is that of many.
+    let nll = |seed| {
+        let options = LikelihoodOptions { seed };
+        -model.log_likelihood(x.view(), &options).unwrap().nats().unwrap().mean().unwrap()
+    };
+    let mean = (0..40).map(nll).sum::<f64>() / 40.0;
+    let entropy = 2f64.ln() - 0.1 * 0.1f64.ln() - 0.9 * 0.9f64.ln();
+    assert!((-0.02..0.25).contains(&(mean - entropy)), "{mean}, entropy {entropy}");
+}
+
 #[test]
 fn maps_are_fitted_to_the_rows_that_are_not_held_out_and_frozen() {
     let x = Array1::from_vec(values(400, income)).insert_axis(Axis(1));

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, Cursor, Read};
 
 pub use dialect::Guess;
+pub(super) use dialect::other_style;
 pub use number::Decimal;
 pub(super) use number::{bare, is_missing};
 pub use write::CsvWriter;

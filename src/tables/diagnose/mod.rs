@@ -62,8 +62,8 @@ pub enum Finding {
         /// The part of its standard deviation that the function does not explain.
         residual: f64,
     },
-    /// Some rows lie so far out that networks, which see columns in units of their spread, learn the other rows
-    /// badly.
+    /// Some rows lie so far out that they set the widths of a mixture or of kernels, which then learn the other rows
+    /// badly. Networks see such columns by their quantiles.
     Far {
         /// The column.
         column: String,
@@ -110,7 +110,7 @@ impl fmt::Display for Finding {
             Finding::Far { column, rows, row, value, distance } => write!(
                 f,
                 "column {column} has {} far from the others, the farthest row {row} with {value}, {distance:.0} \
-                 standard deviations from the median: networks learn the others badly",
+                 standard deviations from the median: mixtures and kernels, whose widths it sets, learn the others badly",
                 if *rows == 1 { "1 row".into() } else { format!("{rows} rows") },
             ),
         }

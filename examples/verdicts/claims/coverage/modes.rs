@@ -36,19 +36,18 @@ fn diffusion() -> DiffusionConfig {
 }
 
 /// As many steps as in the library's table of trade-offs, but for the diffusion, which needs no more than half of them.
-const MINIMAX: TrainOptions = options(5_000, 128);
-const WASSERSTEIN: TrainOptions = options(12_000, 128);
-const DIFFUSION: TrainOptions = options(4_000, 256);
+const MINIMAX: Training = Training { steps: 5_000, batch: 128 };
+const WASSERSTEIN: Training = Training { steps: 12_000, batch: 128 };
+const DIFFUSION: Training = Training { steps: 4_000, batch: 256 };
 
-const fn options(steps: usize, batch: usize) -> TrainOptions {
-    TrainOptions {
-        steps,
-        batch,
-        shards: 2,
-        validation: 0.0,
-        validate_every: 100,
-        patience: None,
-        checkpoint: None,
+struct Training {
+    steps: usize,
+    batch: usize,
+}
+
+impl Training {
+    fn options(&self) -> TrainOptions {
+        TrainOptions { steps: self.steps, batch: self.batch, ..TrainOptions::default() }
     }
 }
 
@@ -81,9 +80,12 @@ impl Hundred {
             };
             let rng = || streams.stream(1);
             Ok(Hundred {
-                minimax: drawn(Box::new(Gan::new(minimax(), &mut rng())?), &MINIMAX)?,
-                wasserstein: drawn(Box::new(Gan::new(GanConfig::default(), &mut rng())?), &WASSERSTEIN)?,
-                diffusion: drawn(Box::new(Diffusion::new(diffusion(), &mut rng())?), &DIFFUSION)?,
+                minimax: drawn(Box::new(Gan::new(minimax(), &mut rng())?), &MINIMAX.options())?,
+                wasserstein: drawn(
+                    Box::new(Gan::new(GanConfig::default(), &mut rng())?),
+                    &WASSERSTEIN.options(),
+                )?,
+                diffusion: drawn(Box::new(Diffusion::new(diffusion(), &mut rng())?), &DIFFUSION.options())?,
             })
         })
     }
@@ -202,11 +204,16 @@ pub fn mitigated(lab: &Lab) -> Outcome<Finding> {
             lab,
             seed,
             Gan::new(GanConfig::default(), &mut lab.streams(seed).stream(13))?,
-            &WASSERSTEIN,
+            &WASSERSTEIN.options(),
         )
     })?;
     let diffused = lab.mean(|seed| {
-        rare.missing(lab, seed, Diffusion::new(diffusion(), &mut lab.streams(seed).stream(13))?, &DIFFUSION)
+        rare.missing(
+            lab,
+            seed,
+            Diffusion::new(diffusion(), &mut lab.streams(seed).stream(13))?,
+            &DIFFUSION.options(),
+        )
     })?;
     let some = Bound::AtLeast(1.0);
     Ok(Finding::new()

@@ -4,6 +4,7 @@ use quadrivium::numeric::rng::Rng;
 use quadrivium::observe::{All, Bar};
 use quadrivium::persist::{Persist, save_text};
 use quadrivium::prelude::*;
+use quadrivium::recipe::{Setting, with_settings};
 use quadrivium::text::{Tokenizer, windows};
 use quadrivium::{NGram, NGramConfig, Stop, Token, TrainReport, Transformer, TransformerConfig};
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::failure::{Failure, Outcome, counted, of_file, of_writing, say};
 use crate::files::{distinct, writable};
 use crate::fit::{Args, open_log, takes};
 use crate::interrupt;
-use crate::recipe::replace;
+use crate::recipe::of_settings;
 use crate::seed::Purpose;
 
 /// The share of a text, at its end, on which the model is measured by default.
@@ -29,7 +30,7 @@ const BATCH: usize = 12;
 pub fn fit(args: &Args, kind: Kind) -> Outcome<()> {
     let mut interrupt = interrupt::watch("nothing is saved")?;
     args.takes_a_text(kind)?;
-    let fields = args.settings.read()?;
+    let settings = args.settings.read()?;
     let files = args.files();
     files.iter().try_for_each(|(what, path)| takes(what, path))?;
     distinct(&[("the text", args.data.path()), ("the settings", args.settings.path())], &files)?;
@@ -61,8 +62,7 @@ pub fn fit(args: &Args, kind: Kind) -> Outcome<()> {
         };
     let (model, report): (Box<dyn Persist<Token>>, TrainReport) = match kind {
         Kind::NGram => {
-            let config: NGramConfig =
-                with_settings(NGramConfig { vocabulary, ..NGramConfig::default() }, &fields)?;
+            let config: NGramConfig = set(NGramConfig { vocabulary, ..NGramConfig::default() }, &settings)?;
             // The text is one row, which has no borders within.
             let mut model = NGram::new(NGramConfig { max_len: tokens.len(), ..config.clone() })?;
             let data = windows(&tokens, tokens.len(), tokens.len())?;
@@ -70,9 +70,9 @@ pub fn fit(args: &Args, kind: Kind) -> Outcome<()> {
             (Box::new(model.with_max_len(config.max_len)?), report)
         }
         Kind::Transformer => {
-            let config = with_settings(recipe(vocabulary, tokens.len()), &fields)?;
+            let config = set(recipe(vocabulary, tokens.len()), &settings)?;
             let data = windows(&tokens, config.len, (config.len / 8).max(1))?;
-            let options = options(args, tokens.len(), config.len);
+            let options = args.shared(options(args, tokens.len(), config.len))?;
             say(format_args!("{}", choice(&config, &options, tokens.len())));
             let mut model = Transformer::new(config, &mut rng)?;
             let report = learn(&mut model, &data, &options, &mut rng)?;
@@ -162,17 +162,9 @@ fn options(args: &Args, tokens: usize, len: usize) -> TrainOptions {
 }
 
 /// The config with these fields replaced.
-fn with_settings<C: Serialize + DeserializeOwned>(
-    config: C,
-    fields: &[(String, serde_json::Value)],
-) -> Outcome<C> {
-    let bad = |error: serde_json::Error| Failure::Operation(format!("the settings: {error}"));
-    let mut all = serde_json::to_value(&config).map_err(bad)?;
-    for (field, setting) in fields {
-        if field == "vocabulary" {
-            return Err(Failure::Usage("vocabulary: --tokens chooses it".into()));
-        }
-        replace(&mut all, field, setting.clone())?;
+fn set<C: Serialize + DeserializeOwned>(config: C, settings: &[Setting]) -> Outcome<C> {
+    if settings.iter().any(|setting| setting.field() == "vocabulary") {
+        return Err(Failure::Usage("vocabulary: --tokens chooses it".into()));
     }
-    serde_json::from_value(all).map_err(bad)
+    with_settings(config, settings).map_err(of_settings)
 }

@@ -1,5 +1,7 @@
+mod jobs;
+
 use std::cmp::Ordering;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ValueEnum;
@@ -18,20 +20,20 @@ use quadrivium::{ConditionKind, LikelihoodKind, LogLikelihood};
 use serde_json::{Value, json};
 
 use crate::condition::{self, of_condition};
-use crate::failure::{Failure, Outcome, counted, of_columns, of_file, say};
+use crate::failure::{Failure, Outcome, counted, of_columns, of_file, of_writing, say};
 use crate::features::{Scale, encoded, scales};
 use crate::files;
 use crate::input::{Data, Prepared, Treatment, prepare};
 use crate::recipe::kind;
 use crate::seed::Purpose;
 use crate::units;
-use crate::values::share;
+use crate::values::{positive, share};
 
 /// Train every model on a part of the rows, and rank them on the rest.
 ///
-/// Each model is trained with the defaults of `fit`, after uniform noise was added to rounded columns: on repeated
-/// values a density can grow without bound, and such spikes would decide the ranking. With --units auto, columns may hold
-/// labels, gaps and repeated values, which then have probabilities.
+/// Each model is trained with the defaults of `fit`: columns may hold labels, gaps and repeated values, which have
+/// probabilities, and rounded numbers, which are spread over their steps. With --units plain a density can grow without
+/// bound on such values, and spikes decide the ranking.
 ///
 /// With --condition, each model learns p(x|c): likelihoods are those of held-out rows given their condition, and each
 /// drawn row has the condition of a training row.
@@ -60,6 +62,12 @@ pub struct Args {
     /// Train for a twentieth of the steps, to check that everything runs; the ranking means little.
     #[arg(long)]
     quick: bool,
+    /// Train this many models at a time, each on one thread. The table is the same, but for the times in it.
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 1)]
+    jobs: usize,
+    /// Folder that keeps what was measured of each model: the same command, killed and run again, goes on from there.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
     /// Write JSON instead of the table.
     #[arg(long)]
     json: bool,
@@ -145,17 +153,15 @@ impl Measured {
 pub fn run(args: &Args) -> Outcome<()> {
     files::in_a_folder(&args.output)?;
     files::distinct(&[("the rows", args.data.path())], &[("the table", &args.output)])?;
-    let treatment = match args.units.is_given() {
-        true => args.treatment.in_units(true),
-        false => args.treatment.spreading(),
-    };
+    let treatment = args.treatment.of(&args.units)?;
     let Prepared { data, names, log_scale, columns, steps } =
         prepare(&args.data, &args.condition, &treatment, args.seed)?;
-    let in_units = args.units.config(&units::Given::all(&data, &columns, &steps))?;
+    let given = units::Given::all(&data, &columns, &steps);
+    let maps = treatment.has_maps().then(|| args.units.config(&given)).transpose()?;
     let name = args.data.name();
     let split = data.hold_out(HeldOut::Share(args.held_out), &mut Purpose::Split.stream(args.seed));
     let (train, test) = split.map_err(|error| of_file(&name, error))?;
-    if in_units.is_none() {
+    if maps.is_none() {
         let usable = Standardizer::identity(train.dim()).fitted(train.x());
         usable.map_err(|error| of_columns(&name, &names, error))?;
     }
@@ -165,14 +171,24 @@ pub fn run(args: &Args) -> Outcome<()> {
     let few = |data: &Dataset| data.split(MEASURED).map_or_else(|_| data.clone(), |(few, _)| few);
     let (learned, test_rows) = (few(&train), test.rows());
     let condition = condition_kind(&columns);
-    let measured = Measured { test: few(&test), scales, learned, log_scale, condition, columns: in_units };
+    let measured = Measured { test: few(&test), scales, learned, log_scale, condition, columns: maps };
 
     let all = Kind::ALL.iter();
     let kinds = all.filter(|kind| args.models.is_empty() || args.models.contains(kind));
+    let kinds: Vec<Kind> = kinds.copied().collect();
+    let kept = args.keep.as_ref().map(|folder| kept(folder, &train, &measured, args)).transpose()?;
+    let one = |kind: Kind| {
+        let recipe = Recipe::of(kind, train.rows(), train.dim()).with_condition(measured.condition)?;
+        let measure = || measure(kind, &recipe, &train, &measured, args);
+        match &kept {
+            Some(kept) => kept.or(kind, &format!("{recipe:?}"), measure),
+            None => measure(),
+        }
+    };
     let mut rows = Vec::new();
     let mut failed = Vec::new();
-    for &kind in kinds {
-        match measure(kind, &train, &measured, args) {
+    for (&kind, result) in kinds.iter().zip(jobs::each(&kinds, args.jobs, one)) {
+        match result {
             Ok(row) => rows.push(row),
             Err(Failure::Operation(message)) => failed.push((kind, message)),
             Err(other) => return Err(other),
@@ -221,27 +237,39 @@ pub fn run(args: &Args) -> Outcome<()> {
         if args.quick {
             text += "Quick run: a twentieth of the training steps, so the ranking means little.\n";
         }
-        let spread = columns.iter().any(|column| column.width > 0.0);
-        text += &format!("\n{}\n", fit_command(rows[0].kind, std::env::args(), spread));
+        text += &format!("\n{}\n", fit_command(rows[0].kind, std::env::args()));
         text
     };
     files::write_text(&args.output, &text)
 }
 
-fn measure(kind: Kind, train: &Dataset, measured: &Measured, args: &Args) -> Outcome<Row> {
-    let recipe = Recipe::of(kind, train.rows(), train.dim()).with_condition(measured.condition)?;
+/// What is kept in a folder for these rows and options.
+fn kept(folder: &Path, train: &Dataset, measured: &Measured, args: &Args) -> Outcome<jobs::Kept> {
+    std::fs::create_dir_all(folder).map_err(|error| of_writing(folder.display(), error))?;
+    let bits = |data: &Dataset| -> Vec<u32> { data.x().iter().map(|x| x.to_bits()).collect() };
+    let rows = [train, &measured.test, &measured.learned]
+        .map(|data| (bits(data), format!("{:?}", data.condition())));
+    let options = format!("{:?} {:?}", measured.columns, measured.log_scale);
+    Ok(jobs::Kept::new(folder.to_owned(), (rows, options, args.seed, args.quick)))
+}
+
+fn measure(kind: Kind, recipe: &Recipe, train: &Dataset, measured: &Measured, args: &Args) -> Outcome<Row> {
     let mut rng = Purpose::Training.stream(args.seed);
     let mut model = recipe.build(&mut rng)?;
     let name = model.card().name.to_string();
     if let Some(columns) = &measured.columns {
         model = Box::new(Latent::new(Columns::new(columns.clone())?, model, LatentConfig::default())?);
     }
-    let mut options = recipe.options;
+    let mut options = recipe.options.clone();
     if args.quick {
         options.steps = options.steps.div_ceil(QUICK);
     }
     let start = Instant::now();
-    model.train(train, &options, &mut rng, &mut Bar::new(&name))?;
+    match args.jobs {
+        1 => model.train(train, &options, &mut rng, &mut Bar::new(&name))?,
+        // Bars of several would overwrite each other.
+        _ => model.train(train, &options, &mut rng, &mut NoObserver)?,
+    };
     let train_s = start.elapsed().as_secs_f64();
 
     let count = measured.learned.rows();
@@ -275,11 +303,10 @@ fn ties(row: &Row, first: &Row) -> bool {
 }
 
 /// The command that fits this kind of model to all rows, with the given options about the data.
-fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>, spread: bool) -> String {
-    const WITH_VALUE: [&str; 5] = ["--models", "--by", "--held-out", "--output", "-o"];
+fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>) -> String {
+    const WITH_VALUE: [&str; 7] = ["--models", "--by", "--held-out", "--jobs", "--keep", "--output", "-o"];
     let mut words = vec!["quadrivium".to_string(), "fit".into(), "-m".into(), kind.name().into()];
     let mut arguments = arguments.skip_while(|argument| argument != "compare").skip(1);
-    let mut dequantizes = false;
     while let Some(argument) = arguments.next() {
         let name = argument.split_once('=').map_or(argument.as_str(), |(name, _)| name);
         let of_compare = WITH_VALUE.contains(&name) || argument.starts_with("-o");
@@ -288,12 +315,8 @@ fn fit_command(kind: Kind, arguments: impl Iterator<Item = String>, spread: bool
                 arguments.next();
             }
         } else if !["--quick", "--json"].contains(&name) {
-            dequantizes |= ["--dequantize", "--dequantise"].contains(&name);
             words.push(quoted(&argument));
         }
-    }
-    if spread && !dequantizes {
-        words.push("--dequantize".into());
     }
     words.extend(["-o".into(), format!("{kind}.safetensors")]);
     words.join(" ")
@@ -330,7 +353,7 @@ fn table_of(rows: &[Row], by: By, chance: &Distances) -> Table {
         "",
         "model",
         "is",
-        "likelihood",
+        "NLL is",
         "NLL (nats)",
         "energy",
         "W2",
@@ -363,7 +386,7 @@ fn table_of(rows: &[Row], by: By, chance: &Distances) -> Table {
             format!("{}{tie}", place + 1),
             row.kind.name().into(),
             row.name.clone(),
-            row.likelihood.to_string(),
+            row.likelihood.of_nll().into(),
             nll,
         ];
         cells.extend(distances(&row.distances));
@@ -385,6 +408,7 @@ fn json_of(row: &Row, first: &Row) -> Value {
         "kind": row.kind.name(),
         "model": row.name,
         "likelihood": row.likelihood.to_string(),
+        "nll_is": row.likelihood.of_nll(),
         "nll": row.nll.map(|nll| nll.mean),
         "nll_std_error": row.nll.map(|nll| nll.std_error),
         "ties_with_first": ties(row, first),
@@ -415,17 +439,14 @@ mod tests {
         let line =
             "quadrivium compare a.csv --by=energy --models flow,vae --columns x,y -oout.md --seed 3 --quick";
         assert_eq!(
-            fit_command(Kind::Flow, given(line), false),
+            fit_command(Kind::Flow, given(line)),
             "quadrivium fit -m flow a.csv --columns x,y --seed 3 -o flow.safetensors"
         );
-        let spread = given("quadrivium compare --held-out 0.3 --json -o out.json a.csv");
-        assert_eq!(
-            fit_command(Kind::Gan, spread, true),
-            "quadrivium fit -m gan a.csv --dequantize -o gan.safetensors"
-        );
+        let files = given("quadrivium compare --held-out 0.3 --json -o out.json a.csv");
+        assert_eq!(fit_command(Kind::Gan, files), "quadrivium fit -m gan a.csv -o gan.safetensors");
         let odd = ["quadrivium", "compare", "my rows.csv", "--dequantize"].map(String::from);
         assert_eq!(
-            fit_command(Kind::Vae, odd.into_iter(), true),
+            fit_command(Kind::Vae, odd.into_iter()),
             "quadrivium fit -m vae 'my rows.csv' --dequantize -o vae.safetensors"
         );
         assert_eq!(quoted("it's"), r"'it'\''s'");

@@ -144,28 +144,28 @@ fn steps<T: Row>(
     if let Some(same) = &same {
         agree(exchange, same)?;
     }
-    // Only the first process has a file.
-    let first = exchange.rank() == 0;
-    let mut saved = options.checkpoint.as_ref().zip(same.as_ref()).filter(|_| first);
-    let mut saved = saved.take().map(|(checkpoint, same)| Saved::new(checkpoint, same));
-    let kept = options.memory.as_ref().and_then(Memory::recall);
-    let found = match (kept, &mut saved) {
-        (Some(kept), _) => Some(kept),
-        (None, Some(saved)) => saved.read()?,
-        (None, None) => None,
+    let mut saved = match (&options.checkpoint, &same) {
+        // Only the first process has a file.
+        (Some(checkpoint), Some(same)) if exchange.rank() == 0 => Some(Saved::new(checkpoint, same)),
+        _ => None,
+    };
+    let found = match options.memory.as_ref().and_then(Memory::recall) {
+        Some(kept) => Some(kept),
+        None => saved.as_mut().map(Saved::read).transpose()?.flatten(),
     };
     let found = shared(exchange, found)?;
     let is_new = found.is_none();
     if let Some(found) = found {
-        let all = |carry: &mut Carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry));
-        back(&found, all).map_err(|error| match (error, &saved) {
-            (Error::File(FileError::Format { what }), Some(saved)) => saved.refused(what),
-            (error, _) => error,
-        })?;
+        back(&found, |carry| carry_all(&mut course, training, options.steps, carry)).map_err(
+            |error| match (error, &saved) {
+                (Error::File(FileError::Format { what }), Some(saved)) => saved.refused(what),
+                (error, _) => error,
+            },
+        )?;
     }
     if options.checkpoint.is_some() && is_new {
         // It is better to learn now than after hours that the file cannot be written.
-        let carried = out(|carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry)))?;
+        let carried = out(|carry| carry_all(&mut course, training, options.steps, carry))?;
         saved.as_mut().map_or(Ok(()), |saved| saved.write(&carried))?;
     }
     let start = if course.report.stop == Stop::Completed { course.report.loss.len() } else { options.steps };
@@ -207,8 +207,7 @@ fn steps<T: Row>(
         let writes = options.checkpoint.as_ref().is_some_and(|to| ended || done.is_multiple_of(to.every));
         let keeps = options.memory.as_ref().filter(|_| ended);
         if writes || keeps.is_some() {
-            let carried =
-                out(|carry| course.carry(options.steps, carry).and_then(|()| training.carry(carry)))?;
+            let carried = out(|carry| carry_all(&mut course, training, options.steps, carry))?;
             match saved.as_mut().filter(|_| writes).map_or(Ok(()), |saved| saved.write(&carried)) {
                 // The training is done, even if the disk fails.
                 Err(error) if ended => unwritten = Some(error),
@@ -233,6 +232,17 @@ fn steps<T: Row>(
         }
     }
     Ok(Ran { report: course.report, unwritten })
+}
+
+/// Carries all that the rest of a training of so many steps depends on.
+fn carry_all<T: Row>(
+    course: &mut Course,
+    training: &mut impl Training<T>,
+    steps: usize,
+    carry: &mut Carry,
+) -> Result<()> {
+    course.carry(steps, carry)?;
+    training.carry(carry)
 }
 
 /// What the first process has found, for all.

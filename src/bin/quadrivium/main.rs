@@ -16,6 +16,7 @@ mod input;
 mod interrupt;
 mod map;
 mod output;
+mod prepare;
 mod quiz;
 mod read;
 mod recipe;

@@ -82,17 +82,17 @@ impl Output {
     /// its name only when everything is written.
     pub fn create<T: Number>(&self, names: &[&str], rows: Option<u64>) -> Outcome<Rows<T>> {
         let numbers = vec![Cells::Numbers; names.len()];
-        self.create_as(names, rows, numbers, &vec![false; names.len()])
+        self.create_as(names, rows, numbers, || Ok(vec![false; names.len()]))
     }
 
-    /// [`create`](Output::create) for numbers of which some stand for labels or gaps and are written as these, or are
-    /// `whole`: one for each column.
+    /// [`create`](Output::create) for numbers of which some stand for labels or gaps and are written as these. A format that
+    /// has a type of its own for whole numbers asks for the columns that hold nothing else.
     pub fn create_as<T: Number>(
         &self,
         names: &[&str],
         rows: Option<u64>,
         cells: Vec<Cells>,
-        whole: &[bool],
+        whole: impl FnOnce() -> Outcome<Vec<bool>>,
     ) -> Outcome<Rows<T>> {
         let numbers = cells.iter().all(Cells::are_numbers);
         if !numbers && self.format() == Format::Npy {
@@ -121,9 +121,8 @@ impl Output {
             }
             (Format::Csv, _, sink) => CsvWriter::new(sink, names).map(Writer::Csv),
             #[cfg(feature = "arrow")]
-            (Format::Parquet, _, sink) => {
-                ParquetWriter::new(sink, names, &cells, whole).map(|writer| Writer::Parquet(Box::new(writer)))
-            }
+            (Format::Parquet, _, sink) => ParquetWriter::new(sink, names, &cells, &whole()?)
+                .map(|writer| Writer::Parquet(Box::new(writer))),
         };
         // Only Parquet has a type of its own for whole numbers.
         #[cfg(not(feature = "arrow"))]

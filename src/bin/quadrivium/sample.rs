@@ -5,7 +5,7 @@ use quadrivium::engine::RowStreams;
 use quadrivium::ndarray::{Array2, ArrayView2, s};
 use quadrivium::numeric::rng::Streams;
 use quadrivium::persist::{Column, Persist, Role, condition_of};
-use quadrivium::tables::{Cells, MISSING, Step};
+use quadrivium::tables::{Cells, MISSING};
 use quadrivium::{Distribution, Result, SampleOptions};
 
 use crate::columns::{Columns, load};
@@ -129,14 +129,7 @@ impl Draws<'_> {
         let names: Vec<&str> = self.columns.all.iter().map(|column| column.name.as_str()).collect();
         let cells = self.columns.all.iter().map(|column| column.cells.clone()).collect();
         let count = args.rows().end - args.rows().start;
-        let maps = units::maps_and_model(self.model);
-        let mut steps = maps.iter().flat_map(|maps| &maps.codec().config().columns).map(|column| column.step);
-        let is_whole = |column: &Column| {
-            let of_map = if column.role.is_modeled() { steps.next().flatten() } else { None };
-            self.is_whole(column, of_map.filter(|_| column.units.is_identity()))
-        };
-        let whole: Vec<bool> = self.columns.all.iter().map(is_whole).collect();
-        let mut rows = args.output.create_as(&names, Some(count), cells, &whole)?;
+        let mut rows = args.output.create_as(&names, Some(count), cells, || self.whole())?;
         let mut failure = None;
         let mut sink = |x: ArrayView2<f32>, condition: ArrayView2<f64>| {
             let x = self.rows(x, condition).mapv(&number);
@@ -210,14 +203,25 @@ impl Draws<'_> {
         rows
     }
 
-    /// Whether all values of a column are whole numbers, by the grid that training spread it over, or by that of its map.
-    fn is_whole(&self, column: &Column, of_map: Option<Step>) -> bool {
+    /// Whether all values of each column are whole numbers, by the grid that training spread it over, or by its map.
+    fn whole(&self) -> Outcome<Vec<bool>> {
+        let maps = units::maps_and_model(self.model);
         let is_whole = |value: f64| value.fract() == 0.0;
-        match (&column.role, column.step().filter(|_| !self.args.raw).or(of_map)) {
-            (Role::Label { values, .. }, _) => values.iter().all(|&value| is_whole(value)),
-            (Role::Modeled, Some(step)) => is_whole(step.width) && is_whole(step.offset),
-            _ => false,
-        }
+        let mut modeled = 0..;
+        let of_column = |column: &Column| {
+            if let Role::Label { values, .. } = &column.role {
+                return Ok(values.iter().all(|&value| is_whole(value)));
+            }
+            let place = if column.role.is_modeled() { modeled.next() } else { None };
+            match (column.step().filter(|_| !self.args.raw), &maps, place) {
+                (Some(step), ..) => Ok(is_whole(step.width) && is_whole(step.offset)),
+                (None, Some(maps), Some(place)) if column.units.is_identity() => {
+                    Ok(maps.codec().is_whole(place)?)
+                }
+                _ => Ok(false),
+            }
+        };
+        self.columns.all.iter().map(of_column).collect()
     }
 
     /// The value that a model's number stands for, on the grid that training spread it over.

@@ -13,9 +13,10 @@ use crate::columns::{Columns, load};
 use crate::condition::{score, values_of};
 use crate::failure::{Failure, Outcome, counted, of_file, say};
 use crate::files::distinct;
-use crate::input::{Data, block_rows, tell_rounded};
+use crate::input::{Data, block_rows};
 use crate::interrupt;
 use crate::output::Output;
+use crate::prepare::tell_rounded;
 use crate::seed::Purpose;
 use crate::text;
 

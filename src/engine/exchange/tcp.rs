@@ -12,6 +12,9 @@ const HELLO: &[u8; 24] = b"quadrivium exchange v1  ";
 /// Between two attempts to reach a process that does not listen yet.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How long whoever has connected may take to say which process it is, which it does at once.
+const GREETING: Duration = Duration::from_secs(5);
+
 /// What the buffers of a connection surely hold: more than this is sent and received at the same time.
 const BUFFERED: usize = 16 * 1024;
 
@@ -79,7 +82,11 @@ impl TcpExchange {
                 Ok((stream, _)) => {
                     stream.set_nonblocking(false)?;
                     // Whoever does not speak as these processes do is none of them.
-                    let Ok(other) = greet(&stream, rank, addresses.len(), patience) else { continue };
+                    let Ok(other) = greet(&stream, rank, addresses.len(), patience.min(GREETING)) else {
+                        continue;
+                    };
+                    stream.set_read_timeout(Some(patience))?;
+                    stream.set_write_timeout(Some(patience))?;
                     if other <= rank || streams[other].is_some() {
                         return Err(failed(format!("two processes are process {other}")));
                     }

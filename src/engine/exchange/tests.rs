@@ -86,12 +86,14 @@ fn tcp_passes_over_strangers() {
     thread::scope(|scope| {
         let all = &addresses;
         let one = scope.spawn(move || TcpExchange::connect(0, all, PATIENCE).unwrap());
-        let mut stranger = loop {
+        let come = || loop {
             match std::net::TcpStream::connect(&first) {
                 Ok(stream) => break stream,
                 Err(_) => thread::yield_now(),
             }
         };
+        // One says nothing, and one something else.
+        let (_silent, mut stranger) = (come(), come());
         io::Write::write_all(
             &mut stranger,
             b"GET / HTTP/1.1\r\nHost: example\r\nAccept: text/html, and so on\r\n\r\n",

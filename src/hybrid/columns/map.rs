@@ -206,6 +206,14 @@ impl ColumnMap {
         *self = ColumnMap::new(atoms, self.smooth.take(), self.step);
     }
 
+    /// Whether all its values are whole numbers; one that is missing is none.
+    pub fn is_whole(&self) -> bool {
+        let numbers = self.atoms.iter().filter(|atom| atom.value != MISSING);
+        let on_grid = |step: Step| step.width.fract() == 0.0 && step.offset.fract() == 0.0;
+        numbers.into_iter().all(|atom| atom.value.fract() == 0.0)
+            && (self.smooth.is_none() || self.step.is_some_and(on_grid))
+    }
+
     /// Without atoms and any change.
     pub fn identity() -> Self {
         let straight = Smooth { bend: Bend::Straight, shift: 0.0, scale: 1.0, spline: None };

@@ -250,6 +250,16 @@ impl Columns {
         Ok(map.map_or_else(String::new, ColumnMap::to_string))
     }
 
+    /// Whether all numbers that a column can have are whole.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a column that is not there.
+    pub fn is_whole(&self, column: usize) -> Result<bool> {
+        let map = self.maps.get(column);
+        check(map.is_some(), "column", column, "one of the columns, counted from 0")?;
+        Ok(map.is_some_and(ColumnMap::is_whole))
+    }
+
     /// Whether z follows from x with a density: as far as is known before the training, and by the maps after it.
     fn is_exact(&self) -> bool {
         let numbers = |column: &Column| column.atoms == Atoms::Without && column.step.is_none();

@@ -85,6 +85,19 @@ fn columns_are_taken_for_what_they_are() {
 }
 
 /// z, and what the value is worth where z is N(0, 1).
+#[test]
+fn whole_columns_are_those_without_any_fraction() {
+    let ones = Some(Step { width: 1.0, offset: 0.0 });
+    let stepped = |atoms: Atoms| Column { step: ones, atoms, ..Column::default() };
+    let counts = |rng: &mut Rng| income(rng).round();
+    assert!(fit(&stepped(Atoms::Found), &values(500, children)).is_whole());
+    assert!(fit(&stepped(Atoms::Without), &values(500, counts)).is_whole());
+    assert!(!fit(&stepped(Atoms::At(vec![0.5])), &values(500, counts)).is_whole());
+    assert!(!fit(&Column::default(), &values(500, counts)).is_whole(), "without a grid, fractions are drawn");
+    let gaps: Vec<f32> = values(500, children).into_iter().chain([crate::tables::MISSING; 20]).collect();
+    assert!(fit(&stepped(Atoms::Found), &gaps).is_whole());
+}
+
 fn encoded(map: &ColumnMap, x: f32, v: f64) -> (f32, f64) {
     let (z, nats) = map.encode(x, v);
     (z, ln_density(z.into()) + nats)

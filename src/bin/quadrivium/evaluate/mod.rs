@@ -30,7 +30,7 @@ pub struct Args {
     /// The synthetic rows, with the columns of the real ones.
     synthetic: PathBuf,
     /// Real rows that the model has not seen. With them, copies of the rows that it has seen are told from rows that are
-    /// close because the data are dense.
+    /// close because the data are dense. A kernel density draws nothing but its training rows plus noise.
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
     /// A column of labels: how well it is predicted for held-out rows, or otherwise for a third of the real rows, by a
